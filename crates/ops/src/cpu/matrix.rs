@@ -1,0 +1,85 @@
+//! Matrix products on strided slices, on one thread, by the `gemm` crate (which picks AVX2, AVX-512 or NEON
+//! at run time).
+
+/// A read-only matrix over a slice: element (row, column) is at `row * row_stride + column * column_stride`.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) row_stride: usize,
+    pub(crate) column_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// A matrix whose rows lie one behind the other, `row_stride` elements apart.
+    pub(crate) fn row_major(data: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
+        Self { data, rows, columns, row_stride, column_stride: 1 }
+    }
+
+    /// The same elements with rows and columns exchanged.
+    pub(crate) fn transposed(self) -> Self {
+        Self {
+            data: self.data,
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+        }
+    }
+
+    fn assert_inside(&self) {
+        if self.rows > 0 && self.columns > 0 {
+            let last = (self.rows - 1) * self.row_stride + (self.columns - 1) * self.column_stride;
+            assert!(last < self.data.len(), "matrix reaches beyond its slice");
+        }
+    }
+}
+
+/// `out = left x right`, or `out += left x right` where `accumulate` is set; `out` is row major with rows
+/// `out_stride` apart.
+///
+/// # Panics
+/// If the matrices do not fit each other or their slices.
+#[allow(unsafe_code)]
+pub(crate) fn multiply(
+    out: &mut [f32],
+    out_stride: usize,
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+    accumulate: bool,
+) {
+    let (m, n, k) = (left.rows, right.columns, left.columns);
+    assert_eq!(k, right.rows, "inner dimensions differ");
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(out_stride >= n && (m - 1) * out_stride + n <= out.len(), "product does not fit");
+    left.assert_inside();
+    right.assert_inside();
+    // SAFETY: the three matrices lie inside their slices, as was just checked, `out` is borrowed mutably and
+    // so overlaps neither operand, and rows of `out` do not overlap each other (out_stride >= n).
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            out_stride as isize,
+            accumulate,
+            left.data.as_ptr(),
+            left.column_stride as isize,
+            left.row_stride as isize,
+            right.data.as_ptr(),
+            right.column_stride as isize,
+            right.row_stride as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}

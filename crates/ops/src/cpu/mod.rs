@@ -1,0 +1,45 @@
+//! The CPU side of the operations: pure functions over slices, channels last, parallel over fixed blocks
+//! so that results do not depend on the number of threads.
+
+pub(crate) mod batch_norm;
+pub(crate) mod convolution;
+pub(crate) mod elementwise;
+pub(crate) mod interpolation;
+pub(crate) mod matrix;
+pub(crate) mod pixel_objective;
+pub(crate) mod pooling;
+
+use candle_core::{CpuStorage, Layout, Result, bail};
+
+/// The contiguous f32 elements of a CPU tensor.
+pub(crate) fn f32_slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let CpuStorage::F32(data) = storage else {
+        bail!("expected f32 elements");
+    };
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("expected a contiguous tensor");
+    };
+    Ok(&data[start..end])
+}
+
+/// The contiguous u8 elements of a CPU tensor.
+pub(crate) fn u8_slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [u8]> {
+    let CpuStorage::U8(data) = storage else {
+        bail!("expected u8 elements");
+    };
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("expected a contiguous tensor");
+    };
+    Ok(&data[start..end])
+}
+
+/// The contiguous f32 elements of a CPU tensor, to be changed in place.
+pub(crate) fn f32_slice_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
+    let CpuStorage::F32(data) = storage else {
+        bail!("expected f32 elements");
+    };
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("expected a contiguous tensor");
+    };
+    Ok(&mut data[start..end])
+}

@@ -1,0 +1,125 @@
+//! Maximum pooling and adaptive average pooling, channels last.
+
+use crate::cpu::{self, f32_slice, pooling::MaxPool};
+use crate::error::{self, dims4};
+use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor};
+
+/// Largest value under a square window of `kernel` pixels, each `stride` pixels, with `padding` pixels of minus
+/// infinity around; `x` (N, H, W, C) to (N, OH, OW, C) with `OH = (H + 2 padding - kernel) / stride + 1`.
+///
+/// The gradient goes to the first largest value of a window, as PyTorch's does.
+///
+/// # Errors
+/// If the window does not fit into the padded input or `padding` exceeds half the kernel.
+pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
+    let (_, height, width, channels) = dims4("max_pool2d", "input (N, H, W, C)", x)?;
+    error::dtype("max_pool2d", DType::F32, x)?;
+    if kernel == 0 || stride == 0 || padding * 2 > kernel {
+        candle_core::bail!(
+            "max_pool2d: expected kernel and stride of at least 1 and padding of at most half the kernel, \
+             found kernel {kernel}, stride {stride}, padding {padding}"
+        );
+    }
+    let size = |input: usize| {
+        (input + 2 * padding).checked_sub(kernel).map(|rest| rest / stride + 1).ok_or_else(|| {
+            error::shape("max_pool2d", format!("input no smaller than the window {kernel}"), x)
+        })
+    };
+    let output = [size(height)?, size(width)?];
+    let geometry = MaxPool { input: [height, width, channels], output, kernel, stride, padding };
+    x.contiguous()?.apply_op1(Max(geometry))
+}
+
+struct Max(MaxPool);
+
+impl CustomOp1 for Max {
+    fn name(&self) -> &'static str {
+        "max_pool2d"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
+        let g = &self.0;
+        let out = cpu::pooling::max_pool(g, f32_slice(x, xl)?);
+        let images = xl.dims()[0];
+        Ok((CpuStorage::F32(out), Shape::from((images, g.output[0], g.output[1], g.input[2]))))
+    }
+
+    fn bwd(&self, x: &Tensor, out: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(x.apply_op3_no_bwd(out, &gradient.contiguous()?, &MaxGradient(self.0))?))
+    }
+}
+
+struct MaxGradient(MaxPool);
+
+impl CustomOp3 for MaxGradient {
+    fn name(&self) -> &'static str {
+        "max_pool2d_gradient"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        out: &CpuStorage,
+        ol: &Layout,
+        gradient: &CpuStorage,
+        gl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, out, gradient) = (f32_slice(x, xl)?, f32_slice(out, ol)?, f32_slice(gradient, gl)?);
+        let result = cpu::pooling::max_pool_gradient(&self.0, x, out, gradient);
+        Ok((CpuStorage::F32(result), xl.shape().clone()))
+    }
+}
+
+/// Mean over each of `bins` x `bins` regions of `x` (N, H, W, C), giving (N, bins, bins, C). Region i of a size
+/// that `bins` does not divide reaches from `floor(i * size / bins)` to `ceil((i + 1) * size / bins)`, as in
+/// PyTorch, so that regions may overlap and a map smaller than `bins` repeats its pixels.
+///
+/// # Errors
+/// If `bins` is 0 or `x` does not have four axes.
+pub fn adaptive_avg_pool2d(x: &Tensor, bins: usize) -> Result<Tensor> {
+    let (_, height, width, channels) = dims4("adaptive_avg_pool2d", "input (N, H, W, C)", x)?;
+    error::dtype("adaptive_avg_pool2d", DType::F32, x)?;
+    if bins == 0 {
+        candle_core::bail!("adaptive_avg_pool2d: expected at least 1 bin, found 0");
+    }
+    x.contiguous()?.apply_op1(AdaptiveAverage { input: [height, width, channels], bins })
+}
+
+#[derive(Clone, Copy)]
+struct AdaptiveAverage {
+    input: [usize; 3],
+    bins: usize,
+}
+
+impl CustomOp1 for AdaptiveAverage {
+    fn name(&self) -> &'static str {
+        "adaptive_avg_pool2d"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
+        let out = cpu::pooling::adaptive_average(f32_slice(x, xl)?, self.input, self.bins);
+        let images = xl.dims()[0];
+        Ok((CpuStorage::F32(out), Shape::from((images, self.bins, self.bins, self.input[2]))))
+    }
+
+    fn bwd(&self, _x: &Tensor, _out: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(gradient.contiguous()?.apply_op1_no_bwd(&AdaptiveAverageGradient(*self))?))
+    }
+}
+
+struct AdaptiveAverageGradient(AdaptiveAverage);
+
+impl CustomOp1 for AdaptiveAverageGradient {
+    fn name(&self) -> &'static str {
+        "adaptive_avg_pool2d_gradient"
+    }
+
+    fn cpu_fwd(&self, gradient: &CpuStorage, gl: &Layout) -> Result<(CpuStorage, Shape)> {
+        let AdaptiveAverage { input, bins } = self.0;
+        let gradient = f32_slice(gradient, gl)?;
+        let out = cpu::pooling::adaptive_average_gradient(gradient, input, bins);
+        let images = gl.dims()[0];
+        Ok((CpuStorage::F32(out), Shape::from((images, input[0], input[1], input[2]))))
+    }
+}

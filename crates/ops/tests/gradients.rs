@@ -1,0 +1,360 @@
+//! Every operation against a plain reference, and its gradient against finite differences, on odd, non-square
+//! sizes.
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
+use robustseg_ops::{
+    Alignment, BatchStatistics, Conv2dConfig, PixelObjective, StatisticsSource, adaptive_avg_pool2d,
+    add_bias, batch_norm_relu, batch_statistics, conv2d, conv2d_add, max_pool2d, normalise_image,
+    pixel_objective_mean, pixel_objective_per_image, predict, scale_channels, upsample_bilinear,
+};
+
+fn random(shape: &[usize], seed: u64) -> Tensor {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let values = (0..shape.iter().product()).map(|_| rng.random_range(-1.0_f32..1.0)).collect();
+    Tensor::from_vec::<_, f32>(values, shape, &Device::Cpu).unwrap()
+}
+
+fn flat(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn relative_l2(actual: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(actual.len(), expected.len());
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let difference = norm(&mut actual.iter().zip(expected).map(|(a, b)| f64::from(a - b)));
+    difference / norm(&mut expected.iter().map(|b| f64::from(*b))).max(1e-12)
+}
+
+/// Compares the gradient of `sum(weights * f(arguments))` with central differences, in every coordinate of
+/// every argument.
+fn check_gradient(arguments: &[Tensor], step: f32, tolerance: f64, f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    let value = |arguments: &[Tensor]| -> f64 {
+        let out = flat(&f(arguments).unwrap());
+        let weights = flat(&random(&[out.len()], 99));
+        out.iter().zip(&weights).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    let vars: Vec<Var> = arguments.iter().map(|a| Var::from_tensor(a).unwrap()).collect();
+    let tracked: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+    let out = f(&tracked).unwrap();
+    let weights = random(&[out.elem_count()], 99).reshape(out.shape()).unwrap();
+    let gradients = (out * weights).unwrap().sum_all().unwrap().backward().unwrap();
+    for (index, var) in vars.iter().enumerate() {
+        let analytic = flat(gradients.get(var).expect("a gradient for each argument"));
+        let start = flat(&arguments[index]);
+        let numeric: Vec<f32> = (0..start.len())
+            .map(|at| {
+                let mut shifted = arguments.to_vec();
+                let mut at_offset = |offset: f32| {
+                    let mut values = start.clone();
+                    values[at] += offset;
+                    shifted[index] =
+                        Tensor::from_vec(values, arguments[index].shape(), &Device::Cpu).unwrap();
+                    value(&shifted)
+                };
+                ((at_offset(step) - at_offset(-step)) / f64::from(2.0 * step)) as f32
+            })
+            .collect();
+        let error = relative_l2(&analytic, &numeric);
+        assert!(error < tolerance, "argument {index}: relative error {error}");
+    }
+}
+
+/// A convolution by the definition, in f64.
+fn reference_conv(x: &Tensor, weight: &Tensor, c: Conv2dConfig) -> Vec<f32> {
+    let (n, height, width, inputs) = x.dims4().unwrap();
+    let (outputs, kh, kw, _) = weight.dims4().unwrap();
+    let (x, w) = (flat(x), flat(weight));
+    let oh = c.output_size(height, kh).unwrap();
+    let ow = c.output_size(width, kw).unwrap();
+    let mut out = Vec::new();
+    for image in 0..n {
+        for y in 0..oh {
+            for column in 0..ow {
+                for o in 0..outputs {
+                    let mut sum = 0.0_f64;
+                    for ky in 0..kh {
+                        for kx in 0..kw {
+                            let sy = (y * c.stride + ky * c.dilation).wrapping_sub(c.padding);
+                            let sx = (column * c.stride + kx * c.dilation).wrapping_sub(c.padding);
+                            if sy < height && sx < width {
+                                for i in 0..inputs {
+                                    let a = x[((image * height + sy) * width + sx) * inputs + i];
+                                    let b = w[((o * kh + ky) * kw + kx) * inputs + i];
+                                    sum += f64::from(a) * f64::from(b);
+                                }
+                            }
+                        }
+                    }
+                    out.push(sum as f32);
+                }
+            }
+        }
+    }
+    out
+}
+
+/// (input (N, H, W, I), outputs, kernel, configuration): strided, dilated, uneven, smaller than the kernel's reach.
+fn convolutions() -> Vec<([usize; 4], usize, [usize; 2], Conv2dConfig)> {
+    let c = |stride, padding, dilation| Conv2dConfig { stride, padding, dilation };
+    vec![
+        ([2, 5, 7, 3], 4, [1, 1], c(1, 0, 1)),
+        ([2, 5, 8, 3], 4, [1, 1], c(2, 0, 1)),
+        ([1, 7, 6, 3], 5, [3, 3], c(1, 1, 1)),
+        ([2, 7, 10, 2], 3, [3, 3], c(2, 1, 1)),
+        ([1, 9, 7, 3], 2, [3, 3], c(1, 2, 2)),
+        ([1, 5, 11, 3], 2, [3, 3], c(1, 4, 4)),
+        ([1, 11, 14, 3], 4, [7, 7], c(2, 3, 1)),
+        ([1, 8, 9, 2], 3, [2, 3], c(3, 1, 2)),
+        ([1, 1, 1, 3], 2, [3, 3], c(2, 1, 1)),
+        ([3, 1, 6, 2], 2, [3, 3], c(1, 1, 1)),
+    ]
+}
+
+#[test]
+fn convolution_is_its_definition() {
+    for (shape, outputs, [kh, kw], config) in convolutions() {
+        let (x, w) = (random(&shape, 1), random(&[outputs, kh, kw, shape[3]], 2));
+        let out = flat(&conv2d(&x, &w, config).unwrap());
+        let error = relative_l2(&out, &reference_conv(&x, &w, config));
+        assert!(error < 1e-6, "{shape:?} {config:?}: {error}");
+    }
+}
+
+#[test]
+fn convolution_of_many_channels_and_pixels_crosses_all_blocks() {
+    let config = Conv2dConfig { stride: 1, padding: 2, dilation: 2 };
+    let (x, w) = (random(&[2, 37, 29, 130], 1), random(&[9, 3, 3, 130], 2));
+    let (vx, vw) = (Var::from_tensor(&x).unwrap(), Var::from_tensor(&w).unwrap());
+    let out = conv2d(&vx, &vw, config).unwrap();
+    assert!(relative_l2(&flat(&out), &reference_conv(&x, &w, config)) < 1e-6);
+    // <dy, conv(x, w)> is linear in x and in w, so both gradients must reproduce it.
+    let dy = random(out.dims(), 3);
+    let product: f64 = flat(&out).iter().zip(flat(&dy)).map(|(a, b)| f64::from(*a) * f64::from(b)).sum();
+    let gradients = (out * dy).unwrap().sum_all().unwrap().backward().unwrap();
+    for (var, value) in [(&vx, &x), (&vw, &w)] {
+        let gradient = flat(gradients.get(var).unwrap());
+        let sum: f64 = gradient.iter().zip(flat(value)).map(|(a, b)| f64::from(*a) * f64::from(b)).sum();
+        assert!((sum - product).abs() < 1e-4 * product.abs().max(1.0), "{sum} against {product}");
+    }
+}
+
+#[test]
+fn convolution_gradients() {
+    for (shape, outputs, [kh, kw], config) in convolutions() {
+        let arguments = [random(&shape, 1), random(&[outputs, kh, kw, shape[3]], 2)];
+        check_gradient(&arguments, 0.5, 1e-4, |a| conv2d(&a[0], &a[1], config));
+        let residual = conv2d(&arguments[0], &arguments[1], config).unwrap();
+        let [x, w] = arguments;
+        let arguments = [x, w, random(residual.dims(), 5)];
+        check_gradient(&arguments, 0.5, 1e-4, |a| conv2d_add(&a[0], &a[1], config, &a[2]));
+    }
+}
+
+#[test]
+fn detached_arguments_get_no_gradient() {
+    let (x, w) = (random(&[1, 5, 6, 2], 1), random(&[3, 3, 3, 2], 2));
+    let config = Conv2dConfig { padding: 1, ..Conv2dConfig::default() };
+    let (vx, vw) = (Var::from_tensor(&x).unwrap(), Var::from_tensor(&w).unwrap());
+    let both = conv2d(&vx, &vw, config).unwrap().sum_all().unwrap().backward().unwrap();
+    let image = conv2d(&vx, &vw.as_detached_tensor(), config).unwrap();
+    let image = image.sum_all().unwrap().backward().unwrap();
+    assert!(image.get(&vw).is_none());
+    assert_eq!(flat(image.get(&vx).unwrap()), flat(both.get(&vx).unwrap()));
+    let weight = conv2d(&vx.as_detached_tensor(), &vw, config).unwrap();
+    let weight = weight.sum_all().unwrap().backward().unwrap();
+    assert!(weight.get(&vx).is_none());
+    assert_eq!(flat(weight.get(&vw).unwrap()), flat(both.get(&vw).unwrap()));
+}
+
+#[test]
+fn bias_gradients() {
+    check_gradient(&[random(&[2, 3, 5, 4], 1), random(&[4], 2)], 0.5, 1e-5, |a| add_bias(&a[0], &a[1]));
+}
+
+#[test]
+fn batch_statistics_are_mean_and_variance() {
+    let x = (random(&[3, 7, 5, 6], 1) + 100.0).unwrap();
+    let statistics = batch_statistics(&x).unwrap();
+    let values = flat(&x);
+    for channel in 0..6 {
+        let column: Vec<f64> = values.iter().skip(channel).step_by(6).map(|v| f64::from(*v)).collect();
+        let mean = column.iter().sum::<f64>() / column.len() as f64;
+        let variance = column.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / column.len() as f64;
+        assert!((f64::from(flat(&statistics.mean)[channel]) - mean).abs() < 1e-5);
+        assert!((f64::from(flat(&statistics.variance)[channel]) - variance).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn batch_norm_gradients() {
+    // Kept away from the kink of ReLU by large biases of both signs.
+    let arguments = [
+        random(&[2, 5, 3, 4], 1),
+        random(&[4], 2),
+        Tensor::new(&[4_f32, -4., 5., 3.], &Device::Cpu).unwrap(),
+    ];
+    check_gradient(&arguments, 1e-2, 2e-3, |a| {
+        let statistics = batch_statistics(&a[0])?;
+        batch_norm_relu(&a[0], &a[1], &a[2], &statistics, StatisticsSource::Batch, 1e-5)
+    });
+    let fixed =
+        BatchStatistics { mean: random(&[4], 7), variance: (random(&[4], 8).sqr().unwrap() + 0.5).unwrap() };
+    check_gradient(&arguments, 1e-2, 2e-3, |a| {
+        batch_norm_relu(&a[0], &a[1], &a[2], &fixed, StatisticsSource::Running, 1e-5)
+    });
+}
+
+#[test]
+fn relu_passes_no_gradient_at_zero() {
+    let x = Var::zeros((1, 2, 2, 1), DType::F32, &Device::Cpu).unwrap();
+    let (one, zero) = (random(&[1], 1), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
+    let statistics = BatchStatistics { mean: zero.clone(), variance: one.sqr().unwrap() };
+    let out = batch_norm_relu(&x, &one, &zero, &statistics, StatisticsSource::Running, 1e-5).unwrap();
+    let gradients = out.sum_all().unwrap().backward().unwrap();
+    assert_eq!(flat(gradients.get(&x).unwrap()), [0.0; 4]);
+}
+
+#[test]
+fn max_pool_takes_the_largest_and_its_gradient_goes_there() {
+    for shape in [[2, 7, 5, 3], [1, 8, 9, 2], [1, 1, 1, 2], [1, 1, 6, 1]] {
+        // Distinct values, so that a step does not change which is the largest.
+        let count: usize = shape.iter().product();
+        let values: Vec<f32> = (0..count).map(|i| ((i * 7919) % count) as f32).collect();
+        let x = Tensor::from_vec(values, &shape[..], &Device::Cpu).unwrap();
+        check_gradient(&[x], 0.25, 1e-5, |a| max_pool2d(&a[0], 3, 2, 1));
+    }
+    let x = Tensor::new(&[[[[1_f32], [2.], [0.]], [[5.], [4.], [3.]]]], &Device::Cpu).unwrap();
+    assert_eq!(flat(&max_pool2d(&x, 3, 2, 1).unwrap()), [5.0, 4.0]);
+}
+
+#[test]
+fn equal_values_send_the_gradient_of_max_pool_to_the_first() {
+    let x = Var::ones((1, 3, 3, 1), DType::F32, &Device::Cpu).unwrap();
+    let gradients = max_pool2d(&x, 3, 1, 0).unwrap().sum_all().unwrap().backward().unwrap();
+    let mut first = [0.0; 9];
+    first[0] = 1.0;
+    assert_eq!(flat(gradients.get(&x).unwrap()), first);
+}
+
+#[test]
+fn adaptive_average_gradients_with_uneven_bins() {
+    for (shape, bins) in [([2, 7, 5, 3], 3), ([1, 5, 7, 2], 6), ([1, 6, 4, 2], 2), ([2, 3, 5, 1], 1)] {
+        check_gradient(&[random(&shape, 1)], 0.5, 1e-4, |a| adaptive_avg_pool2d(&a[0], bins));
+    }
+    let x = Tensor::new(&[[[[1_f32], [2.], [6.]]]], &Device::Cpu).unwrap();
+    assert_eq!(flat(&adaptive_avg_pool2d(&x, 2).unwrap()), [1.5, 4.0, 1.5, 4.0]);
+}
+
+#[test]
+fn upsampling_gradients() {
+    for alignment in [Alignment::HalfPixel, Alignment::AlignCorners] {
+        for (shape, to) in [([2, 3, 5, 2], [7, 11]), ([1, 1, 4, 3], [5, 4]), ([1, 6, 5, 1], [4, 3])] {
+            check_gradient(&[random(&shape, 1)], 0.5, 1e-4, |a| {
+                upsample_bilinear(&a[0], to[0], to[1], alignment)
+            });
+        }
+    }
+}
+
+#[test]
+fn entry_and_channel_scale_gradients() {
+    let (mean, std) = ([0.4, 0.5, 0.6], [0.2, 0.3, 0.5]);
+    check_gradient(&[random(&[2, 3, 5, 4], 1)], 0.5, 1e-4, |a| normalise_image(&a[0], &mean, &std));
+    let scale = random(&[2, 3], 4);
+    check_gradient(&[random(&[2, 4, 5, 3], 1)], 0.5, 1e-4, |a| scale_channels(&a[0], &scale));
+}
+
+#[test]
+fn candle_operations_that_the_network_uses_have_right_gradients() {
+    let arguments = [random(&[2, 3, 5, 2], 1), random(&[2, 3, 5, 4], 2)];
+    check_gradient(&arguments, 0.5, 1e-4, |a| Tensor::cat(&[&a[0], &a[1], &a[0]], 3));
+    check_gradient(&[random(&[2, 3, 4, 5], 1)], 0.5, 1e-4, |a| a[0].permute((0, 2, 3, 1))?.contiguous());
+}
+
+fn labels(shape: &[usize], classes: usize) -> Tensor {
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let values: Vec<u8> = (0..shape.iter().product::<usize>())
+        .map(|_| match rng.random_range(0..classes + 1) {
+            class if class == classes => 255,
+            class => class as u8,
+        })
+        .collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+#[test]
+fn objective_gradients() {
+    // The weights of SegPGD and CosPGD are constants to the gradient, so differences do not show them; the
+    // golden cases do.
+    for objective in [PixelObjective::CrossEntropy, PixelObjective::Gain] {
+        for (small, full) in
+            [([2, 5, 3, 4], [2, 37, 21]), ([1, 4, 7, 3], [1, 4, 7]), ([1, 1, 1, 5], [1, 9, 2])]
+        {
+            let label = labels(&full, small[3]);
+            let logits = [(random(&small, 3) * 3.0).unwrap()];
+            check_gradient(&logits, 1e-3, 2e-2, |a| {
+                pixel_objective_per_image(&a[0], &label, objective, Alignment::HalfPixel)
+            });
+            check_gradient(&logits, 1e-3, 2e-2, |a| {
+                pixel_objective_mean(&a[0], &label, objective, Alignment::AlignCorners)
+            });
+        }
+    }
+}
+
+#[test]
+fn fused_objective_equals_upsampling_first() {
+    let (small, label) = ((random(&[2, 6, 5, 4], 3) * 3.0).unwrap(), labels(&[2, 41, 37], 4));
+    for alignment in [Alignment::HalfPixel, Alignment::AlignCorners] {
+        let full = upsample_bilinear(&small, 41, 37, alignment).unwrap();
+        for objective in [
+            PixelObjective::CrossEntropy,
+            PixelObjective::Gain,
+            PixelObjective::SegPgd { lambda: 0.3 },
+            PixelObjective::CosPgd,
+        ] {
+            let value = |logits: &Tensor| {
+                flat(&pixel_objective_per_image(logits, &label, objective, alignment).unwrap())
+            };
+            assert!(relative_l2(&value(&small), &value(&full)) < 1e-5);
+        }
+        assert_eq!(
+            predict(&small, 41, 37, alignment).unwrap().flatten_all().unwrap().to_vec1::<u8>().unwrap(),
+            predict(&full, 41, 37, alignment).unwrap().flatten_all().unwrap().to_vec1::<u8>().unwrap(),
+        );
+    }
+}
+
+#[test]
+fn unlabelled_pixels_and_images_have_no_influence() {
+    let logits = Var::from_tensor(&random(&[2, 4, 5, 3], 3)).unwrap();
+    let mut values = labels(&[2, 4, 5], 3).flatten_all().unwrap().to_vec1::<u8>().unwrap();
+    values[20..].fill(255);
+    let label = Tensor::from_vec(values.clone(), (2, 4, 5), &Device::Cpu).unwrap();
+    let per_image =
+        pixel_objective_per_image(&logits, &label, PixelObjective::CrossEntropy, Alignment::HalfPixel)
+            .unwrap();
+    assert_eq!(flat(&per_image)[1], 0.0);
+    let gradients = per_image.sum_all().unwrap().backward().unwrap();
+    let gradient = flat(gradients.get(&logits).unwrap());
+    for (pixel, label) in values.iter().enumerate() {
+        let zero = gradient[pixel * 3..pixel * 3 + 3].iter().all(|g| *g == 0.0);
+        assert_eq!(zero, *label == 255, "pixel {pixel} with label {label}");
+    }
+}
+
+#[test]
+fn wrong_arguments_are_named() {
+    let x = random(&[1, 4, 5, 3], 1);
+    let message = |result: Result<Tensor>| result.unwrap_err().to_string();
+    let config = Conv2dConfig::default();
+    assert!(message(conv2d(&x, &random(&[2, 1, 1, 4], 1), config)).contains("3 input channels"));
+    assert!(message(conv2d(&x, &random(&[2, 7, 7, 3], 1), config)).contains("kernel 7x7"));
+    assert!(message(max_pool2d(&x, 3, 2, 2)).contains("half the kernel"));
+    assert!(message(add_bias(&x, &random(&[2], 1))).contains("bias of 3"));
+    let label = Tensor::new(&[[[0_u8, 3], [255, 2]]], &Device::Cpu).unwrap();
+    let objective = PixelObjective::Gain;
+    let wrong = message(pixel_objective_mean(&x, &label, objective, Alignment::HalfPixel));
+    assert!(wrong.contains("label 3 at image 0, row 0, column 1"), "{wrong}");
+}
