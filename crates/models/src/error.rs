@@ -1,0 +1,25 @@
+//! What can go wrong with a model, its configuration and its files.
+
+use std::path::PathBuf;
+
+/// A fault of a model, its configuration or its files.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A checkpoint is missing, broken, of another model, or cannot be written.
+    #[error("checkpoint {}: {reason}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it and what to do.
+        reason: String,
+    },
+    /// A configuration that describes no network.
+    #[error("model: {0}")]
+    Config(String),
+    /// An operation on tensors failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// The result of anything here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,101 @@
+//! The two layers that everything is made of.
+
+use crate::Pass;
+use candle_core::{Result, Tensor, Var};
+use candle_nn::{Init, VarBuilder};
+use robustseg_ops::{
+    BatchStatistics, Conv2dConfig, StatisticsSource, batch_norm_relu, batch_statistics, conv2d, conv2d_add,
+};
+
+/// A convolution without bias.
+pub(crate) struct Convolution {
+    weight: Tensor,
+    config: Conv2dConfig,
+}
+
+impl Convolution {
+    /// He initialisation: normal with variance 2 / fan-in.
+    pub(crate) fn new(
+        inputs: usize,
+        outputs: usize,
+        kernel: usize,
+        config: Conv2dConfig,
+        vb: &VarBuilder<'_>,
+    ) -> Result<Self> {
+        let stdev = (2.0 / (inputs * kernel * kernel) as f64).sqrt();
+        let shape = (outputs, kernel, kernel, inputs);
+        let weight = vb.get_with_hints(shape, "weight", Init::Randn { mean: 0.0, stdev })?;
+        Ok(Self { weight, config })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        conv2d(x, &pass.weight(&self.weight), self.config)
+    }
+
+    /// The convolution's output added to `residual`.
+    pub(crate) fn forward_add(&self, x: &Tensor, residual: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        conv2d_add(x, &pass.weight(&self.weight), self.config, residual)
+    }
+
+    /// Output size and multiply-adds for an input of `size` (height, width).
+    pub(crate) fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {
+        let kernel = self.weight.dims()[1];
+        let out = size.map(|size| self.config.output_size(size, kernel).unwrap_or(0));
+        (out, (out[0] * out[1]) as u64 * self.weight.elem_count() as u64)
+    }
+}
+
+/// Batch norm followed by `ReLU`.
+pub(crate) struct NormRelu {
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+}
+
+/// Added to the variance before its root is taken.
+const EPS: f32 = 1e-5;
+/// Share of a batch's statistics in the new running ones.
+const MOMENTUM: f64 = 0.1;
+
+impl NormRelu {
+    pub(crate) fn new(channels: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+        let get = |name, value| vb.get_with_hints(channels, name, Init::Const(value));
+        Ok(Self {
+            weight: get("weight", 1.0)?,
+            bias: get("bias", 0.0)?,
+            running_mean: get("running_mean", 0.0)?,
+            running_var: get("running_var", 1.0)?,
+        })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        let (statistics, source) = match pass {
+            Pass::Evaluation => {
+                let mean = self.running_mean.detach();
+                let variance = self.running_var.detach();
+                (BatchStatistics { mean, variance }, StatisticsSource::Running)
+            }
+            Pass::BatchStatistics => (batch_statistics(x)?, StatisticsSource::Batch),
+            Pass::Training { .. } => {
+                let statistics = batch_statistics(x)?;
+                self.update_running(&statistics, x.elem_count() / self.weight.elem_count())?;
+                (statistics, StatisticsSource::Batch)
+            }
+        };
+        let (weight, bias) = (pass.weight(&self.weight), pass.weight(&self.bias));
+        batch_norm_relu(x, &weight, &bias, &statistics, source, EPS)
+    }
+
+    /// Moves the running statistics towards those of a batch of `count` pixels; the variance is kept unbiased,
+    /// as PyTorch keeps it. One pixel alone has no variance and counts as zero.
+    fn update_running(&self, statistics: &BatchStatistics, count: usize) -> Result<()> {
+        let unbiased = count as f64 / (count.max(2) - 1) as f64;
+        let mix = |running: &Tensor, new: &Tensor, factor: f64| {
+            let kept = (running.detach() * (1.0 - MOMENTUM))?;
+            Var::from_tensor(running)?.set(&(kept + (new * (MOMENTUM * factor))?)?)
+        };
+        mix(&self.running_mean, &statistics.mean, 1.0)?;
+        mix(&self.running_var, &statistics.variance, unbiased)
+    }
+}

@@ -1,0 +1,209 @@
+//! PSPNet: backbone, pyramid, classifier, and its variables by name.
+
+use crate::pyramid::Pyramid;
+use crate::resnet_v2::ResNetV2;
+use crate::variables::{Source, Variables};
+use crate::{Pass, PspNetConfig, Result};
+use candle_core::{DType, Device, Tensor, Var};
+use candle_nn::{Init, ModuleT, VarBuilder, VarMap};
+use robustseg_ops::{Alignment, Conv2dConfig, add_bias, conv2d, normalise_image, upsample_bilinear};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What a variable of the network is, which decides how it is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParameterKind {
+    /// Weight of a convolution, (O, KH, KW, I).
+    ConvolutionWeight,
+    /// Factor of a batch norm.
+    NormWeight,
+    /// Offset of a batch norm.
+    NormBias,
+    /// Offset of the classifier.
+    Bias,
+    /// Running mean or variance of a batch norm: not trained, never decayed.
+    RunningStatistic,
+}
+
+impl ParameterKind {
+    pub(crate) fn of(name: &str) -> Self {
+        match name.rsplit_once('.') {
+            Some((_, "running_mean" | "running_var")) => Self::RunningStatistic,
+            Some((layer, "weight")) if layer.contains("norm") => Self::NormWeight,
+            Some((layer, "bias")) if layer.contains("norm") => Self::NormBias,
+            Some((_, "bias")) => Self::Bias,
+            _ => Self::ConvolutionWeight,
+        }
+    }
+}
+
+/// A variable of the network.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// The variable, as the network holds it.
+    pub var: Var,
+    /// What it is.
+    pub kind: ParameterKind,
+}
+
+impl Parameter {
+    /// Whether gradient descent changes it.
+    pub fn is_trainable(&self) -> bool {
+        self.kind != ParameterKind::RunningStatistic
+    }
+}
+
+/// PSPNet on a pre-activation ResNet at output stride 8.
+///
+/// ```
+/// use robustseg_models::{Pass, PspNet, PspNetConfig};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = PspNetConfig { layers: [1, 1, 1, 1], width: 4, ..PspNetConfig::pspnet50(5) };
+/// let device = candle_core::Device::Cpu;
+/// let net = PspNet::new(&config, 0, &device)?;
+/// let image = candle_core::Tensor::rand(0_f32, 1.0, (1, 3, 33, 41), &device)?;
+/// assert_eq!(net.forward(&image, &mut Pass::Evaluation)?.dims(), [1, 5, 6, 5]);
+/// assert_eq!(net.logits(&image)?.dims(), [1, 5, 33, 41]);
+/// # Ok(())
+/// # }
+/// ```
+pub struct PspNet {
+    config: PspNetConfig,
+    device: Device,
+    backbone: ResNetV2,
+    pyramid: Pyramid,
+    classifier_weight: Tensor,
+    classifier_bias: Tensor,
+    parameters: BTreeMap<String, Parameter>,
+    parameter_count: usize,
+}
+
+impl PspNet {
+    /// A network with He-initialised weights, each keyed by `seed` and its name.
+    ///
+    /// # Errors
+    /// If the configuration describes no network, or memory is short on the device.
+    pub fn new(config: &PspNetConfig, seed: u64, device: &Device) -> Result<Self> {
+        Self::build(config, Source::Seed(seed), device)
+    }
+
+    pub(crate) fn build(config: &PspNetConfig, source: Source<'_>, device: &Device) -> Result<Self> {
+        config.validate()?;
+        let (made, trainable) = (VarMap::new(), Arc::new(AtomicUsize::new(0)));
+        let variables = Variables { source, made: made.clone(), trainable: trainable.clone() };
+        let vb = VarBuilder::from_backend(Box::new(variables), DType::F32, device.clone());
+        let backbone = ResNetV2::new(config, &vb.pp("backbone"))?;
+        let pyramid = Pyramid::new(config, &vb)?;
+        let (classes, channels) = (config.num_classes, config.head_channels());
+        let stdev = (2.0 / channels as f64).sqrt();
+        let vb = vb.pp("classifier");
+        let init = Init::Randn { mean: 0.0, stdev };
+        let classifier_weight = vb.get_with_hints((classes, 1, 1, channels), "weight", init)?;
+        let classifier_bias = vb.get_with_hints(classes, "bias", Init::Const(0.0))?;
+        let made = made.data().lock().expect("no thread panics holding it");
+        let parameters = made
+            .iter()
+            .map(|(name, var)| (name.clone(), Parameter { var: var.clone(), kind: ParameterKind::of(name) }));
+        Ok(Self {
+            config: config.clone(),
+            device: device.clone(),
+            backbone,
+            pyramid,
+            classifier_weight,
+            classifier_bias,
+            parameters: parameters.collect(),
+            parameter_count: trainable.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Trainable numbers of the network.
+    pub fn parameter_count(&self) -> usize {
+        self.parameter_count
+    }
+
+    /// The configuration that the network was built from.
+    pub fn config(&self) -> &PspNetConfig {
+        &self.config
+    }
+
+    /// The device that holds the variables.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// How [`PspNet::forward`]'s small logits are to be upsampled.
+    pub fn alignment(&self) -> Alignment {
+        self.config.upsampling.into()
+    }
+
+    /// Every variable by its checkpoint name, running statistics too; convolution weights are (O, KH, KW, I).
+    pub fn parameters(&self) -> &BTreeMap<String, Parameter> {
+        &self.parameters
+    }
+
+    /// Small logits (N, h, w, K), channels last, of `image` (N, 3, H, W) in [0,1]; h and w are an eighth of H and W,
+    /// rounded up. The objectives of `robustseg-ops` upsample them on their way.
+    ///
+    /// # Errors
+    /// If the image does not have four axes and three channels.
+    pub fn forward(&self, image: &Tensor, pass: &mut Pass<'_>) -> candle_core::Result<Tensor> {
+        let x = normalise_image(image, &self.config.mean, &self.config.std)?;
+        let x = self.pyramid.forward(&self.backbone.forward(&x, pass)?, pass)?;
+        let x = pass.dropout(&x)?;
+        let logits = conv2d(&x, &pass.weight(&self.classifier_weight), Conv2dConfig::default())?;
+        add_bias(&logits, &pass.weight(&self.classifier_bias))
+    }
+
+    /// Logits (N, K, H, W) at the size of `image` (N, 3, H, W), in evaluation mode.
+    ///
+    /// # Errors
+    /// As [`PspNet::forward`].
+    pub fn logits(&self, image: &Tensor) -> candle_core::Result<Tensor> {
+        let (_, _, height, width) = image.dims4()?;
+        let small = self.forward(image, &mut Pass::Evaluation)?;
+        let full = upsample_bilinear(&small, height, width, self.alignment())?;
+        full.permute((0, 3, 1, 2))?.contiguous()
+    }
+
+    fn cost(&self, height: usize, width: usize) -> u64 {
+        let (size, backbone) = self.backbone.cost([height, width]);
+        let pixels = (size[0] * size[1]) as u64;
+        backbone + self.pyramid.cost(size) + pixels * self.classifier_weight.elem_count() as u64
+    }
+}
+
+/// Full-size logits (N, K, H, W), for whoever drives networks by candle's trait. `train` runs on batch
+/// statistics and updates the running ones; it does not drop channels, which needs a random stream.
+impl ModuleT for PspNet {
+    fn forward_t(&self, image: &Tensor, train: bool) -> candle_core::Result<Tensor> {
+        if !train {
+            return self.logits(image);
+        }
+        let (_, _, height, width) = image.dims4()?;
+        let mut random = robustseg_random::stream(0, "unused", [0; 3]);
+        let small = self.forward(image, &mut Pass::Training { dropout: 0.0, random: &mut random })?;
+        let full = upsample_bilinear(&small, height, width, self.alignment())?;
+        full.permute((0, 3, 1, 2))?.contiguous()
+    }
+}
+
+fn outline(config: &PspNetConfig) -> Result<PspNet> {
+    PspNet::build(config, Source::Outline, &Device::Cpu)
+}
+
+/// Trainable numbers of a network (running statistics are none), without building it.
+///
+/// # Errors
+/// If the configuration describes no network.
+pub fn parameter_count(config: &PspNetConfig) -> Result<usize> {
+    Ok(outline(config)?.parameter_count)
+}
+
+/// Multiply-adds of one forward pass over one image of `height` x `width`.
+///
+/// # Errors
+/// If the configuration describes no network.
+pub fn multiply_adds(config: &PspNetConfig, height: usize, width: usize) -> Result<u64> {
+    Ok(outline(config)?.cost(height, width))
+}

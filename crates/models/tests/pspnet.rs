@@ -1,0 +1,151 @@
+//! The network's shape, its passes and its checkpoints.
+
+use candle_core::{Device, Tensor};
+use robustseg_models::{Error, Pass, PspNet, PspNetConfig, multiply_adds, parameter_count};
+use robustseg_ops::{PixelObjective, pixel_objective_mean};
+use robustseg_random::stream;
+use std::path::Path;
+
+fn tiny() -> PspNetConfig {
+    PspNetConfig { layers: [1, 2, 1, 1], width: 4, ..PspNetConfig::pspnet50(5) }
+}
+
+fn image(shape: (usize, usize, usize, usize)) -> Tensor {
+    let mut values = vec![0.0; shape.0 * shape.1 * shape.2 * shape.3];
+    robustseg_random::standard_normal(&mut stream(1, "image", [0; 3]), &mut values);
+    let values = values.iter().map(|v| (0.5 + 0.2 * v).clamp(0.0, 1.0)).collect();
+    Tensor::from_vec::<_, f32>(values, shape, &Device::Cpu).unwrap()
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn pspnet50_has_the_size_that_the_contract_names() {
+    let config = PspNetConfig::pspnet50(21);
+    assert_eq!(parameter_count(&config).unwrap(), 46_584_917);
+    let giga = multiply_adds(&config, 472, 472).unwrap() as f64 / 1e9;
+    assert!((giga - 150.5).abs() < 0.1, "{giga} GMAC");
+}
+
+#[test]
+fn any_image_size_gives_logits_of_an_eighth_and_of_its_own_size() {
+    let net = PspNet::new(&tiny(), 0, &Device::Cpu).unwrap();
+    for (height, width) in [(1, 1), (1, 40), (33, 7), (64, 48), (37, 51)] {
+        let image = image((1, 3, height, width));
+        let small = net.forward(&image, &mut Pass::Evaluation).unwrap();
+        assert_eq!(small.dims(), [1, height.div_ceil(8), width.div_ceil(8), 5]);
+        let full = net.logits(&image).unwrap();
+        assert_eq!(full.dims(), [1, 5, height, width]);
+        assert!(values(&full).iter().all(|v| v.is_finite()));
+    }
+}
+
+#[test]
+fn weights_are_a_function_of_seed_and_name() {
+    let net = |seed| PspNet::new(&tiny(), seed, &Device::Cpu).unwrap();
+    let (a, b, c) = (net(3), net(3), net(4));
+    let name = "backbone.stages.1.blocks.0.conv2.weight";
+    let weight = |net: &PspNet| values(&net.parameters()[name].var);
+    assert_eq!(weight(&a), weight(&b));
+    assert_ne!(weight(&a), weight(&c));
+    let weights = weight(&a);
+    let fan_in = a.parameters()[name].var.dims()[1..].iter().product::<usize>() as f32;
+    let variance = weights.iter().map(|w| w * w).sum::<f32>() / weights.len() as f32;
+    assert!((variance * fan_in / 2.0 - 1.0).abs() < 0.2, "variance {variance}, fan-in {fan_in}");
+}
+
+#[test]
+fn only_training_tracks_weights_and_moves_running_statistics() {
+    let net = PspNet::new(&tiny(), 0, &Device::Cpu).unwrap();
+    let (image, label) =
+        (image((2, 3, 33, 29)), Tensor::zeros((2, 33, 29), candle_core::DType::U8, &Device::Cpu).unwrap());
+    let running = || values(&net.parameters()["backbone.norm.running_mean"].var);
+    let before = running();
+    for mut pass in [Pass::Evaluation, Pass::BatchStatistics] {
+        assert!(!net.forward(&image, &mut pass).unwrap().track_op());
+        assert_eq!(running(), before);
+    }
+    let mut random = stream(0, "dropout", [0; 3]);
+    let logits = net.forward(&image, &mut Pass::Training { dropout: 0.1, random: &mut random }).unwrap();
+    assert_ne!(running(), before);
+    let loss = pixel_objective_mean(&logits, &label, PixelObjective::CrossEntropy, net.alignment()).unwrap();
+    let gradients = loss.backward().unwrap();
+    for (name, parameter) in net.parameters() {
+        assert_eq!(gradients.get(&parameter.var).is_some(), parameter.is_trainable(), "{name}");
+    }
+}
+
+#[test]
+fn a_checkpoint_gives_the_same_network_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.safetensors");
+    let net = PspNet::new(&tiny(), 5, &Device::Cpu).unwrap();
+    net.save(&path).unwrap();
+    let again = PspNet::load(&path, &Device::Cpu).unwrap();
+    assert_eq!(again.config(), net.config());
+    let image = image((1, 3, 33, 29));
+    assert_eq!(values(&net.logits(&image).unwrap()), values(&again.logits(&image).unwrap()));
+    let bytes = std::fs::read(&path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.tensor("backbone.stem.conv.weight").unwrap().shape(), [8, 3, 7, 7]);
+    assert_eq!(file.tensor("head.conv.weight").unwrap().shape(), [32, 256, 3, 3]);
+}
+
+#[test]
+fn a_backbone_is_taken_over_and_the_rest_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.safetensors");
+    let source = PspNet::new(&tiny(), 5, &Device::Cpu).unwrap();
+    source.save(&path).unwrap();
+    let net = PspNet::new(&tiny(), 6, &Device::Cpu).unwrap();
+    let head = values(&net.parameters()["head.conv.weight"].var);
+    net.load_backbone(&path).unwrap();
+    for (name, parameter) in net.parameters().iter().filter(|(name, _)| name.starts_with("backbone.")) {
+        assert_eq!(values(&parameter.var), values(&source.parameters()[name].var), "{name}");
+    }
+    assert_eq!(values(&net.parameters()["head.conv.weight"].var), head);
+    let other = PspNet::new(&PspNetConfig { width: 8, ..tiny() }, 6, &Device::Cpu).unwrap();
+    assert!(other.load_backbone(&path).unwrap_err().to_string().contains("expected f32 of shape"));
+}
+
+#[test]
+fn broken_checkpoints_are_named_and_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.safetensors");
+    let net = PspNet::new(&tiny(), 5, &Device::Cpu).unwrap();
+    net.save(&path).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let refused = |path: &Path| match PspNet::load(path, &Device::Cpu) {
+        Err(error @ Error::Checkpoint { .. }) => error.to_string(),
+        Err(other) => panic!("not a checkpoint error: {other}"),
+        Ok(_) => panic!("was not refused"),
+    };
+    let write = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        refused(&path)
+    };
+    assert!(refused(&folder.path().join("none.safetensors")).contains("no such file"));
+    assert!(refused(folder.path()).contains("is a folder"));
+    assert!(write(&[]).contains("truncated"));
+    assert!(write(&whole[..whole.len() / 2]).contains("truncated"));
+    assert!(write(&whole[..40]).contains("truncated"));
+    assert!(write(b"PK\x03\x04 not a safetensors file at all").contains("no whole safetensors file"));
+    let header = |from: &str, to: &str| {
+        let mut bytes = whole.clone();
+        let at = bytes.windows(from.len()).position(|w| w == from.as_bytes()).expect("text in header");
+        assert_eq!(from.len(), to.len());
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+        bytes
+    };
+    assert!(write(&header(r#"\"width\":4"#, r#"\"width\":6"#)).contains("does not fit"));
+    assert!(write(&header(r#"\"width\":4"#, r#"\"wodth\":4"#)).contains("not understood"));
+    assert!(write(&header(r#"\"width\":4"#, r#"\"width\":0"#)).contains("width must be"));
+    assert!(write(&header(r#""model""#, r#""medol""#)).contains("no `model` metadata"));
+    assert!(write(&header("classifier.bias", "classifier.bios")).contains("classifier.bias is missing"));
+    let mut infinite = whole.clone();
+    let end = infinite.len();
+    infinite[end - 4..].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    assert!(write(&infinite).contains("not finite"));
+}
