@@ -1,0 +1,203 @@
+//! Counts of (label, prediction) pairs over a dataset.
+
+/// The value of a label map at pixels that are not labelled; they are not counted.
+pub const IGNORE_LABEL: u8 = 255;
+
+/// What keeps label maps from being counted. Nothing is counted then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Prediction and label are not of the same number of pixels.
+    #[error("confusion matrix: {predictions} predicted pixels for {labels} labelled ones")]
+    Length {
+        /// Pixels of the prediction.
+        predictions: usize,
+        /// Pixels of the label map.
+        labels: usize,
+    },
+    /// A class that the matrix does not have.
+    #[error("confusion matrix: {what} {value} at pixel {pixel}, but there are {classes} classes")]
+    Class {
+        /// `label` or `prediction`.
+        what: &'static str,
+        /// The value found.
+        value: u8,
+        /// Index of the pixel.
+        pixel: usize,
+        /// Classes of the matrix.
+        classes: usize,
+    },
+    /// Matrices of different numbers of classes cannot be merged.
+    #[error("confusion matrix: cannot merge {other} classes into {classes}")]
+    Classes {
+        /// Classes of the matrix merged into.
+        classes: usize,
+        /// Classes of the other.
+        other: usize,
+    },
+}
+
+/// A confusion matrix: rows are labels, columns predictions. Metrics come from one matrix over the whole dataset,
+/// never from means of single images' metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfusionMatrix {
+    classes: usize,
+    counts: Vec<u64>,
+}
+
+impl ConfusionMatrix {
+    /// An empty matrix over `num_classes` classes.
+    ///
+    /// # Panics
+    /// If there are more than 255 classes: 255 means not labelled.
+    pub fn new(num_classes: usize) -> Self {
+        assert!(num_classes <= usize::from(IGNORE_LABEL), "at most 255 classes");
+        Self { classes: num_classes, counts: vec![0; num_classes * num_classes] }
+    }
+
+    /// Number of classes.
+    pub fn num_classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Counts, row by row: the pixels of label `l` that were predicted as `p` are at `l * num_classes + p`.
+    pub fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
+    /// Counts the pixels of one or more images, leaving out those labelled [`IGNORE_LABEL`].
+    ///
+    /// # Errors
+    /// If the lengths differ, or a counted pixel's label or prediction is no class; nothing is counted then.
+    pub fn update(&mut self, prediction: &[u8], label: &[u8]) -> Result<(), Error> {
+        if prediction.len() != label.len() {
+            return Err(Error::Length { predictions: prediction.len(), labels: label.len() });
+        }
+        let mut counts = self.counts.clone();
+        for (pixel, (&prediction, &label)) in prediction.iter().zip(label).enumerate() {
+            if label == IGNORE_LABEL {
+                continue;
+            }
+            for (what, value) in [("label", label), ("prediction", prediction)] {
+                if usize::from(value) >= self.classes {
+                    return Err(Error::Class { what, value, pixel, classes: self.classes });
+                }
+            }
+            counts[usize::from(label) * self.classes + usize::from(prediction)] += 1;
+        }
+        self.counts = counts;
+        Ok(())
+    }
+
+    /// Adds the counts of another matrix, for example of another thread or process.
+    ///
+    /// # Errors
+    /// If the numbers of classes differ.
+    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
+        if self.classes != other.classes {
+            return Err(Error::Classes { classes: self.classes, other: other.classes });
+        }
+        for (count, other) in self.counts.iter_mut().zip(&other.counts) {
+            *count += other;
+        }
+        Ok(())
+    }
+
+    /// Intersection over union of each class; `None` for a class that occurs neither as label nor as prediction.
+    pub fn iou(&self) -> Vec<Option<f64>> {
+        (0..self.classes)
+            .map(|class| {
+                let row: u64 = self.counts[class * self.classes..][..self.classes].iter().sum();
+                let column: u64 = self.counts.iter().skip(class).step_by(self.classes).sum();
+                let hit = self.counts[class * self.classes + class];
+                let union = row + column - hit;
+                (union > 0).then(|| hit as f64 / union as f64)
+            })
+            .collect()
+    }
+
+    /// Mean of the classes' IoU over those that occur; `None` where nothing was counted.
+    pub fn mean_iou(&self) -> Option<f64> {
+        let iou: Vec<f64> = self.iou().into_iter().flatten().collect();
+        (!iou.is_empty()).then(|| iou.iter().sum::<f64>() / iou.len() as f64)
+    }
+
+    /// Share of the counted pixels whose prediction is right; `None` where nothing was counted.
+    pub fn pixel_accuracy(&self) -> Option<f64> {
+        let all: u64 = self.counts.iter().sum();
+        let right: u64 = self.counts.iter().step_by(self.classes + 1).sum();
+        (all > 0).then(|| right as f64 / all as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Predictions and labels of five classes, some not labelled.
+    fn pixels() -> impl Strategy<Value = Vec<(u8, u8)>> {
+        let label = prop_oneof![4 => 0_u8..5, 1 => Just(IGNORE_LABEL)];
+        prop::collection::vec((0_u8..5, label), 0..200)
+    }
+
+    fn matrix(pixels: &[(u8, u8)]) -> ConfusionMatrix {
+        let (prediction, label): (Vec<u8>, Vec<u8>) = pixels.iter().copied().unzip();
+        let mut matrix = ConfusionMatrix::new(5);
+        matrix.update(&prediction, &label).unwrap();
+        matrix
+    }
+
+    proptest! {
+        #[test]
+        fn merging_equals_concatenating(a in pixels(), b in pixels()) {
+            let mut merged = matrix(&a);
+            merged.merge(&matrix(&b)).unwrap();
+            prop_assert_eq!(merged, matrix(&[a, b].concat()));
+        }
+
+        #[test]
+        fn order_and_unlabelled_pixels_have_no_influence(mut a in pixels(), prediction in 0_u8..5) {
+            let expected = matrix(&a);
+            a.reverse();
+            a.push((prediction, IGNORE_LABEL));
+            prop_assert_eq!(matrix(&a), expected);
+        }
+
+        #[test]
+        fn metrics_are_fractions(a in pixels()) {
+            let matrix = matrix(&a);
+            let all = matrix.iou().into_iter().chain([matrix.mean_iou(), matrix.pixel_accuracy()]);
+            for value in all.flatten() {
+                prop_assert!((0.0..=1.0).contains(&value));
+            }
+            prop_assert_eq!(matrix.mean_iou().is_some(), a.iter().any(|(_, l)| *l != IGNORE_LABEL));
+        }
+
+        #[test]
+        fn a_perfect_prediction_scores_one(a in pixels()) {
+            let right: Vec<_> = a.iter().map(|(_, label)| ((*label).min(4), *label)).collect();
+            let matrix = matrix(&right);
+            prop_assert!(matrix.mean_iou().is_none_or(|miou| miou == 1.0));
+        }
+    }
+
+    #[test]
+    fn rows_are_labels_and_columns_predictions() {
+        let matrix = matrix(&[(1, 0), (1, 0), (2, 3)]);
+        assert_eq!(matrix.counts()[1], 2);
+        assert_eq!(matrix.counts()[3 * 5 + 2], 1);
+        assert_eq!(matrix.iou(), [Some(0.0), Some(0.0), Some(0.0), Some(0.0), None]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_not_counted() {
+        let mut matrix = ConfusionMatrix::new(3);
+        let wrong = |what, value, pixel| Error::Class { what, value, pixel, classes: 3 };
+        assert_eq!(matrix.update(&[0, 0], &[1, 3]), Err(wrong("label", 3, 1)));
+        assert_eq!(matrix.update(&[0, 7], &[1, 2]), Err(wrong("prediction", 7, 1)));
+        assert_eq!(matrix.update(&[0], &[1, 2]), Err(Error::Length { predictions: 1, labels: 2 }));
+        assert!(matrix.merge(&ConfusionMatrix::new(4)).is_err());
+        assert_eq!(matrix, ConfusionMatrix::new(3));
+        assert_eq!(matrix.mean_iou(), None);
+    }
+}
