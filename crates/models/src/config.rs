@@ -40,7 +40,7 @@ pub struct PspNetConfig {
     pub width: usize,
     /// Classes, at most 255.
     pub num_classes: usize,
-    /// Mean of each colour channel, in units of [0,1].
+    /// Mean of each colour channel, in units of `[0, 1]`.
     pub mean: [f32; 3],
     /// Standard deviation of each colour channel.
     pub std: [f32; 3],

@@ -13,6 +13,14 @@ pub enum Error {
         /// What is wrong with it and what to do.
         reason: String,
     },
+    /// Pretrained weights are not to be had.
+    #[error("pretrained weights {weights}: {reason}")]
+    Pretrained {
+        /// Their source as given.
+        weights: String,
+        /// What went wrong, where they were looked for, and what to do.
+        reason: String,
+    },
     /// A configuration that describes no network.
     #[error("model: {0}")]
     Config(String),

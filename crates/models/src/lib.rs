@@ -1,7 +1,7 @@
 //! PSPNet on a pre-activation ResNet in candle: a network of any depth and width, its initialisation, its
 //! self-describing checkpoints and pretrained backbones.
 //!
-//! Images come in as (N, 3, H, W) in [0,1] and are normalised inside, so that an attack's epsilon is in the same
+//! Images come in as (N, 3, H, W) in `[0, 1]` and are normalised inside, so that an attack's epsilon is in the same
 //! unit. Inside, everything is channels last. The same network serves training, evaluation and attacks by the
 //! [`Pass`] that it is run with; under all but training its weights are detached, so that only the image's
 //! gradient is computed.
@@ -10,22 +10,19 @@ mod checkpoint;
 mod config;
 mod durable;
 mod error;
+mod hub;
 mod layer;
 mod pass;
-/// Weights from the hub.
-pub mod pretrained {
-    /// Placeholder until the room is furnished.
-    pub fn resolve(_source: &str) -> crate::Result<std::path::PathBuf> {
-        Err(crate::Error::Config("pretrained weights are not there yet".into()))
-    }
-}
+pub mod pretrained;
 mod pspnet;
 mod pyramid;
 mod resnet_v2;
+mod store;
 mod variables;
 
 pub use config::{PspNetConfig, Upsampling};
 pub use durable::write_atomically;
 pub use error::{Error, Result};
+pub use hub::{Fetched, Hub, HubFile};
 pub use pass::Pass;
 pub use pspnet::{Parameter, ParameterKind, PspNet, multiply_adds, parameter_count};

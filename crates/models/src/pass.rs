@@ -12,7 +12,7 @@ pub enum Pass<'a> {
     BatchStatistics,
     /// Batch statistics, running ones updated, weights tracked, channel dropout behind the head.
     Training {
-        /// Probability that a channel is dropped, in [0,1).
+        /// Probability that a channel is dropped, in `[0, 1)`.
         dropout: f64,
         /// What decides which channels are dropped.
         random: &'a mut ChaCha8Rng,

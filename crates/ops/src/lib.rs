@@ -2,7 +2,7 @@
 //!
 //! Every operation is a candle `CustomOp` with its own gradient: candle's autograd drives them, and any candle
 //! model can use them. Activations are (N, H, W, C), convolution weights (O, KH, KW, I), images (N, 3, H, W) in
-//! [0,1], label maps u8 (N, H, W) with [`IGNORE_LABEL`] = 255 where there is no label; elements are f32.
+//! `[0, 1]`, label maps u8 (N, H, W) with [`IGNORE_LABEL`] = 255 where there is no label; elements are f32.
 //!
 //! A gradient that nobody asked for is not computed: an operation whose weight is detached leaves out the
 //! weight's gradient, which makes an attack's gradient cost two thirds of a training step's.

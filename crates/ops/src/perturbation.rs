@@ -1,4 +1,4 @@
-//! The arithmetic of sign-gradient attacks on images (N, 3, H, W) in [0,1], one step size an image.
+//! The arithmetic of sign-gradient attacks on images (N, 3, H, W) in `[0, 1]`, one step size an image.
 
 use crate::cpu::{self, f32_slice};
 use crate::error::{self, dims4};
@@ -15,7 +15,7 @@ pub fn sign_step(image: &Tensor, gradient: &Tensor, step: &Tensor) -> Result<Ten
     image.contiguous()?.apply_op3_no_bwd(&gradient.contiguous()?, &step.contiguous()?, &SignStep)
 }
 
-/// `image` projected onto the l-infinity ball of radius `epsilon[n]` around `origin`, then onto [0,1]
+/// `image` projected onto the l-infinity ball of radius `epsilon[n]` around `origin`, then onto `[0, 1]`
 /// (equation 4).
 ///
 /// `image`, `origin` (N, C, H, W) and `epsilon` (N), f32. No gradient flows through the result.

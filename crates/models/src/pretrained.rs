@@ -1,0 +1,192 @@
+//! Where pretrained weights come from: a local file, or a repository of the hub, pinned where possible.
+
+use crate::hub::{Hub, HubFile};
+use crate::{Error, Result};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// The local file that `source` stands for.
+///
+/// | `source` | stands for |
+/// |---|---|
+/// | `weights/resnet.safetensors`, `./weights`, `/data/weights`, any path that exists | that file |
+/// | `timm/resnetv2_50.a1h_in1k` | `model.safetensors` of the hub's repository, at whatever `main` is when it is first asked for |
+/// | `timm/resnetv2_50.a1h_in1k@REVISION#sha256=HASH` | the file of that commit, if it has that hash |
+///
+/// `REVISION` is a commit's 40 hexadecimal digits, `HASH` the file's 64. Each may stand alone, `#sha256=HASH`
+/// behind a local path too. For an unpinned source the pinned form is logged as a warning, to be put into the spec.
+///
+/// The hub's cache folder, address and token come from the environment: see [`Hub::from_environment`].
+///
+/// # Errors
+/// [`Error::Pretrained`] if the source is not understood, the hub cannot be reached or has no such file, or the
+/// file does not have the hash; it says where the weights were looked for and what to do. Whether a local file
+/// without a hash exists is for its reader to find out.
+pub fn resolve(source: &str) -> Result<PathBuf> {
+    let refuse = |reason: String| Error::Pretrained { weights: source.to_owned(), reason };
+    match Source::parse(source).map_err(refuse)? {
+        Source::Local { path, sha256: None } => Ok(path),
+        Source::Local { path, sha256: Some(expected) } => match sha256_of(&path) {
+            Ok(found) if found == expected => Ok(path),
+            Ok(found) => Err(refuse(wrong_hash(&expected, &found))),
+            Err(error) => Err(refuse(format!("{} cannot be read: {error}", path.display()))),
+        },
+        Source::Hub(file) => Ok(Hub::from_environment().fetch(&file)?.path),
+    }
+}
+
+/// What a source's text says.
+#[derive(Debug, PartialEq)]
+enum Source {
+    Local { path: PathBuf, sha256: Option<String> },
+    Hub(HubFile),
+}
+
+impl Source {
+    fn parse(text: &str) -> Result<Self, String> {
+        if Path::new(text).exists() {
+            return Ok(Self::Local { path: text.into(), sha256: None });
+        }
+        let (place, sha256) = match text.split_once("#sha256=") {
+            Some((place, hash)) => (place, Some(hash.to_ascii_lowercase())),
+            None => (text, None),
+        };
+        if let Some(hash) = &sha256
+            && !is_hex(hash, 64)
+        {
+            return Err(format!("the sha256 must be 64 hexadecimal digits, found {hash}"));
+        }
+        let path = Path::new(place);
+        let local = ["./", "../", "/"].iter().any(|start| place.starts_with(start))
+            || path.extension().is_some_and(|extension| extension == "safetensors")
+            || path.exists();
+        if local {
+            return Ok(Self::Local { path: path.into(), sha256 });
+        }
+        let (repository, revision) = match place.split_once('@') {
+            Some((repository, revision)) => (repository, Some(revision.to_ascii_lowercase())),
+            None => (place, None),
+        };
+        if let Some(revision) = &revision
+            && !is_hex(revision, 40)
+        {
+            return Err(format!("the revision must be a commit's 40 hexadecimal digits, found {revision}"));
+        }
+        if !is_repository(repository) {
+            return Err("is neither an existing file nor a repository of the hub (ORGANISATION/NAME, for \
+                 example timm/resnetv2_50.a1h_in1k)"
+                .into());
+        }
+        Ok(Self::Hub(HubFile { repository: repository.into(), revision, sha256 }))
+    }
+}
+
+/// Whether `text` is `organisation/name`, of the characters that the hub allows.
+fn is_repository(text: &str) -> bool {
+    let is_name = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    text.split_once('/').is_some_and(|(organisation, name)| is_name(organisation) && is_name(name))
+}
+
+/// Whether `text` is `digits` hexadecimal digits in lower case.
+pub(crate) fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))
+}
+
+/// The SHA-256 of a file, in lower-case hexadecimal digits.
+pub(crate) fn sha256_of(path: &Path) -> io::Result<String> {
+    copy_hashing(File::open(path)?, &mut io::sink())
+}
+
+/// Copies `from` to `to`; the SHA-256 of what was copied, in lower-case hexadecimal digits.
+pub(crate) fn copy_hashing(mut from: impl Read, to: &mut impl io::Write) -> io::Result<String> {
+    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hasher.update(&buffer[..count]);
+        to.write_all(&buffer[..count])?;
+    }
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).expect("four bits");
+    Ok(hasher.finalize().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
+}
+
+pub(crate) fn wrong_hash(expected: &str, found: &str) -> String {
+    format!("the file's sha256 is not the expected one: expected {expected}, found {found}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REVISION: &str = "0123456789abcdef0123456789abcdef01234567";
+    const HASH: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn sources_are_told_apart() {
+        let hub = |revision: Option<&str>, sha256: Option<&str>| {
+            Ok(Source::Hub(HubFile {
+                repository: "timm/resnetv2_50.a1h_in1k".into(),
+                revision: revision.map(Into::into),
+                sha256: sha256.map(Into::into),
+            }))
+        };
+        let name = "timm/resnetv2_50.a1h_in1k";
+        assert_eq!(Source::parse(name), hub(None, None));
+        assert_eq!(Source::parse(&format!("{name}@{REVISION}")), hub(Some(REVISION), None));
+        let upper = HASH.to_ascii_uppercase();
+        assert_eq!(Source::parse(&format!("{name}#sha256={upper}")), hub(None, Some(HASH)));
+        let both = format!("{name}@{REVISION}#sha256={HASH}");
+        assert_eq!(Source::parse(&both), hub(Some(REVISION), Some(HASH)));
+
+        let local = |path: &str, sha256: Option<&str>| {
+            Ok(Source::Local { path: path.into(), sha256: sha256.map(Into::into) })
+        };
+        for path in ["./missing", "../missing", "/missing", "timm/missing.safetensors", "src", "Cargo.toml"] {
+            assert_eq!(Source::parse(path), local(path, None));
+            assert_eq!(Source::parse(&format!("{path}#sha256={HASH}")), local(path, Some(HASH)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_source_is_refused() {
+        for (source, reason) in [
+            ("timm", "neither an existing file nor a repository"),
+            ("timm/../secret", "neither"),
+            ("timm/name/more", "neither"),
+            (".timm/name", "neither"),
+            ("timm/name with space", "neither"),
+            ("", "neither"),
+            ("timm/name@main", "40 hexadecimal digits, found main"),
+            ("timm/name#sha256=12", "64 hexadecimal digits, found 12"),
+        ] {
+            let error = resolve(source).unwrap_err().to_string();
+            assert!(error.contains(reason), "{source}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_local_file_is_itself_if_its_hash_is_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("abc.safetensors");
+        std::fs::write(&path, b"abc").unwrap();
+        let text = path.to_str().unwrap();
+        assert_eq!(resolve(text).unwrap(), path);
+        let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(resolve(&format!("{text}#sha256={hash}")).unwrap(), path);
+        let error = resolve(&format!("{text}#sha256={HASH}")).unwrap_err().to_string();
+        assert!(error.contains(&format!("expected {HASH}, found {hash}")), "{error}");
+        let missing = format!("{text}.safetensors#sha256={HASH}");
+        let error = resolve(&missing).unwrap_err().to_string();
+        assert!(error.contains(&format!("{text}.safetensors cannot be read")), "{error}");
+        assert_eq!(resolve("./missing").unwrap(), Path::new("./missing"));
+    }
+}
