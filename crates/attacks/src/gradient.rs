@@ -1,0 +1,43 @@
+//! The gradient of an objective with respect to the image.
+
+use candle_core::{Tensor, Var};
+use robustseg_ops::{PixelObjective, pixel_objective_per_image};
+
+use crate::{Error, Model, Result, input};
+
+/// An objective and its gradient, for each image of a batch by itself.
+#[derive(Clone, Debug)]
+pub struct InputGradient {
+    /// The objective's mean over each image's labelled pixels (N); 0 for an image without any.
+    pub value: Tensor,
+    /// The gradient of each image's value with respect to that image (N, 3, H, W).
+    pub gradient: Tensor,
+}
+
+/// The objective and its gradient at `image` (N, 3, H, W), f32 in `[0, 1]`, for `label` (N, H, W), u8.
+///
+/// Images do not influence each other as long as the model treats them apart (batch statistics do not).
+pub fn input_gradient(
+    model: &dyn Model,
+    image: &Tensor,
+    label: &Tensor,
+    objective: PixelObjective,
+) -> Result<InputGradient> {
+    input::check(image, label)?;
+    let variable = Var::from_tensor(&image.detach())?;
+    let logits = model.logits(variable.as_tensor())?;
+    let value = pixel_objective_per_image(&logits, label, objective, model.alignment())?;
+    let gradients = value.sum_all()?.backward()?;
+    let gradient = gradients.get(variable.as_tensor()).ok_or(Error::NoGradient)?.contiguous()?;
+    let value = value.detach();
+    finite("objective", &value.to_vec1()?)?;
+    Ok(InputGradient { value, gradient })
+}
+
+/// Refuses numbers, one an image, that are infinite or not a number.
+pub(crate) fn finite(quantity: &'static str, values: &[f32]) -> Result<()> {
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(index) => Err(Error::NotFinite { quantity, index, value: values[index] }),
+    }
+}

@@ -1,0 +1,57 @@
+//! `SegPGD`: Gu, Zhao, Tresp, Torr, *SegPGD: An Effective and Efficient Adversarial Attack for Evaluating and
+//! Boosting Segmentation Robustness*, ECCV 2022.
+
+use candle_core::Tensor;
+use robustseg_ops::PixelObjective;
+use robustseg_random::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::iteration::Iteration;
+use crate::{Adversarial, Attack, Model, Result};
+
+/// Iterated steps on a cross-entropy that weighs right pixels by `1 - lambda` and wrong ones by `lambda`,
+/// where `lambda = t / (2 * steps)` at step t = 0, 1, ...: right pixels first, all of them later.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct SegPgd {
+    /// Radius of the l-infinity ball, in `[0, 1]`.
+    pub epsilon: f64,
+    /// Size of one step, in `(0, 1]`.
+    pub alpha: f64,
+    /// Number of steps, at least 1.
+    pub steps: usize,
+}
+
+impl Default for SegPgd {
+    /// Epsilon 0.03, alpha 0.01, 3 steps, as [`Bim`](crate::Bim).
+    fn default() -> Self {
+        Self { epsilon: 0.03, alpha: 0.01, steps: 3 }
+    }
+}
+
+/// The objective at `step` of `steps`.
+pub(crate) fn objective(step: usize, steps: usize) -> PixelObjective {
+    PixelObjective::SegPgd { lambda: (step as f64 / (2 * steps) as f64) as f32 }
+}
+
+impl Attack for SegPgd {
+    fn name(&self) -> &'static str {
+        "segpgd"
+    }
+
+    fn perturb(
+        &self,
+        model: &dyn Model,
+        image: &Tensor,
+        label: &Tensor,
+        _random: &mut ChaCha8Rng,
+    ) -> Result<Adversarial> {
+        Iteration { alpha: self.alpha, steps: self.steps, objective }.attack(
+            model,
+            image,
+            label,
+            self.epsilon,
+        )
+    }
+}

@@ -1,0 +1,291 @@
+//! Properties of the attacks on models whose gradients are known: a linear map of each pixel.
+
+use std::cell::Cell;
+
+use candle_core::{DType, Device, Tensor};
+use proptest::prelude::*;
+use rand::RngExt;
+use robustseg_attacks::{
+    Adversarial, Attack, AttackConfig, Bim, CosPgd, Error, FastNewton, Fgsm, IGNORE_LABEL, Model,
+    NegativeGain, Overrides, PixelObjective, RandomFgsm, Result, SegPgd, bim_curve, cospgd_curve, fgsm_curve,
+    input_gradient, segpgd_curve,
+};
+use robustseg_random::stream;
+
+/// Two images of 4 x 5 pixels, their labels (some pixels without one), and a linear model on them.
+struct Scene {
+    image: Tensor,
+    label: Tensor,
+    matrix: Tensor,
+    classes: usize,
+}
+
+const SHAPE: (usize, usize, usize, usize) = (2, 3, 4, 5);
+
+impl Scene {
+    /// Pixels in `[low, high]`, labels of `classes` classes, each pixel unlabelled with probability 1/4.
+    fn new(seed: u64, classes: usize, low: f32, high: f32) -> Result<Self> {
+        let random = &mut stream(seed, "scene", [0; 3]);
+        let (n, _, h, w) = SHAPE;
+        let pixels = (0..n * 3 * h * w).map(|_| low + (high - low) * random.random::<f32>()).collect();
+        let weights: Vec<f32> = (0..3 * classes).map(|_| random.random::<f32>() * 2.0 - 1.0).collect();
+        let labels = (0..n * h * w)
+            .map(|_| {
+                if random.random::<f32>() < 0.25 {
+                    IGNORE_LABEL
+                } else {
+                    random.random_range(0..classes) as u8
+                }
+            })
+            .collect();
+        Ok(Self {
+            image: Tensor::from_vec(pixels, SHAPE, &Device::Cpu)?,
+            label: Tensor::from_vec(labels, (n, h, w), &Device::Cpu)?,
+            matrix: Tensor::from_vec(weights, (3, classes), &Device::Cpu)?,
+            classes,
+        })
+    }
+
+    fn logits(&self, image: &Tensor) -> candle_core::Result<Tensor> {
+        let (n, _, h, w) = image.dims4()?;
+        let pixels = image.permute((0, 2, 3, 1))?.reshape((n * h * w, 3))?;
+        pixels.matmul(&self.matrix)?.reshape((n, h, w, self.classes))
+    }
+
+    fn run(&self, attack: &dyn Attack, seed: u64) -> Result<Adversarial> {
+        let model = |image: &Tensor| self.logits(image);
+        attack.perturb(&model, &self.image, &self.label, &mut stream(seed, "attack", [0; 3]))
+    }
+
+    /// Largest change of each image.
+    fn change(&self, adversarial: &Tensor) -> Result<Vec<f32>> {
+        Ok((adversarial - &self.image)?.abs()?.flatten_from(1)?.max(1)?.to_vec1()?)
+    }
+
+    fn value(&self, image: &Tensor, objective: PixelObjective) -> Result<Vec<f32>> {
+        let model = |image: &Tensor| self.logits(image);
+        Ok(input_gradient(&model, image, &self.label, objective)?.value.to_vec1()?)
+    }
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().and_then(|flat| flat.to_vec1()).unwrap()
+}
+
+fn attacks(epsilon: f64, alpha: f64, steps: usize) -> Vec<Box<dyn Attack>> {
+    AttackConfig::NAMES
+        .iter()
+        .map(|name| {
+            let iterated = matches!(*name, "bim" | "segpgd" | "cospgd");
+            let overrides = Overrides {
+                epsilon: (*name != "fast_newton").then_some(epsilon),
+                alpha: iterated.then_some(alpha),
+                steps: iterated.then_some(steps),
+            };
+            AttackConfig::by_name(name, overrides).unwrap().attack()
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn results_are_images_inside_the_ball(
+        seed: u64, classes in 2_usize..5, epsilon in 0.0..0.2_f64, alpha in 0.001..0.1_f64, steps in 1_usize..5,
+    ) {
+        let scene = Scene::new(seed, classes, 0.0, 1.0).unwrap();
+        for attack in attacks(epsilon, alpha, steps) {
+            let adversarial = scene.run(attack.as_ref(), seed).unwrap();
+            prop_assert!(values(&adversarial.image).iter().all(|v| (0.0..=1.0).contains(v)), "{}", attack.name());
+            let radii = values(&adversarial.epsilon);
+            for (change, radius) in scene.change(&adversarial.image).unwrap().iter().zip(&radii) {
+                prop_assert!(*change <= radius.abs() + 1e-6, "{}: {change} beyond {radius}", attack.name());
+                prop_assert!(attack.name() == "fast_newton" || *radius <= epsilon as f32);
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_result(seed: u64) {
+        let scene = Scene::new(seed, 3, 0.0, 1.0).unwrap();
+        for attack in attacks(0.05, 0.02, 3) {
+            let (first, second) = (scene.run(attack.as_ref(), 1).unwrap(), scene.run(attack.as_ref(), 1).unwrap());
+            prop_assert_eq!(values(&first.image), values(&second.image));
+            prop_assert_eq!(values(&first.epsilon), values(&second.epsilon));
+        }
+        let random = RandomFgsm { epsilon: 0.05 };
+        let [one, other] = [1, 2].map(|seed| values(&scene.run(&random, seed).unwrap().epsilon));
+        prop_assert_ne!(&one, &other);
+        prop_assert_ne!(one[0], one[1]); // one draw an image
+    }
+
+    #[test]
+    fn logits_at_unlabelled_pixels_do_not_matter(seed: u64, shift in -9.0..9.0_f64) {
+        let scene = Scene::new(seed, 3, 0.0, 1.0).unwrap();
+        let ignored = scene.label.eq(IGNORE_LABEL).unwrap();
+        let offset = (ignored.to_dtype(DType::F32).unwrap() * shift).unwrap().unsqueeze(3).unwrap();
+        let offset = Tensor::cat(&[&offset, &(&offset * -2.0).unwrap(), &offset.zeros_like().unwrap()], 3).unwrap();
+        let other = |image: &Tensor| scene.logits(image)? + &offset;
+        for attack in attacks(0.05, 0.02, 3) {
+            let expected = scene.run(attack.as_ref(), 1).unwrap();
+            let random = &mut stream(1, "attack", [0; 3]);
+            let found = attack.perturb(&other, &scene.image, &scene.label, random).unwrap();
+            prop_assert_eq!(values(&found.image), values(&expected.image), "{}", attack.name());
+            // The model looks at one pixel at a time, so unlabelled pixels have no reason to change.
+            let moved = (expected.image.ne(&scene.image).unwrap().max(1).unwrap() * &ignored).unwrap();
+            prop_assert_eq!(moved.max_all().unwrap().to_scalar::<u8>().unwrap(), 0, "{}", attack.name());
+        }
+    }
+
+    #[test]
+    fn images_of_a_batch_are_attacked_apart(seed: u64) {
+        let scene = Scene::new(seed, 3, 0.0, 1.0).unwrap();
+        for attack in attacks(0.05, 0.02, 3).iter().filter(|attack| attack.name() != "random_fgsm") {
+            let both = scene.run(attack.as_ref(), 1).unwrap();
+            for index in 0..2 {
+                let model = |image: &Tensor| scene.logits(image);
+                let (image, label) = (scene.image.narrow(0, index, 1).unwrap(), scene.label.narrow(0, index, 1).unwrap());
+                let alone = attack.perturb(&model, &image, &label, &mut stream(1, "attack", [0; 3])).unwrap();
+                prop_assert_eq!(values(&alone.image), values(&both.image.narrow(0, index, 1).unwrap()));
+            }
+        }
+    }
+
+    #[test]
+    fn fast_newton_finds_the_zero_of_a_linear_gain(seed: u64) {
+        // With two classes the mean gain is linear; from the middle of [0, 1] nothing is clipped if epsilon < 0.3.
+        let scene = Scene::new(seed, 2, 0.3, 0.7).unwrap();
+        let before = scene.value(&scene.image, PixelObjective::Gain).unwrap();
+        let adversarial = scene.run(&FastNewton::default(), 1).unwrap();
+        let epsilons = values(&adversarial.epsilon);
+        let after = scene.value(&adversarial.image, PixelObjective::Gain).unwrap();
+        for ((before, after), epsilon) in before.iter().zip(&after).zip(&epsilons) {
+            prop_assert_eq!(before.signum(), epsilon.signum()); // eq. 18 as written
+            if epsilon.abs() < 0.3 {
+                prop_assert!(after.abs() < 1e-5, "mean gain {before} became {after} at epsilon {epsilon}");
+            }
+        }
+    }
+
+    #[test]
+    fn negative_gains_are_treated_as_told(seed: u64) {
+        let scene = Scene::new(seed, 2, 0.3, 0.7).unwrap();
+        let run = |negative_gain| scene.run(&FastNewton { negative_gain, max_epsilon: Some(0.1) }, 1).unwrap();
+        let literal = run(NegativeGain::Literal);
+        for option in [NegativeGain::Clamp, NegativeGain::Skip, NegativeGain::Abs] {
+            let other = run(option);
+            for (index, (&epsilon, &found)) in values(&literal.epsilon).iter().zip(&values(&other.epsilon)).enumerate() {
+                let expected = if option == NegativeGain::Abs { epsilon.abs() } else { epsilon.max(0.0) };
+                prop_assert_eq!(found, expected);
+                let unchanged = scene.change(&other.image).unwrap()[index] == 0.0;
+                prop_assert_eq!(unchanged, expected == 0.0);
+            }
+        }
+    }
+
+    #[test]
+    fn cross_entropy_grows(seed: u64) {
+        // The cross-entropy of a linear model is convex: a step along the gradient's sign cannot lower it.
+        let scene = Scene::new(seed, 3, 0.0, 1.0).unwrap();
+        let before = scene.value(&scene.image, PixelObjective::CrossEntropy).unwrap();
+        for attack in [&Fgsm { epsilon: 0.05 } as &dyn Attack, &Bim { epsilon: 0.05, alpha: 0.02, steps: 4 }] {
+            let adversarial = scene.run(attack, 1).unwrap();
+            let after = scene.value(&adversarial.image, PixelObjective::CrossEntropy).unwrap();
+            prop_assert!(before.iter().zip(&after).all(|(before, after)| after > before));
+        }
+    }
+
+    #[test]
+    fn curves_are_the_attacks_one_by_one(seed: u64, alpha in 0.002..0.02_f64, steps in 1_usize..8) {
+        let scene = Scene::new(seed, 3, 0.0, 1.0).unwrap();
+        let model = |image: &Tensor| scene.logits(image);
+        let epsilons = [0.0, 0.03, 0.005, 0.01, 0.03, 0.04];
+        let (image, label) = (&scene.image, &scene.label);
+        let fgsm = fgsm_curve(&model, image, label, &epsilons).unwrap();
+        let bim = bim_curve(&model, image, label, alpha, steps, &epsilons).unwrap();
+        let segpgd = segpgd_curve(&model, image, label, alpha, steps, &epsilons).unwrap();
+        let cospgd = cospgd_curve(&model, image, label, alpha, steps, &epsilons).unwrap();
+        for (index, epsilon) in epsilons.into_iter().enumerate() {
+            let pairs: [(&dyn Attack, &Tensor); 4] = [
+                (&Fgsm { epsilon }, &fgsm[index]),
+                (&Bim { epsilon, alpha, steps }, &bim[index]),
+                (&SegPgd { epsilon, alpha, steps }, &segpgd[index]),
+                (&CosPgd { epsilon, alpha, steps }, &cospgd[index]),
+            ];
+            for (attack, found) in pairs {
+                let expected = scene.run(attack, 1).unwrap();
+                prop_assert_eq!(values(found), values(&expected.image), "{} at {}", attack.name(), epsilon);
+            }
+        }
+    }
+}
+
+#[test]
+fn curves_share_gradients() -> Result<()> {
+    let scene = Scene::new(5, 3, 0.2, 0.8)?;
+    let calls = Cell::new(0);
+    let model = |image: &Tensor| {
+        calls.set(calls.get() + 1);
+        scene.logits(image)
+    };
+    let epsilons = [0.0, 0.01, 0.02, 0.04];
+    fgsm_curve(&model, &scene.image, &scene.label, &epsilons)?;
+    assert_eq!(calls.take(), 1);
+    // Steps of 0.004: the paths inside 0.01 and 0.02 leave the common one at steps 3 and 5 or 6 (rounding).
+    bim_curve(&model, &scene.image, &scene.label, 0.004, 10, &epsilons)?;
+    let shared = calls.take();
+    assert!((10 + 7 + 4..=10 + 7 + 5).contains(&shared), "{shared} gradients");
+    Ok(())
+}
+
+#[test]
+fn an_image_without_labels_stays_as_it_is() -> Result<()> {
+    let mut scene = Scene::new(6, 3, 0.0, 1.0)?;
+    scene.label = Tensor::full(IGNORE_LABEL, scene.label.shape(), &Device::Cpu)?;
+    for attack in attacks(0.05, 0.02, 3) {
+        let adversarial = scene.run(attack.as_ref(), 1)?;
+        assert_eq!(values(&adversarial.image), values(&scene.image), "{}", attack.name());
+        if attack.name() == "fast_newton" {
+            assert_eq!(values(&adversarial.epsilon), [0.0, 0.0]);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn input_gradients_of_the_gain_by_hand() -> Result<()> {
+    // Logits (r, 2g): label 0 has gain r - 2g, so the gradient is (1, -2, 0) over the number of labelled pixels.
+    let model = |image: &Tensor| {
+        let scale = Tensor::new(&[[1.0_f32, 0.0], [0.0, 2.0], [0.0, 0.0]], &Device::Cpu)?;
+        let (n, _, h, w) = image.dims4()?;
+        image.permute((0, 2, 3, 1))?.reshape((n * h * w, 3))?.matmul(&scale)?.reshape((n, h, w, 2))
+    };
+    let image = Tensor::new(&[[[[0.5_f32, 0.25]], [[0.125, 0.5]], [[0.0, 1.0]]]], &Device::Cpu)?;
+    let both =
+        input_gradient(&model, &image, &Tensor::new(&[[[0_u8, 1]]], &Device::Cpu)?, PixelObjective::Gain)?;
+    assert_eq!(values(&both.value), [f32::midpoint(0.25, 0.75)]);
+    assert_eq!(values(&both.gradient), [0.5, -0.5, -1.0, 1.0, 0.0, 0.0]);
+    let label = Tensor::new(&[[[0_u8, IGNORE_LABEL]]], &Device::Cpu)?;
+    let one = input_gradient(&model, &image, &label, PixelObjective::Gain)?;
+    assert_eq!(values(&one.value), [0.25]);
+    assert_eq!(values(&one.gradient), [1.0, 0.0, -2.0, 0.0, 0.0, 0.0]);
+    Ok(())
+}
+
+#[test]
+fn broken_models_and_settings_are_refused() -> Result<()> {
+    let scene = Scene::new(7, 3, 0.0, 1.0)?;
+    let run = |model: &dyn Model, attack: &dyn Attack| {
+        attack.perturb(model, &scene.image, &scene.label, &mut stream(0, "attack", [0; 3])).unwrap_err()
+    };
+    let constant = |image: &Tensor| scene.logits(&image.detach());
+    assert!(matches!(run(&constant, &Fgsm::default()), Error::NoGradient));
+    let diverged = |image: &Tensor| scene.logits(image)? * f64::NAN;
+    assert!(matches!(run(&diverged, &FastNewton::default()), Error::NotFinite { index: 0, .. }));
+    let model = |image: &Tensor| scene.logits(image);
+    for attack in [&Fgsm { epsilon: 8.0 } as &dyn Attack, &Bim { epsilon: 8.0, alpha: 2.0, steps: 3 }] {
+        assert!(matches!(run(&model, attack), Error::Setting { .. }));
+    }
+    Ok(())
+}
