@@ -67,15 +67,15 @@ pub(crate) fn statistics(x: &[f32], channels: usize) -> [Vec<f32>; 2] {
     [mean, variance]
 }
 
-/// `max(0, (x - mean) * scale + bias)` with `scale = weight / sqrt(variance + eps)`.
-pub(crate) fn normalise_relu(x: &[f32], mean: &[f32], scale: &[f32], bias: &[f32]) -> Vec<f32> {
-    let channels = mean.len();
+/// `max(0, x * scale + shift)`.
+pub(crate) fn scale_shift_relu(x: &[f32], scale: &[f32], shift: &[f32]) -> Vec<f32> {
+    let channels = scale.len();
     let block = rows_block(channels) * channels;
     let mut out = vec![0.0; x.len()];
     out.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(out, x)| {
         for (out, x) in out.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-            for ((((out, x), mean), scale), bias) in out.iter_mut().zip(x).zip(mean).zip(scale).zip(bias) {
-                *out = ((x - mean) * scale + bias).max(0.0);
+            for (((out, x), scale), shift) in out.iter_mut().zip(x).zip(scale).zip(shift) {
+                *out = (x * scale + shift).max(0.0);
             }
         }
     });
