@@ -1,0 +1,188 @@
+//! A dataset verified: every file of every split.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::prefetch::guarded;
+use crate::{Dataset, Error, IGNORE_LABEL, Manifest, Result, Sample};
+
+/// What a dataset's folder holds, measured against its manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CheckReport {
+    /// The dataset.
+    pub name: String,
+    /// Its splits, in alphabetical order.
+    pub splits: Vec<SplitReport>,
+    /// Pairs of splits that share samples.
+    pub overlaps: Vec<Overlap>,
+}
+
+/// What a split holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SplitReport {
+    /// The split.
+    pub split: String,
+    /// Samples that the manifest promises.
+    pub expected: usize,
+    /// Samples found.
+    pub count: usize,
+    /// SHA-256 of the sorted ids, one a line, in hexadecimal digits: that of a sorted list of the ids as a file.
+    pub ids_sha256: String,
+    /// Smallest width and smallest height of the images; `None` if no image can be read.
+    pub min_size: Option<(usize, usize)>,
+    /// Largest width and largest height of the images; `None` if no image can be read.
+    pub max_size: Option<(usize, usize)>,
+    /// Labelled pixels of each class.
+    pub class_pixels: Vec<u64>,
+    /// Pixels that are not labelled.
+    pub ignored_pixels: u64,
+    /// All that is wrong.
+    pub faults: Vec<String>,
+}
+
+/// Two splits that share samples.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Overlap {
+    /// One split.
+    pub first: String,
+    /// The other.
+    pub second: String,
+    /// Samples in both.
+    pub count: usize,
+    /// Whether the manifest says that they may share samples.
+    pub allowed: bool,
+}
+
+impl CheckReport {
+    /// Whether counts are right, all files are whole, and splits share only what they may.
+    pub fn is_sound(&self) -> bool {
+        self.splits.iter().all(|split| split.faults.is_empty()) && self.overlaps.iter().all(|o| o.allowed)
+    }
+}
+
+/// Reads every image and label of every split of a dataset in the folder `root`. `progress` is told how many of how
+/// many samples were read.
+///
+/// # Errors
+/// If the dataset or one of its lists is missing or malformed. All else that is wrong stands in the report.
+pub fn check(
+    manifest: &Manifest,
+    root: &Path,
+    progress: impl Fn(usize, usize) + Sync,
+) -> Result<CheckReport> {
+    let found: Vec<_> =
+        manifest.split_names().map(|split| Dataset::find(manifest, root, split)).collect::<Result<_>>()?;
+    let (done, total) = (AtomicUsize::new(0), found.iter().map(|(dataset, _)| dataset.len()).sum());
+    let mut splits = Vec::new();
+    for (dataset, expected) in &found {
+        let mut report = dataset.inspect(|| progress(done.fetch_add(1, Ordering::Relaxed) + 1, total));
+        if report.count != expected.count {
+            let fault = format!("expected {} samples, found {}", expected.count, report.count);
+            report.faults.insert(0, fault);
+        }
+        report.expected = expected.count;
+        splits.push(report);
+    }
+    let mut overlaps = Vec::new();
+    for (index, (first, of_first)) in found.iter().enumerate() {
+        let ids: HashSet<&str> = first.ids().collect();
+        for (second, of_second) in &found[index + 1..] {
+            let count = second.ids().filter(|id| ids.contains(id)).count();
+            if count > 0 {
+                let (first, second) = (first.split().to_owned(), second.split().to_owned());
+                let allowed =
+                    of_first.may_overlap.contains(&second) || of_second.may_overlap.contains(&first);
+                overlaps.push(Overlap { first, second, count, allowed });
+            }
+        }
+    }
+    Ok(CheckReport { name: manifest.name.clone(), splits, overlaps })
+}
+
+impl Dataset {
+    /// Reads every sample.
+    ///
+    /// # Errors
+    /// [`Error::Faults`] with all that is wrong.
+    pub fn check(&self) -> Result<()> {
+        let SplitReport { faults, .. } = self.inspect(|| ());
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let (name, split) = (self.name().to_owned(), self.split().to_owned());
+        Err(Error::Faults { name, split, samples: self.len(), faults })
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).map(|index| self.id(index))
+    }
+
+    /// Reads every sample, and tells what the split holds and all that is wrong with it. `progress` is called after
+    /// each sample, from rayon's threads.
+    pub fn inspect(&self, progress: impl Fn() + Sync) -> SplitReport {
+        let seen: Vec<Result<Seen>> = (0..self.len())
+            .into_par_iter()
+            .map(|index| {
+                let seen = guarded(self.id(index), || Ok(Seen::of(&self.load(index)?)));
+                progress();
+                seen
+            })
+            .collect();
+        let mut pixels = [0; 256];
+        let (mut min_size, mut max_size) = (None, None);
+        let mut faults = Vec::new();
+        for seen in seen {
+            match seen {
+                Ok(Seen { size: (width, height), counts }) => {
+                    let (w, h) = min_size.unwrap_or((width, height));
+                    min_size = Some((width.min(w), height.min(h)));
+                    let (w, h) = max_size.unwrap_or((width, height));
+                    max_size = Some((width.max(w), height.max(h)));
+                    pixels.iter_mut().zip(counts.iter()).for_each(|(sum, count)| *sum += count);
+                }
+                Err(error) => faults.push(error.to_string()),
+            }
+        }
+        SplitReport {
+            split: self.split().to_owned(),
+            expected: self.len(),
+            count: self.len(),
+            ids_sha256: self.ids_sha256(),
+            min_size,
+            max_size,
+            class_pixels: pixels[..self.num_classes()].to_vec(),
+            ignored_pixels: pixels[usize::from(IGNORE_LABEL)],
+            faults,
+        }
+    }
+
+    /// SHA-256 of the sorted ids, one a line, in hexadecimal digits: that of a sorted list of the ids as a file.
+    pub fn ids_sha256(&self) -> String {
+        let mut ids: Vec<&str> = self.ids().collect();
+        ids.sort_unstable();
+        let lines: String = ids.into_iter().flat_map(|id| [id, "\n"]).collect();
+        let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+        Sha256::digest(lines).iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    }
+}
+
+/// What is kept of a sample.
+struct Seen {
+    size: (usize, usize),
+    counts: Box<[u64; 256]>,
+}
+
+impl Seen {
+    fn of(sample: &Sample) -> Self {
+        let mut counts = Box::new([0; 256]);
+        for value in &sample.label.data {
+            counts[usize::from(*value)] += 1;
+        }
+        Self { size: (sample.image.width, sample.image.height), counts }
+    }
+}

@@ -1,0 +1,191 @@
+//! One split of a dataset.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::label_table::LabelTable;
+use crate::layout::synthetic::Scenes;
+use crate::layout::{Files, cityscapes, pairs, voc};
+use crate::prefetch::Prefetch;
+use crate::{Error, Layout, Manifest, Result, Sample, Split, read_image, read_label};
+
+/// One split of a dataset. Clones share what they know.
+#[derive(Clone, Debug)]
+pub struct Dataset(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    split: String,
+    num_classes: usize,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Files { samples: Vec<Files>, table: Box<LabelTable> },
+    Scenes { ids: Vec<String>, scenes: Scenes },
+}
+
+impl Dataset {
+    /// Finds the samples of `split` in the folder `root`, in the order of the dataset's list. A generated dataset
+    /// needs no folder and does not look at `root`.
+    ///
+    /// # Errors
+    /// If there is no such split, data are missing (the error says how to get them), the number of samples is not
+    /// the manifest's, or a sample's image or label does not exist. Files are not read yet.
+    pub fn open(manifest: &Manifest, root: &Path, split: &str) -> Result<Self> {
+        let (dataset, expected) = Self::find(manifest, root, split)?;
+        if dataset.len() != expected.count {
+            return Err(Error::Count {
+                name: manifest.name.clone(),
+                split: split.to_owned(),
+                path: root.join(listing(manifest, split, expected)),
+                expected: expected.count,
+                found: dataset.len(),
+            });
+        }
+        if let Source::Files { samples, .. } = &dataset.0.source {
+            samples.iter().try_for_each(Files::exist)?;
+        }
+        Ok(dataset)
+    }
+
+    /// As [`Dataset::open`], but takes what is there; gives what the manifest expects, too.
+    pub(crate) fn find<'a>(manifest: &'a Manifest, root: &Path, split: &str) -> Result<(Self, &'a Split)> {
+        let known = || manifest.split_names().collect::<Vec<_>>().join(", ");
+        let expected = manifest.splits.get(split).ok_or_else(|| Error::Split {
+            name: manifest.name.clone(),
+            split: split.to_owned(),
+            known: known(),
+        })?;
+        let listing = listing(manifest, split, expected);
+        if !manifest.is_generated() {
+            for path in [root.to_owned(), root.join(&listing)] {
+                if !path.exists() {
+                    return Err(manifest.missing(path));
+                }
+            }
+        }
+        let files = |samples| Source::Files { samples, table: Box::new(manifest.label_table()) };
+        let source = match manifest.layout {
+            Layout::Voc { labels } => files(voc::samples(root, &listing, labels)?),
+            Layout::Cityscapes => files(cityscapes::samples(root, split)?),
+            Layout::Pairs => files(pairs::samples(root, &listing)?),
+            Layout::Synthetic(config) => Source::Scenes {
+                ids: (0..expected.count).map(|index| format!("{split}_{index:05}")).collect(),
+                scenes: Scenes::new(config, split, manifest.num_classes()),
+            },
+        };
+        let (name, split) = (manifest.name.clone(), split.to_owned());
+        let inner = Inner { name, split, num_classes: manifest.num_classes(), source };
+        Ok((Self(Arc::new(inner)), expected))
+    }
+
+    /// The dataset's name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The split's name.
+    pub fn split(&self) -> &str {
+        &self.0.split
+    }
+
+    /// Classes of the dataset.
+    pub fn num_classes(&self) -> usize {
+        self.0.num_classes
+    }
+
+    /// Samples of the split.
+    pub fn len(&self) -> usize {
+        match &self.0.source {
+            Source::Files { samples, .. } => samples.len(),
+            Source::Scenes { ids, .. } => ids.len(),
+        }
+    }
+
+    /// Whether the split has no samples; no split that was opened is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The id of the sample at `index`, which must be below [`Dataset::len`].
+    pub fn id(&self, index: usize) -> &str {
+        match &self.0.source {
+            Source::Files { samples, .. } => &samples[index].id,
+            Source::Scenes { ids, .. } => &ids[index],
+        }
+    }
+
+    /// Reads the sample at `index`, which must be below [`Dataset::len`]. Its label map holds class indices and
+    /// [`IGNORE_LABEL`](crate::IGNORE_LABEL) only.
+    ///
+    /// # Errors
+    /// If image or label cannot be read, their sizes differ, or the label has a value that is no class.
+    pub fn load(&self, index: usize) -> Result<Sample> {
+        match &self.0.source {
+            Source::Files { samples, table } => self.read(&samples[index], table),
+            Source::Scenes { ids, scenes } => Ok(scenes.sample(&ids[index], index)),
+        }
+    }
+
+    /// Reads the samples at `indices`, in this order, some in advance.
+    pub fn samples(&self, indices: impl IntoIterator<Item = usize>) -> Samples {
+        let indices: Vec<usize> = indices.into_iter().collect();
+        Samples { dataset: self.clone(), indices: indices.into_iter(), prefetch: Prefetch::default() }
+    }
+
+    fn read(&self, files: &Files, table: &LabelTable) -> Result<Sample> {
+        files.exist()?;
+        let image = read_image(&files.image)?;
+        let mut label = read_label(&files.label)?;
+        if (image.width, image.height) != (label.width, label.height) {
+            return Err(Error::Size {
+                image: files.image.clone(),
+                image_size: (image.width, image.height),
+                label: files.label.clone(),
+                label_size: (label.width, label.height),
+            });
+        }
+        table.apply(&mut label).map_err(|wrong| Error::LabelValue {
+            path: files.label.clone(),
+            value: wrong.value,
+            x: wrong.x,
+            y: wrong.y,
+            classes: self.0.num_classes,
+        })?;
+        Ok(Sample { id: files.id.clone(), image, label })
+    }
+}
+
+/// What says which samples a split has, below the dataset's folder.
+fn listing(manifest: &Manifest, split: &str, expected: &Split) -> std::path::PathBuf {
+    match (&manifest.layout, &expected.file) {
+        (Layout::Cityscapes, _) => cityscapes::images(Path::new(""), split),
+        (_, Some(file)) => file.clone(),
+        (_, None) => std::path::PathBuf::new(),
+    }
+}
+
+/// Samples in the order asked for, read in advance on rayon's threads. An error takes its sample's place.
+pub struct Samples {
+    dataset: Dataset,
+    indices: std::vec::IntoIter<usize>,
+    prefetch: Prefetch<Sample>,
+}
+
+impl Iterator for Samples {
+    type Item = Result<Sample>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let ahead = 2 * rayon::current_num_threads();
+        while self.prefetch.len() < ahead
+            && let Some(index) = self.indices.next()
+        {
+            let dataset = self.dataset.clone();
+            self.prefetch.push(dataset.id(index).to_owned(), move || dataset.load(index));
+        }
+        self.prefetch.next()
+    }
+}

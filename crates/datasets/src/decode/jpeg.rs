@@ -1,0 +1,123 @@
+//! JPEG through `zune-jpeg`. Decoders fill what is missing with gray and call it a success. So the file's markers are
+//! walked to its end first, which also gives the size before any memory is taken, and the compressed data are followed
+//! by bits that no picture can go on with.
+
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::errors::DecodeErrors;
+
+use super::check_size;
+use super::exif::Orientation;
+use crate::Image;
+
+/// Decodes a whole JPEG.
+pub(super) fn image(bytes: &[u8]) -> Result<Image, String> {
+    let header = Header::read(bytes)?;
+    check_size(header.width, header.height)?;
+    if !matches!(header.components, 1 | 3) {
+        return Err(format!(
+            "JPEG of {} components (CMYK?); only gray and RGB are read, convert it",
+            header.components
+        ));
+    }
+    let options = DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_width(header.width)
+        .set_max_height(header.height)
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    // Of one bits no Huffman code consists. A decoder that lacks data reads them and fails; at the end marker alone it
+    // would make up zero bits for all that is missing.
+    let (whole, rest) = bytes.split_at(header.scan_end);
+    let guarded = [whole, &[0xff, 0].repeat(16), rest].concat();
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(guarded), options);
+    let fault = |error: DecodeErrors| format!("corrupt JPEG: {}", error.to_string().trim_matches('"'));
+    let data = decoder.decode().map_err(fault)?;
+    if data.len() != header.width * header.height * 3 {
+        return Err(format!("corrupt JPEG: {} bytes of pixels", data.len()));
+    }
+    let (width, height, data) = header.orientation.turn(data, header.width, header.height, 3);
+    Ok(Image { width, height, data })
+}
+
+/// What the markers of a JPEG say.
+#[derive(Debug)]
+struct Header {
+    width: usize,
+    height: usize,
+    components: u8,
+    orientation: Orientation,
+    /// Where the last scan's compressed data end.
+    scan_end: usize,
+}
+
+impl Header {
+    /// Walks all markers to the end of the picture; what comes after it does not matter.
+    fn read(bytes: &[u8]) -> Result<Self, String> {
+        let truncated = || "truncated JPEG: it ends before its end marker".to_owned();
+        let (mut frame, mut scan_end) = (None, None);
+        let mut orientation = Orientation::UPRIGHT;
+        let mut at = 2;
+        loop {
+            let (marker, after) = next_marker(bytes, at)?;
+            at = after;
+            if marker == END {
+                break;
+            }
+            if is_alone(marker) {
+                continue;
+            }
+            let length: [u8; 2] =
+                bytes.get(at..at + 2).and_then(|b| b.try_into().ok()).ok_or_else(truncated)?;
+            let end = at + usize::from(u16::from_be_bytes(length));
+            let segment = bytes.get(at + 2..end.max(at + 2)).ok_or_else(truncated)?;
+            at = end.max(at + 2);
+            match (marker, segment) {
+                (
+                    0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf,
+                    [_, h0, h1, w0, w1, components, ..],
+                ) => {
+                    let side = |high, low| usize::from(u16::from_be_bytes([high, low]));
+                    frame.get_or_insert((side(*w0, *w1), side(*h0, *h1), *components));
+                }
+                (0xe1, [b'E', b'x', b'i', b'f', 0, _, tiff @ ..]) => orientation = Orientation::of_tiff(tiff),
+                (SCAN, _) => {
+                    at = end_of_scan(bytes, at).ok_or_else(truncated)?;
+                    scan_end = Some(at);
+                }
+                _ => {}
+            }
+        }
+        let (width, height, components) = frame.ok_or("corrupt JPEG: no frame header")?;
+        let scan_end = scan_end.ok_or("corrupt JPEG: no scan")?;
+        Ok(Self { width, height, components, orientation, scan_end })
+    }
+}
+
+const END: u8 = 0xd9;
+const SCAN: u8 = 0xda;
+
+/// Markers without a segment: restarts, a second start, TEM.
+fn is_alone(marker: u8) -> bool {
+    matches!(marker, 0x01 | 0xd0..=0xd8)
+}
+
+/// The marker at `at`, behind any fill bytes, and what comes after it.
+fn next_marker(bytes: &[u8], at: usize) -> Result<(u8, usize), String> {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let fill = rest.iter().take_while(|byte| **byte == 0xff).count();
+    match rest.get(fill) {
+        None => Err("truncated JPEG: it ends before its end marker".into()),
+        Some(_) if fill == 0 => Err(format!("corrupt JPEG: no marker at byte {at}")),
+        Some(marker) => Ok((*marker, at + fill + 1)),
+    }
+}
+
+/// Where the first marker after a scan's compressed data begins.
+fn end_of_scan(bytes: &[u8], at: usize) -> Option<usize> {
+    let data = &bytes[at..];
+    let found =
+        data.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff));
+    found.map(|offset| at + offset)
+}

@@ -1,0 +1,194 @@
+//! What can be wrong with data.
+
+use std::path::PathBuf;
+
+/// Result of this crate's operations.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What is wrong, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A manifest cannot be read, or what it says makes no sense.
+    #[error("manifest {place}: {reason}")]
+    Manifest {
+        /// The file, with line and column where they are known.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A dataset, or a part of it, is not there.
+    #[error(
+        "data {name}: {} is missing; expected it in ${}/{folder} or in the folder given; to get it: {obtain}",
+        path.display(),
+        crate::DATA_FOLDER
+    )]
+    Missing {
+        /// The dataset.
+        name: String,
+        /// Where it was looked for.
+        path: PathBuf,
+        /// The dataset's folder below the data folder.
+        folder: String,
+        /// How to obtain it.
+        obtain: String,
+    },
+    /// The manifest has no such split.
+    #[error("data {name}: no split `{split}`, there are {known}")]
+    Split {
+        /// The dataset.
+        name: String,
+        /// The split asked for.
+        split: String,
+        /// The splits of the manifest.
+        known: String,
+    },
+    /// A split is not as large as the manifest says.
+    #[error("data {name}, split {split}: expected {expected} samples, found {found} in {}", path.display())]
+    Count {
+        /// The dataset.
+        name: String,
+        /// The split.
+        split: String,
+        /// The file or folder that lists the samples.
+        path: PathBuf,
+        /// Samples that the manifest promises.
+        expected: usize,
+        /// Samples found.
+        found: usize,
+    },
+    /// A list of samples is malformed.
+    #[error("{}:{line}: {reason}", path.display())]
+    List {
+        /// The list.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file of a sample does not exist.
+    #[error("sample {id}: no {what} {}", path.display())]
+    NoFile {
+        /// The sample.
+        id: String,
+        /// `image` or `label`.
+        what: &'static str,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A file or folder cannot be read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is no whole picture of a kind that is understood.
+    #[error("{}: {reason}", path.display())]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A label map has a value that is neither a class nor ignored.
+    #[error(
+        "{}: value {value} at x {x}, y {y} is neither one of the {classes} classes nor ignored",
+        path.display()
+    )]
+    LabelValue {
+        /// The label file.
+        path: PathBuf,
+        /// The value.
+        value: u8,
+        /// Column of its first pixel.
+        x: usize,
+        /// Row of its first pixel.
+        y: usize,
+        /// Classes of the dataset.
+        classes: usize,
+    },
+    /// Image and label map differ in size.
+    #[error(
+        "sizes differ: image {} is {}x{}, label {} is {}x{}",
+        image.display(), image_size.0, image_size.1, label.display(), label_size.0, label_size.1
+    )]
+    Size {
+        /// The image file.
+        image: PathBuf,
+        /// Width and height of the image.
+        image_size: (usize, usize),
+        /// The label file.
+        label: PathBuf,
+        /// Width and height of the label map.
+        label_size: (usize, usize),
+    },
+    /// A setting is out of its range.
+    #[error("{setting}: {reason}")]
+    Setting {
+        /// The setting's key.
+        setting: &'static str,
+        /// What is wrong, and what is possible.
+        reason: String,
+    },
+    /// A split is smaller than a batch.
+    #[error("data {name}, split {split}: {samples} samples do not fill one batch of {batch_size}")]
+    Batch {
+        /// The dataset.
+        name: String,
+        /// The split.
+        split: String,
+        /// Samples of the split.
+        samples: usize,
+        /// Samples of a batch.
+        batch_size: usize,
+    },
+    /// Samples of a split are broken.
+    #[error("data {name}, split {split}: {} of {samples} samples are broken: {}", faults.len(), first(faults))]
+    Faults {
+        /// The dataset.
+        name: String,
+        /// The split.
+        split: String,
+        /// Samples of the split.
+        samples: usize,
+        /// What is wrong with each of them.
+        faults: Vec<String>,
+    },
+    /// A bug: loading a sample panicked.
+    #[error("sample {id}: loading it panicked: {message}")]
+    Panic {
+        /// The sample.
+        id: String,
+        /// What the panic said.
+        message: String,
+    },
+}
+
+/// Faults that a message tells at most.
+const MAX_TOLD: usize = 10;
+
+/// The first of many faults, as one text.
+fn first(faults: &[String]) -> String {
+    let told = faults[..faults.len().min(MAX_TOLD)].join("; ");
+    match faults.len().saturating_sub(MAX_TOLD) {
+        0 => told,
+        more => format!("{told}; and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_many_faults_stays_short() {
+        let message = |count: usize| {
+            let faults = (0..count).map(|n| format!("<{n}>")).collect();
+            Error::Faults { name: "a".into(), split: "b".into(), samples: 9999, faults }.to_string()
+        };
+        assert!(message(2).ends_with("2 of 9999 samples are broken: <0>; <1>"), "{}", message(2));
+        assert!(message(500).ends_with("<8>; <9>; and 490 more"), "{}", message(500));
+    }
+}

@@ -1,0 +1,79 @@
+//! From the values of label files to class indices.
+
+use crate::{IGNORE_LABEL, LabelMap};
+
+/// What each value of a label file means: a class, [`IGNORE_LABEL`], or nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct LabelTable([Option<u8>; 256]);
+
+/// The first value of a label map that means nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Meaningless {
+    pub(crate) value: u8,
+    pub(crate) x: usize,
+    pub(crate) y: usize,
+}
+
+impl LabelTable {
+    /// Values below `classes` are classes; 255 and `ignored` are not labelled.
+    pub(crate) fn identity(classes: usize, ignored: &[u8]) -> Self {
+        let mut table = [None; 256];
+        for (value, slot) in table.iter_mut().enumerate().take(classes) {
+            *slot = Some(value as u8);
+        }
+        for value in ignored.iter().chain([&IGNORE_LABEL]) {
+            table[usize::from(*value)] = Some(IGNORE_LABEL);
+        }
+        Self(table)
+    }
+
+    /// Values below `ids` are not labelled, but for those of `classes`: (value, class). 255 is not labelled.
+    pub(crate) fn of_ids(ids: usize, classes: &[(u8, u8)]) -> Self {
+        let mut table = [None; 256];
+        table[..ids].fill(Some(IGNORE_LABEL));
+        table[usize::from(IGNORE_LABEL)] = Some(IGNORE_LABEL);
+        for (id, class) in classes {
+            table[usize::from(*id)] = Some(*class);
+        }
+        Self(table)
+    }
+
+    /// Turns a label file's values into class indices.
+    pub(crate) fn apply(&self, label: &mut LabelMap) -> Result<(), Meaningless> {
+        for (pixel, slot) in label.data.iter_mut().enumerate() {
+            let value = *slot;
+            let (x, y) = (pixel % label.width, pixel / label.width);
+            *slot = self.0[usize::from(value)].ok_or(Meaningless { value, x, y })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(data: &[u8]) -> LabelMap {
+        LabelMap { width: 2, height: data.len() / 2, data: data.to_vec() }
+    }
+
+    #[test]
+    fn classes_stay_and_ignored_values_become_255() {
+        let mut label = map(&[0, 1, 7, 255]);
+        LabelTable::identity(2, &[7]).apply(&mut label).unwrap();
+        assert_eq!(label.data, [0, 1, 255, 255]);
+    }
+
+    #[test]
+    fn ids_become_classes() {
+        let mut label = map(&[0, 1, 2, 255]);
+        LabelTable::of_ids(3, &[(1, 0)]).apply(&mut label).unwrap();
+        assert_eq!(label.data, [255, 0, 255, 255]);
+    }
+
+    #[test]
+    fn the_first_meaningless_value_is_named() {
+        let wrong = LabelTable::identity(2, &[]).apply(&mut map(&[0, 1, 0, 9, 8, 8]));
+        assert_eq!(wrong, Err(Meaningless { value: 9, x: 1, y: 1 }));
+    }
+}

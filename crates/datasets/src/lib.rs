@@ -1,0 +1,58 @@
+//! Semantic segmentation data as plain arrays: manifests, readers of the genuine layouts of PASCAL VOC 2012,
+//! Cityscapes and `CamVid`, a generated set, augmentation and a prefetching loader. No tensors, no framework.
+//!
+//! A [`Manifest`] says what a dataset consists of; [`Dataset::open`] finds one split of it and verifies the counts;
+//! [`Dataset::load`] gives one [`Sample`], whose label map holds class indices and [`IGNORE_LABEL`] only; a
+//! [`Loader`] gives augmented training batches whose content depends on seed and step alone.
+//!
+//! Files are recognised by their content. Broken, truncated or ambiguous files are errors that name the file; they
+//! are never half a picture. All errors are [`Error`].
+//!
+//! ```
+//! use robustseg_datasets::{Dataset, Manifest};
+//! let manifest = Manifest::parse(
+//!     "name: scenes
+//! folder: scenes
+//! layout:
+//!   synthetic: {height: 48, width: 64, seed: 1}
+//! classes:
+//!   - {name: background, colour: [0, 0, 0]}
+//!   - {name: brick, colour: [200, 80, 60]}
+//! splits:
+//!   train: {count: 10}
+//! citation: none
+//! licence: generated
+//! obtain: nothing to obtain
+//! ",
+//!     "scenes.yaml".as_ref(),
+//! )?;
+//! let train = Dataset::open(&manifest, "".as_ref(), "train")?;
+//! let sample = train.load(3)?;
+//! assert_eq!((sample.image.width, sample.image.height), (64, 48));
+//! assert_eq!(sample.label.data.len(), 48 * 64);
+//! # Ok::<(), robustseg_datasets::Error>(())
+//! ```
+
+mod augmentation;
+mod check;
+mod crop;
+mod dataset;
+mod decode;
+mod error;
+mod image;
+mod label_table;
+mod layout;
+mod loader;
+mod manifest;
+mod prefetch;
+mod yaml;
+
+pub use augmentation::{AugmentationConfig, AugmentationParameters};
+pub use check::{CheckReport, Overlap, SplitReport, check};
+pub use crop::{Crop, apply};
+pub use dataset::{Dataset, Samples};
+pub use decode::{MAX_PIXELS, read_image, read_label};
+pub use error::{Error, Result};
+pub use image::{IGNORE_LABEL, Image, LabelMap, Sample};
+pub use loader::{Batch, Loader, LoaderOptions};
+pub use manifest::{Class, DATA_FOLDER, Layout, Manifest, Split, Synthetic, VocLabels};

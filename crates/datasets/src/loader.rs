@@ -1,0 +1,143 @@
+//! Training batches, prepared in advance.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use rand::seq::SliceRandom;
+
+use crate::prefetch::Prefetch;
+use crate::{AugmentationConfig, Crop, Dataset, Error, Result, apply};
+
+/// A batch of `N` samples of one size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// The samples' ids: N.
+    pub ids: Vec<String>,
+    /// Images (N, 3, H, W) with values in `[0, 1]`.
+    pub images: Vec<f32>,
+    /// Class indices and [`IGNORE_LABEL`](crate::IGNORE_LABEL) (N, H, W).
+    pub labels: Vec<u8>,
+    /// H.
+    pub height: usize,
+    /// W.
+    pub width: usize,
+}
+
+/// What a [`Loader`] makes of a dataset.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoaderOptions {
+    /// Samples in a batch.
+    pub batch_size: usize,
+    /// Decides order and augmentation.
+    pub seed: u64,
+    /// Random changes to the samples; its `crop` is the batches' size.
+    pub augmentation: AugmentationConfig,
+    /// Colour in `[0, 1]` where a crop has no image: the mean colour that the model subtracts.
+    pub fill: [f32; 3],
+    /// Steps, counted from the first epoch's first, to give batches for.
+    pub steps: Range<u64>,
+}
+
+/// Gives one augmented batch a step, and prepares some in advance on rayon's threads.
+///
+/// Each epoch is a permutation of the dataset that depends on seed and epoch, and each sample's augmentation on
+/// seed, epoch and sample. So a loader that starts at any step gives what one that came there would, with any number
+/// of threads. What does not fill a batch at the end of an epoch is left out.
+///
+/// An error takes its batch's place, and names the sample's file.
+pub struct Loader {
+    dataset: Dataset,
+    options: LoaderOptions,
+    /// The next step to prepare.
+    next: u64,
+    /// An epoch and its order.
+    order: Option<(u64, Vec<usize>)>,
+    /// Ids of the batches under way.
+    ids: VecDeque<Vec<String>>,
+    prefetch: Prefetch<Crop>,
+}
+
+/// Batches under way beside the one asked for.
+const BATCHES_AHEAD: usize = 2;
+
+impl Loader {
+    /// A loader of `dataset` as `options` say.
+    ///
+    /// # Errors
+    /// If the augmentation's settings are out of range, or the dataset does not fill a batch.
+    pub fn new(dataset: &Dataset, options: LoaderOptions) -> Result<Self> {
+        options.augmentation.validate()?;
+        if options.batch_size == 0 {
+            return Err(Error::Setting { setting: "batch_size", reason: "must be at least 1".into() });
+        }
+        if dataset.len() < options.batch_size {
+            return Err(Error::Batch {
+                name: dataset.name().to_owned(),
+                split: dataset.split().to_owned(),
+                samples: dataset.len(),
+                batch_size: options.batch_size,
+            });
+        }
+        Ok(Self {
+            dataset: dataset.clone(),
+            next: options.steps.start,
+            options,
+            order: None,
+            ids: VecDeque::new(),
+            prefetch: Prefetch::default(),
+        })
+    }
+
+    /// Whole batches in an epoch.
+    pub fn steps_per_epoch(&self) -> u64 {
+        (self.dataset.len() / self.options.batch_size) as u64
+    }
+
+    /// Starts the jobs of the next step.
+    fn prepare(&mut self) {
+        let batch_size = self.options.batch_size;
+        let (epoch, step) = (self.next / self.steps_per_epoch(), self.next % self.steps_per_epoch());
+        self.next += 1;
+        if self.order.as_ref().is_none_or(|(of, _)| *of != epoch) {
+            let mut order: Vec<usize> = (0..self.dataset.len()).collect();
+            order.shuffle(&mut robustseg_random::stream(self.options.seed, "order", [epoch, 0, 0]));
+            self.order = Some((epoch, order));
+        }
+        let order = self.order.as_ref().map_or(&[][..], |(_, order)| order);
+        let indices = &order[step as usize * batch_size..][..batch_size];
+        for &index in indices {
+            let (dataset, fill) = (self.dataset.clone(), self.options.fill);
+            let parameters = self.options.augmentation.draw(self.options.seed, epoch, index as u64);
+            self.prefetch.push(self.dataset.id(index).to_owned(), move || {
+                Ok(apply(&dataset.load(index)?, &parameters, fill))
+            });
+        }
+        self.ids.push_back(indices.iter().map(|&index| self.dataset.id(index).to_owned()).collect());
+    }
+}
+
+impl Iterator for Loader {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.ids.len() <= BATCHES_AHEAD && self.next < self.options.steps.end {
+            self.prepare();
+        }
+        let ids = self.ids.pop_front()?;
+        let size = self.options.augmentation.crop;
+        let mut images = Vec::with_capacity(ids.len() * 3 * size * size);
+        let mut labels = Vec::with_capacity(ids.len() * size * size);
+        // All of the batch's results are taken, so that after an error the next batch is the next one.
+        let crops: Vec<Result<Crop>> = ids.iter().map_while(|_| self.prefetch.next()).collect();
+        for crop in crops {
+            match crop {
+                Ok(crop) => {
+                    images.extend_from_slice(&crop.image);
+                    labels.extend_from_slice(&crop.label);
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        Some(Ok(Batch { ids, images, labels, height: size, width: size }))
+    }
+}

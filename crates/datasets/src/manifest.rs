@@ -1,0 +1,286 @@
+//! What a dataset consists of, read from YAML.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::label_table::LabelTable;
+use crate::layout::{cityscapes, synthetic};
+use crate::{Error, IGNORE_LABEL, MAX_PIXELS, Result, yaml};
+
+/// The environment variable that names the folder of all datasets.
+pub const DATA_FOLDER: &str = "ROBUSTSEG_DATA";
+
+/// A dataset: where it is, how its files lie, its classes and splits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The dataset's name.
+    pub name: String,
+    /// The dataset's folder below [`DATA_FOLDER`].
+    pub folder: String,
+    /// How its files lie.
+    pub layout: Layout,
+    /// Its classes; a class's index is its place here.
+    pub classes: Vec<Class>,
+    /// Values of label files, besides 255, that mean not labelled.
+    #[serde(default)]
+    pub ignored: Vec<u8>,
+    /// Its splits by name.
+    pub splits: BTreeMap<String, Split>,
+    /// What to cite.
+    pub citation: String,
+    /// Under which terms it may be used.
+    pub licence: String,
+    /// How a person gets it.
+    pub obtain: String,
+}
+
+/// How the files of a dataset lie.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Layout {
+    /// PASCAL VOC 2012: `JPEGImages/ID.jpg`, palette PNGs in `SegmentationClass` or `SegmentationClassAug`, lists of
+    /// ids.
+    Voc {
+        /// The folder of the label maps.
+        labels: VocLabels,
+    },
+    /// Cityscapes: `leftImg8bit/SPLIT/CITY/*_leftImg8bit.png` and `gtFine/SPLIT/CITY/*_gtFine_labelIds.png`, whose
+    /// ids become the 19 training classes.
+    Cityscapes,
+    /// Lists with an image and a label file a line, as `CamVid` has them.
+    Pairs,
+    /// Nothing on disk: scenes are generated.
+    Synthetic(Synthetic),
+}
+
+/// Where VOC's label maps are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VocLabels {
+    /// VOC's own.
+    SegmentationClass,
+    /// VOC's and SBD's.
+    SegmentationClassAug,
+}
+
+/// Size and seed of generated scenes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Synthetic {
+    /// Rows of each scene, 16 or more.
+    pub height: usize,
+    /// Pixels in a row of each scene, 16 or more.
+    pub width: usize,
+    /// Decides all scenes.
+    pub seed: u64,
+}
+
+/// A class of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Class {
+    /// Its name.
+    pub name: String,
+    /// Its colour in pictures: red, green, blue.
+    pub colour: [u8; 3],
+}
+
+/// A split of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Split {
+    /// The list of its samples, below the dataset's folder; for layouts that have lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// How many samples it has.
+    pub count: usize,
+    /// Other splits that share samples with it on purpose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub may_overlap: Vec<String>,
+}
+
+impl Manifest {
+    /// The manifest in the file `path`.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] if the file cannot be read, is larger than 1 MiB or makes no sense; with line and column if
+    /// it is not the YAML expected.
+    pub fn load(path: &Path) -> Result<Self> {
+        Self::parse(&yaml::read(path)?, path)
+    }
+
+    /// The manifest that `text` holds; errors say that it comes from `path`.
+    ///
+    /// # Errors
+    /// As [`Manifest::load`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        let manifest: Self = yaml::parse(text, path)?;
+        manifest
+            .validate()
+            .map_err(|reason| Error::Manifest { place: path.display().to_string(), reason })?;
+        Ok(manifest)
+    }
+
+    /// Number of classes.
+    pub fn num_classes(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// The classes' colours, by index.
+    pub fn palette(&self) -> Vec<[u8; 3]> {
+        self.classes.iter().map(|class| class.colour).collect()
+    }
+
+    /// The splits' names, in alphabetical order.
+    pub fn split_names(&self) -> impl Iterator<Item = &str> {
+        self.splits.keys().map(String::as_str)
+    }
+
+    /// Whether its samples are generated, so that it needs no folder.
+    pub fn is_generated(&self) -> bool {
+        matches!(self.layout, Layout::Synthetic(_))
+    }
+
+    /// The error of this dataset's `path` not being there.
+    pub(crate) fn missing(&self, path: PathBuf) -> Error {
+        Error::Missing {
+            name: self.name.clone(),
+            path,
+            folder: self.folder.clone(),
+            obtain: self.obtain.split_whitespace().collect::<Vec<_>>().join(" "),
+        }
+    }
+
+    /// What the values of its label files mean.
+    pub(crate) fn label_table(&self) -> LabelTable {
+        match self.layout {
+            Layout::Cityscapes => cityscapes::label_table(),
+            _ => LabelTable::identity(self.num_classes(), &self.ignored),
+        }
+    }
+
+    fn validate(&self) -> std::result::Result<(), String> {
+        let classes = self.num_classes();
+        if !(1..=usize::from(IGNORE_LABEL)).contains(&classes) {
+            return Err(format!("classes: expected 1 to 255 of them, found {classes}"));
+        }
+        let mut names = BTreeSet::new();
+        if let Some(class) = self.classes.iter().find(|class| !names.insert(&class.name)) {
+            return Err(format!("classes: `{}` stands there twice", class.name));
+        }
+        if let Some(value) = self.ignored.iter().find(|value| usize::from(**value) < classes) {
+            return Err(format!(
+                "ignored: {value} is the class `{}`",
+                self.classes[usize::from(*value)].name
+            ));
+        }
+        if self.splits.is_empty() {
+            return Err("splits: there are none".into());
+        }
+        for (name, split) in &self.splits {
+            self.validate_split(name, split)?;
+        }
+        match self.layout {
+            Layout::Cityscapes if classes != cityscapes::CLASSES || !self.ignored.is_empty() => Err(format!(
+                "classes: the layout cityscapes has {} classes and needs no ignored values, found {classes} and {}",
+                cityscapes::CLASSES,
+                self.ignored.len()
+            )),
+            Layout::Synthetic(_) if !(2..=synthetic::MAX_CLASSES).contains(&classes) => Err(format!(
+                "classes: the layout synthetic can have 2 to {}, found {classes}",
+                synthetic::MAX_CLASSES
+            )),
+            Layout::Synthetic(Synthetic { height, width, .. })
+                if height < 16 || width < 16 || height.checked_mul(width).is_none_or(|n| n > MAX_PIXELS) =>
+            {
+                Err(format!("layout.synthetic: scenes of {width}x{height} are too small or too large"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn validate_split(&self, name: &str, split: &Split) -> std::result::Result<(), String> {
+        let listed = matches!(self.layout, Layout::Voc { .. } | Layout::Pairs);
+        if split.count == 0 {
+            return Err(format!("splits.{name}.count: must be at least 1"));
+        }
+        if listed != split.file.is_some() {
+            let reason = if listed { "is missing" } else { "this layout has no lists" };
+            return Err(format!("splits.{name}.file: {reason}"));
+        }
+        match split.may_overlap.iter().find(|other| !self.splits.contains_key(*other)) {
+            Some(other) => Err(format!("splits.{name}.may_overlap: there is no split `{other}`")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "name: a
+folder: a
+layout:
+  voc: {labels: SegmentationClass}
+classes:
+  - {name: x, colour: [0, 0, 0]}
+  - {name: y, colour: [1, 2, 3]}
+ignored: [9]
+splits:
+  train: {file: t.txt, count: 3}
+citation: c
+licence: l
+obtain: o
+";
+
+    fn message(from: &str, to: &str) -> String {
+        assert!(GOOD.contains(from), "{from}");
+        Manifest::parse(&GOOD.replace(from, to), Path::new("m.yaml")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_manifest_survives_writing_and_reading() {
+        let manifest = Manifest::parse(GOOD, Path::new("m.yaml")).unwrap();
+        assert_eq!(manifest.palette(), [[0, 0, 0], [1, 2, 3]]);
+        let text = serde_yaml::to_string(&manifest).unwrap();
+        assert_eq!(Manifest::parse(&text, Path::new("m.yaml")).unwrap(), manifest);
+    }
+
+    #[test]
+    fn what_the_reader_refuses_has_line_and_column() {
+        for (from, to, place, part) in [
+            ("ignored: [9]", "ignore: [9]", "m.yaml:8:1", "ignore"),
+            ("count: 3", "count: three", "m.yaml:10:", "three"),
+            ("count: 3", "counts: 3", "m.yaml:10:", "counts"),
+            ("SegmentationClass}", "Segmentation}", "m.yaml:4:", "Segmentation"),
+            ("ignored: [9]", "ignored: [300]", "m.yaml:8:", "300"),
+            ("ignored: [9]", "name: b", "m.yaml:8:", "name"),
+        ] {
+            let found = message(from, to);
+            assert!(found.contains(place) && found.contains(part), "{to}: {found}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        for (from, to, part) in [
+            ("ignored: [9]", "ignored: [1]", "ignored: 1 is the class `y`"),
+            ("name: y", "name: x", "`x` stands there twice"),
+            ("count: 3", "count: 0", "splits.train.count"),
+            ("file: t.txt, ", "", "splits.train.file: is missing"),
+            ("count: 3", "count: 3, may_overlap: [val]", "no split `val`"),
+            (
+                "  voc: {labels: SegmentationClass}",
+                "  cityscapes:",
+                "splits.train.file: this layout has no lists",
+            ),
+        ] {
+            let found = message(from, to);
+            assert!(found.contains(part), "{to}: {found}");
+        }
+        assert!(Manifest::load(Path::new("none.yaml")).unwrap_err().to_string().contains("none.yaml"));
+    }
+}

@@ -1,0 +1,90 @@
+//! Each layout, read from a small fake of it.
+
+use std::fs;
+
+use robustseg_datasets::{Dataset, IGNORE_LABEL, Layout, Sample, VocLabels};
+
+use crate::common::{image, label, project_manifest, write_gray, write_image, write_palette};
+
+#[test]
+fn voc_labels_are_the_palette_indices_of_the_folder_that_the_manifest_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let picture = image(7, 5);
+    let own = label(7, 5, |x, y| [0, 1, 20, IGNORE_LABEL][(x + y) % 4]);
+    let augmented = label(7, 5, |x, _| x as u8);
+    // What a file is, its content decides: this .jpg is a PNG, so that its pixels are known.
+    write_image(&root.join("JPEGImages/2007_000001.jpg"), &picture);
+    write_palette(&root.join("SegmentationClass/2007_000001.png"), &own);
+    write_palette(&root.join("SegmentationClassAug/2007_000001.png"), &augmented);
+    fs::create_dir_all(root.join("ImageSets/Segmentation")).unwrap();
+    fs::write(root.join("ImageSets/Segmentation/val.txt"), "2007_000001\n").unwrap();
+    let mut manifest = project_manifest("voc2012");
+    manifest.splits.get_mut("val").unwrap().count = 1;
+    for (labels, expected) in
+        [(VocLabels::SegmentationClass, own), (VocLabels::SegmentationClassAug, augmented)]
+    {
+        manifest.layout = Layout::Voc { labels };
+        let sample = Dataset::open(&manifest, root, "val").unwrap().load(0).unwrap();
+        assert_eq!(sample, Sample { id: "2007_000001".into(), image: picture.clone(), label: expected });
+    }
+}
+
+/// `trainId` of the ids 0 to 33, from `cityscapesscripts/helpers/labels.py`.
+const CITYSCAPES_TRAINING_IDS: [u8; 34] = [
+    255, 255, 255, 255, 255, 255, 255, 0, 1, 255, 255, 2, 3, 4, 255, 255, 255, 5, 255, 6, 7, 8, 9, 10, 11,
+    12, 13, 14, 15, 255, 255, 16, 17, 18,
+];
+
+#[test]
+fn every_cityscapes_id_becomes_its_training_class() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let mut manifest = project_manifest("cityscapes");
+    manifest.splits.get_mut("val").unwrap().count = 3;
+    // The last is -1, the licence plate, as an unsigned byte.
+    let ids = label(35, 1, |x, _| if x == 34 { 255 } else { x as u8 });
+    for (city, frame) in [("ulm", 1), ("bonn", 2), ("bonn", 1)] {
+        let name = format!("{city}_00000{frame}_000019");
+        write_image(
+            &root.join("leftImg8bit/val").join(city).join(format!("{name}_leftImg8bit.png")),
+            &image(35, 1),
+        );
+        write_gray(&root.join("gtFine/val").join(city).join(format!("{name}_gtFine_labelIds.png")), &ids);
+    }
+    fs::write(root.join("leftImg8bit/val/bonn/notes.txt"), "not an image").unwrap();
+    let dataset = Dataset::open(&manifest, root, "val").unwrap();
+    let names: Vec<&str> = (0..3).map(|index| dataset.id(index)).collect();
+    assert_eq!(names, ["bonn/bonn_000001_000019", "bonn/bonn_000002_000019", "ulm/ulm_000001_000019"]);
+    let expected: Vec<u8> = CITYSCAPES_TRAINING_IDS.into_iter().chain([255]).collect();
+    assert_eq!(dataset.load(1).unwrap().label.data, expected);
+
+    for unknown in 34..255 {
+        let path = root.join("gtFine/val/ulm/ulm_000001_000019_gtFine_labelIds.png");
+        write_gray(&path, &label(35, 1, |_, _| unknown));
+        let error = dataset.load(2).unwrap_err().to_string();
+        assert!(error.contains(&format!("value {unknown} at x 0, y 0")), "{error}");
+    }
+}
+
+#[test]
+fn camvid_lists_name_an_image_and_a_label_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let mut manifest = project_manifest("camvid");
+    manifest.splits.get_mut("test").unwrap().count = 2;
+    for (name, width) in [("b", 8), ("a", 9)] {
+        write_image(&root.join(format!("test/{name}.png")), &image(width, 4));
+        write_gray(&root.join(format!("testannot/{name}.png")), &label(width, 4, |x, _| x as u8 + 4));
+    }
+    // A list from a Windows editor, with a blank line.
+    let list = "\u{feff}test/b.png testannot/b.png\r\n\r\ntest/a.png\ttestannot/a.png\r\n";
+    fs::write(root.join("test.txt"), list).unwrap();
+    let dataset = Dataset::open(&manifest, root, "test").unwrap();
+    assert_eq!([dataset.id(0), dataset.id(1)], ["test/b", "test/a"]);
+    let sample = dataset.load(0).unwrap();
+    assert_eq!(sample.image, image(8, 4));
+    // 11 is void; 12 would be nothing.
+    assert_eq!(sample.label.data[..8], [4, 5, 6, 7, 8, 9, 10, IGNORE_LABEL]);
+    assert!(dataset.load(1).unwrap_err().to_string().contains("value 12 at x 8, y 0"));
+}

@@ -1,0 +1,9 @@
+//! Datasets as they lie on disk: fake ones, odd files, and the real ones where they are there.
+
+mod augmentation;
+mod common;
+mod faults;
+mod layouts;
+mod loader;
+mod odd_files;
+mod real_data;
