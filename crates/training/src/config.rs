@@ -1,0 +1,258 @@
+//! What a spec says about training.
+
+use std::ops::Range;
+
+use robustseg_datasets::{AugmentationConfig, Dataset, Loader, LoaderOptions};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, MethodConfig, Result};
+
+/// Everything about training but the model, the data and the seed. The defaults are the paper's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// How training examples are made.
+    pub method: MethodConfig,
+    /// Passes over the training split.
+    pub epochs: usize,
+    /// Samples in a batch.
+    #[serde(default = "default::batch_size")]
+    pub batch_size: usize,
+    /// Probability with which a sample is replaced by its adversarial example.
+    #[serde(default = "default::adversarial_probability")]
+    pub adversarial_probability: f64,
+    /// Whether each sample has its own draw, or a batch one for all.
+    #[serde(default)]
+    pub adversarial_draw: AdversarialDraw,
+    /// The statistics that batch norm uses while adversarial examples are crafted.
+    #[serde(default)]
+    pub crafting_statistics: Statistics,
+    /// Learning rate of the backbone at the first step.
+    #[serde(default = "default::learning_rate")]
+    pub learning_rate: f64,
+    /// Factor on the learning rate for all parameters outside the backbone.
+    #[serde(default = "default::head_learning_rate_factor")]
+    pub head_learning_rate_factor: f64,
+    /// Exponent of the polynomial decay: rate = base * (1 - step / total)^power.
+    #[serde(default = "default::power")]
+    pub power: f64,
+    /// Momentum of SGD.
+    #[serde(default = "default::momentum")]
+    pub momentum: f64,
+    /// L2 weight decay.
+    #[serde(default = "default::weight_decay")]
+    pub weight_decay: f64,
+    /// Whether weights and biases of batch norm and the classifier's bias are decayed too.
+    #[serde(default = "default::decay_norm_and_bias")]
+    pub decay_norm_and_bias: bool,
+    /// Probability with which a channel before the classifier is dropped.
+    #[serde(default = "default::dropout")]
+    pub dropout: f64,
+    /// Random changes to the training samples.
+    #[serde(default)]
+    pub augmentation: AugmentationConfig,
+    /// Epochs between validations; 0 validates after the last epoch only.
+    #[serde(default = "default::validate_every")]
+    pub validate_every: usize,
+    /// How many samples of the validation split a validation looks at; all by default.
+    #[serde(default)]
+    pub validation_limit: Option<usize>,
+    /// Steps between saved states; 0 saves at the end and on interruption only.
+    #[serde(default = "default::checkpoint_every")]
+    pub checkpoint_every: u64,
+}
+
+/// How it is drawn which samples are attacked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum AdversarialDraw {
+    /// Each sample by its own draw.
+    #[default]
+    Sample,
+    /// One draw for the whole batch.
+    Batch,
+}
+
+/// Which statistics batch norm uses while attacking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Statistics {
+    /// The running ones: the network as it will be evaluated.
+    #[default]
+    Running,
+    /// Those of the attacked images, leaving the running ones alone.
+    Batch,
+}
+
+mod default {
+    pub(super) fn batch_size() -> usize {
+        16
+    }
+    pub(super) fn adversarial_probability() -> f64 {
+        0.5
+    }
+    pub(super) fn learning_rate() -> f64 {
+        0.01
+    }
+    pub(super) fn head_learning_rate_factor() -> f64 {
+        10.0
+    }
+    pub(super) fn power() -> f64 {
+        0.9
+    }
+    pub(super) fn momentum() -> f64 {
+        0.9
+    }
+    pub(super) fn weight_decay() -> f64 {
+        1e-4
+    }
+    pub(super) fn decay_norm_and_bias() -> bool {
+        true
+    }
+    pub(super) fn dropout() -> f64 {
+        0.1
+    }
+    pub(super) fn validate_every() -> usize {
+        1
+    }
+    pub(super) fn checkpoint_every() -> u64 {
+        500
+    }
+}
+
+impl TrainingConfig {
+    /// The paper's training with `method` over `epochs`.
+    pub fn new(method: MethodConfig, epochs: usize) -> Self {
+        Self {
+            method,
+            epochs,
+            batch_size: default::batch_size(),
+            adversarial_probability: default::adversarial_probability(),
+            adversarial_draw: AdversarialDraw::default(),
+            crafting_statistics: Statistics::default(),
+            learning_rate: default::learning_rate(),
+            head_learning_rate_factor: default::head_learning_rate_factor(),
+            power: default::power(),
+            momentum: default::momentum(),
+            weight_decay: default::weight_decay(),
+            decay_norm_and_bias: default::decay_norm_and_bias(),
+            dropout: default::dropout(),
+            augmentation: AugmentationConfig::default(),
+            validate_every: default::validate_every(),
+            validation_limit: None,
+            checkpoint_every: default::checkpoint_every(),
+        }
+    }
+
+    /// Steps in an epoch over `samples` training samples; what does not fill a batch waits for another epoch.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if there are fewer samples than a batch holds.
+    pub fn steps_per_epoch(&self, samples: usize) -> Result<u64> {
+        if self.batch_size == 0 || samples < self.batch_size {
+            let reason =
+                format!("{} is 0 or more than the {samples} samples of the training split", self.batch_size);
+            return Err(Error::Setting { setting: "training.batch_size", reason });
+        }
+        Ok((samples / self.batch_size) as u64)
+    }
+
+    /// Steps of the whole training over `samples` training samples.
+    ///
+    /// # Errors
+    /// As [`TrainingConfig::steps_per_epoch`].
+    pub fn total_steps(&self, samples: usize) -> Result<u64> {
+        Ok(self.steps_per_epoch(samples)? * self.epochs as u64)
+    }
+
+    /// The training batches of `steps` from `train`. What lies outside an image has the colour `fill`, in `[0, 1]`: the
+    /// mean that the model subtracts.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if augmentation is out of range or the split does not fill a batch.
+    pub fn loader(&self, train: &Dataset, seed: u64, fill: [f32; 3], steps: Range<u64>) -> Result<Loader> {
+        let (batch_size, augmentation) = (self.batch_size, self.augmentation.clone());
+        Ok(Loader::new(train, LoaderOptions { batch_size, seed, augmentation, fill, steps })?)
+    }
+
+    /// Refuses settings out of range, the first one found. Augmentation has a check of its own.
+    pub fn validate(&self) -> Result<()> {
+        self.method.validate()?;
+        at_least_one("training.epochs", self.epochs)?;
+        at_least_one("training.batch_size", self.batch_size)?;
+        if let Some(limit) = self.validation_limit {
+            at_least_one("training.validation_limit", limit)?;
+        }
+        let unit = "must be from 0 to 1";
+        let below_one = "must be at least 0 and below 1";
+        let p = self.adversarial_probability;
+        check("training.adversarial_probability", p, (0.0..=1.0).contains(&p), unit)?;
+        check("training.learning_rate", self.learning_rate, self.learning_rate > 0.0, "must be above 0")?;
+        let factor = self.head_learning_rate_factor;
+        check("training.head_learning_rate_factor", factor, factor > 0.0, "must be above 0")?;
+        check("training.power", self.power, self.power >= 0.0, "must be at least 0")?;
+        check("training.momentum", self.momentum, (0.0..1.0).contains(&self.momentum), below_one)?;
+        check("training.weight_decay", self.weight_decay, self.weight_decay >= 0.0, "must be at least 0")?;
+        check("training.dropout", self.dropout, (0.0..1.0).contains(&self.dropout), below_one)
+    }
+}
+
+/// Refuses a count of zero.
+pub(crate) fn at_least_one(setting: &'static str, value: usize) -> Result<()> {
+    if value >= 1 {
+        return Ok(());
+    }
+    Err(Error::Setting { setting, reason: "must be at least 1".into() })
+}
+
+fn check(setting: &'static str, value: f64, in_range: bool, range: &str) -> Result<()> {
+    if in_range && value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::Setting { setting, reason: format!("{value} is out of range, it {range}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_of_a_spec_are_those_of_new() -> serde_json::Result<()> {
+        let read: TrainingConfig = serde_json::from_str(r#"{"method": "basic", "epochs": 7}"#)?;
+        assert_eq!(read, TrainingConfig::new(MethodConfig::Basic, 7));
+        let written = serde_json::to_string(&read)?;
+        assert_eq!(serde_json::from_str::<TrainingConfig>(&written)?, read);
+        assert!(
+            serde_json::from_str::<TrainingConfig>(r#"{"method": "basic", "epochs": 7, "epoch": 1}"#)
+                .is_err()
+        );
+        assert!(serde_json::from_str::<TrainingConfig>(r#"{"epochs": 7}"#).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn each_setting_out_of_range_is_named() {
+        let good = TrainingConfig::new(MethodConfig::Basic, 1);
+        assert!(good.validate().is_ok());
+        let good = || good.clone();
+        for (key, bad) in [
+            ("epochs", TrainingConfig { epochs: 0, ..good() }),
+            ("batch_size", TrainingConfig { batch_size: 0, ..good() }),
+            ("adversarial_probability", TrainingConfig { adversarial_probability: 1.5, ..good() }),
+            ("learning_rate", TrainingConfig { learning_rate: f64::INFINITY, ..good() }),
+            ("head_learning_rate_factor", TrainingConfig { head_learning_rate_factor: 0.0, ..good() }),
+            ("power", TrainingConfig { power: f64::NAN, ..good() }),
+            ("momentum", TrainingConfig { momentum: 1.0, ..good() }),
+            ("weight_decay", TrainingConfig { weight_decay: -1e-4, ..good() }),
+            ("dropout", TrainingConfig { dropout: 1.0, ..good() }),
+        ] {
+            let message = bad.validate().unwrap_err().to_string();
+            assert!(message.starts_with(&format!("training.{key}:")), "{message}");
+        }
+        assert_eq!(good().steps_per_epoch(33).ok(), Some(2));
+        assert!(good().steps_per_epoch(15).unwrap_err().to_string().contains("more than the 15 samples"));
+    }
+}

@@ -1,0 +1,83 @@
+//! What can go wrong in training and evaluation.
+
+use std::path::PathBuf;
+
+/// An error of training or evaluation.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A setting is out of its range.
+    #[error("{setting}: {reason}")]
+    Setting {
+        /// The setting's key, for example `training.momentum`.
+        setting: &'static str,
+        /// The value, the range, and what to do.
+        reason: String,
+    },
+    /// A batch, mask or dataset does not fit what it is used with.
+    #[error("{what}: expected {expected}, got {actual}")]
+    Mismatch {
+        /// What does not fit.
+        what: String,
+        /// What is needed.
+        expected: String,
+        /// What was given.
+        actual: String,
+    },
+    /// The loss or an attack's objective became infinite or not a number; no weight was changed by it.
+    #[error(
+        "{quantity} is {value} at step {step} (samples {}); lower the learning rate, or look at these samples",
+        .samples.join(", ")
+    )]
+    NotFinite {
+        /// Which number.
+        quantity: String,
+        /// The number.
+        value: f32,
+        /// The step, from 0.
+        step: u64,
+        /// Ids of the batch's samples that it was computed from.
+        samples: Vec<String>,
+    },
+    /// A trainable parameter took no part in the loss.
+    #[error("the loss has no gradient with respect to parameter {0}")]
+    NoGradient(String),
+    /// A resume file is missing, broken, or belongs to another run.
+    #[error("cannot resume from {path}: {reason}")]
+    Resume {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// Reading or writing a file failed.
+    #[error("{operation} {path}: {source}")]
+    File {
+        /// What was tried, for example `writing`.
+        operation: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The stop flag was set during an evaluation.
+    #[error("interrupted")]
+    Interrupted,
+    /// An attack failed.
+    #[error(transparent)]
+    Attack(#[from] robustseg_attacks::Error),
+    /// Reading data failed.
+    #[error(transparent)]
+    Data(#[from] robustseg_datasets::Error),
+    /// Counting labels failed.
+    #[error(transparent)]
+    Metric(#[from] robustseg_metrics::Error),
+    /// The model or a checkpoint of it failed.
+    #[error(transparent)]
+    Model(#[from] robustseg_models::Error),
+    /// An operation on tensors failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// A result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;

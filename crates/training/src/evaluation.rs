@@ -1,0 +1,241 @@
+//! Scores of a network on clean and attacked images of a dataset.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::Tensor;
+use robustseg_datasets::{Dataset, Sample};
+use robustseg_models::PspNet;
+use serde::{Deserialize, Serialize};
+
+use crate::config::at_least_one;
+use crate::tally::Tally;
+use crate::{
+    CurveConfig, Error, Evaluation, Example, FgsmCurve, IteratedCurve, Observer, Progress, Result, Stage,
+    Statistics, Target, Window, Windowed,
+};
+
+/// What a spec says about evaluation. The default is the paper's: FGSM and BIM, epsilon from 0 to 0.04.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct EvaluationConfig {
+    /// The split to evaluate on; the data's validation split by default.
+    pub split: Option<String>,
+    /// How many samples of the split to take, evenly spaced over it; all by default.
+    pub limit: Option<usize>,
+    /// Images at once; only neighbours of the same size are put together.
+    pub batch_size: usize,
+    /// How an image is brought to the network.
+    pub window: Window,
+    /// The robustness curves.
+    pub curves: Vec<CurveConfig>,
+    /// How many of the samples become examples to look at.
+    pub examples: usize,
+}
+
+impl Default for EvaluationConfig {
+    fn default() -> Self {
+        Self {
+            split: None,
+            limit: None,
+            batch_size: 1,
+            window: Window::default(),
+            curves: vec![CurveConfig::Fgsm(FgsmCurve::default()), CurveConfig::Bim(IteratedCurve::default())],
+            examples: 4,
+        }
+    }
+}
+
+impl EvaluationConfig {
+    /// Refuses settings out of range, the first one found.
+    pub fn validate(&self) -> Result<()> {
+        at_least_one("evaluation.batch_size", self.batch_size)?;
+        if let Some(limit) = self.limit {
+            at_least_one("evaluation.limit", limit)?;
+        }
+        self.window.validate()?;
+        self.curves.iter().try_for_each(CurveConfig::validate)
+    }
+}
+
+/// What an evaluation gives.
+#[derive(Clone, Debug)]
+pub struct Evaluated {
+    /// The scores.
+    pub evaluation: Evaluation,
+    /// The examples to look at.
+    pub examples: Vec<Example>,
+}
+
+/// Evaluates `network`, in evaluation mode, on `dataset` as `config` says (its `split` is the caller's to choose).
+///
+/// # Errors
+/// [`Error::Interrupted`] as soon as `stop` is seen set, between two batches.
+pub fn evaluate(
+    network: &PspNet,
+    dataset: &Dataset,
+    config: &EvaluationConfig,
+    stop: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Evaluated> {
+    measure(network, dataset, config, Stage::Evaluation, stop, observer)
+}
+
+/// [`evaluate`], as part of a `stage`.
+pub(crate) fn measure(
+    network: &PspNet,
+    dataset: &Dataset,
+    config: &EvaluationConfig,
+    stage: Stage,
+    stop: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Evaluated> {
+    config.validate()?;
+    let model = Windowed::new(Target::new(network, Statistics::Running), config.window);
+    let indices = evenly_spaced(dataset.len(), config.limit);
+    let mut tally = Tally::new(network.config().num_classes, &config.curves);
+    let mut examples = Vec::new();
+    let mut pending: Vec<Sample> = Vec::new();
+    let mut done = 0;
+    let total = indices.len() as u64;
+    let mut samples = dataset.samples(indices);
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let sample = samples.next().transpose()?;
+        let fits = |sample: &Sample| pending.len() < config.batch_size && same_size(&pending, sample);
+        if !sample.as_ref().is_some_and(fits) && !pending.is_empty() {
+            let (image, label) = stack(&pending, config.window, network)?;
+            tally.add(&model, &image, &label)?;
+            for (row, sample) in pending.iter().enumerate().take(config.examples - examples.len()) {
+                let (image, label) = (image.narrow(0, row, 1)?, label.narrow(0, row, 1)?);
+                examples.push(Example::new(&sample.id, &model, &image, &label)?);
+            }
+            done += pending.len() as u64;
+            observer.progress(Progress { stage, done, total });
+            pending.clear();
+        }
+        match sample {
+            Some(sample) => pending.push(sample),
+            None => break,
+        }
+    }
+    Ok(Evaluated { evaluation: tally.evaluation()?, examples })
+}
+
+/// At most `limit` of the indices below `count`, evenly spaced.
+fn evenly_spaced(count: usize, limit: Option<usize>) -> Vec<usize> {
+    let taken = limit.unwrap_or(count).min(count);
+    (0..taken).map(|index| index * count / taken).collect()
+}
+
+fn same_size(pending: &[Sample], sample: &Sample) -> bool {
+    let size = |sample: &Sample| (sample.image.width, sample.image.height);
+    pending.first().is_none_or(|first| size(first) == size(sample))
+}
+
+/// Samples of one size as images (N, 3, H, W) in `[0, 1]` and labels (N, H, W), cut to the window's region.
+fn stack(samples: &[Sample], window: Window, network: &PspNet) -> Result<(Tensor, Tensor)> {
+    let device = network.device();
+    let mut images = Vec::with_capacity(samples.len());
+    let mut labels = Vec::with_capacity(samples.len());
+    for Sample { image, label, .. } in samples {
+        let (height, width) = (image.height, image.width);
+        let [top, left, h, w] = window.region(height, width);
+        let pixels = Tensor::from_slice(&image.data, (height, width, 3), device)?;
+        let pixels = pixels.narrow(0, top, h)?.narrow(1, left, w)?.permute((2, 0, 1))?;
+        images.push((pixels.to_dtype(candle_core::DType::F32)? / 255.0)?.contiguous()?);
+        let label = Tensor::from_slice(&label.data, (height, width), device)?;
+        labels.push(label.narrow(0, top, h)?.narrow(1, left, w)?.contiguous()?);
+    }
+    Ok((Tensor::stack(&images, 0)?, Tensor::stack(&labels, 0)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MethodConfig, fixture};
+
+    fn config() -> EvaluationConfig {
+        EvaluationConfig { limit: Some(3), examples: 2, ..EvaluationConfig::default() }
+    }
+
+    fn run(network: &PspNet, config: &EvaluationConfig) -> Result<Evaluated> {
+        evaluate(network, &fixture::dataset()?, config, &AtomicBool::new(false), &mut ())
+    }
+
+    #[test]
+    fn the_record_is_written_as_the_contract_says() -> Result<()> {
+        let network = fixture::network(1)?;
+        let Evaluated { evaluation, examples } = run(&network, &config())?;
+        let json = serde_json::to_value(&evaluation).expect("plain data");
+        let keys = |value: &serde_json::Value| -> Vec<String> {
+            value.as_object().expect("an object").keys().cloned().collect()
+        };
+        assert_eq!(keys(&json), ["clean", "curves"]);
+        assert_eq!(keys(&json["clean"]), ["miou", "pixel_accuracy", "iou"]);
+        let bim = &json["curves"][1];
+        assert_eq!(keys(bim), ["attack", "parameters", "points"]);
+        assert_eq!(bim["parameters"], serde_json::json!({"alpha": 0.004, "steps": 10}));
+        assert_eq!(json["curves"][0]["parameters"], serde_json::json!({}));
+        assert_eq!(keys(&bim["points"][8]), ["epsilon", "miou", "pixel_accuracy", "iou"]);
+        assert_eq!(bim["points"][8]["epsilon"], 0.04);
+        for curve in &evaluation.curves {
+            assert_eq!(curve.points[0].scores, evaluation.clean, "epsilon 0 is clean");
+        }
+        let read: Evaluation = serde_json::from_value(json).expect("as written");
+        assert_eq!(read, evaluation);
+
+        assert_eq!(examples.len(), 2);
+        for example in &examples {
+            let pixels = example.width * example.height;
+            assert_eq!((example.image.len(), example.prediction.len()), (3 * pixels, pixels));
+            let change = example.image.iter().zip(&example.adversarial).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(
+                change.is_some_and(|change| (1..=8).contains(&change)),
+                "{change:?} of 255 at epsilon 0.03"
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn batches_and_a_window_over_everything_change_nothing() -> Result<()> {
+        let mut trainer = fixture::trainer(&fixture::config(MethodConfig::Basic))?;
+        for _ in 0..5 {
+            trainer.step(&fixture::batch(1, 4))?; // running statistics worth the name
+        }
+        let network = trainer.network();
+        let one_by_one = run(network, &config())?;
+        let batched = run(network, &EvaluationConfig { batch_size: 2, ..config() })?;
+        assert_eq!(batched.evaluation.clean, one_by_one.evaluation.clean);
+        // Products over a batch round differently, which may turn the sign of a gradient next to zero.
+        for (curve, expected) in batched.evaluation.curves.iter().zip(&one_by_one.evaluation.curves) {
+            for (point, expected) in curve.points.iter().zip(&expected.points) {
+                let distance = (point.scores.pixel_accuracy - expected.scores.pixel_accuracy).abs();
+                assert!(distance < 0.01, "{point:?} and {expected:?}");
+            }
+        }
+        let window = Window::Sliding { size: 4096, stride: 4096 };
+        let sliding = run(network, &EvaluationConfig { window, ..config() })?;
+        assert_eq!(sliding.evaluation.clean, one_by_one.evaluation.clean);
+        let cropped = run(network, &EvaluationConfig { window: Window::CenterCrop { size: 9 }, ..config() })?;
+        assert_eq!((cropped.examples[0].width, cropped.examples[0].height), (9, 9));
+        Ok(())
+    }
+
+    #[test]
+    fn a_stop_and_bad_settings_end_it() -> Result<()> {
+        let network = fixture::network(1)?;
+        let stopped = evaluate(&network, &fixture::dataset()?, &config(), &AtomicBool::new(true), &mut ());
+        assert!(matches!(stopped, Err(Error::Interrupted)));
+        let curve = CurveConfig::Fgsm(FgsmCurve { epsilons: vec![0.0, 8.0] });
+        let error = run(&network, &EvaluationConfig { curves: vec![curve], ..config() }).unwrap_err();
+        assert!(error.to_string().contains("did you mean 8/255"));
+        assert!(run(&network, &EvaluationConfig { batch_size: 0, ..config() }).is_err());
+        assert_eq!(evenly_spaced(10, Some(4)), [0, 2, 5, 7]);
+        assert_eq!(evenly_spaced(3, Some(4)), [0, 1, 2]);
+        Ok(())
+    }
+}

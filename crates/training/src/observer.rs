@@ -1,0 +1,107 @@
+//! What training and evaluation tell while they run.
+
+use serde::Serialize;
+
+use crate::{Seconds, StepRecord};
+
+/// Receives what happens. The unit type `()` ignores it all.
+pub trait Observer {
+    /// Something worth keeping happened.
+    fn event(&mut self, event: &Event);
+
+    /// So much of the present stage is done; for progress bars.
+    fn progress(&mut self, progress: Progress) {
+        let _ = progress;
+    }
+}
+
+impl Observer for () {
+    fn event(&mut self, _event: &Event) {}
+}
+
+/// An event of a run, one JSON object with `kind`, `step` and `epoch` (wall clock is the recipient's to add).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Event {
+    /// Training begins, anew or again.
+    TrainingStarted {
+        /// Steps done before.
+        step: u64,
+        /// The epoch of the next step, from 0.
+        epoch: u64,
+        /// Steps in the whole training.
+        total_steps: u64,
+        /// Epochs in the whole training.
+        epochs: u64,
+        /// Trainable numbers in the network.
+        parameters: usize,
+    },
+    /// One training step was done.
+    Step {
+        /// The step's epoch, from 0.
+        epoch: u64,
+        /// What the step did; its fields, `step` among them, stand beside `epoch`.
+        #[serde(flatten)]
+        record: StepRecord,
+    },
+    /// The network was validated on clean images.
+    Validation {
+        /// Steps done so far.
+        step: u64,
+        /// Epochs done so far.
+        epoch: u64,
+        /// Mean IoU on the validation samples.
+        miou: f64,
+        /// Pixel accuracy on the validation samples.
+        pixel_accuracy: f64,
+        /// Whether it is the best so far, and so became `best.safetensors`.
+        best: bool,
+        /// Seconds that it took.
+        seconds: f64,
+    },
+    /// The state was saved.
+    Checkpoint {
+        /// Steps done so far.
+        step: u64,
+        /// The epoch of the next step, from 0.
+        epoch: u64,
+    },
+    /// All steps are done.
+    TrainingFinished {
+        /// Steps done.
+        step: u64,
+        /// Epochs done.
+        epoch: u64,
+        /// Seconds of all steps, those before a resumption among them.
+        seconds: Seconds,
+    },
+    /// The stop flag was seen, and the state saved.
+    TrainingInterrupted {
+        /// Steps done so far.
+        step: u64,
+        /// The epoch of the next step, from 0.
+        epoch: u64,
+    },
+}
+
+/// How far a stage is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// What is being done.
+    pub stage: Stage,
+    /// Steps (training) or images (otherwise) that are done.
+    pub done: u64,
+    /// Steps or images in all.
+    pub total: u64,
+}
+
+/// What is being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Training; progress counts steps.
+    Training,
+    /// Validation during training; progress counts images.
+    Validation,
+    /// Evaluation of a network; progress counts images.
+    Evaluation,
+}

@@ -1,0 +1,310 @@
+//! A whole training: epochs, validations, saved states.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use robustseg_datasets::Dataset;
+
+use crate::{Error, EvaluationConfig, Event, Observer, Progress, Result, Stage, Trainer, evaluation, resume};
+
+/// What a training runs on and where it leaves its states.
+pub struct Run<'a> {
+    /// The training split.
+    pub train: &'a Dataset,
+    /// The split that decides which weights are best.
+    pub validation: &'a Dataset,
+    /// An existing folder for `last.safetensors`, `best.safetensors` and `resume.safetensors`.
+    pub checkpoints: &'a Path,
+    /// What the run follows, for example a hash of the spec: only a run of the same fingerprint may go on with the
+    /// saved state.
+    pub fingerprint: &'a str,
+    /// When set, the training saves its state after the present step and ends.
+    pub stop: &'a AtomicBool,
+}
+
+/// How a training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All steps are done.
+    Finished,
+    /// The stop flag was seen; the state is saved.
+    Interrupted,
+}
+
+impl Trainer {
+    /// Trains from where it is to the end, or until it is told to stop. Validates after every `validate_every` epochs
+    /// and at the end; the best mean IoU so far decides about `best.safetensors`.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if training diverges: the saved states are then those from before.
+    pub fn run(&mut self, run: &Run<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
+        let per_epoch = self.config().steps_per_epoch(run.train.len())?;
+        let epochs = self.config().epochs as u64;
+        let total = self.total_steps();
+        if total != per_epoch * epochs {
+            return Err(Error::Mismatch {
+                what: "steps of the training".into(),
+                expected: format!("{epochs} epochs of {per_epoch} steps"),
+                actual: format!("{total} steps"),
+            });
+        }
+        let epoch_of = |step: u64| step / per_epoch;
+        let start = self.steps_done();
+        observer.event(&Event::TrainingStarted {
+            step: start,
+            epoch: epoch_of(start),
+            total_steps: total,
+            epochs,
+            parameters: self.network().parameter_count(),
+        });
+        let fill = self.network().config().mean;
+        let mut loader = self.config().loader(run.train, self.seed(), fill, start..total)?;
+        loop {
+            let step = self.steps_done();
+            let epoch = epoch_of(step);
+            observer.progress(Progress { stage: Stage::Training, done: step, total });
+            if self.validation_is_due(per_epoch) {
+                match self.validate(run, epoch, observer) {
+                    Ok(()) | Err(Error::Interrupted) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            let finished = step == total && !self.validation_is_due(per_epoch);
+            let stopped = !finished && run.stop.load(Ordering::Relaxed);
+            let every = self.config().checkpoint_every;
+            if finished || stopped || (every > 0 && step > start && step.is_multiple_of(every)) {
+                self.network().save(&run.checkpoints.join("last.safetensors"))?;
+                self.save_state(&run.checkpoints.join(resume::FILE), run.fingerprint)?;
+                observer.event(&Event::Checkpoint { step, epoch });
+            }
+            if stopped {
+                observer.event(&Event::TrainingInterrupted { step, epoch });
+                return Ok(Outcome::Interrupted);
+            }
+            if finished {
+                let seconds = self.timing().seconds;
+                observer.event(&Event::TrainingFinished { step, epoch, seconds });
+                return Ok(Outcome::Finished);
+            }
+            let waiting = Instant::now();
+            let batch = loader.next().ok_or_else(|| Error::Mismatch {
+                what: "batches of the loader".into(),
+                expected: format!("{total}"),
+                actual: format!("{step}"),
+            })??;
+            let waited = waiting.elapsed().as_secs_f64();
+            let mut record = self.step(&batch)?;
+            record.seconds.data = waited;
+            self.state.timing.seconds.data += waited;
+            observer.event(&Event::Step { epoch, record });
+        }
+    }
+
+    /// Whether the steps done so far end an epoch that is validated, and it was not.
+    fn validation_is_due(&self, per_epoch: u64) -> bool {
+        let (step, every) = (self.steps_done(), self.config().validate_every as u64);
+        let wanted = every > 0 && step > 0 && step.is_multiple_of(every * per_epoch);
+        (wanted || step == self.total_steps()) && self.state.validated != Some(step)
+    }
+
+    /// Scores the network on clean images, and keeps it if it is the best so far.
+    fn validate(&mut self, run: &Run<'_>, epoch: u64, observer: &mut dyn Observer) -> Result<()> {
+        let start = Instant::now();
+        let config = EvaluationConfig {
+            limit: self.config().validation_limit,
+            curves: Vec::new(),
+            examples: 0,
+            ..EvaluationConfig::default()
+        };
+        let (network, stage) = (self.network(), Stage::Validation);
+        let clean = evaluation::measure(network, run.validation, &config, stage, run.stop, observer)?
+            .evaluation
+            .clean;
+        let best = self.state.best_miou.is_none_or(|best| clean.miou > best);
+        if best {
+            self.network().save(&run.checkpoints.join("best.safetensors"))?;
+            self.state.best_miou = Some(clean.miou);
+        }
+        let (step, seconds) = (self.steps_done(), start.elapsed().as_secs_f64());
+        self.state.validated = Some(step);
+        self.state.timing.validation_seconds += seconds;
+        let (miou, pixel_accuracy) = (clean.miou, clean.pixel_accuracy);
+        observer.event(&Event::Validation { step, epoch, miou, pixel_accuracy, best, seconds });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    use robustseg_attacks::RandomFgsm;
+
+    use crate::{MethodConfig, TrainingConfig, fixture};
+
+    /// Keeps the events, and sets the stop flag after a step.
+    struct Witness<'a> {
+        events: Vec<serde_json::Value>,
+        stop: &'a AtomicBool,
+        stop_after: Option<u64>,
+    }
+
+    impl Observer for Witness<'_> {
+        fn event(&mut self, event: &Event) {
+            if let Event::Step { record, .. } = event
+                && Some(record.step + 1) == self.stop_after
+            {
+                self.stop.store(true, Ordering::Relaxed);
+            }
+            self.events.push(serde_json::to_value(event).expect("events are plain data"));
+        }
+    }
+
+    struct Bench {
+        dataset: Dataset,
+        folder: tempfile::TempDir,
+        config: TrainingConfig,
+    }
+
+    impl Bench {
+        fn new() -> Result<Self> {
+            let mut config = fixture::config(MethodConfig::RandomFgsm(RandomFgsm::default()));
+            (config.epochs, config.batch_size, config.checkpoint_every) = (2, 2, 2);
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            Ok(Self { dataset: fixture::dataset()?, folder, config })
+        }
+
+        fn trainer(&self) -> Result<Trainer> {
+            let steps = self.config.total_steps(self.dataset.len())?;
+            Trainer::new(fixture::network(1)?, &self.config, 7, steps)
+        }
+
+        /// Runs `trainer`, and stops it after a step if told to.
+        fn run(
+            &self,
+            trainer: &mut Trainer,
+            stop_after: Option<u64>,
+        ) -> Result<(Outcome, Vec<serde_json::Value>)> {
+            let stop = AtomicBool::new(false);
+            let mut witness = Witness { events: Vec::new(), stop: &stop, stop_after };
+            let run = Run {
+                train: &self.dataset,
+                validation: &self.dataset,
+                checkpoints: self.folder.path(),
+                fingerprint: "spec",
+                stop: &stop,
+            };
+            let outcome = trainer.run(&run, &mut witness)?;
+            Ok((outcome, witness.events))
+        }
+    }
+
+    fn weights(trainer: &Trainer) -> Result<BTreeMap<String, Vec<u32>>> {
+        let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+        let parameters = trainer.network().parameters().iter();
+        parameters.map(|(name, p)| Ok((name.clone(), bits(p.var.flatten_all()?.to_vec1()?)))).collect()
+    }
+
+    fn of_kind<'a>(events: &'a [serde_json::Value], kind: &str) -> Vec<&'a serde_json::Value> {
+        events.iter().filter(|event| event["kind"] == kind).collect()
+    }
+
+    #[test]
+    fn a_resumed_training_ends_as_one_that_was_not_interrupted() -> Result<()> {
+        let (straight, broken) = (Bench::new()?, Bench::new()?);
+        let mut expected = straight.trainer()?;
+        assert_eq!(expected.total_steps(), 6);
+        let (outcome, all) = straight.run(&mut expected, None)?;
+        assert_eq!(outcome, Outcome::Finished);
+
+        let mut first = broken.trainer()?;
+        assert!(!first.restore(broken.folder.path(), "spec")?, "nothing is saved yet");
+        // Step 3 ends an epoch: its validation is left for the resumed run.
+        let (outcome, mut events) = broken.run(&mut first, Some(3))?;
+        assert_eq!(outcome, Outcome::Interrupted);
+        assert_eq!(of_kind(&events, "training_interrupted")[0]["step"], 3);
+        drop(first);
+        let mut second = broken.trainer()?;
+        assert!(second.restore(broken.folder.path(), "spec")?);
+        assert_eq!(second.steps_done(), 3);
+        let (outcome, later) = broken.run(&mut second, None)?;
+        assert_eq!(outcome, Outcome::Finished);
+        events.extend(later);
+
+        assert_eq!(weights(&second)?, weights(&expected)?);
+        assert_eq!(second.best_miou(), expected.best_miou());
+        assert_eq!((second.timing().steps, second.timing().images), (6, 12));
+        for kind in ["step", "validation"] {
+            let without_seconds = |events: &[serde_json::Value]| -> Vec<serde_json::Value> {
+                let events = of_kind(events, kind).into_iter().cloned();
+                events
+                    .map(|mut event| {
+                        event["seconds"].take();
+                        event
+                    })
+                    .collect()
+            };
+            assert_eq!(without_seconds(&events), without_seconds(&all));
+        }
+        for name in ["last.safetensors", "best.safetensors"] {
+            let read = |bench: &Bench| std::fs::read(bench.folder.path().join(name)).expect(name);
+            assert!(read(&straight) == read(&broken), "{name}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn events_tell_step_epoch_and_parts() -> Result<()> {
+        let bench = Bench::new()?;
+        let (_, events) = bench.run(&mut bench.trainer()?, None)?;
+        for event in &events {
+            assert!(
+                event["step"].is_u64() && event["epoch"].is_u64() && event["kind"].is_string(),
+                "{event}"
+            );
+        }
+        let steps = of_kind(&events, "step");
+        assert_eq!(
+            steps.iter().map(|event| event["epoch"].as_u64()).collect::<Vec<_>>(),
+            [0, 0, 0, 1, 1, 1].map(Some)
+        );
+        for part in ["data", "attack", "forward", "backward", "optimiser"] {
+            assert!(steps[0]["seconds"][part].is_number(), "{part}");
+        }
+        assert_eq!(of_kind(&events, "validation").len(), 2);
+        assert_eq!(of_kind(&events, "checkpoint").len(), 3);
+        assert_eq!(of_kind(&events, "training_finished").len(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn states_of_other_runs_and_broken_ones_are_refused() -> Result<()> {
+        let bench = Bench::new()?;
+        bench.run(&mut bench.trainer()?, Some(1))?;
+        let refusal = |trainer: &mut Trainer, fingerprint: &str| {
+            let before = weights(trainer).expect("weights");
+            let message = trainer.restore(bench.folder.path(), fingerprint).unwrap_err().to_string();
+            assert_eq!(weights(trainer).expect("weights"), before, "nothing changes");
+            message
+        };
+        assert!(refusal(&mut bench.trainer()?, "another spec").contains("the spec has changed"));
+        let mut longer = Trainer::new(fixture::network(1)?, &bench.config, 7, 600)?;
+        assert!(refusal(&mut longer, "spec").contains("a training of 6 steps, this one has 600"));
+        let mut wider = fixture::network(1)?.config().clone();
+        wider.width = 8;
+        let wider = robustseg_models::PspNet::new(&wider, 1, &candle_core::Device::Cpu)?;
+        let mut wider = Trainer::new(wider, &bench.config, 7, 6)?;
+        assert!(refusal(&mut wider, "spec").contains("is needed"));
+        let file = bench.folder.path().join(resume::FILE);
+        let whole = std::fs::read(&file).expect("the state");
+        std::fs::write(&file, &whole[..whole.len() / 2]).expect("a truncated state");
+        assert!(refusal(&mut bench.trainer()?, "spec").contains("truncated or not safetensors"));
+        std::fs::copy(bench.folder.path().join("last.safetensors"), &file).expect("another file");
+        assert!(refusal(&mut bench.trainer()?, "spec").contains("not written by a training run"));
+        let message = bench.run(&mut longer, None).unwrap_err().to_string();
+        assert!(message.contains("2 epochs of 3 steps"));
+        Ok(())
+    }
+}

@@ -1,0 +1,363 @@
+//! One adversarial training step.
+
+use std::ops::AddAssign;
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use rand::RngExt;
+use robustseg_datasets::Batch;
+use robustseg_models::Pass;
+use robustseg_ops::{PixelObjective, pixel_objective_mean};
+use robustseg_random::stream;
+use serde::{Deserialize, Serialize};
+
+use crate::{AdversarialDraw, Error, MethodConfig, Result, Target, Trainer};
+
+/// What one step did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepRecord {
+    /// The step, from 0.
+    pub step: u64,
+    /// Mean cross-entropy over the labelled pixels of the batch, before the update.
+    pub loss: f32,
+    /// The backbone's learning rate.
+    pub learning_rate: f64,
+    /// Samples in the batch.
+    pub images: usize,
+    /// Samples that were replaced by adversarial examples.
+    pub attacked: usize,
+    /// Mean epsilon of those, if there are any.
+    pub epsilon_mean: Option<f64>,
+    /// Where the time went.
+    pub seconds: Seconds,
+}
+
+/// Seconds, by the part of a step that they were spent in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Seconds {
+    /// Waiting for the batch.
+    pub data: f64,
+    /// Crafting adversarial examples.
+    pub attack: f64,
+    /// From images to loss.
+    pub forward: f64,
+    /// From loss to gradients.
+    pub backward: f64,
+    /// From gradients to weights.
+    pub optimiser: f64,
+}
+
+impl Seconds {
+    /// The sum of the parts.
+    pub fn total(&self) -> f64 {
+        self.data + self.attack + self.forward + self.backward + self.optimiser
+    }
+}
+
+impl AddAssign for Seconds {
+    fn add_assign(&mut self, other: Self) {
+        self.data += other.data;
+        self.attack += other.attack;
+        self.forward += other.forward;
+        self.backward += other.backward;
+        self.optimiser += other.optimiser;
+    }
+}
+
+impl Trainer {
+    /// One step on `batch`, of which the configured share is attacked, as drawn for this step.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] before any weight has changed, if the loss or an attack's objective is not finite.
+    pub fn step(&mut self, batch: &Batch) -> Result<StepRecord> {
+        let attacked = self.draw_attacked(batch.ids.len());
+        self.step_with(batch, &attacked)
+    }
+
+    /// One step on `batch`, of which the samples marked in `attacked` are attacked, unless the method is `basic`.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`], and [`Error::Mismatch`] if the mask or the arrays do not fit the batch.
+    pub fn step_with(&mut self, batch: &Batch, attacked: &[bool]) -> Result<StepRecord> {
+        let device = self.network().device().clone();
+        let (images, labels) = upload(batch, &device)?;
+        let step = self.steps_done();
+
+        let start = Instant::now();
+        let (images, epsilons) = self.replace(batch, images, &labels, attacked)?;
+        device.synchronize()?;
+        let attack = start.elapsed().as_secs_f64();
+
+        let start = Instant::now();
+        let mut random = stream(self.seed(), "dropout", [step, 0, 0]);
+        let mut pass = Pass::Training { dropout: self.config().dropout, random: &mut random };
+        let logits = self.network().forward(&images, &mut pass)?;
+        let objective = PixelObjective::CrossEntropy;
+        let loss = pixel_objective_mean(&logits, &labels, objective, self.network().alignment())?;
+        let value = loss.to_scalar::<f32>()?;
+        if !value.is_finite() {
+            let samples = batch.ids.clone();
+            return Err(Error::NotFinite { quantity: "the loss".into(), value, step, samples });
+        }
+        let forward = start.elapsed().as_secs_f64();
+
+        let start = Instant::now();
+        let gradients = loss.backward()?;
+        device.synchronize()?;
+        let backward = start.elapsed().as_secs_f64();
+
+        let start = Instant::now();
+        let learning_rate = self.learning_rate();
+        self.update(&gradients, learning_rate)?;
+        device.synchronize()?;
+        let optimiser = start.elapsed().as_secs_f64();
+
+        let record = StepRecord {
+            step,
+            loss: value,
+            learning_rate,
+            images: batch.ids.len(),
+            attacked: epsilons.len(),
+            epsilon_mean: mean(&epsilons),
+            seconds: Seconds { data: 0.0, attack, forward, backward, optimiser },
+        };
+        self.count(&record);
+        Ok(record)
+    }
+
+    /// Which samples of a batch of `count` are attacked at this step.
+    fn draw_attacked(&self, count: usize) -> Vec<bool> {
+        let config = self.config();
+        if config.method == MethodConfig::Basic {
+            return vec![false; count];
+        }
+        let mut random = stream(self.seed(), "attacked", [self.steps_done(), 0, 0]);
+        let mut draw = || random.random::<f64>() < config.adversarial_probability;
+        match config.adversarial_draw {
+            AdversarialDraw::Sample => (0..count).map(|_| draw()).collect(),
+            AdversarialDraw::Batch => vec![draw(); count],
+        }
+    }
+
+    /// The batch's images with the marked ones replaced by adversarial examples, and the epsilons of those.
+    /// Only the marked ones are crafted.
+    fn replace(
+        &self,
+        batch: &Batch,
+        images: Tensor,
+        labels: &Tensor,
+        attacked: &[bool],
+    ) -> Result<(Tensor, Vec<f32>)> {
+        if attacked.len() != batch.ids.len() {
+            return Err(Error::Mismatch {
+                what: "mask of attacked samples".into(),
+                expected: format!("{} entries, one a sample", batch.ids.len()),
+                actual: attacked.len().to_string(),
+            });
+        }
+        let selected: Vec<usize> = (0..attacked.len()).filter(|&index| attacked[index]).collect();
+        if selected.is_empty() {
+            return Ok((images, Vec::new()));
+        }
+        let step = self.steps_done();
+        let target = Target::new(self.network(), self.config().crafting_statistics);
+        let mut random = stream(self.seed(), "step_size", [step, 0, 0]);
+        let crafted = self
+            .method()
+            .craft(&target, &rows(&images, &selected)?, &rows(labels, &selected)?, &mut random)
+            .map_err(|error| name_sample(error, step, |index| batch.ids[selected[index]].clone()))?;
+        let Some(crafted) = crafted else {
+            return Ok((images, Vec::new()));
+        };
+        let mut parts = images.chunk(attacked.len(), 0)?;
+        for (row, &index) in selected.iter().enumerate() {
+            parts[index] = crafted.image.narrow(0, row, 1)?;
+        }
+        Ok((Tensor::cat(&parts, 0)?, crafted.epsilon.to_vec1()?))
+    }
+}
+
+/// The batch on `device`: images (N, 3, H, W) f32, labels (N, H, W) u8.
+fn upload(batch: &Batch, device: &Device) -> Result<(Tensor, Tensor)> {
+    let (count, height, width) = (batch.ids.len(), batch.height, batch.width);
+    let pixels = count * height * width;
+    if pixels == 0 || batch.images.len() != 3 * pixels || batch.labels.len() != pixels {
+        return Err(Error::Mismatch {
+            what: "batch".into(),
+            expected: format!("{count} samples of {height} x {width} pixels, at least one"),
+            actual: format!("{} image values and {} labels", batch.images.len(), batch.labels.len()),
+        });
+    }
+    let images = Tensor::from_slice(&batch.images, (count, 3, height, width), device)?;
+    let labels = Tensor::from_slice(&batch.labels, (count, height, width), device)?;
+    Ok((images, labels))
+}
+
+/// The rows of `tensor` at `indices` of its first axis.
+fn rows(tensor: &Tensor, indices: &[usize]) -> Result<Tensor> {
+    let rows =
+        indices.iter().map(|&index| tensor.narrow(0, index, 1)).collect::<candle_core::Result<Vec<_>>>()?;
+    Ok(Tensor::cat(&rows, 0)?)
+}
+
+/// Turns an attack's error about an image of its batch into one about a sample.
+fn name_sample(error: Error, step: u64, id: impl Fn(usize) -> String) -> Error {
+    match error {
+        Error::Attack(robustseg_attacks::Error::NotFinite { quantity, index, value }) => Error::NotFinite {
+            quantity: format!("the attack's {quantity}"),
+            value,
+            step,
+            samples: vec![id(index)],
+        },
+        other => other,
+    }
+}
+
+fn mean(values: &[f32]) -> Option<f64> {
+    if values.is_empty() {
+        return None;
+    }
+    Some(values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use robustseg_attacks::{Bim, FastNewton, Fgsm, RandomFgsm};
+
+    fn fgsm() -> MethodConfig {
+        MethodConfig::Fgsm(Fgsm::default())
+    }
+
+    fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+        Ok(tensor.flatten_all()?.to_vec1()?)
+    }
+
+    #[test]
+    fn half_of_the_samples_are_drawn_each_by_itself_or_all_by_one() -> Result<()> {
+        let mut config = fixture::config(fgsm());
+        for (draw, batches_in_between) in [(AdversarialDraw::Sample, true), (AdversarialDraw::Batch, false)] {
+            config.adversarial_draw = draw;
+            let mut trainer = fixture::trainer(&config)?;
+            let (mut drawn, mut mixed) = (0, 0);
+            for step in 0..1000 {
+                trainer.state.step = step;
+                let mask = trainer.draw_attacked(4);
+                assert_eq!(mask, trainer.draw_attacked(4), "a function of the step");
+                let count = mask.iter().filter(|&&attacked| attacked).count();
+                drawn += count;
+                mixed += usize::from((1..4).contains(&count));
+            }
+            assert!((1800..2200).contains(&drawn), "{drawn} of 4000");
+            // 7/8 of the batches if drawn apart.
+            assert_eq!(mixed > 800, batches_in_between, "{mixed}");
+        }
+        let basic = fixture::trainer(&fixture::config(MethodConfig::Basic))?;
+        assert_eq!(basic.draw_attacked(4), [false; 4]);
+        Ok(())
+    }
+
+    #[test]
+    fn only_marked_samples_are_replaced() -> Result<()> {
+        for statistics in [crate::Statistics::Running, crate::Statistics::Batch] {
+            let mut config = fixture::config(fgsm());
+            config.crafting_statistics = statistics;
+            let trainer = fixture::trainer(&config)?;
+            let batch = fixture::batch(1, 4);
+            let (images, labels) = upload(&batch, &Device::Cpu)?;
+            let mask = [false, true, false, true];
+            let (replaced, epsilons) = trainer.replace(&batch, images.clone(), &labels, &mask)?;
+            assert_eq!(epsilons, [0.03, 0.03]);
+            for (index, attacked) in mask.into_iter().enumerate() {
+                let (old, new) = (values(&images.get(index)?)?, values(&replaced.get(index)?)?);
+                let change = old.iter().zip(&new).map(|(old, new)| (old - new).abs()).fold(0.0, f32::max);
+                assert_eq!(change > 0.0, attacked);
+                assert!(change <= 0.03 + 1e-6);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn every_method_lowers_the_loss_of_a_batch() -> Result<()> {
+        let batch = fixture::batch(1, 4);
+        for method in MethodConfig::paper() {
+            let mut trainer = fixture::trainer(&fixture::config(method))?;
+            let mut losses = Vec::new();
+            for step in 0..12 {
+                let record = trainer.step_with(&batch, &[true, false, true, false])?;
+                assert_eq!(record.step, step);
+                assert_eq!(record.images, 4);
+                assert_eq!(record.attacked, if method == MethodConfig::Basic { 0 } else { 2 });
+                assert_eq!(record.epsilon_mean.is_some(), method != MethodConfig::Basic);
+                let parts = record.seconds;
+                assert!(parts.forward > 0.0 && parts.backward > 0.0 && parts.optimiser > 0.0);
+                losses.push(record.loss);
+            }
+            assert!(losses[11] < 0.8 * losses[0], "{}: {losses:?}", method.name());
+            assert_eq!(trainer.timing().images, 48);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_batch_of_which_nothing_is_attacked_trains_as_basic_does() -> Result<()> {
+        let batch = fixture::batch(1, 2);
+        let methods = [MethodConfig::Basic, MethodConfig::FastNewton(FastNewton::default())];
+        let [basic, newton] = methods.map(|method| -> Result<_> {
+            let mut trainer = fixture::trainer(&fixture::config(method))?;
+            let record = trainer.step_with(&batch, &[false, false])?;
+            assert_eq!((record.attacked, record.epsilon_mean), (0, None));
+            Ok((record.loss, values(trainer.network().parameters()["classifier.weight"].var.as_tensor())?))
+        });
+        assert_eq!(basic?, newton?);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_not_finite_stops_the_step_and_names_it() -> Result<()> {
+        let batch = fixture::batch(1, 2);
+        for (method, mask, quantity, samples) in [
+            (MethodConfig::Basic, [false, false], "the loss", vec!["sample0", "sample1"]),
+            (MethodConfig::Bim(Bim::default()), [false, true], "the attack's objective", vec!["sample1"]),
+            (
+                MethodConfig::RandomFgsm(RandomFgsm::default()),
+                [false, false],
+                "the loss",
+                vec!["sample0", "sample1"],
+            ),
+        ] {
+            let mut trainer = fixture::trainer(&fixture::config(method))?;
+            trainer.step_with(&batch, &[false, false])?;
+            let bias = trainer.network().parameters()["classifier.bias"].var.clone();
+            bias.set(&Tensor::full(f32::NAN, fixture::CLASSES, &Device::Cpu)?)?;
+            let weight = trainer.network().parameters()["classifier.weight"].var.clone();
+            let before = values(weight.as_tensor())?;
+            match trainer.step_with(&batch, &mask).unwrap_err() {
+                Error::NotFinite { quantity: found, step: 1, samples: ids, value } => {
+                    assert_eq!(
+                        (found.as_str(), ids),
+                        (quantity, samples.into_iter().map(String::from).collect())
+                    );
+                    assert!(value.is_nan());
+                }
+                other => panic!("{other}"),
+            }
+            assert_eq!(values(weight.as_tensor())?, before);
+            assert_eq!(trainer.steps_done(), 1);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn batches_and_masks_that_do_not_fit_are_refused() -> Result<()> {
+        let mut trainer = fixture::trainer(&fixture::config(fgsm()))?;
+        let batch = fixture::batch(1, 2);
+        assert!(matches!(trainer.step_with(&batch, &[true]), Err(Error::Mismatch { .. })));
+        let mut short = fixture::batch(1, 2);
+        short.labels.pop();
+        assert!(matches!(trainer.step(&short), Err(Error::Mismatch { .. })));
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! The network as attacks see it.
+
+use candle_core::Tensor;
+use robustseg_attacks::{Alignment, Model};
+use robustseg_models::{Pass, PspNet};
+
+use crate::Statistics;
+
+/// A PSPNet with detached weights: gradients reach the image only, nothing of the network changes.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    network: &'a PspNet,
+    statistics: Statistics,
+}
+
+impl<'a> Target<'a> {
+    /// `network` under batch norm's `statistics`.
+    pub fn new(network: &'a PspNet, statistics: Statistics) -> Self {
+        Self { network, statistics }
+    }
+}
+
+impl Model for Target<'_> {
+    fn logits(&self, image: &Tensor) -> candle_core::Result<Tensor> {
+        let mut pass = match self.statistics {
+            Statistics::Running => Pass::Evaluation,
+            Statistics::Batch => Pass::BatchStatistics,
+        };
+        self.network.forward(image, &mut pass)
+    }
+
+    fn alignment(&self) -> Alignment {
+        self.network.alignment()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use candle_core::Device;
+    use robustseg_attacks::{PixelObjective, input_gradient};
+
+    /// Norm of the difference over the norm.
+    fn relative_l2(a: &Tensor, b: &Tensor) -> candle_core::Result<f32> {
+        let norm = |t: &Tensor| t.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>();
+        Ok(norm(&(a - b)?)? / norm(b)?)
+    }
+
+    #[test]
+    fn gradients_of_a_batch_are_those_of_its_images() -> crate::Result<()> {
+        let batch = fixture::batch(1, 3);
+        let images = Tensor::from_slice(&batch.images, (3, 3, batch.height, batch.width), &Device::Cpu)?;
+        let labels = Tensor::from_slice(&batch.labels, (3, batch.height, batch.width), &Device::Cpu)?;
+        let network = fixture::network(1)?;
+        let target = Target::new(&network, Statistics::Running);
+        let all = input_gradient(&target, &images, &labels, PixelObjective::CrossEntropy)?;
+        for index in 0..3 {
+            let (image, label) = (images.narrow(0, index, 1)?, labels.narrow(0, index, 1)?);
+            let one = input_gradient(&target, &image, &label, PixelObjective::CrossEntropy)?;
+            let distance = relative_l2(&all.gradient.narrow(0, index, 1)?, &one.gradient)?;
+            assert!(distance < 1e-4, "image {index} differs by {distance}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! A network in training.
+
+use candle_core::backprop::GradStore;
+use robustseg_models::PspNet;
+use serde::{Deserialize, Serialize};
+
+use crate::{Optimiser, PolynomialDecay, Result, Seconds, StepRecord, TrainingConfig, TrainingMethod};
+
+/// A network in training: its optimiser, its method, and how far it is.
+pub struct Trainer {
+    network: PspNet,
+    config: TrainingConfig,
+    seed: u64,
+    method: Box<dyn TrainingMethod + Send>,
+    optimiser: Optimiser,
+    schedule: PolynomialDecay,
+    pub(crate) state: State,
+}
+
+/// What a training knows beside weights and velocities.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct State {
+    /// Steps done.
+    pub(crate) step: u64,
+    /// The number of steps done at the last validation.
+    pub(crate) validated: Option<u64>,
+    /// The best mean IoU of all validations.
+    pub(crate) best_miou: Option<f64>,
+    /// Where the time went.
+    pub(crate) timing: Timing,
+}
+
+/// Totals over all steps of a training, those before a resumption among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Steps done.
+    pub steps: u64,
+    /// Samples trained on.
+    pub images: u64,
+    /// Samples that were attacked.
+    pub attacked: u64,
+    /// Seconds of the steps, by part.
+    pub seconds: Seconds,
+    /// Seconds of all validations.
+    pub validation_seconds: f64,
+}
+
+impl Trainer {
+    /// A training of `network` over `total_steps`, at its start.
+    ///
+    /// # Errors
+    /// [`Error::Setting`](crate::Error::Setting) if `config` is out of range.
+    pub fn new(network: PspNet, config: &TrainingConfig, seed: u64, total_steps: u64) -> Result<Self> {
+        config.validate()?;
+        Ok(Self {
+            optimiser: Optimiser::new(&network, config)?,
+            network,
+            config: config.clone(),
+            seed,
+            method: config.method.strategy(),
+            schedule: PolynomialDecay { base: config.learning_rate, power: config.power, total: total_steps },
+            state: State::default(),
+        })
+    }
+
+    /// The network as it is now.
+    pub fn network(&self) -> &PspNet {
+        &self.network
+    }
+
+    /// The network, when training is over.
+    pub fn into_network(self) -> PspNet {
+        self.network
+    }
+
+    /// Steps done so far.
+    pub fn steps_done(&self) -> u64 {
+        self.state.step
+    }
+
+    /// Steps in all.
+    pub fn total_steps(&self) -> u64 {
+        self.schedule.total
+    }
+
+    /// The backbone's learning rate at the next step.
+    pub fn learning_rate(&self) -> f64 {
+        self.schedule.rate(self.state.step)
+    }
+
+    /// The best mean IoU of all validations so far.
+    pub fn best_miou(&self) -> Option<f64> {
+        self.state.best_miou
+    }
+
+    /// Where the time went so far.
+    pub fn timing(&self) -> Timing {
+        self.state.timing
+    }
+
+    pub(crate) fn config(&self) -> &TrainingConfig {
+        &self.config
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    pub(crate) fn method(&self) -> &dyn TrainingMethod {
+        self.method.as_ref()
+    }
+
+    pub(crate) fn optimiser(&self) -> &Optimiser {
+        &self.optimiser
+    }
+
+    /// Moves the weights. Gradients of several processes would be averaged here.
+    pub(crate) fn update(&mut self, gradients: &GradStore, learning_rate: f64) -> Result<()> {
+        self.optimiser.step(&self.network, gradients, learning_rate)
+    }
+
+    /// Counts a step that was done.
+    pub(crate) fn count(&mut self, record: &StepRecord) {
+        self.state.step += 1;
+        let timing = &mut self.state.timing;
+        timing.steps += 1;
+        timing.images += record.images as u64;
+        timing.attacked += record.attacked as u64;
+        timing.seconds += record.seconds;
+    }
+}
