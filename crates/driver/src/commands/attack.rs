@@ -1,0 +1,272 @@
+//! `robustseg attack`: adversarial examples for given images.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use clap::{ArgGroup, Args};
+use robustseg_attacks::{Adversarial, AttackConfig, Overrides};
+use robustseg_metrics::ConfusionMatrix;
+use robustseg_models::{Pass, PspNet, write_atomically};
+use robustseg_ops::{IGNORE_LABEL, PixelObjective, pixel_objective_per_image, predict};
+use robustseg_random::stream;
+use robustseg_training::{Statistics, Target};
+use serde::Serialize;
+
+use crate::device::DeviceChoice;
+use crate::exit::BadData;
+use crate::image_file;
+use crate::run_directory::RunDirectory;
+
+/// Arguments of `attack`.
+#[derive(Args)]
+#[command(group(ArgGroup::new("source").required(true).args(["image", "input"])))]
+pub(crate) struct Attack {
+    /// The checkpoint of the network to attack.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: PathBuf,
+    /// The attack: fgsm, `random_fgsm`, bim, `fast_newton`, segpgd or cospgd.
+    #[arg(long)]
+    method: String,
+    /// Radius of the perturbation, images being in [0,1]; for `fast_newton` its largest step [default: 0.03, for
+    /// `fast_newton` none].
+    #[arg(long, allow_negative_numbers = true)]
+    epsilon: Option<f64>,
+    /// Size of one step of an iterated attack [default: 0.01].
+    #[arg(long, allow_negative_numbers = true)]
+    alpha: Option<f64>,
+    /// Steps of an iterated attack [default: 3].
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Decides the draws of random attacks.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// An image, JPEG or PNG.
+    #[arg(long, requires = "label")]
+    image: Option<PathBuf>,
+    /// The image's label map, a PNG of class indices, 255 = not labelled.
+    #[arg(long, requires = "image")]
+    label: Option<PathBuf>,
+    /// A safetensors file with `image` (f32 N,3,H,W in [0,1]) and `label` (u8 N,H,W).
+    #[arg(long, value_name = "CASE.safetensors")]
+    input: Option<PathBuf>,
+    /// Where results go: adversarial.safetensors and attack.json, with --image pictures too.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Where to compute: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Prints attack.json instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// `attack.json`.
+#[derive(Serialize)]
+struct Report {
+    method: String,
+    seed: u64,
+    images: Vec<ImageReport>,
+}
+
+/// What the attack did to one image.
+#[derive(Serialize)]
+struct ImageReport {
+    /// The step or radius that was used.
+    epsilon: f32,
+    largest_perturbation: f32,
+    before: Measures,
+    after: Measures,
+}
+
+/// One image's loss and scores.
+#[derive(Serialize)]
+struct Measures {
+    /// Mean cross-entropy over the labelled pixels.
+    loss: f32,
+    mean_gain: f32,
+    miou: Option<f64>,
+    pixel_accuracy: Option<f64>,
+}
+
+/// What the network makes of images.
+struct Answer {
+    predictions: Vec<Vec<u8>>,
+    measures: Vec<Measures>,
+}
+
+impl Attack {
+    pub(crate) fn execute(&self) -> anyhow::Result<()> {
+        let Self { epsilon, alpha, steps, .. } = *self;
+        let config = AttackConfig::by_name(&self.method, Overrides { epsilon, alpha, steps })?;
+        let device = self.device.open()?;
+        let network = PspNet::load(&self.checkpoint, &device)?;
+        let (image, label) = self.case(&network, &device)?;
+        let directory = RunDirectory::lock(&self.out)?;
+
+        let target = Target::new(&network, Statistics::Running);
+        let mut random = stream(self.seed, "attack", [0; 3]);
+        let adversarial = config.attack().perturb(&target, &image, &label, &mut random)?;
+        let before = answer(&network, &image, &label)?;
+        let after = answer(&network, &adversarial.image, &label)?;
+
+        write_tensors(&directory.file("adversarial.safetensors"), &network, &image, &adversarial)?;
+        if self.image.is_some() {
+            write_pictures(&directory, &adversarial.image, &before, &after)?;
+        }
+        let report = self.report(&image, &adversarial, before, after)?;
+        directory.write_json("attack.json", &report)?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&report)?);
+        } else {
+            report.print();
+        }
+        Ok(())
+    }
+
+    /// Images (N, 3, H, W) and labels (N, H, W) to attack.
+    fn case(&self, network: &PspNet, device: &Device) -> anyhow::Result<(Tensor, Tensor)> {
+        let classes = network.config().num_classes;
+        let (image, label, place) = match (&self.input, &self.image, &self.label) {
+            (Some(path), _, _) => {
+                let (image, label) = read_case(path, device)?;
+                (image, label, path)
+            }
+            (None, Some(image), Some(label)) => {
+                let (pixels, labels) = image_file::read_pair(image, label)?;
+                let (height, width) = (labels.height, labels.width);
+                let labels = Tensor::from_vec(labels.data, (1, height, width), device)?;
+                (image_file::tensor(&pixels, device)?, labels, label)
+            }
+            _ => unreachable!("the command line asks for one or the other"),
+        };
+        let labels: Vec<u8> = label.flatten_all()?.to_vec1()?;
+        let wrong = labels.iter().find(|&&value| value != IGNORE_LABEL && usize::from(value) >= classes);
+        if let Some(value) = wrong {
+            let place = place.display();
+            let text = format!(
+                "{place}: label value {value}, but the checkpoint has {classes} classes (0 to {}, 255 = not labelled)",
+                classes - 1
+            );
+            return Err(BadData(text).into());
+        }
+        Ok((image, label))
+    }
+
+    fn report(
+        &self,
+        image: &Tensor,
+        adversarial: &Adversarial,
+        before: Answer,
+        after: Answer,
+    ) -> anyhow::Result<Report> {
+        let difference = (&adversarial.image - image)?.abs()?.flatten_from(1)?.max(1)?.to_vec1::<f32>()?;
+        let epsilons = adversarial.epsilon.to_vec1::<f32>()?;
+        let measures = before.measures.into_iter().zip(after.measures);
+        let images = measures.zip(epsilons.into_iter().zip(difference));
+        let images = images.map(|((before, after), (epsilon, largest_perturbation))| ImageReport {
+            epsilon,
+            largest_perturbation,
+            before,
+            after,
+        });
+        Ok(Report { method: self.method.clone(), seed: self.seed, images: images.collect() })
+    }
+}
+
+/// The attacked image rounded to 8 bits, and what the network sees before and after.
+fn write_pictures(
+    directory: &RunDirectory,
+    image: &Tensor,
+    before: &Answer,
+    after: &Answer,
+) -> anyhow::Result<()> {
+    let picture = image_file::rounded(image)?;
+    directory.write("adversarial.png", &image_file::rgb_png(&picture)?)?;
+    let palette = image_file::default_palette();
+    for (name, answer) in [("prediction_clean.png", before), ("prediction_adversarial.png", after)] {
+        let bytes = image_file::label_png(&answer.predictions[0], picture.width, picture.height, &palette)?;
+        directory.write(name, &bytes)?;
+    }
+    Ok(())
+}
+
+fn read_case(path: &Path, device: &Device) -> anyhow::Result<(Tensor, Tensor)> {
+    let refuse = |reason: String| BadData(format!("{}: {reason}", path.display()));
+    if !path.is_file() {
+        return Err(refuse("no such file".into()).into());
+    }
+    let mut tensors = candle_core::safetensors::load(path, device)
+        .map_err(|error| refuse(format!("is no whole safetensors file ({error})")))?;
+    let mut take = |name: &str, dtype: DType, shape: &str, rank: usize| -> Result<Tensor, BadData> {
+        let tensor = tensors.remove(name).ok_or_else(|| refuse(format!("holds no tensor `{name}`")))?;
+        if tensor.dtype() == dtype && tensor.rank() == rank {
+            return Ok(tensor);
+        }
+        let (found, dims) = (tensor.dtype(), tensor.dims());
+        Err(refuse(format!("`{name}` must be {dtype:?} of shape {shape}, found {found:?} {dims:?}")))
+    };
+    Ok((take("image", DType::F32, "(N, 3, H, W)", 4)?, take("label", DType::U8, "(N, H, W)", 3)?))
+}
+
+/// The network's small logits, predictions and scores for each of the images.
+fn answer(network: &PspNet, image: &Tensor, label: &Tensor) -> anyhow::Result<Answer> {
+    let (count, height, width) = label.dims3()?;
+    let small = network.forward(image, &mut Pass::Evaluation)?;
+    let objective = |objective| -> anyhow::Result<Vec<f32>> {
+        Ok(pixel_objective_per_image(&small, label, objective, network.alignment())?.to_vec1()?)
+    };
+    let (losses, gains) = (objective(PixelObjective::CrossEntropy)?, objective(PixelObjective::Gain)?);
+    let predicted = predict(&small, height, width, network.alignment())?.reshape((count, height * width))?;
+    let predictions: Vec<Vec<u8>> = predicted.to_vec2()?;
+    let labels: Vec<Vec<u8>> = label.reshape((count, height * width))?.to_vec2()?;
+    let mut measures = Vec::with_capacity(count);
+    for index in 0..count {
+        let mut matrix = ConfusionMatrix::new(network.config().num_classes);
+        matrix.update(&predictions[index], &labels[index])?;
+        measures.push(Measures {
+            loss: losses[index],
+            mean_gain: gains[index],
+            miou: matrix.mean_iou(),
+            pixel_accuracy: matrix.pixel_accuracy(),
+        });
+    }
+    Ok(Answer { predictions, measures })
+}
+
+fn write_tensors(path: &Path, network: &PspNet, image: &Tensor, crafted: &Adversarial) -> anyhow::Result<()> {
+    let tensors = [
+        ("adversarial", crafted.image.clone()),
+        ("epsilon", crafted.epsilon.clone()),
+        ("logits_clean", network.logits(image)?),
+        ("logits_adversarial", network.logits(&crafted.image)?),
+    ];
+    let contiguous = |(name, tensor): (&'static str, Tensor)| Ok((name, tensor.contiguous()?));
+    let tensors = tensors.into_iter().map(contiguous).collect::<candle_core::Result<HashMap<_, _>>>()?;
+    let bytes = safetensors::serialize(&tensors, None)?;
+    write_atomically(path, &bytes).map_err(|error| anyhow::anyhow!("writing {}: {error}", path.display()))
+}
+
+impl Report {
+    fn print(&self) {
+        println!(
+            "{:>5} {:>9} {:>9} {:>17} {:>17} {:>15} {:>15}",
+            "image", "epsilon", "largest", "loss", "mean gain", "mean IoU", "accuracy"
+        );
+        for (index, image) in self.images.iter().enumerate() {
+            let ImageReport { epsilon, largest_perturbation: largest, before, after } = image;
+            let score = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.4}"));
+            println!(
+                "{index:>5} {epsilon:>9.5} {largest:>9.5} {:>8.4} {:>8.4} {:>8.4} {:>8.4} {:>7} {:>7} {:>7} {:>7}",
+                before.loss,
+                after.loss,
+                before.mean_gain,
+                after.mean_gain,
+                score(before.miou),
+                score(after.miou),
+                score(before.pixel_accuracy),
+                score(after.pixel_accuracy),
+            );
+        }
+    }
+}

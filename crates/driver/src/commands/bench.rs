@@ -1,0 +1,285 @@
+//! `robustseg bench`: what a training step costs, method by method.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use candle_core::Device;
+use clap::Args;
+use rand::RngExt;
+use robustseg_datasets::{Batch, IGNORE_LABEL, Loader};
+use robustseg_models::{PspNet, PspNetConfig, write_atomically};
+use robustseg_random::stream;
+use robustseg_training::{MethodConfig, Seconds, Trainer, TrainingConfig};
+use serde_json::{Map, Value, json};
+use tracing::info;
+
+use crate::device::{self, DeviceChoice};
+use crate::exit::Usage;
+use crate::plan::Plan;
+use crate::spec::Spec;
+
+/// Arguments of `bench`.
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// A spec whose network, data and training settings are timed; without one PSPNet50 with 21 classes, on random
+    /// data held in memory, exactly half of each batch attacked.
+    spec: Option<PathBuf>,
+    /// The methods, timed in turn.
+    #[arg(long, value_delimiter = ',', default_value = "basic,fgsm,random_fgsm,fast_newton,bim")]
+    methods: Vec<String>,
+    /// Images in a batch [default: the spec's, else 2, on a GPU 16].
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Side of the square images [default: the spec's crop, else 472].
+    #[arg(long)]
+    size: Option<usize>,
+    /// Residual blocks of the four stages [default: the spec's, else 3,4,6,3].
+    #[arg(long, value_delimiter = ',')]
+    layers: Option<Vec<usize>>,
+    /// Channels of the stem [default: the spec's, else 64].
+    #[arg(long)]
+    width: Option<usize>,
+    /// Timed steps of each method; the median counts.
+    #[arg(long, default_value_t = 5)]
+    steps: usize,
+    /// Steps of each method before those.
+    #[arg(long, default_value_t = 1)]
+    warmup: usize,
+    /// Where to compute: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Writes the results to this file as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// What is timed.
+struct Workload {
+    model: PspNetConfig,
+    training: TrainingConfig,
+    batch: usize,
+    size: usize,
+    source: Source,
+}
+
+/// Where batches come from.
+enum Source {
+    Memory(Box<Batch>),
+    Data(Box<Plan>),
+}
+
+/// The times of one method's steps, in seconds.
+#[derive(Default)]
+struct Times {
+    step: Vec<f64>,
+    parts: Vec<Seconds>,
+}
+
+impl Bench {
+    pub(crate) fn execute(&self) -> anyhow::Result<()> {
+        if self.steps == 0 {
+            return Err(Usage("--steps must be at least 1".into()).into());
+        }
+        let methods = self.methods.iter().map(|name| method(name)).collect::<Result<Vec<_>, _>>()?;
+        let device = self.device.open()?;
+        let workload = self.workload(&device)?;
+        let times = self.measure(&workload, &methods, &device)?;
+        let results = self.results(&workload, &methods, &times, &device);
+        print_table(&methods, &results);
+        if let Some(path) = &self.json {
+            let text = serde_json::to_string_pretty(&results)? + "\n";
+            write_atomically(path, text.as_bytes())
+                .map_err(|error| anyhow::anyhow!("writing {}: {error}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn workload(&self, device: &Device) -> anyhow::Result<Workload> {
+        let spec = self.spec.as_deref().map(|path| Spec::read(path, &[])).transpose()?;
+        let (mut model, mut training, plan) = if let Some(mut spec) = spec {
+            spec.training.batch_size = self.batch.unwrap_or(spec.training.batch_size);
+            spec.training.augmentation.crop = self.size.unwrap_or(spec.training.augmentation.crop);
+            let plan = Plan::new(spec)?;
+            (plan.model.clone(), plan.spec.training.clone(), Some(plan))
+        } else {
+            let mut training = TrainingConfig::new(MethodConfig::Basic, 1);
+            training.batch_size = self.batch.unwrap_or(if device.is_cpu() { 2 } else { 16 });
+            training.augmentation.crop = self.size.unwrap_or(472);
+            (PspNetConfig::pspnet50(21), training, None)
+        };
+        if let Some(layers) = &self.layers {
+            model.layers = layers.as_slice().try_into().map_err(|_| {
+                Usage(format!("--layers needs four numbers, for example 3,4,6,3; found {}", layers.len()))
+            })?;
+        }
+        model.width = self.width.unwrap_or(model.width);
+        // Random labels teach nothing; a small rate keeps the weights where they are.
+        training.learning_rate = if plan.is_some() { training.learning_rate } else { 1e-6 };
+        training.validate()?;
+        let (batch, size) = (training.batch_size, training.augmentation.crop);
+        if size == 0 {
+            return Err(Usage("--size must be at least 1".into()).into());
+        }
+        let source = match plan {
+            Some(plan) => Source::Data(Box::new(plan)),
+            None => Source::Memory(Box::new(random_batch(batch, size, model.num_classes))),
+        };
+        Ok(Workload { model, training, batch, size, source })
+    }
+
+    /// The times of `methods`, taken in turn, so that a drifting machine hits all of them alike.
+    fn measure(
+        &self,
+        work: &Workload,
+        methods: &[MethodConfig],
+        device: &Device,
+    ) -> anyhow::Result<Vec<Times>> {
+        let rounds = self.warmup + self.steps;
+        let mut loader = match &work.source {
+            Source::Memory(_) => None,
+            Source::Data(plan) => {
+                let steps = 0..(rounds * methods.len()) as u64;
+                Some(work.training.loader(&plan.train, plan.spec.seed, work.model.mean, steps)?)
+            }
+        };
+        let half: Vec<bool> = (0..work.batch).map(|index| index < (work.batch / 2).max(1)).collect();
+        let mut times: Vec<Times> = methods.iter().map(|_| Times::default()).collect();
+        let mut network = PspNet::new(&work.model, 0, device)?;
+        for round in 0..rounds {
+            for (method, times) in methods.iter().zip(&mut times) {
+                let config = TrainingConfig { method: *method, ..work.training.clone() };
+                let mut trainer = Trainer::new(network, &config, 0, rounds as u64)?;
+                let start = Instant::now();
+                let record = match (&work.source, &mut loader) {
+                    (Source::Memory(batch), _) => trainer.step_with(batch, &half)?,
+                    (Source::Data(_), loader) => {
+                        let batch = next(loader)?;
+                        let waited = start.elapsed().as_secs_f64();
+                        let mut record = trainer.step_with(&batch, &half)?;
+                        record.seconds.data = waited;
+                        record
+                    }
+                };
+                let step = start.elapsed().as_secs_f64();
+                info!("round {} of {rounds}: {} {step:.2} s", round + 1, method.name());
+                if round >= self.warmup {
+                    times.step.push(step);
+                    times.parts.push(record.seconds);
+                }
+                network = trainer.into_network();
+            }
+        }
+        Ok(times)
+    }
+
+    fn results(&self, work: &Workload, methods: &[MethodConfig], times: &[Times], device: &Device) -> Value {
+        let by_method = |value: &dyn Fn(&Times) -> Value| -> Value {
+            let pairs = methods.iter().zip(times);
+            pairs
+                .map(|(method, times)| (method.name().to_owned(), value(times)))
+                .collect::<Map<_, _>>()
+                .into()
+        };
+        let basic = methods.iter().position(|method| *method == MethodConfig::Basic);
+        let basic = basic.map(|index| median(times[index].step.iter().copied()));
+        let part = |times: &Times, part: fn(&Seconds) -> f64| median(times.parts.iter().map(part));
+        json!({
+            "robustseg": env!("CARGO_PKG_VERSION"),
+            "device": device::describe(device),
+            "config": {
+                "spec": self.spec.as_deref().map(|path| path.display().to_string()),
+                "methods": self.methods, "batch": work.batch, "size": work.size,
+                "classes": work.model.num_classes, "layers": work.model.layers, "width": work.model.width,
+                "precision": "fp32", "steps": self.steps, "warmup": self.warmup,
+            },
+            "step_s": by_method(&|times| median(times.step.iter().copied()).into()),
+            "images_per_s": by_method(&|times| (work.batch as f64 / median(times.step.iter().copied())).into()),
+            "additional_time_percent": basic.map(|basic| by_method(&|times| {
+                (100.0 * (median(times.step.iter().copied()) / basic - 1.0)).into()
+            })),
+            "split_s": by_method(&|times| json!({
+                "data": part(times, |seconds| seconds.data),
+                "attack": part(times, |seconds| seconds.attack),
+                "forward": part(times, |seconds| seconds.forward),
+                "backward": part(times, |seconds| seconds.backward),
+                "optimiser": part(times, |seconds| seconds.optimiser),
+            })),
+            "peak_bytes": peak_bytes(),
+        })
+    }
+}
+
+fn method(name: &str) -> Result<MethodConfig, Usage> {
+    let known = MethodConfig::paper();
+    known.iter().copied().find(|method| method.name() == name).ok_or_else(|| {
+        let names: Vec<_> = known.iter().map(MethodConfig::name).collect();
+        Usage(format!("--methods: there is no method `{name}`; there are {}", names.join(", ")))
+    })
+}
+
+fn next(loader: &mut Option<Loader>) -> anyhow::Result<Batch> {
+    let batch = loader.as_mut().and_then(Iterator::next);
+    Ok(batch.ok_or_else(|| anyhow::anyhow!("the loader ended before the last step"))??)
+}
+
+/// Random images and labels of `size` x `size`, the first two rows not labelled.
+fn random_batch(count: usize, size: usize, classes: usize) -> Batch {
+    let mut random = stream(0, "bench", [0; 3]);
+    let images = (0..count * 3 * size * size).map(|_| random.random::<f32>()).collect();
+    let label = |pixel: usize, class: u8| if pixel % (size * size) < 2 * size { IGNORE_LABEL } else { class };
+    let labels =
+        (0..count * size * size).map(|pixel| label(pixel, random.random_range(0..classes as u8))).collect();
+    let ids = (0..count).map(|index| format!("random {index}")).collect();
+    Batch { ids, images, labels, height: size, width: size }
+}
+
+/// The middle of `values`, or the mean of the two middle ones.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
+}
+
+/// The largest memory that this process had, where the system says so.
+fn peak_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+fn print_table(methods: &[MethodConfig], results: &Value) {
+    println!("{}: {}", results["device"].as_str().unwrap_or_default(), results["config"]);
+    println!(
+        "{:<12} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8} {:>9} {:>9}",
+        "method", "s/step", "images/s", "added %", "data", "attack", "forward", "backward", "optimiser"
+    );
+    for method in methods {
+        let name = method.name();
+        let number = |key: &str| results[key][name].as_f64().unwrap_or(f64::NAN);
+        let part = |key: &str| results["split_s"][name][key].as_f64().unwrap_or(f64::NAN);
+        println!(
+            "{name:<12} {:>9.3} {:>9.3} {:>8.1} {:>8.3} {:>8.3} {:>8.3} {:>9.3} {:>9.3}",
+            number("step_s"),
+            number("images_per_s"),
+            number("additional_time_percent"),
+            part("data"),
+            part("attack"),
+            part("forward"),
+            part("backward"),
+            part("optimiser"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0].into_iter()), 2.5);
+    }
+}

@@ -1,0 +1,107 @@
+//! `robustseg check`: what a spec would do, and whether its data is there.
+
+use clap::Args;
+use robustseg_models::pretrained;
+use serde::Serialize;
+
+use super::SpecArguments;
+use crate::exit::BadData;
+use crate::plan::Plan;
+use crate::spec::is_hub_name;
+
+/// Arguments of `check`.
+#[derive(Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    spec: SpecArguments,
+    /// Prints the plan as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The plan in numbers.
+#[derive(Serialize)]
+struct Summary {
+    name: String,
+    method: &'static str,
+    data: String,
+    root: String,
+    train_samples: usize,
+    validation_samples: usize,
+    evaluation_samples: usize,
+    classes: usize,
+    parameters: usize,
+    steps_per_epoch: u64,
+    total_steps: u64,
+    training_multiply_adds: u64,
+    evaluation_multiply_adds: u64,
+}
+
+impl Check {
+    pub(crate) fn execute(&self) -> anyhow::Result<()> {
+        let plan = Plan::new(self.spec.read()?)?;
+        // A model of the hub is not fetched: a check changes nothing.
+        if let Some(source) = plan.spec.model.pretrained.as_deref().filter(|source| !is_hub_name(source)) {
+            let file = pretrained::resolve(source)?;
+            if !file.is_file() {
+                return Err(BadData(format!("model.pretrained: no file {}", file.display())).into());
+            }
+        }
+        for dataset in plan.splits() {
+            dataset.check()?;
+        }
+        let summary = summary(&plan)?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&summary)?);
+        } else {
+            print!("{}", plan.spec.to_yaml()?);
+            summary.print();
+        }
+        Ok(())
+    }
+}
+
+fn summary(plan: &Plan) -> anyhow::Result<Summary> {
+    let evaluation = plan.evaluation.len();
+    Ok(Summary {
+        name: plan.spec.name.clone(),
+        method: plan.spec.training.method.name(),
+        data: plan.data.manifest.name.clone(),
+        root: plan.data.root.display().to_string(),
+        train_samples: plan.train.len(),
+        validation_samples: plan.validation.len(),
+        evaluation_samples: plan.spec.evaluation.limit.map_or(evaluation, |limit| limit.min(evaluation)),
+        classes: plan.data.num_classes(),
+        parameters: plan.parameters()?,
+        steps_per_epoch: plan.steps_per_epoch,
+        total_steps: plan.total_steps(),
+        training_multiply_adds: plan.training_cost()?,
+        evaluation_multiply_adds: plan.evaluation_cost()?,
+    })
+}
+
+impl Summary {
+    fn print(&self) {
+        let tera = |count: u64| count as f64 / 1e12;
+        println!("\nplan of {} ({})", self.name, self.method);
+        println!(
+            "  data        {} in {}",
+            self.data,
+            if self.root.is_empty() { "memory" } else { &self.root }
+        );
+        println!(
+            "  samples     {} to train on, {} to validate on, {} to evaluate on",
+            self.train_samples, self.validation_samples, self.evaluation_samples
+        );
+        println!("  network     {} parameters, {} classes", self.parameters, self.classes);
+        println!("  training    {} steps, {} an epoch", self.total_steps, self.steps_per_epoch);
+        println!(
+            "  cost        about {:.2} T multiply-adds to train, at most {:.2} T to evaluate, and the validations",
+            tera(self.training_multiply_adds),
+            tera(self.evaluation_multiply_adds)
+        );
+        // 175 GFLOP/s is two cores with AVX2 at their best; half of it is what a whole step reaches.
+        let hours = (self.training_multiply_adds + self.evaluation_multiply_adds) as f64 / 40e9 / 3600.0;
+        println!("  time        about {hours:.2} hours at 40 G multiply-adds a second (two cores with AVX2)");
+    }
+}

@@ -1,0 +1,35 @@
+//! `robustseg compare`: several runs in the figures and tables of the paper.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::report;
+use crate::run_directory::RunDirectory;
+
+/// Arguments of `compare`.
+#[derive(Args)]
+pub(crate) struct Compare {
+    /// The run directories.
+    #[arg(required = true, value_name = "RUN_DIR")]
+    runs: Vec<PathBuf>,
+    /// Where compare.html, comparison.json, figures and tables go.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Prints comparison.json instead of the tables.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Compare {
+    pub(crate) fn execute(&self) -> anyhow::Result<()> {
+        let directory = RunDirectory::lock(&self.out)?;
+        let comparison = report::compare(&self.runs, &directory)?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&comparison.json())?);
+        } else {
+            println!("{}\nreport: {}", comparison.plain(), directory.file("compare.html").display());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,34 @@
+//! The commands, one a file: what `robustseg NAME` takes and does.
+
+pub(crate) mod attack;
+pub(crate) mod bench;
+pub(crate) mod check;
+pub(crate) mod compare;
+pub(crate) mod completions;
+pub(crate) mod data;
+pub(crate) mod evaluate;
+pub(crate) mod predict;
+pub(crate) mod run;
+pub(crate) mod schema;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::spec::{Spec, SpecError};
+
+/// A spec and what replaces values in it.
+#[derive(Args)]
+pub(crate) struct SpecArguments {
+    /// The experiment's spec, a YAML file.
+    spec: PathBuf,
+    /// Replaces a value of the spec, for example --set training.epochs=3; may be given several times.
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
+}
+
+impl SpecArguments {
+    pub(crate) fn read(&self) -> Result<Spec, SpecError> {
+        Spec::read(&self.spec, &self.overrides)
+    }
+}

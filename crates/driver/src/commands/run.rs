@@ -1,0 +1,131 @@
+//! `robustseg run`: trains, evaluates and reports.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use candle_core::Device;
+use clap::Args;
+use robustseg_models::{PspNet, pretrained};
+use robustseg_training::{Error, Outcome, Trainer};
+
+use super::SpecArguments;
+use super::evaluate;
+use crate::device::{DeviceChoice, describe};
+use crate::event_log::EventLog;
+use crate::exit::Interrupted;
+use crate::interrupt::stop_flag;
+use crate::observer::RunObserver;
+use crate::plan::Plan;
+use crate::provenance::{Invocation, Provenance};
+use crate::results;
+use crate::run_directory::{RunDirectory, default_path};
+use crate::run_timing::RunTiming;
+
+/// Arguments of `run`.
+#[derive(Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    spec: SpecArguments,
+    /// The run directory [default: runs/NAME].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Goes on with an interrupted run of the same spec.
+    #[arg(long)]
+    resume: bool,
+    /// Where to compute, instead of the spec's choice: auto, cpu, cuda or cuda:N.
+    #[arg(long)]
+    device: Option<DeviceChoice>,
+}
+
+impl Run {
+    pub(crate) fn execute(&self) -> anyhow::Result<()> {
+        let mut spec = self.spec.read()?;
+        spec.device = self.device.unwrap_or(spec.device);
+        let device = spec.device.open()?;
+        let plan = Plan::new(spec)?;
+        let path = self.out.clone().unwrap_or_else(|| default_path(&plan.spec.name));
+        let mut provenance = Provenance::of(&plan.spec, &plan.data, plan.splits());
+        let directory = RunDirectory::open(&path, &provenance.fingerprint, self.resume)?;
+        let stop = stop_flag()?;
+        if self.resume {
+            let former = Provenance::read(&directory.file("provenance.json"))?;
+            provenance.invocations = former.map(|former| former.invocations).unwrap_or_default();
+        } else {
+            directory.clear()?;
+        }
+        provenance.invocations.push(Invocation::now(&describe(&device)));
+        directory.write_json("provenance.json", &provenance)?;
+        directory.write("spec.yaml", plan.spec.to_yaml()?.as_bytes())?;
+
+        let mut trainer = self.trainer(&plan, &directory, &provenance.fingerprint, &device)?;
+        let log = EventLog::open(&directory.file("events.jsonl"), trainer.steps_done())?;
+        let mut observer = RunObserver::new(Some(log));
+        train(&mut trainer, &plan, &directory, &provenance.fingerprint, &stop, &mut observer)?;
+
+        // The paper evaluates the weights at the end of training, not the best ones on the way.
+        let timing = trainer.timing();
+        let network = trainer.into_network();
+        let start = Instant::now();
+        let evaluated = evaluate::measure(&network, &plan.evaluation, &plan.spec, &stop, &mut observer)
+            .map_err(|error| error_of(error, &stop))?;
+        observer.finish()?;
+        let timing = RunTiming::new(
+            plan.spec.training.method.name(),
+            describe(&device),
+            timing,
+            start.elapsed().as_secs_f64(),
+        );
+        directory.write_json("timing.json", &timing)?;
+        let report = results::write(&directory, &evaluated, &plan.data.manifest.classes)?;
+        results::print(&evaluated.evaluation);
+        println!("report: {}", report.display());
+        Ok(())
+    }
+
+    /// The training at its start, or where the saved state is.
+    fn trainer(
+        &self,
+        plan: &Plan,
+        directory: &RunDirectory,
+        fingerprint: &str,
+        device: &Device,
+    ) -> anyhow::Result<Trainer> {
+        let spec = &plan.spec;
+        let network = PspNet::new(&plan.model, spec.seed, device)?;
+        let mut trainer = Trainer::new(network, &spec.training, spec.seed, plan.total_steps())?;
+        let resumed = self.resume && trainer.restore(&directory.checkpoints()?, fingerprint)?;
+        if let (false, Some(source)) = (resumed, &spec.model.pretrained) {
+            trainer.network().load_backbone(&pretrained::resolve(source)?)?;
+        }
+        Ok(trainer)
+    }
+}
+
+fn train(
+    trainer: &mut Trainer,
+    plan: &Plan,
+    directory: &RunDirectory,
+    fingerprint: &str,
+    stop: &AtomicBool,
+    observer: &mut RunObserver,
+) -> anyhow::Result<()> {
+    let checkpoints = directory.checkpoints()?;
+    let run = robustseg_training::Run {
+        train: &plan.train,
+        validation: &plan.validation,
+        checkpoints: &checkpoints,
+        fingerprint,
+        stop,
+    };
+    match trainer.run(&run, observer)? {
+        Outcome::Finished => Ok(()),
+        Outcome::Interrupted => Err(Interrupted.into()),
+    }
+}
+
+/// An evaluation that was interrupted ends the run as an interrupted training does.
+fn error_of(error: anyhow::Error, stop: &AtomicBool) -> anyhow::Error {
+    let interrupted = matches!(error.downcast_ref(), Some(Error::Interrupted));
+    if interrupted && stop.load(std::sync::atomic::Ordering::Relaxed) { Interrupted.into() } else { error }
+}

@@ -1,0 +1,128 @@
+//! Exit statuses, and which error has which.
+
+use std::process::ExitCode;
+
+use robustseg_training::Error as TrainingError;
+
+use crate::spec::SpecError;
+
+/// How a command ends, by the numbers that other programs rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All is done.
+    Done = 0,
+    /// Anything that has no number of its own.
+    Other = 1,
+    /// The command line or the spec is wrong.
+    Usage = 2,
+    /// Data, or a file that was given as input, is missing or broken.
+    Data = 3,
+    /// Training failed: not a number, or out of memory.
+    Training = 4,
+    /// Interrupted, the state is saved, `--resume` goes on.
+    Interrupted = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// The command line is wrong: what, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// Data or an input file is missing or broken: what, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadData(pub String);
+
+/// The stop flag was seen, and the state was saved.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted; the state is saved, the same command with --resume goes on")]
+pub struct Interrupted;
+
+impl Exit {
+    /// The status that `error` ends a command with.
+    pub fn of(error: &anyhow::Error) -> Self {
+        let mut known = error.chain().filter_map(|cause| {
+            let is = |exit: Exit, matches: bool| matches.then_some(exit);
+            is(Self::Usage, cause.is::<Usage>() || cause.is::<SpecError>())
+                .or(is(Self::Data, cause.is::<BadData>() || cause.is::<robustseg_datasets::Error>()))
+                .or(is(Self::Interrupted, cause.is::<Interrupted>()))
+                .or_else(|| cause.downcast_ref().map(of_training))
+                .or_else(|| cause.downcast_ref().map(of_attack))
+                .or_else(|| cause.downcast_ref().map(of_model))
+                .or_else(|| cause.downcast_ref().map(of_candle))
+        });
+        known.next().unwrap_or(Self::Other)
+    }
+}
+
+fn of_training(error: &TrainingError) -> Exit {
+    match error {
+        TrainingError::Setting { .. } => Exit::Usage,
+        TrainingError::Data(_)
+        | TrainingError::Resume { .. }
+        | TrainingError::Metric(_)
+        | TrainingError::Mismatch { .. } => Exit::Data,
+        TrainingError::NotFinite { .. } => Exit::Training,
+        TrainingError::Interrupted => Exit::Interrupted,
+        TrainingError::Attack(error) => of_attack(error),
+        TrainingError::Model(error) => of_model(error),
+        TrainingError::Candle(error) => of_candle(error),
+        TrainingError::NoGradient(_) | TrainingError::File { .. } => Exit::Other,
+    }
+}
+
+fn of_attack(error: &robustseg_attacks::Error) -> Exit {
+    use robustseg_attacks::Error;
+    match error {
+        Error::Setting { .. } | Error::Attack { .. } => Exit::Usage,
+        Error::Input { .. } => Exit::Data,
+        Error::NotFinite { .. } => Exit::Training,
+        Error::Candle(error) => of_candle(error),
+        Error::NoGradient => Exit::Other,
+    }
+}
+
+fn of_model(error: &robustseg_models::Error) -> Exit {
+    use robustseg_models::Error;
+    match error {
+        Error::Checkpoint { .. } | Error::Pretrained { .. } => Exit::Data,
+        Error::Config(_) => Exit::Usage,
+        Error::Candle(error) => of_candle(error),
+    }
+}
+
+fn of_candle(error: &candle_core::Error) -> Exit {
+    let text = error.to_string().to_lowercase();
+    if text.contains("out of memory") || text.contains("out_of_memory") {
+        Exit::Training
+    } else {
+        Exit::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn an_error_keeps_its_status_under_context() {
+        let status = |error: anyhow::Error| Exit::of(&Err::<(), _>(error).context("outside").unwrap_err());
+        assert_eq!(status(Usage("x".into()).into()), Exit::Usage);
+        assert_eq!(status(BadData("x".into()).into()), Exit::Data);
+        assert_eq!(status(Interrupted.into()), Exit::Interrupted);
+        assert_eq!(status(TrainingError::Interrupted.into()), Exit::Interrupted);
+        let (what, expected, actual) = ("image", String::new(), String::new());
+        let input = robustseg_attacks::Error::Input { what, expected, actual };
+        assert_eq!(status(TrainingError::Attack(input).into()), Exit::Data);
+        let memory = candle_core::Error::Msg("CUDA_ERROR_OUT_OF_MEMORY".into());
+        assert_eq!(status(TrainingError::Candle(memory).into()), Exit::Training);
+        assert_eq!(status(anyhow::anyhow!("x")), Exit::Other);
+    }
+}

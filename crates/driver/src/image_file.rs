@@ -1,0 +1,128 @@
+//! Pictures in and out: images decoded for the network, predictions as palette PNGs and overlays.
+
+use std::path::Path;
+
+use anyhow::Context;
+use candle_core::{DType, Device, Tensor};
+use robustseg_datasets::{Image, LabelMap};
+
+use crate::exit::BadData;
+
+/// The decoded image at `path`.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Image> {
+    Ok(robustseg_datasets::read_image(path)?)
+}
+
+/// The decoded image and label map, which must have one size.
+pub(crate) fn read_pair(image: &Path, label: &Path) -> anyhow::Result<(Image, LabelMap)> {
+    let (pixels, labels) = (read(image)?, robustseg_datasets::read_label(label)?);
+    if (pixels.width, pixels.height) != (labels.width, labels.height) {
+        return Err(BadData(format!(
+            "sizes differ: image {} has {}x{}, label {} has {}x{}",
+            image.display(),
+            pixels.width,
+            pixels.height,
+            label.display(),
+            labels.width,
+            labels.height
+        ))
+        .into());
+    }
+    Ok((pixels, labels))
+}
+
+/// An image as the network takes it: (1, 3, H, W) in [0,1].
+pub(crate) fn tensor(image: &Image, device: &Device) -> anyhow::Result<Tensor> {
+    let pixels = Tensor::from_slice(&image.data, (1, image.height, image.width, 3), device)?;
+    Ok((pixels.permute((0, 3, 1, 2))?.to_dtype(DType::F32)? / 255.0)?.contiguous()?)
+}
+
+/// The first image of (N, 3, H, W) in [0,1], rounded to 8 bits.
+pub(crate) fn rounded(image: &Tensor) -> anyhow::Result<Image> {
+    let (_, _, height, width) = image.dims4()?;
+    let values: Vec<f32> = image.get(0)?.permute((1, 2, 0))?.flatten_all()?.to_vec1()?;
+    let data = values.into_iter().map(|value| (value * 255.0).round() as u8).collect();
+    Ok(Image { width, height, data })
+}
+
+/// PASCAL VOC's colours: the bits of the class spread over the channels, highest first.
+pub(crate) fn default_palette() -> Vec<[u8; 3]> {
+    let channel = |class: usize, shift: usize| {
+        (0..3).fold(0_u8, |sum, group| sum | ((class >> (3 * group + shift) & 1) as u8) << (7 - group))
+    };
+    (0..256).map(|class| [channel(class, 0), channel(class, 1), channel(class, 2)]).collect()
+}
+
+/// `image` with the colours of `labels` laid over it, half and half.
+pub(crate) fn overlay(image: &Image, labels: &[u8], palette: &[[u8; 3]]) -> Image {
+    let colour = |label: u8| palette.get(usize::from(label)).copied().unwrap_or([255; 3]);
+    let pixels = image.data.chunks_exact(3).zip(labels);
+    let mixed = pixels.flat_map(|(pixel, label)| {
+        let colour = colour(*label);
+        [0, 1, 2].map(|channel| u8::midpoint(pixel[channel], colour[channel]))
+    });
+    Image { data: mixed.collect(), ..*image }
+}
+
+/// A PNG of `labels`, row by row, whose pixels are indices into `palette`.
+pub(crate) fn label_png(
+    labels: &[u8],
+    width: usize,
+    height: usize,
+    palette: &[[u8; 3]],
+) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, u32::try_from(width)?, u32::try_from(height)?);
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_depth(png::BitDepth::Eight);
+    // Every value needs a colour; classes beyond the palette and 255 are white.
+    let colours = (0..256).flat_map(|index| palette.get(index).copied().unwrap_or([255; 3]));
+    encoder.set_palette(colours.collect::<Vec<u8>>());
+    encoder.write_header()?.write_image_data(labels).context("encoding a label map")?;
+    Ok(bytes)
+}
+
+/// A PNG of an RGB picture.
+pub(crate) fn rgb_png(image: &Image) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut encoder =
+        png::Encoder::new(&mut bytes, u32::try_from(image.width)?, u32::try_from(image.height)?);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.write_header()?.write_image_data(&image.data).context("encoding a picture")?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_palette_is_vocs() {
+        let palette = default_palette();
+        assert_eq!(palette[0], [0, 0, 0]);
+        assert_eq!(palette[1], [128, 0, 0]);
+        assert_eq!(palette[15], [192, 128, 128]);
+        assert_eq!(palette[20], [0, 64, 128]);
+        assert_eq!(palette[255], [224, 224, 192]);
+    }
+
+    #[test]
+    fn a_label_map_keeps_its_indices() {
+        let labels = [0, 1, 20, 255, 7, 7];
+        let bytes = label_png(&labels, 3, 2, &default_palette()).unwrap();
+        let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
+        decoder.set_transformations(png::Transformations::IDENTITY);
+        let mut reader = decoder.read_info().unwrap();
+        let mut found = [0; 6];
+        reader.next_frame(&mut found).unwrap();
+        assert_eq!(found, labels);
+    }
+
+    #[test]
+    fn an_overlay_is_half_image_half_colour() {
+        let image = Image { width: 2, height: 1, data: vec![0, 100, 200, 10, 20, 30] };
+        let mixed = overlay(&image, &[1, 0], &[[0, 0, 0], [128, 0, 0]]);
+        assert_eq!(mixed.data, [64, 50, 100, 5, 10, 15]);
+    }
+}

@@ -1,0 +1,24 @@
+//! From an experiment's spec to its robustness report: the command line of robustseg.
+//!
+//! A [`spec::Spec`] becomes a [`plan::Plan`] (data opened, model and steps counted), the plan a training in a
+//! [`run_directory::RunDirectory`], its evaluation a report. Each command is a file under `commands`; [`exit`] says
+//! which error ends with which status, [`device`] which device is used.
+
+mod cli;
+mod commands;
+pub mod device;
+pub mod event_log;
+pub mod exit;
+mod image_file;
+mod interrupt;
+mod observer;
+pub mod plan;
+mod progress;
+pub mod provenance;
+pub mod report;
+mod results;
+pub mod run_directory;
+pub mod run_timing;
+pub mod spec;
+
+pub use cli::main;

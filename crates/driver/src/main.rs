@@ -1,0 +1,5 @@
+//! The `robustseg` command.
+
+fn main() -> std::process::ExitCode {
+    robustseg_driver::main()
+}

@@ -1,0 +1,158 @@
+//! From a spec to what will be done: data found and opened, network and steps counted.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use robustseg_datasets::{DATA_FOLDER, Dataset, Manifest};
+use robustseg_models::{PspNetConfig, multiply_adds, parameter_count};
+use robustseg_training::{CurveConfig, MethodConfig};
+
+use crate::exit::BadData;
+use crate::provenance::sha256;
+use crate::spec::Spec;
+
+/// A spec's data, found but not opened.
+pub struct Data {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// SHA-256 of the manifest's file.
+    pub manifest_sha256: String,
+    /// The data's folder.
+    pub root: PathBuf,
+}
+
+impl Data {
+    /// Finds the data of `spec`: in its `data.root`, else in the manifest's folder under `$ROBUSTSEG_DATA`.
+    ///
+    /// # Errors
+    /// If the manifest cannot be used, or neither of the two is given. Whether the folder is there, [`Data::open`]
+    /// finds out.
+    pub fn find(spec: &Spec) -> anyhow::Result<Self> {
+        let path = &spec.data.manifest;
+        let manifest = Manifest::load(path)?;
+        let bytes = std::fs::read(path)
+            .map_err(|error| BadData(format!("manifest {}: cannot be read: {error}", path.display())))?;
+        let root = root(&manifest, spec.data.root.as_deref())?;
+        Ok(Self { manifest, manifest_sha256: sha256(&bytes), root })
+    }
+
+    /// Opens `split`.
+    pub fn open(&self, split: &str) -> anyhow::Result<Dataset> {
+        Ok(Dataset::open(&self.manifest, &self.root, split)?)
+    }
+
+    /// Classes of the data.
+    pub fn num_classes(&self) -> usize {
+        self.manifest.num_classes()
+    }
+}
+
+fn root(manifest: &Manifest, given: Option<&Path>) -> Result<PathBuf, BadData> {
+    if manifest.is_generated() {
+        return Ok(PathBuf::new());
+    }
+    let below = |folder: OsString| Path::new(&folder).join(&manifest.folder);
+    given.map(Path::to_owned).or_else(|| std::env::var_os(DATA_FOLDER).map(below)).ok_or_else(|| {
+        BadData(format!(
+            "data {}: nowhere to look, as neither data.root in the spec nor ${DATA_FOLDER} is set; {}",
+            manifest.name,
+            how_to_get(manifest)
+        ))
+    })
+}
+
+/// How a person gets the data.
+pub fn how_to_get(manifest: &Manifest) -> String {
+    let obtain = manifest.obtain.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("to get it: {obtain}")
+}
+
+/// What a spec amounts to.
+pub struct Plan {
+    /// The spec.
+    pub spec: Spec,
+    /// The network.
+    pub model: PspNetConfig,
+    /// The data.
+    pub data: Data,
+    /// The training split.
+    pub train: Dataset,
+    /// The validation split.
+    pub validation: Dataset,
+    /// The split of the evaluation.
+    pub evaluation: Dataset,
+    /// Steps of one epoch.
+    pub steps_per_epoch: u64,
+}
+
+impl Plan {
+    /// Opens the data of `spec` and checks that it can be trained on.
+    pub fn new(spec: Spec) -> anyhow::Result<Self> {
+        let data = Data::find(&spec)?;
+        let train = data.open(&spec.data.train_split)?;
+        let validation = data.open(&spec.data.validation_split)?;
+        let evaluation = data.open(spec.evaluation_split())?;
+        let steps_per_epoch = spec.training.steps_per_epoch(train.len())?;
+        let model = spec.model.config(data.num_classes());
+        model.validate()?;
+        Ok(Self { spec, model, data, train, validation, evaluation, steps_per_epoch })
+    }
+
+    /// The splits that are used, each once.
+    pub fn splits(&self) -> impl Iterator<Item = &Dataset> {
+        let mut seen: Vec<&str> = Vec::new();
+        [&self.train, &self.validation, &self.evaluation].into_iter().filter(move |dataset| {
+            let new = !seen.contains(&dataset.split());
+            seen.push(dataset.split());
+            new
+        })
+    }
+
+    /// Steps of the whole training.
+    pub fn total_steps(&self) -> u64 {
+        self.steps_per_epoch * self.spec.training.epochs as u64
+    }
+
+    /// Trainable numbers of the network.
+    pub fn parameters(&self) -> anyhow::Result<usize> {
+        Ok(parameter_count(&self.model)?)
+    }
+
+    /// Multiply-adds of the whole training: a step costs three forward passes, an attack's gradient two.
+    pub fn training_cost(&self) -> anyhow::Result<u64> {
+        let training = &self.spec.training;
+        let crop = training.augmentation.crop;
+        let forward = multiply_adds(&self.model, crop, crop)?;
+        let gradients = match training.method {
+            MethodConfig::Basic => 0,
+            MethodConfig::Bim(bim) => bim.steps,
+            MethodConfig::Fgsm(_) | MethodConfig::RandomFgsm(_) | MethodConfig::FastNewton(_) => 1,
+        };
+        let units = 3.0 + 2.0 * gradients as f64 * training.adversarial_probability;
+        let images = self.total_steps() as f64 * training.batch_size as f64;
+        Ok((forward as f64 * units * images) as u64)
+    }
+
+    /// Multiply-adds of evaluating one image of the size of the split's first: a forward pass for each point, and an
+    /// attack's gradients, at most one for each step of each point.
+    pub fn evaluation_cost(&self) -> anyhow::Result<u64> {
+        let first = self.evaluation.load(0)?;
+        let forward = multiply_adds(&self.model, first.image.height, first.image.width)?;
+        let passes = self.spec.evaluation.curves.iter().map(|curve| {
+            let points = curve.epsilons().iter().filter(|epsilon| **epsilon > 0.0).count();
+            let gradients = match curve {
+                CurveConfig::Fgsm(_) => 1,
+                CurveConfig::Bim(curve) | CurveConfig::SegPgd(curve) | CurveConfig::CosPgd(curve) => {
+                    curve.steps * points
+                }
+            };
+            points + 2 * gradients
+        });
+        let images = self
+            .spec
+            .evaluation
+            .limit
+            .map_or(self.evaluation.len(), |limit| limit.min(self.evaluation.len()));
+        Ok(forward * (1 + passes.sum::<usize>() as u64) * images as u64)
+    }
+}

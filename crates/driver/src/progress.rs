@@ -1,0 +1,122 @@
+//! What a person sees on standard error while a run goes on: bars on a terminal, else a line now and then.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanDuration, ProgressStyle};
+use robustseg_training::{Event, Progress, Stage};
+use tracing::{Span, info, info_span};
+use tracing_indicatif::IndicatifLayer;
+use tracing_indicatif::span_ext::IndicatifSpanExt;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Between two lines where there is no terminal.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+/// Sends log lines to standard error, above the bars; `ROBUSTSEG_LOG` filters them (`info` by default).
+pub(crate) fn start_logging() {
+    let filter = EnvFilter::try_from_env("ROBUSTSEG_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let bars = IndicatifLayer::new();
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(bars.get_stderr_writer())
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .without_time();
+    tracing_subscriber::registry().with(filter).with(lines).with(bars).init();
+}
+
+/// The present stage as a bar or as lines.
+pub(crate) struct Meter {
+    terminal: bool,
+    stage: Option<Running>,
+    training: String,
+}
+
+struct Running {
+    name: &'static str,
+    bar: Span,
+    since: Instant,
+    first: u64,
+    told: Option<Instant>,
+}
+
+impl Meter {
+    pub(crate) fn new() -> Self {
+        Self { terminal: std::io::stderr().is_terminal(), stage: None, training: String::new() }
+    }
+
+    /// Takes up what a step or validation says, for the text beside the bar.
+    pub(crate) fn event(&mut self, event: &Event) {
+        match event {
+            Event::Step { record, .. } => {
+                let seconds = record.seconds.total();
+                let rate = record.images as f64 / seconds.max(f64::MIN_POSITIVE);
+                self.training =
+                    format!("loss {:.4}  rate {:.2e}  {rate:.2} images/s", record.loss, record.learning_rate);
+            }
+            Event::TrainingStarted { step, total_steps, epochs, parameters, .. } => info!(
+                "training: {parameters} parameters, {epochs} epochs, {total_steps} steps, from step {step}"
+            ),
+            Event::Validation { epoch, miou, pixel_accuracy, best, seconds, .. } => {
+                let best = if *best { ", the best so far" } else { "" };
+                info!(
+                    "epoch {epoch}: mean IoU {miou:.4}, pixel accuracy {pixel_accuracy:.4}{best} ({seconds:.1} s)"
+                );
+            }
+            Event::TrainingFinished { seconds, .. } => info!("trained in {:.1} s", seconds.total()),
+            Event::TrainingInterrupted { step, .. } => info!("interrupted after step {step}; state saved"),
+            Event::Checkpoint { .. } => {}
+        }
+    }
+
+    /// Moves the stage's bar, or writes its line when it is time.
+    pub(crate) fn progress(&mut self, progress: Progress) {
+        let Progress { stage, done, total } = progress;
+        self.advance(name(stage), done, total);
+    }
+
+    /// The same for whatever goes by `name`.
+    pub(crate) fn advance(&mut self, name: &'static str, done: u64, total: u64) {
+        if self.stage.as_ref().is_none_or(|running| running.name != name) {
+            let bar = if self.terminal { bar(name, total) } else { Span::none() };
+            self.stage = Some(Running { name, bar, since: Instant::now(), first: done, told: None });
+        }
+        let message = if name == TRAINING { self.training.as_str() } else { "" };
+        let Some(running) = &mut self.stage else { return };
+        if self.terminal {
+            running.bar.pb_set_position(done);
+            running.bar.pb_set_message(message);
+        } else if done > running.first && running.told.is_none_or(|told| told.elapsed() >= BETWEEN_LINES) {
+            let each = running.since.elapsed().as_secs_f64() / (done - running.first) as f64;
+            let left = Duration::from_secs_f64(each * total.saturating_sub(done) as f64);
+            info!("{name} {done}/{total}  {message}  {} left", HumanDuration(left));
+            running.told = Some(Instant::now());
+        }
+        if done >= total {
+            self.stage = None;
+        }
+    }
+}
+
+const TRAINING: &str = "training";
+
+fn name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Training => TRAINING,
+        Stage::Validation => "validating",
+        Stage::Evaluation => "evaluating",
+    }
+}
+
+fn bar(name: &str, total: u64) -> Span {
+    let span = info_span!("stage");
+    let template = format!("{name:<10} {{wide_bar}} {{pos}}/{{len}}  {{msg}}  {{eta}} left");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        span.pb_set_style(&style);
+    }
+    span.pb_set_length(total);
+    span.pb_start();
+    span
+}

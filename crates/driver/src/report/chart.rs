@@ -1,0 +1,268 @@
+//! Line charts as SVG: robustness curves, training loss, validation.
+//!
+//! The SVG holds shapes and text alone: no script, no font file, no style sheet. Its background is white, so that it
+//! looks the same on a dark page; lines differ in colour (Okabe and Ito's palette, safe for the colour-blind) and in
+//! the shape of their markers.
+
+use anyhow::anyhow;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use robustseg_training::Curve;
+
+/// Okabe and Ito's colours, but for yellow, which is too light for a line on white.
+const COLOURS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(0, 0, 0),
+];
+const INK: RGBColor = RGBColor(51, 51, 51);
+const GRID: RGBColor = RGBColor(229, 229, 229);
+const FONT: &str = "system-ui, sans-serif";
+
+/// Width of the plot with its axes, and height of the picture, in pixels.
+const SIZE: (u32, u32) = (640, 400);
+/// Points at most in a line of many; more are averaged in groups.
+const MANY: usize = 300;
+
+/// A line of a chart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    /// Its name in the legend.
+    pub label: String,
+    /// Its points, from left to right.
+    pub points: Vec<(f64, f64)>,
+    /// Whether each point has a marker.
+    pub markers: bool,
+}
+
+impl Line {
+    /// The mean IoU of `curve` over epsilon, by rising epsilon.
+    pub fn robustness(label: &str, curve: &Curve) -> Self {
+        let mut points: Vec<_> = curve.points.iter().map(|p| (p.epsilon, p.scores.miou)).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Self { label: label.to_owned(), points, markers: true }
+    }
+
+    /// A value over training steps. Where there are more than a few hundred, groups of neighbours are averaged.
+    pub fn over_steps(label: &str, values: &[(u64, f64)]) -> Self {
+        let mean = |group: &[(u64, f64)]| {
+            let count = group.len() as f64;
+            let sum =
+                group.iter().fold((0.0, 0.0), |sum, &(step, value)| (sum.0 + step as f64, sum.1 + value));
+            (sum.0 / count, sum.1 / count)
+        };
+        let points: Vec<_> = values.chunks(values.len().div_ceil(MANY).max(1)).map(mean).collect();
+        Self { label: label.to_owned(), markers: points.len() <= 30, points }
+    }
+}
+
+/// A chart of lines over one pair of axes that both start at 0.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chart {
+    /// Written above; nothing if empty.
+    pub title: String,
+    /// The name of the horizontal axis.
+    pub x: &'static str,
+    /// The name of the vertical axis.
+    pub y: &'static str,
+    /// The lines; the legend is left out if there is but one.
+    pub lines: Vec<Line>,
+}
+
+impl Chart {
+    /// Robustness curves: mean IoU over epsilon.
+    pub fn robustness(title: &str, lines: Vec<Line>) -> Self {
+        Self { title: title.to_owned(), x: "epsilon", y: "mean IoU", lines }
+    }
+
+    /// The training loss over steps.
+    pub fn loss(values: &[(u64, f64)]) -> Self {
+        let lines = vec![Line::over_steps("loss", values)];
+        Self { title: "Training loss".into(), x: "step", y: "cross-entropy", lines }
+    }
+
+    /// Clean mean IoU on the validation samples over steps.
+    pub fn validation(values: &[(u64, f64)]) -> Self {
+        let lines = vec![Line::over_steps("validation", values)];
+        Self { title: "Validation on clean images".into(), x: "step", y: "mean IoU", lines }
+    }
+
+    /// The chart as an SVG document.
+    ///
+    /// # Errors
+    /// If the drawing library refuses, which it has no reason to.
+    pub fn svg(&self) -> anyhow::Result<String> {
+        let legend = if self.lines.len() > 1 { self.legend_width() } else { 0 };
+        let mut svg = String::new();
+        let root = SVGBackend::with_string(&mut svg, (SIZE.0 + legend, SIZE.1)).into_drawing_area();
+        self.draw(&root, legend > 0)
+            .map_err(|error| anyhow!("drawing the chart {:?}: {error}", self.title))?;
+        drop(root);
+        Ok(svg)
+    }
+
+    fn draw(&self, root: &Area, legend: bool) -> Drawn {
+        root.fill(&WHITE)?;
+        let (plot, beside) = root.split_horizontally(SIZE.0);
+        let mut builder = ChartBuilder::on(&plot);
+        builder.margin(14).x_label_area_size(46).y_label_area_size(62);
+        if !self.title.is_empty() {
+            builder.caption(&self.title, (FONT, 17).with_color(INK));
+        }
+        let [right, top] = self.limits();
+        let mut chart = builder.build_cartesian_2d(0.0..right, 0.0..top)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(INK)
+            .x_labels(9)
+            .y_labels(7)
+            .x_desc(self.x)
+            .y_desc(self.y)
+            .axis_desc_style((FONT, 15).with_color(INK))
+            .label_style((FONT, 13).with_color(INK))
+            .x_label_formatter(&|value| short(*value))
+            .y_label_formatter(&|value| short(*value))
+            .draw()?;
+        for (index, line) in self.lines.iter().enumerate() {
+            let colour = COLOURS[index % COLOURS.len()];
+            chart.draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)))?;
+            if line.markers {
+                let shape = marker(index);
+                let at = |point: &(f64, f64)| {
+                    EmptyElement::at(*point) + Polygon::new(shape.clone(), colour.filled())
+                };
+                chart.draw_series(line.points.iter().map(at))?;
+            }
+        }
+        if legend {
+            self.draw_legend(&beside)?;
+        }
+        root.present()
+    }
+
+    fn draw_legend(&self, area: &Area) -> Drawn {
+        let anchor = Pos::new(HPos::Left, VPos::Center);
+        let style = (FONT, 14).with_color(INK).with_anchor::<RGBColor>(anchor).into_text_style(area);
+        for (index, line) in self.lines.iter().enumerate() {
+            let colour = COLOURS[index % COLOURS.len()];
+            let y = 56 + 24 * index as i32;
+            area.draw(&PathElement::new([(2, y), (26, y)], colour.stroke_width(2)))?;
+            area.draw(&(EmptyElement::at((14, y)) + Polygon::new(marker(index), colour.filled())))?;
+            area.draw(&Text::new(line.label.clone(), (34, y), style.clone()))?;
+        }
+        Ok(())
+    }
+
+    /// Room for the longest label; a narrow character more or less does not matter.
+    fn legend_width(&self) -> u32 {
+        let longest = self.lines.iter().map(|line| line.label.chars().count()).max().unwrap_or(0);
+        50 + 8 * longest.min(60) as u32
+    }
+
+    /// Where the axes end: the last point to the right, the next round number above.
+    fn limits(&self) -> [f64; 2] {
+        let points = || self.lines.iter().flat_map(|line| &line.points);
+        let right = points().map(|point| point.0).fold(0.0, f64::max);
+        let top = points().map(|point| point.1).fold(0.0, f64::max);
+        let positive = |value: f64| if value > 0.0 { value } else { 1.0 };
+        [positive(right), round_up(positive(top))]
+    }
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
+
+/// The outline of the marker of line `index`, in pixels around its point.
+fn marker(index: usize) -> Vec<(i32, i32)> {
+    match index % 5 {
+        0 => vec![(-2, -4), (2, -4), (4, -2), (4, 2), (2, 4), (-2, 4), (-4, 2), (-4, -2)],
+        1 => vec![(-4, -4), (4, -4), (4, 4), (-4, 4)],
+        2 => vec![(0, -5), (5, 4), (-5, 4)],
+        3 => vec![(0, -6), (6, 0), (0, 6), (-6, 0)],
+        _ => vec![(0, 5), (5, -4), (-5, -4)],
+    }
+}
+
+/// The next of 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10 times a power of ten.
+fn round_up(value: f64) -> f64 {
+    let power = 10_f64.powf(value.log10().floor());
+    let steps = [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0];
+    let step = steps.into_iter().find(|step| value <= step * power * (1.0 + 1e-9));
+    step.unwrap_or(10.0) * power
+}
+
+/// A tick's number without superfluous digits.
+fn short(value: f64) -> String {
+    if value != 0.0 && !(1e-3..1e6).contains(&value.abs()) {
+        return format!("{value:e}");
+    }
+    let text = format!("{value:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    fn polylines(svg: &str, colour: &str) -> Vec<usize> {
+        let is_line =
+            |line: &&str| line.contains("<polyline") && line.contains(&format!("stroke=\"{colour}\""));
+        svg.lines().filter(is_line).map(|line| line.matches(',').count()).collect()
+    }
+
+    #[test]
+    fn every_model_has_its_line_through_all_points() {
+        let curve = &fixture::evaluation(0.7, 4.0).curves[0];
+        let lines = ["Basic", "FGSM & <more>"].map(|label| Line::robustness(label, curve));
+        let svg = Chart::robustness("BIM", lines.to_vec()).svg().unwrap();
+        for colour in ["#0072B2", "#D55E00"] {
+            assert!(polylines(&svg, colour).contains(&9), "{colour}: {svg}");
+        }
+        for part in ["epsilon", "mean IoU", "0.035", "FGSM &amp; &lt;more&gt;"] {
+            assert!(svg.contains(part), "{part} is not in {svg}");
+        }
+        for stranger in ["<script", "href", "@import", "url("] {
+            assert!(!svg.contains(stranger), "{stranger}");
+        }
+    }
+
+    #[test]
+    fn points_are_sorted_and_long_lines_averaged() {
+        let mut curve = fixture::evaluation(0.7, 4.0).curves[0].clone();
+        curve.points.reverse();
+        let line = Line::robustness("x", &curve);
+        assert!(line.points.is_sorted_by(|a, b| a.0 < b.0));
+        let values: Vec<_> = (0..1000).map(|step| (step, if step % 2 == 0 { 1.0 } else { 3.0 })).collect();
+        let line = Line::over_steps("loss", &values);
+        assert_eq!(line.points.len(), 250);
+        assert!(line.points.iter().all(|point| point.1 == 2.0));
+        assert_eq!(line.points[0].0, 1.5);
+    }
+
+    #[test]
+    fn charts_of_nothing_or_little_are_drawn() {
+        for values in [vec![], vec![(0, 0.0)], vec![(7, 1e30)], vec![(0, 1e-12), (1, 0.5)]] {
+            assert!(Chart::loss(&values).svg().unwrap().contains("</svg>"), "{values:?}");
+        }
+        assert!(Chart::robustness("", Vec::new()).svg().unwrap().contains("</svg>"));
+    }
+
+    #[test]
+    fn axes_end_at_round_numbers() {
+        assert_eq!([0.63, 0.8, 0.81, 1.0].map(round_up), [0.8, 0.8, 1.0, 1.0]);
+        assert_eq!(round_up(17.0), 20.0);
+        assert_eq!(
+            ["0.04", "0", "1", "0.7", "2000"],
+            [0.04, 0.0, 1.0, 0.7, 2000.0].map(short).each_ref().map(String::as_str)
+        );
+    }
+}

@@ -1,0 +1,323 @@
+//! Several runs in the paper's figures 3 and 4 and tables 1 and 2.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use robustseg_training::Evaluation;
+use serde_json::{Value, json};
+
+use super::chart::{Chart, Line};
+use super::table::{Cell, Table};
+use super::{RunSummary, compare_page, curve_title, paper_name, protocol};
+use crate::exit::Usage;
+use crate::run_directory::RunDirectory;
+use crate::run_timing::RunTiming;
+use crate::spec::Spec;
+
+/// A run among others.
+#[derive(Clone, Debug)]
+pub struct ComparedRun {
+    /// Its name in figures and tables, which no other run has.
+    pub label: String,
+    /// The resolved spec.
+    pub spec: Spec,
+    /// The scores.
+    pub evaluation: Evaluation,
+    /// Where the time went, if that was kept.
+    pub timing: Option<RunTiming>,
+    /// By how many percent a step, on average, takes longer than one of the basic run. Nothing if there is none
+    /// among the runs that computed on the same device with the same network and batches.
+    pub additional_time_percent: Option<f64>,
+}
+
+/// Runs that were evaluated alike.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// The runs, in the order in which they were given.
+    pub runs: Vec<ComparedRun>,
+}
+
+/// Reads the run directories and writes into `out`: `compare.html`, `comparison.json`, `figures/ATTACK.svg` (figures
+/// 3 and 4 of the paper), and in `tables`, each as `.csv`, `.md` and `.tex`, `scores`, `time` (tables 1 and 2 of the
+/// paper) and `mean_iou_ATTACK`.
+///
+/// # Errors
+/// If a directory holds no finished run, or runs were not evaluated alike: by another dataset, split, window, attack,
+/// or other epsilons.
+pub fn compare(run_directories: &[PathBuf], out: &RunDirectory) -> anyhow::Result<Comparison> {
+    let runs =
+        run_directories.iter().map(|path| RunSummary::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let comparison = Comparison::new(runs)?;
+    comparison.write(out)?;
+    Ok(comparison)
+}
+
+impl Comparison {
+    /// The comparison of `runs`.
+    ///
+    /// # Errors
+    /// If there are none, or they were not evaluated alike.
+    pub fn new(runs: Vec<RunSummary>) -> anyhow::Result<Self> {
+        let Some(first) = runs.first() else {
+            return Err(Usage("there is no run to compare".into()).into());
+        };
+        runs.iter().try_for_each(|run| protocol::require_same(first, run))?;
+        let mut names: HashMap<String, usize> = HashMap::new();
+        for run in &runs {
+            *names.entry(run.name()).or_default() += 1;
+        }
+        let compared = runs.iter().map(|run| {
+            let (spec, timing) = (protocol::spec(run)?.clone(), run.timing.clone());
+            let label = match run.name() {
+                name if names[&name] == 1 => name,
+                name => format!("{name} ({})", run.path.display()),
+            };
+            Ok(ComparedRun {
+                label,
+                spec,
+                additional_time_percent: additional_time(run, &runs),
+                evaluation: run.evaluation.clone(),
+                timing,
+            })
+        });
+        Ok(Self { runs: compared.collect::<anyhow::Result<_>>()? })
+    }
+
+    /// The robustness curves, a chart for each attack: the name of its file without `.svg`, and the chart.
+    pub fn charts(&self) -> Vec<(String, Chart)> {
+        let curves = self.runs.first().map_or(&[][..], |run| &run.evaluation.curves);
+        let chart = |(index, name): (usize, String)| {
+            let line = |run: &ComparedRun| Line::robustness(&run.label, &run.evaluation.curves[index]);
+            let title = curve_title(&curves[index].attack, curves[index].parameters);
+            (name, Chart::robustness(&title, self.runs.iter().map(line).collect()))
+        };
+        self.curve_names().into_iter().enumerate().map(chart).collect()
+    }
+
+    /// All tables, with the names of their files: `scores`, `time`, and `mean_iou_ATTACK` for each attack.
+    pub fn tables(&self) -> Vec<(String, Table)> {
+        let mut tables = vec![("scores".into(), self.scores()), ("time".into(), self.time())];
+        let names = self.curve_names().into_iter().enumerate();
+        tables.extend(names.map(|(index, name)| (format!("mean_iou_{name}"), self.mean_iou(index))));
+        tables
+    }
+
+    /// The tables as text for a terminal.
+    pub fn plain(&self) -> String {
+        self.tables().iter().map(|(_, table)| table.plain()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// A name for each curve that fits a file: its attack's, with a number from the second of one attack on.
+    fn curve_names(&self) -> Vec<String> {
+        let curves = self.runs.first().map_or(&[][..], |run| &run.evaluation.curves);
+        let clean = |name: &str| -> String {
+            name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+        };
+        let mut seen: HashMap<String, usize> = HashMap::new();
+        let name = |attack: String| {
+            let count = seen.entry(attack.clone()).or_default();
+            *count += 1;
+            if *count == 1 { attack } else { format!("{attack}_{count}") }
+        };
+        curves.iter().map(|curve| clean(&curve.attack)).map(name).collect()
+    }
+
+    fn scores(&self) -> Table {
+        let mut table = Table::new("Clean scores", ["run", "method", "mean IoU", "pixel accuracy"]);
+        table.rows.extend(self.runs.iter().map(|run| {
+            let clean = &run.evaluation.clean;
+            let scores = [clean.miou, clean.pixel_accuracy].map(Cell::Fraction);
+            run.head().into_iter().chain(scores).collect()
+        }));
+        table
+    }
+
+    /// Tables 1 and 2 of the paper.
+    fn time(&self) -> Table {
+        let columns =
+            ["run", "method", "steps", "seconds a step", "images a second", "training s", "additional time"];
+        let mut table = Table::new("Additional training time over Basic", columns);
+        table.rows.extend(self.runs.iter().map(|run| {
+            let timing = run.timing.as_ref();
+            let numbers = [
+                Cell::number(timing.map(|timing| timing.training.steps as f64), 0),
+                Cell::number(timing.map(|timing| timing.step_seconds), 4),
+                Cell::number(timing.map(|timing| timing.images_per_second), 2),
+                Cell::number(timing.map(|timing| timing.training_seconds), 1),
+                Cell::percent(run.additional_time_percent),
+            ];
+            run.head().into_iter().chain(numbers).collect()
+        }));
+        table.note = "Additional time: of an average step over one of the basic run, in percent".into();
+        if self.runs.iter().any(|run| run.additional_time_percent.is_none()) {
+            table.note +=
+                "; n/a where there is no basic run on the same device with the same network and batches";
+        }
+        table
+    }
+
+    /// Mean IoU under curve `index`, an epsilon a column.
+    fn mean_iou(&self, index: usize) -> Table {
+        let first = &self.runs[0].evaluation.curves[index];
+        let columns = first.points.iter().map(|point| point.epsilon.to_string());
+        let title = format!("Mean IoU under {}, by epsilon", curve_title(&first.attack, first.parameters));
+        let mut table = Table::new(title, ["run".into(), "method".into()].into_iter().chain(columns));
+        table.rows.extend(self.runs.iter().map(|run| {
+            let points = &run.evaluation.curves[index].points;
+            run.head()
+                .into_iter()
+                .chain(points.iter().map(|point| Cell::Fraction(point.scores.miou)))
+                .collect()
+        }));
+        table
+    }
+
+    /// What `comparison.json` holds: a list of the runs.
+    pub fn json(&self) -> Value {
+        let run = |run: &ComparedRun| {
+            json!({
+                "name": run.label,
+                "method": run.spec.training.method.name(),
+                "evaluation": run.evaluation,
+                "step_seconds": run.timing.as_ref().map(|timing| timing.step_seconds),
+                "training_seconds": run.timing.as_ref().map(|timing| timing.training_seconds),
+                "additional_time_percent": run.additional_time_percent,
+            })
+        };
+        self.runs.iter().map(run).collect()
+    }
+
+    fn write(&self, out: &RunDirectory) -> anyhow::Result<()> {
+        let mut figures = Vec::new();
+        for (name, chart) in self.charts() {
+            let svg = chart.svg()?;
+            out.write(&format!("figures/{name}.svg"), svg.as_bytes())?;
+            figures.push((chart.title, svg));
+        }
+        for (name, table) in self.tables() {
+            for (ending, text) in [("csv", table.csv()), ("md", table.markdown()), ("tex", table.latex())] {
+                out.write(&format!("tables/{name}.{ending}"), text.as_bytes())?;
+            }
+        }
+        out.write_json("comparison.json", &self.json())?;
+        out.write("compare.html", compare_page::render(self, &figures).as_bytes())
+    }
+}
+
+impl ComparedRun {
+    /// The cells that every row starts with.
+    fn head(&self) -> [Cell; 2] {
+        [Cell::text(self.label.clone()), Cell::text(paper_name(self.spec.training.method.name()))]
+    }
+}
+
+/// By how many percent a step of `run` takes longer than one of the basic run among `runs`.
+fn additional_time(run: &RunSummary, runs: &[RunSummary]) -> Option<f64> {
+    let (spec, timing) = (run.spec.as_ref()?, run.timing.as_ref()?);
+    let alike = |other: &RunTiming, with: &Spec| {
+        other.device == timing.device
+            && with.model == spec.model
+            && with.training.batch_size == spec.training.batch_size
+            && with.training.augmentation == spec.training.augmentation
+    };
+    let basic = runs.iter().filter(|run| run.method() == Some("basic"));
+    let mut basic = basic.filter_map(|run| run.timing.as_ref().zip(run.spec.as_ref()));
+    let (basic, _) = basic.find(|(timing, spec)| alike(timing, spec))?;
+    let ratio = timing.step_seconds / basic.step_seconds;
+    ratio.is_finite().then_some(100.0 * (ratio - 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+    use crate::report::fixture;
+    use std::path::Path;
+
+    fn change(path: &Path, file: &str, from: &str, to: &str) {
+        let text = std::fs::read_to_string(path.join(file)).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(path.join(file), text.replace(from, to)).unwrap();
+    }
+
+    /// Two runs, a basic one and a slower one.
+    fn pair(folder: &Path) -> [PathBuf; 2] {
+        let paths = ["basic", "newton"].map(|name| folder.join(name));
+        fixture::run(&paths[0], "basic", "basic", 0.7, 2.0);
+        fixture::run(&paths[1], "newton", "fast_newton: {}", 0.68, 2.62);
+        paths
+    }
+
+    #[test]
+    fn runs_stand_in_one_figure_and_one_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
+        let comparison = compare(&pair(folder.path()), &out).unwrap();
+        let text = comparison.plain();
+        assert!(text.contains("31.0 %") && text.contains("0.6800") && text.contains("Fast Newton"), "{text}");
+        let read = |name: &str| std::fs::read_to_string(out.file(name)).unwrap();
+        for figure in ["figures/fgsm.svg", "figures/bim.svg"] {
+            let svg = read(figure);
+            assert!(svg.contains(">\nbasic") && svg.contains(">\nnewton"), "{svg}");
+            assert!(read("compare.html").contains(&svg));
+        }
+        let csv = read("tables/mean_iou_bim.csv");
+        assert!(csv.starts_with("run,method,0,0.005,0.01,"), "{csv}");
+        assert_eq!(csv.lines().count(), 3);
+        assert!(read("tables/time.tex").contains("31.0 \\%") && read("tables/time.md").contains("31.0 %"));
+        let json: Value = serde_json::from_str(&read("comparison.json")).unwrap();
+        assert_eq!(json[0]["additional_time_percent"], 0.0);
+    }
+
+    #[test]
+    fn runs_that_were_evaluated_otherwise_are_refused() {
+        for (file, from, to, what) in [
+            ("spec.yaml", "validation_split: val", "validation_split: test", "split"),
+            ("spec.yaml", "limit: 24", "limit: 25", "limit of samples"),
+            ("spec.yaml", "window: whole", "window: {center_crop: {size: 9}}", "window"),
+            ("spec.yaml", "scenes.yaml", "other.yaml", "dataset"),
+            ("provenance.json", "aaaa", "bbbb", "dataset"),
+            ("provenance.json", "cccc", "dddd", "samples"),
+            ("evaluation.json", "\"alpha\": 0.004", "\"alpha\": 0.01", "attacks"),
+            ("evaluation.json", "\"epsilon\": 0.035", "\"epsilon\": 0.036", "attacks"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let paths = pair(folder.path());
+            change(&paths[1], file, from, to);
+            let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
+            let error = compare(&paths, &out).unwrap_err();
+            let message = error.to_string();
+            assert!(message.contains(&format!("differ in their {what}")), "{what}: {message}");
+            assert!(message.contains("basic and ") && message.contains("newton cannot"), "{message}");
+            assert_eq!(Exit::of(&error), Exit::Data);
+            assert!(!out.file("compare.html").exists());
+        }
+    }
+
+    #[test]
+    fn without_a_fitting_basic_run_there_is_no_additional_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = pair(folder.path());
+        let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
+        let alone = compare(&paths[1..], &out).unwrap();
+        assert_eq!(alone.runs[0].additional_time_percent, None);
+        assert!(alone.plain().contains("n/a"), "{}", alone.plain());
+        change(&paths[1], "timing.json", "\"device\": \"cpu\"", "\"device\": \"cuda\"");
+        assert_eq!(compare(&paths, &out).unwrap().runs[1].additional_time_percent, None);
+        std::fs::remove_file(paths[1].join("timing.json")).unwrap();
+        assert_eq!(compare(&paths, &out).unwrap().runs[1].additional_time_percent, None);
+    }
+
+    #[test]
+    fn runs_of_one_name_are_told_apart_and_none_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let [basic, _] = pair(folder.path());
+        let other = folder.path().join("again");
+        fixture::run(&other, "basic", "basic", 0.6, 2.0);
+        let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
+        let labels = compare(&[basic, other], &out).unwrap().runs.into_iter().map(|run| run.label);
+        let labels: Vec<String> = labels.collect();
+        assert!(labels[0] != labels[1] && labels[1].contains("again"), "{labels:?}");
+        assert!(compare(&[], &out).is_err());
+    }
+}

@@ -1,0 +1,158 @@
+//! The examples to look at: figure 1 of Wiens & Hammer 2022, as PNGs in `figures/examples`.
+
+use std::path::Path;
+
+use anyhow::Context;
+use robustseg_datasets::{Class, Image};
+use robustseg_training::{Example, Parameters};
+use serde::{Deserialize, Serialize};
+
+use super::picture;
+use crate::exit::BadData;
+use crate::image_file::{label_png, rgb_png};
+use crate::run_directory::RunDirectory;
+
+const FOLDER: &str = "figures/examples";
+const FILE: &str = "figures/examples/gallery.json";
+/// The longest side of a stored picture, in pixels; larger ones are thinned out.
+const LONGEST: usize = 1024;
+
+/// What `figures/examples` holds: `gallery.json`, which is this, and for each example `NN_image.png`, `NN_label.png`,
+/// `NN_prediction.png`, `NN_adversarial.png`, `NN_adversarial_prediction.png`, `NN_perturbation.png`, and
+/// `NN_figure1.png`, the four of the paper's figure 1 side by side. Label maps are palette PNGs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gallery {
+    /// The attack on the examples.
+    pub attack: String,
+    /// Its epsilon.
+    pub epsilon: f64,
+    /// Its other settings.
+    pub parameters: Parameters,
+    /// The classes of the data, by label.
+    pub classes: Vec<Class>,
+    /// The examples.
+    pub examples: Vec<GalleryExample>,
+}
+
+/// An example of a [`Gallery`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GalleryExample {
+    /// Its sample's id.
+    pub id: String,
+    /// What the names of its files start with.
+    pub number: String,
+    /// How many times its perturbation is shown.
+    pub perturbation_times: u8,
+}
+
+impl Gallery {
+    /// Writes `examples`, from data with `classes`, into `directory`, in place of those that are there.
+    pub fn write(directory: &RunDirectory, classes: &[Class], examples: &[Example]) -> anyhow::Result<Self> {
+        let folder = directory.file(FOLDER);
+        if directory.file(FILE).is_file() {
+            std::fs::remove_dir_all(&folder).with_context(|| format!("deleting {}", folder.display()))?;
+        }
+        let palette: Vec<[u8; 3]> = classes.iter().map(|class| class.colour).collect();
+        let entries = examples.iter().enumerate().map(|(index, example)| {
+            let number = format!("{:02}", index + 1);
+            let perturbation_times = write_pictures(directory, &number, example, &palette)?;
+            Ok(GalleryExample { id: example.id.clone(), number, perturbation_times })
+        });
+        let attack = Example::ATTACK;
+        let gallery = Self {
+            attack: "bim".into(),
+            epsilon: attack.epsilon,
+            parameters: Parameters { alpha: Some(attack.alpha), steps: Some(attack.steps) },
+            classes: classes.to_vec(),
+            examples: entries.collect::<anyhow::Result<_>>()?,
+        };
+        directory.write_json(FILE, &gallery)?;
+        Ok(gallery)
+    }
+
+    /// The gallery of the run directory at `path`; nothing if it has none.
+    pub(super) fn read(path: &Path) -> Result<Option<Self>, BadData> {
+        super::run::json(&path.join(FILE))
+    }
+
+    /// The name of the class with `label`.
+    pub fn class_name(&self, label: usize) -> Option<&str> {
+        self.classes.get(label).map(|class| class.name.as_str())
+    }
+}
+
+impl GalleryExample {
+    /// The bytes of its picture `name` (`image`, `label`, ...) in the run directory at `path`.
+    pub(super) fn png(&self, path: &Path, name: &str) -> Result<Vec<u8>, BadData> {
+        let file = path.join(FOLDER).join(format!("{}_{name}.png", self.number));
+        std::fs::read(&file).map_err(|error| BadData(format!("{}: cannot be read: {error}", file.display())))
+    }
+}
+
+/// Writes the pictures of one example; gives how many times its perturbation is shown.
+fn write_pictures(
+    directory: &RunDirectory,
+    number: &str,
+    example: &Example,
+    palette: &[[u8; 3]],
+) -> anyhow::Result<u8> {
+    let step = example.width.max(example.height).div_ceil(LONGEST).max(1);
+    let width = example.width.div_ceil(step);
+    let height = example.height.div_ceil(step);
+    let image = |data: &[u8]| Image { width, height, data: picture::thinned(data, example.width, 3, step) };
+    let labels = |data: &[u8]| picture::thinned(data, example.width, 1, step);
+    let write = |name: &str, png: &[u8]| directory.write(&format!("{FOLDER}/{number}_{name}.png"), png);
+
+    let (clean, adversarial) = (image(&example.image), image(&example.adversarial));
+    let prediction = labels(&example.prediction);
+    let adversarial_prediction = labels(&example.adversarial_prediction);
+    let (perturbation, times) = picture::perturbation(&clean.data, &adversarial.data, width);
+    for (name, map) in [
+        ("label", &labels(&example.label)),
+        ("prediction", &prediction),
+        ("adversarial_prediction", &adversarial_prediction),
+    ] {
+        write(name, &label_png(map, width, height, palette)?)?;
+    }
+    write("image", &rgb_png(&clean)?)?;
+    write("adversarial", &rgb_png(&adversarial)?)?;
+    write("perturbation", &rgb_png(&perturbation)?)?;
+    let coloured = |map: &[u8]| picture::coloured(map, width, palette);
+    let row = [clean, coloured(&prediction), adversarial, coloured(&adversarial_prediction)];
+    write("figure1", &rgb_png(&picture::side_by_side(&row)?)?)?;
+    Ok(times)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    #[test]
+    fn a_gallery_replaces_the_former_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::lock(folder.path()).unwrap();
+        let examples = [fixture::example("a/../b", 40, 30), fixture::example("c", 40, 30)];
+        Gallery::write(&directory, &fixture::classes(), &examples).unwrap();
+        assert!(directory.file("figures/examples/02_figure1.png").is_file());
+        let written = Gallery::write(&directory, &fixture::classes(), &examples[..1]).unwrap();
+        assert!(!directory.file("figures/examples/02_figure1.png").exists());
+        assert_eq!(Gallery::read(folder.path()).unwrap().unwrap(), written);
+        assert_eq!(written.class_name(1), Some("<road>"));
+        let label = std::fs::read(directory.file("figures/examples/01_label.png")).unwrap();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(label)).read_info().unwrap();
+        assert_eq!(reader.info().color_type, png::ColorType::Indexed);
+        let mut indices = vec![0; 40 * 30];
+        reader.next_frame(&mut indices).unwrap();
+        assert_eq!(indices, examples[0].label);
+    }
+
+    #[test]
+    fn large_examples_are_thinned_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::lock(folder.path()).unwrap();
+        Gallery::write(&directory, &fixture::classes(), &[fixture::example("wide", 2049, 3)]).unwrap();
+        let image = robustseg_datasets::read_image(&directory.file("figures/examples/01_image.png")).unwrap();
+        assert_eq!((image.width, image.height), (683, 1));
+    }
+}

@@ -1,0 +1,63 @@
+//! How a run was evaluated: what must be equal for two runs to stand in one figure.
+
+use robustseg_training::Curve;
+
+use super::{RunSummary, curve_title};
+use crate::exit::BadData;
+use crate::spec::Spec;
+
+/// Requires that `run` was evaluated as `first` was: same data, split, samples, window, attacks and epsilons.
+///
+/// # Errors
+/// If it was not; the error names both runs and what differs.
+pub(super) fn require_same(first: &RunSummary, run: &RunSummary) -> anyhow::Result<()> {
+    for ((what, one), (_, other)) in of(first)?.into_iter().zip(of(run)?) {
+        if one != other {
+            let (a, b) = (first.path.display(), run.path.display());
+            return Err(BadData(format!(
+                "{a} and {b} cannot stand in one figure, as they differ in their {what}: {one}, and {other}; compare \
+                 runs that were evaluated alike, or evaluate one of them again"
+            ))
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// The spec of `run`, without which there is no comparing it.
+pub(super) fn spec(run: &RunSummary) -> Result<&Spec, BadData> {
+    run.spec.as_ref().ok_or_else(|| BadData(format!("{}: has no spec.yaml", run.path.display())))
+}
+
+/// What a run was evaluated on and how, as pairs of a noun and its value in words.
+fn of(run: &RunSummary) -> Result<Vec<(&'static str, String)>, BadData> {
+    let spec = spec(run)?;
+    let split = spec.evaluation_split();
+    let data = run.provenance.as_ref().map(|provenance| &provenance.data);
+    let manifest = spec.data.manifest.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let dataset = data.map_or(String::new(), |data| format!(" (SHA-256 {})", short(&data.manifest_sha256)));
+    let samples = data.and_then(|data| data.splits.iter().find(|known| known.name == split));
+    let samples = samples.map_or(String::new(), |split| {
+        format!("{} samples, SHA-256 of the ids {}", split.samples, short(&split.ids_sha256))
+    });
+    let limit = spec.evaluation.limit.map_or("all".into(), |limit| format!("at most {limit}"));
+    let curves: Vec<String> = run.evaluation.curves.iter().map(curve).collect();
+    Ok(vec![
+        ("dataset", manifest + &dataset),
+        ("split", split.to_owned()),
+        ("samples", samples),
+        ("limit of samples", limit),
+        ("window", format!("{:?}", spec.evaluation.window)),
+        ("attacks", curves.join("; ")),
+    ])
+}
+
+fn curve(curve: &Curve) -> String {
+    let epsilons: Vec<String> = curve.points.iter().map(|point| point.epsilon.to_string()).collect();
+    format!("{} at epsilon {}", curve_title(&curve.attack, curve.parameters), epsilons.join(", "))
+}
+
+/// Enough of a hash to tell two apart.
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}

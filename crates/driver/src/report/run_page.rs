@@ -1,0 +1,235 @@
+//! The page of one run: `report.html`.
+
+use robustseg_training::{Seconds, Timing};
+
+use super::html::{self, Page, escape};
+use super::table::{Cell, Table};
+use super::{Gallery, RunSummary, curve_title, duration, paper_name};
+use crate::provenance::Provenance;
+use crate::run_timing::RunTiming;
+
+/// The pictures of an example, in pairs that stand above each other.
+const PICTURES: [(&str, &str); 5] = [
+    ("image", "image"),
+    ("adversarial", "adversarial image"),
+    ("prediction", "prediction"),
+    ("adversarial_prediction", "prediction on the adversarial image"),
+    ("label", "label"),
+];
+
+/// The page of `run`, whose charts (names and SVG) are drawn already.
+pub(super) fn render(run: &RunSummary, charts: &[(&str, String)]) -> anyhow::Result<String> {
+    let chart = |wanted: &str, description: &str| {
+        let found = charts.iter().find(|(name, _)| *name == wanted);
+        found.map_or(String::new(), |(_, svg)| html::chart(svg, description))
+    };
+    let mut page = Page::new(&run.name(), &lead(run));
+    page.section("Summary", &facts(run));
+    let robustness = chart("robustness", "Mean IoU over epsilon, a line for each attack");
+    let table = if robustness.is_empty() { String::new() } else { points(run).html() };
+    page.section("Robustness", &(robustness + &table));
+    if let Some(gallery) = &run.gallery {
+        page.section("Examples", &examples(run, gallery)?);
+    }
+    page.section("Classes", &classes(run).html());
+    let curves = chart("loss", "Training loss over steps")
+        + &chart("validation", "Clean mean IoU on validation samples over steps");
+    if !curves.is_empty() {
+        page.section("Training", &format!("<div class=\"charts\">\n{curves}</div>\n"));
+    }
+    if let Some(timing) = &run.timing {
+        page.section("Time", &time(timing));
+    }
+    if let Some(spec) = &run.spec {
+        page.section("Resolved spec", &html::folded("every setting, defaults filled in", &spec.to_yaml()?));
+    }
+    if let Some(provenance) = &run.provenance {
+        page.section("Provenance", &origin(provenance).html());
+    }
+    Ok(page.finish())
+}
+
+fn lead(run: &RunSummary) -> String {
+    let Some(spec) = &run.spec else {
+        return "Evaluation of a checkpoint".into();
+    };
+    let manifest = spec.data.manifest.file_stem().unwrap_or_default().to_string_lossy();
+    let method = paper_name(spec.training.method.name());
+    if let Some(checkpoint) = run.provenance.as_ref().and_then(|provenance| provenance.checkpoint.as_ref()) {
+        return format!("{} evaluated on {manifest}, split {}", checkpoint.path, spec.evaluation_split());
+    }
+    format!("PSPNet trained with {method} on {manifest}, evaluated on its split {}", spec.evaluation_split())
+}
+
+fn facts(run: &RunSummary) -> String {
+    let clean = &run.evaluation.clean;
+    let mut facts = Vec::new();
+    facts.extend(run.method().map(|method| ("method", paper_name(method).to_owned())));
+    facts.push(("clean mean IoU", format!("{:.4}", clean.miou)));
+    facts.push(("clean pixel accuracy", format!("{:.4}", clean.pixel_accuracy)));
+    let worst = run.evaluation.curves.iter().flat_map(|curve| &curve.points).map(|point| point.scores.miou);
+    facts.extend(worst.reduce(f64::min).map(|miou| ("least mean IoU attacked", format!("{miou:.4}"))));
+    if let Some(timing) = &run.timing {
+        facts.push(("training", duration(timing.training_seconds)));
+        facts.push(("a training step", format!("{:.3} s", timing.step_seconds)));
+        facts.push(("evaluation", duration(timing.evaluation_seconds)));
+        facts.push(("device", timing.device.clone()));
+    }
+    html::facts(facts)
+}
+
+/// All points of the curves.
+fn points(run: &RunSummary) -> Table {
+    let mut table = Table::new("", ["attack", "epsilon", "mean IoU", "pixel accuracy"]);
+    for curve in &run.evaluation.curves {
+        let title = curve_title(&curve.attack, curve.parameters);
+        table.rows.extend(curve.points.iter().map(|point| {
+            let epsilon = Cell::Number(point.epsilon, 3);
+            let scores = [point.scores.miou, point.scores.pixel_accuracy].map(Cell::Fraction);
+            [Cell::text(title.clone()), epsilon].into_iter().chain(scores).collect()
+        }));
+    }
+    table
+}
+
+/// IoU of each class, clean and at the largest epsilon of each curve.
+fn classes(run: &RunSummary) -> Table {
+    let clean = &run.evaluation.clean;
+    let strongest = run.evaluation.curves.iter().filter_map(|curve| {
+        let point = curve.points.iter().max_by(|a, b| a.epsilon.total_cmp(&b.epsilon))?;
+        Some((format!("{} at {}", paper_name(&curve.attack), point.epsilon), &point.scores))
+    });
+    let columns: Vec<_> = std::iter::once(("clean".to_owned(), clean)).chain(strongest).collect();
+    let names = std::iter::once("class".to_owned()).chain(columns.iter().map(|(name, _)| name.clone()));
+    let mut table = Table::new("IoU of each class", names);
+    for label in 0..clean.iou.len() {
+        let known = run.gallery.as_ref().and_then(|gallery| gallery.class_name(label));
+        let name = known.map_or_else(|| format!("class {label}"), str::to_owned);
+        let iou = columns.iter().map(|(_, scores)| Cell::fraction(scores.iou.get(label).copied().flatten()));
+        table.rows.push(std::iter::once(Cell::Text(name)).chain(iou).collect());
+    }
+    let mean = columns.iter().map(|(_, scores)| Cell::Fraction(scores.miou));
+    table.rows.push(std::iter::once(Cell::text("mean")).chain(mean).collect());
+    if clean.iou.contains(&None) {
+        table.note =
+            "n/a: the class occurs neither in labels nor in predictions, and not in the mean.".into();
+    }
+    table
+}
+
+fn examples(run: &RunSummary, gallery: &Gallery) -> anyhow::Result<String> {
+    let mut content = String::new();
+    for example in &gallery.examples {
+        content += &format!("<h3>{}</h3>\n<div class=\"example\">\n", escape(&example.id));
+        for (name, caption) in PICTURES {
+            content += &html::picture(&example.png(&run.path, name)?, caption);
+        }
+        let caption = format!("perturbation, {} times", example.perturbation_times);
+        content += &html::picture(&example.png(&run.path, "perturbation")?, &caption);
+        content += "</div>\n";
+    }
+    if content.is_empty() {
+        return Ok(content);
+    }
+    content += "<ul class=\"classes\">\n";
+    for class in &gallery.classes {
+        let [r, g, b] = class.colour;
+        let name = escape(&class.name);
+        content += &format!("<li><span style=\"background:rgb({r},{g},{b})\"></span>{name}</li>\n");
+    }
+    content += "<li><span style=\"background:#fff\"></span>not labelled</li>\n</ul>\n";
+    let attack = curve_title(&gallery.attack, gallery.parameters);
+    let note = format!("The adversarial images are made by {attack}, at epsilon {}.", gallery.epsilon);
+    Ok(content + &format!("<p class=\"note\">{}</p>\n", escape(&note)))
+}
+
+/// Where the training time went, as a bar and a table.
+fn time(timing: &RunTiming) -> String {
+    let Timing { steps, images, attacked, seconds, validation_seconds } = &timing.training;
+    let Seconds { data, attack, forward, backward, optimiser } = *seconds;
+    let parts = [
+        ("data", "waiting for data", data),
+        ("attack", "crafting adversarial examples", attack),
+        ("forward", "forward pass", forward),
+        ("backward", "backward pass", backward),
+        ("optimiser", "optimiser", optimiser),
+    ];
+    let total = seconds.total().max(f64::MIN_POSITIVE);
+    let (mut bar, mut legend) = (String::new(), String::new());
+    let mut table = Table::new("", ["part of a training step", "seconds", "seconds a step", "share"]);
+    for (name, text, value) in parts {
+        let share = value / total;
+        bar += &format!("<i style=\"flex:{share:.5};background:var(--{name})\"></i>");
+        legend += &format!(
+            "<span><i style=\"background:var(--{name})\"></i>{name} {:.1} %</span>\n",
+            100.0 * share
+        );
+        let a_step = value / (*steps).max(1) as f64;
+        let numbers = [Cell::Number(value, 1), Cell::Number(a_step, 4), Cell::Percent(100.0 * share)];
+        table.rows.push(std::iter::once(Cell::text(text)).chain(numbers).collect());
+    }
+    table.note = format!(
+        "{steps} steps, {images} images ({:.1} a second), {attacked} of them attacked; {} of validation beside that. \
+         Device: {}.",
+        timing.images_per_second,
+        duration(*validation_seconds),
+        timing.device
+    );
+    format!("<div class=\"split\">{bar}</div>\n<p class=\"legend\">{legend}</p>\n{}", table.html())
+}
+
+fn origin(provenance: &Provenance) -> Table {
+    let Provenance { fingerprint, seed, data, invocations, .. } = provenance;
+    let mut table = Table::new("", ["what", "value"]);
+    let mut row = |what: &str, value: String| table.rows.push(vec![Cell::text(what), Cell::Text(value)]);
+    for invocation in invocations {
+        row("started", utc(invocation.time));
+        row("command", invocation.command.join(" "));
+        row("commit", invocation.commit.clone());
+        row("versions", format!("robustseg {}, candle {}", invocation.robustseg, invocation.candle));
+        let (device, threads) = (&invocation.device, invocation.threads);
+        row("machine", format!("{}, {device}, {threads} threads", invocation.platform));
+    }
+    row("seed", seed.to_string());
+    row("fingerprint of the run", fingerprint.clone());
+    row("manifest", format!("{}, SHA-256 {}", data.manifest, data.manifest_sha256));
+    row("data", data.root.clone());
+    if let Some(checkpoint) = &provenance.checkpoint {
+        row("checkpoint", format!("{}, SHA-256 {}", checkpoint.path, checkpoint.sha256));
+    }
+    row("decoder", data.decoder.clone());
+    for split in &data.splits {
+        row(
+            "split",
+            format!("{}: {} samples, SHA-256 of the ids {}", split.name, split.samples, split.ids_sha256),
+        );
+    }
+    table.rows.retain(|row| row[1] != Cell::text(""));
+    table
+}
+
+/// Seconds since 1970 as date and time of day (the civil calendar from days, counted in eras of 400 years).
+fn utc(seconds: u64) -> String {
+    let days = seconds / 86400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year}-{month:02}-{day:02} {:02}:{:02} UTC", seconds / 3600 % 24, seconds / 60 % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_become_dates() {
+        assert_eq!(utc(0), "1970-01-01 00:00 UTC");
+        assert_eq!(utc(951_782_399), "2000-02-28 23:59 UTC");
+        assert_eq!(utc(951_782_400), "2000-02-29 00:00 UTC");
+        assert_eq!(utc(1_798_761_600), "2027-01-01 00:00 UTC");
+    }
+}

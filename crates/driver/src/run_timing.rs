@@ -1,0 +1,39 @@
+//! Where a run's time went: `timing.json`.
+
+use robustseg_training::Timing;
+use serde::{Deserialize, Serialize};
+
+/// `timing.json`: where a run's time went.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunTiming {
+    /// The device that trained.
+    pub device: String,
+    /// The training method.
+    pub method: String,
+    /// Totals over all steps, those before a resumption among them.
+    pub training: Timing,
+    /// Seconds of all steps together.
+    pub training_seconds: f64,
+    /// Seconds a step, on average.
+    pub step_seconds: f64,
+    /// Training images a second.
+    pub images_per_second: f64,
+    /// Seconds of the evaluation.
+    pub evaluation_seconds: f64,
+}
+
+impl RunTiming {
+    /// The timing of a run with `method` on `device`.
+    pub fn new(method: &str, device: String, training: Timing, evaluation_seconds: f64) -> Self {
+        let seconds = training.seconds.total();
+        Self {
+            device,
+            method: method.to_owned(),
+            training,
+            training_seconds: seconds,
+            step_seconds: seconds / training.steps.max(1) as f64,
+            images_per_second: training.images as f64 / seconds.max(f64::MIN_POSITIVE),
+            evaluation_seconds,
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! A YAML document as a tree in which every value knows its line and column.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_yaml::{Location, Spanned};
+
+use super::fault::{Fault, Place};
+
+/// A value with its place.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) value: Value,
+    pub(super) place: Place,
+}
+
+/// What YAML can say.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Null,
+    Bool(bool),
+    Integer(i128),
+    Float(f64),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+/// A key with its value.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) place: Place,
+    pub(super) node: Node,
+}
+
+impl Node {
+    /// The document's tree. Duplicate keys, YAML 1.1 booleans, and documents that grow beyond what a spec needs are
+    /// refused.
+    pub(super) fn parse(text: &str) -> Result<Self, Fault> {
+        let options = serde_yaml::options! {
+            strict_booleans: true,
+            non_finite_float_policy: serde_yaml::options::NonFiniteFloatPolicy::PassThrough,
+            with_snippet: false,
+            budget: serde_yaml::budget! {
+                max_events: 20_000,
+                max_nodes: 10_000,
+                max_aliases: 100,
+                max_anchors: 100,
+                max_recorded_anchor_events: 20_000,
+                max_depth: 24,
+                flow_nesting_limit: 24,
+                max_documents: 1,
+            },
+            alias_limits: serde_yaml::alias_limits! {
+                max_total_replayed_events: 20_000,
+                max_replay_stack_depth: 8,
+                max_alias_expansions_per_anchor: 100,
+            },
+        };
+        let parsed: Result<Spanned<Value>, _> = serde_yaml::from_str_with_options(text, options);
+        parsed.map(Node::from).map_err(|error| {
+            let place = error.location().filter(|location| *location != Location::UNKNOWN).map(Place::from);
+            Fault { path: Vec::new(), place, message: without_place(&error.to_string()) }
+        })
+    }
+
+    /// The node at `path`, or the deepest one on the way to it.
+    pub(super) fn deepest(&self, path: &[String]) -> &Self {
+        let Some((first, rest)) = path.split_first() else { return self };
+        let child = match &self.value {
+            Value::Map(entries) => entries.iter().find(|entry| entry.key == *first).map(|entry| &entry.node),
+            Value::List(nodes) => first.parse().ok().and_then(|index: usize| nodes.get(index)),
+            _ => None,
+        };
+        child.map_or(self, |child| child.deepest(rest))
+    }
+}
+
+/// The parser's message without the place at its end, which is told by other means.
+fn without_place(message: &str) -> String {
+    let first = message.lines().next().unwrap_or_default();
+    let end = first.find(" at line ").unwrap_or(first.len());
+    first[..end].trim_start_matches("error: ").to_owned()
+}
+
+impl From<Location> for Place {
+    fn from(location: Location) -> Self {
+        Self::File { line: location.line(), column: location.column() }
+    }
+}
+
+impl From<Spanned<Value>> for Node {
+    fn from(spanned: Spanned<Value>) -> Self {
+        Self { place: spanned.referenced.into(), value: spanned.value }
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Untyped)
+    }
+}
+
+struct Untyped;
+
+impl<'de> Visitor<'de> for Untyped {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Integer(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Integer(value.into()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
+        Ok(Value::Integer(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut nodes = Vec::new();
+        while let Some(node) = access.next_element::<Spanned<Value>>()? {
+            nodes.push(node.into());
+        }
+        Ok(Value::List(nodes))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = access.next_key::<Spanned<String>>()? {
+            let node: Spanned<Value> = access.next_value()?;
+            entries.push(Entry { place: key.referenced.into(), key: key.value, node: node.into() });
+        }
+        Ok(Value::Map(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write;
+
+    #[test]
+    fn every_value_knows_its_place() {
+        let node = Node::parse("a: 1\nb:\n  - x\n  - c: 2.5\n").unwrap();
+        let path = |keys: &[&str]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(node.deepest(&path(&["b", "1", "c"])).place, Place::File { line: 4, column: 8 });
+        assert_eq!(node.deepest(&path(&["a", "none"])).place, Place::File { line: 1, column: 4 });
+    }
+
+    #[test]
+    fn duplicate_keys_and_broken_syntax_are_refused_with_their_line() {
+        let line = |text: &str| match Node::parse(text).unwrap_err().place {
+            Some(Place::File { line, .. }) => line,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(line("a: 1\nb: 2\na: 3\n"), 3);
+        assert_eq!(line("a: 1\nb: [1, 2\n"), 2);
+    }
+
+    #[test]
+    fn documents_that_explode_are_refused_fast() {
+        let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..12 {
+            let before = format!("*a{}, ", level - 1).repeat(9);
+            writeln!(bomb, "a{level}: &a{level} [{before}]").unwrap();
+        }
+        let start = std::time::Instant::now();
+        assert!(Node::parse(&bomb).is_err());
+        assert!(Node::parse(&"[".repeat(5000)).is_err());
+        assert!(Node::parse(&"- ".repeat(5000)).is_err());
+        assert!(Node::parse(&"- x\n".repeat(50_000)).is_err());
+        assert!(start.elapsed().as_secs_f64() < 2.0);
+    }
+
+    #[test]
+    fn yes_is_no_boolean() {
+        assert!(matches!(Node::parse("yes").unwrap().value, Value::Text(_)));
+        assert!(matches!(Node::parse("true").unwrap().value, Value::Bool(true)));
+    }
+}

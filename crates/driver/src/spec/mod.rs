@@ -1,0 +1,190 @@
+//! The spec of an experiment: one YAML file, every default filled in, every fault with its line and column.
+//!
+//! A spec is read in three moves: [`document`] parses YAML to a tree that knows its places, [`overrides`] puts the
+//! values of `--set` into it, [`typed`] makes a [`Spec`] of it; [`ranges`] then refuses values that make no sense.
+
+mod document;
+mod fault;
+mod overrides;
+mod ranges;
+mod typed;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use robustseg_models::{PspNetConfig, Upsampling};
+use robustseg_training::{EvaluationConfig, TrainingConfig};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::device::DeviceChoice;
+use document::Node;
+pub use fault::{Fault, Place, SpecError};
+
+/// The largest spec file that is read, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// An experiment: what `robustseg run` does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// The experiment's name, which names its run directory and its line in figures.
+    pub name: String,
+    /// Decides every draw: weights, order, augmentation, dropout, attacks.
+    #[serde(default)]
+    pub seed: u64,
+    /// Where tensors live: `auto`, `cpu`, `cuda` or `cuda:N`.
+    #[serde(default)]
+    pub device: DeviceChoice,
+    /// The data.
+    pub data: DataSpec,
+    /// The network.
+    #[serde(default)]
+    pub model: ModelSpec,
+    /// The training.
+    pub training: TrainingConfig,
+    /// The evaluation.
+    #[serde(default)]
+    pub evaluation: EvaluationConfig,
+}
+
+/// Which data, and which of its splits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DataSpec {
+    /// The data's manifest; a relative path starts at the spec's folder.
+    pub manifest: PathBuf,
+    /// The data's folder; by default the manifest's folder under `$ROBUSTSEG_DATA`. A relative path starts at the
+    /// spec's folder.
+    #[serde(default)]
+    pub root: Option<PathBuf>,
+    /// The split to train on.
+    #[serde(default = "train")]
+    pub train_split: String,
+    /// The split to validate and evaluate on.
+    #[serde(default = "validation")]
+    pub validation_split: String,
+}
+
+fn train() -> String {
+    "train".into()
+}
+
+fn validation() -> String {
+    "val".into()
+}
+
+/// A PSPNet, but for its classes, which come from the data. The default is PSPNet50 from random weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelSpec {
+    /// Residual blocks of the four stages.
+    pub layers: [usize; 4],
+    /// Channels of the stem; everything else follows from it.
+    pub width: usize,
+    /// Mean of each colour channel, in units of [0,1].
+    pub mean: [f32; 3],
+    /// Standard deviation of each colour channel.
+    pub std: [f32; 3],
+    /// Kind of upsampling.
+    pub upsampling: Upsampling,
+    /// Weights of the backbone to start from: a model of the hub such as `timm/resnetv2_50.a1h_in1k`, or a
+    /// safetensors file (a relative path starts at the spec's folder). Random weights by default.
+    pub pretrained: Option<String>,
+}
+
+impl Default for ModelSpec {
+    fn default() -> Self {
+        let PspNetConfig { layers, width, mean, std, upsampling, .. } = PspNetConfig::pspnet50(1);
+        Self { layers, width, mean, std, upsampling, pretrained: None }
+    }
+}
+
+impl ModelSpec {
+    /// The network's configuration for `num_classes` classes.
+    pub fn config(&self, num_classes: usize) -> PspNetConfig {
+        let Self { layers, width, mean, std, upsampling, .. } = self.clone();
+        PspNetConfig { layers, width, num_classes, mean, std, upsampling }
+    }
+}
+
+impl Spec {
+    /// Reads the spec at `path` with `overrides` (`key.path=value`) put in, checks every range, and makes relative
+    /// paths absolute.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self, SpecError> {
+        let text = read(path)?;
+        let mut spec = Self::parse(&text, overrides)
+            .map_err(|fault| SpecError::Content { path: path.to_owned(), fault })?;
+        let absolute = std::path::absolute(path)
+            .map_err(|error| SpecError::File { path: path.to_owned(), reason: error.to_string() })?;
+        spec.resolve(absolute.parent().unwrap_or(Path::new("/")));
+        Ok(spec)
+    }
+
+    /// The spec that `text` is, with `overrides` put in; its paths are as they were written.
+    pub fn parse(text: &str, overrides: &[String]) -> Result<Self, Fault> {
+        let mut node = Node::parse(text)?;
+        for argument in overrides {
+            node.set(argument)?;
+        }
+        let spec = Self::deserialize(&node)?;
+        ranges::check(&spec).map_err(|fault| {
+            let place = node.deepest(&fault.path).place.clone();
+            fault.at(&place)
+        })?;
+        Ok(spec)
+    }
+
+    /// Makes relative paths start at `folder`.
+    fn resolve(&mut self, folder: &Path) {
+        let from_folder = |path: &Path| -> PathBuf { folder.join(path).components().collect() };
+        self.data.manifest = from_folder(&self.data.manifest);
+        self.data.root = self.data.root.as_deref().map(from_folder);
+        if let Some(source) = &mut self.model.pretrained
+            && !is_hub_name(source)
+        {
+            *source = from_folder(Path::new(source)).to_string_lossy().into_owned();
+        }
+    }
+
+    /// The split that is evaluated on.
+    pub fn evaluation_split(&self) -> &str {
+        self.evaluation.split.as_ref().unwrap_or(&self.data.validation_split)
+    }
+
+    /// The spec as YAML, every default filled in; it reads as the same spec.
+    pub fn to_yaml(&self) -> anyhow::Result<String> {
+        Ok(serde_yaml::to_string(self)?)
+    }
+
+    /// The JSON schema of a spec, for editors.
+    pub fn schema() -> anyhow::Result<String> {
+        Ok(serde_json::to_string_pretty(&schemars::schema_for!(Spec))? + "\n")
+    }
+}
+
+/// Whether a source of weights is a model on the hub rather than a file.
+pub fn is_hub_name(source: &str) -> bool {
+    source.starts_with("timm/")
+}
+
+fn read(path: &Path) -> Result<String, SpecError> {
+    let refuse = |reason: String| SpecError::File { path: path.to_owned(), reason };
+    let file = std::fs::File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            refuse("no such file; those that come along are in experiments/".into())
+        }
+        _ => refuse(format!("cannot be opened: {error}")),
+    })?;
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(refuse(format!("is larger than {LARGEST} bytes, so it is hardly a spec")));
+    }
+    String::from_utf8(bytes).map_err(|_| refuse("is not UTF-8 text, so it is no spec".into()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! `--set key.path=value`: values of a spec replaced from the command line.
+
+use super::document::{Entry, Node, Value};
+use super::fault::{Fault, Place};
+
+impl Node {
+    /// Puts the value of `argument`, `key.path=value`, into the tree. The value is YAML; missing maps on the way are
+    /// made, list elements are addressed by number.
+    pub(super) fn set(&mut self, argument: &str) -> Result<(), Fault> {
+        let place = Place::Override(argument.to_owned());
+        let refuse = |message: &str| Fault::new(message).at(&place);
+        let (path, value) = argument
+            .split_once('=')
+            .ok_or_else(|| refuse("expected key.path=value, for example training.epochs=3"))?;
+        let keys: Vec<&str> = path.trim().split('.').collect();
+        if keys.iter().any(|key| key.is_empty()) {
+            return Err(refuse("a key is empty; expected key.path=value, for example training.epochs=3"));
+        }
+        let mut node = match value.trim() {
+            "" => Node { value: Value::Null, place: place.clone() },
+            value => Node::parse(value).map_err(|fault| Fault { place: Some(place.clone()), ..fault })?,
+        };
+        node.relocate(&place);
+        self.put(&keys, node).map_err(|fault| fault.at(&place))
+    }
+
+    fn put(&mut self, keys: &[&str], new: Node) -> Result<(), Fault> {
+        let Some((first, rest)) = keys.split_first() else {
+            *self = new;
+            return Ok(());
+        };
+        let place = new.place.clone();
+        let child = match &mut self.value {
+            Value::List(nodes) => {
+                let count = nodes.len();
+                let index = first.parse().ok().filter(|index: &usize| *index < count);
+                let index = index.ok_or_else(|| {
+                    Fault::new(format!(
+                        "is a list of {count}; `{first}` is no index from 0 to {}",
+                        count.max(1) - 1
+                    ))
+                })?;
+                &mut nodes[index]
+            }
+            Value::Map(entries) => {
+                let index = entries.iter().position(|entry| entry.key == *first).unwrap_or(entries.len());
+                if index == entries.len() {
+                    let node = Node { value: Value::Null, place: place.clone() };
+                    entries.push(Entry { key: (*first).to_owned(), place: place.clone(), node });
+                }
+                &mut entries[index].node
+            }
+            // Whatever stood here, `basic` or nothing, gives way to a map.
+            value => {
+                let node = Node { value: Value::Null, place: place.clone() };
+                *value = Value::Map(vec![Entry { key: (*first).to_owned(), place: place.clone(), node }]);
+                self.place = place.clone();
+                return self.put(keys, new);
+            }
+        };
+        child.put(rest, new).map_err(|fault| fault.under(first, &place))
+    }
+
+    fn relocate(&mut self, place: &Place) {
+        self.place = place.clone();
+        match &mut self.value {
+            Value::List(nodes) => nodes.iter_mut().for_each(|node| node.relocate(place)),
+            Value::Map(entries) => {
+                for entry in entries {
+                    entry.place = place.clone();
+                    entry.node.relocate(place);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn integer(node: &Node, path: &[&str]) -> i128 {
+        let path: Vec<String> = path.iter().map(ToString::to_string).collect();
+        match node.deepest(&path).value {
+            Value::Integer(value) => value,
+            ref other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn values_are_replaced_and_made() {
+        let mut node = Node::parse("a: {b: 1}\nl: [1, {x: 2}]\nm: basic\n").unwrap();
+        for argument in ["a.b=5", "a.c.d=6", "l.1.x=7", "m.fgsm={e: 8}"] {
+            node.set(argument).unwrap();
+        }
+        assert_eq!(integer(&node, &["a", "b"]), 5);
+        assert_eq!(integer(&node, &["a", "c", "d"]), 6);
+        assert_eq!(integer(&node, &["l", "1", "x"]), 7);
+        assert_eq!(integer(&node, &["m", "fgsm", "e"]), 8);
+    }
+
+    #[test]
+    fn what_cannot_be_set_is_refused_by_name() {
+        let mut node = Node::parse("l: [1]\n").unwrap();
+        for (argument, part) in
+            [("l.3=1", "`3` is no index"), ("x", "key.path=value"), (".a=1", "empty"), ("a=[1", "")]
+        {
+            let fault = node.set(argument).unwrap_err();
+            assert_eq!(fault.place, Some(Place::Override(argument.into())));
+            assert!(fault.to_string().contains(part), "{fault}");
+        }
+    }
+}

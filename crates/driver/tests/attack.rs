@@ -1,0 +1,128 @@
+//! `robustseg attack` and `robustseg predict`, end to end and with bad input.
+
+mod common;
+
+use candle_core::{DType, Device, Tensor};
+use common::{CLASSES, case, checkpoint, fails, run_in, save_case};
+
+fn attack<'a>(rest: &[&'a str]) -> Vec<&'a str> {
+    [&["attack", "--checkpoint", "model.safetensors", "--out", "out"], rest].concat()
+}
+
+#[test]
+fn a_case_is_attacked_within_its_ball() {
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint(folder.path());
+    case(folder.path());
+    for method in ["fgsm", "random_fgsm", "bim", "fast_newton", "segpgd", "cospgd"] {
+        let arguments = attack(&["--method", method, "--input", "case.safetensors", "--json"]);
+        let output = run_in(folder.path(), &arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let written = std::fs::read(folder.path().join("out/attack.json")).unwrap();
+        assert_eq!(printed, serde_json::from_slice::<serde_json::Value>(&written).unwrap());
+        assert_eq!(printed["images"].as_array().unwrap().len(), 2);
+        let tensors =
+            candle_core::safetensors::load(folder.path().join("out/adversarial.safetensors"), &Device::Cpu)
+                .unwrap();
+        assert_eq!(tensors["adversarial"].dims(), [2, 3, 25, 33]);
+        assert_eq!(tensors["logits_clean"].dims(), [2, CLASSES, 25, 33]);
+        assert_eq!(tensors["logits_adversarial"].dims(), [2, CLASSES, 25, 33]);
+        let epsilons: Vec<f32> = tensors["epsilon"].to_vec1().unwrap();
+        for (image, epsilon) in printed["images"].as_array().unwrap().iter().zip(epsilons) {
+            let largest = image["largest_perturbation"].as_f64().unwrap();
+            assert!(
+                largest > 0.0 && largest <= f64::from(epsilon.abs()) + 1e-6,
+                "{method}: {largest} {epsilon}"
+            );
+            if method != "fast_newton" {
+                assert!(epsilon <= 0.03);
+            }
+            // The others climb another objective.
+            if ["fgsm", "random_fgsm", "bim"].contains(&method) {
+                assert!(image["after"]["loss"].as_f64() > image["before"]["loss"].as_f64(), "{method}");
+            }
+            for measure in ["loss", "mean_gain", "miou", "pixel_accuracy"] {
+                assert!(image["before"][measure].is_number() && image["after"][measure].is_number());
+            }
+        }
+    }
+}
+
+#[test]
+fn settings_out_of_range_and_unknown_methods_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = ["--input", "case.safetensors"];
+    let with = |rest: &[&'static str]| attack(&[rest, &input].concat());
+    fails(folder.path(), &with(&["--method", "bim", "--epsilon", "8"]), 2, &["did you mean 8/255"]);
+    fails(folder.path(), &with(&["--method", "bim", "--epsilon", "-0.1"]), 2, &["epsilon = -0.1"]);
+    fails(folder.path(), &with(&["--method", "bim", "--steps", "0"]), 2, &["steps", "at least 1"]);
+    fails(folder.path(), &with(&["--method", "fgsm", "--steps", "3"]), 2, &["fgsm", "steps"]);
+    fails(folder.path(), &with(&["--method", "pgd"]), 2, &["`pgd`", "bim"]);
+    fails(folder.path(), &with(&["--method", "bim", "--device", "gpu"]), 2, &["auto, cpu, cuda"]);
+    fails(folder.path(), &attack(&["--method", "bim"]), 2, &["--input"]);
+    fails(folder.path(), &attack(&["--method", "bim", "--image", "x.png"]), 2, &["--label"]);
+}
+
+#[test]
+fn a_gpu_is_refused_by_a_build_without_cuda() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = attack(&["--method", "bim", "--input", "case.safetensors", "--device", "cuda:1"]);
+    fails(folder.path(), &arguments, 2, &["cuda:1", "without CUDA"]);
+}
+
+#[test]
+fn checkpoints_that_are_none_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = checkpoint(folder.path());
+    case(folder.path());
+    let whole = std::fs::read(&path).unwrap();
+    let arguments = attack(&["--method", "fgsm", "--input", "case.safetensors"]);
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    fails(folder.path(), &arguments, 3, &["model.safetensors", "truncated"]);
+    std::fs::write(&path, b"PK\x03\x04 not safetensors").unwrap();
+    fails(folder.path(), &arguments, 3, &["model.safetensors", "safetensors file"]);
+    // Another shape than its metadata says.
+    let (text, other) = (r#"\"width\":4"#.as_bytes(), r#"\"width\":8"#.as_bytes());
+    let place = whole.windows(text.len()).position(|window| window == text).unwrap();
+    let mut bytes = whole.clone();
+    bytes[place..place + other.len()].copy_from_slice(other);
+    std::fs::write(&path, &bytes).unwrap();
+    fails(folder.path(), &arguments, 3, &["model.safetensors", "expected f32 of shape"]);
+    std::fs::remove_file(&path).unwrap();
+    fails(folder.path(), &arguments, 3, &["model.safetensors", "no such file"]);
+}
+
+#[test]
+fn cases_that_are_none_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint(folder.path());
+    let path = folder.path().join("case.safetensors");
+    let arguments = attack(&["--method", "fgsm", "--input", "case.safetensors"]);
+    let device = &Device::Cpu;
+    fails(folder.path(), &arguments, 3, &["case.safetensors", "no such file"]);
+    std::fs::write(&path, b"{}").unwrap();
+    fails(folder.path(), &arguments, 3, &["case.safetensors", "safetensors file"]);
+    let image = Tensor::full(0.5_f32, (1, 3, 9, 9), device).unwrap();
+    let label = |value: u8, size: usize| Tensor::full(value, (1, size, size), device).unwrap();
+    save_case(&path, &image, &label(CLASSES as u8, 9));
+    fails(folder.path(), &arguments, 3, &["label value 4", "4 classes"]);
+    save_case(&path, &image, &label(0, 8));
+    fails(folder.path(), &arguments, 3, &["label", "[1, 9, 9]", "[1, 8, 8]"]);
+    save_case(&path, &image, &label(0, 9).to_dtype(DType::F32).unwrap());
+    fails(folder.path(), &arguments, 3, &["`label` must be U8"]);
+    save_case(&path, &(image * 255.0).unwrap(), &label(0, 9));
+    fails(folder.path(), &arguments, 3, &["values in [0, 1]"]);
+}
+
+#[test]
+fn results_go_into_no_directory_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint(folder.path());
+    case(folder.path());
+    let lock = robustseg_driver::run_directory::RunDirectory::lock(&folder.path().join("out")).unwrap();
+    let arguments = attack(&["--method", "fgsm", "--input", "case.safetensors"]);
+    fails(folder.path(), &arguments, 1, &["out", "in use"]);
+    drop(lock);
+    assert!(run_in(folder.path(), &arguments).status.success());
+}

@@ -1,0 +1,79 @@
+//! What the tests of the command line share: the program, a tiny network, a tiny case.
+
+// Each test file uses a part of it.
+#![allow(dead_code)]
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use candle_core::{Device, Tensor};
+use rand::RngExt;
+use robustseg_models::{PspNet, PspNetConfig};
+use robustseg_random::stream;
+
+/// Classes of the tiny network.
+pub const CLASSES: usize = 4;
+
+/// The program, far from the data and settings of whoever runs the tests.
+pub fn robustseg(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_robustseg"));
+    command.args(arguments).env_remove("ROBUSTSEG_DATA").env_remove("ROBUSTSEG_LOG");
+    command
+}
+
+/// Runs the program in `folder`.
+pub fn run_in(folder: &Path, arguments: &[&str]) -> Output {
+    robustseg(arguments).current_dir(folder).output().unwrap()
+}
+
+/// The exit status and standard error of a run that must fail with one short paragraph.
+pub fn failure(folder: &Path, arguments: &[&str]) -> (i32, String) {
+    let output = run_in(folder, arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!error.contains("panicked") && !error.contains("backtrace"), "{error}");
+    (output.status.code().unwrap(), error)
+}
+
+/// Requires that the program fails with `status` and says all of `parts`.
+pub fn fails(folder: &Path, arguments: &[&str], status: i32, parts: &[&str]) {
+    let (found, error) = failure(folder, arguments);
+    for part in parts {
+        assert!(error.contains(part), "{arguments:?} does not say {part:?}:\n{error}");
+    }
+    assert_eq!(found, status, "{arguments:?}: {error}");
+}
+
+/// The repository's folder of experiments.
+pub fn experiments() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments")
+}
+
+/// A tiny network's configuration.
+pub fn tiny() -> PspNetConfig {
+    PspNetConfig { layers: [1, 1, 1, 1], width: 4, ..PspNetConfig::pspnet50(CLASSES) }
+}
+
+/// A checkpoint of the tiny network at `folder`/model.safetensors.
+pub fn checkpoint(folder: &Path) -> PathBuf {
+    let path = folder.join("model.safetensors");
+    PspNet::new(&tiny(), 1, &Device::Cpu).unwrap().save(&path).unwrap();
+    path
+}
+
+/// A case of two images of 25 x 33 at `folder`/case.safetensors.
+pub fn case(folder: &Path) -> PathBuf {
+    let path = folder.join("case.safetensors");
+    let random = &mut stream(1, "case", [0; 3]);
+    let image: Vec<f32> = (0..2 * 3 * 25 * 33).map(|_| random.random()).collect();
+    let label: Vec<u8> = (0..2 * 25 * 33).map(|_| random.random_range(0..CLASSES as u8)).collect();
+    let image = Tensor::from_vec(image, (2, 3, 25, 33), &Device::Cpu).unwrap();
+    save_case(&path, &image, &Tensor::from_vec(label, (2, 25, 33), &Device::Cpu).unwrap());
+    path
+}
+
+/// Writes a case.
+pub fn save_case(path: &Path, image: &Tensor, label: &Tensor) {
+    let tensors = HashMap::from([("image", image.clone()), ("label", label.clone())]);
+    candle_core::safetensors::save(&tensors, path).unwrap();
+}

@@ -1,0 +1,190 @@
+//! Data that is missing, broken or does not fit, as `check`, `run` and `data check` tell of it.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{fails, run_in};
+use serde_json::Value;
+
+/// An image of 48 x 40 pixels, a colour ramp.
+const JPEG: &[u8] = include_bytes!("files/ramp.jpg");
+const WIDTH: u32 = 48;
+const HEIGHT: u32 = 40;
+
+const MANIFEST: &str = "name: tiny
+folder: tiny
+layout: pairs
+classes:
+  - {name: left, colour: [0, 0, 0]}
+  - {name: right, colour: [255, 0, 0]}
+ignored: [2]
+splits:
+  train: {file: train.txt, count: 3}
+  val: {file: val.txt, count: 1}
+citation: none
+licence: none
+obtain: ask the neighbour for it
+";
+
+const SPEC: &str = "name: tiny
+data: {manifest: tiny.yaml, root: tiny}
+model: {layers: [1, 1, 1, 1], width: 4}
+training:
+  method: fgsm
+  epochs: 1
+  batch_size: 3
+  augmentation: {crop: 32}
+evaluation:
+  curves: [{fgsm: {epsilons: [0, 0.02]}}]
+  examples: 1
+";
+
+/// A label map of `width` x `height`: 0 left, 1 right, and `odd` in one pixel.
+fn label(width: u32, height: u32, odd: u8) -> Vec<u8> {
+    let mut values: Vec<u8> = (0..width * height).map(|i| u8::from(i % width >= width / 2)).collect();
+    values[5] = odd;
+    png(&values, width, height, png::ColorType::Grayscale)
+}
+
+fn png(data: &[u8], width: u32, height: u32, colour: png::ColorType) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(colour);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.write_header().unwrap().write_image_data(data).unwrap();
+    bytes
+}
+
+/// `folder` with a manifest, a spec, and the sound dataset that they name: three JPEG images and a PNG.
+fn tiny(folder: &Path) {
+    fs::write(folder.join("tiny.yaml"), MANIFEST).unwrap();
+    fs::write(folder.join("spec.yaml"), SPEC).unwrap();
+    let root = folder.join("tiny");
+    fs::create_dir_all(&root).unwrap();
+    let mut train = String::new();
+    for index in 0..3 {
+        fs::write(root.join(format!("{index}.jpg")), JPEG).unwrap();
+        fs::write(root.join(format!("{index}.png")), label(WIDTH, HEIGHT, 2)).unwrap();
+        train += &format!("{index}.jpg {index}.png\n");
+    }
+    let image: Vec<u8> = (0..WIDTH * HEIGHT * 3).map(|i| (i % 251) as u8).collect();
+    fs::write(root.join("v.png"), png(&image, WIDTH, HEIGHT, png::ColorType::Rgb)).unwrap();
+    fs::write(root.join("v_label.png"), label(WIDTH, HEIGHT, 255)).unwrap();
+    fs::write(root.join("train.txt"), train).unwrap();
+    fs::write(root.join("val.txt"), "v.png v_label.png\n").unwrap();
+}
+
+const CHECK: [&str; 2] = ["check", "spec.yaml"];
+const DATA_CHECK: [&str; 5] = ["data", "check", "tiny.yaml", "--root", "tiny"];
+
+#[test]
+fn sound_data_is_checked_and_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    tiny(folder.path());
+    for arguments in [&CHECK[..], &DATA_CHECK, &["run", "spec.yaml", "--out", "a run, wïth spaces"]] {
+        let output = run_in(folder.path(), arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert!(folder.path().join("a run, wïth spaces/report.html").is_file());
+    let output = run_in(folder.path(), &[&DATA_CHECK[..], &["--json"]].concat());
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["splits"][0]["count"], 3);
+    assert_eq!(report["splits"][1]["ignored_pixels"], 1);
+    let output = run_in(folder.path(), &["check", "spec.yaml", "--json"]);
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(plan["total_steps"], 1);
+}
+
+#[test]
+fn missing_data_says_where_it_was_looked_for_and_how_to_get_it() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("tiny.yaml"), MANIFEST).unwrap();
+    fs::write(folder.path().join("spec.yaml"), SPEC).unwrap();
+    let place = folder.path().join("tiny").display().to_string();
+    for arguments in [&CHECK[..], &["run", "spec.yaml"]] {
+        fails(folder.path(), arguments, 3, &[&place, "ask the neighbour"]);
+    }
+    fails(folder.path(), &DATA_CHECK, 3, &["tiny is missing", "ask the neighbour"]);
+    fs::write(folder.path().join("spec.yaml"), SPEC.replace(", root: tiny", "")).unwrap();
+    fails(folder.path(), &CHECK, 3, &["data.root", "$ROBUSTSEG_DATA", "ask the neighbour"]);
+    fs::write(folder.path().join("spec.yaml"), SPEC.replace("tiny.yaml", "none.yaml")).unwrap();
+    fails(folder.path(), &CHECK, 3, &["none.yaml"]);
+    fails(
+        folder.path(),
+        &["data", "fetch", "tiny.yaml", "--root", "tiny"],
+        1,
+        &["by hand", "ask the neighbour"],
+    );
+}
+
+/// Spoils the sound dataset and requires that both checks, and the run, end with status 3 and name `parts`.
+fn spoilt(spoil: impl Fn(&Path), parts: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    tiny(folder.path());
+    spoil(&folder.path().join("tiny"));
+    for arguments in [&CHECK[..], &["run", "spec.yaml"]] {
+        fails(folder.path(), arguments, 3, parts);
+    }
+    let output = run_in(folder.path(), &DATA_CHECK);
+    assert_eq!(output.status.code(), Some(3));
+    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+}
+
+#[test]
+fn an_image_without_its_label_is_named() {
+    spoilt(|root| fs::remove_file(root.join("1.png")).unwrap(), &["1.png", "label"]);
+    spoilt(|root| fs::remove_file(root.join("v.png")).unwrap(), &["v.png", "image"]);
+}
+
+#[test]
+fn sizes_that_differ_are_named() {
+    let other = |root: &Path| fs::write(root.join("1.png"), label(HEIGHT, WIDTH, 0)).unwrap();
+    spoilt(other, &["1.jpg", "48x40", "1.png", "40x48"]);
+}
+
+#[test]
+fn a_label_value_outside_the_class_table_is_named_with_its_pixel() {
+    let other = |root: &Path| fs::write(root.join("2.png"), label(WIDTH, HEIGHT, 7)).unwrap();
+    spoilt(other, &["2.png", "7"]);
+}
+
+#[test]
+fn half_a_picture_is_no_picture() {
+    spoilt(|root| fs::write(root.join("0.jpg"), &JPEG[..JPEG.len() * 2 / 3]).unwrap(), &["0.jpg"]);
+    let whole = label(WIDTH, HEIGHT, 0);
+    spoilt(|root| fs::write(root.join("0.png"), &whole[..whole.len() - 30]).unwrap(), &["0.png"]);
+    spoilt(|root| fs::write(root.join("0.png"), JPEG).unwrap(), &["0.png"]);
+    spoilt(|root| fs::write(root.join("0.jpg"), b"").unwrap(), &["0.jpg"]);
+}
+
+#[test]
+fn other_counts_and_lists_are_named() {
+    spoilt(
+        |root| fs::write(root.join("train.txt"), "0.jpg 0.png\n1.jpg 1.png\n").unwrap(),
+        &["3", "2", "train"],
+    );
+    let twice = "0.jpg 0.png\n0.jpg 0.png\n1.jpg 1.png\n";
+    spoilt(|root| fs::write(root.join("train.txt"), twice).unwrap(), &["train.txt:2"]);
+    spoilt(|root| fs::write(root.join("val.txt"), "v.png\n").unwrap(), &["val.txt:1"]);
+}
+
+#[test]
+fn a_split_that_is_not_there_and_a_batch_that_is_too_large_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    tiny(folder.path());
+    let with = |set: &'static str| ["check", "spec.yaml", "--set", set];
+    fails(folder.path(), &with("data.train_split=trainaug"), 3, &["trainaug", "train, val"]);
+    fails(folder.path(), &with("training.batch_size=4"), 2, &["training.batch_size", "3 samples"]);
+}
+
+#[test]
+fn a_picture_that_breaks_during_training_ends_it_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    tiny(folder.path());
+    // The check of a run opens the data, and does not decode it all: the loader finds the fault.
+    fs::write(folder.path().join("tiny/1.jpg"), &JPEG[..300]).unwrap();
+    fails(folder.path(), &["run", "spec.yaml"], 3, &["1.jpg"]);
+}

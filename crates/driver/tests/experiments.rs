@@ -1,0 +1,75 @@
+//! Every spec in `experiments/` reads and resolves, and the schema beside them is the program's.
+
+use std::path::{Path, PathBuf};
+
+use robustseg_datasets::Manifest;
+use robustseg_driver::spec::Spec;
+use robustseg_training::MethodConfig;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments")
+}
+
+fn specs() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+    let mut specs: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "yaml")).collect();
+    specs.sort();
+    specs
+}
+
+#[test]
+fn every_spec_reads_and_names_a_manifest_with_its_splits() {
+    let specs = specs();
+    assert!(specs.len() >= 17, "{specs:?}");
+    for path in specs {
+        let spec = Spec::read(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(path.file_stem().unwrap().to_string_lossy(), spec.name);
+        let manifest = Manifest::load(&spec.data.manifest).unwrap_or_else(|error| panic!("{error}"));
+        for split in [&spec.data.train_split, &spec.data.validation_split] {
+            let known = manifest.split_names().any(|name| name == split);
+            assert!(known, "{}: no split {split} in {}", path.display(), spec.data.manifest.display());
+        }
+        let again = Spec::parse(&spec.to_yaml().unwrap(), &[]).unwrap();
+        assert_eq!(again, spec, "{}", path.display());
+    }
+}
+
+#[test]
+fn every_specs_head_points_to_the_schema_and_says_paper_command_and_cost() {
+    for path in specs() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().next(), Some("# yaml-language-server: $schema=spec.schema.json"));
+        let name = path.file_name().unwrap().to_string_lossy();
+        for part in
+            ["# Paper: ", &format!("# Command: cargo experiment experiments/{name}\n"), "# Expected cost: "]
+        {
+            assert!(text.contains(part), "{name} lacks {part:?}");
+        }
+    }
+}
+
+#[test]
+fn the_schema_is_up_to_date() {
+    let committed = std::fs::read_to_string(folder().join("spec.schema.json")).unwrap();
+    let hint = "renew it: cargo run -p robustseg-driver -- schema > experiments/spec.schema.json";
+    assert!(committed == Spec::schema().unwrap(), "experiments/spec.schema.json is out of date; {hint}");
+}
+
+#[test]
+fn the_five_of_a_data_set_differ_in_the_method_alone() {
+    for data in ["voc", "cityscapes", "camvid"] {
+        let read = |method: &str| {
+            let path = folder().join(format!("{data}_{method}.yaml"));
+            Spec::read(&path, &[]).unwrap_or_else(|error| panic!("{error}"))
+        };
+        let basic = read("basic");
+        let names = ["basic", "fgsm", "random_fgsm", "bim", "fastnewton"];
+        for (name, method) in names.into_iter().zip(MethodConfig::paper()) {
+            let mut spec = read(name);
+            assert_eq!(spec.training.method, method, "{data}_{name}");
+            spec.training.method = basic.training.method;
+            spec.name.clone_from(&basic.name);
+            assert_eq!(spec, basic, "{data}_{name}");
+        }
+    }
+}

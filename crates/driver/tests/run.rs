@@ -1,0 +1,151 @@
+//! `robustseg run`, end to end on generated data: results, interruption, resuming, directories in use.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{experiments, fails, robustseg, run_in};
+use robustseg_driver::run_directory::RunDirectory;
+use robustseg_driver::spec::Spec;
+use serde_json::Value;
+
+fn smoke() -> String {
+    experiments().join("smoke.yaml").display().to_string()
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+        .unwrap()
+}
+
+fn events(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+#[test]
+fn the_smoke_experiment_leaves_everything_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run_in(folder.path(), &["run", &smoke()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let run = folder.path().join("runs/smoke");
+
+    let evaluation = json(&run.join("evaluation.json"));
+    let clean = evaluation["clean"]["miou"].as_f64().unwrap();
+    assert!((0.0..=1.0).contains(&clean));
+    assert_eq!(evaluation["curves"][0]["attack"], "fgsm");
+    assert_eq!(evaluation["curves"][1]["parameters"]["steps"], 3);
+    assert_eq!(evaluation["curves"][0]["points"][0]["miou"], clean);
+
+    let spec = Spec::read(&run.join("spec.yaml"), &[]).unwrap();
+    assert_eq!(spec, Spec::read(Path::new(&smoke()), &[]).unwrap());
+    let provenance = json(&run.join("provenance.json"));
+    assert_eq!(provenance["data"]["splits"].as_array().unwrap().len(), 2);
+    assert_eq!(provenance["invocations"][0]["command"][1], "run");
+    assert!(json(&run.join("timing.json"))["images_per_second"].as_f64().unwrap() > 0.0);
+
+    let events = events(&run.join("events.jsonl"));
+    assert_eq!(events.first().unwrap()["kind"], "training_started");
+    assert_eq!(events.last().unwrap()["kind"], "training_finished");
+    for event in &events {
+        assert!(event["step"].is_u64() && event["epoch"].is_u64() && event["time_s"].is_f64(), "{event}");
+    }
+    for file in ["checkpoints/last.safetensors", "checkpoints/best.safetensors", "report.html"] {
+        assert!(run.join(file).is_file(), "{file}");
+    }
+    let figures = std::fs::read_dir(run.join("figures")).unwrap();
+    assert!(
+        figures.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|e| e == "svg")).count()
+            > 0
+    );
+
+    // The same checkpoint evaluated alone gives the same numbers.
+    let checkpoint = run.join("checkpoints/last.safetensors").display().to_string();
+    let output = run_in(folder.path(), &["evaluate", &smoke(), "--checkpoint", &checkpoint, "--json"]);
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), evaluation);
+
+    // Without --resume the finished run is done anew, with the same weights.
+    let before = std::fs::read(run.join("checkpoints/last.safetensors")).unwrap();
+    assert!(run_in(folder.path(), &["run", &smoke()]).status.success());
+    assert!(before == std::fs::read(run.join("checkpoints/last.safetensors")).unwrap());
+}
+
+/// The smoke experiment with more steps.
+fn longer<'a>(smoke: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
+    let arguments = ["run", smoke, "--set", "training.epochs=4", "--set", "evaluation.limit=1", "--out"];
+    [&arguments[..], rest].concat()
+}
+
+#[test]
+fn an_interrupted_run_goes_on_to_the_same_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let smoke = smoke();
+    let with = |rest| longer(&smoke, rest);
+    let whole = run_in(folder.path(), &with(&["whole"]));
+    assert!(whole.status.success(), "{}", String::from_utf8_lossy(&whole.stderr));
+
+    let log = folder.path().join("parts/events.jsonl");
+    let mut child = robustseg(&with(&["parts"])).current_dir(folder.path()).spawn().unwrap();
+    let start = Instant::now();
+    while !events(&log).iter().any(|event| event["kind"] == "step" && event["step"].as_u64() >= Some(2)) {
+        assert!(start.elapsed() < Duration::from_secs(60), "no step was done");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+    assert_eq!(events(&log).last().unwrap()["kind"], "training_interrupted");
+    assert!(!folder.path().join("parts/evaluation.json").exists());
+
+    fails(folder.path(), &with(&["parts"]), 2, &["parts", "unfinished", "--resume"]);
+    let other = with(&["parts", "--resume", "--set", "seed=1"]);
+    fails(folder.path(), &other, 2, &["parts", "another spec"]);
+    let resumed = run_in(folder.path(), &with(&["parts", "--resume"]));
+    assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+
+    let read = |run: &str, file: &str| std::fs::read(folder.path().join(run).join(file)).unwrap();
+    for file in ["checkpoints/last.safetensors", "evaluation.json"] {
+        assert!(read("whole", file) == read("parts", file), "{file} differs");
+    }
+    let steps = |run: &str| -> Vec<(u64, f64)> {
+        let events = events(&folder.path().join(run).join("events.jsonl"));
+        let steps = events.iter().filter(|event| event["kind"] == "step");
+        steps.map(|event| (event["step"].as_u64().unwrap(), event["loss"].as_f64().unwrap())).collect()
+    };
+    assert_eq!(steps("whole"), steps("parts"));
+    assert_eq!(
+        json(&folder.path().join("parts/provenance.json"))["invocations"].as_array().unwrap().len(),
+        2
+    );
+}
+
+#[test]
+fn a_directory_in_use_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let _lock = RunDirectory::lock(&folder.path().join("used")).unwrap();
+    fails(folder.path(), &["run", &smoke(), "--out", "used"], 1, &["used", "in use"]);
+}
+
+#[test]
+fn training_that_diverges_ends_with_its_own_status() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["run", &smoke(), "--set", "training.learning_rate=1e30"];
+    fails(folder.path(), &arguments, 4, &["at step", "learning rate"]);
+}
+
+#[test]
+fn two_runs_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let smoke = smoke();
+    for method in ["basic", "fgsm"] {
+        let (set, name) = (format!("training.method={method}"), format!("name={method}"));
+        let output = run_in(folder.path(), &["run", &smoke, "--set", &set, "--set", &name]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let output = run_in(folder.path(), &["compare", "runs/basic", "runs/fgsm", "--out", "both"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(folder.path().join("both/compare.html").is_file());
+    fails(folder.path(), &["compare", "runs/none", "--out", "both"], 3, &["runs/none"]);
+}
