@@ -1,0 +1,44 @@
+# The project's commands; `just` lists them. All of them work without just, too: the recipes say how.
+
+_list:
+    @just --list
+
+# Train, evaluate and report what SPEC says.
+experiment SPEC *ARGS:
+    cargo experiment {{SPEC}} {{ARGS}}
+
+# All tests.
+test *ARGS:
+    cargo test --workspace {{ARGS}}
+
+# The tests against PyTorch's numbers, over the cases in FOLDER.
+goldens FOLDER='tests/goldens':
+    ROBUSTSEG_GOLDENS={{absolute_path(FOLDER)}} cargo test --package robustseg-tests --test goldens
+
+# Format and lint, warnings as errors.
+lint:
+    scripts/ci.sh format lint
+
+# Documentation, warnings as errors.
+docs:
+    scripts/ci.sh docs
+
+# Licences, sources and bans of the dependencies.
+deny:
+    scripts/ci.sh deny
+
+# Known vulnerabilities of the dependencies; fetches the database.
+advisories:
+    scripts/ci.sh advisories
+
+# All that continuous integration runs.
+ci:
+    .ci/run
+
+# Seconds a training step, method by method.
+bench *ARGS:
+    cargo run --release --package robustseg-driver --bin robustseg -- bench {{ARGS}}
+
+# The same, in turn with PyTorch; ARGS are those that both know: --batch, --size, --layers, --width, --methods, --steps, --warmup.
+bench-peer *ARGS:
+    scripts/bench_peer.sh {{ARGS}}

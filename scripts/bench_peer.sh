@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# bench_peer.sh [--batch N] [--size N] [--layers L] [--width N] [--methods M] [--steps N] [--warmup N]
+#
+# Times training steps of robustseg and of the same network in PyTorch on this machine's CPU, the two in turn, and
+# prints the ratios. The arguments are given to both.
+#
+#   ROBUSTSEG_PEER          folder of bench_torch.py and setup.sh [../shared/peer]
+#   ROBUSTSEG_PEER_PYTHON   a Python with torch and timm; without one an environment is made by setup.sh and thrown
+#                           away afterwards
+#   ROBUSTSEG_PEER_ROUNDS   how often each is run, in turn [2]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+peer=${ROBUSTSEG_PEER:-../shared/peer}
+if [ ! -f "$peer/bench_torch.py" ]; then
+    echo "bench_peer.sh: no bench_torch.py in $peer; set ROBUSTSEG_PEER to its folder" >&2
+    exit 3
+fi
+
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+python=${ROBUSTSEG_PEER_PYTHON:-}
+if [ -z "$python" ]; then
+    echo "preparing PyTorch in a throw-away environment" >&2
+    bash "$peer/setup.sh" "$out/environment" >&2
+    python=$out/environment/bin/python
+fi
+
+cargo build --release --quiet --package robustseg-driver --bin robustseg
+binary=$(cargo metadata --no-deps --format-version 1 |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/release/robustseg
+arguments=(--batch 2 --size 473 --steps 3 --warmup 1 "$@")
+# The last of an argument given twice is the one that counts for the peer; robustseg takes each once.
+declare -A last=()
+for ((i = 0; i + 1 < ${#arguments[@]}; i += 2)); do
+    last[${arguments[i]}]=${arguments[i + 1]}
+done
+arguments=()
+for name in "${!last[@]}"; do
+    arguments+=("$name" "${last[$name]}")
+done
+
+for ((round = 1; round <= ${ROBUSTSEG_PEER_ROUNDS:-2}; round++)); do
+    echo "round $round: robustseg" >&2
+    "$binary" bench --device cpu "${arguments[@]}" --json "$out/ours_$round.json" >&2
+    echo "round $round: PyTorch" >&2
+    "$python" "$peer/bench_torch.py" "${arguments[@]}" >"$out/peer_$round.json"
+done
+python3 scripts/bench_table.py "$out"/ours_*.json -- "$out"/peer_*.json

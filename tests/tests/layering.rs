@@ -1,0 +1,145 @@
+//! Who may import whom: the table of ARCHITECTURE.md, held to `cargo metadata` and the manifests.
+
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What a crate may use.
+struct Room {
+    name: &'static str,
+    /// Its level; imports point to lower ones.
+    level: usize,
+    imports: &'static [&'static str],
+    candle: bool,
+}
+
+const ROOMS: [Room; 8] = [
+    Room { name: "random", level: 0, imports: &[], candle: false },
+    Room { name: "metrics", level: 0, imports: &[], candle: false },
+    Room { name: "datasets", level: 1, imports: &["random"], candle: false },
+    Room { name: "ops", level: 0, imports: &[], candle: true },
+    Room { name: "models", level: 1, imports: &["ops", "random"], candle: true },
+    Room { name: "attacks", level: 1, imports: &["ops", "random"], candle: true },
+    Room {
+        name: "training",
+        level: 2,
+        imports: &["attacks", "datasets", "metrics", "models", "ops", "random"],
+        candle: true,
+    },
+    Room {
+        name: "driver",
+        level: 3,
+        imports: &["attacks", "datasets", "metrics", "models", "ops", "random", "training"],
+        candle: true,
+    },
+];
+
+/// Dependencies that belong to some rooms alone, and why.
+const HOMES: [(&str, &[&str], &str); 13] = [
+    ("anyhow", &["driver"], "libraries have an error enum each"),
+    ("clap", &["driver"], "the command line"),
+    ("indicatif", &["driver"], "formats for people"),
+    ("plotters", &["driver"], "formats for people"),
+    ("tracing-subscriber", &["driver"], "libraries only emit"),
+    ("signal-hook", &["driver"], "the process"),
+    ("serde-saphyr", &["datasets", "driver"], "YAML: manifests and specs"),
+    ("png", &["datasets", "driver"], "pixel files"),
+    ("zune-jpeg", &["datasets"], "pixel files"),
+    ("gemm", &["ops"], "matrix products are behind an operation"),
+    ("candle-nn", &["models"], "layers"),
+    ("hf-hub", &["models"], "pretrained weights"),
+    ("safetensors", &["driver", "models", "training"], "weights and cases"),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_path_buf()
+}
+
+/// The dependencies of each crate under `crates/`, those for its tests left out, by the crate's short name.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo metadata: {error}");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let array = |value: &Value| value.as_array().expect("an array").clone();
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let used = |package: &Value| {
+        let all = array(&package["dependencies"]).into_iter();
+        all.filter(|dependency| dependency["kind"] != "dev")
+            .map(|dependency| text(&dependency["name"]))
+            .collect()
+    };
+    let packages = array(&metadata["packages"]).into_iter();
+    let crates = packages.filter(|package| package["name"] != "robustseg-tests");
+    crates
+        .map(|package| {
+            let name = text(&package["name"]);
+            let short = name.strip_prefix("robustseg-").unwrap_or_else(|| panic!("package {name}"));
+            (short.to_owned(), used(&package))
+        })
+        .collect()
+}
+
+#[test]
+fn every_crate_has_a_room() {
+    let crates: Vec<String> = dependencies().into_keys().collect();
+    let mut rooms = ROOMS.map(|room| room.name);
+    rooms.sort_unstable();
+    assert_eq!(crates, rooms);
+}
+
+#[test]
+fn imports_point_down() {
+    let dependencies = dependencies();
+    for room in &ROOMS {
+        let used = dependencies[room.name].iter().filter_map(|name| name.strip_prefix("robustseg-"));
+        for import in used {
+            assert!(room.imports.contains(&import), "{} imports {import}", room.name);
+        }
+        for import in room.imports {
+            let other = ROOMS.iter().find(|other| other.name == *import).expect("a room");
+            assert!(other.level < room.level, "{} imports {import} of level {}", room.name, other.level);
+        }
+    }
+}
+
+#[test]
+fn candle_and_others_stay_in_their_rooms() {
+    let dependencies = dependencies();
+    for room in &ROOMS {
+        for name in &dependencies[room.name] {
+            let candle = name.starts_with("candle");
+            assert!(room.candle || !candle, "{} uses {name} but is to be useful without candle", room.name);
+            if let Some((_, homes, why)) = HOMES.iter().find(|(dependency, ..)| dependency == name) {
+                assert!(
+                    homes.contains(&room.name),
+                    "{} uses {name}, which is for {homes:?}: {why}",
+                    room.name
+                );
+            }
+        }
+    }
+    for (name, homes, _) in HOMES {
+        let used = homes.iter().all(|home| dependencies[*home].contains(name));
+        assert!(used, "{name} is not used by all of {homes:?}; take it off the table");
+    }
+}
+
+/// The compiler holds a crate that takes the workspace's lints to them; `ops` has its own.
+#[test]
+fn only_ops_may_be_unsafe() {
+    let manifest = |folder: &Path| std::fs::read_to_string(folder.join("Cargo.toml")).expect("a manifest");
+    assert!(
+        manifest(&root())
+            .contains("[workspace.lints.rust]\nmissing_docs = \"warn\"\nunsafe_code = \"forbid\"")
+    );
+    for room in ROOMS.iter().filter(|room| room.name != "ops") {
+        let takes = manifest(&root().join("crates").join(room.name)).contains("[lints]\nworkspace = true");
+        assert!(takes, "{} does not take the lints", room.name);
+    }
+}

@@ -1,0 +1,107 @@
+//! The files of the repository fit each other: what the documents name exists, and nothing names what only one
+//! machine has.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const DOCUMENTS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/performance.md"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_path_buf()
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The files that git tracks or would track; none where this is no checkout.
+fn files() -> Vec<String> {
+    let git = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root())
+        .output();
+    match git {
+        Ok(output) if output.status.success() => {
+            String::from_utf8(output.stdout).expect("names in UTF-8").lines().map(Into::into).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for document in DOCUMENTS {
+        let folder = root().join(document).parent().expect("a folder").to_path_buf();
+        for part in read(document).split("](").skip(1) {
+            let target = part.split([')', '#']).next().unwrap_or_default();
+            let elsewhere = target.is_empty() || target.starts_with("http");
+            assert!(elsewhere || folder.join(target).exists(), "{document}: there is no {target}");
+        }
+    }
+}
+
+/// The lines of the fenced `sh` blocks of a document.
+fn commands(document: &str) -> Vec<String> {
+    let text = read(document);
+    let blocks = text.split("```sh\n").skip(1).filter_map(|block| block.split("```").next());
+    blocks.flat_map(str::lines).filter(|line| !line.trim().is_empty()).map(Into::into).collect()
+}
+
+#[test]
+fn commands_of_the_readme_exist() {
+    let commands = commands("README.md");
+    for needed in ["cargo experiment experiments/synthetic_fastnewton.yaml", "cargo test --workspace"] {
+        assert!(commands.iter().any(|command| command == needed), "the README's command {needed}");
+    }
+    let just = read("justfile");
+    for command in &commands {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        for pair in words.windows(2) {
+            match *pair {
+                ["just", recipe] => {
+                    let known = just.lines().any(|line| {
+                        line.strip_prefix(recipe).is_some_and(|rest| rest.starts_with([' ', ':']))
+                    });
+                    assert!(known, "{command}: the justfile has no {recipe}");
+                }
+                ["robustseg", name] => {
+                    let path = root().join(format!("crates/driver/src/commands/{name}.rs"));
+                    assert!(path.exists(), "{command}: there is no command {name}");
+                }
+                _ => {}
+            }
+        }
+        for word in words.iter().filter(|word| {
+            ["experiments/", "data-manifests/", "scripts/", ".ci/"]
+                .iter()
+                .any(|folder| word.starts_with(folder))
+        }) {
+            assert!(root().join(word).exists(), "{command}: there is no {word}");
+        }
+    }
+}
+
+#[test]
+fn nothing_names_what_only_one_machine_has() {
+    // Put together here, so that this file does not hold them.
+    let forbidden = [
+        concat!("/wo", "rk/"),
+        concat!("/ro", "ot/"),
+        concat!("PLAN", ".md"),
+        concat!("crates", ".io"),
+        concat!("py", "pi.org"),
+    ];
+    let files = files();
+    if files.is_empty() {
+        println!("skipped: no git checkout");
+    }
+    for name in files.iter().filter(|name| *name != "Cargo.lock") {
+        // Not text: golden cases; deleted: tracked, but gone.
+        let Ok(text) = std::fs::read_to_string(root().join(name)) else { continue };
+        for (number, line) in (1..).zip(text.lines()) {
+            for word in forbidden {
+                assert!(!line.contains(word), "{name}:{number} names {word}");
+            }
+        }
+    }
+}
