@@ -31,13 +31,13 @@ pub(crate) fn read_pair(image: &Path, label: &Path) -> anyhow::Result<(Image, La
     Ok((pixels, labels))
 }
 
-/// An image as the network takes it: (1, 3, H, W) in [0,1].
+/// An image as the network takes it: (1, 3, H, W) in `[0, 1]`.
 pub(crate) fn tensor(image: &Image, device: &Device) -> anyhow::Result<Tensor> {
     let pixels = Tensor::from_slice(&image.data, (1, image.height, image.width, 3), device)?;
     Ok((pixels.permute((0, 3, 1, 2))?.to_dtype(DType::F32)? / 255.0)?.contiguous()?)
 }
 
-/// The first image of (N, 3, H, W) in [0,1], rounded to 8 bits.
+/// The first image of (N, 3, H, W) in `[0, 1]`, rounded to 8 bits.
 pub(crate) fn rounded(image: &Tensor) -> anyhow::Result<Image> {
     let (_, _, height, width) = image.dims4()?;
     let values: Vec<f32> = image.get(0)?.permute((1, 2, 0))?.flatten_all()?.to_vec1()?;

@@ -103,6 +103,7 @@ impl Provenance {
     }
 
     /// The same for the evaluation of `checkpoint`: another fingerprint for another one.
+    #[must_use]
     pub fn with_checkpoint(mut self, checkpoint: CheckpointProvenance) -> Self {
         self.fingerprint = sha256(format!("{} {}", self.fingerprint, checkpoint.sha256).as_bytes());
         self.checkpoint = Some(checkpoint);

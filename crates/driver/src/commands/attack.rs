@@ -28,7 +28,7 @@ pub(crate) struct Attack {
     /// The attack: fgsm, `random_fgsm`, bim, `fast_newton`, segpgd or cospgd.
     #[arg(long)]
     method: String,
-    /// Radius of the perturbation, images being in [0,1]; for `fast_newton` its largest step [default: 0.03, for
+    /// Radius of the perturbation, images being in `[0, 1]`; for `fast_newton` its largest step [default: 0.03, for
     /// `fast_newton` none].
     #[arg(long, allow_negative_numbers = true)]
     epsilon: Option<f64>,
@@ -47,7 +47,7 @@ pub(crate) struct Attack {
     /// The image's label map, a PNG of class indices, 255 = not labelled.
     #[arg(long, requires = "image")]
     label: Option<PathBuf>,
-    /// A safetensors file with `image` (f32 N,3,H,W in [0,1]) and `label` (u8 N,H,W).
+    /// A safetensors file with `image` (f32 N,3,H,W in `[0, 1]`) and `label` (u8 N,H,W).
     #[arg(long, value_name = "CASE.safetensors")]
     input: Option<PathBuf>,
     /// Where results go: adversarial.safetensors and attack.json, with --image pictures too.

@@ -47,7 +47,7 @@ pub struct Comparison {
 pub fn compare(run_directories: &[PathBuf], out: &RunDirectory) -> anyhow::Result<Comparison> {
     let runs =
         run_directories.iter().map(|path| RunSummary::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
-    let comparison = Comparison::new(runs)?;
+    let comparison = Comparison::new(&runs)?;
     comparison.write(out)?;
     Ok(comparison)
 }
@@ -57,13 +57,13 @@ impl Comparison {
     ///
     /// # Errors
     /// If there are none, or they were not evaluated alike.
-    pub fn new(runs: Vec<RunSummary>) -> anyhow::Result<Self> {
+    pub fn new(runs: &[RunSummary]) -> anyhow::Result<Self> {
         let Some(first) = runs.first() else {
             return Err(Usage("there is no run to compare".into()).into());
         };
         runs.iter().try_for_each(|run| protocol::require_same(first, run))?;
         let mut names: HashMap<String, usize> = HashMap::new();
-        for run in &runs {
+        for run in runs {
             *names.entry(run.name()).or_default() += 1;
         }
         let compared = runs.iter().map(|run| {
@@ -75,7 +75,7 @@ impl Comparison {
             Ok(ComparedRun {
                 label,
                 spec,
-                additional_time_percent: additional_time(run, &runs),
+                additional_time_percent: additional_time(run, runs),
                 evaluation: run.evaluation.clone(),
                 timing,
             })

@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn durations_have_fitting_units() {
-        assert_eq!(duration(3.14), "3.1 s");
+        assert_eq!(duration(3.24), "3.2 s");
         assert_eq!(duration(725.4), "12 min 5 s");
         assert_eq!(duration(59.7), "1 min 0 s");
         assert_eq!(duration(12_000.0), "3 h 20 min");

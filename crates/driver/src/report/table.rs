@@ -9,7 +9,7 @@ pub enum Cell {
     Text(String),
     /// A number, shown with so many decimals.
     Number(f64, usize),
-    /// A fraction in [0,1], shown with four decimals; in HTML with a bar behind it.
+    /// A fraction in `[0, 1]`, shown with four decimals; in HTML with a bar behind it.
     Fraction(f64),
     /// A number of percent, shown with one decimal.
     Percent(f64),

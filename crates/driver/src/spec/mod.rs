@@ -1,7 +1,7 @@
 //! The spec of an experiment: one YAML file, every default filled in, every fault with its line and column.
 //!
-//! A spec is read in three moves: [`document`] parses YAML to a tree that knows its places, [`overrides`] puts the
-//! values of `--set` into it, [`typed`] makes a [`Spec`] of it; [`ranges`] then refuses values that make no sense.
+//! A spec is read in three moves: `document` parses YAML to a tree that knows its places, `overrides` puts the
+//! values of `--set` into it, `typed` makes a [`Spec`] of it; `ranges` then refuses values that make no sense.
 
 mod document;
 mod fault;
@@ -82,7 +82,7 @@ pub struct ModelSpec {
     pub layers: [usize; 4],
     /// Channels of the stem; everything else follows from it.
     pub width: usize,
-    /// Mean of each colour channel, in units of [0,1].
+    /// Mean of each colour channel, in units of `[0, 1]`.
     pub mean: [f32; 3],
     /// Standard deviation of each colour channel.
     pub std: [f32; 3],
