@@ -28,7 +28,7 @@ fi
 cargo build --release --quiet --package robustseg-driver --bin robustseg
 binary=$(cargo metadata --no-deps --format-version 1 |
     python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/release/robustseg
-arguments=(--batch 2 --size 473 --steps 3 --warmup 1 "$@")
+arguments=(--batch 2 --size 472 --steps 3 --warmup 1 "$@")
 # The last of an argument given twice is the one that counts for the peer; robustseg takes each once.
 declare -A last=()
 for ((i = 0; i + 1 < ${#arguments[@]}; i += 2)); do

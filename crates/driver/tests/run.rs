@@ -66,9 +66,20 @@ fn the_smoke_experiment_leaves_everything_behind() {
     let output = run_in(folder.path(), &["evaluate", &smoke(), "--checkpoint", &checkpoint, "--json"]);
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), evaluation);
 
+    // With a directory it leaves what a comparison takes, and never overwrites a run or another checkpoint's results.
+    let smoke = smoke();
+    let evaluate = |out| ["evaluate", &smoke, "--checkpoint", &checkpoint, "--out", out];
+    for _ in 0..2 {
+        assert!(run_in(folder.path(), &evaluate("again")).status.success());
+    }
+    assert_eq!(json(&folder.path().join("again/evaluation.json")), evaluation);
+    assert!(folder.path().join("again/report.html").is_file());
+    assert!(run_in(folder.path(), &["compare", "runs/smoke", "again", "--out", "both"]).status.success());
+    fails(folder.path(), &evaluate("runs/smoke"), 2, &["runs/smoke", "--out"]);
+
     // Without --resume the finished run is done anew, with the same weights.
     let before = std::fs::read(run.join("checkpoints/last.safetensors")).unwrap();
-    assert!(run_in(folder.path(), &["run", &smoke()]).status.success());
+    assert!(run_in(folder.path(), &["run", &smoke]).status.success());
     assert!(before == std::fs::read(run.join("checkpoints/last.safetensors")).unwrap());
 }
 
