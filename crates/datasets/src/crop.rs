@@ -121,6 +121,8 @@ fn blur(channel: &mut [f32], size: usize, sigma: f64) {
             let from = &rows[clamped(row + tap) * size..][..size];
             to.iter_mut().zip(from).for_each(|(sum, value)| *sum += weight * value);
         }
+        // The weights' sum is rounded: it may be a little more than one.
+        to.iter_mut().for_each(|value| *value = value.min(1.0));
     }
 }
 
@@ -195,7 +197,7 @@ mod tests {
             let crop = apply(&sample, &parameters, FILL);
             prop_assert_eq!(&crop, &apply(&sample, &config.draw(seed, epoch, index), FILL));
             prop_assert!(crop.label.iter().all(|l| *l == IGNORE_LABEL || sample.label.data.contains(l)));
-            prop_assert!(crop.image.iter().all(|v| (-1e-6..=1.0 + 1e-6).contains(v)));
+            prop_assert!(crop.image.iter().all(|v| (0.0..=1.0).contains(v)));
             if parameters.sigma == 0.0 {
                 for (pixel, label) in crop.label.iter().enumerate() {
                     let colour = [0, 1, 2].map(|channel| crop.image[channel * 24 * 24 + pixel]);
@@ -235,6 +237,19 @@ mod tests {
             for pair in crop.image[..8].windows(2) {
                 assert!((pair[1] - pair[0] - step).abs() < 1e-5, "{scale}: {pair:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_brightest_image_stays_within_its_range() {
+        let mut sample = sample(30, 20, 0);
+        sample.image.data.fill(255);
+        for tenths in 1..15 {
+            let sigma = f64::from(tenths) / 10.0;
+            let parameters =
+                AugmentationParameters { sigma, rotation: 3.0, ..AugmentationParameters::identity(16) };
+            let crop = apply(&sample, &parameters, [1.0; 3]);
+            assert!(crop.image.iter().all(|value| (1.0 - 1e-6..=1.0).contains(value)), "sigma {sigma}");
         }
     }
 
