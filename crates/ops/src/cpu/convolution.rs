@@ -115,7 +115,7 @@ fn block_pixels(pixels: usize) -> usize {
     pixels.div_ceil(blocks).max(64)
 }
 
-/// `out (pixels, target channels) += patches x weights^T`, `weights` being (target channels, patch).
+/// `out (pixels, target channels) += patches x weights`, `weights` being (patch, target channels).
 fn correlate(sampling: &Sampling, source: &[f32], weights: &[f32], out: &mut [f32], accumulate: bool) {
     let patch = sampling.patch();
     let channels = weights.len() / patch;
@@ -127,8 +127,9 @@ fn correlate(sampling: &Sampling, source: &[f32], weights: &[f32], out: &mut [f3
             buffer.resize(pixels * segment.len(), 0.0);
             sampling.gather(source, index * block, segment.clone(), buffer);
             let patches = Matrix::row_major(buffer, pixels, segment.len(), segment.len());
-            let weights = Matrix::row_major(&weights[segment.start..], channels, segment.len(), patch);
-            multiply(out, channels, patches, weights.transposed(), accumulate || turn > 0);
+            let weights = &weights[segment.start * channels..];
+            let weights = Matrix::row_major(weights, segment.len(), channels, channels);
+            multiply(out, channels, patches, weights, accumulate || turn > 0);
         }
     });
 }
@@ -150,11 +151,12 @@ pub(crate) fn forward(g: &Geometry, x: &[f32], weight: &[f32], residual: Option<
         None => vec![0.0; g.batch * g.output.iter().product::<usize>()],
     };
     let (inputs, outputs) = (g.input[2], g.output[2]);
+    let weights = transposed(weight, outputs);
     if g.is_pointwise() {
-        let weight = Matrix::row_major(weight, outputs, inputs, inputs).transposed();
-        multiply_rows(&mut out, x, inputs, weight, residual.is_some());
+        let weights = Matrix::row_major(&weights, inputs, outputs, outputs);
+        multiply_rows(&mut out, x, inputs, weights, residual.is_some());
     } else {
-        correlate(&g.forward_sampling(), x, weight, &mut out, residual.is_some());
+        correlate(&g.forward_sampling(), x, &weights, &mut out, residual.is_some());
     }
     out
 }
@@ -236,17 +238,35 @@ fn phases(g: &Geometry) -> Vec<Phase> {
     phases
 }
 
-/// The weights as (I, taps, O).
+/// The weights (rows, columns) as (columns, rows): the product's second factor is read along its rows, and packing it
+/// from columns, block after block, would cost more than turning it once.
+fn transposed(weights: &[f32], rows: usize) -> Vec<f32> {
+    const TILE: usize = 16;
+    let columns = weights.len() / rows;
+    let mut out = vec![0.0; weights.len()];
+    out.par_chunks_mut(TILE * rows).enumerate().for_each(|(index, out)| {
+        let first = index * TILE;
+        for start in (0..rows).step_by(TILE) {
+            for row in start..(start + TILE).min(rows) {
+                let values = &weights[row * columns + first..][..out.len() / rows];
+                for (out, value) in out[row..].iter_mut().step_by(rows).zip(values) {
+                    *out = *value;
+                }
+            }
+        }
+    });
+    out
+}
+
+/// The weights as (taps, O, I).
 fn turned_weights(g: &Geometry, weight: &[f32], taps: &[PhaseTap]) -> Vec<f32> {
     let (inputs, outputs) = (g.input[2], g.output[2]);
     let patch = g.kernel[0] * g.kernel[1] * inputs;
     let mut turned = vec![0.0; inputs * taps.len() * outputs];
-    turned.par_chunks_mut(taps.len() * outputs).enumerate().for_each(|(input, row)| {
-        for (tap, row) in taps.iter().zip(row.chunks_exact_mut(outputs)) {
-            let column = (tap.kernel[0] * g.kernel[1] + tap.kernel[1]) * inputs + input;
-            for (value, weights) in row.iter_mut().zip(weight.chunks_exact(patch)) {
-                *value = weights[column];
-            }
+    turned.par_chunks_mut(outputs * inputs).zip(taps).for_each(|(turned, tap)| {
+        let column = (tap.kernel[0] * g.kernel[1] + tap.kernel[1]) * inputs;
+        for (turned, weights) in turned.chunks_exact_mut(inputs).zip(weight.chunks_exact(patch)) {
+            turned.copy_from_slice(&weights[column..column + inputs]);
         }
     });
     turned

@@ -1,0 +1,65 @@
+//! Seconds of the whole network: forward pass, attack gradient, training step without the optimiser; the three in turn,
+//! medians.
+//!
+//!     cargo bench -p robustseg-models --bench network -- [SIZE [BATCH [ROUNDS]]]
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use robustseg_models::{Pass, PspNet, PspNetConfig, multiply_adds};
+use robustseg_ops::{PixelObjective, pixel_objective_mean};
+use robustseg_random::stream;
+use std::time::Instant;
+
+const CLASSES: usize = 21;
+
+fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    // Cargo passes `--bench` to every benchmark.
+    let mut numbers = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let mut number = |default: usize| numbers.next().map_or(Ok(default), |text| text.parse());
+    let (size, batch, rounds) = (number(472)?, number(1)?, number(5)?);
+    let config = PspNetConfig::pspnet50(CLASSES);
+    let network = PspNet::new(&config, 0, &Device::Cpu)?;
+    let image = Var::rand(0_f32, 1.0, (batch, 3, size, size), &Device::Cpu)?;
+    let label =
+        Tensor::rand(0_f32, CLASSES as f32, (batch, size, size), &Device::Cpu)?.to_dtype(DType::U8)?;
+    let giga = batch as f64 * multiply_adds(&config, size, size)? as f64 / 1e9;
+    println!("PSPNet50, {batch} x {size}x{size}: {giga:.1} GMAC a forward pass");
+
+    type Work<'a> = Box<dyn Fn() -> Result<()> + 'a>;
+    let works: [(&str, f64, Work<'_>); 3] = [
+        ("forward", 1.0, Box::new(|| network.forward(&image.detach(), &mut Pass::Evaluation).map(drop))),
+        (
+            "attack gradient",
+            2.0,
+            Box::new(|| backward(&network, image.as_tensor(), &label, &mut Pass::Evaluation)),
+        ),
+        (
+            "training step",
+            3.0,
+            Box::new(|| {
+                let mut random = stream(0, "dropout", [0; 3]);
+                let mut pass = Pass::Training { dropout: 0.1, random: &mut random };
+                backward(&network, &image.detach(), &label, &mut pass)
+            }),
+        ),
+    ];
+    let mut seconds = works.each_ref().map(|_| Vec::new());
+    for _ in 0..rounds {
+        for ((_, _, work), seconds) in works.iter().zip(&mut seconds) {
+            let start = Instant::now();
+            work()?;
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+    }
+    for ((name, passes, _), seconds) in works.iter().zip(&mut seconds) {
+        seconds.sort_by(f64::total_cmp);
+        let median = seconds[seconds.len() / 2];
+        println!("{name:>16} {median:7.3} s {:7.1} GFLOP/s", 2.0 * passes * giga / median);
+    }
+    Ok(())
+}
+
+fn backward(network: &PspNet, image: &Tensor, label: &Tensor, pass: &mut Pass<'_>) -> Result<()> {
+    let logits = network.forward(image, pass)?;
+    let objective = PixelObjective::CrossEntropy;
+    pixel_objective_mean(&logits, label, objective, network.alignment())?.backward().map(drop)
+}
