@@ -28,6 +28,11 @@ impl Convolution {
         Ok(Self { weight, config })
     }
 
+    /// (O, K, K, I).
+    pub(crate) fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
     pub(crate) fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
         conv2d(x, &pass.weight(&self.weight), self.config)
     }

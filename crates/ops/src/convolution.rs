@@ -61,7 +61,12 @@ pub fn conv2d_add(x: &Tensor, weight: &Tensor, config: Conv2dConfig, residual: &
     x.contiguous()?.apply_op3(&weight.contiguous()?, &residual.contiguous()?, op)
 }
 
-fn geometry(operation: &'static str, x: &Tensor, weight: &Tensor, config: Conv2dConfig) -> Result<Geometry> {
+pub(crate) fn geometry(
+    operation: &'static str,
+    x: &Tensor,
+    weight: &Tensor,
+    config: Conv2dConfig,
+) -> Result<Geometry> {
     let (batch, height, width, inputs) = dims4(operation, "input (N, H, W, I)", x)?;
     error::dtype(operation, DType::F32, x)?;
     error::dtype(operation, DType::F32, weight)?;

@@ -36,6 +36,7 @@ mod error;
 mod perturbation;
 mod pixel_objective;
 mod pooling;
+mod pyramid;
 mod sgd;
 mod upsample;
 
@@ -48,5 +49,6 @@ pub use pixel_objective::{
     IGNORE_LABEL, PixelObjective, pixel_objective_mean, pixel_objective_per_image, predict,
 };
 pub use pooling::{adaptive_avg_pool2d, max_pool2d};
+pub use pyramid::conv2d_pyramid;
 pub use sgd::{SgdConfig, sgd_step};
 pub use upsample::{Alignment, upsample_bilinear};

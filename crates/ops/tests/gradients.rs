@@ -5,8 +5,9 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use robustseg_ops::{
     Alignment, BatchStatistics, Conv2dConfig, PixelObjective, StatisticsSource, adaptive_avg_pool2d,
-    add_bias, batch_norm_relu, batch_statistics, conv2d, conv2d_add, max_pool2d, normalise_image,
-    pixel_objective_mean, pixel_objective_per_image, predict, scale_channels, upsample_bilinear,
+    add_bias, batch_norm_relu, batch_statistics, conv2d, conv2d_add, conv2d_pyramid, max_pool2d,
+    normalise_image, pixel_objective_mean, pixel_objective_per_image, predict, scale_channels,
+    upsample_bilinear,
 };
 
 fn random(shape: &[usize], seed: u64) -> Tensor {
@@ -167,6 +168,82 @@ fn detached_arguments_get_no_gradient() {
     assert_eq!(flat(weight.get(&vw).unwrap()), flat(both.get(&vw).unwrap()));
 }
 
+/// (input (N, H, W, I), bins, channels of a level, outputs, kernel): smaller than the bins, and larger.
+const PYRAMIDS: [([usize; 4], &[usize], usize, usize, usize); 4] = [
+    ([2, 7, 5, 3], &[1, 2, 3], 2, 4, 3),
+    ([1, 9, 14, 2], &[1, 2, 3, 6], 3, 2, 3),
+    ([1, 1, 2, 2], &[2, 3], 1, 3, 3),
+    ([1, 4, 6, 1], &[3], 2, 2, 5),
+];
+
+fn pyramid_arguments(case: &([usize; 4], &[usize], usize, usize, usize)) -> [Tensor; 3] {
+    let (shape, bins, channels, outputs, kernel) = case;
+    let positions = bins.iter().map(|bins| bins * bins).sum();
+    [
+        random(shape, 1),
+        random(&[shape[0], positions, *channels], 2),
+        random(&[*outputs, *kernel, *kernel, shape[3] + channels * bins.len()], 3),
+    ]
+}
+
+/// The map beside the upsampled levels, convolved as one.
+fn concatenated(
+    x: &Tensor,
+    levels: &Tensor,
+    weight: &Tensor,
+    bins: &[usize],
+    alignment: Alignment,
+) -> Result<Tensor> {
+    let (images, height, width, _) = x.dims4()?;
+    let (_, _, channels) = levels.dims3()?;
+    let (mut maps, mut start) = (vec![x.clone()], 0);
+    for &bins in bins {
+        let level = levels.narrow(1, start, bins * bins)?.reshape((images, bins, bins, channels))?;
+        maps.push(upsample_bilinear(&level, height, width, alignment)?);
+        start += bins * bins;
+    }
+    let config = Conv2dConfig { padding: weight.dim(1)? / 2, ..Conv2dConfig::default() };
+    conv2d(&Tensor::cat(&maps, 3)?, weight, config)
+}
+
+#[test]
+fn pyramid_convolution_is_that_of_the_upsampled_maps() {
+    for alignment in [Alignment::HalfPixel, Alignment::AlignCorners] {
+        for case in &PYRAMIDS {
+            let [x, levels, weight] = pyramid_arguments(case);
+            let ours = conv2d_pyramid(&x, &levels, &weight, case.1, alignment).unwrap();
+            let plain = concatenated(&x, &levels, &weight, case.1, alignment).unwrap();
+            let error = relative_l2(&flat(&ours), &flat(&plain));
+            assert!(error < 1e-6, "{case:?} {alignment:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn pyramid_convolution_gradients() {
+    for alignment in [Alignment::HalfPixel, Alignment::AlignCorners] {
+        for case in &PYRAMIDS {
+            check_gradient(&pyramid_arguments(case), 0.5, 1e-4, |a| {
+                conv2d_pyramid(&a[0], &a[1], &a[2], case.1, alignment)
+            });
+        }
+    }
+    // Each gradient alone is what it is beside the others.
+    let arguments = pyramid_arguments(&PYRAMIDS[0]);
+    let run = |tracked: &[Tensor]| {
+        let alignment = Alignment::HalfPixel;
+        conv2d_pyramid(&tracked[0], &tracked[1], &tracked[2], PYRAMIDS[0].1, alignment)?.sqr()?.backward()
+    };
+    let vars = arguments.each_ref().map(|argument| Var::from_tensor(argument).unwrap());
+    let all = run(&vars.each_ref().map(|var| var.as_tensor().clone())).unwrap();
+    for (index, var) in vars.iter().enumerate() {
+        let mut tracked = arguments.clone();
+        tracked[index] = var.as_tensor().clone();
+        let alone = run(&tracked).unwrap();
+        assert_eq!(flat(alone.get(var).unwrap()), flat(all.get(var).unwrap()));
+    }
+}
+
 #[test]
 fn bias_gradients() {
     check_gradient(&[random(&[2, 3, 5, 4], 1), random(&[4], 2)], 0.5, 1e-5, |a| add_bias(&a[0], &a[1]));
@@ -267,8 +344,10 @@ fn entry_and_channel_scale_gradients() {
 
 #[test]
 fn candle_operations_that_the_network_uses_have_right_gradients() {
-    let arguments = [random(&[2, 3, 5, 2], 1), random(&[2, 3, 5, 4], 2)];
-    check_gradient(&arguments, 0.5, 1e-4, |a| Tensor::cat(&[&a[0], &a[1], &a[0]], 3));
+    let arguments = [random(&[2, 2, 2, 3], 1), random(&[2, 3, 3, 3], 2)];
+    check_gradient(&arguments, 0.5, 1e-4, |a| {
+        Tensor::cat(&[a[0].flatten(1, 2)?, a[1].flatten(1, 2)?, a[0].flatten(1, 2)?], 1)
+    });
     check_gradient(&[random(&[2, 3, 4, 5], 1)], 0.5, 1e-4, |a| a[0].permute((0, 2, 3, 1))?.contiguous());
 }
 
@@ -353,6 +432,13 @@ fn wrong_arguments_are_named() {
     assert!(message(conv2d(&x, &random(&[2, 7, 7, 3], 1), config)).contains("kernel 7x7"));
     assert!(message(max_pool2d(&x, 3, 2, 2)).contains("half the kernel"));
     assert!(message(add_bias(&x, &random(&[2], 1))).contains("bias of 3"));
+    let pyramid = |levels: &[usize], weight: &[usize]| {
+        let (levels, weight) = (random(levels, 1), random(weight, 2));
+        message(conv2d_pyramid(&x, &levels, &weight, &[1, 2], Alignment::HalfPixel))
+    };
+    assert!(pyramid(&[1, 5, 2], &[2, 2, 2, 7]).contains("odd size"));
+    assert!(pyramid(&[1, 4, 2], &[2, 3, 3, 7]).contains("levels (1, 5, L)"));
+    assert!(pyramid(&[1, 5, 2], &[2, 3, 3, 5]).contains("7 input channels"));
     let label = Tensor::new(&[[[0_u8, 3], [255, 2]]], &Device::Cpu).unwrap();
     let objective = PixelObjective::Gain;
     let wrong = message(pixel_objective_mean(&x, &label, objective, Alignment::HalfPixel));

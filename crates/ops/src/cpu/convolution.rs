@@ -110,7 +110,7 @@ fn ranges(length: usize, parts: usize) -> Vec<std::ops::Range<usize>> {
 
 /// Pixels of a block: a function of the sizes alone, never of the number of threads, so that sums are always
 /// taken in the same order; an even share of at least eight blocks where that leaves them worthwhile.
-fn block_pixels(pixels: usize) -> usize {
+pub(crate) fn block_pixels(pixels: usize) -> usize {
     let blocks = pixels.div_ceil(BLOCK).next_multiple_of(8);
     pixels.div_ceil(blocks).max(64)
 }

@@ -8,6 +8,7 @@ pub(crate) mod interpolation;
 pub(crate) mod matrix;
 pub(crate) mod pixel_objective;
 pub(crate) mod pooling;
+pub(crate) mod pyramid;
 
 use candle_core::{CpuStorage, Layout, Result, bail};
 
