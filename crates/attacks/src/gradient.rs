@@ -1,6 +1,6 @@
 //! The gradient of an objective with respect to the image.
 
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use robustseg_ops::{PixelObjective, pixel_objective_per_image};
 
 use crate::{Error, Model, Result, input};
@@ -10,11 +10,11 @@ use crate::{Error, Model, Result, input};
 pub struct InputGradient {
     /// The objective's mean over each image's labelled pixels (N); 0 for an image without any.
     pub value: Tensor,
-    /// The gradient of each image's value with respect to that image (N, 3, H, W).
+    /// The gradient of each image's value with respect to that image (N, 3, H, W), f32.
     pub gradient: Tensor,
 }
 
-/// The objective and its gradient at `image` (N, 3, H, W), f32 in `[0, 1]`, for `label` (N, H, W), u8.
+/// The objective and its gradient at `image` (N, 3, H, W), f32 or f64 in `[0, 1]`, for `label` (N, H, W), u8.
 ///
 /// Images do not influence each other as long as the model treats them apart (batch statistics do not).
 pub fn input_gradient(
@@ -23,12 +23,15 @@ pub fn input_gradient(
     label: &Tensor,
     objective: PixelObjective,
 ) -> Result<InputGradient> {
-    input::check(image, label)?;
-    let variable = Var::from_tensor(&image.detach())?;
+    let image = image.detach();
+    let rounded = if image.dtype() == DType::F64 { image.to_dtype(DType::F32)? } else { image.clone() };
+    input::check(&rounded, label)?;
+    let variable = Var::from_tensor(&image.to_dtype(model.image_dtype())?)?;
     let logits = model.logits(variable.as_tensor())?;
     let value = pixel_objective_per_image(&logits, label, objective, model.alignment())?;
     let gradients = value.sum_all()?.backward()?;
-    let gradient = gradients.get(variable.as_tensor()).ok_or(Error::NoGradient)?.contiguous()?;
+    let gradient =
+        gradients.get(variable.as_tensor()).ok_or(Error::NoGradient)?.to_dtype(DType::F32)?.contiguous()?;
     let value = value.detach();
     finite("objective", &value.to_vec1()?)?;
     Ok(InputGradient { value, gradient })

@@ -1,6 +1,6 @@
 //! Iterated sign steps inside an l-infinity ball, for one radius or several at once.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use robustseg_ops::{PixelObjective, project, sign_step};
 
 use crate::{Adversarial, Model, Result, check_alpha, check_epsilon, check_steps, input, input_gradient};
@@ -40,6 +40,10 @@ impl Iteration {
     ///
     /// Paths of different radii are the same until the projection onto the smaller ball bites. Until then one
     /// gradient serves them all; paths part at the first step after which their images differ anywhere.
+    ///
+    /// Between the steps images are f64. Rounded to f32, a pixel is off by up to 3e-8, which moves activations by 1e-6,
+    /// more than the network's own rounding does; and one activation that ends up on the other side of zero sends the
+    /// rest of the path elsewhere.
     pub(crate) fn curve(
         &self,
         model: &dyn Model,
@@ -51,9 +55,10 @@ impl Iteration {
         check_steps(self.steps)?;
         epsilons.iter().try_for_each(|&epsilon| check_epsilon(epsilon))?;
         let count = input::check(image, label)?;
-        let image = image.detach();
-        let alpha = Tensor::full(self.alpha as f32, count, image.device())?;
-        let radius = |epsilon: f64| Tensor::full(epsilon as f32, count, image.device());
+        let original = image.detach();
+        let image = original.to_dtype(DType::F64)?;
+        let alpha = Tensor::full(self.alpha, count, image.device())?;
+        let radius = |epsilon: f64| Tensor::full(epsilon, count, image.device());
 
         // A ball of radius 0 holds one image: there is nothing to climb.
         let members = (0..epsilons.len()).filter(|&index| epsilons[index] > 0.0).collect();
@@ -75,10 +80,11 @@ impl Iteration {
             }
             bundles = next;
         }
-        let mut images = vec![image; epsilons.len()];
+        let mut images = vec![original; epsilons.len()];
         for bundle in bundles {
+            let image = bundle.image.to_dtype(DType::F32)?;
             for member in bundle.members {
-                images[member] = bundle.image.clone();
+                images[member] = image.clone();
             }
         }
         Ok(images)

@@ -1,6 +1,6 @@
 //! What an attack needs of a network.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use robustseg_ops::Alignment;
 
 /// A segmentation network as an attack sees it: images in, logits out.
@@ -12,8 +12,15 @@ use robustseg_ops::Alignment;
 /// Closures from an image (N, 3, H, W) to logits (N, h, w, K) are models; for logits (N, K, h, w), as most
 /// candle models give them, use [`channels_first`].
 pub trait Model {
-    /// Logits (N, h, w, K), channels last, differentiable in `image` (N, 3, H, W), f32 in `[0, 1]`.
+    /// Logits (N, h, w, K), f32, channels last, differentiable in `image` (N, 3, H, W), of [`Model::image_dtype`], in
+    /// `[0, 1]`.
     fn logits(&self, image: &Tensor) -> Result<Tensor>;
+
+    /// The type in which images are given to the model. A model that takes f64 sees an iterated attack's images as
+    /// they are, not rounded to f32 before they are normalised.
+    fn image_dtype(&self) -> DType {
+        DType::F32
+    }
 
     /// How the logits are brought to the label's size.
     fn alignment(&self) -> Alignment {

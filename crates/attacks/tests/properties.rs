@@ -1,6 +1,6 @@
 //! Properties of the attacks on models whose gradients are known: a linear map of each pixel.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
@@ -236,6 +236,37 @@ fn curves_share_gradients() -> Result<()> {
     bim_curve(&model, &scene.image, &scene.label, 0.004, 10, &epsilons)?;
     let shared = calls.take();
     assert!((10 + 7 + 4..=10 + 7 + 5).contains(&shared), "{shared} gradients");
+    Ok(())
+}
+
+/// A model that takes f64 images: its logits are those of bright and dark, and it keeps the first pixels it saw.
+struct Watch(RefCell<Vec<f64>>);
+
+impl Model for Watch {
+    fn logits(&self, image: &Tensor) -> candle_core::Result<Tensor> {
+        self.0.borrow_mut().push(image.flatten_all()?.get(0)?.to_scalar()?);
+        let bright = image.sum_keepdim(1)?.permute((0, 2, 3, 1))?.to_dtype(DType::F32)?;
+        Tensor::cat(&[&bright, &bright.affine(-1.0, 3.0)?], 3)?.contiguous()
+    }
+
+    fn image_dtype(&self) -> DType {
+        DType::F64
+    }
+}
+
+#[test]
+fn images_are_not_rounded_between_steps() -> Result<()> {
+    let image = Tensor::full(0.7_f32, SHAPE, &Device::Cpu)?;
+    let label = Tensor::zeros((SHAPE.0, SHAPE.2, SHAPE.3), DType::U8, &Device::Cpu)?;
+    let watch = Watch(RefCell::default());
+    let bim = Bim { epsilon: 0.025, alpha: 0.01, steps: 4 };
+    let adversarial = bim.perturb(&watch, &image, &label, &mut stream(0, "unused", [0; 3]))?.image;
+    // The label says bright, so pixels get darker, until the ball ends.
+    let start = f64::from(0.7_f32);
+    for (seen, step) in watch.0.borrow().iter().zip([0.0, 0.01, 0.02, 0.025]) {
+        assert!((seen - (start - step)).abs() < 1e-15, "{seen} after {step}");
+    }
+    assert_eq!(values(&adversarial)[0], (start - 0.025) as f32);
     Ok(())
 }
 

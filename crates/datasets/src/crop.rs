@@ -122,7 +122,9 @@ fn blur(channel: &mut [f32], size: usize, sigma: f64) {
             to.iter_mut().zip(from).for_each(|(sum, value)| *sum += weight * value);
         }
         // The weights' sum is rounded: it may be a little more than one.
-        to.iter_mut().for_each(|value| *value = value.min(1.0));
+        for value in to {
+            *value = value.min(1.0);
+        }
     }
 }
 

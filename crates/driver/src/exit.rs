@@ -93,6 +93,7 @@ fn of_model(error: &robustseg_models::Error) -> Exit {
     match error {
         Error::Checkpoint { .. } | Error::Pretrained { .. } => Exit::Data,
         Error::Config(_) => Exit::Usage,
+        Error::Write { .. } => Exit::Other,
         Error::Candle(error) => of_candle(error),
     }
 }
@@ -121,6 +122,9 @@ mod tests {
         let (what, expected, actual) = ("image", String::new(), String::new());
         let input = robustseg_attacks::Error::Input { what, expected, actual };
         assert_eq!(status(TrainingError::Attack(input).into()), Exit::Data);
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let full = robustseg_models::Error::Write { path: "last.safetensors".into(), source: full };
+        assert_eq!(status(TrainingError::Model(full).into()), Exit::Other);
         let memory = candle_core::Error::Msg("CUDA_ERROR_OUT_OF_MEMORY".into());
         assert_eq!(status(TrainingError::Candle(memory).into()), Exit::Training);
         assert_eq!(status(anyhow::anyhow!("x")), Exit::Other);

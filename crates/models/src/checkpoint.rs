@@ -33,10 +33,7 @@ impl PspNet {
     /// If the file cannot be written; a former file is then as it was.
     pub fn save(&self, path: &Path) -> Result<()> {
         let bytes = serialize(self.config(), self.parameters())?;
-        write_atomically(path, &bytes).map_err(|error| Error::Checkpoint {
-            path: path.to_path_buf(),
-            reason: format!("cannot be written: {error}"),
-        })
+        write_atomically(path, &bytes).map_err(|source| Error::Write { path: path.to_path_buf(), source })
     }
 
     /// Takes the backbone's weights and statistics from a safetensors file with timm's names (with or without

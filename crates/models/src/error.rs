@@ -5,13 +5,21 @@ use std::path::PathBuf;
 /// A fault of a model, its configuration or its files.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A checkpoint is missing, broken, of another model, or cannot be written.
+    /// A checkpoint is missing, broken, or of another model.
     #[error("checkpoint {}: {reason}", path.display())]
     Checkpoint {
         /// The file.
         path: PathBuf,
         /// What is wrong with it and what to do.
         reason: String,
+    },
+    /// A checkpoint cannot be written; a former one is as it was.
+    #[error("writing checkpoint {}: {source}; free space or take another place, then go on from the former one", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
     },
     /// Pretrained weights are not to be had.
     #[error("pretrained weights {weights}: {reason}")]

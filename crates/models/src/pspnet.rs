@@ -142,8 +142,8 @@ impl PspNet {
         &self.parameters
     }
 
-    /// Small logits (N, h, w, K), channels last, of `image` (N, 3, H, W) in `[0, 1]`; h and w are an eighth of H and W,
-    /// rounded up. The objectives of `robustseg-ops` upsample them on their way.
+    /// Small logits (N, h, w, K), channels last, of `image` (N, 3, H, W) in `[0, 1]`, f32 or f64; h and w are an eighth
+    /// of H and W, rounded up. The objectives of `robustseg-ops` upsample them on their way.
     ///
     /// # Errors
     /// If the image does not have four axes and three channels.

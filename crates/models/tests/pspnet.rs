@@ -95,6 +95,16 @@ fn a_checkpoint_gives_the_same_network_back() {
 }
 
 #[test]
+fn a_checkpoint_that_cannot_be_written_is_another_error_than_a_broken_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let net = PspNet::new(&tiny(), 5, &Device::Cpu).unwrap();
+    let path = folder.path().join("missing/net.safetensors");
+    let error = net.save(&path).unwrap_err();
+    assert!(matches!(&error, Error::Write { path: of, .. } if *of == path), "{error}");
+    assert!(error.to_string().contains("missing/net.safetensors"));
+}
+
+#[test]
 fn a_backbone_is_taken_over_and_the_rest_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("net.safetensors");

@@ -1,17 +1,20 @@
 //! Per-channel arithmetic: entry into the network, and the scaling that channel dropout is.
 
-use crate::cpu::{self, f32_slice};
+use crate::cpu::{self, f32_slice, f64_slice};
 use crate::error::{self, dims4};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor};
 
-/// The network's entry: `image` (N, C, H, W) to (N, H, W, C), each channel minus its `mean` over its `std`.
+/// The network's entry: `image` (N, C, H, W), f32 or f64, to (N, H, W, C), f32, each channel minus its `mean` over its
+/// `std`. From an f64 image the result is rounded once, here; its gradient is f64 too.
 ///
 /// # Errors
 /// If the image does not have as many channels as `mean` and `std`.
 pub fn normalise_image(image: &Tensor, mean: &[f32], std: &[f32]) -> Result<Tensor> {
     let expected = format!("image (N, {}, H, W)", mean.len());
     let (_, channels, height, width) = dims4("normalise_image", &expected, image)?;
-    error::dtype("normalise_image", DType::F32, image)?;
+    if image.dtype() != DType::F64 {
+        error::dtype("normalise_image", DType::F32, image)?;
+    }
     if channels != mean.len() || channels != std.len() {
         return Err(error::shape("normalise_image", expected, image));
     }
@@ -32,14 +35,19 @@ impl CustomOp1 for Normalise {
 
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
         let [height, width] = self.size;
-        let x = f32_slice(x, xl)?;
-        let out = cpu::elementwise::normalise(x, height * width, &self.mean, &self.std);
+        let pixels = height * width;
+        let out = match x {
+            CpuStorage::F64(_) => {
+                cpu::elementwise::normalise(f64_slice(x, xl)?, pixels, &self.mean, &self.std)
+            }
+            _ => cpu::elementwise::normalise(f32_slice(x, xl)?, pixels, &self.mean, &self.std),
+        };
         Ok((CpuStorage::F32(out), Shape::from((xl.dims()[0], height, width, self.mean.len()))))
     }
 
-    fn bwd(&self, _x: &Tensor, _out: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+    fn bwd(&self, x: &Tensor, _out: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let op = NormaliseGradient { size: self.size, std: &self.std };
-        Ok(Some(gradient.contiguous()?.apply_op1_no_bwd(&op)?))
+        Ok(Some(gradient.contiguous()?.apply_op1_no_bwd(&op)?.to_dtype(x.dtype())?))
     }
 }
 

@@ -1,29 +1,34 @@
 //! The arithmetic of sign-gradient attacks on images (N, 3, H, W) in `[0, 1]`, one step size an image.
+//!
+//! Images are f32, or f64 between the steps of an attack, so that they are rounded once and not at every step.
 
-use crate::cpu::{self, f32_slice};
+use crate::cpu::{self, f32_slice, f64_slice};
 use crate::error::{self, dims4};
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor};
 
 /// `clip01(image + step[n] * sign(gradient))`, equations 3, 8 and 19; the sign of zero is zero.
 ///
-/// `image`, `gradient` (N, C, H, W) and `step` (N), f32. No gradient flows through the result.
+/// `image` (N, C, H, W) and `step` (N), both f32 or both f64, `gradient` (N, C, H, W), f32. No gradient flows through
+/// the result.
 ///
 /// # Errors
-/// If the shapes do not fit.
+/// If the shapes or types do not fit.
 pub fn sign_step(image: &Tensor, gradient: &Tensor, step: &Tensor) -> Result<Tensor> {
     check("sign_step", image, gradient, step)?;
+    error::dtype("sign_step", DType::F32, gradient)?;
     image.contiguous()?.apply_op3_no_bwd(&gradient.contiguous()?, &step.contiguous()?, &SignStep)
 }
 
 /// `image` projected onto the l-infinity ball of radius `epsilon[n]` around `origin`, then onto `[0, 1]`
 /// (equation 4).
 ///
-/// `image`, `origin` (N, C, H, W) and `epsilon` (N), f32. No gradient flows through the result.
+/// `image`, `origin` (N, C, H, W) and `epsilon` (N), all f32 or all f64. No gradient flows through the result.
 ///
 /// # Errors
-/// If the shapes do not fit.
+/// If the shapes or types do not fit.
 pub fn project(image: &Tensor, origin: &Tensor, epsilon: &Tensor) -> Result<Tensor> {
     check("project", image, origin, epsilon)?;
+    error::dtype("project", image.dtype(), origin)?;
     image.contiguous()?.apply_op3_no_bwd(&origin.contiguous()?, &epsilon.contiguous()?, &Project)
 }
 
@@ -41,8 +46,9 @@ pub fn l1_norm_per_image(x: &Tensor) -> Result<Tensor> {
 
 fn check(operation: &'static str, image: &Tensor, other: &Tensor, step: &Tensor) -> Result<()> {
     let (images, ..) = dims4(operation, "images (N, C, H, W)", image)?;
-    for tensor in [image, other, step] {
-        error::dtype(operation, DType::F32, tensor)?;
+    let dtype = if image.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    for tensor in [image, step] {
+        error::dtype(operation, dtype, tensor)?;
     }
     if other.dims() != image.dims() {
         return Err(error::shape(operation, format!("shape {:?}", image.dims()), other));
@@ -69,9 +75,18 @@ impl CustomOp3 for SignStep {
         step: &CpuStorage,
         sl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (image, gradient) = (f32_slice(image, il)?, f32_slice(gradient, gl)?);
-        let out = cpu::elementwise::sign_step(image, gradient, f32_slice(step, sl)?);
-        Ok((CpuStorage::F32(out), il.shape().clone()))
+        let gradient = f32_slice(gradient, gl)?;
+        let out = match image {
+            CpuStorage::F64(_) => {
+                let (image, step) = (f64_slice(image, il)?, f64_slice(step, sl)?);
+                CpuStorage::F64(cpu::elementwise::sign_step(image, gradient, step))
+            }
+            _ => {
+                let (image, step) = (f32_slice(image, il)?, f32_slice(step, sl)?);
+                CpuStorage::F32(cpu::elementwise::sign_step(image, gradient, step))
+            }
+        };
+        Ok((out, il.shape().clone()))
     }
 }
 
@@ -91,9 +106,17 @@ impl CustomOp3 for Project {
         epsilon: &CpuStorage,
         el: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (image, origin) = (f32_slice(image, il)?, f32_slice(origin, ol)?);
-        let out = cpu::elementwise::project(image, origin, f32_slice(epsilon, el)?);
-        Ok((CpuStorage::F32(out), il.shape().clone()))
+        let out = match image {
+            CpuStorage::F64(_) => {
+                let (image, origin) = (f64_slice(image, il)?, f64_slice(origin, ol)?);
+                CpuStorage::F64(cpu::elementwise::project(image, origin, f64_slice(epsilon, el)?))
+            }
+            _ => {
+                let (image, origin) = (f32_slice(image, il)?, f32_slice(origin, ol)?);
+                CpuStorage::F32(cpu::elementwise::project(image, origin, f32_slice(epsilon, el)?))
+            }
+        };
+        Ok((out, il.shape().clone()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The network as attacks see it.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use robustseg_attacks::{Alignment, Model};
 use robustseg_models::{Pass, PspNet};
 
@@ -27,6 +27,10 @@ impl Model for Target<'_> {
             Statistics::Batch => Pass::BatchStatistics,
         };
         self.network.forward(image, &mut pass)
+    }
+
+    fn image_dtype(&self) -> DType {
+        DType::F64
     }
 
     fn alignment(&self) -> Alignment {

@@ -1,6 +1,6 @@
 //! How an image that is evaluated is brought to the network: whole, in windows, or its centre.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use robustseg_attacks::{Alignment, Model};
 use robustseg_ops::upsample_bilinear;
 use serde::{Deserialize, Serialize};
@@ -106,6 +106,10 @@ impl<M: Model> Model for Windowed<M> {
             Window::Whole | Window::CenterCrop { .. } => self.model.logits(image),
             Window::Sliding { size, stride } => self.average(image, size, stride),
         }
+    }
+
+    fn image_dtype(&self) -> DType {
+        self.model.image_dtype()
     }
 
     fn alignment(&self) -> Alignment {

@@ -1,6 +1,7 @@
 //! Sweeps over all elements.
 
 use rayon::prelude::*;
+use std::ops::{Add, Div, Mul, Sub};
 
 /// Elements of a block that one thread takes at a time.
 const BLOCK: usize = 1 << 15;
@@ -39,14 +40,54 @@ pub(crate) fn rows_block(channels: usize) -> usize {
     (BLOCK / channels).max(1)
 }
 
-/// Normalised image, (N, C, H, W) to (N, H, W, C): `(x - mean) / std`.
-pub(crate) fn normalise(x: &[f32], pixels: usize, mean: &[f32], std: &[f32]) -> Vec<f32> {
+/// An element of an image: f32, or f64 where it must not be rounded between the steps of an attack.
+pub(crate) trait Pixel:
+    Copy
+    + Send
+    + Sync
+    + PartialOrd
+    + From<f32>
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+{
+    /// The nearest f32.
+    fn rounded(self) -> f32;
+}
+
+impl Pixel for f32 {
+    fn rounded(self) -> f32 {
+        self
+    }
+}
+
+impl Pixel for f64 {
+    fn rounded(self) -> f32 {
+        self as f32
+    }
+}
+
+/// `value`, or the nearer of the ends if it is outside.
+fn limit<T: Pixel>(value: T, low: T, high: T) -> T {
+    if value < low {
+        low
+    } else if value > high {
+        high
+    } else {
+        value
+    }
+}
+
+/// Normalised image, (N, C, H, W) to (N, H, W, C): `(x - mean) / std`, rounded to f32.
+pub(crate) fn normalise<T: Pixel>(x: &[T], pixels: usize, mean: &[f32], std: &[f32]) -> Vec<f32> {
     let channels = mean.len();
     let mut out = vec![0.0; x.len()];
     out.par_chunks_mut(pixels * channels).zip(x.par_chunks(pixels * channels)).for_each(|(out, x)| {
         for (channel, plane) in x.chunks_exact(pixels).enumerate() {
+            let (mean, std) = (T::from(mean[channel]), T::from(std[channel]));
             for (pixel, value) in out.chunks_exact_mut(channels).zip(plane) {
-                pixel[channel] = (value - mean[channel]) / std[channel];
+                pixel[channel] = ((*value - mean) / std).rounded();
             }
         }
     });
@@ -68,26 +109,27 @@ pub(crate) fn normalise_gradient(gradient: &[f32], pixels: usize, std: &[f32]) -
 }
 
 /// `clip01(image + step[n] * sign(gradient))` for images of `size` elements; the sign of zero is zero.
-pub(crate) fn sign_step(image: &[f32], gradient: &[f32], step: &[f32]) -> Vec<f32> {
+pub(crate) fn sign_step<T: Pixel>(image: &[T], gradient: &[f32], step: &[T]) -> Vec<T> {
     let size = image.len() / step.len();
     let mut out = image.to_vec();
     out.par_chunks_mut(size).zip(gradient.par_chunks(size)).zip(step).for_each(|((out, gradient), &step)| {
         for (value, &g) in out.iter_mut().zip(gradient) {
-            let sign = f32::from(g > 0.0) - f32::from(g < 0.0);
-            *value = (*value + step * sign).clamp(0.0, 1.0);
+            let sign = T::from(f32::from(g > 0.0) - f32::from(g < 0.0));
+            *value = limit(*value + step * sign, T::from(0.0), T::from(1.0));
         }
     });
     out
 }
 
 /// `clip01(min(max(image, origin - epsilon[n]), origin + epsilon[n]))`.
-pub(crate) fn project(image: &[f32], origin: &[f32], epsilon: &[f32]) -> Vec<f32> {
+pub(crate) fn project<T: Pixel>(image: &[T], origin: &[T], epsilon: &[T]) -> Vec<T> {
     let size = image.len() / epsilon.len();
     let mut out = image.to_vec();
     out.par_chunks_mut(size).zip(origin.par_chunks(size)).zip(epsilon).for_each(
         |((out, origin), &epsilon)| {
             for (value, &origin) in out.iter_mut().zip(origin) {
-                *value = value.max(origin - epsilon).min(origin + epsilon).clamp(0.0, 1.0);
+                let inside = limit(*value, origin - epsilon, origin + epsilon);
+                *value = limit(inside, T::from(0.0), T::from(1.0));
             }
         },
     );

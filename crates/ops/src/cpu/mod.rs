@@ -23,6 +23,17 @@ pub(crate) fn f32_slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<
     Ok(&data[start..end])
 }
 
+/// The contiguous f64 elements of a CPU tensor.
+pub(crate) fn f64_slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f64]> {
+    let CpuStorage::F64(data) = storage else {
+        bail!("expected f64 elements");
+    };
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("expected a contiguous tensor");
+    };
+    Ok(&data[start..end])
+}
+
 /// The contiguous u8 elements of a CPU tensor.
 pub(crate) fn u8_slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [u8]> {
     let CpuStorage::U8(data) = storage else {
