@@ -11,6 +11,8 @@ use std::time::Instant;
 
 const CLASSES: usize = 21;
 
+type Work<'a> = Box<dyn Fn() -> Result<()> + 'a>;
+
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     // Cargo passes `--bench` to every benchmark.
     let mut numbers = std::env::args().skip(1).filter(|argument| argument != "--bench");
@@ -24,7 +26,6 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let giga = batch as f64 * multiply_adds(&config, size, size)? as f64 / 1e9;
     println!("PSPNet50, {batch} x {size}x{size}: {giga:.1} GMAC a forward pass");
 
-    type Work<'a> = Box<dyn Fn() -> Result<()> + 'a>;
     let works: [(&str, f64, Work<'_>); 3] = [
         ("forward", 1.0, Box::new(|| network.forward(&image.detach(), &mut Pass::Evaluation).map(drop))),
         (

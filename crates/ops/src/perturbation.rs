@@ -76,15 +76,12 @@ impl CustomOp3 for SignStep {
         sl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let gradient = f32_slice(gradient, gl)?;
-        let out = match image {
-            CpuStorage::F64(_) => {
-                let (image, step) = (f64_slice(image, il)?, f64_slice(step, sl)?);
-                CpuStorage::F64(cpu::elementwise::sign_step(image, gradient, step))
-            }
-            _ => {
-                let (image, step) = (f32_slice(image, il)?, f32_slice(step, sl)?);
-                CpuStorage::F32(cpu::elementwise::sign_step(image, gradient, step))
-            }
+        let out = if let CpuStorage::F64(_) = image {
+            let (image, step) = (f64_slice(image, il)?, f64_slice(step, sl)?);
+            CpuStorage::F64(cpu::elementwise::sign_step(image, gradient, step))
+        } else {
+            let (image, step) = (f32_slice(image, il)?, f32_slice(step, sl)?);
+            CpuStorage::F32(cpu::elementwise::sign_step(image, gradient, step))
         };
         Ok((out, il.shape().clone()))
     }
@@ -106,15 +103,12 @@ impl CustomOp3 for Project {
         epsilon: &CpuStorage,
         el: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let out = match image {
-            CpuStorage::F64(_) => {
-                let (image, origin) = (f64_slice(image, il)?, f64_slice(origin, ol)?);
-                CpuStorage::F64(cpu::elementwise::project(image, origin, f64_slice(epsilon, el)?))
-            }
-            _ => {
-                let (image, origin) = (f32_slice(image, il)?, f32_slice(origin, ol)?);
-                CpuStorage::F32(cpu::elementwise::project(image, origin, f32_slice(epsilon, el)?))
-            }
+        let out = if let CpuStorage::F64(_) = image {
+            let (image, origin) = (f64_slice(image, il)?, f64_slice(origin, ol)?);
+            CpuStorage::F64(cpu::elementwise::project(image, origin, f64_slice(epsilon, el)?))
+        } else {
+            let (image, origin) = (f32_slice(image, il)?, f32_slice(origin, ol)?);
+            CpuStorage::F32(cpu::elementwise::project(image, origin, f32_slice(epsilon, el)?))
         };
         Ok((out, il.shape().clone()))
     }

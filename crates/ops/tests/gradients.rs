@@ -168,15 +168,18 @@ fn detached_arguments_get_no_gradient() {
     assert_eq!(flat(weight.get(&vw).unwrap()), flat(both.get(&vw).unwrap()));
 }
 
-/// (input (N, H, W, I), bins, channels of a level, outputs, kernel): smaller than the bins, and larger.
-const PYRAMIDS: [([usize; 4], &[usize], usize, usize, usize); 4] = [
+/// Input (N, H, W, I), bins, channels of a level, outputs, kernel.
+type PyramidCase = ([usize; 4], &'static [usize], usize, usize, usize);
+
+/// Maps smaller than the bins, and larger.
+const PYRAMIDS: [PyramidCase; 4] = [
     ([2, 7, 5, 3], &[1, 2, 3], 2, 4, 3),
     ([1, 9, 14, 2], &[1, 2, 3, 6], 3, 2, 3),
     ([1, 1, 2, 2], &[2, 3], 1, 3, 3),
     ([1, 4, 6, 1], &[3], 2, 2, 5),
 ];
 
-fn pyramid_arguments(case: &([usize; 4], &[usize], usize, usize, usize)) -> [Tensor; 3] {
+fn pyramid_arguments(case: &PyramidCase) -> [Tensor; 3] {
     let (shape, bins, channels, outputs, kernel) = case;
     let positions = bins.iter().map(|bins| bins * bins).sum();
     [
