@@ -42,3 +42,7 @@ bench *ARGS:
 # The same, in turn with PyTorch; ARGS are those that both know: --batch, --size, --layers, --width, --methods, --steps, --warmup.
 bench-peer *ARGS:
     scripts/bench_peer.sh {{ARGS}}
+
+# Images a second of the loader, in turn with torchvision and albumentations.
+bench-data ROUNDS='3':
+    scripts/bench_data.sh {{ROUNDS}}
