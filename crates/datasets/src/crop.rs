@@ -1,9 +1,12 @@
 //! Random changes to training samples: one pass from the source to the crop.
 //!
 //! Flip, resize, rotation and crop are one affine map. Each pixel of the crop looks up its place in the source once,
-//! so no resized or rotated image is ever built. Shrinking does not average, as `OpenCV`'s `INTER_LINEAR`.
+//! so no resized or rotated image is ever built. When shrinking, a pixel is the mean of the four around its place, as
+//! with `OpenCV`'s `INTER_LINEAR`: at half the size these are all that it covers.
 
-use crate::{AugmentationParameters, IGNORE_LABEL, Image, Sample};
+use crate::affine::{Affine, Neighbours, Place, Side, whole};
+use crate::blur::blur;
+use crate::{AugmentationParameters, IGNORE_LABEL, Sample};
 
 /// An augmented sample.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,116 +19,93 @@ pub struct Crop {
 
 /// Changes a sample as `parameters` say. Pixels outside the image become `fill` (in `[0, 1]`) and are not labelled.
 /// The image is interpolated between pixels, the label map takes the nearest.
+///
+/// The result is the same to the bit on every machine: places are counted in fixed point, and sums have one order.
 pub fn apply(sample: &Sample, parameters: &AugmentationParameters, fill: [f32; 3]) -> Crop {
     let Sample { image, label, .. } = sample;
-    let size = parameters.crop;
-    let map = Map::new(image.width, image.height, parameters);
-    let area = size * size;
-    let mut crop = Crop { image: vec![0.0; 3 * area], label: vec![IGNORE_LABEL; area] };
-    for row in 0..size {
-        for column in 0..size {
-            let pixel = row * size + column;
-            let (x, y) = map.source(column, row);
-            let inside = (0.0..image.width as f64).contains(&x) && (0.0..image.height as f64).contains(&y);
-            let colour = if inside {
-                crop.label[pixel] = label.data[y as usize * label.width + x as usize];
-                interpolate(image, x, y)
-            } else {
-                fill
-            };
-            for (channel, value) in colour.into_iter().enumerate() {
-                crop.image[channel * area + pixel] = value;
+    let affine = Affine::new(image.width, image.height, parameters);
+    let source =
+        Source { width: image.width, height: image.height, first: 0, image: &image.data, label: &label.data };
+    source.crop(&affine, parameters, fill)
+}
+
+/// Rows of a sample.
+pub(crate) struct Source<'a> {
+    /// Pixels in a row.
+    pub(crate) width: usize,
+    /// Rows of the whole sample.
+    pub(crate) height: usize,
+    /// The first row that is there; from it on, there are all that the map looks at.
+    pub(crate) first: usize,
+    /// Their colours.
+    pub(crate) image: &'a [u8],
+    /// Their labels.
+    pub(crate) label: &'a [u8],
+}
+
+/// Red, green, blue, and one more so that a pixel fills a register.
+type Colour = [f32; 4];
+
+impl Source<'_> {
+    /// The crop that `affine`, the map of `parameters`, looks up.
+    pub(crate) fn crop(&self, affine: &Affine, parameters: &AugmentationParameters, fill: [f32; 3]) -> Crop {
+        let size = parameters.crop;
+        let area = size * size;
+        let mut crop = Crop { image: vec![0.0; 3 * area], label: vec![IGNORE_LABEL; area] };
+        let mut colours = vec![[0.0; 4]; size];
+        for (row, labels) in crop.label.chunks_exact_mut(size).enumerate() {
+            let inside = affine.inside(row);
+            self.look_up(
+                affine.place(inside.start, row),
+                affine.step(),
+                &mut colours[inside.clone()],
+                &mut labels[inside.clone()],
+            );
+            for channel in 0..3 {
+                let slots = &mut crop.image[channel * area + row * size..][..size];
+                slots[..inside.start].fill(fill[channel]);
+                slots[inside.end..].fill(fill[channel]);
+                let values = colours[inside.clone()].iter().map(|colour| colour[channel] / 255.0);
+                slots[inside.clone()].iter_mut().zip(values).for_each(|(slot, value)| *slot = value);
             }
         }
+        if parameters.sigma > 0.0 {
+            crop.image.chunks_exact_mut(area).for_each(|channel| blur(channel, size, parameters.sigma));
+        }
+        crop
     }
-    if parameters.sigma > 0.0 {
-        crop.image.chunks_exact_mut(area).for_each(|channel| blur(channel, size, parameters.sigma));
-    }
-    crop
-}
 
-/// From the crop's pixels to places in the source, whose pixel `i` reaches from `i` to `i + 1`.
-struct Map {
-    x: [f64; 3],
-    y: [f64; 3],
-}
-
-impl Map {
-    fn new(width: usize, height: usize, parameters: &AugmentationParameters) -> Self {
-        let resized = |side: usize| (side as f64 * parameters.scale).round().max(1.0);
-        let (new_width, new_height) = (resized(width), resized(height));
-        let size = parameters.crop as f64;
-        let start = |side: f64, place: f64| {
-            let room = side - size;
-            if room >= 0.0 { (place * (room + 1.0)).floor().min(room) } else { (room / 2.0).floor() }
-        };
-        // The crop's first pixel, seen from the centre of the resized image.
-        let left = start(new_width, parameters.place[1]) + 0.5 - new_width / 2.0;
-        let top = start(new_height, parameters.place[0]) + 0.5 - new_height / 2.0;
-        let (sin, cos) = parameters.rotation.to_radians().sin_cos();
-        let mirror = if parameters.flip { -1.0 } else { 1.0 };
-        let (to_x, to_y) = (mirror * width as f64 / new_width, height as f64 / new_height);
-        let (centre_x, centre_y) = (width as f64 / 2.0, height as f64 / 2.0);
-        Self {
-            x: [to_x * cos, to_x * sin, centre_x + to_x * (cos * left + sin * top)],
-            y: [-to_y * sin, to_y * cos, centre_y + to_y * (cos * top - sin * left)],
+    /// Colours (0 to 255) and labels at places inside the source, from `place` on by `step`.
+    fn look_up(&self, mut place: Place, step: Place, colours: &mut [Colour], labels: &mut [u8]) {
+        let (across, down) = (Side::new(self.width), Side::new(self.height));
+        for (colour, label) in colours.iter_mut().zip(labels) {
+            *label = self.label[(whole(place.y) - self.first) * self.width + whole(place.x)];
+            let (x, y) = (across.neighbours(place.x), down.neighbours(place.y));
+            *colour = between(self.row(y.first, x), self.row(y.second, x), y.share);
+            place = place.next(step);
         }
     }
 
-    fn source(&self, column: usize, row: usize) -> (f64, f64) {
-        let at =
-            |[by_column, by_row, start]: [f64; 3]| by_column * column as f64 + by_row * row as f64 + start;
-        (at(self.x), at(self.y))
+    /// The colour between two pixels of a row.
+    #[inline]
+    fn row(&self, row: usize, x: Neighbours) -> Colour {
+        let start = (row - self.first) * self.width;
+        between(self.pixel(start + x.first), self.pixel(start + x.second), x.share)
+    }
+
+    #[inline]
+    fn pixel(&self, at: usize) -> Colour {
+        let rest = &self.image[3 * at..];
+        // Four bytes at once; only the last pixel has no next one to take the fourth from.
+        let bytes = rest.first_chunk().copied().unwrap_or_else(|| [rest[0], rest[1], rest[2], 0]);
+        bytes.map(f32::from)
     }
 }
 
-/// The colour at a place inside the image, in `[0, 1]`.
-fn interpolate(image: &Image, x: f64, y: f64) -> [f32; 3] {
-    let neighbours = |place: f64, count: usize| {
-        let place = (place - 0.5).clamp(0.0, (count - 1) as f64);
-        let first = place as usize;
-        (first, (first + 1).min(count - 1), (place - first as f64) as f32)
-    };
-    let (left, right, to_right) = neighbours(x, image.width);
-    let (above, below, downwards) = neighbours(y, image.height);
-    std::array::from_fn(|channel| {
-        let value =
-            |column: usize, row: usize| f32::from(image.data[(row * image.width + column) * 3 + channel]);
-        let between = |first: f32, second: f32, share: f32| first + (second - first) * share;
-        let upper = between(value(left, above), value(right, above), to_right);
-        let lower = between(value(left, below), value(right, below), to_right);
-        between(upper, lower, downwards) / 255.0
-    })
-}
-
-/// Gaussian blur of a square channel; at the border its outermost pixels go on.
-fn blur(channel: &mut [f32], size: usize, sigma: f64) {
-    let radius = (3.0 * sigma).ceil() as usize;
-    let weight = |offset: usize| (-0.5 * (offset as f64 / sigma).powi(2)).exp() as f32;
-    let mut kernel: Vec<f32> = (0..=2 * radius).map(|tap| weight(tap.abs_diff(radius))).collect();
-    let sum: f32 = kernel.iter().sum();
-    for weight in &mut kernel {
-        *weight /= sum;
-    }
-    let clamped = |place: usize| place.saturating_sub(radius).min(size - 1);
-
-    let mut rows = vec![0.0; channel.len()];
-    for (from, to) in channel.chunks_exact(size).zip(rows.chunks_exact_mut(size)) {
-        for (column, slot) in to.iter_mut().enumerate() {
-            *slot = kernel.iter().enumerate().map(|(tap, weight)| weight * from[clamped(column + tap)]).sum();
-        }
-    }
-    channel.fill(0.0);
-    for (row, to) in channel.chunks_exact_mut(size).enumerate() {
-        for (tap, weight) in kernel.iter().enumerate() {
-            let from = &rows[clamped(row + tap) * size..][..size];
-            to.iter_mut().zip(from).for_each(|(sum, value)| *sum += weight * value);
-        }
-        // The weights' sum is rounded: it may be a little more than one.
-        for value in to {
-            *value = value.min(1.0);
-        }
-    }
+/// What lies between two colours.
+#[inline]
+fn between(first: Colour, second: Colour, share: f32) -> Colour {
+    std::array::from_fn(|channel| first[channel] + (second[channel] - first[channel]) * share)
 }
 
 #[cfg(test)]
@@ -133,7 +113,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    use crate::{AugmentationConfig, LabelMap};
+    use crate::{AugmentationConfig, Image, LabelMap};
 
     const FILL: [f32; 3] = [0.25, 0.5, 0.75];
 
@@ -224,6 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn the_brightest_image_stays_within_its_range() {
+        let mut sample = sample(30, 20, 0);
+        sample.image.data.fill(255);
+        for tenths in 1..15 {
+            let sigma = f64::from(tenths) / 10.0;
+            let parameters =
+                AugmentationParameters { sigma, rotation: 3.0, ..AugmentationParameters::identity(16) };
+            let crop = apply(&sample, &parameters, [1.0; 3]);
+            assert!(crop.image.iter().all(|value| (1.0 - 1e-6..=1.0).contains(value)), "sigma {sigma}");
+        }
+    }
+
+    #[test]
     fn a_linear_ramp_stays_one_when_resized() {
         let (width, height) = (32, 20);
         let data = (0..height).flat_map(|_| (0..width).flat_map(|x| [(x * 4) as u8; 3])).collect();
@@ -240,32 +233,5 @@ mod tests {
                 assert!((pair[1] - pair[0] - step).abs() < 1e-5, "{scale}: {pair:?}");
             }
         }
-    }
-
-    #[test]
-    fn the_brightest_image_stays_within_its_range() {
-        let mut sample = sample(30, 20, 0);
-        sample.image.data.fill(255);
-        for tenths in 1..15 {
-            let sigma = f64::from(tenths) / 10.0;
-            let parameters =
-                AugmentationParameters { sigma, rotation: 3.0, ..AugmentationParameters::identity(16) };
-            let crop = apply(&sample, &parameters, [1.0; 3]);
-            assert!(crop.image.iter().all(|value| (1.0 - 1e-6..=1.0).contains(value)), "sigma {sigma}");
-        }
-    }
-
-    #[test]
-    fn blur_keeps_the_mean_and_a_constant_and_smooths() {
-        let mut channel = vec![0.0; 21 * 21];
-        channel[10 * 21 + 10] = 1.0;
-        blur(&mut channel, 21, 1.2);
-        assert!((channel.iter().sum::<f32>() - 1.0).abs() < 1e-5);
-        let expected = 1.0 / (std::f32::consts::TAU * 1.2 * 1.2);
-        assert!((channel[10 * 21 + 10] - expected).abs() < 2e-3, "{}", channel[220]);
-        assert_eq!(channel[10 * 21 + 8], channel[8 * 21 + 10]);
-        let mut constant = vec![0.3; 49];
-        blur(&mut constant, 7, 1.5);
-        assert!(constant.iter().all(|value| (value - 0.3).abs() < 1e-6));
     }
 }

@@ -33,7 +33,9 @@
 //! # Ok::<(), robustseg_datasets::Error>(())
 //! ```
 
+mod affine;
 mod augmentation;
+mod blur;
 mod check;
 mod crop;
 mod dataset;

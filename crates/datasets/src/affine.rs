@@ -1,0 +1,180 @@
+//! The affine map from a crop to its source, in fixed point: the same on every machine, and exact to step along.
+
+use std::ops::Range;
+
+use crate::AugmentationParameters;
+
+/// Fractional bits of a place. Rounding is off by at most `2^-33` pixels a step, a millionth over the largest crop.
+const BITS: u32 = 32;
+
+/// One pixel.
+const ONE: i64 = 1 << BITS;
+
+/// A place in the source, across and down, in units of `2^-32` pixels; pixel `i` reaches from `i` to `i + 1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) x: i64,
+    pub(crate) y: i64,
+}
+
+impl Place {
+    /// The place `step` further.
+    pub(crate) fn next(self, step: Self) -> Self {
+        Self { x: self.x + step.x, y: self.y + step.y }
+    }
+}
+
+/// The pixel in which a coordinate lies.
+pub(crate) fn whole(coordinate: i64) -> usize {
+    (coordinate >> BITS) as usize
+}
+
+/// Two neighbouring pixels and how much the second one weighs, from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Neighbours {
+    pub(crate) first: usize,
+    pub(crate) second: usize,
+    pub(crate) share: f32,
+}
+
+/// A side of the source, and how a coordinate finds its neighbours along it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Side {
+    last: usize,
+    /// The largest coordinate between two centres; its share rounds to 1.
+    largest: i64,
+}
+
+impl Side {
+    pub(crate) fn new(pixels: usize) -> Self {
+        let last = pixels.saturating_sub(1);
+        Self { last, largest: ((last as i64) << BITS).saturating_sub(1).max(0) }
+    }
+
+    /// The pixels whose centres are around a coordinate; beyond the outermost centres, the outermost pixel.
+    #[inline]
+    pub(crate) fn neighbours(self, coordinate: i64) -> Neighbours {
+        let place = (coordinate - ONE / 2).clamp(0, self.largest);
+        let first = whole(place);
+        // 2^-32, so that the share is exact but for the rounding to f32.
+        let share = (place & (ONE - 1)) as f32 * (1.0 / ONE as f32);
+        Neighbours { first, second: (first + 1).min(self.last), share }
+    }
+}
+
+/// From a crop's pixels to places in the source: what flip, resize, rotation and crop come to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Affine {
+    size: usize,
+    width: usize,
+    height: usize,
+    /// From a pixel to the next in its row.
+    step: Place,
+    /// Coordinates of a row's first pixel: those of the first row, and how much each row adds, in pixels.
+    x: [f64; 2],
+    y: [f64; 2],
+}
+
+impl Affine {
+    /// The map of `parameters` for a source of `width` x `height` pixels.
+    pub(crate) fn new(width: usize, height: usize, parameters: &AugmentationParameters) -> Self {
+        let resized = |side: usize| (side as f64 * parameters.scale).round().max(1.0);
+        let (new_width, new_height) = (resized(width), resized(height));
+        let size = parameters.crop as f64;
+        let start = |side: f64, place: f64| {
+            let room = side - size;
+            if room >= 0.0 { (place * (room + 1.0)).floor().min(room) } else { (room / 2.0).floor() }
+        };
+        // The crop's first pixel, seen from the centre of the resized image.
+        let left = start(new_width, parameters.place[1]) + 0.5 - new_width / 2.0;
+        let top = start(new_height, parameters.place[0]) + 0.5 - new_height / 2.0;
+        let (sin, cos) = parameters.rotation.to_radians().sin_cos();
+        let mirror = if parameters.flip { -1.0 } else { 1.0 };
+        let (to_x, to_y) = (mirror * width as f64 / new_width, height as f64 / new_height);
+        let (centre_x, centre_y) = (width as f64 / 2.0, height as f64 / 2.0);
+        Self {
+            size: parameters.crop,
+            width,
+            height,
+            step: Place { x: fixed(to_x * cos), y: fixed(-to_y * sin) },
+            x: [centre_x + to_x * (cos * left + sin * top), to_x * sin],
+            y: [centre_y + to_y * (cos * top - sin * left), to_y * cos],
+        }
+    }
+
+    /// From a pixel to the next in its row.
+    pub(crate) fn step(&self) -> Place {
+        self.step
+    }
+
+    /// Where the pixel at `column` of `row` lies.
+    pub(crate) fn place(&self, column: usize, row: usize) -> Place {
+        let at =
+            |[start, by_row]: [f64; 2], step: i64| fixed(start + by_row * row as f64) + step * column as i64;
+        Place { x: at(self.x, self.step.x), y: at(self.y, self.step.y) }
+    }
+
+    /// The columns of `row` that lie inside the source.
+    pub(crate) fn inside(&self, row: usize) -> Range<usize> {
+        let Place { x, y } = self.place(0, row);
+        let across = columns(x, self.step.x, self.width, self.size);
+        let down = columns(y, self.step.y, self.height, self.size);
+        let start = across.start.max(down.start);
+        start..across.end.min(down.end).max(start)
+    }
+}
+
+fn fixed(pixels: f64) -> i64 {
+    (pixels * ONE as f64).round() as i64
+}
+
+/// The columns below `size` for which `start + column * step` lies on a side of `pixels`.
+fn columns(start: i64, step: i64, pixels: usize, size: usize) -> Range<usize> {
+    let end = (pixels as i64) << BITS;
+    if step == 0 {
+        return if (0..end).contains(&start) { 0..size } else { 0..0 };
+    }
+    // The first column at or behind `border` in the direction of the steps.
+    let reaching = |border: i64| {
+        let (distance, step) = if step > 0 { (border - start, step) } else { (start - border, -step) };
+        let steps = distance.div_euclid(step) + i64::from(distance.rem_euclid(step) > 0);
+        steps.clamp(0, size as i64) as usize
+    };
+    let (enter, leave) = if step > 0 { (0, end) } else { (end - 1, -1) };
+    let first = reaching(enter);
+    first..reaching(leave).max(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn columns_inside_are_those_that_one_finds_one_by_one(
+            start in -50_i64..50, step in -20_i64..20, pixels in 1_usize..6, size in 0_usize..12,
+        ) {
+            let (start, step) = (start * (ONE / 7), step * (ONE / 9));
+            let inside = |column: &usize| {
+                (0..(pixels as i64) << BITS).contains(&(start + *column as i64 * step))
+            };
+            let expected: Vec<usize> = (0..size).filter(inside).collect();
+            let found: Vec<usize> = columns(start, step, pixels, size).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn neighbours_stop_at_the_outermost_centres() {
+        let at = |pixels: usize, coordinate: f64| {
+            let Neighbours { first, second, share } = Side::new(pixels).neighbours(fixed(coordinate));
+            (first, second, share)
+        };
+        assert_eq!(at(4, 0.2), (0, 1, 0.0));
+        assert_eq!(at(4, 1.75), (1, 2, 0.25));
+        assert_eq!(at(4, 3.5), (2, 3, 1.0));
+        assert_eq!(at(4, 3.9), (2, 3, 1.0));
+        assert_eq!(at(1, 0.9), (0, 0, 0.0));
+    }
+}
