@@ -122,6 +122,24 @@ impl Affine {
         let start = across.start.max(down.start);
         start..across.end.min(down.end).max(start)
     }
+
+    /// The source's rows that the crop looks at: none if it lies beside the source.
+    pub(crate) fn rows(&self) -> Range<usize> {
+        let side = Side::new(self.height);
+        let mut rows = self.height..0;
+        for row in 0..self.size {
+            let inside = self.inside(row);
+            if let (Some(first), Some(last)) = (inside.clone().next(), inside.last()) {
+                for column in [first, last] {
+                    let neighbours = side.neighbours(self.place(column, row).y);
+                    // A share of nothing or of all needs one of the two alone; both are read.
+                    rows.start = rows.start.min(neighbours.first);
+                    rows.end = rows.end.max(neighbours.second + 1);
+                }
+            }
+        }
+        if rows.is_empty() { 0..0 } else { rows }
+    }
 }
 
 fn fixed(pixels: f64) -> i64 {
@@ -162,6 +180,26 @@ mod tests {
             let expected: Vec<usize> = (0..size).filter(inside).collect();
             let found: Vec<usize> = columns(start, step, pixels, size).collect();
             prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn rows_hold_the_neighbours_of_all_pixels_and_their_ends_are_needed(
+            w in 1_usize..40, h in 1_usize..40, seed: u64, index in 0_u64..9,
+        ) {
+            let config = crate::AugmentationConfig {
+                rotation: 180.0, scale: [0.1, 5.0], crop: 16, ..Default::default()
+            };
+            let affine = Affine::new(w, h, &config.draw(seed, 0, index));
+            let mut needed = h..0;
+            for row in 0..16 {
+                for column in affine.inside(row) {
+                    let place = affine.place(column, row);
+                    let around = Side::new(h).neighbours(place.y);
+                    prop_assert!(whole(place.x) < w && whole(place.y) < h);
+                    needed = needed.start.min(around.first)..needed.end.max(around.second + 1);
+                }
+            }
+            prop_assert_eq!(affine.rows(), if needed.is_empty() { 0..0 } else { needed });
         }
     }
 

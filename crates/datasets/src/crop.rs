@@ -6,10 +6,10 @@
 
 use crate::affine::{Affine, Neighbours, Place, Side, whole};
 use crate::blur::blur;
-use crate::{AugmentationParameters, IGNORE_LABEL, Sample};
+use crate::{AugmentationParameters, IGNORE_LABEL, Image, Sample};
 
 /// An augmented sample.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Crop {
     /// Image (3, size, size) with values in `[0, 1]`.
     pub image: Vec<f32>,
@@ -22,11 +22,20 @@ pub struct Crop {
 ///
 /// The result is the same to the bit on every machine: places are counted in fixed point, and sums have one order.
 pub fn apply(sample: &Sample, parameters: &AugmentationParameters, fill: [f32; 3]) -> Crop {
-    let Sample { image, label, .. } = sample;
-    let affine = Affine::new(image.width, image.height, parameters);
-    let source =
-        Source { width: image.width, height: image.height, first: 0, image: &image.data, label: &label.data };
-    source.crop(&affine, parameters, fill)
+    apply_into(sample, parameters, fill, Crop::default())
+}
+
+/// As [`apply`], in the memory of `spare`.
+pub(crate) fn apply_into(
+    sample: &Sample,
+    parameters: &AugmentationParameters,
+    fill: [f32; 3],
+    spare: Crop,
+) -> Crop {
+    let Image { width, height, ref data } = sample.image;
+    let affine = Affine::new(width, height, parameters);
+    let source = Source { width, height, first: 0, image: data, label: &sample.label.data };
+    source.crop(&affine, parameters, fill, spare)
 }
 
 /// Rows of a sample.
@@ -47,14 +56,23 @@ pub(crate) struct Source<'a> {
 type Colour = [f32; 4];
 
 impl Source<'_> {
-    /// The crop that `affine`, the map of `parameters`, looks up.
-    pub(crate) fn crop(&self, affine: &Affine, parameters: &AugmentationParameters, fill: [f32; 3]) -> Crop {
+    /// The crop that `affine`, the map of `parameters`, looks up, in the memory of `crop`, whatever that was.
+    pub(crate) fn crop(
+        &self,
+        affine: &Affine,
+        parameters: &AugmentationParameters,
+        fill: [f32; 3],
+        mut crop: Crop,
+    ) -> Crop {
         let size = parameters.crop;
         let area = size * size;
-        let mut crop = Crop { image: vec![0.0; 3 * area], label: vec![IGNORE_LABEL; area] };
+        crop.image.resize(3 * area, 0.0);
+        crop.label.resize(area, IGNORE_LABEL);
         let mut colours = vec![[0.0; 4]; size];
         for (row, labels) in crop.label.chunks_exact_mut(size).enumerate() {
             let inside = affine.inside(row);
+            labels[..inside.start].fill(IGNORE_LABEL);
+            labels[inside.end..].fill(IGNORE_LABEL);
             self.look_up(
                 affine.place(inside.start, row),
                 affine.step(),
@@ -113,7 +131,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    use crate::{AugmentationConfig, Image, LabelMap};
+    use crate::{AugmentationConfig, LabelMap};
 
     const FILL: [f32; 3] = [0.25, 0.5, 0.75];
 

@@ -3,11 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::crop::apply_into;
 use crate::label_table::LabelTable;
 use crate::layout::synthetic::Scenes;
 use crate::layout::{Files, cityscapes, pairs, voc};
 use crate::prefetch::Prefetch;
-use crate::{Error, Layout, Manifest, Result, Sample, Split, read_image, read_label};
+use crate::{
+    AugmentationParameters, Crop, Error, Layout, Manifest, Result, Sample, Split, band, read_image,
+    read_label,
+};
 
 /// One split of a dataset. Clones share what they know.
 #[derive(Clone, Debug)]
@@ -128,6 +132,38 @@ impl Dataset {
             Source::Files { samples, table } => self.read(&samples[index], table),
             Source::Scenes { ids, scenes } => Ok(scenes.sample(&ids[index], index)),
         }
+    }
+
+    /// The sample at `index`, which must be below [`Dataset::len`], changed as `parameters` say: what
+    /// [`apply`](crate::apply) makes of [`Dataset::load`], but rows of PNGs below those that the crop needs are not
+    /// decoded. Files are verified to their ends all the same, but for what decoding alone would show.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    pub fn load_crop(
+        &self,
+        index: usize,
+        parameters: &AugmentationParameters,
+        fill: [f32; 3],
+    ) -> Result<Crop> {
+        self.load_crop_into(index, parameters, fill, Crop::default())
+    }
+
+    /// As [`Dataset::load_crop`], in the memory of `spare`.
+    pub(crate) fn load_crop_into(
+        &self,
+        index: usize,
+        parameters: &AugmentationParameters,
+        fill: [f32; 3],
+        mut spare: Crop,
+    ) -> Result<Crop> {
+        if let Source::Files { samples, table } = &self.0.source {
+            let Files { image, label, .. } = &samples[index];
+            if let Some(crop) = band::crop(image, label, table, parameters, fill, &mut spare) {
+                return Ok(crop);
+            }
+        }
+        Ok(apply_into(&self.load(index)?, parameters, fill, spare))
     }
 
     /// Reads the samples at `indices`, in this order, some in advance.

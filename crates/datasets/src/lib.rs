@@ -35,6 +35,7 @@
 
 mod affine;
 mod augmentation;
+mod band;
 mod blur;
 mod check;
 mod crop;

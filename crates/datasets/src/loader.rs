@@ -6,7 +6,7 @@ use std::ops::Range;
 use rand::seq::SliceRandom;
 
 use crate::prefetch::Prefetch;
-use crate::{AugmentationConfig, Crop, Dataset, Error, Result, apply};
+use crate::{AugmentationConfig, Crop, Dataset, Error, Result};
 
 /// A batch of `N` samples of one size.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +55,8 @@ pub struct Loader {
     /// Ids of the batches under way.
     ids: VecDeque<Vec<String>>,
     prefetch: Prefetch<Crop>,
+    /// Crops that were copied to a batch: memory for the next ones.
+    spare: Vec<Crop>,
 }
 
 /// Batches under way beside the one asked for.
@@ -85,6 +87,7 @@ impl Loader {
             order: None,
             ids: VecDeque::new(),
             prefetch: Prefetch::default(),
+            spare: Vec::new(),
         })
     }
 
@@ -107,9 +110,10 @@ impl Loader {
         let indices = &order[step as usize * batch_size..][..batch_size];
         for &index in indices {
             let (dataset, fill) = (self.dataset.clone(), self.options.fill);
+            let spare = self.spare.pop().unwrap_or_default();
             let parameters = self.options.augmentation.draw(self.options.seed, epoch, index as u64);
             self.prefetch.push(self.dataset.id(index).to_owned(), move || {
-                Ok(apply(&dataset.load(index)?, &parameters, fill))
+                dataset.load_crop_into(index, &parameters, fill, spare)
             });
         }
         self.ids.push_back(indices.iter().map(|&index| self.dataset.id(index).to_owned()).collect());
@@ -134,6 +138,7 @@ impl Iterator for Loader {
                 Ok(crop) => {
                     images.extend_from_slice(&crop.image);
                     labels.extend_from_slice(&crop.label);
+                    self.spare.push(crop);
                 }
                 Err(error) => return Some(Err(error)),
             }

@@ -17,6 +17,11 @@ impl Orientation {
         }
     }
 
+    /// Width and height of a picture of `width` x `height` pixels that was turned upright.
+    pub(super) fn size(self, width: usize, height: usize) -> (usize, usize) {
+        if self.0 >= 5 { (height, width) } else { (width, height) }
+    }
+
     /// Turns `data` of `width` x `height` pixels of `channels` bytes upright; gives the new size, too.
     pub(super) fn turn(
         self,
@@ -29,7 +34,7 @@ impl Orientation {
             return (width, height, data);
         }
         let (right, bottom) = (width - 1, height - 1);
-        let (new_width, new_height) = if self.0 >= 5 { (height, width) } else { (width, height) };
+        let (new_width, new_height) = self.size(width, height);
         let mut turned = Vec::with_capacity(data.len());
         for y in 0..new_height {
             for x in 0..new_width {

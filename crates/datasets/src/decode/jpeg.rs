@@ -14,7 +14,11 @@ use crate::Image;
 
 /// Decodes a whole JPEG.
 pub(super) fn image(bytes: &[u8]) -> Result<Image, String> {
-    let header = Header::read(bytes)?;
+    decode(bytes, &Header::read(bytes)?, Vec::new())
+}
+
+/// Decodes a whole JPEG with this header, into `buffer` if it need not be turned.
+pub(super) fn decode(bytes: &[u8], header: &Header, mut buffer: Vec<u8>) -> Result<Image, String> {
     check_size(header.width, header.height)?;
     if !matches!(header.components, 1 | 3) {
         return Err(format!(
@@ -33,17 +37,21 @@ pub(super) fn image(bytes: &[u8]) -> Result<Image, String> {
     let guarded = [whole, &[0xff, 0].repeat(16), rest].concat();
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(guarded), options);
     let fault = |error: DecodeErrors| format!("corrupt JPEG: {}", error.to_string().trim_matches('"'));
-    let data = decoder.decode().map_err(fault)?;
-    if data.len() != header.width * header.height * 3 {
-        return Err(format!("corrupt JPEG: {} bytes of pixels", data.len()));
+    decoder.decode_headers().map_err(fault)?;
+    let pixels = header.width * header.height * 3;
+    let found = decoder.output_buffer_size().unwrap_or(0);
+    if found != pixels {
+        return Err(format!("corrupt JPEG: {found} bytes of pixels"));
     }
-    let (width, height, data) = header.orientation.turn(data, header.width, header.height, 3);
+    buffer.resize(pixels, 0);
+    decoder.decode_into(&mut buffer).map_err(fault)?;
+    let (width, height, data) = header.orientation.turn(buffer, header.width, header.height, 3);
     Ok(Image { width, height, data })
 }
 
 /// What the markers of a JPEG say.
 #[derive(Debug)]
-struct Header {
+pub(super) struct Header {
     width: usize,
     height: usize,
     components: u8,
@@ -53,8 +61,13 @@ struct Header {
 }
 
 impl Header {
+    /// Width and height, as displayed.
+    pub(super) fn size(&self) -> (usize, usize) {
+        self.orientation.size(self.width, self.height)
+    }
+
     /// Walks all markers to the end of the picture; what comes after it does not matter.
-    fn read(bytes: &[u8]) -> Result<Self, String> {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
         let truncated = || "truncated JPEG: it ends before its end marker".to_owned();
         let (mut frame, mut scan_end) = (None, None);
         let mut orientation = Orientation::UPRIGHT;

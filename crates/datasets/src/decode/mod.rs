@@ -2,11 +2,13 @@
 
 mod exif;
 mod jpeg;
+mod picture;
 mod png;
 
 use std::path::Path;
 
 use crate::{Error, Image, LabelMap, Result};
+pub(crate) use picture::{Picture, Rows};
 
 /// Pixels that a picture may have at most; checked before memory is taken.
 pub const MAX_PIXELS: usize = 1 << 27;

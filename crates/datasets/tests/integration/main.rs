@@ -2,6 +2,7 @@
 
 mod augmentation;
 mod common;
+mod crops;
 mod faults;
 mod layouts;
 mod loader;

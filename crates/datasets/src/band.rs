@@ -1,0 +1,67 @@
+//! The rows of a sample that its crop needs, decoded alone.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use crate::affine::Affine;
+use crate::crop::Source;
+use crate::decode::{Picture, Rows};
+use crate::label_table::LabelTable;
+use crate::{AugmentationParameters, Crop, LabelMap};
+
+/// Memory that a thread keeps from sample to sample: fresh pages cost more than what is written to them.
+#[derive(Default)]
+struct Buffers {
+    image_file: Vec<u8>,
+    label_file: Vec<u8>,
+    image: Vec<u8>,
+    label: Vec<u8>,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+/// The crop of the sample in the files `image` and `label`, made from as few of their rows as possible into the memory
+/// of `spare`. `None` where anything is unusual or wrong: reading the files as a whole is then the way to a crop, or to
+/// an error that says what.
+///
+/// Files are checked to their ends, chunk by chunk, but rows that are not needed are not decoded, and values of the
+/// label map that lie there are not looked at.
+pub(crate) fn crop(
+    image: &Path,
+    label: &Path,
+    table: &LabelTable,
+    parameters: &AugmentationParameters,
+    fill: [f32; 3],
+    spare: &mut Crop,
+) -> Option<Crop> {
+    BUFFERS.with_borrow_mut(|buffers| {
+        let label = Picture::open(label, &mut buffers.label_file).filter(Picture::is_png)?;
+        let image = Picture::open(image, &mut buffers.image_file)?;
+        let (width, height) = image.size();
+        if label.size() != (width, height) {
+            return None;
+        }
+        let affine = Affine::new(width, height, parameters);
+        let wanted = affine.rows();
+        let labels = label.label(wanted.clone(), std::mem::take(&mut buffers.label))?;
+        let colours = image.image(wanted.clone(), std::mem::take(&mut buffers.image))?;
+        let mut labels = LabelMap { width, height: wanted.len(), data: aligned(labels, &wanted, width) };
+        table.apply(&mut labels).ok()?;
+        let first = wanted.start;
+        let skipped = (first - colours.first) * 3 * width;
+        let source = Source { width, height, first, image: &colours.data[skipped..], label: &labels.data };
+        let crop = source.crop(&affine, parameters, fill, std::mem::take(spare));
+        (buffers.image, buffers.label) = (colours.data, labels.data);
+        Some(crop)
+    })
+}
+
+/// The rows `wanted` of labels that may begin earlier and end later.
+fn aligned(rows: Rows, wanted: &std::ops::Range<usize>, width: usize) -> Vec<u8> {
+    let Rows { first, mut data } = rows;
+    data.truncate((wanted.end - first) * width);
+    data.drain(..(wanted.start - first) * width);
+    data
+}
