@@ -1,24 +1,30 @@
-//! Images a second of the loader, as JSON: `throughput MANIFEST ROOT SPLIT CROP SAMPLES`.
+//! Images a second of the loader, as JSON: `throughput MANIFEST ROOT SPLIT CROP SAMPLES [CACHE]`.
 //!
 //! Reads, augments and batches `SAMPLES` training samples of a dataset on all threads of rayon
-//! (`RAYON_NUM_THREADS`), after a batch that is not counted. `scripts/bench_data.sh` runs it beside other pipelines.
+//! (`RAYON_NUM_THREADS`), after a batch that is not counted; from packs in the folder `CACHE`, made if need be, if
+//! one is given. `scripts/bench_data.sh` runs it beside other pipelines.
 
 use std::path::Path;
 use std::time::Instant;
 
-use robustseg_datasets::{AugmentationConfig, Dataset, Loader, LoaderOptions, Manifest};
+use robustseg_datasets::{AugmentationConfig, Dataset, Loader, LoaderOptions, Manifest, prepare};
 
 /// Samples in a batch.
 const BATCH: usize = 4;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [manifest, root, split, crop, samples] = arguments.as_slice() else {
-        return Err("usage: throughput MANIFEST ROOT SPLIT CROP SAMPLES".into());
+    let [manifest, root, split, crop, samples, cache @ ..] = arguments.as_slice() else {
+        return Err("usage: throughput MANIFEST ROOT SPLIT CROP SAMPLES [CACHE]".into());
     };
     let augmentation = AugmentationConfig { crop: crop.parse()?, ..AugmentationConfig::default() };
     let steps = samples.parse::<u64>()? / BATCH as u64;
-    let dataset = Dataset::open(&Manifest::load(Path::new(manifest))?, Path::new(root), split)?;
+    let (manifest, root) = (Manifest::load(Path::new(manifest))?, Path::new(root));
+    let mut dataset = Dataset::open(&manifest, root, split)?;
+    if let [cache] = cache {
+        prepare(&manifest, root, split, Path::new(cache), |_, _| ())?;
+        dataset = dataset.with_cache(Path::new(cache), &manifest)?;
+    }
     let options = LoaderOptions {
         batch_size: BATCH,
         seed: 0,

@@ -7,7 +7,8 @@ use crate::affine::Affine;
 use crate::crop::Source;
 use crate::decode::{Picture, Rows};
 use crate::label_table::LabelTable;
-use crate::{AugmentationParameters, Crop, LabelMap};
+use crate::pack::Pack;
+use crate::{AugmentationParameters, Crop, LabelMap, Result};
 
 /// Memory that a thread keeps from sample to sample: fresh pages cost more than what is written to them.
 #[derive(Default)]
@@ -55,6 +56,24 @@ pub(crate) fn crop(
         let crop = source.crop(&affine, parameters, fill, std::mem::take(spare));
         (buffers.image, buffers.label) = (colours.data, labels.data);
         Some(crop)
+    })
+}
+
+/// The crop of the sample at `index` of a pack, of which the rows needed are read, into the memory of `spare`.
+pub(crate) fn packed(
+    pack: &Pack,
+    index: usize,
+    parameters: &AugmentationParameters,
+    fill: [f32; 3],
+    spare: Crop,
+) -> Result<Crop> {
+    BUFFERS.with_borrow_mut(|Buffers { image, label, .. }| {
+        let (width, height) = pack.size(index);
+        let affine = Affine::new(width, height, parameters);
+        let rows = affine.rows();
+        let first = rows.start;
+        pack.rows(index, rows, image, label)?;
+        Ok(Source { width, height, first, image, label }.crop(&affine, parameters, fill, spare))
     })
 }
 

@@ -7,6 +7,7 @@ use crate::crop::apply_into;
 use crate::label_table::LabelTable;
 use crate::layout::synthetic::Scenes;
 use crate::layout::{Files, cityscapes, pairs, voc};
+use crate::pack::{Pack, Stamp};
 use crate::prefetch::Prefetch;
 use crate::{
     AugmentationParameters, Crop, Error, Layout, Manifest, Result, Sample, Split, band, read_image,
@@ -15,7 +16,7 @@ use crate::{
 
 /// One split of a dataset. Clones share what they know.
 #[derive(Clone, Debug)]
-pub struct Dataset(Arc<Inner>);
+pub struct Dataset(Arc<Inner>, Option<Arc<Pack>>);
 
 #[derive(Debug)]
 struct Inner {
@@ -83,7 +84,27 @@ impl Dataset {
         };
         let (name, split) = (manifest.name.clone(), split.to_owned());
         let inner = Inner { name, split, num_classes: manifest.num_classes(), source };
-        Ok((Self(Arc::new(inner)), expected))
+        Ok((Self(Arc::new(inner), None), expected))
+    }
+
+    /// The same split, whose samples are read from the pack that [`prepare`](crate::prepare) made in `folder` for this
+    /// `manifest`: the same samples, decoded already.
+    ///
+    /// # Errors
+    /// [`Error::Cache`] if there is no pack of this split, or it is of other data, or older than a sample's files.
+    pub fn with_cache(&self, folder: &Path, manifest: &Manifest) -> Result<Self> {
+        let pack = Pack::open(folder, manifest, self)?;
+        Ok(Self(Arc::clone(&self.0), Some(Arc::new(pack))))
+    }
+
+    /// Size and time of change of the image's and the label's file of the sample at `index`.
+    pub(crate) fn stamps(&self, index: usize) -> Result<[Stamp; 2]> {
+        let Source::Files { samples, .. } = &self.0.source else { return Ok([Stamp::default(); 2]) };
+        let stamp = |path: &Path| match path.metadata() {
+            Ok(metadata) => Ok(Stamp::of(&metadata)),
+            Err(source) => Err(Error::Read { path: path.to_owned(), source }),
+        };
+        Ok([stamp(&samples[index].image)?, stamp(&samples[index].label)?])
     }
 
     /// The dataset's name.
@@ -128,6 +149,9 @@ impl Dataset {
     /// # Errors
     /// If image or label cannot be read, their sizes differ, or the label has a value that is no class.
     pub fn load(&self, index: usize) -> Result<Sample> {
+        if let Some(pack) = &self.1 {
+            return pack.sample(index);
+        }
         match &self.0.source {
             Source::Files { samples, table } => self.read(&samples[index], table),
             Source::Scenes { ids, scenes } => Ok(scenes.sample(&ids[index], index)),
@@ -157,6 +181,9 @@ impl Dataset {
         fill: [f32; 3],
         mut spare: Crop,
     ) -> Result<Crop> {
+        if let Some(pack) = &self.1 {
+            return band::packed(pack, index, parameters, fill, spare);
+        }
         if let Source::Files { samples, table } = &self.0.source {
             let Files { image, label, .. } = &samples[index];
             if let Some(crop) = band::crop(image, label, table, parameters, fill, &mut spare) {

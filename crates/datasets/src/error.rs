@@ -124,6 +124,14 @@ pub enum Error {
         /// Width and height of the label map.
         label_size: (usize, usize),
     },
+    /// A packed cache cannot be used or made.
+    #[error("cache {}: {reason}; `robustseg data prepare` with --out {} makes it anew", path.display(), folder(path))]
+    Cache {
+        /// The pack.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A setting is out of its range.
     #[error("{setting}: {reason}")]
     Setting {
@@ -164,6 +172,11 @@ pub enum Error {
         /// What the panic said.
         message: String,
     },
+}
+
+/// The folder of a file, for a message.
+fn folder(path: &std::path::Path) -> std::path::Display<'_> {
+    path.parent().unwrap_or(path).display()
 }
 
 /// Faults that a message tells at most.

@@ -47,6 +47,7 @@ mod label_table;
 mod layout;
 mod loader;
 mod manifest;
+mod pack;
 mod prefetch;
 mod yaml;
 
@@ -54,8 +55,9 @@ pub use augmentation::{AugmentationConfig, AugmentationParameters};
 pub use check::{CheckReport, Overlap, SplitReport, check};
 pub use crop::{Crop, apply};
 pub use dataset::{Dataset, Samples};
-pub use decode::{MAX_PIXELS, read_image, read_label};
+pub use decode::{DECODERS, MAX_PIXELS, read_image, read_label};
 pub use error::{Error, Result};
 pub use image::{IGNORE_LABEL, Image, LabelMap, Sample};
 pub use loader::{Batch, Loader, LoaderOptions};
 pub use manifest::{Class, DATA_FOLDER, Layout, Manifest, Split, Synthetic, VocLabels};
+pub use pack::{Prepared, prepare};

@@ -10,6 +10,9 @@ use std::path::Path;
 use crate::{Error, Image, LabelMap, Result};
 pub(crate) use picture::{Picture, Rows};
 
+/// What decodes pictures: decoders differ in the last bits of a JPEG.
+pub const DECODERS: &str = "zune-jpeg 0.5 (strict), png 0.18";
+
 /// Pixels that a picture may have at most; checked before memory is taken.
 pub const MAX_PIXELS: usize = 1 << 27;
 

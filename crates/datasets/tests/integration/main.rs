@@ -1,6 +1,7 @@
 //! Datasets as they lie on disk: fake ones, odd files, and the real ones where they are there.
 
 mod augmentation;
+mod cache;
 mod common;
 mod crops;
 mod faults;

@@ -1,0 +1,117 @@
+//! Packs made and verified.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::index::{Entry, Index, MAGIC};
+use super::{Pack, checksum, origin, path};
+use crate::{Dataset, Error, Manifest, Result};
+
+/// How a split's pack came to be valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prepared {
+    /// It was, and all its checksums are right.
+    UpToDate,
+    /// It was made; for the reason given if there was one before.
+    Built(Option<String>),
+}
+
+/// Makes the pack of `split` of a dataset in the folder `root`, in the folder `out`; where there is one that is valid,
+/// verifies all its checksums instead. `progress` is told how many of how many samples are done. Gives the bytes of the
+/// pack, too: four a pixel.
+///
+/// A few samples are in memory at once. The pack is written beside its place, synced and renamed: whatever interrupts
+/// this leaves the former one, or none.
+///
+/// # Errors
+/// As [`Dataset::open`] and [`Dataset::load`], and [`Error::Cache`] if the pack cannot be written, or another process
+/// is just making it.
+pub fn prepare(
+    manifest: &Manifest,
+    root: &Path,
+    split: &str,
+    out: &Path,
+    progress: impl Fn(usize, usize) + Sync,
+) -> Result<(Prepared, u64)> {
+    let dataset = Dataset::open(manifest, root, split)?;
+    let file = path(out, split);
+    let fault = |reason: String| Error::Cache { path: file.clone(), reason };
+    let size = || std::fs::metadata(&file).map_or(0, |metadata| metadata.len());
+    let reason = if file.exists() {
+        match verify(out, manifest, &dataset, &progress) {
+            Ok(()) => return Ok((Prepared::UpToDate, size())),
+            Err(Error::Cache { reason, .. }) => Some(reason),
+            Err(error) => return Err(error),
+        }
+    } else {
+        None
+    };
+    std::fs::create_dir_all(out).map_err(|error| fault(format!("its folder cannot be made ({error})")))?;
+    let part = file.with_extension("pack.part");
+    let io = |error: std::io::Error| fault(format!("cannot be written ({error})"));
+    let open = OpenOptions::new().write(true).create(true).truncate(false).open(&part).map_err(io)?;
+    open.try_lock().map_err(|error| fault(format!("another process is making it ({error})")))?;
+    open.set_len(0).map_err(io)?;
+    let written = write(&open, manifest, &dataset, progress, &io);
+    let done = written.and_then(|()| std::fs::rename(&part, &file).map_err(io));
+    if let Err(error) = done {
+        // What is left is no pack; that it cannot be removed is less than why it is there.
+        let _ = std::fs::remove_file(&part);
+        return Err(error);
+    }
+    File::open(out).and_then(|folder| folder.sync_all()).map_err(io)?;
+    Ok((Prepared::Built(reason), size()))
+}
+
+/// Reads every sample of a pack.
+fn verify(
+    out: &Path,
+    manifest: &Manifest,
+    dataset: &Dataset,
+    progress: &(impl Fn(usize, usize) + Sync),
+) -> Result<()> {
+    let pack = Pack::open(out, manifest, dataset)?;
+    let done = std::sync::atomic::AtomicUsize::new(0);
+    (0..dataset.len()).into_par_iter().try_for_each(|index| {
+        pack.sample(index)?;
+        progress(done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1, dataset.len());
+        Ok(())
+    })
+}
+
+fn write(
+    file: &File,
+    manifest: &Manifest,
+    dataset: &Dataset,
+    progress: impl Fn(usize, usize),
+    io: &impl Fn(std::io::Error) -> Error,
+) -> Result<()> {
+    let mut writer = BufWriter::with_capacity(1 << 20, file);
+    writer.write_all(MAGIC).map_err(io)?;
+    let mut offset = MAGIC.len() as u64;
+    let mut entries = Vec::new();
+    // Taken first: a file that changes while it is read makes the pack older than the file.
+    let stamps = (0..dataset.len()).map(|index| dataset.stamps(index)).collect::<Result<Vec<_>>>()?;
+    for (sample, stamps) in dataset.samples(0..dataset.len()).zip(stamps) {
+        let sample = sample?;
+        let (image, label) = (&sample.image, &sample.label);
+        writer.write_all(&image.data).and_then(|()| writer.write_all(&label.data)).map_err(io)?;
+        entries.push(Entry {
+            id: sample.id,
+            offset,
+            width: image.width,
+            height: image.height,
+            crc: checksum(&image.data, &label.data),
+            stamps,
+        });
+        offset += (image.data.len() + label.data.len()) as u64;
+        progress(entries.len(), dataset.len());
+    }
+    let index = Index { origin: origin(manifest, dataset.split()), entries };
+    writer.write_all(&index.to_bytes()).and_then(|()| writer.flush()).map_err(io)?;
+    drop(writer);
+    file.sync_all().map_err(io)
+}

@@ -1,0 +1,132 @@
+//! Decoded samples in one file a split, of which a crop reads the rows that it needs.
+//!
+//! A pack is made of the samples one after the other, each the image's rows as RGB and then the label map's, and an
+//! [`Index`] at the end. It holds for one manifest, one list of samples, one set of decoders and files of a size and a
+//! time of change: opening it compares all of these. Each sample has a CRC-32, which reading the whole sample verifies;
+//! the rows of a crop
+//! are taken as they are, but for labels that are no classes.
+
+mod build;
+mod index;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+pub use build::{Prepared, prepare};
+pub(crate) use index::Stamp;
+use index::{Entry, Index};
+
+use crate::{DECODERS, Dataset, Error, IGNORE_LABEL, Image, LabelMap, Manifest, Result, Sample};
+
+/// A split's pack, open for reading.
+#[derive(Debug)]
+pub(crate) struct Pack {
+    path: PathBuf,
+    file: File,
+    entries: Vec<Entry>,
+    num_classes: usize,
+}
+
+impl Pack {
+    /// Opens the pack of `dataset`, which `manifest` describes, in `folder`, and verifies that it is one of these samples
+    /// and files as they are now. Its pixels are not read.
+    pub(crate) fn open(folder: &Path, manifest: &Manifest, dataset: &Dataset) -> Result<Self> {
+        let path = path(folder, dataset.split());
+        let refuse = |reason: String| Error::Cache { path: path.clone(), reason };
+        let file = File::open(&path).map_err(|error| refuse(format!("cannot be opened ({error})")))?;
+        let index = Index::read(&file).map_err(&refuse)?;
+        if index.origin != origin(manifest, dataset.split()) {
+            return Err(refuse("is of another manifest, or of another version's decoders".into()));
+        }
+        if index.entries.len() != dataset.len() {
+            return Err(refuse(format!(
+                "holds {} samples where the split has {}",
+                index.entries.len(),
+                dataset.len()
+            )));
+        }
+        for (at, entry) in index.entries.iter().enumerate() {
+            let id = dataset.id(at);
+            if entry.id != id {
+                return Err(refuse(format!("holds sample {} in the place of {id}", entry.id)));
+            }
+            if entry.stamps != dataset.stamps(at)? {
+                return Err(refuse(format!("is older than the files of sample {id}")));
+            }
+        }
+        Ok(Self { path, file, entries: index.entries, num_classes: dataset.num_classes() })
+    }
+
+    /// The whole sample at `index`, its checksum verified.
+    pub(crate) fn sample(&self, index: usize) -> Result<Sample> {
+        let Entry { id, width, height, crc, .. } = &self.entries[index];
+        let (mut image, mut label) = (Vec::new(), Vec::new());
+        self.rows(index, 0..*height, &mut image, &mut label)?;
+        if checksum(&image, &label) != *crc {
+            return Err(self.fault(format!("sample {id} is damaged, its checksum is not that of its pixels")));
+        }
+        let (width, height) = (*width, *height);
+        Ok(Sample {
+            id: id.clone(),
+            image: Image { width, height, data: image },
+            label: LabelMap { width, height, data: label },
+        })
+    }
+
+    /// Width and height of the sample at `index`.
+    pub(crate) fn size(&self, index: usize) -> (usize, usize) {
+        (self.entries[index].width, self.entries[index].height)
+    }
+
+    /// Reads `rows` of the sample at `index`: RGB into `image`, labels into `label`, which become as long as that is.
+    pub(crate) fn rows(
+        &self,
+        index: usize,
+        rows: std::ops::Range<usize>,
+        image: &mut Vec<u8>,
+        label: &mut Vec<u8>,
+    ) -> Result<()> {
+        let Entry { id, offset, width, height, .. } = &self.entries[index];
+        image.resize(rows.len() * width * 3, 0);
+        label.resize(rows.len() * width, 0);
+        let labels = offset + (height * width * 3) as u64;
+        let read = |bytes: &mut [u8], at: u64| {
+            let fault = |error| self.fault(format!("cannot be read ({error})"));
+            self.file.read_exact_at(bytes, at).map_err(fault)
+        };
+        read(image, offset + (rows.start * width * 3) as u64)?;
+        read(label, labels + (rows.start * width) as u64)?;
+        // Whoever trains on labels relies on it.
+        let known = |label: &u8| usize::from(*label) < self.num_classes || *label == IGNORE_LABEL;
+        if label.iter().all(known) {
+            return Ok(());
+        }
+        Err(self.fault(format!("sample {id} is damaged, it has labels that are no classes")))
+    }
+
+    fn fault(&self, reason: String) -> Error {
+        Error::Cache { path: self.path.clone(), reason }
+    }
+}
+
+/// The pack of `split` in `folder`.
+fn path(folder: &Path, split: &str) -> PathBuf {
+    folder.join(format!("{split}.pack"))
+}
+
+/// What a split's pixels follow from, besides its files.
+fn origin(manifest: &Manifest, split: &str) -> [u8; 32] {
+    // A manifest is plain data: writing it cannot fail, and if it did, packs would only be made again.
+    let manifest = serde_yaml::to_string(manifest).unwrap_or_default();
+    Sha256::digest(format!("{DECODERS}\n{split}\n{manifest}")).into()
+}
+
+fn checksum(image: &[u8], label: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(image);
+    crc.update(label);
+    crc.finalize()
+}
