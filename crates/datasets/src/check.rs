@@ -81,9 +81,8 @@ pub fn check(
     let mut splits = Vec::new();
     for (dataset, expected) in &found {
         let mut report = dataset.inspect(|| progress(done.fetch_add(1, Ordering::Relaxed) + 1, total));
-        if report.count != expected.count {
-            let fault = format!("expected {} samples, found {}", expected.count, report.count);
-            report.faults.insert(0, fault);
+        if let Err(error) = dataset.verify_list(expected) {
+            report.faults.insert(0, error.to_string());
         }
         report.expected = expected.count;
         splits.push(report);
@@ -166,9 +165,14 @@ impl Dataset {
         let mut ids: Vec<&str> = self.ids().collect();
         ids.sort_unstable();
         let lines: String = ids.into_iter().flat_map(|id| [id, "\n"]).collect();
-        let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
-        Sha256::digest(lines).iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+        hex(&Sha256::digest(lines))
     }
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// What is kept of a sample.

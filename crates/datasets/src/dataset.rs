@@ -1,6 +1,6 @@
 //! One split of a dataset.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::crop::apply_into;
@@ -11,7 +11,7 @@ use crate::pack::{Pack, Stamp};
 use crate::prefetch::Prefetch;
 use crate::{
     AugmentationParameters, Crop, Error, Layout, Manifest, Result, Sample, Split, band, read_image,
-    read_label,
+    read_label, read_sbd_label,
 };
 
 /// One split of a dataset. Clones share what they know.
@@ -23,6 +23,8 @@ struct Inner {
     name: String,
     split: String,
     num_classes: usize,
+    /// The file or folder that says which samples there are; empty for generated ones.
+    listing: PathBuf,
     source: Source,
 }
 
@@ -37,19 +39,11 @@ impl Dataset {
     /// needs no folder and does not look at `root`.
     ///
     /// # Errors
-    /// If there is no such split, data are missing (the error says how to get them), the number of samples is not
-    /// the manifest's, or a sample's image or label does not exist. Files are not read yet.
+    /// If there is no such split, data are missing (the error says how to get them), the number of samples or their
+    /// ids are not the manifest's, or a sample's image or label does not exist. Files are not read yet.
     pub fn open(manifest: &Manifest, root: &Path, split: &str) -> Result<Self> {
         let (dataset, expected) = Self::find(manifest, root, split)?;
-        if dataset.len() != expected.count {
-            return Err(Error::Count {
-                name: manifest.name.clone(),
-                split: split.to_owned(),
-                path: root.join(listing(manifest, split, expected)),
-                expected: expected.count,
-                found: dataset.len(),
-            });
-        }
+        dataset.verify_list(expected)?;
         if let Source::Files { samples, .. } = &dataset.0.source {
             samples.iter().try_for_each(Files::exist)?;
         }
@@ -64,26 +58,34 @@ impl Dataset {
             split: split.to_owned(),
             known: known(),
         })?;
-        let listing = listing(manifest, split, expected);
+        let there = |path: PathBuf| if path.exists() { Ok(path) } else { Err(manifest.missing(path)) };
         if !manifest.is_generated() {
-            for path in [root.to_owned(), root.join(&listing)] {
-                if !path.exists() {
-                    return Err(manifest.missing(path));
-                }
-            }
+            there(root.to_owned())?;
         }
-        let files = |samples| Source::Files { samples, table: Box::new(manifest.label_table()) };
-        let source = match manifest.layout {
-            Layout::Voc { labels } => files(voc::samples(root, &listing, labels)?),
-            Layout::Cityscapes => files(cityscapes::samples(root, split)?),
-            Layout::Pairs => files(pairs::samples(root, &listing)?),
-            Layout::Synthetic(config) => Source::Scenes {
-                ids: (0..expected.count).map(|index| format!("{split}_{index:05}")).collect(),
-                scenes: Scenes::new(config, split, manifest.num_classes()),
-            },
+        let files = |(samples, listing)| {
+            (Source::Files { samples, table: Box::new(manifest.label_table()) }, listing)
+        };
+        let list = expected.file.as_deref().unwrap_or(Path::new(""));
+        let (source, listing) = match manifest.layout {
+            Layout::Voc { labels } => {
+                files(voc::Tree::find(root, |path| manifest.missing(path)).samples(list, labels)?)
+            }
+            Layout::Cityscapes => {
+                let folder = there(cityscapes::images(root, split))?;
+                files((cityscapes::samples(root, split)?, folder))
+            }
+            Layout::Pairs => {
+                let list = there(root.join(list))?;
+                files((pairs::samples(root, &list)?, list))
+            }
+            Layout::Synthetic(config) => {
+                let ids = (0..expected.count).map(|index| format!("{split}_{index:05}")).collect();
+                let scenes = Scenes::new(config, split, manifest.num_classes());
+                (Source::Scenes { ids, scenes }, PathBuf::new())
+            }
         };
         let (name, split) = (manifest.name.clone(), split.to_owned());
-        let inner = Inner { name, split, num_classes: manifest.num_classes(), source };
+        let inner = Inner { name, split, num_classes: manifest.num_classes(), listing, source };
         Ok((Self(Arc::new(inner), None), expected))
     }
 
@@ -105,6 +107,20 @@ impl Dataset {
             Err(source) => Err(Error::Read { path: path.to_owned(), source }),
         };
         Ok([stamp(&samples[index].image)?, stamp(&samples[index].label)?])
+    }
+
+    /// Refuses samples that are not those that the manifest promises.
+    pub(crate) fn verify_list(&self, expected: &Split) -> Result<()> {
+        let (name, split, path) = (self.name().to_owned(), self.split().to_owned(), self.0.listing.clone());
+        if self.len() != expected.count {
+            return Err(Error::Count { name, split, path, expected: expected.count, found: self.len() });
+        }
+        match &expected.ids_sha256 {
+            Some(sha256) if *sha256 != self.ids_sha256() => {
+                Err(Error::Ids { name, split, path, expected: sha256.clone(), found: self.ids_sha256() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The dataset's name.
@@ -202,7 +218,9 @@ impl Dataset {
     fn read(&self, files: &Files, table: &LabelTable) -> Result<Sample> {
         files.exist()?;
         let image = read_image(&files.image)?;
-        let mut label = read_label(&files.label)?;
+        // The layout alone gives this name, to files of SBD's dataset/cls.
+        let mat = files.label.extension().is_some_and(|extension| extension == "mat");
+        let mut label = if mat { read_sbd_label(&files.label) } else { read_label(&files.label) }?;
         if (image.width, image.height) != (label.width, label.height) {
             return Err(Error::Size {
                 image: files.image.clone(),
@@ -219,15 +237,6 @@ impl Dataset {
             classes: self.0.num_classes,
         })?;
         Ok(Sample { id: files.id.clone(), image, label })
-    }
-}
-
-/// What says which samples a split has, below the dataset's folder.
-fn listing(manifest: &Manifest, split: &str, expected: &Split) -> std::path::PathBuf {
-    match (&manifest.layout, &expected.file) {
-        (Layout::Cityscapes, _) => cityscapes::images(Path::new(""), split),
-        (_, Some(file)) => file.clone(),
-        (_, None) => std::path::PathBuf::new(),
     }
 }
 

@@ -56,6 +56,24 @@ pub enum Error {
         /// Samples found.
         found: usize,
     },
+    /// A split is as large as the manifest says, but has other samples.
+    #[error(
+        "data {name}, split {split}: the ids in {} are not those that the manifest expects: the SHA-256 of the sorted \
+         list is {found}, not {expected}; take the official list",
+        path.display()
+    )]
+    Ids {
+        /// The dataset.
+        name: String,
+        /// The split.
+        split: String,
+        /// The file or folder that lists the samples.
+        path: PathBuf,
+        /// SHA-256 that the manifest promises.
+        expected: String,
+        /// SHA-256 of what was found.
+        found: String,
+    },
     /// A list of samples is malformed.
     #[error("{}:{line}: {reason}", path.display())]
     List {

@@ -41,10 +41,10 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Layout {
-    /// PASCAL VOC 2012: `JPEGImages/ID.jpg`, palette PNGs in `SegmentationClass` or `SegmentationClassAug`, lists of
-    /// ids.
+    /// PASCAL VOC 2012 and SBD: `JPEGImages/ID.jpg`, labels, lists of ids. The dataset's folder is `VOCdevkit/VOC2012`,
+    /// or the one that both archives were unpacked in; lists are below `VOC2012`.
     Voc {
-        /// The folder of the label maps.
+        /// Whose label maps.
         labels: VocLabels,
     },
     /// Cityscapes: `leftImg8bit/SPLIT/CITY/*_leftImg8bit.png` and `gtFine/SPLIT/CITY/*_gtFine_labelIds.png`, whose
@@ -59,9 +59,11 @@ pub enum Layout {
 /// Where VOC's label maps are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VocLabels {
-    /// VOC's own.
+    /// VOC's own: the palette PNGs of the folder `SegmentationClass`.
     SegmentationClass,
-    /// VOC's and SBD's.
+    /// VOC's and SBD's: the PNGs of the folder `SegmentationClassAug`. Where there is no such folder, the archives as
+    /// they come: `SegmentationClass` for VOC's train and val, `benchmark_RELEASE/dataset/cls/ID.mat` for all others;
+    /// the list `trainaug.txt`, unless it is there, is then VOC's train and SBD's train and val without VOC's val.
     SegmentationClassAug,
 }
 
@@ -96,6 +98,9 @@ pub struct Split {
     pub file: Option<PathBuf>,
     /// How many samples it has.
     pub count: usize,
+    /// SHA-256 of its sorted ids, one a line, as 64 lower-case hexadecimal digits: that of the official list, sorted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids_sha256: Option<String>,
     /// Other splits that share samples with it on purpose.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub may_overlap: Vec<String>,
@@ -210,11 +215,19 @@ impl Manifest {
             let reason = if listed { "is missing" } else { "this layout has no lists" };
             return Err(format!("splits.{name}.file: {reason}"));
         }
+        if split.ids_sha256.as_ref().is_some_and(|hash| !is_hex(hash, 64)) {
+            return Err(format!("splits.{name}.ids_sha256: expected 64 hexadecimal digits, in lower case"));
+        }
         match split.may_overlap.iter().find(|other| !self.splits.contains_key(*other)) {
             Some(other) => Err(format!("splits.{name}.may_overlap: there is no split `{other}`")),
             None => Ok(()),
         }
     }
+}
+
+/// Whether `text` is `digits` hexadecimal digits, in lower case.
+fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -272,6 +285,7 @@ obtain: o
             ("count: 3", "count: 0", "splits.train.count"),
             ("file: t.txt, ", "", "splits.train.file: is missing"),
             ("count: 3", "count: 3, may_overlap: [val]", "no split `val`"),
+            ("count: 3", "count: 3, ids_sha256: 12AB", "splits.train.ids_sha256"),
             (
                 "  voc: {labels: SegmentationClass}",
                 "  cityscapes:",

@@ -130,7 +130,20 @@ fn a_count_that_is_not_the_manifests_names_the_list() {
     tree.manifest.splits.get_mut("train").unwrap().count = 3;
     let fault = tree.fault();
     assert!(fault.contains("expected 3 samples, found 2 in ") && fault.ends_with("train.txt"), "{fault}");
-    assert_eq!(tree.faults(), ["expected 3 samples, found 2"]);
+    assert_eq!(tree.faults(), [fault]);
+}
+
+#[test]
+fn other_ids_than_the_manifests_name_the_list() {
+    let mut tree = Tree::new();
+    // `printf 'a\nb\n' | sha256sum`
+    let right = "911169ddaaf146aff539f58c26c489af3b892dff0fe283c1c264c65ae5aa59a2".to_owned();
+    tree.manifest.splits.get_mut("train").unwrap().ids_sha256 = Some(right.clone());
+    fs::write(tree.path("train.txt"), "b\na\n").unwrap();
+    assert_eq!(tree.faults(), [""; 0]);
+    fs::write(tree.path("train.txt"), "a\nc\n").unwrap();
+    let fault = tree.fault();
+    assert!(fault.contains("train.txt") && fault.contains(&format!("not {right}")), "{fault}");
 }
 
 #[test]

@@ -20,7 +20,8 @@ fn voc_labels_are_the_palette_indices_of_the_folder_that_the_manifest_names() {
     fs::create_dir_all(root.join("ImageSets/Segmentation")).unwrap();
     fs::write(root.join("ImageSets/Segmentation/val.txt"), "2007_000001\n").unwrap();
     let mut manifest = project_manifest("voc2012");
-    manifest.splits.get_mut("val").unwrap().count = 1;
+    let val = manifest.splits.get_mut("val").unwrap();
+    (val.count, val.ids_sha256) = (1, None);
     for (labels, expected) in
         [(VocLabels::SegmentationClass, own), (VocLabels::SegmentationClassAug, augmented)]
     {

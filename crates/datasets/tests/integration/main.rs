@@ -9,3 +9,4 @@ mod layouts;
 mod loader;
 mod odd_files;
 mod real_data;
+mod sbd;

@@ -1,0 +1,354 @@
+//! SBD's label files: `GTcls.Segmentation` of a MATLAB 5 file, and nothing else of the format.
+//!
+//! A file is a header of 128 bytes and elements, each a tag (type, bytes) and its content; a compressed element is a
+//! zlib stream of one element. `GTcls` is an element of the kind matrix and the class struct, whose parts are flags,
+//! sizes, name, length of the field names, field names, and one matrix a field. Fields that are not wanted are
+//! skipped by their length. See *MAT-File Format*, The `MathWorks`, version 5.
+
+use std::io::Read;
+use std::path::Path;
+
+use flate2::read::ZlibDecoder;
+
+use crate::{Error, LabelMap, MAX_PIXELS};
+
+/// Bytes of the file's header.
+const HEADER: usize = 128;
+/// Bytes of a compressed element's content that are looked at; a label map and its boundaries need less.
+const MAX_CONTENT: usize = 2 * MAX_PIXELS;
+
+/// Kinds of elements.
+const UINT8: u32 = 2;
+const MATRIX: u32 = 14;
+const COMPRESSED: u32 = 15;
+
+/// Classes of matrices.
+const STRUCT_CLASS: u8 = 2;
+const UINT8_CLASS: u8 = 9;
+
+/// Reads the label map of a file of SBD's `dataset/cls`: the `uint8` matrix `Segmentation` of its variable `GTcls`.
+///
+/// # Errors
+/// [`Error::Read`] or [`Error::Decode`]: no MATLAB 5 file, a truncated or corrupt one, one that holds no such matrix,
+/// or more than [`MAX_PIXELS`].
+pub fn read_sbd_label(path: &Path) -> crate::Result<LabelMap> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    label(&bytes).map_err(|reason| Error::Decode { path: path.to_owned(), reason })
+}
+
+fn label(bytes: &[u8]) -> Result<LabelMap, String> {
+    if bytes.is_empty() {
+        return Err("is empty".into());
+    }
+    let (header, content) = bytes.split_at_checked(HEADER).ok_or("is no MATLAB 5 file: too short")?;
+    let little = match &header[124..] {
+        [0, 1, b'I', b'M'] => true,
+        [1, 0, b'M', b'I'] => false,
+        _ if header.starts_with(b"MATLAB 7.3") => {
+            return Err("is a MATLAB 7.3 file (HDF5); SBD's own files are MATLAB 5".into());
+        }
+        _ => return Err("is no MATLAB 5 file".into()),
+    };
+    let mut elements = Elements { rest: content, little };
+    while let Some(element) = elements.next()? {
+        let found = match element.kind {
+            COMPRESSED => {
+                let content = inflate(element.content)?;
+                let mut inside = Elements { rest: &content, little };
+                inside.next()?.map_or(Ok(None), |matrix| segmentation(&matrix, little))?
+            }
+            _ => segmentation(&element, little)?,
+        };
+        if let Some(label) = found {
+            // The other elements have to be whole, too: half a file is no file.
+            while elements.next()?.is_some() {}
+            return Ok(label);
+        }
+    }
+    Err("holds no variable GTcls, so it is none of SBD's dataset/cls".into())
+}
+
+/// The content of a zlib stream, whose checksum is verified.
+fn inflate(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let mut content = Vec::new();
+    ZlibDecoder::new(bytes)
+        .take(MAX_CONTENT as u64 + 1)
+        .read_to_end(&mut content)
+        .map_err(|error| format!("corrupt or truncated MATLAB file: {error}"))?;
+    if content.len() > MAX_CONTENT {
+        return Err(format!("a MATLAB variable of more than {MAX_CONTENT} bytes"));
+    }
+    Ok(content)
+}
+
+/// The label map in the variable `GTcls`; `None` if `element` is another variable.
+fn segmentation(element: &Element, little: bool) -> Result<Option<LabelMap>, String> {
+    let Some(mut variable) = Matrix::of(element, little)?.filter(|matrix| matrix.name == b"GTcls") else {
+        return Ok(None);
+    };
+    if variable.class != STRUCT_CLASS || variable.size != Some((1, 1)) {
+        return Err("corrupt MATLAB file: GTcls is no single struct".into());
+    }
+    let width = variable.parts.needed()?;
+    let width = usize::try_from(word(width.content, 0, little)?).unwrap_or(usize::MAX);
+    let names = variable.parts.needed()?.content;
+    if width == 0 || names.len() % width != 0 {
+        return Err("corrupt MATLAB file: field names".into());
+    }
+    for name in names.chunks_exact(width) {
+        let field = variable.parts.needed()?;
+        if name.split(|byte| *byte == 0).next() == Some(b"Segmentation") {
+            let matrix = Matrix::of(&field, little)?;
+            return matrix.ok_or("corrupt MATLAB file: GTcls.Segmentation is no matrix")?.label().map(Some);
+        }
+    }
+    Err("GTcls has no field Segmentation, so it is none of SBD's dataset/cls".into())
+}
+
+/// A matrix's head, and its other parts.
+struct Matrix<'a> {
+    class: u8,
+    /// Rows and columns; `None` if there are more than two dimensions.
+    size: Option<(usize, usize)>,
+    name: &'a [u8],
+    parts: Elements<'a>,
+}
+
+impl<'a> Matrix<'a> {
+    /// The matrix that `element` is; `None` if it is none.
+    fn of(element: &Element<'a>, little: bool) -> Result<Option<Self>, String> {
+        if element.kind != MATRIX {
+            return Ok(None);
+        }
+        let mut parts = Elements { rest: element.content, little };
+        // An empty matrix may have no parts at all.
+        let Some(flags) = parts.next()? else { return Ok(None) };
+        let class = (word(flags.content, 0, little)? & 0xff) as u8;
+        let sizes = parts.needed()?.content;
+        let side = |at| word(sizes, at, little).map(|side| side as usize);
+        let size = if sizes.len() == 8 { Some((side(0)?, side(4)?)) } else { None };
+        let name = parts.needed()?.content;
+        Ok(Some(Self { class, size, name, parts }))
+    }
+
+    /// The matrix as a label map: columns come one after the other in the file.
+    fn label(mut self) -> Result<LabelMap, String> {
+        let (height, width) = match (self.class, self.size) {
+            (UINT8_CLASS, Some(size)) => size,
+            (UINT8_CLASS, None) => return Err("GTcls.Segmentation has more than two dimensions".into()),
+            (class, _) => return Err(format!("GTcls.Segmentation is of class {class}, not of uint8")),
+        };
+        let pixels = height.checked_mul(width).filter(|pixels| (1..=MAX_PIXELS).contains(pixels));
+        let pixels =
+            pixels.ok_or_else(|| format!("{width}x{height} pixels; possible are 1 to {MAX_PIXELS}"))?;
+        let values = self.parts.needed()?;
+        if values.kind != UINT8 || values.content.len() != pixels {
+            return Err(format!(
+                "corrupt MATLAB file: {} bytes of kind {} for {width}x{height} pixels",
+                values.content.len(),
+                values.kind
+            ));
+        }
+        let mut data = vec![0; pixels];
+        for (x, column) in values.content.chunks_exact(height).enumerate() {
+            for (y, value) in column.iter().enumerate() {
+                data[y * width + x] = *value;
+            }
+        }
+        Ok(LabelMap { width, height, data })
+    }
+}
+
+/// An element: what it is, and its content.
+struct Element<'a> {
+    kind: u32,
+    content: &'a [u8],
+}
+
+/// Elements one after the other. Each is filled up to a multiple of 8 bytes, but for compressed ones.
+struct Elements<'a> {
+    rest: &'a [u8],
+    little: bool,
+}
+
+impl<'a> Elements<'a> {
+    /// The next element; `None` at the end.
+    fn next(&mut self) -> Result<Option<Element<'a>>, String> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let first = word(self.rest, 0, self.little)?;
+        // Up to four bytes of content may stand in the tag itself, their number in its upper half.
+        let (kind, start, length, padded) = if first >> 16 == 0 {
+            let length = word(self.rest, 4, self.little)? as usize;
+            let padded = if first == COMPRESSED { length } else { length.next_multiple_of(8) };
+            (first, 8, length, padded)
+        } else {
+            (first & 0xffff, 4, (first >> 16) as usize, 4)
+        };
+        let content = self.rest.get(start..start + length).filter(|_| start == 8 || length <= 4);
+        let content =
+            content.ok_or("truncated or corrupt MATLAB file: an element is longer than the file")?;
+        // The last element's padding may be left out.
+        self.rest = self.rest.get(start + padded..).unwrap_or_default();
+        Ok(Some(Element { kind, content }))
+    }
+
+    /// The next element, which has to be there.
+    fn needed(&mut self) -> Result<Element<'a>, String> {
+        self.next()?.ok_or_else(|| "truncated or corrupt MATLAB file: a part is missing".to_owned())
+    }
+}
+
+/// The 32-bit number at `at`.
+fn word(bytes: &[u8], at: usize, little: bool) -> Result<u32, String> {
+    let four: Option<[u8; 4]> = bytes.get(at..at + 4).and_then(|four| four.try_into().ok());
+    let four = four.ok_or("truncated or corrupt MATLAB file: it ends within a number")?;
+    Ok(if little { u32::from_le_bytes(four) } else { u32::from_be_bytes(four) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::ZlibEncoder;
+
+    use super::*;
+
+    /// Writes elements, in one byte order.
+    #[derive(Clone, Copy)]
+    struct Writer {
+        little: bool,
+    }
+
+    impl Writer {
+        fn word(self, value: u32) -> [u8; 4] {
+            if self.little { value.to_le_bytes() } else { value.to_be_bytes() }
+        }
+
+        fn words(self, values: &[u32]) -> Vec<u8> {
+            values.iter().flat_map(|value| self.word(*value)).collect()
+        }
+
+        fn element(self, kind: u32, content: &[u8]) -> Vec<u8> {
+            let mut bytes = self.words(&[kind, content.len() as u32]);
+            bytes.extend(content);
+            bytes.resize(bytes.len().next_multiple_of(8), 0);
+            bytes
+        }
+
+        fn small(self, kind: u32, content: &[u8]) -> Vec<u8> {
+            let mut bytes = self.words(&[(content.len() as u32) << 16 | kind]);
+            bytes.extend(content);
+            bytes.resize(8, 0);
+            bytes
+        }
+
+        fn matrix(self, class: u32, size: &[u32], name: &[u8], rest: &[u8]) -> Vec<u8> {
+            let parts = [
+                self.element(6, &self.words(&[class, 0])),
+                self.element(5, &self.words(size)),
+                self.element(1, name),
+                rest.to_vec(),
+            ];
+            self.element(MATRIX, &parts.concat())
+        }
+
+        fn header(self) -> Vec<u8> {
+            let mut bytes = b"MATLAB 5.0 MAT-file".to_vec();
+            bytes.resize(124, b' ');
+            bytes.extend(if self.little { *b"\0\x01IM" } else { *b"\x01\0MI" });
+            bytes
+        }
+
+        /// A struct `name` with the fields `Other` and `Segmentation`, the latter as given.
+        fn gtcls(self, name: &[u8], segmentation: &[u8]) -> Vec<u8> {
+            let names = b"Other\0\0\0\0\0\0\0\0Segmentation\0";
+            let other = self.matrix(6, &[1, 1], b"", &self.element(9, &[0; 8]));
+            let rest = [self.small(5, &self.word(13)), self.element(1, names), other, segmentation.to_vec()];
+            self.matrix(2, &[1, 1], name, &rest.concat())
+        }
+
+        /// Two rows of three: 1 2 3, 4 5 6.
+        fn segmentation(self) -> Vec<u8> {
+            self.matrix(9, &[2, 3], b"", &self.element(2, &[1, 4, 2, 5, 3, 6]))
+        }
+
+        fn compressed(self, element: &[u8]) -> Vec<u8> {
+            let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+            encoder.write_all(element).unwrap();
+            let stream = encoder.finish().unwrap();
+            [self.words(&[COMPRESSED, stream.len() as u32]), stream].concat()
+        }
+
+        fn file(self, compressed: bool) -> Vec<u8> {
+            let wrap = |element: Vec<u8>| if compressed { self.compressed(&element) } else { element };
+            let other = wrap(self.matrix(9, &[1, 1], b"other", &self.small(2, &[7])));
+            [self.header(), other, wrap(self.gtcls(b"GTcls", &self.segmentation()))].concat()
+        }
+    }
+
+    const LITTLE: Writer = Writer { little: true };
+
+    #[test]
+    fn columns_become_rows_in_either_byte_order_compressed_or_not() {
+        for (little, compressed) in [(true, true), (true, false), (false, true), (false, false)] {
+            let found = label(&Writer { little }.file(compressed)).unwrap();
+            assert_eq!(found, LabelMap { width: 3, height: 2, data: vec![1, 2, 3, 4, 5, 6] });
+        }
+    }
+
+    #[test]
+    fn no_beginning_of_a_file_is_read_and_no_flipped_bit_panics() {
+        for compressed in [true, false] {
+            let whole = LITTLE.file(compressed);
+            // The last bytes are padding, which may be left out, where nothing is compressed.
+            let needed = if compressed { whole.len() } else { whole.len() - 2 };
+            for end in 0..needed {
+                assert!(label(&whole[..end]).is_err(), "{end} of {} bytes, {compressed}", whole.len());
+            }
+            let right = label(&whole);
+            // From the last element's compressed content on, a checksum finds what the format itself does not.
+            let checked = whole.len() - 60;
+            for bit in 0..8 * whole.len() {
+                let mut changed = whole.clone();
+                changed[bit / 8] ^= 1 << (bit % 8);
+                let found = label(&changed);
+                let sure = !compressed || bit / 8 < checked || found.is_err() || found == right;
+                assert!(sure, "bit {bit} of {} bytes: {found:?}", whole.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_label_map_is_named() {
+        let file = |element: Vec<u8>| label(&[LITTLE.header(), element].concat()).unwrap_err();
+        let with = |segmentation: &[u8]| file(LITTLE.gtcls(b"GTcls", segmentation));
+        let values = LITTLE.element(2, &[0; 6]);
+        for (found, part) in [
+            (file(LITTLE.gtcls(b"GTinst", &LITTLE.segmentation())), "no variable GTcls"),
+            (file(LITTLE.matrix(9, &[1, 1], b"GTcls", &values)), "no single struct"),
+            (with(&LITTLE.matrix(6, &[2, 3], b"", &values)), "class 6"),
+            (with(&LITTLE.matrix(9, &[2, 4], b"", &values)), "6 bytes"),
+            (with(&LITTLE.matrix(9, &[2, 3, 1], b"", &values)), "more than two dimensions"),
+            (with(&LITTLE.matrix(9, &[0, 3], b"", &values)), "3x0 pixels"),
+            (with(&LITTLE.matrix(9, &[u32::MAX, u32::MAX], b"", &values)), "possible are 1 to"),
+            (label(b"").unwrap_err(), "is empty"),
+            (label(&[b' '; 200]).unwrap_err(), "no MATLAB 5 file"),
+        ] {
+            assert!(found.contains(part), "{found} has no {part}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_grows_without_bound_is_refused() {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+        let block = vec![0; 1 << 20];
+        for _ in 0..=MAX_CONTENT >> 20 {
+            encoder.write_all(&block).unwrap();
+        }
+        let refused = inflate(&encoder.finish().unwrap()).unwrap_err();
+        assert!(refused.contains("more than"), "{refused}");
+    }
+}
