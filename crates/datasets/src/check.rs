@@ -1,18 +1,21 @@
 //! A dataset verified: every file of every split.
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::fault_kind::{FaultKind, kinds};
 use crate::prefetch::guarded;
 use crate::{Dataset, Error, IGNORE_LABEL, Manifest, Result, Sample};
 
 /// What a dataset's folder holds, measured against its manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckReport {
     /// The dataset.
     pub name: String,
@@ -23,7 +26,7 @@ pub struct CheckReport {
 }
 
 /// What a split holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitReport {
     /// The split.
     pub split: String,
@@ -33,6 +36,9 @@ pub struct SplitReport {
     pub count: usize,
     /// SHA-256 of the sorted ids, one a line, in hexadecimal digits: that of a sorted list of the ids as a file.
     pub ids_sha256: String,
+    /// SHA-256 of all files' contents: of a line `IMAGE LABEL ID` for each sample, sorted by id, where `IMAGE` and `LABEL`
+    /// are the SHA-256 of its files. `None` for generated samples, and where a sample is broken.
+    pub files_sha256: Option<String>,
     /// Smallest width and smallest height of the images; `None` if no image can be read.
     pub min_size: Option<(usize, usize)>,
     /// Largest width and largest height of the images; `None` if no image can be read.
@@ -43,10 +49,12 @@ pub struct SplitReport {
     pub ignored_pixels: u64,
     /// All that is wrong.
     pub faults: Vec<String>,
+    /// The same, each kind once.
+    pub fault_kinds: Vec<FaultKind>,
 }
 
 /// Two splits that share samples.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overlap {
     /// One split.
     pub first: String,
@@ -80,10 +88,8 @@ pub fn check(
     let (done, total) = (AtomicUsize::new(0), found.iter().map(|(dataset, _)| dataset.len()).sum());
     let mut splits = Vec::new();
     for (dataset, expected) in &found {
-        let mut report = dataset.inspect(|| progress(done.fetch_add(1, Ordering::Relaxed) + 1, total));
-        if let Err(error) = dataset.verify_list(expected) {
-            report.faults.insert(0, error.to_string());
-        }
+        let list = dataset.verify_list(expected);
+        let mut report = dataset.report(list, || progress(done.fetch_add(1, Ordering::Relaxed) + 1, total));
         report.expected = expected.count;
         splits.push(report);
     }
@@ -124,39 +130,63 @@ impl Dataset {
     /// Reads every sample, and tells what the split holds and all that is wrong with it. `progress` is called after
     /// each sample, from rayon's threads.
     pub fn inspect(&self, progress: impl Fn() + Sync) -> SplitReport {
+        self.report(Ok(()), progress)
+    }
+
+    /// As [`Dataset::inspect`], with what is known of the list.
+    fn report(&self, list: Result<()>, progress: impl Fn() + Sync) -> SplitReport {
         let seen: Vec<Result<Seen>> = (0..self.len())
             .into_par_iter()
             .map(|index| {
-                let seen = guarded(self.id(index), || Ok(Seen::of(&self.load(index)?)));
+                let seen = guarded(self.id(index), || {
+                    let sample = self.load(index)?;
+                    self.cross_check(index, &sample)?;
+                    Ok(Seen { sha256: self.sample_sha256(index)?, ..Seen::of(&sample) })
+                });
                 progress();
                 seen
             })
             .collect();
         let mut pixels = [0; 256];
         let (mut min_size, mut max_size) = (None, None);
-        let mut faults = Vec::new();
-        for seen in seen {
+        let mut faults: Vec<Error> = list.err().into_iter().collect();
+        let mut hashes = Vec::new();
+        for (index, seen) in seen.into_iter().enumerate() {
             match seen {
-                Ok(Seen { size: (width, height), counts }) => {
+                Ok(Seen { size: (width, height), counts, sha256 }) => {
                     let (w, h) = min_size.unwrap_or((width, height));
                     min_size = Some((width.min(w), height.min(h)));
                     let (w, h) = max_size.unwrap_or((width, height));
                     max_size = Some((width.max(w), height.max(h)));
                     pixels.iter_mut().zip(counts.iter()).for_each(|(sum, count)| *sum += count);
+                    hashes.extend(sha256.map(|hashes| (self.id(index), hashes)));
                 }
-                Err(error) => faults.push(error.to_string()),
+                Err(error) => faults.push(error),
             }
         }
+        hashes.sort_unstable();
+        let lines: String = hashes.iter().flat_map(|(id, hashes)| [hashes, " ", id, "\n"]).collect();
         SplitReport {
             split: self.split().to_owned(),
             expected: self.len(),
             count: self.len(),
             ids_sha256: self.ids_sha256(),
+            files_sha256: (hashes.len() == self.len()).then(|| hex(&Sha256::digest(lines))),
             min_size,
             max_size,
             class_pixels: pixels[..self.num_classes()].to_vec(),
             ignored_pixels: pixels[usize::from(IGNORE_LABEL)],
-            faults,
+            fault_kinds: kinds(&faults),
+            faults: faults.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// SHA-256 of a sample's image and of its label file; `None` if it was generated.
+    fn sample_sha256(&self, index: usize) -> Result<Option<String>> {
+        let files: Vec<&Path> = self.files(index).take(2).collect();
+        match files[..] {
+            [image, label] => Ok(Some(format!("{} {}", file_sha256(image)?, file_sha256(label)?))),
+            _ => Ok(None),
         }
     }
 
@@ -169,6 +199,23 @@ impl Dataset {
     }
 }
 
+/// SHA-256 of a file's content, in hexadecimal digits.
+fn file_sha256(path: &Path) -> Result<String> {
+    let mut hash = Sha256::new();
+    let mut block = vec![0; 1 << 16];
+    let mut read = || -> std::io::Result<()> {
+        let mut file = File::open(path)?;
+        loop {
+            match file.read(&mut block)? {
+                0 => return Ok(()),
+                bytes => hash.update(&block[..bytes]),
+            }
+        }
+    };
+    read().map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    Ok(hex(&hash.finalize()))
+}
+
 /// Bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
@@ -179,6 +226,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 struct Seen {
     size: (usize, usize),
     counts: Box<[u64; 256]>,
+    /// Those of its files.
+    sha256: Option<String>,
 }
 
 impl Seen {
@@ -187,6 +236,6 @@ impl Seen {
         for value in &sample.label.data {
             counts[usize::from(*value)] += 1;
         }
-        Self { size: (sample.image.width, sample.image.height), counts }
+        Self { size: (sample.image.width, sample.image.height), counts, sha256: None }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::crop::apply_into;
 use crate::label_table::LabelTable;
 use crate::layout::synthetic::Scenes;
-use crate::layout::{Files, cityscapes, pairs, voc};
+use crate::layout::{Files, cityscapes, folders, pairs, voc};
 use crate::pack::{Pack, Stamp};
 use crate::prefetch::Prefetch;
 use crate::{
@@ -66,9 +66,9 @@ impl Dataset {
             (Source::Files { samples, table: Box::new(manifest.label_table()) }, listing)
         };
         let list = expected.file.as_deref().unwrap_or(Path::new(""));
-        let (source, listing) = match manifest.layout {
+        let (source, listing) = match &manifest.layout {
             Layout::Voc { labels } => {
-                files(voc::Tree::find(root, |path| manifest.missing(path)).samples(list, labels)?)
+                files(voc::Tree::find(root, |path| manifest.missing(path)).samples(list, *labels)?)
             }
             Layout::Cityscapes => {
                 let folder = there(cityscapes::images(root, split))?;
@@ -78,9 +78,15 @@ impl Dataset {
                 let list = there(root.join(list))?;
                 files((pairs::samples(root, &list)?, list))
             }
+            Layout::Folders(layout) => {
+                let file = expected.file.as_deref();
+                let folder = folders::folder(root, &layout.images, split);
+                let listing = there(file.map_or(folder, |file| root.join(file)))?;
+                files((folders::samples(root, layout, split, file)?, listing))
+            }
             Layout::Synthetic(config) => {
                 let ids = (0..expected.count).map(|index| format!("{split}_{index:05}")).collect();
-                let scenes = Scenes::new(config, split, manifest.num_classes());
+                let scenes = Scenes::new(*config, split, manifest.num_classes());
                 (Source::Scenes { ids, scenes }, PathBuf::new())
             }
         };
@@ -215,6 +221,25 @@ impl Dataset {
         Samples { dataset: self.clone(), indices: indices.into_iter(), prefetch: Prefetch::default() }
     }
 
+    /// The files of the sample at `index`: image, label, and for some what its label is held to, which may not be there;
+    /// none if it is generated.
+    pub(crate) fn files(&self, index: usize) -> impl Iterator<Item = &Path> {
+        let files = match &self.0.source {
+            Source::Files { samples, .. } => Some(&samples[index]),
+            Source::Scenes { .. } => None,
+        };
+        let paths = files.map(|f| [Some(&f.image), Some(&f.label), f.training_ids.as_ref()]);
+        paths.into_iter().flatten().flatten().map(PathBuf::as_path)
+    }
+
+    /// Holds the sample at `index`, as it was loaded, to what else there is about it.
+    pub(crate) fn cross_check(&self, index: usize, sample: &Sample) -> Result<()> {
+        match &self.0.source {
+            Source::Files { samples, .. } => cityscapes::cross_check(&samples[index], &sample.label),
+            Source::Scenes { .. } => Ok(()),
+        }
+    }
+
     fn read(&self, files: &Files, table: &LabelTable) -> Result<Sample> {
         files.exist()?;
         let image = read_image(&files.image)?;
@@ -228,6 +253,13 @@ impl Dataset {
                 label: files.label.clone(),
                 label_size: (label.width, label.height),
             });
+        }
+        if files.training_ids.is_some() && cityscapes::are_training_ids(&label) {
+            let reason =
+                "holds training ids (0 to 18, 255), but ids (0 to 33) are expected: somebody wrote one kind \
+                          over the other; take the original file, or make it again from the polygons"
+                    .into();
+            return Err(Error::TrainingIds { path: files.label.clone(), reason });
         }
         table.apply(&mut label).map_err(|wrong| Error::LabelValue {
             path: files.label.clone(),

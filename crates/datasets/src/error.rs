@@ -1,9 +1,9 @@
 //! What can be wrong with data.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Result of this crate's operations.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What is wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -112,8 +112,9 @@ pub enum Error {
     },
     /// A label map has a value that is neither a class nor ignored.
     #[error(
-        "{}: value {value} at x {x}, y {y} is neither one of the {classes} classes nor ignored",
-        path.display()
+        "{}: value {value} at x {x}, y {y} is neither one of the {classes} classes nor ignored{}",
+        path.display(),
+        cityscapes_hint(path)
     )]
     LabelValue {
         /// The label file.
@@ -126,6 +127,14 @@ pub enum Error {
         y: usize,
         /// Classes of the dataset.
         classes: usize,
+    },
+    /// Cityscapes' ids and training ids were confused, or two files of one label do not agree.
+    #[error("{}: {reason}", path.display())]
+    TrainingIds {
+        /// The label file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
     },
     /// Image and label map differ in size.
     #[error(
@@ -182,6 +191,27 @@ pub enum Error {
         /// What is wrong with each of them.
         faults: Vec<String>,
     },
+    /// A dataset is not to be had without a person.
+    #[error(
+        "data {name}: no program can fetch it; to get it: {obtain} The folder for it is {}",
+        root.display()
+    )]
+    NotFree {
+        /// The dataset.
+        name: String,
+        /// The folder that it belongs in.
+        root: PathBuf,
+        /// How to obtain it.
+        obtain: String,
+    },
+    /// A dataset could not be fetched.
+    #[error("data {name}: {reason}")]
+    Fetch {
+        /// The dataset.
+        name: String,
+        /// What went wrong, where, and what to do.
+        reason: String,
+    },
     /// A bug: loading a sample panicked.
     #[error("sample {id}: loading it panicked: {message}")]
     Panic {
@@ -195,6 +225,15 @@ pub enum Error {
 /// The folder of a file, for a message.
 fn folder(path: &std::path::Path) -> std::path::Display<'_> {
     path.parent().unwrap_or(path).display()
+}
+
+/// What to do about Cityscapes' ids where class indices are expected.
+fn cityscapes_hint(path: &Path) -> &'static str {
+    if path.to_string_lossy().ends_with("_labelIds.png") {
+        "; by its name it holds Cityscapes' ids: take the layout `cityscapes`, or its *_labelTrainIds.png"
+    } else {
+        ""
+    }
 }
 
 /// Faults that a message tells at most.

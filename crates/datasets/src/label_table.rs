@@ -15,11 +15,11 @@ pub(crate) struct Meaningless {
 }
 
 impl LabelTable {
-    /// Values below `classes` are classes; 255 and `ignored` are not labelled.
-    pub(crate) fn identity(classes: usize, ignored: &[u8]) -> Self {
+    /// `values` are those of the classes in turn; 255 and `ignored` are not labelled.
+    pub(crate) fn of_values(values: impl Iterator<Item = u8>, ignored: &[u8]) -> Self {
         let mut table = [None; 256];
-        for (value, slot) in table.iter_mut().enumerate().take(classes) {
-            *slot = Some(value as u8);
+        for (class, value) in values.enumerate() {
+            table[usize::from(value)] = Some(class as u8);
         }
         for value in ignored.iter().chain([&IGNORE_LABEL]) {
             table[usize::from(*value)] = Some(IGNORE_LABEL);
@@ -58,9 +58,9 @@ mod tests {
     }
 
     #[test]
-    fn classes_stay_and_ignored_values_become_255() {
-        let mut label = map(&[0, 1, 7, 255]);
-        LabelTable::identity(2, &[7]).apply(&mut label).unwrap();
+    fn values_become_classes_and_ignored_ones_255() {
+        let mut label = map(&[4, 1, 7, 255]);
+        LabelTable::of_values([4, 1].into_iter(), &[7]).apply(&mut label).unwrap();
         assert_eq!(label.data, [0, 1, 255, 255]);
     }
 
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn the_first_meaningless_value_is_named() {
-        let wrong = LabelTable::identity(2, &[]).apply(&mut map(&[0, 1, 0, 9, 8, 8]));
+        let wrong = LabelTable::of_values(0..2, &[]).apply(&mut map(&[0, 1, 0, 9, 8, 8]));
         assert_eq!(wrong, Err(Meaningless { value: 9, x: 1, y: 1 }));
     }
 }

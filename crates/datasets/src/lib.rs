@@ -1,9 +1,11 @@
-//! Semantic segmentation data as plain arrays: manifests, readers of the genuine layouts of PASCAL VOC 2012,
-//! Cityscapes and `CamVid`, a generated set, augmentation and a prefetching loader. No tensors, no framework.
+//! Semantic segmentation data as plain arrays: manifests, readers of the genuine layouts of PASCAL VOC 2012 with SBD,
+//! Cityscapes and `CamVid` and of any folders of images and PNG labels, a generated set, augmentation and a prefetching loader. No tensors, no framework.
 //!
 //! A [`Manifest`] says what a dataset consists of; [`Dataset::open`] finds one split of it and verifies the counts;
 //! [`Dataset::load`] gives one [`Sample`], whose label map holds class indices and [`IGNORE_LABEL`] only; a
 //! [`Loader`] gives augmented training batches whose content depends on seed and step alone.
+//!
+//! With the feature `fetch`, what `Fetch` does obtains datasets that may be had freely.
 //!
 //! Files are recognised by their content. Broken, truncated or ambiguous files are errors that name the file; they
 //! are never half a picture. All errors are [`Error`].
@@ -42,6 +44,10 @@ mod crop;
 mod dataset;
 mod decode;
 mod error;
+mod fault_kind;
+#[cfg(feature = "fetch")]
+mod fetch;
+mod fingerprint;
 mod image;
 mod label_table;
 mod layout;
@@ -58,8 +64,14 @@ pub use crop::{Crop, apply};
 pub use dataset::{Dataset, Samples};
 pub use decode::{DECODERS, MAX_PIXELS, read_image, read_label};
 pub use error::{Error, Result};
+pub use fault_kind::FaultKind;
+#[cfg(feature = "fetch")]
+pub use fetch::{Fetch, FetchProgress, FetchStage, Fetched};
+pub use fingerprint::fingerprint;
 pub use image::{IGNORE_LABEL, Image, LabelMap, Sample};
 pub use loader::{Batch, Loader, LoaderOptions};
-pub use manifest::{Class, DATA_FOLDER, Layout, Manifest, Split, Synthetic, VocLabels};
+pub use manifest::{
+    Archive, Class, DATA_FOLDER, Folder, Folders, Layout, Manifest, Split, Synthetic, VocLabels,
+};
 pub use mat::read_sbd_label;
 pub use pack::{Prepared, prepare};

@@ -1,7 +1,7 @@
 //! What a dataset consists of, read from YAML.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,39 @@ use crate::{Error, IGNORE_LABEL, MAX_PIXELS, Result, yaml};
 pub const DATA_FOLDER: &str = "ROBUSTSEG_DATA";
 
 /// A dataset: where it is, how its files lie, its classes and splits.
+///
+/// A new dataset whose label maps are PNGs is one such file and no code:
+///
+/// ```
+/// # use robustseg_datasets::Manifest;
+/// let manifest = Manifest::parse(
+///     "name: fields
+/// folder: fields                   # below $ROBUSTSEG_DATA
+/// layout:
+///   folders:
+///     images:
+///       folder: '{split}/images'   # fields/train/images/0017.jpg
+///       suffix: .jpg
+///     labels:
+///       folder: '{split}/labels'   # fields/train/labels/0017_ids.png
+///       suffix: _ids.png
+/// classes:                         # in the order of the network's outputs
+///   - {name: soil, colour: [120, 80, 40], value: 10}   # 10 in the label files; without `value`, the class's index
+///   - {name: crop, colour: [40, 160, 60], value: 20}
+///   - {name: weed, colour: [200, 60, 160], value: 30}
+/// ignored: [0]                     # not labelled, as 255 is; any other value is an error
+/// splits:
+///   train: {count: 400}            # all images of train/images
+///   val: {count: 100, file: lists/val.txt}   # or the ids of a list, one a line
+/// citation: none
+/// licence: CC BY 4.0
+/// obtain: ask the institute for fields.zip and unpack it
+/// ",
+///     "fields.yaml".as_ref(),
+/// )?;
+/// assert_eq!(manifest.num_classes(), 3);
+/// # Ok::<(), robustseg_datasets::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -35,6 +68,49 @@ pub struct Manifest {
     pub licence: String,
     /// How a person gets it.
     pub obtain: String,
+    /// Where a program gets it, if it may be had freely.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub archives: Vec<Archive>,
+}
+
+/// A tar file, gzipped or not, that may be downloaded freely.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Archive {
+    /// Its address, by `http` or `https`.
+    pub url: String,
+    /// MD5 of the file, as its publisher announces it: 32 hexadecimal digits, in lower case.
+    pub md5: String,
+    /// Its size in bytes, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// The folder of the archive that is wanted; it keeps its path below the folder that is unpacked in.
+    pub folder: PathBuf,
+}
+
+impl Archive {
+    /// The last part of its address.
+    pub fn file_name(&self) -> &str {
+        self.url.rsplit('/').next().unwrap_or_default()
+    }
+
+    fn validate(&self) -> std::result::Result<(), String> {
+        let plain = |component| matches!(component, Component::Normal(_));
+        let name = self.file_name();
+        if !(self.url.starts_with("https://") || self.url.starts_with("http://")) {
+            return Err(format!("url: `{}` is no address by http or https", self.url));
+        }
+        if name.is_empty() || name.starts_with('.') || name.contains(['?', '#', '\\', ':']) {
+            return Err(format!("url: `{}` does not end with the name of a file", self.url));
+        }
+        if !is_hex(&self.md5, 32) {
+            return Err("md5: expected 32 hexadecimal digits, in lower case".into());
+        }
+        if self.folder.as_os_str().is_empty() || !self.folder.components().all(plain) {
+            return Err(format!("folder: `{}` is no path below the archive's", self.folder.display()));
+        }
+        Ok(())
+    }
 }
 
 /// How the files of a dataset lie.
@@ -48,12 +124,35 @@ pub enum Layout {
         labels: VocLabels,
     },
     /// Cityscapes: `leftImg8bit/SPLIT/CITY/*_leftImg8bit.png` and `gtFine/SPLIT/CITY/*_gtFine_labelIds.png`, whose
-    /// ids become the 19 training classes.
+    /// ids become the 19 training classes. A check holds `*_gtFine_labelTrainIds.png` to them where it is there.
     Cityscapes,
     /// Lists with an image and a label file a line, as `CamVid` has them.
     Pairs,
+    /// A folder of images and one of label maps, for each split or for all.
+    Folders(Folders),
     /// Nothing on disk: scenes are generated.
     Synthetic(Synthetic),
+}
+
+/// A folder of images and one of label maps. A split's samples are those of its list `file`, one id a line; without a list
+/// there is one for each image. The image of a sample is its id and the suffix, below the folder, and so is its label map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Folders {
+    /// The images: JPEG or PNG.
+    pub images: Folder,
+    /// The label maps: gray or palette PNG.
+    pub labels: Folder,
+}
+
+/// A folder, and how the files that count in it end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Folder {
+    /// Its path below the dataset's folder; `{split}` in it stands for the split's name.
+    pub folder: String,
+    /// The end of the names, such as `.jpg` or `_labels.png`.
+    pub suffix: String,
 }
 
 /// Where VOC's label maps are.
@@ -87,6 +186,9 @@ pub struct Class {
     pub name: String,
     /// Its colour in pictures: red, green, blue.
     pub colour: [u8; 3],
+    /// Its value in label files, for the layouts `pairs` and `folders`; by default the class's index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<u8>,
 }
 
 /// A split of a dataset.
@@ -162,8 +264,13 @@ impl Manifest {
     pub(crate) fn label_table(&self) -> LabelTable {
         match self.layout {
             Layout::Cityscapes => cityscapes::label_table(),
-            _ => LabelTable::identity(self.num_classes(), &self.ignored),
+            _ => LabelTable::of_values(self.values(), &self.ignored),
         }
+    }
+
+    /// The classes' values in label files.
+    fn values(&self) -> impl Iterator<Item = u8> {
+        self.classes.iter().zip(0..).map(|(class, index)| class.value.unwrap_or(index))
     }
 
     fn validate(&self) -> std::result::Result<(), String> {
@@ -175,19 +282,29 @@ impl Manifest {
         if let Some(class) = self.classes.iter().find(|class| !names.insert(&class.name)) {
             return Err(format!("classes: `{}` stands there twice", class.name));
         }
-        if let Some(value) = self.ignored.iter().find(|value| usize::from(**value) < classes) {
-            return Err(format!(
-                "ignored: {value} is the class `{}`",
-                self.classes[usize::from(*value)].name
-            ));
+        let mut values = BTreeSet::new();
+        for (class, value) in self.classes.iter().zip(self.values()) {
+            if self.ignored.contains(&value) || value == IGNORE_LABEL {
+                return Err(format!("ignored: {value} is the class `{}`", class.name));
+            }
+            if !values.insert(value) {
+                return Err(format!("classes: the value {value} of `{}` is another's, too", class.name));
+            }
+        }
+        let free = matches!(self.layout, Layout::Pairs | Layout::Folders(_));
+        if let Some(class) = self.classes.iter().find(|class| class.value.is_some() && !free) {
+            return Err(format!("classes: this layout knows the values, `{}` must not have one", class.name));
         }
         if self.splits.is_empty() {
             return Err("splits: there are none".into());
         }
+        for (number, archive) in self.archives.iter().enumerate() {
+            archive.validate().map_err(|reason| format!("archives[{number}].{reason}"))?;
+        }
         for (name, split) in &self.splits {
             self.validate_split(name, split)?;
         }
-        match self.layout {
+        match &self.layout {
             Layout::Cityscapes if classes != cityscapes::CLASSES || !self.ignored.is_empty() => Err(format!(
                 "classes: the layout cityscapes has {} classes and needs no ignored values, found {classes} and {}",
                 cityscapes::CLASSES,
@@ -198,9 +315,21 @@ impl Manifest {
                 synthetic::MAX_CLASSES
             )),
             Layout::Synthetic(Synthetic { height, width, .. })
-                if height < 16 || width < 16 || height.checked_mul(width).is_none_or(|n| n > MAX_PIXELS) =>
+                if *height < 16
+                    || *width < 16
+                    || height.checked_mul(*width).is_none_or(|n| n > MAX_PIXELS) =>
             {
                 Err(format!("layout.synthetic: scenes of {width}x{height} are too small or too large"))
+            }
+            Layout::Folders(Folders { images, labels }) => {
+                let same = images == labels;
+                let empty = images.suffix.is_empty() || labels.suffix.is_empty();
+                if same || empty {
+                    let what =
+                        if same { "images and labels are the same files" } else { "a suffix is empty" };
+                    return Err(format!("layout.folders: {what}"));
+                }
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -211,7 +340,8 @@ impl Manifest {
         if split.count == 0 {
             return Err(format!("splits.{name}.count: must be at least 1"));
         }
-        if listed != split.file.is_some() {
+        let either = matches!(self.layout, Layout::Folders(_));
+        if !either && listed != split.file.is_some() {
             let reason = if listed { "is missing" } else { "this layout has no lists" };
             return Err(format!("splits.{name}.file: {reason}"));
         }
@@ -277,15 +407,26 @@ obtain: o
         }
     }
 
+    fn archive(url: &str, folder: &str) -> String {
+        format!("obtain: o\narchives:\n  - {{url: '{url}', md5: '{}', folder: '{folder}'}}", "0".repeat(32))
+    }
+
     #[test]
     fn what_makes_no_sense_is_named() {
         for (from, to, part) in [
             ("ignored: [9]", "ignored: [1]", "ignored: 1 is the class `y`"),
             ("name: y", "name: x", "`x` stands there twice"),
+            ("[1, 2, 3]}", "[1, 2, 3], value: 3}", "classes: this layout knows the values"),
             ("count: 3", "count: 0", "splits.train.count"),
             ("file: t.txt, ", "", "splits.train.file: is missing"),
             ("count: 3", "count: 3, may_overlap: [val]", "no split `val`"),
             ("count: 3", "count: 3, ids_sha256: 12AB", "splits.train.ids_sha256"),
+            ("obtain: o", &archive("ftp://a/b.tar", "a"), "archives[0].url: `ftp://a/b.tar`"),
+            ("obtain: o", &archive("https://a/", "a"), "does not end with the name of a file"),
+            ("obtain: o", &archive("https://a/..", "a"), "does not end with the name of a file"),
+            ("obtain: o", &archive("https://a/b.tar", "../a"), "archives[0].folder: `../a`"),
+            ("obtain: o", &archive("https://a/b.tar", "/a"), "archives[0].folder: `/a`"),
+            ("obtain: o", &archive("https://a/b.tar", "a").replace("00", "0"), "archives[0].md5"),
             (
                 "  voc: {labels: SegmentationClass}",
                 "  cityscapes:",

@@ -1,12 +1,13 @@
 //! How the files of a dataset lie: from a folder to the files of each sample.
 
 pub(crate) mod cityscapes;
+pub(crate) mod folders;
 mod list;
 pub(crate) mod pairs;
 pub(crate) mod synthetic;
 pub(crate) mod voc;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
@@ -16,6 +17,8 @@ pub(crate) struct Files {
     pub(crate) id: String,
     pub(crate) image: PathBuf,
     pub(crate) label: PathBuf,
+    /// Where Cityscapes' tools put the same label in training ids; the label itself then holds ids.
+    pub(crate) training_ids: Option<PathBuf>,
 }
 
 impl Files {
@@ -28,4 +31,15 @@ impl Files {
         }
         Ok(())
     }
+}
+
+/// The names in a folder, sorted.
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let fault = |source| Error::Read { path: folder.to_owned(), source };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(fault)? {
+        names.push(entry.map_err(fault)?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort_unstable();
+    Ok(names)
 }

@@ -13,6 +13,7 @@ pub(crate) fn samples(root: &Path, list: &Path) -> Result<Vec<Files>> {
             id: Path::new(image).with_extension("").display().to_string(),
             image: root.join(image),
             label: root.join(label),
+            training_ids: None,
         }),
         _ => Err(format!("expected an image and a label file, found {} words", words.len())),
     };

@@ -57,7 +57,12 @@ impl<M: Fn(PathBuf) -> Error> Tree<M> {
         if of_voc.as_ref().is_some_and(|of_voc| ids.iter().any(|id| !of_voc.contains(id))) {
             self.there(self.sbd.join("cls"))?;
         }
-        let files = |id: String| Files { image: images.join(format!("{id}.jpg")), label: label(&id), id };
+        let files = |id: String| Files {
+            image: images.join(format!("{id}.jpg")),
+            label: label(&id),
+            training_ids: None,
+            id,
+        };
         Ok((ids.into_iter().map(files).collect(), listing))
     }
 

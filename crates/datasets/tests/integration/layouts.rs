@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use robustseg_datasets::{Dataset, IGNORE_LABEL, Layout, Sample, VocLabels};
+use robustseg_datasets::{Dataset, IGNORE_LABEL, Layout, Manifest, Sample, VocLabels, check};
 
-use crate::common::{image, label, project_manifest, write_gray, write_image, write_palette};
+use crate::common::{image, label, manifest, project_manifest, write_gray, write_image, write_palette};
 
 #[test]
 fn voc_labels_are_the_palette_indices_of_the_folder_that_the_manifest_names() {
@@ -69,6 +69,45 @@ fn every_cityscapes_id_becomes_its_training_class() {
 }
 
 #[test]
+fn ids_and_training_ids_of_cityscapes_are_not_confused() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let mut manifest = project_manifest("cityscapes");
+    manifest.splits.retain(|split, _| split == "val");
+    manifest.splits.get_mut("val").unwrap().count = 1;
+    let path = |kind: &str| root.join(format!("gtFine/val/ulm/ulm_000000_000019_gtFine_{kind}.png"));
+    let ids = label(34, 2, |x, _| x as u8);
+    let training = label(34, 2, |x, _| CITYSCAPES_TRAINING_IDS[x]);
+    write_image(&root.join("leftImg8bit/val/ulm/ulm_000000_000019_leftImg8bit.png"), &image(34, 2));
+    let faults = || check(&manifest, root, |_, _| ()).unwrap().splits[0].faults.clone();
+
+    write_gray(&path("labelIds"), &ids);
+    assert_eq!(faults(), [""; 0], "training ids need not be there");
+    write_gray(&path("labelTrainIds"), &training);
+    assert_eq!(faults(), [""; 0]);
+    for (drawn, reason) in [
+        (ids.clone(), "holds the id 19"),
+        (label(34, 1, |x, _| CITYSCAPES_TRAINING_IDS[x]), "is 34x1, but"),
+        (
+            label(34, 2, |x, y| if (x, y) == (7, 1) { 3 } else { CITYSCAPES_TRAINING_IDS[x] }),
+            "has training id 3 at x 7, y 1",
+        ),
+    ] {
+        write_gray(&path("labelTrainIds"), &drawn);
+        let [fault] = &faults()[..] else { panic!("{:?}", faults()) };
+        assert!(fault.contains("_labelTrainIds.png") && fault.contains(reason), "{fault}");
+    }
+    write_gray(&path("labelTrainIds"), &training);
+    write_gray(&path("labelIds"), &training);
+    let [fault] = &faults()[..] else { panic!("{:?}", faults()) };
+    assert!(fault.contains("_labelIds.png: holds training ids"), "{fault}");
+    // The labels of test are not public; their files hold 0 to 3 alone.
+    fs::remove_file(path("labelTrainIds")).unwrap();
+    write_gray(&path("labelIds"), &label(34, 2, |x, _| x as u8 % 4));
+    assert_eq!(faults(), [""; 0]);
+}
+
+#[test]
 fn camvid_lists_name_an_image_and_a_label_a_line() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
@@ -88,4 +127,72 @@ fn camvid_lists_name_an_image_and_a_label_a_line() {
     // 11 is void; 12 would be nothing.
     assert_eq!(sample.label.data[..8], [4, 5, 6, 7, 8, 9, 10, IGNORE_LABEL]);
     assert!(dataset.load(1).unwrap_err().to_string().contains("value 12 at x 8, y 0"));
+}
+
+/// A dataset that nothing here knows, with values of its own.
+const FOLDERS: &str = "name: fields
+folder: fields
+layout:
+  folders:
+    images: {folder: images, suffix: .jpg}
+    labels: {folder: '{split}/labels', suffix: _ids.png}
+classes:
+  - {name: soil, colour: [120, 80, 40], value: 10}
+  - {name: crop, colour: [40, 160, 60]}
+ignored: [0]
+splits:
+  train: {count: 3}
+  val: {count: 2, file: val.txt}
+citation: c
+licence: l
+obtain: o
+";
+
+#[test]
+fn folders_of_images_and_labels_need_a_manifest_and_no_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for id in ["b", "a", "sub/c"] {
+        write_image(&root.join(format!("images/{id}.jpg")), &image(4, 2));
+        for split in ["train", "val"] {
+            let values = label(4, 2, |x, _| [0, 1, 10, 255][x]);
+            write_gray(&root.join(format!("{split}/labels/{id}_ids.png")), &values);
+        }
+    }
+    fs::write(root.join("images/notes.txt"), "no image").unwrap();
+    fs::write(root.join("val.txt"), "sub/c\nb\n").unwrap();
+    let mut manifest = manifest(FOLDERS);
+    manifest.splits.get_mut("train").unwrap().count = 2;
+    let ids = |split| {
+        let dataset = Dataset::open(&manifest, root, split).unwrap();
+        (0..dataset.len()).map(|index| dataset.id(index).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!((ids("train"), ids("val")), (vec!["a".into(), "b".into()], vec!["sub/c".into(), "b".into()]));
+    let sample = Dataset::open(&manifest, root, "val").unwrap().load(0).unwrap();
+    assert_eq!(sample.image, image(4, 2));
+    assert_eq!(sample.label.data[..4], [IGNORE_LABEL, 1, 0, IGNORE_LABEL]);
+
+    fs::remove_file(root.join("train/labels/a_ids.png")).unwrap();
+    let error = Dataset::open(&manifest, root, "train").unwrap_err().to_string();
+    assert!(error.contains("sample a: no label") && error.contains("train/labels/a_ids.png"), "{error}");
+    fs::remove_file(root.join("val.txt")).unwrap();
+    assert!(Dataset::open(&manifest, root, "val").unwrap_err().to_string().contains("val.txt is missing"));
+}
+
+#[test]
+fn folders_that_make_no_sense_are_named() {
+    let refused = |from: &str, to: &str| {
+        assert!(FOLDERS.contains(from));
+        Manifest::parse(&FOLDERS.replace(from, to), "m.yaml".as_ref()).unwrap_err().to_string()
+    };
+    for (from, to, part) in [
+        ("value: 10", "value: 1", "the value 1 of `crop` is another's, too"),
+        ("value: 10", "value: 255", "255 is the class `soil`"),
+        ("ignored: [0]", "ignored: [1]", "ignored: 1 is the class `crop`"),
+        ("_ids.png", "''", "a suffix is empty"),
+        ("{folder: '{split}/labels', suffix: _ids.png}", "{folder: images, suffix: .jpg}", "the same files"),
+    ] {
+        let found = refused(from, to);
+        assert!(found.contains(part), "{to}: {found}");
+    }
 }

@@ -33,7 +33,7 @@ pub fn evaluation(miou: f64, fall: f64) -> Evaluation {
 
 /// Three classes; one with a name that is no good as markup.
 pub fn classes() -> Vec<Class> {
-    let class = |name: &str, colour| Class { name: name.into(), colour };
+    let class = |name: &str, colour| Class { name: name.into(), colour, value: None };
     vec![class("sky", [70, 130, 180]), class("<road>", [128, 64, 128]), class("tree", [107, 142, 35])]
 }
 

@@ -1,0 +1,104 @@
+//! Many faults, told so that a person can act on them: each kind once.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// Messages that are kept of a kind.
+const FIRST: usize = 3;
+
+/// Faults of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultKind {
+    /// What they have in common.
+    pub kind: String,
+    /// What to do about them.
+    pub advice: String,
+    /// How many there are.
+    pub count: usize,
+    /// The messages of the first few, which name the files.
+    pub first: Vec<String>,
+}
+
+/// The kinds of faults, the most frequent first.
+pub(crate) fn kinds(faults: &[Error]) -> Vec<FaultKind> {
+    let mut kinds: Vec<FaultKind> = Vec::new();
+    for fault in faults {
+        let (kind, advice) = describe(fault);
+        let place = kinds.iter().position(|known| known.kind == kind).unwrap_or_else(|| {
+            kinds.push(FaultKind { kind, advice: advice.into(), count: 0, first: Vec::new() });
+            kinds.len() - 1
+        });
+        let known = &mut kinds[place];
+        known.count += 1;
+        if known.first.len() < FIRST {
+            known.first.push(fault.to_string());
+        }
+    }
+    kinds.sort_by_key(|kind| std::cmp::Reverse(kind.count));
+    kinds
+}
+
+/// What kind of fault it is, and what to do about it.
+fn describe(fault: &Error) -> (String, &'static str) {
+    match fault {
+        Error::Count { .. } | Error::Ids { .. } => (
+            "the list is not the manifest's".into(),
+            "take the official list; for a part of the data, make a manifest with its own count and no ids_sha256",
+        ),
+        Error::NoFile { what, .. } => (
+            format!("{what} files are missing"),
+            "unpack the archive again; for a part of the data, take the ids out of the list",
+        ),
+        Error::Read { .. } => ("files cannot be read".into(), "see to permissions and to the disk"),
+        Error::Decode { reason, .. } => (common(reason), "obtain these files again"),
+        Error::LabelValue { .. } => (
+            "label values outside the class table".into(),
+            "take label files of class indices; if the values mean not labelled, add them to the manifest's `ignored`",
+        ),
+        Error::TrainingIds { .. } => (
+            "Cityscapes' ids and training ids do not fit".into(),
+            "make the label files again from the polygons",
+        ),
+        Error::Size { .. } => (
+            "image and label differ in size".into(),
+            "scale neither: obtain both from the same release of the data",
+        ),
+        other => (common(&other.to_string()), "see the message"),
+    }
+}
+
+/// The beginning of a message, without the numbers that differ from file to file.
+fn common(message: &str) -> String {
+    let end = message.find([':', ';', ',']).unwrap_or(message.len());
+    let mut text = String::new();
+    for character in message[..end].chars() {
+        match character {
+            '0'..='9' if text.ends_with('N') => {}
+            '0'..='9' => text.push('N'),
+            other => text.push(other),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_stands_once_with_its_first_files() {
+        let decode = |path: &str, reason: &str| Error::Decode { path: path.into(), reason: reason.into() };
+        let mut faults =
+            vec![decode("x.png", "id 300 is above 255"), decode("y.png", "id 4711 is above 255")];
+        faults.extend((0..9).map(|n| decode(&format!("{n}.jpg"), "truncated JPEG: it ends early")));
+        faults.push(Error::NoFile { id: "a".into(), what: "label", path: "a.png".into() });
+        let found: Vec<_> =
+            kinds(&faults).into_iter().map(|kind| (kind.kind, kind.count, kind.first.len())).collect();
+        let expected =
+            [("truncated JPEG", 9, 3), ("id N is above N", 2, 2), ("label files are missing", 1, 1)];
+        assert_eq!(found, expected.map(|(kind, count, first)| (kind.to_owned(), count, first)));
+        assert!(kinds(&faults)[0].first[2].starts_with("2.jpg"));
+        assert_eq!(kinds(&[]), []);
+    }
+}

@@ -1,0 +1,230 @@
+//! An archive from its address to a verified file.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+
+use md5::{Digest, Md5};
+use ureq::http::{Response, StatusCode};
+use ureq::{Agent, Body};
+
+use super::{Fetch, FetchProgress, FetchStage, local};
+use crate::Archive;
+use crate::check::hex;
+
+/// Bytes that are read and written at a time.
+const BLOCK: usize = 1 << 16;
+
+/// Why something did not work, and whether it may work the next time.
+struct Failure {
+    reason: String,
+    transient: bool,
+}
+
+impl Failure {
+    fn transient(reason: String) -> Self {
+        Self { reason, transient: true }
+    }
+
+    fn lasting(reason: String) -> Self {
+        Self { reason, transient: false }
+    }
+}
+
+impl Fetch {
+    /// Downloads `archive` to `file`, by way of `file` with `.part` at its end, which stays where this fails.
+    pub(super) fn download(
+        &self,
+        archive: &Archive,
+        file: &Path,
+        progress: &dyn Fn(FetchProgress),
+    ) -> Result<(), String> {
+        let part = with_end(file, ".part");
+        let by_hand = |reason: String| {
+            let file = file.display();
+            format!(
+                "{reason}. What has come stays; the same command goes on. By hand: put the archive at {file}"
+            )
+        };
+        loop {
+            let begun = length(&part);
+            self.complete(archive, &part, progress).map_err(by_hand)?;
+            let found = md5_of(&part, progress)?;
+            if found == archive.md5 {
+                return std::fs::rename(&part, file).map_err(|error| local(file, &error));
+            }
+            std::fs::remove_file(&part).map_err(|error| local(&part, &error))?;
+            // What lay there may have been another file's beginning; a whole download that is wrong stays wrong.
+            if begun == 0 {
+                let (url, md5) = (&archive.url, &archive.md5);
+                return Err(format!("{url} gives a file of MD5 {found}, not {md5}; it was removed"));
+            }
+        }
+    }
+
+    /// Has the rest of `archive` come, with as many attempts as it takes while there is progress.
+    fn complete(
+        &self,
+        archive: &Archive,
+        part: &Path,
+        progress: &dyn Fn(FetchProgress),
+    ) -> Result<(), String> {
+        let timeout = Some(self.timeout);
+        let agent: Agent = Agent::config_builder()
+            .timeout_resolve(timeout)
+            .timeout_connect(timeout)
+            .timeout_recv_response(timeout)
+            .timeout_per_read(timeout)
+            .http_status_as_error(false)
+            .build()
+            .into();
+        let (mut furthest, mut failures, mut pause) = (length(part), 0, self.pause);
+        loop {
+            let failure = match self.attempt(&agent, archive, part, progress) {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            if length(part) > furthest {
+                (furthest, failures, pause) = (length(part), 0, self.pause);
+            }
+            failures += 1;
+            if !failure.transient {
+                return Err(failure.reason);
+            }
+            if failures >= self.attempts {
+                return Err(format!("{} (tried {failures} times)", failure.reason));
+            }
+            sleep(pause);
+            pause *= 2;
+        }
+    }
+
+    /// One request for what is missing.
+    fn attempt(
+        &self,
+        agent: &Agent,
+        archive: &Archive,
+        part: &Path,
+        progress: &dyn Fn(FetchProgress),
+    ) -> Result<(), Failure> {
+        let url = &archive.url;
+        let there = length(part);
+        if there > 0 && archive.bytes == Some(there) {
+            return Ok(());
+        }
+        let mut request = agent.get(url).header("Accept-Encoding", "identity");
+        if there > 0 {
+            request = request.header("Range", format!("bytes={there}-"));
+        }
+        let response =
+            request.call().map_err(|error| Failure::transient(format!("cannot reach {url}: {error}")))?;
+        let Some(from) = start(&response, there, url)? else {
+            // There is nothing after what has come, or what has come is not of this file.
+            let complete = whole_length(&response) == Some(there);
+            return if complete { Ok(()) } else { Err(restart(part, url)) };
+        };
+        let coming = header(&response, "content-length").and_then(|length| length.parse::<u64>().ok());
+        let total = coming.map(|coming| from + coming);
+        if let (Some(total), Some(bytes)) = (total, archive.bytes)
+            && total != bytes
+        {
+            return Err(Failure::lasting(format!(
+                "{url} has {total} bytes, not {bytes}: it is another file"
+            )));
+        }
+        let total = archive.bytes.or(total);
+        let unwritable = |error| Failure::lasting(local(part, &error));
+        let mut file = File::options().create(true).append(true).open(part).map_err(unwritable)?;
+        if from == 0 && there > 0 {
+            file.set_len(0).map_err(unwritable)?;
+        }
+        let mut body = response.into_body().into_reader();
+        let (mut done, mut block) = (from, vec![0; BLOCK]);
+        loop {
+            let read = body.read(&mut block).map_err(|error| {
+                Failure::transient(format!("{url} broke off after {done} bytes: {error}"))
+            })?;
+            if read == 0 {
+                break;
+            }
+            done += read as u64;
+            if done > total.unwrap_or(self.max_bytes) {
+                return Err(Failure::lasting(format!(
+                    "{url} sends more than {done} bytes: it is another file"
+                )));
+            }
+            file.write_all(&block[..read]).map_err(unwritable)?;
+            progress(FetchProgress { stage: FetchStage::Downloading, done, total: total.unwrap_or(0) });
+        }
+        match total {
+            Some(total) if done < total => {
+                Err(Failure::transient(format!("{url} broke off after {done} of {total} bytes")))
+            }
+            _ => file.sync_all().map_err(unwritable),
+        }
+    }
+}
+
+/// Where the body of an answer belongs: at the beginning, or at `there` if the server goes on where it was asked to;
+/// `None` if there is nothing to go on with.
+fn start(response: &Response<Body>, there: u64, url: &str) -> Result<Option<u64>, Failure> {
+    let status = response.status();
+    match status {
+        StatusCode::OK => Ok(Some(0)),
+        StatusCode::PARTIAL_CONTENT => {
+            let range = header(response, "content-range").unwrap_or_default();
+            Ok(range.starts_with(&format!("bytes {there}-")).then_some(there))
+        }
+        StatusCode::RANGE_NOT_SATISFIABLE if there > 0 => Ok(None),
+        _ => {
+            let transient = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
+            Err(Failure { reason: format!("{url} answers {status}"), transient })
+        }
+    }
+}
+
+/// Gives up what has come.
+fn restart(part: &Path, url: &str) -> Failure {
+    match std::fs::remove_file(part) {
+        Ok(()) => Failure::transient(format!("{url} does not go on where it broke off")),
+        Err(error) => Failure::lasting(local(part, &error)),
+    }
+}
+
+/// The length of the whole file, as an answer without content tells it.
+fn whole_length(response: &Response<Body>) -> Option<u64> {
+    header(response, "content-range")?.strip_prefix("bytes */")?.parse().ok()
+}
+
+fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
+    response.headers().get(name)?.to_str().ok()
+}
+
+/// Bytes of a file; 0 if it is not there.
+fn length(path: &Path) -> u64 {
+    path.metadata().map_or(0, |found| found.len())
+}
+
+/// The path with `end` put to its name.
+pub(super) fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+/// MD5 of a file, in hexadecimal digits: what the publishers of the archives announce.
+pub(super) fn md5_of(path: &Path, progress: &dyn Fn(FetchProgress)) -> Result<String, String> {
+    let total = length(path);
+    let (mut hash, mut done, mut block) = (Md5::new(), 0, vec![0; BLOCK]);
+    let mut file = File::open(path).map_err(|error| local(path, &error))?;
+    loop {
+        let read = file.read(&mut block).map_err(|error| local(path, &error))?;
+        if read == 0 {
+            return Ok(hex(&hash.finalize()));
+        }
+        hash.update(&block[..read]);
+        done += read as u64;
+        progress(FetchProgress { stage: FetchStage::Verifying, done, total });
+    }
+}
