@@ -28,6 +28,7 @@ licence: none
 obtain: ask the neighbour for it
 ";
 
+/// Its crops hold whole images: training looks at the rows that a crop needs, and finds faults in those alone.
 const SPEC: &str = "name: tiny
 data: {manifest: tiny.yaml, root: tiny}
 model: {layers: [1, 1, 1, 1], width: 4}
@@ -35,7 +36,7 @@ training:
   method: fgsm
   epochs: 1
   batch_size: 3
-  augmentation: {crop: 32}
+  augmentation: {crop: 32, scale: [0.5, 0.5]}
 evaluation:
   curves: [{fgsm: {epsilons: [0, 0.02]}}]
   examples: 1
