@@ -7,7 +7,9 @@
 use std::path::Path;
 use std::time::Instant;
 
-use robustseg_datasets::{AugmentationConfig, Dataset, Loader, LoaderOptions, Manifest, prepare};
+use robustseg_datasets::{
+    AugmentationConfig, Dataset, Loader, LoaderOptions, Manifest, OnBadSample, prepare,
+};
 
 /// Samples in a batch.
 const BATCH: usize = 4;
@@ -31,6 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         augmentation,
         fill: [0.485, 0.456, 0.406],
         steps: 0..steps + 1,
+        on_bad_sample: OnBadSample::Fail,
     };
     let mut loader = Loader::new(&dataset, options)?;
     loader.next().transpose()?;

@@ -212,6 +212,23 @@ pub enum Error {
         /// What went wrong, where, and what to do.
         reason: String,
     },
+    /// More samples are broken than may be skipped.
+    #[error(
+        "data {name}, split {split}: {} of {samples} samples are broken, {most} may be skipped: {}",
+        faults.len(), first(faults)
+    )]
+    TooManyBad {
+        /// The dataset.
+        name: String,
+        /// The split.
+        split: String,
+        /// Samples of the split.
+        samples: usize,
+        /// How many may be skipped.
+        most: usize,
+        /// What is wrong with each of them.
+        faults: Vec<String>,
+    },
     /// A bug: loading a sample panicked.
     #[error("sample {id}: loading it panicked: {message}")]
     Panic {
@@ -220,6 +237,13 @@ pub enum Error {
         /// What the panic said.
         message: String,
     },
+}
+
+impl Error {
+    /// Whether the files of one sample are to blame, so that others can take its place.
+    pub(crate) fn is_of_a_sample(&self) -> bool {
+        !matches!(self, Self::Cache { .. } | Self::Panic { .. })
+    }
 }
 
 /// The folder of a file, for a message.

@@ -69,7 +69,7 @@ pub use fault_kind::FaultKind;
 pub use fetch::{Fetch, FetchProgress, FetchStage, Fetched};
 pub use fingerprint::fingerprint;
 pub use image::{IGNORE_LABEL, Image, LabelMap, Sample};
-pub use loader::{Batch, Loader, LoaderOptions};
+pub use loader::{Batch, Loader, LoaderOptions, OnBadSample, Skipped};
 pub use manifest::{
     Archive, Class, DATA_FOLDER, Folder, Folders, Layout, Manifest, Split, Synthetic, VocLabels,
 };

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use rand::seq::SliceRandom;
 
+use serde::{Deserialize, Serialize};
+
 use crate::prefetch::Prefetch;
 use crate::{AugmentationConfig, Crop, Dataset, Error, Result};
 
@@ -23,6 +25,28 @@ pub struct Batch {
     pub width: usize,
 }
 
+/// What becomes of a training sample whose files are missing or broken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum OnBadSample {
+    /// It ends the training.
+    #[default]
+    Fail,
+    /// The next sample of the dataset's list that is whole takes its place in the batch, and it is told. More than one
+    /// sample in a hundred (but always one) ends the training all the same.
+    Skip,
+}
+
+/// A bad sample in whose place another was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The bad sample.
+    pub id: String,
+    /// What is wrong with it, and in which file.
+    pub reason: String,
+}
+
 /// What a [`Loader`] makes of a dataset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoaderOptions {
@@ -36,6 +60,8 @@ pub struct LoaderOptions {
     pub fill: [f32; 3],
     /// Steps, counted from the first epoch's first, to give batches for.
     pub steps: Range<u64>,
+    /// What becomes of samples that are missing or broken.
+    pub on_bad_sample: OnBadSample,
 }
 
 /// Gives one augmented batch a step, and prepares some in advance on rayon's threads.
@@ -44,7 +70,11 @@ pub struct LoaderOptions {
 /// seed, epoch and sample. So a loader that starts at any step gives what one that came there would, with any number
 /// of threads. What does not fill a batch at the end of an epoch is left out.
 ///
-/// An error takes its batch's place, and names the sample's file.
+/// An error takes its batch's place, and names the sample's file. Bad samples that are skipped change nothing for the
+/// others: which sample takes the place of one follows from the dataset's list alone, its augmentation from the place.
+///
+/// In memory are the crops of three batches at most, as many spare ones, and a sample on each thread: no more, however
+/// slow the trainer.
 pub struct Loader {
     dataset: Dataset,
     options: LoaderOptions,
@@ -54,7 +84,10 @@ pub struct Loader {
     order: Option<(u64, Vec<usize>)>,
     /// Ids of the batches under way.
     ids: VecDeque<Vec<String>>,
-    prefetch: Prefetch<Crop>,
+    prefetch: Prefetch<Loaded>,
+    /// Bad samples met so far, and how many of them were told.
+    skipped: Vec<Skipped>,
+    told: usize,
     /// Crops that were copied to a batch: memory for the next ones.
     spare: Vec<Crop>,
 }
@@ -87,6 +120,8 @@ impl Loader {
             order: None,
             ids: VecDeque::new(),
             prefetch: Prefetch::default(),
+            skipped: Vec::new(),
+            told: 0,
             spare: Vec::new(),
         })
     }
@@ -94,6 +129,29 @@ impl Loader {
     /// Whole batches in an epoch.
     pub fn steps_per_epoch(&self) -> u64 {
         (self.dataset.len() / self.options.batch_size) as u64
+    }
+
+    /// The bad samples that were skipped since this was last asked, each once.
+    pub fn take_skipped(&mut self) -> Vec<Skipped> {
+        let new = self.skipped[self.told..].to_vec();
+        self.told = self.skipped.len();
+        new
+    }
+
+    /// How many different samples may be skipped.
+    fn most_skipped(&self) -> usize {
+        (self.dataset.len() / 100).max(1)
+    }
+
+    /// Takes note of bad samples.
+    fn note(&mut self, skipped: Vec<Skipped>) -> Result<()> {
+        for sample in skipped {
+            if !self.skipped.iter().any(|known| known.id == sample.id) {
+                self.skipped.push(sample);
+            }
+        }
+        let most = self.most_skipped();
+        if self.skipped.len() > most { Err(too_many(&self.dataset, most, &self.skipped)) } else { Ok(()) }
     }
 
     /// Starts the jobs of the next step.
@@ -110,10 +168,16 @@ impl Loader {
         let indices = &order[step as usize * batch_size..][..batch_size];
         for &index in indices {
             let (dataset, fill) = (self.dataset.clone(), self.options.fill);
-            let spare = self.spare.pop().unwrap_or_default();
+            let mut spare = self.spare.pop().unwrap_or_default();
             let parameters = self.options.augmentation.draw(self.options.seed, epoch, index as u64);
+            let most = match self.options.on_bad_sample {
+                OnBadSample::Fail => 0,
+                OnBadSample::Skip => self.most_skipped(),
+            };
             self.prefetch.push(self.dataset.id(index).to_owned(), move || {
-                dataset.load_crop_into(index, &parameters, fill, spare)
+                Loaded::first(&dataset, index, most, |index| {
+                    dataset.load_crop_into(index, &parameters, fill, std::mem::take(&mut spare))
+                })
             });
         }
         self.ids.push_back(indices.iter().map(|&index| self.dataset.id(index).to_owned()).collect());
@@ -132,10 +196,16 @@ impl Iterator for Loader {
         let mut images = Vec::with_capacity(ids.len() * 3 * size * size);
         let mut labels = Vec::with_capacity(ids.len() * size * size);
         // All of the batch's results are taken, so that after an error the next batch is the next one.
-        let crops: Vec<Result<Crop>> = ids.iter().map_while(|_| self.prefetch.next()).collect();
-        for crop in crops {
-            match crop {
-                Ok(crop) => {
+        let loaded: Vec<Result<Loaded>> = ids.iter().map_while(|_| self.prefetch.next()).collect();
+        let mut ids = Vec::with_capacity(loaded.len());
+        for loaded in loaded {
+            let noted = loaded.and_then(|Loaded { id, crop, skipped }| {
+                self.note(skipped)?;
+                Ok((id, crop))
+            });
+            match noted {
+                Ok((id, crop)) => {
+                    ids.push(id);
                     images.extend_from_slice(&crop.image);
                     labels.extend_from_slice(&crop.label);
                     self.spare.push(crop);
@@ -144,5 +214,50 @@ impl Iterator for Loader {
             }
         }
         Some(Ok(Batch { ids, images, labels, height: size, width: size }))
+    }
+}
+
+/// A sample's crop, and what was bad on the way to it.
+struct Loaded {
+    id: String,
+    crop: Crop,
+    skipped: Vec<Skipped>,
+}
+
+impl Loaded {
+    /// The first sample from `index` on, in the dataset's order and around its end, that `load` can load; an error if
+    /// more than `most` cannot.
+    fn first(
+        dataset: &Dataset,
+        index: usize,
+        most: usize,
+        mut load: impl FnMut(usize) -> Result<Crop>,
+    ) -> Result<Self> {
+        let mut skipped = Vec::new();
+        loop {
+            let index = (index + skipped.len()) % dataset.len();
+            let id = dataset.id(index).to_owned();
+            match load(index) {
+                Ok(crop) => return Ok(Self { id, crop, skipped }),
+                Err(error) if most > 0 && error.is_of_a_sample() => {
+                    skipped.push(Skipped { id, reason: error.to_string() });
+                    if skipped.len() > most {
+                        return Err(too_many(dataset, most, &skipped));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// The error of more bad samples than may be skipped.
+fn too_many(dataset: &Dataset, most: usize, skipped: &[Skipped]) -> Error {
+    Error::TooManyBad {
+        name: dataset.name().to_owned(),
+        split: dataset.split().to_owned(),
+        samples: dataset.len(),
+        most,
+        faults: skipped.iter().map(|sample| sample.reason.clone()).collect(),
     }
 }

@@ -19,6 +19,8 @@ pub struct Data {
     pub manifest_sha256: String,
     /// The data's folder.
     pub root: PathBuf,
+    /// The folder of packs to read decoded samples from.
+    pub cache: Option<PathBuf>,
 }
 
 impl Data {
@@ -33,12 +35,16 @@ impl Data {
         let bytes = std::fs::read(path)
             .map_err(|error| BadData(format!("manifest {}: cannot be read: {error}", path.display())))?;
         let root = root(&manifest, spec.data.root.as_deref())?;
-        Ok(Self { manifest, manifest_sha256: sha256(&bytes), root })
+        Ok(Self { manifest, manifest_sha256: sha256(&bytes), root, cache: spec.data.cache.clone() })
     }
 
-    /// Opens `split`.
+    /// Opens `split`, from its pack if there is a cache.
     pub fn open(&self, split: &str) -> anyhow::Result<Dataset> {
-        Ok(Dataset::open(&self.manifest, &self.root, split)?)
+        let dataset = Dataset::open(&self.manifest, &self.root, split)?;
+        match &self.cache {
+            Some(cache) => Ok(dataset.with_cache(cache, &self.manifest)?),
+            None => Ok(dataset),
+        }
     }
 
     /// Classes of the data.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressStyle};
 use robustseg_training::{Event, Progress, Stage};
-use tracing::{Span, info, info_span};
+use tracing::{Span, info, info_span, warn};
 use tracing_indicatif::IndicatifLayer;
 use tracing_indicatif::span_ext::IndicatifSpanExt;
 use tracing_subscriber::EnvFilter;
@@ -32,6 +32,7 @@ pub(crate) struct Meter {
     terminal: bool,
     stage: Option<Running>,
     training: String,
+    skipped: Vec<String>,
 }
 
 struct Running {
@@ -44,7 +45,12 @@ struct Running {
 
 impl Meter {
     pub(crate) fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal(), stage: None, training: String::new() }
+        Self {
+            terminal: std::io::stderr().is_terminal(),
+            stage: None,
+            training: String::new(),
+            skipped: Vec::new(),
+        }
     }
 
     /// Takes up what a step or validation says, for the text beside the bar.
@@ -59,15 +65,36 @@ impl Meter {
             Event::TrainingStarted { step, total_steps, epochs, parameters, .. } => info!(
                 "training: {parameters} parameters, {epochs} epochs, {total_steps} steps, from step {step}"
             ),
+            Event::SampleSkipped { sample, reason, .. } => {
+                warn!("skipped sample {sample}: {reason}");
+                self.skipped.push(sample.clone());
+            }
             Event::Validation { epoch, miou, pixel_accuracy, best, seconds, .. } => {
                 let best = if *best { ", the best so far" } else { "" };
                 info!(
                     "epoch {epoch}: mean IoU {miou:.4}, pixel accuracy {pixel_accuracy:.4}{best} ({seconds:.1} s)"
                 );
             }
-            Event::TrainingFinished { seconds, .. } => info!("trained in {:.1} s", seconds.total()),
-            Event::TrainingInterrupted { step, .. } => info!("interrupted after step {step}; state saved"),
+            Event::TrainingFinished { seconds, .. } => {
+                info!("trained in {:.1} s", seconds.total());
+                self.tell_skipped();
+            }
+            Event::TrainingInterrupted { step, .. } => {
+                info!("interrupted after step {step}; state saved");
+                self.tell_skipped();
+            }
             Event::Checkpoint { .. } => {}
+        }
+    }
+
+    /// Lists the bad samples that others took the place of.
+    fn tell_skipped(&self) {
+        if !self.skipped.is_empty() {
+            warn!(
+                "{} bad training samples were skipped, events.jsonl says why: {}",
+                self.skipped.len(),
+                self.skipped.join(", ")
+            );
         }
     }
 

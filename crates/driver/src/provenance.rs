@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::Context;
-use robustseg_datasets::Dataset;
+use robustseg_datasets::{DECODERS, Dataset};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -37,6 +37,9 @@ pub struct DataProvenance {
     pub manifest_sha256: String,
     /// The folder that the data was read from.
     pub root: String,
+    /// The folder of packs that decoded samples were read from, if they were: the same samples as from the files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<String>,
     /// What decoded the images: decoders differ in the last bits of a JPEG.
     pub decoder: String,
     /// The splits that were used.
@@ -94,7 +97,8 @@ impl Provenance {
                 manifest: spec.data.manifest.display().to_string(),
                 manifest_sha256: data.manifest_sha256.clone(),
                 root: data.root.display().to_string(),
-                decoder: "zune-jpeg 0.5 (strict), png 0.18".into(),
+                cache: data.cache.as_ref().map(|cache| cache.display().to_string()),
+                decoder: DECODERS.into(),
                 splits: splits.into_iter().map(SplitProvenance::of).collect(),
             },
             checkpoint: None,
@@ -158,6 +162,7 @@ fn fingerprint(spec: &Spec, manifest_sha256: &str) -> String {
     let mut spec = spec.clone();
     spec.device = crate::device::DeviceChoice::Auto;
     spec.data.root = None;
+    spec.data.cache = None;
     spec.data.manifest = manifest_sha256.into();
     sha256(serde_json::to_string(&spec).expect("a spec is plain data").as_bytes())
 }

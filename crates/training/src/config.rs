@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use robustseg_datasets::{AugmentationConfig, Dataset, Loader, LoaderOptions};
+use robustseg_datasets::{AugmentationConfig, Dataset, Loader, LoaderOptions, OnBadSample};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, MethodConfig, Result};
@@ -169,13 +169,21 @@ impl TrainingConfig {
     }
 
     /// The training batches of `steps` from `train`. What lies outside an image has the colour `fill`, in `[0, 1]`: the
-    /// mean that the model subtracts.
+    /// mean that the model subtracts. Samples that are missing or broken end it, or are skipped.
     ///
     /// # Errors
     /// [`Error::Data`] if augmentation is out of range or the split does not fill a batch.
-    pub fn loader(&self, train: &Dataset, seed: u64, fill: [f32; 3], steps: Range<u64>) -> Result<Loader> {
+    pub fn loader(
+        &self,
+        train: &Dataset,
+        seed: u64,
+        fill: [f32; 3],
+        steps: Range<u64>,
+        on_bad_sample: OnBadSample,
+    ) -> Result<Loader> {
         let (batch_size, augmentation) = (self.batch_size, self.augmentation.clone());
-        Ok(Loader::new(train, LoaderOptions { batch_size, seed, augmentation, fill, steps })?)
+        let options = LoaderOptions { batch_size, seed, augmentation, fill, steps, on_bad_sample };
+        Ok(Loader::new(train, options)?)
     }
 
     /// Refuses settings out of range, the first one found. Augmentation has a check of its own.

@@ -44,6 +44,18 @@ pub enum Event {
         #[serde(flatten)]
         record: StepRecord,
     },
+    /// A training sample is missing or broken, and from now on another takes its place; once a sample, and again when a
+    /// training is resumed.
+    SampleSkipped {
+        /// The step that met it.
+        step: u64,
+        /// That step's epoch, from 0.
+        epoch: u64,
+        /// The sample's id.
+        sample: String,
+        /// What is wrong with it, and in which file.
+        reason: String,
+    },
     /// The network was validated on clean images.
     Validation {
         /// Steps done so far.

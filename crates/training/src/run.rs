@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use robustseg_datasets::Dataset;
+use robustseg_datasets::{Dataset, OnBadSample, Skipped};
 
 use crate::{Error, EvaluationConfig, Event, Observer, Progress, Result, Stage, Trainer, evaluation, resume};
 
@@ -21,6 +21,8 @@ pub struct Run<'a> {
     pub fingerprint: &'a str,
     /// When set, the training saves its state after the present step and ends.
     pub stop: &'a AtomicBool,
+    /// What becomes of training samples that are missing or broken; in validation they always end the training.
+    pub on_bad_sample: OnBadSample,
 }
 
 /// How a training ended.
@@ -59,7 +61,8 @@ impl Trainer {
             parameters: self.network().parameter_count(),
         });
         let fill = self.network().config().mean;
-        let mut loader = self.config().loader(run.train, self.seed(), fill, start..total)?;
+        let mut loader =
+            self.config().loader(run.train, self.seed(), fill, start..total, run.on_bad_sample)?;
         loop {
             let step = self.steps_done();
             let epoch = epoch_of(step);
@@ -94,6 +97,9 @@ impl Trainer {
                 actual: format!("{step}"),
             })??;
             let waited = waiting.elapsed().as_secs_f64();
+            for Skipped { id, reason } in loader.take_skipped() {
+                observer.event(&Event::SampleSkipped { step, epoch, sample: id, reason });
+            }
             let mut record = self.step(&batch)?;
             record.seconds.data = waited;
             self.state.timing.seconds.data += waited;
@@ -195,6 +201,7 @@ mod tests {
                 checkpoints: self.folder.path(),
                 fingerprint: "spec",
                 stop: &stop,
+                on_bad_sample: OnBadSample::Fail,
             };
             let outcome = trainer.run(&run, &mut witness)?;
             Ok((outcome, witness.events))

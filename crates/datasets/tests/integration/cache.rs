@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use robustseg_datasets::{
-    AugmentationConfig, Dataset, Error, Loader, LoaderOptions, Manifest, Prepared, prepare,
+    AugmentationConfig, Dataset, Error, Loader, LoaderOptions, Manifest, OnBadSample, Prepared, prepare,
 };
 
 use crate::common::{image, label, manifest, write_gray, write_image};
@@ -69,7 +69,14 @@ fn samples_and_batches_from_a_cache_are_those_of_the_files() {
     }
     let batches = |dataset: &Dataset| {
         let augmentation = AugmentationConfig { crop: 20, ..Default::default() };
-        let options = LoaderOptions { batch_size: 3, seed: 1, augmentation, fill: [0.5; 3], steps: 0..20 };
+        let options = LoaderOptions {
+            batch_size: 3,
+            seed: 1,
+            augmentation,
+            fill: [0.5; 3],
+            steps: 0..20,
+            on_bad_sample: OnBadSample::Fail,
+        };
         Loader::new(dataset, options).unwrap().collect::<Result<Vec<_>, _>>().unwrap()
     };
     assert!(batches(&files) == batches(&cached));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Range;
 
-use robustseg_datasets::{AugmentationConfig, Batch, Dataset, Loader, LoaderOptions};
+use robustseg_datasets::{AugmentationConfig, Batch, Dataset, Loader, LoaderOptions, OnBadSample};
 
 use crate::common::{image, label, manifest, write_gray, write_image};
 
@@ -19,7 +19,14 @@ fn scenes(count: usize) -> Dataset {
 
 fn options(batch_size: usize, steps: Range<u64>) -> LoaderOptions {
     let augmentation = AugmentationConfig { crop: 24, ..Default::default() };
-    LoaderOptions { batch_size, seed: 5, augmentation, fill: [0.5; 3], steps }
+    LoaderOptions {
+        batch_size,
+        seed: 5,
+        augmentation,
+        fill: [0.5; 3],
+        steps,
+        on_bad_sample: OnBadSample::Fail,
+    }
 }
 
 fn batches(dataset: &Dataset, batch_size: usize, steps: Range<u64>) -> Vec<Batch> {
@@ -100,24 +107,36 @@ fn a_seed_decides_order_and_augmentation() {
     assert_ne!(ids(&batches(&dataset, 4, 0..3)), ids(&other));
 }
 
+/// A dataset of `count` images in `folder`, 0.png and so on.
+fn files(folder: &std::path::Path, count: usize) -> Dataset {
+    let mut list = String::new();
+    for index in 0..count {
+        write_image(&folder.join(format!("{index}.png")), &image(30 + index % 7, 20));
+        write_gray(&folder.join(format!("{index}_label.png")), &label(30 + index % 7, 20, |_, _| 0));
+        list += &format!("{index}.png {index}_label.png\n");
+    }
+    fs::write(folder.join("list.txt"), list).unwrap();
+    let manifest = manifest(&format!(
+        "name: pairs\nfolder: pairs\nlayout: pairs\nclasses: [{{name: all, colour: [0, 0, 0]}}]\n\
+         splits:\n  train: {{file: list.txt, count: {count}}}\ncitation: c\nlicence: l\nobtain: o\n",
+    ));
+    Dataset::open(&manifest, folder, "train").unwrap()
+}
+
+/// Cuts the file `name` in half.
+fn cut(folder: &std::path::Path, name: &str) {
+    let path = folder.join(name);
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+}
+
 #[test]
 fn an_error_takes_its_batchs_place_and_the_next_batch_still_comes() {
     let folder = tempfile::tempdir().unwrap();
-    for index in 0..6 {
-        write_image(&folder.path().join(format!("{index}.png")), &image(30, 20));
-        write_gray(&folder.path().join(format!("{index}_label.png")), &label(30, 20, |_, _| 0));
-    }
-    let list = [0, 1, 2, 3, 4, 5].map(|index| format!("{index}.png {index}_label.png\n")).concat();
-    fs::write(folder.path().join("list.txt"), list).unwrap();
-    let manifest = manifest(
-        "name: pairs\nfolder: pairs\nlayout: pairs\nclasses: [{name: all, colour: [0, 0, 0]}]\n\
-         splits:\n  train: {file: list.txt, count: 6}\ncitation: c\nlicence: l\nobtain: o\n",
-    );
-    let dataset = Dataset::open(&manifest, folder.path(), "train").unwrap();
+    let dataset = files(folder.path(), 6);
     let whole = batches(&dataset, 2, 0..6);
     let broken = folder.path().join("3.png");
-    let bytes = fs::read(&broken).unwrap();
-    fs::write(&broken, &bytes[..bytes.len() / 2]).unwrap();
+    cut(folder.path(), "3.png");
     let found: Vec<_> = Loader::new(&dataset, options(2, 0..6)).unwrap().collect();
     assert_eq!(found.len(), 6);
     for (found, whole) in found.iter().zip(&whole) {
@@ -138,4 +157,72 @@ fn settings_that_cannot_work_are_refused() {
     assert!(message(options(4, 0..1)).contains("3 samples do not fill one batch of 4"));
     let augmentation = AugmentationConfig { crop: 0, ..Default::default() };
     assert!(message(LoaderOptions { augmentation, ..options(1, 0..1) }).contains("crop"));
+}
+
+/// The batches from `start` to `end` with bad samples skipped, and the ids of those.
+fn skipping(dataset: &Dataset, steps: Range<u64>) -> (Vec<Batch>, Vec<String>) {
+    let options = LoaderOptions { on_bad_sample: OnBadSample::Skip, ..options(4, steps) };
+    let mut loader = Loader::new(dataset, options).unwrap();
+    let batches = loader.by_ref().collect::<Result<Vec<_>, _>>().unwrap();
+    let skipped = loader.take_skipped();
+    assert!(loader.take_skipped().is_empty(), "each is told once");
+    (batches, skipped.into_iter().map(|sample| sample.id).collect())
+}
+
+#[test]
+fn skipped_samples_are_told_and_replaced_and_nothing_else_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = files(folder.path(), 250);
+    // Two epochs of 62 steps.
+    let (whole, none) = skipping(&dataset, 0..124);
+    assert!(none.is_empty());
+    cut(folder.path(), "7.png");
+    fs::remove_file(folder.path().join("8_label.png")).unwrap();
+    let (found, mut skipped) = skipping(&dataset, 0..124);
+    skipped.sort();
+    assert_eq!(skipped, ["7", "8"]);
+    let mut replaced = 0;
+    for (found, whole) in found.iter().zip(&whole) {
+        for (place, (id, before)) in found.ids.iter().zip(&whole.ids).enumerate() {
+            let area = 24 * 24;
+            if ["7", "8"].contains(&before.as_str()) {
+                // 9 is the next that is whole, for 7 as for 8.
+                assert_eq!(id, "9");
+                replaced += 1;
+            } else {
+                assert_eq!(id, before);
+                let pixels = |batch: &Batch| batch.images[place * 3 * area..][..3 * area].to_vec();
+                assert!(pixels(found) == pixels(whole));
+            }
+        }
+    }
+    assert!((3..=4).contains(&replaced), "{replaced}: an epoch leaves two samples out");
+    // In the middle of an epoch, with any number of threads.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    assert!(pool.install(|| skipping(&dataset, 31..124)).0 == found[31..]);
+
+    let message = |options| {
+        let mut loader = Loader::new(&dataset, options).unwrap();
+        loader.find_map(Result::err).unwrap().to_string()
+    };
+    assert!(message(options(4, 0..124)).contains("7.png") || message(options(4, 0..124)).contains("8_label"));
+    cut(folder.path(), "100.png");
+    let skip = LoaderOptions { on_bad_sample: OnBadSample::Skip, ..options(4, 0..124) };
+    let message = message(skip);
+    for part in ["3 of 250 samples are broken, 2 may be skipped", "7.png", "8_label.png", "100.png"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn neighbours_that_are_all_bad_are_listed_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = files(folder.path(), 4);
+    cut(folder.path(), "1.png");
+    cut(folder.path(), "2.png");
+    let skip = LoaderOptions { on_bad_sample: OnBadSample::Skip, ..options(4, 0..1) };
+    let error = Loader::new(&dataset, skip).unwrap().next().unwrap().unwrap_err().to_string();
+    for part in ["2 of 4 samples are broken, 1 may be skipped", "1.png", "2.png"] {
+        assert!(error.contains(part), "{error}");
+    }
 }

@@ -139,7 +139,13 @@ impl Bench {
             Source::Memory(_) => None,
             Source::Data(plan) => {
                 let steps = 0..(rounds * methods.len()) as u64;
-                Some(work.training.loader(&plan.train, plan.spec.seed, work.model.mean, steps)?)
+                Some(work.training.loader(
+                    &plan.train,
+                    plan.spec.seed,
+                    work.model.mean,
+                    steps,
+                    plan.spec.data.on_bad_sample,
+                )?)
             }
         };
         let half: Vec<bool> = (0..work.batch).map(|index| index < (work.batch / 2).max(1)).collect();

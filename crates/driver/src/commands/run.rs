@@ -117,6 +117,7 @@ fn train(
         checkpoints: &checkpoints,
         fingerprint,
         stop,
+        on_bad_sample: plan.spec.data.on_bad_sample,
     };
     match trainer.run(&run, observer)? {
         Outcome::Finished => Ok(()),

@@ -194,6 +194,9 @@ fn origin(provenance: &Provenance) -> Table {
     row("fingerprint of the run", fingerprint.clone());
     row("manifest", format!("{}, SHA-256 {}", data.manifest, data.manifest_sha256));
     row("data", data.root.clone());
+    if let Some(cache) = &data.cache {
+        row("decoded samples from", cache.clone());
+    }
     if let Some(checkpoint) = &provenance.checkpoint {
         row("checkpoint", format!("{}, SHA-256 {}", checkpoint.path, checkpoint.sha256));
     }

@@ -12,6 +12,7 @@ mod typed;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use robustseg_datasets::OnBadSample;
 use robustseg_models::{PspNetConfig, Upsampling};
 use robustseg_training::{EvaluationConfig, TrainingConfig};
 use schemars::JsonSchema;
@@ -58,6 +59,13 @@ pub struct DataSpec {
     /// spec's folder.
     #[serde(default)]
     pub root: Option<PathBuf>,
+    /// The folder of the packs that `robustseg data prepare` made, to read decoded samples from; by default the data's
+    /// files are decoded. A relative path starts at the spec's folder.
+    #[serde(default)]
+    pub cache: Option<PathBuf>,
+    /// What becomes of training samples that are missing or broken.
+    #[serde(default)]
+    pub on_bad_sample: OnBadSample,
     /// The split to train on.
     #[serde(default = "train")]
     pub train_split: String,
@@ -140,6 +148,7 @@ impl Spec {
         let from_folder = |path: &Path| -> PathBuf { folder.join(path).components().collect() };
         self.data.manifest = from_folder(&self.data.manifest);
         self.data.root = self.data.root.as_deref().map(from_folder);
+        self.data.cache = self.data.cache.as_deref().map(from_folder);
         if let Some(source) = &mut self.model.pretrained
             && !is_hub_name(source)
         {
