@@ -18,10 +18,11 @@ from PIL import Image
 HERE = pathlib.Path(__file__).resolve().parent
 LARGE = 12  # pictures of 1024x2048
 PEERS = ["torchvision", "albumentations"]
-# case, crop, samples of ours and of the peers in a round, and the ratios to reach
+# case, crop, whether from the packed cache, samples of ours and of the peers in a round, the ratios to reach
 CASES = [
-    ("VOC JPEG", 472, (288, 96), (4, 1.5)),
-    ("1024x2048 PNG", 712, (64, 32), (6, 3)),
+    ("VOC JPEG", 472, False, (384, 96), (4, 1.5)),
+    ("1024x2048 PNG", 712, False, (96, 32), (6, 3)),
+    ("1024x2048 PNG", 712, True, (384, 32), (20, 10)),
 ]
 
 
@@ -70,12 +71,13 @@ def main():
     rounds = int(sys.argv[4])
     sources = {"VOC JPEG": voc_pairs(data, folder), "1024x2048 PNG": large_pairs(data, folder)}
     print("| pipeline | ours | " + " | ".join(PEERS) + " | ratios | to reach |\n|---|---|---|---|---|---|")
-    for case, crop, (ours, theirs), goals in CASES:
+    for case, crop, cached, (ours, theirs), goals in CASES:
         manifest, root, split, pairs = sources[case]
         rates = {name: [] for name in ["ours", *PEERS]}
         for number in range(rounds):
             print(f"{case}, round {number + 1} of {rounds}", file=sys.stderr)
             command = [binaries / "examples/throughput", manifest, root, split, crop, ours]
+            command += [folder / "cache"] if cached else []
             rates["ours"].append(rate(command))
             for peer in PEERS:
                 command = [sys.executable, HERE / "bench_data_peer.py", peer, pairs, crop, theirs]
@@ -85,6 +87,7 @@ def main():
         cells = [f"{statistics.median(rates[name]):.1f}" for name in rates]
         cells.append(" / ".join(f"{ratio:.2f}" for ratio in ratios))
         cells.append(" / ".join(f"{goal}" for goal in goals))
+        case += ", ours from the packed cache" if cached else ""
         print(f"| {case}, crop {crop} | " + " | ".join(cells) + " |", flush=True)
 
 

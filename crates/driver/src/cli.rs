@@ -35,7 +35,7 @@ enum Command {
     Compare(compare::Compare),
     /// Seconds a training step, method by method.
     Bench(bench::Bench),
-    /// Verifies or obtains a dataset.
+    /// Verifies, obtains, prepares or shows a dataset.
     #[command(subcommand)]
     Data(data::Data),
     /// Prints the JSON schema of specs, for editors.

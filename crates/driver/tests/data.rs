@@ -189,3 +189,88 @@ fn a_picture_that_breaks_during_training_ends_it_with_its_name() {
     fs::write(folder.path().join("tiny/1.jpg"), &JPEG[..300]).unwrap();
     fails(folder.path(), &["run", "spec.yaml"], 3, &["1.jpg"]);
 }
+
+/// The events of the run in `folder`/run of one kind.
+fn events(folder: &Path, kind: &str) -> Vec<Value> {
+    let text = fs::read_to_string(folder.join("run/events.jsonl")).unwrap();
+    let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    events.filter(|event| event["kind"] == kind).collect()
+}
+
+const PREPARE: [&str; 7] = ["data", "prepare", "tiny.yaml", "--root", "tiny", "--out", "packs"];
+
+#[test]
+fn a_run_from_a_cache_is_the_run_from_the_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    tiny(path);
+    let prepared = |what: &str| {
+        let output = run_in(path, &PREPARE);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.contains(what), "{text}");
+    };
+    let run = |out: &str, cache: &[&str]| {
+        let output = run_in(path, &[&["run", "spec.yaml", "--out", out][..], cache].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let read = |name: &str| fs::read(path.join(out).join(name)).unwrap();
+        let provenance: Value = serde_json::from_slice(&read("provenance.json")).unwrap();
+        (read("checkpoints/last.safetensors"), provenance)
+    };
+    let with_cache = ["--set", "data.cache=packs"];
+    fails(path, &[&CHECK[..], &with_cache].concat(), 3, &["train.pack", "robustseg data prepare"]);
+    prepared("was made");
+    prepared("is up to date");
+    let (files, plain) = run("files", &[]);
+    let (cached, provenance) = run("cached", &with_cache);
+    assert!(files == cached);
+    assert_eq!(plain["fingerprint"], provenance["fingerprint"]);
+    assert!(plain["data"].get("cache").is_none());
+    assert!(provenance["data"]["cache"].as_str().unwrap().ends_with("packs"));
+
+    fs::write(path.join("tiny/1.png"), label(WIDTH, HEIGHT, 0)).unwrap();
+    fails(path, &[&CHECK[..], &with_cache].concat(), 3, &["older than the files of sample 1", "prepare"]);
+    prepared("was made anew");
+    run("again", &with_cache);
+}
+
+#[test]
+fn a_bad_sample_ends_a_run_or_is_skipped_as_the_spec_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    tiny(path);
+    fs::write(path.join("tiny/1.jpg"), &JPEG[..JPEG.len() / 2]).unwrap();
+    let run = ["run", "spec.yaml", "--out", "run"];
+    fails(path, &run, 3, &["1.jpg", "truncated JPEG"]);
+    fs::remove_dir_all(path.join("run")).unwrap();
+    let skip = [&run[..], &["--set", "data.on_bad_sample=skip"]].concat();
+    let output = run_in(path, &skip);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("1 bad training samples were skipped") && told.contains("1.jpg"), "{told}");
+    let skipped = events(path, "sample_skipped");
+    assert_eq!(skipped.len(), 1);
+    assert_eq!(skipped[0]["sample"], "1");
+    assert!(skipped[0]["reason"].as_str().unwrap().contains("tiny/1.jpg: truncated JPEG"), "{skipped:?}");
+
+    fs::remove_dir_all(path.join("run")).unwrap();
+    fs::write(path.join("tiny/2.jpg"), "").unwrap();
+    fails(path, &skip, 3, &["2 of 3 samples are broken, 1 may be skipped", "1.jpg", "2.jpg"]);
+    fails(path, &[&run[..], &["--set", "data.on_bad_sample=ignore"]].concat(), 2, &["on_bad_sample"]);
+}
+
+#[test]
+fn a_preview_is_a_picture_of_rows_of_samples() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    tiny(path);
+    let preview = ["data", "preview", "tiny.yaml", "--root", "tiny", "--out", "sheet.png", "--crop", "32"];
+    let output = run_in(path, &[&preview[..], &["--count", "2"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("0: 48x40; ") && text.contains("1: 48x40; "), "{text}");
+    let sheet = robustseg_datasets::read_image(&path.join("sheet.png")).unwrap();
+    // Images of 288 x 240 and crops of 240 x 240, each twice and two crops; white between them.
+    assert_eq!((sheet.width, sheet.height), (2 * 296 + 4 * 248 + 8, 2 * 248 + 8));
+    fails(path, &[&preview[..], &["--count", "0"]].concat(), 2, &["--count"]);
+    fails(path, &[&preview[..], &["--split", "none"]].concat(), 3, &["no split `none`"]);
+}

@@ -1,4 +1,4 @@
-//! `robustseg data`: a dataset verified or obtained.
+//! `robustseg data`: a dataset verified, obtained, prepared or looked at.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -6,6 +6,8 @@ use std::sync::Mutex;
 use clap::{Args, Subcommand};
 use robustseg_datasets::{CheckReport, Manifest};
 
+use super::prepare::Prepare;
+use super::preview::Preview;
 use crate::exit::BadData;
 use crate::plan::how_to_get;
 use crate::progress::Meter;
@@ -17,6 +19,10 @@ pub(crate) enum Data {
     Check(Place),
     /// Not available yet; says how to obtain the data by hand.
     Fetch(Place),
+    /// Decodes every sample once, into packs that a spec's `data.cache` reads; verifies those that are there.
+    Prepare(Prepare),
+    /// Draws a contact sheet: samples, their labels over them, and augmented crops.
+    Preview(Preview),
 }
 
 /// Which data, and where.
@@ -37,6 +43,8 @@ impl Data {
         match self {
             Self::Check(place) => place.check(),
             Self::Fetch(place) => place.fetch(),
+            Self::Prepare(prepare) => prepare.execute(),
+            Self::Preview(preview) => preview.execute(),
         }
     }
 }

@@ -8,6 +8,8 @@ pub(crate) mod completions;
 pub(crate) mod data;
 pub(crate) mod evaluate;
 pub(crate) mod predict;
+pub(crate) mod prepare;
+pub(crate) mod preview;
 pub(crate) mod run;
 pub(crate) mod schema;
 

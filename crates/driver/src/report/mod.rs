@@ -8,6 +8,7 @@
 pub mod chart;
 mod compare;
 mod compare_page;
+mod contact_sheet;
 mod gallery;
 pub mod html;
 pub mod picture;
@@ -17,6 +18,7 @@ mod run_page;
 pub mod table;
 
 pub use compare::{ComparedRun, Comparison, compare};
+pub use contact_sheet::contact_sheet;
 pub use gallery::{Gallery, GalleryExample};
 pub use run::{RunSummary, write_report};
 

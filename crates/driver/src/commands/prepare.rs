@@ -1,0 +1,51 @@
+//! `robustseg data prepare`: packs of decoded samples, which a spec's `data.cache` reads.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use clap::Args;
+use robustseg_datasets::{Manifest, Prepared};
+
+use crate::progress::Meter;
+
+/// Arguments of `data prepare`.
+#[derive(Args)]
+pub(crate) struct Prepare {
+    /// The data's manifest.
+    manifest: PathBuf,
+    /// The data's folder.
+    #[arg(long, value_name = "DIR")]
+    root: PathBuf,
+    /// The folder for the packs, one a split: `data.cache` of a spec. Needs four bytes a pixel.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// A split to prepare, instead of all; may be given several times.
+    #[arg(long = "split", value_name = "SPLIT")]
+    splits: Vec<String>,
+}
+
+impl Prepare {
+    pub(crate) fn execute(&self) -> anyhow::Result<()> {
+        let manifest = Manifest::load(&self.manifest)?;
+        let all = || manifest.split_names().map(str::to_owned).collect();
+        let splits: Vec<String> = if self.splits.is_empty() { all() } else { self.splits.clone() };
+        for split in &splits {
+            let meter = Mutex::new(Meter::new());
+            let progress = |done, total| {
+                if let Ok(mut meter) = meter.lock() {
+                    meter.advance("preparing", done as u64, total as u64);
+                }
+            };
+            let (prepared, bytes) =
+                robustseg_datasets::prepare(&manifest, &self.root, split, &self.out, progress)?;
+            let outcome = match prepared {
+                Prepared::UpToDate => "is up to date, all checksums are right".into(),
+                Prepared::Built(None) => "was made".into(),
+                Prepared::Built(Some(reason)) => format!("was made anew, as the former one {reason}"),
+            };
+            let pack = self.out.join(format!("{split}.pack"));
+            println!("{} {split}: {} {outcome}; {:.1} MB", manifest.name, pack.display(), bytes as f64 / 1e6);
+        }
+        Ok(())
+    }
+}
