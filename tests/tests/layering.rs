@@ -36,7 +36,7 @@ const ROOMS: [Room; 8] = [
 ];
 
 /// Dependencies that belong to some rooms alone, and why.
-const HOMES: [(&str, &[&str], &str); 13] = [
+const HOMES: [(&str, &[&str], &str); 16] = [
     ("anyhow", &["driver"], "libraries have an error enum each"),
     ("clap", &["driver"], "the command line"),
     ("indicatif", &["driver"], "formats for people"),
@@ -45,6 +45,9 @@ const HOMES: [(&str, &[&str], &str); 13] = [
     ("signal-hook", &["driver"], "the process"),
     ("serde-saphyr", &["datasets", "driver"], "YAML: manifests and specs"),
     ("png", &["datasets", "driver"], "pixel files"),
+    ("md-5", &["datasets"], "archives of datasets, behind the feature fetch"),
+    ("tar", &["datasets"], "archives of datasets, behind the feature fetch"),
+    ("ureq", &["datasets"], "archives of datasets, behind the feature fetch"),
     ("zune-jpeg", &["datasets"], "pixel files"),
     ("gemm", &["ops"], "matrix products are behind an operation"),
     ("candle-nn", &["models"], "layers"),
@@ -127,6 +130,31 @@ fn candle_and_others_stay_in_their_rooms() {
     for (name, homes, _) in HOMES {
         let used = homes.iter().all(|home| dependencies[*home].contains(name));
         assert!(used, "{name} is not used by all of {homes:?}; take it off the table");
+    }
+}
+
+/// Whoever imports `datasets` for its readers gets no network client with it.
+#[test]
+fn datasets_without_its_features_knows_no_network() {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--package",
+            "robustseg-datasets",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--offline",
+        ])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let tree = String::from_utf8_lossy(&output.stdout);
+    let has = |name: &str| tree.lines().any(|line| line.split(' ').next() == Some(name));
+    assert!(has("zune-jpeg"), "{tree}");
+    for name in ["ureq", "rustls", "tar", "md-5"] {
+        assert!(!has(name), "robustseg-datasets has {name} without its feature fetch");
     }
 }
 
