@@ -4,6 +4,7 @@
 //! [`run_directory::RunDirectory`], its evaluation a report. Each command is a file under `commands`; [`exit`] says
 //! which error ends with which status, [`device`] which device is used.
 
+mod check_cache;
 mod cli;
 mod commands;
 pub mod device;

@@ -3,9 +3,11 @@
 mod common;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::Path;
 
-use common::{fails, run_in};
+use common::{fails, robustseg, run_in};
+use robustseg_driver::provenance::sha256;
 use serde_json::Value;
 
 /// An image of 48 x 40 pixels, a colour ramp.
@@ -112,12 +114,130 @@ fn missing_data_says_where_it_was_looked_for_and_how_to_get_it() {
     fails(folder.path(), &CHECK, 3, &["data.root", "$ROBUSTSEG_DATA", "ask the neighbour"]);
     fs::write(folder.path().join("spec.yaml"), SPEC.replace("tiny.yaml", "none.yaml")).unwrap();
     fails(folder.path(), &CHECK, 3, &["none.yaml"]);
+}
+
+#[test]
+fn what_is_not_free_is_not_fetched_and_says_how_to_get_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data-manifests");
+    let fetch = |name: &str| {
+        let manifest = manifests.join(name).display().to_string();
+        ["data".to_owned(), "fetch".into(), manifest, "--root".into(), "here".into()]
+    };
+    for (name, source) in [("cityscapes.yaml", "register at https"), ("camvid.yaml", "clone https")] {
+        let arguments = fetch(name);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        fails(folder.path(), &arguments, 3, &[source, "The folder for it is here"]);
+    }
+    let arguments = fetch("synthetic.yaml");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let output = run_in(folder.path(), &arguments);
+    assert!(output.status.success());
+    assert!(String::from_utf8(output.stdout).unwrap().contains("nothing to fetch"));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is made");
+}
+
+#[test]
+fn an_archive_that_cannot_be_reached_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    // A server that answers one request, without the file.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        stream
+            .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .unwrap();
+    });
+    let archive = format!("url: 'http://{address}/tiny.tar', md5: {}, folder: tiny", "a".repeat(32));
+    fs::write(folder.path().join("tiny.yaml"), format!("{MANIFEST}archives: [{{{archive}}}]\n")).unwrap();
     fails(
         folder.path(),
         &["data", "fetch", "tiny.yaml", "--root", "tiny"],
-        1,
-        &["by hand", "ask the neighbour"],
+        3,
+        &["404", &format!("http://{address}/tiny.tar"), "By hand: put the archive at tiny/tiny.tar"],
     );
+    server.join().unwrap();
+}
+
+/// Standard error of a successful check whose cache is below `folder`, and its report.
+fn cached_check(folder: &Path, more: &[&str]) -> (String, Value) {
+    let arguments = [&DATA_CHECK[..], &["--json"], more].concat();
+    let cache = folder.join("cache");
+    let output = robustseg(&arguments).env("XDG_CACHE_HOME", cache).current_dir(folder).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{error}");
+    (error, serde_json::from_slice(&output.stdout).unwrap())
+}
+
+const CACHED: &str = "no file has changed";
+
+#[test]
+fn a_second_check_is_cached_until_anything_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    tiny(folder);
+    let (told, first) = cached_check(folder, &[]);
+    assert!(!told.contains(CACHED), "{told}");
+    // `printf '%s %s %s\n' $(sha256sum < v.png) $(sha256sum < v_label.png) v`
+    let hash = |name: &str| sha256(&fs::read(folder.join("tiny").join(name)).unwrap());
+    let lines = format!("{} {} v\n", hash("v.png"), hash("v_label.png"));
+    assert_eq!(first["splits"][1]["files_sha256"], sha256(lines.as_bytes()));
+    let is_cached = |expected: bool| {
+        let (told, report) = cached_check(folder, &[]);
+        assert_eq!(told.contains(CACHED), expected, "{told}");
+        report
+    };
+    assert_eq!(is_cached(true), first);
+    assert!(!cached_check(folder, &["--fresh"]).0.contains(CACHED));
+
+    // Other pixels.
+    let image = folder.join("tiny/0.png");
+    let before = fs::read(&image).unwrap();
+    fs::write(&image, label(WIDTH, HEIGHT, 1)).unwrap();
+    let second = is_cached(false);
+    assert_ne!(second["splits"][0]["files_sha256"], first["splits"][0]["files_sha256"]);
+    is_cached(true);
+    // A touched file, another manifest, another list.
+    fs::write(&image, before).unwrap();
+    assert_eq!(is_cached(false), first);
+    fs::write(folder.join("tiny.yaml"), MANIFEST.replace("name: left", "name: west")).unwrap();
+    is_cached(false);
+    let reversed = "2.jpg 2.png\n1.jpg 1.png\n0.jpg 0.png\n";
+    fs::write(folder.join("tiny/train.txt"), reversed).unwrap();
+    is_cached(false);
+    is_cached(true);
+
+    let entries = fs::read_dir(folder.join("cache/robustseg/checks")).unwrap();
+    let entries: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    let [entry] = &entries[..] else { panic!("{entries:?}") };
+    let whole = fs::read_to_string(entry).unwrap();
+    for damaged in ["", &whole[..whole.len() / 2], &whole.replace("\"count\":3", "\"count\":4"), "\u{0}"] {
+        assert_ne!(damaged, whole);
+        fs::write(entry, damaged).unwrap();
+        let (told, _) = cached_check(folder, &[]);
+        assert!(told.contains("damaged and ignored") && !told.contains(CACHED), "{told}");
+        is_cached(true);
+    }
+}
+
+#[test]
+fn a_broken_file_is_told_each_time_and_kinds_once() {
+    let folder = tempfile::tempdir().unwrap();
+    tiny(folder.path());
+    for index in 0..3 {
+        fs::write(folder.path().join(format!("tiny/{index}.png")), label(WIDTH, HEIGHT, 7)).unwrap();
+    }
+    fs::write(folder.path().join("tiny/v.png"), b"").unwrap();
+    for _ in 0..2 {
+        let output = run_in(folder.path(), &DATA_CHECK);
+        assert_eq!(output.status.code(), Some(3));
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(told.matches("label values outside the class table: 3 of 3 samples").count(), 1, "{told}");
+        assert_eq!(told.matches("is empty: 1 of 1 samples; obtain").count(), 1, "{told}");
+        assert!(told.contains("2.png: value 7"), "{told}");
+    }
 }
 
 /// Spoils the sound dataset and requires that both checks, and the run, end with status 3 and name `parts`.

@@ -1,23 +1,27 @@
 //! `robustseg data`: a dataset verified, obtained, prepared or looked at.
 
-use std::path::PathBuf;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use clap::{Args, Subcommand};
-use robustseg_datasets::{CheckReport, Manifest};
+use robustseg_datasets::{CheckReport, FaultKind, Fetch, FetchStage, Fetched, Manifest, fingerprint};
+use tracing::info;
 
 use super::prepare::Prepare;
 use super::preview::Preview;
+use crate::check_cache::CheckCache;
 use crate::exit::BadData;
-use crate::plan::how_to_get;
 use crate::progress::Meter;
 
 /// Arguments of `data`.
 #[derive(Subcommand)]
 pub(crate) enum Data {
-    /// Decodes every image and label of every split and compares counts, sizes and label values with the manifest.
-    Check(Place),
-    /// Not available yet; says how to obtain the data by hand.
+    /// Decodes every image and label of every split and compares lists, counts, sizes and label values with the
+    /// manifest. Files that have not changed since a sound check are not read again.
+    Check(Check),
+    /// Downloads what may be had freely, verifies it and unpacks it; says how to obtain the rest. Goes on where it was
+    /// interrupted.
     Fetch(Place),
     /// Decodes every sample once, into packs that a spec's `data.cache` reads; verifies those that are there.
     Prepare(Prepare),
@@ -38,10 +42,20 @@ pub(crate) struct Place {
     json: bool,
 }
 
+/// Arguments of `data check`.
+#[derive(Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    place: Place,
+    /// Reads every file, whether or not it has changed since the last check.
+    #[arg(long)]
+    fresh: bool,
+}
+
 impl Data {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         match self {
-            Self::Check(place) => place.check(),
+            Self::Check(check) => check.execute(),
             Self::Fetch(place) => place.fetch(),
             Self::Prepare(prepare) => prepare.execute(),
             Self::Preview(preview) => preview.execute(),
@@ -49,16 +63,12 @@ impl Data {
     }
 }
 
-impl Place {
-    fn check(&self) -> anyhow::Result<()> {
-        let manifest = Manifest::load(&self.manifest)?;
-        let meter = Mutex::new(Meter::new());
-        let report = robustseg_datasets::check(&manifest, &self.root, |done, total| {
-            if let Ok(mut meter) = meter.lock() {
-                meter.advance("checking", done as u64, total as u64);
-            }
-        })?;
-        if self.json {
+impl Check {
+    fn execute(&self) -> anyhow::Result<()> {
+        let Place { manifest, root, json } = &self.place;
+        let manifest = Manifest::load(manifest)?;
+        let report = self.report(&manifest, root)?;
+        if *json {
             println!("{}", serde_json::to_string_pretty(&report)?);
         } else {
             print(&report, &manifest);
@@ -73,20 +83,72 @@ impl Place {
         Err(BadData(text).into())
     }
 
-    fn fetch(&self) -> anyhow::Result<()> {
-        let manifest = Manifest::load(&self.manifest)?;
-        anyhow::bail!(
-            "data fetch is not available yet. Obtain {} by hand; {}; then verify it with: robustseg data check {} \
-             --root {}",
-            manifest.name,
-            how_to_get(&manifest),
-            self.manifest.display(),
-            self.root.display()
-        )
+    /// What a check finds, or found when the files were last as they are now.
+    fn report(&self, manifest: &Manifest, root: &Path) -> anyhow::Result<CheckReport> {
+        let cache = CheckCache::new(manifest, root, &fingerprint(manifest, root)?);
+        let known = cache.as_ref().filter(|_| !self.fresh).and_then(CheckCache::read);
+        if let Some(report) = known {
+            info!("no file has changed since the last check, whose result this is; --fresh reads all again");
+            return Ok(report);
+        }
+        let meter = Mutex::new(Meter::new());
+        let report = robustseg_datasets::check(manifest, root, |done, total| {
+            if let Ok(mut meter) = meter.lock() {
+                meter.advance("checking", done as u64, total as u64);
+            }
+        })?;
+        if let Some(cache) = cache {
+            cache.write(&report);
+        }
+        Ok(report)
     }
 }
 
-/// The report for people: a paragraph a split, faults first come first told, and the share of each class.
+impl Place {
+    fn fetch(&self) -> anyhow::Result<()> {
+        let manifest = Manifest::load(&self.manifest)?;
+        let meter = RefCell::new(Meter::new());
+        let fetched = Fetch::default().run(&manifest, &self.root, |progress| {
+            let stage = match progress.stage {
+                FetchStage::Downloading => "fetching (MiB)",
+                FetchStage::Verifying => "verifying (MiB)",
+                FetchStage::Unpacking => "unpacking (MiB)",
+            };
+            // A length that nobody knows is not yet reached.
+            let total = if progress.total == 0 { progress.done + 1 } else { progress.total };
+            meter.borrow_mut().advance(stage, progress.done >> 20, total.div_ceil(1 << 20));
+        })?;
+        let text = |path: &Path| path.display().to_string();
+        if self.json {
+            let folders: Vec<String> = fetched.iter().map(|fetched| text(&fetched.folder)).collect();
+            let archives: Vec<String> =
+                fetched.iter().filter_map(|fetched| fetched.archive.as_deref()).map(text).collect();
+            println!("{:#}", serde_json::json!({ "folders": folders, "archives": archives }));
+            return Ok(());
+        }
+        for Fetched { folder, archive } in &fetched {
+            match archive {
+                Some(archive) => {
+                    println!(
+                        "{} is unpacked; {} is not needed any more",
+                        folder.display(),
+                        archive.display()
+                    );
+                }
+                None => println!("{} was there already and is left as it was", folder.display()),
+            }
+        }
+        if manifest.is_generated() {
+            println!("{} is generated: there is nothing to fetch", manifest.name);
+        } else {
+            let (manifest, root) = (self.manifest.display(), self.root.display());
+            println!("verify it with: robustseg data check {manifest} --root {root}");
+        }
+        Ok(())
+    }
+}
+
+/// The report for people: a paragraph a split, each kind of fault once, and the share of each class.
 fn print(report: &CheckReport, manifest: &Manifest) {
     for split in &report.splits {
         println!("{} {}: {} samples of {}", report.name, split.split, split.count, split.expected);
@@ -94,6 +156,9 @@ fn print(report: &CheckReport, manifest: &Manifest) {
             println!("  images    {width}x{height} to {widest}x{highest} pixels");
         }
         println!("  ids       SHA-256 {}", split.ids_sha256);
+        if let Some(sha256) = &split.files_sha256 {
+            println!("  files     SHA-256 {sha256}");
+        }
         let labelled: u64 = split.class_pixels.iter().sum();
         let percent = |pixels: u64, of: u64| 100.0 * pixels as f64 / (of.max(1)) as f64;
         let ignored = percent(split.ignored_pixels, labelled + split.ignored_pixels);
@@ -102,8 +167,14 @@ fn print(report: &CheckReport, manifest: &Manifest) {
             classes.map(|(class, pixels)| format!("{} {:.2} %", class.name, percent(*pixels, labelled)));
         println!("  labelled  {}", shares.collect::<Vec<_>>().join(", "));
         println!("  ignored   {ignored:.2} % of all pixels");
-        for fault in &split.faults {
-            println!("  fault     {fault}");
+        for FaultKind { kind, advice, count, first } in &split.fault_kinds {
+            println!("  fault     {kind}: {count} of {} samples; {advice}", split.count);
+            for fault in first {
+                println!("            {fault}");
+            }
+            if *count > first.len() {
+                println!("            and {} more; --json lists all", count - first.len());
+            }
         }
     }
     for overlap in &report.overlaps {
