@@ -15,6 +15,10 @@ test *ARGS:
 goldens FOLDER='tests/goldens':
     ROBUSTSEG_GOLDENS={{absolute_path(FOLDER)}} cargo test --package robustseg-tests --test goldens
 
+# Feed TARGET (label_png, image_jpeg, sbd_mat, manifest, spec) foreign bytes for SECONDS; needs `cargo install cargo-fuzz`.
+fuzz TARGET SECONDS='600':
+    scripts/fuzz.sh {{TARGET}} {{SECONDS}}
+
 # Format and lint, warnings as errors.
 lint:
     scripts/ci.sh format lint
