@@ -11,6 +11,9 @@ use rayon::prelude::*;
 
 /// Values of a patch that are gathered at a time.
 const SEGMENT: usize = 512;
+/// Target channels below which the weights are read along the patch: such small products are then dot products, which
+/// the `gemm` crate takes in several partial sums each, with a smaller error.
+const NARROW: usize = 64;
 /// Pixels of a block at most; large enough that preparing the weights for each block costs little.
 const BLOCK: usize = 1024;
 
@@ -116,9 +119,8 @@ pub(crate) fn block_pixels(pixels: usize) -> usize {
 }
 
 /// `out (pixels, target channels) += patches x weights`, `weights` being (patch, target channels).
-fn correlate(sampling: &Sampling, source: &[f32], weights: &[f32], out: &mut [f32], accumulate: bool) {
-    let patch = sampling.patch();
-    let channels = weights.len() / patch;
+fn correlate(sampling: &Sampling, source: &[f32], weights: Matrix<'_>, out: &mut [f32], accumulate: bool) {
+    let channels = weights.columns;
     let block = block_pixels(sampling.pixels());
     let segments = sampling.segments();
     out.par_chunks_mut(block * channels).enumerate().for_each_init(Vec::new, |buffer, (index, out)| {
@@ -127,9 +129,7 @@ fn correlate(sampling: &Sampling, source: &[f32], weights: &[f32], out: &mut [f3
             buffer.resize(pixels * segment.len(), 0.0);
             sampling.gather(source, index * block, segment.clone(), buffer);
             let patches = Matrix::row_major(buffer, pixels, segment.len(), segment.len());
-            let weights = &weights[segment.start * channels..];
-            let weights = Matrix::row_major(weights, segment.len(), channels, channels);
-            multiply(out, channels, patches, weights, accumulate || turn > 0);
+            multiply(out, channels, patches, weights.rows(segment), accumulate || turn > 0);
         }
     });
 }
@@ -146,17 +146,21 @@ fn multiply_rows(out: &mut [f32], left: &[f32], k: usize, right: Matrix<'_>, acc
 
 /// Output (N, OH, OW, O) of input (N, H, W, I) and weights (O, KH, KW, I), added to `residual` where there is one.
 pub(crate) fn forward(g: &Geometry, x: &[f32], weight: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
+    let (inputs, outputs) = (g.input[2], g.output[2]);
+    let patch = g.kernel[0] * g.kernel[1] * inputs;
+    let turned = (outputs >= NARROW).then(|| transposed(weight, outputs));
+    let weights = match &turned {
+        Some(turned) => Matrix::row_major(turned, patch, outputs, outputs),
+        None => Matrix::row_major(weight, outputs, patch, patch).transposed(),
+    };
     let mut out = match residual {
         Some(residual) => residual.to_vec(),
         None => vec![0.0; g.batch * g.output.iter().product::<usize>()],
     };
-    let (inputs, outputs) = (g.input[2], g.output[2]);
-    let weights = transposed(weight, outputs);
     if g.is_pointwise() {
-        let weights = Matrix::row_major(&weights, inputs, outputs, outputs);
         multiply_rows(&mut out, x, inputs, weights, residual.is_some());
     } else {
-        correlate(&g.forward_sampling(), x, &weights, &mut out, residual.is_some());
+        correlate(&g.forward_sampling(), x, weights, &mut out, residual.is_some());
     }
     out
 }
@@ -175,7 +179,13 @@ pub(crate) fn input_gradient(g: &Geometry, weight: &[f32], gradient: &[f32]) -> 
         if phase.taps.is_empty() {
             continue;
         }
-        let weights = turned_weights(g, weight, &phase.taps);
+        let rows = phase.taps.len() * outputs;
+        let turned = turned_weights(g, weight, &phase.taps);
+        let narrow = (inputs < NARROW).then(|| transposed(&turned, rows));
+        let weights = match &narrow {
+            Some(narrow) => Matrix::row_major(narrow, inputs, rows, rows).transposed(),
+            None => Matrix::row_major(&turned, rows, inputs, inputs),
+        };
         let [rows, columns] = [height, width].map(|size| size.div_ceil(g.stride));
         let target = [
             rows - usize::from(phase.start[0] + (rows - 1) * g.stride >= height),
@@ -192,10 +202,10 @@ pub(crate) fn input_gradient(g: &Geometry, weight: &[f32], gradient: &[f32]) -> 
             taps: phase.taps.iter().map(|tap| tap.offset).collect(),
         };
         if g.stride == 1 {
-            correlate(&sampling, gradient, &weights, &mut out, false);
+            correlate(&sampling, gradient, weights, &mut out, false);
         } else {
             let mut part = vec![0.0; sampling.pixels() * inputs];
-            correlate(&sampling, gradient, &weights, &mut part, false);
+            correlate(&sampling, gradient, weights, &mut part, false);
             spread(g, phase.start, target, &part, &mut out);
         }
     }

@@ -28,6 +28,11 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// The rows in `range`.
+    pub(crate) fn rows(self, range: &std::ops::Range<usize>) -> Self {
+        Self { data: &self.data[range.start * self.row_stride..], rows: range.len(), ..self }
+    }
+
     fn assert_inside(&self) {
         if self.rows > 0 && self.columns > 0 {
             let last = (self.rows - 1) * self.row_stride + (self.columns - 1) * self.column_stride;
