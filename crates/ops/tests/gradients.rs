@@ -140,6 +140,44 @@ fn convolution_of_many_channels_and_pixels_crosses_all_blocks() {
     }
 }
 
+/// Input, outputs and dilation of convolutions that are computed by Winograd's algorithm.
+const WINOGRAD: [([usize; 4], usize, usize); 5] = [
+    ([2, 9, 14, 64], 80, 1),
+    ([1, 17, 5, 320], 64, 1),
+    ([1, 13, 21, 64], 64, 2),
+    ([3, 19, 3, 64], 96, 4),
+    ([2, 1, 1, 64], 64, 4),
+];
+
+#[test]
+fn winograd_convolution_and_its_gradients_are_their_definitions() {
+    for (shape, outputs, dilation) in WINOGRAD {
+        let config = Conv2dConfig { stride: 1, padding: dilation, dilation };
+        let [n, height, width, inputs] = shape;
+        let (x, w) = (random(&shape, 1), random(&[outputs, 3, 3, inputs], 2));
+        let dy = random(&[n, height, width, outputs], 3);
+        let (vx, vw) = (Var::from_tensor(&x).unwrap(), Var::from_tensor(&w).unwrap());
+        let out = conv2d(&vx, &vw, config).unwrap();
+        let near = |actual: &Tensor, expected: &[f32], what: &str| {
+            let error = relative_l2(&flat(actual), expected);
+            assert!(error < 3e-6, "{what} of {shape:?} at dilation {dilation}: {error}");
+        };
+        near(&out, &reference_conv(&x, &w, config), "output");
+        let gradients = (out * &dy).unwrap().sum_all().unwrap().backward().unwrap();
+        // The input's gradient convolves the output's with the taps in reverse, inputs and outputs exchanged.
+        let turned = (0..9).rev().map(|tap| w.narrow(1, tap / 3, 1).unwrap().narrow(2, tap % 3, 1).unwrap());
+        let turned: Vec<Tensor> = turned.map(|tap| tap.permute((3, 1, 2, 0)).unwrap()).collect();
+        let turned = Tensor::cat(&turned, 2).unwrap().reshape((inputs, 3, 3, outputs)).unwrap();
+        near(gradients.get(&vx).unwrap(), &reference_conv(&dy, &turned, config), "input gradient");
+        // The weights' gradient convolves the input, images for channels, with the output's gradient.
+        let images = |t: &Tensor| t.permute((3, 1, 2, 0)).unwrap().contiguous().unwrap();
+        let swapped = Conv2dConfig { stride: dilation, padding: dilation, dilation: 1 };
+        let weights = reference_conv(&images(&x), &images(&dy), swapped);
+        let weights = Tensor::from_vec(weights, (inputs, 3, 3, outputs), &Device::Cpu).unwrap();
+        near(gradients.get(&vw).unwrap(), &flat(&images(&weights)), "weight gradient");
+    }
+}
+
 #[test]
 fn convolution_gradients() {
     for (shape, outputs, [kh, kw], config) in convolutions() {

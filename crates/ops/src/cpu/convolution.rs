@@ -7,6 +7,7 @@
 //! the weights turned round, one for each phase of the stride. A 1x1 convolution needs no gathering.
 
 use super::matrix::{Matrix, multiply};
+use super::winograd::{self, Kernels};
 use rayon::prelude::*;
 
 /// Values of a patch that are gathered at a time.
@@ -149,6 +150,13 @@ pub(crate) fn forward(g: &Geometry, x: &[f32], weight: &[f32], residual: Option<
     let (inputs, outputs) = (g.input[2], g.output[2]);
     let patch = g.kernel[0] * g.kernel[1] * inputs;
     let turned = (outputs >= NARROW).then(|| transposed(weight, outputs));
+    if let Some(data) = &turned
+        && residual.is_none()
+        && winograd::suits(g)
+    {
+        let strides = [inputs * outputs, outputs];
+        return winograd::convolve(g, x, &Kernels { data, inputs, outputs, strides, backwards: false });
+    }
     let weights = match &turned {
         Some(turned) => Matrix::row_major(turned, patch, outputs, outputs),
         None => Matrix::row_major(weight, outputs, patch, patch).transposed(),
@@ -169,6 +177,11 @@ pub(crate) fn forward(g: &Geometry, x: &[f32], weight: &[f32], residual: Option<
 pub(crate) fn input_gradient(g: &Geometry, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
     let [height, width, inputs] = g.input;
     let outputs = g.output[2];
+    if winograd::suits(g) {
+        let strides = [inputs, 9 * inputs];
+        let kernels = Kernels { data: weight, inputs: outputs, outputs: inputs, strides, backwards: true };
+        return winograd::convolve(g, gradient, &kernels);
+    }
     let mut out = vec![0.0; g.batch * height * width * inputs];
     if g.is_pointwise() {
         let weight = Matrix::row_major(weight, outputs, inputs, inputs);
@@ -299,6 +312,9 @@ fn spread(g: &Geometry, start: [usize; 2], target: [usize; 2], part: &[f32], out
 
 /// Gradient of the weights (O, KH, KW, I), from the input and the output's gradient.
 pub(crate) fn weight_gradient(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+    if winograd::suits(g) {
+        return winograd::weight_gradient(g, x, gradient);
+    }
     let outputs = g.output[2];
     let sampling = g.forward_sampling();
     let (pixels, patch) = (sampling.pixels(), sampling.patch());

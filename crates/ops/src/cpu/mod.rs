@@ -3,12 +3,15 @@
 
 pub(crate) mod batch_norm;
 pub(crate) mod convolution;
+mod cook_toom;
 pub(crate) mod elementwise;
 pub(crate) mod interpolation;
 pub(crate) mod matrix;
 pub(crate) mod pixel_objective;
 pub(crate) mod pooling;
 pub(crate) mod pyramid;
+mod winograd;
+mod workspace;
 
 use candle_core::{CpuStorage, Layout, Result, bail};
 

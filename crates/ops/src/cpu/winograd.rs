@@ -1,0 +1,222 @@
+//! Convolution by a 3x3 kernel of stride 1 with a quarter of the multiplications: F(4x4, 3x3) of Winograd (Lavin & Gray
+//! 2016, *Fast Algorithms for Convolutional Neural Networks*).
+//!
+//! Tiles of 6x6 inputs and the 3x3 kernels are evaluated at 36 points, multiplied there, as 36 matrix products over the
+//! channels, and interpolated to tiles of 4x4 outputs. A dilated convolution is one plain convolution for each remainder
+//! of row and column by the dilation.
+
+use super::convolution::Geometry;
+use super::cook_toom::{
+    Evaluate, EvaluateKernel, EvaluateKernelTransposed, Interpolate, InterpolateTransposed, Linear, SIDE,
+    TILE, Transform,
+};
+use super::matrix::{Matrix, multiply};
+use super::workspace;
+use pulp::Arch;
+use rayon::prelude::*;
+use std::marker::PhantomData;
+
+/// Evaluations of a tile.
+const POINTS: usize = SIDE * SIDE;
+/// Input channels that are evaluated at a time.
+const SEGMENT: usize = 256;
+/// Channels come in multiples of this, the widest vector's elements.
+const LANES: usize = 16;
+/// Tiles that are multiplied at a time: few enough for the caches, enough to be worth reading the weights.
+const GROUP: usize = 512;
+
+/// Whether the transforms are worth their time: stride 1, padding that keeps the size, and enough channels.
+pub(crate) fn suits(g: &Geometry) -> bool {
+    g.kernel == [3, 3]
+        && g.stride == 1
+        && g.padding == g.dilation
+        && [g.input[2], g.output[2]].iter().all(|channels| channels % LANES == 0 && *channels >= 64)
+}
+
+/// How a map is cut into tiles: bands of `TILE * dilation` rows, in each a tile for every remainder and column.
+struct Tiling {
+    size: [usize; 2],
+    dilation: usize,
+    bands: usize,
+    columns: usize,
+}
+
+impl Tiling {
+    fn new(g: &Geometry) -> Self {
+        let [height, width, _] = g.input;
+        let reach = TILE * g.dilation;
+        let (bands, columns) = (height.div_ceil(reach), width.div_ceil(reach));
+        Self { size: [height, width], dilation: g.dilation, bands, columns }
+    }
+
+    /// Tiles of a band.
+    fn tiles(&self) -> usize {
+        self.dilation * self.dilation * self.columns
+    }
+
+    /// Bands of all images that are done at a time.
+    fn group(&self) -> usize {
+        GROUP.div_ceil(self.tiles())
+    }
+
+    /// The image and the pixels of tile `tile` of band `band` of all images, as offsets into a map of `channels`, from
+    /// `border` pixels above and left of the tile's outputs on; nothing outside the map.
+    fn pixels<const N: usize>(
+        &self,
+        band: usize,
+        tile: usize,
+        border: usize,
+        channels: usize,
+    ) -> [[Option<usize>; N]; N] {
+        let [height, width] = self.size;
+        let at = |index: usize, remainder: usize, step: usize, size: usize| {
+            let pixel =
+                (remainder + (index * TILE + step) * self.dilation).checked_sub(border * self.dilation)?;
+            (pixel < size).then_some(pixel)
+        };
+        let (phase, column) = (tile / self.columns, tile % self.columns);
+        let image = band / self.bands * height;
+        std::array::from_fn(|i| {
+            let row = at(band % self.bands, phase / self.dilation, i, height);
+            std::array::from_fn(|j| {
+                let column = at(column, phase % self.dilation, j, width)?;
+                Some(((image + row?) * width + column) * channels)
+            })
+        })
+    }
+}
+
+/// The offsets of `N` x `N` pixels that lie one behind the other, `stride` apart.
+fn in_line<const N: usize>(first: usize, stride: usize) -> [[Option<usize>; N]; N] {
+    std::array::from_fn(|i| std::array::from_fn(|j| Some(first + (i * N + j) * stride)))
+}
+
+/// Elements from one tile's (or channel's) evaluations to the next one's: the evaluations and a cache line, without
+/// which all tiles would share a few of the cache's sets.
+fn stride(channels: usize) -> usize {
+    POINTS * channels + LANES
+}
+
+/// The evaluations of `channels` of `source`'s tiles, one tile behind the other, each (36, channels).
+fn evaluate<L: Linear<I, SIDE>, const I: usize>(
+    tiling: &Tiling,
+    bands: &std::ops::Range<usize>,
+    border: usize,
+    source: &[f32],
+    all_channels: usize,
+    channels: &std::ops::Range<usize>,
+    out: &mut [f32],
+) {
+    let (arch, count) = (Arch::new(), channels.len());
+    out.par_chunks_mut(stride(count)).enumerate().for_each(|(index, out)| {
+        let (band, tile) = (bands.start + index / tiling.tiles(), index % tiling.tiles());
+        let from = tiling.pixels(band, tile, border, all_channels);
+        let from = from.map(|row| row.map(|pixel| pixel.map(|pixel| pixel + channels.start)));
+        let (to, linear) = (in_line(0, count), PhantomData::<L>);
+        arch.dispatch(Transform { source, from, target: out, to, channels: count, linear });
+    });
+}
+
+/// Convolution of `source` (N, H, W, k channels) where `kernel` gives the row of output channels of an input channel
+/// and a tap, in steps of `kernel_stride`: the kernels are (9, k, n) for the output and (n, 9, k) read backwards for the
+/// input's gradient.
+pub(crate) fn convolve(g: &Geometry, source: &[f32], kernels: &Kernels<'_>) -> Vec<f32> {
+    let tiling = Tiling::new(g);
+    let (inputs, outputs) = (kernels.inputs, kernels.outputs);
+    let [height, width, _] = g.input;
+    let (band_size, arch) = (TILE * g.dilation * width * outputs, Arch::new());
+    let mut out = vec![0.0; g.batch * height * width * outputs];
+    // Bands do not reach across images.
+    let mut targets: Vec<&mut [f32]> = out
+        .chunks_exact_mut(height * width * outputs)
+        .flat_map(|image| image.chunks_mut(band_size))
+        .collect();
+    for (group, targets) in targets.chunks_mut(tiling.group()).enumerate() {
+        let first = group * tiling.group();
+        let bands = first..first + targets.len();
+        let tiles = bands.len() * tiling.tiles();
+        let mut products = workspace::take(POINTS * tiles * outputs);
+        for start in (0..inputs).step_by(SEGMENT) {
+            let segment = start..(start + SEGMENT).min(inputs);
+            let mut maps = workspace::take(tiles * stride(segment.len()));
+            evaluate::<Evaluate, SIDE>(&tiling, &bands, 1, source, inputs, &segment, &mut maps);
+            let mut weights = workspace::take(segment.len() * stride(outputs));
+            weights.par_chunks_mut(stride(outputs)).zip(segment.clone()).for_each(|(target, input)| {
+                let (from, to) = (kernels.offsets(input), in_line(0, outputs));
+                let (source, linear) = (kernels.data, PhantomData::<EvaluateKernel>);
+                arch.dispatch(Transform { source, from, target, to, channels: outputs, linear });
+            });
+            products.par_chunks_mut(tiles * outputs).enumerate().for_each(|(point, out)| {
+                let (count, row) = (segment.len(), stride(segment.len()));
+                let maps = Matrix::row_major(&maps[point * count..], tiles, count, row);
+                let weights = Matrix::row_major(&weights[point * outputs..], count, outputs, stride(outputs));
+                multiply(out, outputs, maps, weights, start > 0);
+            });
+        }
+        targets.par_iter_mut().enumerate().for_each(|(index, target)| {
+            let band = first + index;
+            // Offsets within the band, not the map.
+            let start =
+                (band / tiling.bands * height + band % tiling.bands * TILE * g.dilation) * width * outputs;
+            for tile in 0..tiling.tiles() {
+                let from = in_line((index * tiling.tiles() + tile) * outputs, tiles * outputs);
+                let to =
+                    tiling.pixels(band, tile, 0, outputs).map(|row| row.map(|pixel| Some(pixel? - start)));
+                let (source, target, linear) = (&products[..], &mut **target, PhantomData::<Interpolate>);
+                arch.dispatch(Transform { source, from, target, to, channels: outputs, linear });
+            }
+        });
+    }
+    out
+}
+
+/// Weights of a 3x3 convolution, ordered so that output channels are contiguous.
+pub(crate) struct Kernels<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    /// Elements from one tap to the next, and from one input channel to the next.
+    pub(crate) strides: [usize; 2],
+    /// Whether the taps are read from the last to the first.
+    pub(crate) backwards: bool,
+}
+
+impl Kernels<'_> {
+    fn offsets(&self, input: usize) -> [[Option<usize>; 3]; 3] {
+        std::array::from_fn(|i| {
+            std::array::from_fn(|j| {
+                let tap = if self.backwards { 8 - (3 * i + j) } else { 3 * i + j };
+                Some(tap * self.strides[0] + input * self.strides[1])
+            })
+        })
+    }
+}
+
+/// Gradient of the weights (O, 3, 3, I).
+pub(crate) fn weight_gradient(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+    let tiling = Tiling::new(g);
+    let (inputs, outputs, arch) = (g.input[2], g.output[2], Arch::new());
+    let all = 0..g.batch * tiling.bands;
+    let tiles = all.len() * tiling.tiles();
+    let mut slopes = workspace::take(tiles * stride(outputs));
+    evaluate::<InterpolateTransposed, TILE>(&tiling, &all, 0, gradient, outputs, &(0..outputs), &mut slopes);
+    let mut out = vec![0.0; outputs * 9 * inputs];
+    for start in (0..inputs).step_by(SEGMENT) {
+        let segment = start..(start + SEGMENT).min(inputs);
+        let count = segment.len();
+        let mut maps = workspace::take(tiles * stride(count));
+        evaluate::<Evaluate, SIDE>(&tiling, &all, 1, x, inputs, &segment, &mut maps);
+        let mut products = workspace::take(POINTS * outputs * count);
+        products.par_chunks_mut(outputs * count).enumerate().for_each(|(point, out)| {
+            let slopes = Matrix::row_major(&slopes[point * outputs..], tiles, outputs, stride(outputs));
+            let maps = Matrix::row_major(&maps[point * count..], tiles, count, stride(count));
+            multiply(out, count, slopes.transposed(), maps, false);
+        });
+        out.par_chunks_mut(9 * inputs).enumerate().for_each(|(output, target)| {
+            let from = in_line(output * count, outputs * count);
+            let (to, linear) = (in_line(start, inputs), PhantomData::<EvaluateKernelTransposed>);
+            arch.dispatch(Transform { source: &products, from, target, to, channels: count, linear });
+        });
+    }
+    out
+}
