@@ -4,7 +4,8 @@ use crate::Pass;
 use candle_core::{Result, Tensor, Var};
 use candle_nn::{Init, VarBuilder};
 use robustseg_ops::{
-    BatchStatistics, Conv2dConfig, StatisticsSource, batch_norm_relu, batch_statistics, conv2d, conv2d_add,
+    BatchNorm, BatchStatistics, Conv2dConfig, StatisticsSource, batch_norm_relu, batch_norm_relu_conv2d,
+    batch_statistics, conv2d, conv2d_add,
 };
 
 /// A convolution without bias.
@@ -75,7 +76,22 @@ impl NormRelu {
     }
 
     pub(crate) fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let (statistics, source) = match pass {
+        let (statistics, source) = self.statistics(x, pass)?;
+        let (weight, bias) = (pass.weight(&self.weight), pass.weight(&self.bias));
+        batch_norm_relu(x, &weight, &bias, &statistics, source, EPS)
+    }
+
+    /// `convolution` behind this layer, as one operation.
+    pub(crate) fn convolve(&self, x: &Tensor, convolution: &Convolution, pass: &Pass<'_>) -> Result<Tensor> {
+        let (statistics, source) = self.statistics(x, pass)?;
+        let (weight, bias) = (pass.weight(&self.weight), pass.weight(&self.bias));
+        let norm = BatchNorm { weight: &weight, bias: &bias, statistics: &statistics, source, eps: EPS };
+        batch_norm_relu_conv2d(x, norm, &pass.weight(&convolution.weight), convolution.config)
+    }
+
+    /// What normalises `x` in this pass.
+    fn statistics(&self, x: &Tensor, pass: &Pass<'_>) -> Result<(BatchStatistics, StatisticsSource)> {
+        Ok(match pass {
             Pass::Evaluation => {
                 let mean = self.running_mean.detach();
                 let variance = self.running_var.detach();
@@ -87,9 +103,7 @@ impl NormRelu {
                 self.update_running(&statistics, x.elem_count() / self.weight.elem_count())?;
                 (statistics, StatisticsSource::Batch)
             }
-        };
-        let (weight, bias) = (pass.weight(&self.weight), pass.weight(&self.bias));
-        batch_norm_relu(x, &weight, &bias, &statistics, source, EPS)
+        })
     }
 
     /// Moves the running statistics towards those of a batch of `count` pixels; the variance is kept unbiased,

@@ -119,13 +119,14 @@ impl Bottleneck {
     fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
         let [norm1, norm2, norm3] = &self.norms;
         let [conv1, conv2, conv3] = &self.convs;
-        let activated = norm1.forward(x, pass)?;
-        let shortcut = match &self.downsample {
-            Some(conv) => conv.forward(&activated, pass)?,
-            None => x.clone(),
+        let (y, shortcut) = match &self.downsample {
+            Some(conv) => {
+                let activated = norm1.forward(x, pass)?;
+                (conv1.forward(&activated, pass)?, conv.forward(&activated, pass)?)
+            }
+            None => (norm1.convolve(x, conv1, pass)?, x.clone()),
         };
-        let y = conv1.forward(&activated, pass)?;
-        let y = conv2.forward(&norm2.forward(&y, pass)?, pass)?;
+        let y = norm2.convolve(&y, conv2, pass)?;
         conv3.forward_add(&norm3.forward(&y, pass)?, &shortcut, pass)
     }
 

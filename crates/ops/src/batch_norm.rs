@@ -48,22 +48,23 @@ pub fn batch_norm_relu(
     source: StatisticsSource,
     eps: f32,
 ) -> Result<Tensor> {
-    error::dtype("batch_norm_relu", DType::F32, x)?;
-    let channels = channels("batch_norm_relu", x)?;
-    for tensor in [weight, bias, &statistics.mean, &statistics.variance] {
-        if tensor.dims() != [channels] {
-            let expected = format!("one value for each of {channels} channels");
-            return Err(error::shape("batch_norm_relu", expected, tensor));
-        }
-    }
-    let op = BatchNormRelu {
-        mean: statistics.mean.detach(),
-        variance: statistics.variance.detach(),
-        source,
-        eps,
-        needs: [x.track_op(), weight.track_op() || bias.track_op()],
-    };
+    let op = BatchNormRelu::new(x, BatchNorm { weight, bias, statistics, source, eps })?;
     x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)
+}
+
+/// A batch norm's parameters and statistics, each (C).
+#[derive(Clone, Copy, Debug)]
+pub struct BatchNorm<'a> {
+    /// Factor.
+    pub weight: &'a Tensor,
+    /// Offset.
+    pub bias: &'a Tensor,
+    /// What normalises.
+    pub statistics: &'a BatchStatistics,
+    /// Where the statistics are from.
+    pub source: StatisticsSource,
+    /// Added to the variance.
+    pub eps: f32,
 }
 
 fn channels(operation: &'static str, x: &Tensor) -> Result<usize> {
@@ -88,7 +89,7 @@ impl CustomOp1 for Statistics {
     }
 }
 
-struct BatchNormRelu {
+pub(crate) struct BatchNormRelu {
     mean: Tensor,
     variance: Tensor,
     source: StatisticsSource,
@@ -98,6 +99,35 @@ struct BatchNormRelu {
 }
 
 impl BatchNormRelu {
+    pub(crate) fn new(x: &Tensor, norm: BatchNorm<'_>) -> Result<Self> {
+        let BatchNorm { weight, bias, statistics, source, eps } = norm;
+        error::dtype("batch_norm_relu", DType::F32, x)?;
+        let channels = channels("batch_norm_relu", x)?;
+        for tensor in [weight, bias, &statistics.mean, &statistics.variance] {
+            if tensor.dims() != [channels] {
+                let expected = format!("one value for each of {channels} channels");
+                return Err(error::shape("batch_norm_relu", expected, tensor));
+            }
+        }
+        Ok(Self {
+            mean: statistics.mean.detach(),
+            variance: statistics.variance.detach(),
+            source,
+            eps,
+            needs: [x.track_op(), weight.track_op() || bias.track_op()],
+        })
+    }
+
+    /// The operation's output for `x` goes to `out`.
+    pub(crate) fn output(&self, out: &mut [f32], x: &[f32], weight: &[f32], bias: &[f32]) -> Result<()> {
+        let [mean, _, scale] = self.channel_values(weight)?;
+        // In this form, which is PyTorch's, the sweep takes one multiply-add.
+        let shift: Vec<f32> =
+            bias.iter().zip(&mean).zip(&scale).map(|((bias, mean), scale)| bias - mean * scale).collect();
+        cpu::batch_norm::scale_shift_relu(out, x, &scale, &shift);
+        Ok(())
+    }
+
     /// Mean, deviation, and weight over deviation of every channel, on the CPU.
     fn channel_values(&self, weight: &[f32]) -> Result<[Vec<f32>; 3]> {
         let mean = self.mean.to_vec1::<f32>()?;
@@ -122,12 +152,9 @@ impl CustomOp3 for BatchNormRelu {
         bias: &CpuStorage,
         bl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let [mean, _, scale] = self.channel_values(f32_slice(weight, wl)?)?;
-        let (x, bias) = (f32_slice(x, xl)?, f32_slice(bias, bl)?);
-        // In this form, which is PyTorch's, the sweep takes one multiply-add.
-        let shift: Vec<f32> =
-            bias.iter().zip(&mean).zip(&scale).map(|((bias, mean), scale)| bias - mean * scale).collect();
-        let out = cpu::batch_norm::scale_shift_relu(x, &scale, &shift);
+        let x = f32_slice(x, xl)?;
+        let mut out = vec![0.0; x.len()];
+        self.output(&mut out, x, f32_slice(weight, wl)?, f32_slice(bias, bl)?)?;
         Ok((CpuStorage::F32(out), xl.shape().clone()))
     }
 

@@ -98,18 +98,18 @@ fn input_shape(g: &Geometry) -> Shape {
     Shape::from((g.batch, g.input[0], g.input[1], g.input[2]))
 }
 
-fn output_shape(g: &Geometry) -> Shape {
+pub(crate) fn output_shape(g: &Geometry) -> Shape {
     Shape::from((g.batch, g.output[0], g.output[1], g.output[2]))
 }
 
-struct Conv2d {
-    geometry: Geometry,
+pub(crate) struct Conv2d {
+    pub(crate) geometry: Geometry,
     /// Whether the gradients of the input and of the weight are wanted.
-    needs: [bool; 2],
+    pub(crate) needs: [bool; 2],
 }
 
 impl Conv2d {
-    fn gradients(
+    pub(crate) fn gradients(
         &self,
         x: &Tensor,
         weight: &Tensor,

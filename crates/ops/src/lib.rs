@@ -33,6 +33,7 @@ mod channels;
 mod convolution;
 mod cpu;
 mod error;
+mod norm_convolution;
 mod perturbation;
 mod pixel_objective;
 mod pooling;
@@ -40,10 +41,11 @@ mod pyramid;
 mod sgd;
 mod upsample;
 
-pub use batch_norm::{BatchStatistics, StatisticsSource, batch_norm_relu, batch_statistics};
+pub use batch_norm::{BatchNorm, BatchStatistics, StatisticsSource, batch_norm_relu, batch_statistics};
 pub use channels::{normalise_image, scale_channels};
 pub use convolution::{Conv2dConfig, add_bias, conv2d, conv2d_add};
 pub use error::Error;
+pub use norm_convolution::batch_norm_relu_conv2d;
 pub use perturbation::{l1_norm_per_image, project, sign_step};
 pub use pixel_objective::{
     IGNORE_LABEL, PixelObjective, pixel_objective_mean, pixel_objective_per_image, predict,

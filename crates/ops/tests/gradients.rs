@@ -4,10 +4,10 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use robustseg_ops::{
-    Alignment, BatchStatistics, Conv2dConfig, PixelObjective, StatisticsSource, adaptive_avg_pool2d,
-    add_bias, batch_norm_relu, batch_statistics, conv2d, conv2d_add, conv2d_pyramid, max_pool2d,
-    normalise_image, pixel_objective_mean, pixel_objective_per_image, predict, scale_channels,
-    upsample_bilinear,
+    Alignment, BatchNorm, BatchStatistics, Conv2dConfig, PixelObjective, StatisticsSource,
+    adaptive_avg_pool2d, add_bias, batch_norm_relu, batch_norm_relu_conv2d, batch_statistics, conv2d,
+    conv2d_add, conv2d_pyramid, max_pool2d, normalise_image, pixel_objective_mean, pixel_objective_per_image,
+    predict, scale_channels, upsample_bilinear,
 };
 
 fn random(shape: &[usize], seed: u64) -> Tensor {
@@ -320,6 +320,56 @@ fn batch_norm_gradients() {
         BatchStatistics { mean: random(&[4], 7), variance: (random(&[4], 8).sqr().unwrap() + 0.5).unwrap() };
     check_gradient(&arguments, 1e-2, 2e-3, |a| {
         batch_norm_relu(&a[0], &a[1], &a[2], &fixed, StatisticsSource::Running, 1e-5)
+    });
+}
+
+#[test]
+fn norm_and_convolution_as_one_are_both_in_turn() {
+    let arguments = [
+        random(&[2, 5, 7, 4], 1),
+        random(&[4], 2),
+        Tensor::new(&[4_f32, -0.4, 0.5, 3.], &Device::Cpu).unwrap(),
+        random(&[3, 3, 3, 4], 3),
+    ];
+    let config = Conv2dConfig { stride: 2, padding: 1, dilation: 1 };
+    for source in [StatisticsSource::Batch, StatisticsSource::Running] {
+        let statistics = match source {
+            StatisticsSource::Batch => batch_statistics(&arguments[0]).unwrap(),
+            StatisticsSource::Running => {
+                BatchStatistics { mean: random(&[4], 7), variance: random(&[4], 8).sqr().unwrap() }
+            }
+        };
+        // Every subset of tracked arguments.
+        for tracked in 0..16 {
+            let vars = arguments.each_ref().map(|argument| Var::from_tensor(argument).unwrap());
+            let inputs: Vec<Tensor> = (0..4)
+                .map(|index| match tracked >> index & 1 {
+                    1 => vars[index].as_tensor().clone(),
+                    _ => arguments[index].clone(),
+                })
+                .collect();
+            let [x, weight, bias, kernel] = &inputs[..] else { unreachable!() };
+            let norm = BatchNorm { weight, bias, statistics: &statistics, source, eps: 1e-5 };
+            let one = batch_norm_relu_conv2d(x, norm, kernel, config).unwrap();
+            let activated = batch_norm_relu(x, weight, bias, &statistics, source, 1e-5).unwrap();
+            let two = conv2d(&activated, kernel, config).unwrap();
+            assert_eq!(flat(&one), flat(&two));
+            if tracked == 0 {
+                continue;
+            }
+            let (one, two) = (one.sqr().unwrap().backward().unwrap(), two.sqr().unwrap().backward().unwrap());
+            for var in &vars {
+                assert_eq!(one.get(var).map(flat), two.get(var).map(flat), "{source:?}, tracked {tracked:b}");
+            }
+        }
+    }
+    // Kept away from the kink of ReLU, as above.
+    let [x, weight, _, kernel] = arguments;
+    let bias = Tensor::new(&[4_f32, -4., 5., 3.], &Device::Cpu).unwrap();
+    check_gradient(&[x, weight, bias, kernel], 1e-2, 2e-3, |a| {
+        let (statistics, source) = (batch_statistics(&a[0])?, StatisticsSource::Batch);
+        let norm = BatchNorm { weight: &a[1], bias: &a[2], statistics: &statistics, source, eps: 1e-5 };
+        batch_norm_relu_conv2d(&a[0], norm, &a[3], config)
     });
 }
 

@@ -1,6 +1,7 @@
 //! Batch norm with `ReLU`, and the sums over pixels that it needs. Rows are pixels, columns are channels.
 
 use super::elementwise::rows_block;
+use super::wide;
 use rayon::prelude::*;
 
 /// Sums of every column, one vector for each block of rows, added in the order of the blocks.
@@ -14,7 +15,8 @@ fn column_sums<const N: usize>(
         .into_par_iter()
         .map(|index| {
             let mut sums = std::array::from_fn(|_| vec![0.0; channels]);
-            block_sums(index * block..((index + 1) * block).min(rows), &mut sums);
+            let rows = index * block..((index + 1) * block).min(rows);
+            wide(|| block_sums(rows, &mut sums));
             sums
         })
         .collect();
@@ -68,18 +70,18 @@ pub(crate) fn statistics(x: &[f32], channels: usize) -> [Vec<f32>; 2] {
 }
 
 /// `max(0, x * scale + shift)`.
-pub(crate) fn scale_shift_relu(x: &[f32], scale: &[f32], shift: &[f32]) -> Vec<f32> {
+pub(crate) fn scale_shift_relu(out: &mut [f32], x: &[f32], scale: &[f32], shift: &[f32]) {
     let channels = scale.len();
     let block = rows_block(channels) * channels;
-    let mut out = vec![0.0; x.len()];
     out.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(out, x)| {
-        for (out, x) in out.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-            for (((out, x), scale), shift) in out.iter_mut().zip(x).zip(scale).zip(shift) {
-                *out = (x * scale + shift).max(0.0);
+        wide(|| {
+            for (out, x) in out.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+                for (((out, x), scale), shift) in out.iter_mut().zip(x).zip(scale).zip(shift) {
+                    *out = (x * scale + shift).max(0.0);
+                }
             }
-        }
+        });
     });
-    out
 }
 
 /// Sums over pixels of the gradient behind the `ReLU`, and of its product with the normalised input: the
@@ -117,16 +119,19 @@ pub(crate) fn input_gradient_running(out: &[f32], gradient: &[f32], scale: &[f32
     let mut result = vec![0.0; out.len()];
     result.par_chunks_mut(block).zip(out.par_chunks(block)).zip(gradient.par_chunks(block)).for_each(
         |((result, out), gradient)| {
-            let rows = result
-                .chunks_exact_mut(channels)
-                .zip(out.chunks_exact(channels))
-                .zip(gradient.chunks_exact(channels));
-            for ((result, out), gradient) in rows {
-                for (((result, out), gradient), scale) in result.iter_mut().zip(out).zip(gradient).zip(scale)
-                {
-                    *result = if *out > 0.0 { gradient * scale } else { 0.0 };
+            wide(|| {
+                let rows = result
+                    .chunks_exact_mut(channels)
+                    .zip(out.chunks_exact(channels))
+                    .zip(gradient.chunks_exact(channels));
+                for ((result, out), gradient) in rows {
+                    for (((result, out), gradient), scale) in
+                        result.iter_mut().zip(out).zip(gradient).zip(scale)
+                    {
+                        *result = if *out > 0.0 { gradient * scale } else { 0.0 };
+                    }
                 }
-            }
+            });
         },
     );
     result
@@ -169,21 +174,23 @@ pub(crate) fn input_gradient_batch(
         .zip(out.par_chunks(block))
         .zip(gradient.par_chunks(block))
         .for_each(|(((result, x), out), gradient)| {
-            let rows = result
-                .chunks_exact_mut(channels)
-                .zip(x.chunks_exact(channels))
-                .zip(out.chunks_exact(channels))
-                .zip(gradient.chunks_exact(channels));
-            for (((result, x), out), gradient) in rows {
-                let per_channel = channel.mean.iter().zip(channel.scale).zip(&shift).zip(&slope);
-                let values = result.iter_mut().zip(x).zip(out).zip(gradient);
-                for ((((result, x), out), gradient), (((mean, scale), shift), slope)) in
-                    values.zip(per_channel)
-                {
-                    let passed = if *out > 0.0 { *gradient } else { 0.0 };
-                    *result = scale * (passed - shift - (x - mean) * slope);
+            wide(|| {
+                let rows = result
+                    .chunks_exact_mut(channels)
+                    .zip(x.chunks_exact(channels))
+                    .zip(out.chunks_exact(channels))
+                    .zip(gradient.chunks_exact(channels));
+                for (((result, x), out), gradient) in rows {
+                    let per_channel = channel.mean.iter().zip(channel.scale).zip(&shift).zip(&slope);
+                    let values = result.iter_mut().zip(x).zip(out).zip(gradient);
+                    for ((((result, x), out), gradient), (((mean, scale), shift), slope)) in
+                        values.zip(per_channel)
+                    {
+                        let passed = if *out > 0.0 { *gradient } else { 0.0 };
+                        *result = scale * (passed - shift - (x - mean) * slope);
+                    }
                 }
-            }
+            });
         });
     result
 }

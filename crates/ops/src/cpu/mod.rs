@@ -11,9 +11,14 @@ pub(crate) mod pixel_objective;
 pub(crate) mod pooling;
 pub(crate) mod pyramid;
 mod winograd;
-mod workspace;
+pub(crate) mod workspace;
 
 use candle_core::{CpuStorage, Layout, Result, bail};
+
+/// Runs `work` compiled for the widest vectors that the processor has.
+fn wide<R>(work: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(work)
+}
 
 /// The contiguous f32 elements of a CPU tensor.
 pub(crate) fn f32_slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
