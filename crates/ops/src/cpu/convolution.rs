@@ -12,8 +12,8 @@ use rayon::prelude::*;
 
 /// Values of a patch that are gathered at a time.
 const SEGMENT: usize = 512;
-/// Target channels below which the weights are read along the patch: such small products are then dot products, which
-/// the `gemm` crate takes in several partial sums each, with a smaller error.
+/// Target channels below which the weights are read along the patch: where a product has no more than some 250 elements,
+/// the `gemm` crate then takes dot products in several partial sums, with a half to a third of the error.
 const NARROW: usize = 64;
 /// Pixels of a block at most; large enough that preparing the weights for each block costs little.
 const BLOCK: usize = 1024;
