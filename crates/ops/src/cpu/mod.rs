@@ -14,6 +14,7 @@ mod winograd;
 pub(crate) mod workspace;
 
 use candle_core::{CpuStorage, Layout, Result, bail};
+use std::ops::Range;
 
 /// Runs `work` compiled for the widest vectors that the processor has.
 fn wide<R>(work: impl FnOnce() -> R) -> R {
@@ -25,10 +26,7 @@ pub(crate) fn f32_slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<
     let CpuStorage::F32(data) = storage else {
         bail!("expected f32 elements");
     };
-    let Some((start, end)) = layout.contiguous_offsets() else {
-        bail!("expected a contiguous tensor");
-    };
-    Ok(&data[start..end])
+    Ok(&data[contiguous(layout)?])
 }
 
 /// The contiguous f64 elements of a CPU tensor.
@@ -36,10 +34,7 @@ pub(crate) fn f64_slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<
     let CpuStorage::F64(data) = storage else {
         bail!("expected f64 elements");
     };
-    let Some((start, end)) = layout.contiguous_offsets() else {
-        bail!("expected a contiguous tensor");
-    };
-    Ok(&data[start..end])
+    Ok(&data[contiguous(layout)?])
 }
 
 /// The contiguous u8 elements of a CPU tensor.
@@ -47,10 +42,7 @@ pub(crate) fn u8_slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&
     let CpuStorage::U8(data) = storage else {
         bail!("expected u8 elements");
     };
-    let Some((start, end)) = layout.contiguous_offsets() else {
-        bail!("expected a contiguous tensor");
-    };
-    Ok(&data[start..end])
+    Ok(&data[contiguous(layout)?])
 }
 
 /// The contiguous f32 elements of a CPU tensor, to be changed in place.
@@ -58,8 +50,13 @@ pub(crate) fn f32_slice_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) ->
     let CpuStorage::F32(data) = storage else {
         bail!("expected f32 elements");
     };
-    let Some((start, end)) = layout.contiguous_offsets() else {
-        bail!("expected a contiguous tensor");
-    };
-    Ok(&mut data[start..end])
+    Ok(&mut data[contiguous(layout)?])
+}
+
+/// Where a contiguous tensor's elements lie in its storage.
+fn contiguous(layout: &Layout) -> Result<Range<usize>> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(start..end),
+        None => bail!("expected a contiguous tensor"),
+    }
 }
