@@ -14,6 +14,7 @@ const CLASSES: usize = 21;
 type Work<'a> = Box<dyn Fn() -> Result<()> + 'a>;
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    robustseg_ops::keep_freed_memory();
     // Cargo passes `--bench` to every benchmark.
     let mut numbers = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let mut number = |default: usize| numbers.next().map_or(Ok(default), |text| text.parse());

@@ -27,6 +27,7 @@ const SHAPES: [[usize; 6]; 15] = [
 ];
 
 fn main() -> Result<()> {
+    robustseg_ops::keep_freed_memory();
     // Cargo passes `--bench` to every benchmark.
     let rounds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(5);
     println!(

@@ -1,8 +1,9 @@
 //! Batch norm followed by `ReLU`, channels last.
 
-use crate::cpu::{self, batch_norm::BatchGradient, f32_slice};
+use crate::cpu::batch_norm::{self, Channels};
+use crate::cpu::{f32_slice, f32_slice_mut};
 use crate::error;
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, InplaceOp3, Layout, Result, Shape, Tensor};
 
 /// Mean and biased variance of every channel of `x` (..., C), each (C); no gradient flows through them.
 ///
@@ -84,7 +85,7 @@ impl CustomOp1 for Statistics {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let both = cpu::batch_norm::statistics(f32_slice(x, xl)?, self.channels).concat();
+        let both = batch_norm::statistics(f32_slice(x, xl)?, self.channels).concat();
         Ok((CpuStorage::F32(both), Shape::from((2, self.channels))))
     }
 }
@@ -120,21 +121,54 @@ impl BatchNormRelu {
 
     /// The operation's output for `x` goes to `out`.
     pub(crate) fn output(&self, out: &mut [f32], x: &[f32], weight: &[f32], bias: &[f32]) -> Result<()> {
-        let [mean, _, scale] = self.channel_values(weight)?;
-        // In this form, which is PyTorch's, the sweep takes one multiply-add.
-        let shift: Vec<f32> =
-            bias.iter().zip(&mean).zip(&scale).map(|((bias, mean), scale)| bias - mean * scale).collect();
-        cpu::batch_norm::scale_shift_relu(out, x, &scale, &shift);
+        let values = self.channel_values(weight, bias)?;
+        batch_norm::scale_shift_relu(out, x, &values.scale, &values.shift);
         Ok(())
     }
 
-    /// Mean, deviation, and weight over deviation of every channel, on the CPU.
-    fn channel_values(&self, weight: &[f32]) -> Result<[Vec<f32>; 3]> {
+    fn channel_values(&self, weight: &[f32], bias: &[f32]) -> Result<ChannelValues> {
         let mean = self.mean.to_vec1::<f32>()?;
         let variance = self.variance.to_vec1::<f32>()?;
         let deviation: Vec<f32> = variance.iter().map(|v| (v + self.eps).sqrt()).collect();
-        let scale = weight.iter().zip(&deviation).map(|(w, d)| w / d).collect();
-        Ok([mean, deviation, scale])
+        let scale: Vec<f32> = weight.iter().zip(&deviation).map(|(w, d)| w / d).collect();
+        // In this form, which is PyTorch's, the sweep takes one multiply-add.
+        let shift = bias.iter().zip(&mean).zip(&scale).map(|((bias, mean), scale)| bias - mean * scale);
+        let shift = shift.collect();
+        Ok(ChannelValues { mean, deviation, scale, shift })
+    }
+
+    /// Turns `gradient`, that of the output, into that of the input `x`, in place, and gives the gradient of `parameters`
+    /// (weight and bias, (2, C)) where it is wanted.
+    pub(crate) fn backward(
+        &self,
+        x: &Tensor,
+        parameters: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<Option<Tensor>> {
+        let [needs_input, needs_parameters] = self.needs;
+        let sums = (needs_parameters || self.source == StatisticsSource::Batch)
+            .then(|| x.apply_op3_no_bwd(gradient, parameters, &ParameterGradients { op: self }))
+            .transpose()?;
+        if needs_input {
+            let sums = sums.as_ref().filter(|_| self.source == StatisticsSource::Batch);
+            gradient.inplace_op3(x, parameters, &InputGradient { op: self, sums })?;
+        }
+        Ok(sums.filter(|_| needs_parameters))
+    }
+}
+
+/// What a batch norm does on the CPU, see [`Channels`].
+struct ChannelValues {
+    mean: Vec<f32>,
+    deviation: Vec<f32>,
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+impl ChannelValues {
+    fn borrow(&self) -> Channels<'_> {
+        let Self { mean, deviation, scale, shift } = self;
+        Channels { mean, deviation, scale, shift }
     }
 }
 
@@ -162,71 +196,57 @@ impl CustomOp3 for BatchNormRelu {
         &self,
         x: &Tensor,
         weight: &Tensor,
-        _bias: &Tensor,
-        out: &Tensor,
+        bias: &Tensor,
+        _out: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [needs_input, needs_parameters] = self.needs;
-        let gradient = gradient.contiguous()?;
-        let parameters = if needs_parameters || self.source == StatisticsSource::Batch {
-            Some(x.apply_op3_no_bwd(out, &gradient, &ParameterGradients { op: self })?)
-        } else {
-            None
+        // The gradient is candle's; what is changed in place is a copy.
+        let gradient = gradient.force_contiguous()?;
+        let sums = self.backward(x, &Tensor::stack(&[weight, bias], 0)?, &gradient)?;
+        let (weight, bias) = match sums {
+            Some(sums) => (Some(sums.get(0)?), Some(sums.get(1)?)),
+            None => (None, None),
         };
-        let input = if needs_input {
-            let op = InputGradient { op: self, weight, parameters: parameters.as_ref() };
-            Some(x.apply_op3_no_bwd(out, &gradient, &op)?)
-        } else {
-            None
-        };
-        match parameters {
-            Some(both) if needs_parameters => Ok((input, Some(both.get(1)?), Some(both.get(0)?))),
-            _ => Ok((input, None, None)),
-        }
+        Ok((self.needs[0].then_some(gradient), weight, bias))
     }
 }
 
-/// The input gradient from (x, out, gradient) and, under batch statistics, the parameters' gradients.
+/// The output's gradient becomes that of the input, given (x, weight and bias).
 struct InputGradient<'a> {
     op: &'a BatchNormRelu,
-    weight: &'a Tensor,
-    parameters: Option<&'a Tensor>,
+    /// Under batch statistics, the gradients of weight and bias.
+    sums: Option<&'a Tensor>,
 }
 
-impl CustomOp3 for InputGradient<'_> {
+impl InplaceOp3 for InputGradient<'_> {
     fn name(&self) -> &'static str {
         "batch_norm_relu_input_gradient"
     }
 
     fn cpu_fwd(
         &self,
+        gradient: &mut CpuStorage,
+        gl: &Layout,
         x: &CpuStorage,
         xl: &Layout,
-        out: &CpuStorage,
-        ol: &Layout,
-        gradient: &CpuStorage,
-        gl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, out, gradient) = (f32_slice(x, xl)?, f32_slice(out, ol)?, f32_slice(gradient, gl)?);
-        let [mean, deviation, scale] = self.op.channel_values(&self.weight.to_vec1::<f32>()?)?;
-        let result = match (self.op.source, self.parameters) {
-            (StatisticsSource::Batch, Some(parameters)) => {
-                let channel = BatchGradient {
-                    mean: &mean,
-                    deviation: &deviation,
-                    scale: &scale,
-                    bias_gradient: &parameters.get(0)?.to_vec1::<f32>()?,
-                    weight_gradient: &parameters.get(1)?.to_vec1::<f32>()?,
-                };
-                cpu::batch_norm::input_gradient_batch(x, out, gradient, &channel)
+        parameters: &CpuStorage,
+        pl: &Layout,
+    ) -> Result<()> {
+        let (gradient, x) = (f32_slice_mut(gradient, gl)?, f32_slice(x, xl)?);
+        let (weight, bias) = f32_slice(parameters, pl)?.split_at(xl.dims()[xl.dims().len() - 1]);
+        let values = self.op.channel_values(weight, bias)?;
+        match self.sums {
+            Some(sums) => {
+                let (weight, bias) = (sums.get(0)?.to_vec1::<f32>()?, sums.get(1)?.to_vec1::<f32>()?);
+                batch_norm::input_gradient_batch(gradient, x, &values.borrow(), [&weight, &bias]);
             }
-            _ => cpu::batch_norm::input_gradient_running(out, gradient, &scale),
-        };
-        Ok((CpuStorage::F32(result), xl.shape().clone()))
+            None => batch_norm::input_gradient_running(gradient, x, &values.borrow()),
+        }
+        Ok(())
     }
 }
 
-/// Gradients of bias and weight (2, C) from (x, out, gradient).
+/// Gradients of weight and bias (2, C) from (x, gradient, weight and bias).
 struct ParameterGradients<'a> {
     op: &'a BatchNormRelu,
 }
@@ -240,17 +260,16 @@ impl CustomOp3 for ParameterGradients<'_> {
         &self,
         x: &CpuStorage,
         xl: &Layout,
-        out: &CpuStorage,
-        ol: &Layout,
         gradient: &CpuStorage,
         gl: &Layout,
+        parameters: &CpuStorage,
+        pl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (x, out, gradient) = (f32_slice(x, xl)?, f32_slice(out, ol)?, f32_slice(gradient, gl)?);
-        let mean = self.op.mean.to_vec1::<f32>()?;
-        let variance = self.op.variance.to_vec1::<f32>()?;
-        let deviation: Vec<f32> = variance.iter().map(|v| (v + self.op.eps).sqrt()).collect();
-        let both = cpu::batch_norm::parameter_gradients(x, out, gradient, &mean, &deviation);
-        let shape = Shape::from((2, mean.len()));
+        let (weight, bias) = f32_slice(parameters, pl)?.split_at(xl.dims()[xl.dims().len() - 1]);
+        let values = self.op.channel_values(weight, bias)?;
+        let both =
+            batch_norm::parameter_gradients(f32_slice(x, xl)?, f32_slice(gradient, gl)?, &values.borrow());
+        let shape = Shape::from((2, values.mean.len()));
         Ok((CpuStorage::F32(both.concat()), shape))
     }
 }

@@ -102,6 +102,10 @@ pub(crate) fn output_shape(g: &Geometry) -> Shape {
     Shape::from((g.batch, g.output[0], g.output[1], g.output[2]))
 }
 
+pub(crate) fn weight_shape(g: &Geometry) -> Shape {
+    Shape::from((g.output[2], g.kernel[0], g.kernel[1], g.input[2]))
+}
+
 pub(crate) struct Conv2d {
     pub(crate) geometry: Geometry,
     /// Whether the gradients of the input and of the weight are wanted.
@@ -109,7 +113,11 @@ pub(crate) struct Conv2d {
 }
 
 impl Conv2d {
-    pub(crate) fn gradients(
+    pub(crate) fn input_gradient(&self, weight: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+        weight.apply_op2_no_bwd(gradient, &InputGradient(self.geometry))
+    }
+
+    fn gradients(
         &self,
         x: &Tensor,
         weight: &Tensor,
@@ -117,8 +125,7 @@ impl Conv2d {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let gradient = gradient.contiguous()?;
         let [input, weights] = self.needs;
-        let input =
-            input.then(|| weight.apply_op2_no_bwd(&gradient, &InputGradient(self.geometry))).transpose()?;
+        let input = input.then(|| self.input_gradient(weight, &gradient)).transpose()?;
         let weights =
             weights.then(|| x.apply_op2_no_bwd(&gradient, &WeightGradient(self.geometry))).transpose()?;
         Ok((input, weights))
@@ -222,9 +229,7 @@ impl CustomOp2 for WeightGradient {
     ) -> Result<(CpuStorage, Shape)> {
         let (x, gradient) = (f32_slice(x, xl)?, f32_slice(gradient, gl)?);
         let out = cpu::convolution::weight_gradient(&self.0, x, gradient);
-        let g = &self.0;
-        let shape = Shape::from((g.output[2], g.kernel[0], g.kernel[1], g.input[2]));
-        Ok((CpuStorage::F32(out), shape))
+        Ok((CpuStorage::F32(out), weight_shape(&self.0)))
     }
 }
 

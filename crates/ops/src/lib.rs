@@ -33,6 +33,7 @@ mod channels;
 mod convolution;
 mod cpu;
 mod error;
+mod memory;
 mod norm_convolution;
 mod perturbation;
 mod pixel_objective;
@@ -45,6 +46,7 @@ pub use batch_norm::{BatchNorm, BatchStatistics, StatisticsSource, batch_norm_re
 pub use channels::{normalise_image, scale_channels};
 pub use convolution::{Conv2dConfig, add_bias, conv2d, conv2d_add};
 pub use error::Error;
+pub use memory::keep_freed_memory;
 pub use norm_convolution::batch_norm_relu_conv2d;
 pub use perturbation::{l1_norm_per_image, project, sign_step};
 pub use pixel_objective::{

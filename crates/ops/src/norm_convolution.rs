@@ -1,8 +1,9 @@
 //! Batch norm, `ReLU` and convolution as one operation, the unit of a pre-activation network.
 
 use crate::batch_norm::BatchNormRelu;
-use crate::convolution::{Conv2d, geometry, output_shape};
-use crate::cpu::{self, f32_slice, workspace};
+use crate::convolution::{Conv2d, geometry, output_shape, weight_shape};
+use crate::cpu::workspace::{self, Workspace};
+use crate::cpu::{self, f32_slice};
 use crate::{BatchNorm, Conv2dConfig};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
@@ -33,6 +34,23 @@ struct NormConvolution {
     convolve: Conv2d,
 }
 
+impl NormConvolution {
+    /// What the convolution convolves.
+    fn activated(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        parameters: &CpuStorage,
+        pl: &Layout,
+    ) -> Result<Workspace> {
+        let (weight, bias) = f32_slice(parameters, pl)?.split_at(xl.dims()[3]);
+        let x = f32_slice(x, xl)?;
+        let mut activated = workspace::take(x.len());
+        self.normalise.output(&mut activated, x, weight, bias)?;
+        Ok(activated)
+    }
+}
+
 impl CustomOp3 for NormConvolution {
     fn name(&self) -> &'static str {
         "batch_norm_relu_conv2d"
@@ -47,10 +65,7 @@ impl CustomOp3 for NormConvolution {
         weight: &CpuStorage,
         wl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (factors, offsets) = f32_slice(parameters, pl)?.split_at(xl.dims()[3]);
-        let x = f32_slice(x, xl)?;
-        let mut activated = workspace::take(x.len());
-        self.normalise.output(&mut activated, x, factors, offsets)?;
+        let activated = self.activated(x, xl, parameters, pl)?;
         let g = &self.convolve.geometry;
         let out = cpu::convolution::forward(g, &activated, f32_slice(weight, wl)?, None);
         Ok((CpuStorage::F32(out), output_shape(g)))
@@ -64,14 +79,42 @@ impl CustomOp3 for NormConvolution {
         _out: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (factors, offsets) = (parameters.get(0)?, parameters.get(1)?);
-        let activated = x.apply_op3_no_bwd(&factors, &offsets, &self.normalise)?;
-        let (inner, weight) = self.convolve.gradients(&activated, weight, gradient)?;
-        let Some(inner) = inner else {
-            return Ok((None, None, weight));
-        };
-        let (x, factors, offsets) = self.normalise.bwd(x, &factors, &offsets, &activated, &inner)?;
-        let parameters = factors.zip(offsets).map(|(factors, offsets)| Tensor::stack(&[factors, offsets], 0));
-        Ok((x, parameters.transpose()?, weight))
+        let gradient = gradient.contiguous()?;
+        let [needs_inner, needs_weight] = self.convolve.needs;
+        let kernels = needs_weight
+            .then(|| x.apply_op3_no_bwd(parameters, &gradient, &WeightGradient { op: self }))
+            .transpose()?;
+        if !needs_inner {
+            return Ok((None, None, kernels));
+        }
+        let inner = self.convolve.input_gradient(weight, &gradient)?;
+        let parameters = self.normalise.backward(x, parameters, &inner)?;
+        Ok((x.track_op().then_some(inner), parameters, kernels))
+    }
+}
+
+/// The gradient of the convolution's weight from (x, parameters, gradient).
+struct WeightGradient<'a> {
+    op: &'a NormConvolution,
+}
+
+impl CustomOp3 for WeightGradient<'_> {
+    fn name(&self) -> &'static str {
+        "batch_norm_relu_conv2d_weight_gradient"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        parameters: &CpuStorage,
+        pl: &Layout,
+        gradient: &CpuStorage,
+        gl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let activated = self.op.activated(x, xl, parameters, pl)?;
+        let g = &self.op.convolve.geometry;
+        let out = cpu::convolution::weight_gradient(g, &activated, f32_slice(gradient, gl)?);
+        Ok((CpuStorage::F32(out), weight_shape(g)))
     }
 }

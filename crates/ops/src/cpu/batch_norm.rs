@@ -2,6 +2,7 @@
 
 use super::elementwise::rows_block;
 use super::wide;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 /// Sums of every column, one vector for each block of rows, added in the order of the blocks.
@@ -16,7 +17,7 @@ fn column_sums<const N: usize>(
         .map(|index| {
             let mut sums = std::array::from_fn(|_| vec![0.0; channels]);
             let rows = index * block..((index + 1) * block).min(rows);
-            wide(|| block_sums(rows, &mut sums));
+            block_sums(rows.start * channels..rows.end * channels, &mut sums);
             sums
         })
         .collect();
@@ -33,40 +34,71 @@ fn column_sums<const N: usize>(
 
 /// Sum over rows.
 pub(crate) fn column_sum(x: &[f32], channels: usize) -> Vec<f32> {
-    let [sum] = column_sums(x.len() / channels, channels, |rows, [sum]| {
-        for row in x[rows.start * channels..rows.end * channels].chunks_exact(channels) {
-            for (sum, value) in sum.iter_mut().zip(row) {
-                *sum += value;
-            }
-        }
-    });
+    let [sum] = column_sums(x.len() / channels, channels, |span, [sum]| wide(|| add_rows(sum, &x[span])));
     sum.into_iter().map(|sum| sum as f32).collect()
 }
 
-/// Mean and biased variance of every channel.
-pub(crate) fn statistics(x: &[f32], channels: usize) -> [Vec<f32>; 2] {
-    let rows = x.len() / channels;
-    let mean: Vec<f32> = {
-        let sums = column_sum(x, channels);
-        sums.iter().map(|sum| (f64::from(*sum) / rows as f64) as f32).collect()
-    };
-    // The mean was rounded; the first moment around it corrects for that.
-    let [first, second] = column_sums(rows, channels, |rows, [first, second]| {
-        for row in x[rows.start * channels..rows.end * channels].chunks_exact(channels) {
-            for (((first, second), value), mean) in
-                first.iter_mut().zip(second.iter_mut()).zip(row).zip(&mean)
-            {
-                let distance = value - mean;
-                *first += distance;
-                *second += distance * distance;
-            }
+// What `wide` runs must be inlined into it, or it is compiled for the narrowest vectors.
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn add_rows(sum: &mut [f32], rows: &[f32]) {
+    for row in rows.chunks_exact(sum.len()) {
+        for (sum, value) in sum.iter_mut().zip(row) {
+            *sum += value;
         }
-    });
-    let rows = rows as f64;
-    let variance = first.iter().zip(&second).map(|(a, b)| ((b - a * a / rows) / rows).max(0.0) as f32);
-    let variance = variance.collect();
-    let mean = mean.iter().zip(&first).map(|(m, a)| (f64::from(*m) + a / rows) as f32).collect();
-    [mean, variance]
+    }
+}
+
+/// Elements of a block whose statistics are taken from the cache: half of a megabyte.
+const CACHED: usize = 1 << 17;
+
+/// Mean and biased variance of every channel, in one pass over the memory: a block of rows is read twice, for its mean and
+/// its squared distances from that, while it is in the cache, and the blocks are merged in their order (Chan et al. 1979).
+pub(crate) fn statistics(x: &[f32], channels: usize) -> [Vec<f32>; 2] {
+    let rows = (CACHED / channels).clamp(1, 256);
+    let parts: Vec<[Vec<f32>; 3]> = x
+        .par_chunks(rows * channels)
+        .map(|block| {
+            let mut parts = std::array::from_fn(|_| vec![0.0; channels]);
+            wide(|| block_moments(block, &mut parts));
+            parts
+        })
+        .collect();
+    let (mut mean, mut squares, mut seen) = (vec![0.0_f64; channels], vec![0.0_f64; channels], 0.0);
+    for (block, [centre, first, second]) in x.chunks(rows * channels).zip(&parts) {
+        let count = (block.len() / channels) as f64;
+        let total = seen + count;
+        let merged = mean.iter_mut().zip(&mut squares).zip(centre).zip(first.iter().zip(second));
+        for (((mean, squares), centre), (first, second)) in merged {
+            // The block's mean was rounded; the first moment around it corrects for that.
+            let first = f64::from(*first);
+            let distance = f64::from(*centre) + first / count - *mean;
+            *squares +=
+                f64::from(*second) - first * first / count + distance * distance * seen * count / total;
+            *mean += distance * count / total;
+        }
+        seen = total;
+    }
+    let variance = squares.iter().map(|squares| (squares / seen).max(0.0) as f32).collect();
+    [mean.iter().map(|mean| *mean as f32).collect(), variance]
+}
+
+/// Of every column of `block`: the mean, rounded, and the sums of the distances from it and of their squares.
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn block_moments(block: &[f32], [centre, first, second]: &mut [Vec<f32>; 3]) {
+    let channels = centre.len();
+    add_rows(centre, block);
+    let rows = (block.len() / channels) as f32;
+    centre.iter_mut().for_each(|sum| *sum /= rows);
+    for row in block.chunks_exact(channels) {
+        let sums = first.iter_mut().zip(second.iter_mut());
+        for (((first, second), value), centre) in sums.zip(row).zip(&*centre) {
+            let distance = value - centre;
+            *first += distance;
+            *second += distance * distance;
+        }
+    }
 }
 
 /// `max(0, x * scale + shift)`.
@@ -84,113 +116,106 @@ pub(crate) fn scale_shift_relu(out: &mut [f32], x: &[f32], scale: &[f32], shift:
     });
 }
 
-/// Sums over pixels of the gradient behind the `ReLU`, and of its product with the normalised input: the
-/// gradients of bias and weight. `out` is the output of the forward pass, whose sign tells where `ReLU` passes.
-pub(crate) fn parameter_gradients(
-    x: &[f32],
-    out: &[f32],
-    gradient: &[f32],
-    mean: &[f32],
-    deviation: &[f32],
-) -> [Vec<f32>; 2] {
-    let channels = mean.len();
-    let [bias, weight] = column_sums(x.len() / channels, channels, |rows, [bias, weight]| {
-        let span = rows.start * channels..rows.end * channels;
-        let rows = x[span.clone()]
-            .chunks_exact(channels)
-            .zip(out[span.clone()].chunks_exact(channels))
-            .zip(gradient[span].chunks_exact(channels));
-        for ((x, out), gradient) in rows {
-            for (c, ((bias, weight), mean)) in bias.iter_mut().zip(weight.iter_mut()).zip(mean).enumerate() {
-                let passed = if out[c] > 0.0 { gradient[c] } else { 0.0 };
-                *bias += passed;
-                *weight += passed * (x[c] - mean);
-            }
-        }
-    });
-    let weight = weight.iter().zip(deviation).map(|(sum, d)| (sum / f64::from(*d)) as f32).collect();
-    [bias.into_iter().map(|sum| sum as f32).collect(), weight]
-}
-
-/// Input gradient under running statistics: the gradient behind the `ReLU`, scaled.
-pub(crate) fn input_gradient_running(out: &[f32], gradient: &[f32], scale: &[f32]) -> Vec<f32> {
-    let channels = scale.len();
-    let block = rows_block(channels) * channels;
-    let mut result = vec![0.0; out.len()];
-    result.par_chunks_mut(block).zip(out.par_chunks(block)).zip(gradient.par_chunks(block)).for_each(
-        |((result, out), gradient)| {
-            wide(|| {
-                let rows = result
-                    .chunks_exact_mut(channels)
-                    .zip(out.chunks_exact(channels))
-                    .zip(gradient.chunks_exact(channels));
-                for ((result, out), gradient) in rows {
-                    for (((result, out), gradient), scale) in
-                        result.iter_mut().zip(out).zip(gradient).zip(scale)
-                    {
-                        *result = if *out > 0.0 { gradient * scale } else { 0.0 };
-                    }
-                }
-            });
-        },
-    );
-    result
-}
-
-/// What the input gradient under batch statistics is made of, one value a channel.
-pub(crate) struct BatchGradient<'a> {
+/// One value a channel of what a batch norm does.
+pub(crate) struct Channels<'a> {
     pub(crate) mean: &'a [f32],
     /// Square root of variance + eps.
     pub(crate) deviation: &'a [f32],
     /// Weight over deviation.
     pub(crate) scale: &'a [f32],
-    /// The two results of [`parameter_gradients`].
-    pub(crate) bias_gradient: &'a [f32],
-    pub(crate) weight_gradient: &'a [f32],
+    /// Bias minus mean times scale.
+    pub(crate) shift: &'a [f32],
 }
 
-/// Input gradient under batch statistics, which depend on the input themselves.
+/// Sums over pixels of the gradient behind the `ReLU` times the normalised input, and of that gradient itself: the
+/// gradients of weight and bias.
+pub(crate) fn parameter_gradients(x: &[f32], gradient: &[f32], norm: &Channels<'_>) -> [Vec<f32>; 2] {
+    let channels = norm.mean.len();
+    let [bias, weight] = column_sums(x.len() / channels, channels, |span, sums| {
+        Arch::new().dispatch(AddParameterGradients {
+            sums,
+            x: &x[span.clone()],
+            gradient: &gradient[span],
+            norm,
+        });
+    });
+    let weight = weight.iter().zip(norm.deviation).map(|(sum, d)| (sum / f64::from(*d)) as f32).collect();
+    [weight, bias.into_iter().map(|sum| sum as f32).collect()]
+}
+
+/// Adds what a block of rows has to the sums of [`parameter_gradients`]. A closure of this size would not be inlined, and so be
+/// compiled for the narrowest vectors.
+struct AddParameterGradients<'a> {
+    sums: &'a mut [Vec<f32>; 2],
+    x: &'a [f32],
+    gradient: &'a [f32],
+    norm: &'a Channels<'a>,
+}
+
+impl NullaryFnOnce for AddParameterGradients<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { sums: [bias, weight], x, gradient, norm } = self;
+        let channels = norm.mean.len();
+        for (x, gradient) in x.chunks_exact(channels).zip(gradient.chunks_exact(channels)) {
+            let per_channel = norm.mean.iter().zip(norm.scale).zip(norm.shift);
+            let sums = bias.iter_mut().zip(weight.iter_mut());
+            for (((x, gradient), ((mean, scale), shift)), (bias, weight)) in
+                x.iter().zip(gradient).zip(per_channel).zip(sums)
+            {
+                let passed = if x * scale + shift > 0.0 { *gradient } else { 0.0 };
+                *bias += passed;
+                *weight += passed * (x - mean);
+            }
+        }
+    }
+}
+
+/// The output's gradient becomes the input's, under running statistics: what passes the `ReLU`, scaled.
+pub(crate) fn input_gradient_running(gradient: &mut [f32], x: &[f32], norm: &Channels<'_>) {
+    let channels = norm.scale.len();
+    let block = rows_block(channels) * channels;
+    gradient.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(gradient, x)| {
+        wide(|| {
+            for (gradient, x) in gradient.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+                let per_channel = norm.scale.iter().zip(norm.shift);
+                for ((gradient, x), (scale, shift)) in gradient.iter_mut().zip(x).zip(per_channel) {
+                    *gradient = if x * scale + shift > 0.0 { *gradient * scale } else { 0.0 };
+                }
+            }
+        });
+    });
+}
+
+/// The output's gradient becomes the input's, under batch statistics, which depend on the input themselves.
+/// `parameters` are the two results of [`parameter_gradients`].
 pub(crate) fn input_gradient_batch(
+    gradient: &mut [f32],
     x: &[f32],
-    out: &[f32],
-    gradient: &[f32],
-    channel: &BatchGradient<'_>,
-) -> Vec<f32> {
-    let channels = channel.mean.len();
+    norm: &Channels<'_>,
+    [weight_gradient, bias_gradient]: [&[f32]; 2],
+) {
+    let channels = norm.mean.len();
     let rows = (x.len() / channels) as f32;
     // result = scale * (passed - bias_gradient / n - normalised * weight_gradient / n)
-    let shift: Vec<f32> = channel.bias_gradient.iter().map(|sum| sum / rows).collect();
-    let slope: Vec<f32> = channel
-        .weight_gradient
-        .iter()
-        .zip(channel.deviation)
-        .map(|(sum, deviation)| sum / rows / deviation)
-        .collect();
+    let offset: Vec<f32> = bias_gradient.iter().map(|sum| sum / rows).collect();
+    let slopes = weight_gradient.iter().zip(norm.deviation);
+    let slope: Vec<f32> = slopes.map(|(sum, deviation)| sum / rows / deviation).collect();
     let block = rows_block(channels) * channels;
-    let mut result = vec![0.0; x.len()];
-    result
-        .par_chunks_mut(block)
-        .zip(x.par_chunks(block))
-        .zip(out.par_chunks(block))
-        .zip(gradient.par_chunks(block))
-        .for_each(|(((result, x), out), gradient)| {
-            wide(|| {
-                let rows = result
-                    .chunks_exact_mut(channels)
-                    .zip(x.chunks_exact(channels))
-                    .zip(out.chunks_exact(channels))
-                    .zip(gradient.chunks_exact(channels));
-                for (((result, x), out), gradient) in rows {
-                    let per_channel = channel.mean.iter().zip(channel.scale).zip(&shift).zip(&slope);
-                    let values = result.iter_mut().zip(x).zip(out).zip(gradient);
-                    for ((((result, x), out), gradient), (((mean, scale), shift), slope)) in
-                        values.zip(per_channel)
-                    {
-                        let passed = if *out > 0.0 { *gradient } else { 0.0 };
-                        *result = scale * (passed - shift - (x - mean) * slope);
-                    }
+    gradient.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(gradient, x)| {
+        wide(|| {
+            for (gradient, x) in gradient.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+                let per_channel =
+                    norm.mean.iter().zip(norm.scale).zip(norm.shift).zip(offset.iter().zip(&slope));
+                for ((gradient, x), (((mean, scale), shift), (offset, slope))) in
+                    gradient.iter_mut().zip(x).zip(per_channel)
+                {
+                    let passed = if x * scale + shift > 0.0 { *gradient } else { 0.0 };
+                    *gradient = scale * (passed - offset - (x - mean) * slope);
                 }
-            });
+            }
         });
-    result
+    });
 }
