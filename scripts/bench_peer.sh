@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # bench_peer.sh [--batch N] [--size N] [--layers L] [--width N] [--methods M] [--steps N] [--warmup N]
 #
-# Times training steps of robustseg and of the same network in PyTorch on this machine's CPU, the two in turn, and
-# prints the ratios. The arguments are given to both.
+# Times training steps, forward passes and robustness curves of robustseg and of the same network in PyTorch, in both of its
+# memory formats, on this machine's CPU, in turn, and prints the ratios. The arguments are given to all.
 #
 #   ROBUSTSEG_PEER          folder of bench_torch.py and setup.sh [../shared/peer]
 #   ROBUSTSEG_PEER_PYTHON   a Python with torch and timm; without one an environment is made by setup.sh and thrown
@@ -39,10 +39,4 @@ for name in "${!last[@]}"; do
     arguments+=("$name" "${last[$name]}")
 done
 
-for ((round = 1; round <= ${ROBUSTSEG_PEER_ROUNDS:-2}; round++)); do
-    echo "round $round: robustseg" >&2
-    "$binary" bench --device cpu "${arguments[@]}" --json "$out/ours_$round.json" >&2
-    echo "round $round: PyTorch" >&2
-    "$python" "$peer/bench_torch.py" "${arguments[@]}" >"$out/peer_$round.json"
-done
-python3 scripts/bench_table.py "$out"/ours_*.json -- "$out"/peer_*.json
+"$python" scripts/bench_peer.py "$binary" "$peer" "${ROBUSTSEG_PEER_ROUNDS:-2}" "${arguments[@]}"

@@ -13,6 +13,7 @@ use robustseg_training::{MethodConfig, Seconds, Trainer, TrainingConfig};
 use serde_json::{Map, Value, json};
 use tracing::info;
 
+use super::bench_evaluation;
 use crate::device::{self, DeviceChoice};
 use crate::exit::Usage;
 use crate::plan::Plan;
@@ -45,6 +46,9 @@ pub(crate) struct Bench {
     /// Steps of each method before those.
     #[arg(long, default_value_t = 1)]
     warmup: usize,
+    /// Also times evaluation: the forward pass of a batch, and the paper's two robustness curves of one image.
+    #[arg(long)]
+    evaluation: bool,
     /// Where to compute: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -83,9 +87,19 @@ impl Bench {
         let methods = self.methods.iter().map(|name| method(name)).collect::<Result<Vec<_>, _>>()?;
         let device = self.device.open()?;
         let workload = self.workload(&device)?;
-        let times = self.measure(&workload, &methods, &device)?;
-        let results = self.results(&workload, &methods, &times, &device);
+        let (times, network) = self.measure(&workload, &methods, &device)?;
+        let mut results = self.results(&workload, &methods, &times, &device);
         print_table(&methods, &results);
+        if self.evaluation {
+            let batch = random_batch(workload.batch, workload.size, workload.model.num_classes);
+            let seconds = bench_evaluation::measure(&network, &batch, self.warmup, self.steps)?;
+            println!(
+                "forward pass {:.3} s a batch, curves {:.1} s an image",
+                seconds.forward, seconds.curves
+            );
+            results["evaluation_s"] = json!({"forward": seconds.forward, "curves": seconds.curves});
+            results["peak_bytes"] = peak_bytes().into();
+        }
         if let Some(path) = &self.json {
             let text = serde_json::to_string_pretty(&results)? + "\n";
             write_atomically(path, text.as_bytes())
@@ -127,13 +141,13 @@ impl Bench {
         Ok(Workload { model, training, batch, size, source })
     }
 
-    /// The times of `methods`, taken in turn, so that a drifting machine hits all of them alike.
+    /// The times of `methods`, taken in turn, so that a drifting machine hits all of them alike; and the network.
     fn measure(
         &self,
         work: &Workload,
         methods: &[MethodConfig],
         device: &Device,
-    ) -> anyhow::Result<Vec<Times>> {
+    ) -> anyhow::Result<(Vec<Times>, PspNet)> {
         let rounds = self.warmup + self.steps;
         let mut loader = match &work.source {
             Source::Memory(_) => None,
@@ -175,7 +189,7 @@ impl Bench {
                 network = trainer.into_network();
             }
         }
-        Ok(times)
+        Ok((times, network))
     }
 
     fn results(&self, work: &Workload, methods: &[MethodConfig], times: &[Times], device: &Device) -> Value {
@@ -240,7 +254,7 @@ fn random_batch(count: usize, size: usize, classes: usize) -> Batch {
 }
 
 /// The middle of `values`, or the mean of the two middle ones.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -2,6 +2,7 @@
 
 pub(crate) mod attack;
 pub(crate) mod bench;
+mod bench_evaluation;
 pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod completions;

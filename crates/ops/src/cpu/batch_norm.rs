@@ -90,7 +90,9 @@ fn block_moments(block: &[f32], [centre, first, second]: &mut [Vec<f32>; 3]) {
     let channels = centre.len();
     add_rows(centre, block);
     let rows = (block.len() / channels) as f32;
-    centre.iter_mut().for_each(|sum| *sum /= rows);
+    for sum in centre.iter_mut() {
+        *sum /= rows;
+    }
     for row in block.chunks_exact(channels) {
         let sums = first.iter_mut().zip(second.iter_mut());
         for (((first, second), value), centre) in sums.zip(row).zip(&*centre) {
@@ -156,6 +158,7 @@ impl NullaryFnOnce for AddParameterGradients<'_> {
     type Output = ();
 
     #[inline(always)]
+    #[allow(clippy::inline_always)]
     fn call(self) {
         let Self { sums: [bias, weight], x, gradient, norm } = self;
         let channels = norm.mean.len();

@@ -1,0 +1,71 @@
+//! What evaluation costs: the part of `robustseg bench` that does no training.
+
+use std::time::Instant;
+
+use candle_core::Tensor;
+use robustseg_attacks::{Model, bim_curve, fgsm_curve};
+use robustseg_datasets::Batch;
+use robustseg_models::PspNet;
+use robustseg_ops::predict;
+use robustseg_training::{FgsmCurve, IteratedCurve, Statistics, Target};
+use tracing::info;
+
+use super::bench::median;
+
+/// Medians of seconds.
+pub(super) struct Evaluation {
+    /// The forward pass of the batch, in evaluation mode.
+    pub(super) forward: f64,
+    /// The paper's FGSM and BIM curves, every point's prediction included, of one image.
+    pub(super) curves: f64,
+}
+
+/// Times forward passes of `batch` and, as they take long, half as many times the curves of its first image.
+pub(super) fn measure(
+    network: &PspNet,
+    batch: &Batch,
+    warmup: usize,
+    rounds: usize,
+) -> anyhow::Result<Evaluation> {
+    let (count, height, width) = (batch.ids.len(), batch.height, batch.width);
+    let device = network.device();
+    let images = Tensor::from_slice(&batch.images, (count, 3, height, width), device)?;
+    let labels = Tensor::from_slice(&batch.labels, (count, height, width), device)?;
+    let target = Target::new(network, Statistics::Running);
+    let forward = seconds(warmup, rounds, || {
+        target.logits(&images)?;
+        Ok(device.synchronize()?)
+    })?;
+    let (image, label) = (images.narrow(0, 0, 1)?.contiguous()?, labels.narrow(0, 0, 1)?.contiguous()?);
+    let curves = seconds(0, rounds.div_ceil(2), || curves(&target, &image, &label))?;
+    Ok(Evaluation { forward, curves })
+}
+
+/// What an evaluation does with one image under its default curves; the point at epsilon 0 is the clean image's.
+fn curves(target: &Target<'_>, image: &Tensor, label: &Tensor) -> anyhow::Result<()> {
+    let (_, height, width) = label.dims3()?;
+    let above_zero = |epsilons: Vec<f64>| epsilons.into_iter().filter(|&epsilon| epsilon > 0.0).collect();
+    let IteratedCurve { alpha, steps, epsilons } = IteratedCurve::default();
+    let (fgsm, bim): (Vec<f64>, Vec<f64>) = (above_zero(FgsmCurve::default().epsilons), above_zero(epsilons));
+    let mut images = vec![image.clone()];
+    images.extend(fgsm_curve(target, image, label, &fgsm)?);
+    images.extend(bim_curve(target, image, label, alpha, steps, &bim)?);
+    for image in images {
+        predict(&target.logits(&image)?, height, width, target.alignment())?
+            .to_device(&candle_core::Device::Cpu)?;
+    }
+    Ok(())
+}
+
+fn seconds(warmup: usize, rounds: usize, work: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<f64> {
+    let mut times = Vec::new();
+    for round in 0..warmup + rounds {
+        let start = Instant::now();
+        work()?;
+        if round >= warmup {
+            times.push(start.elapsed().as_secs_f64());
+            info!("evaluation, round {} of {rounds}: {:.2} s", times.len(), times[times.len() - 1]);
+        }
+    }
+    Ok(median(times.into_iter()))
+}
