@@ -27,6 +27,16 @@ pub enum PixelObjective {
     /// Cross-entropy weighted by the cosine of the angle between softmax and one-hot label; no gradient flows
     /// through the weight (Agnihotri et al. 2024, `CosPGD`).
     CosPgd,
+    /// Cross-entropy where the prediction is right, 0 where it is wrong already; no gradient flows through that choice
+    /// (Croce, Singh, Hein 2024).
+    MaskedCrossEntropy,
+    /// [`PixelObjective::MaskedCrossEntropy`] in which the classes of an image count alike: a pixel of class c weighs
+    /// `labelled / (present * pixels of c)`, by the labelled pixels and the classes present in its image (Croce, Singh,
+    /// Hein 2024, who count the whole dataset's pixels; here an image does not depend on others).
+    BalancedMaskedCrossEntropy,
+    /// The Jensen-Shannon divergence of softmax and one-hot label, from 0 to the logarithm of 2 (Croce, Singh, Hein
+    /// 2024). Of a wrong pixel its gradient vanishes.
+    JensenShannon,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

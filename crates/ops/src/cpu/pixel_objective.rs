@@ -27,6 +27,8 @@ pub(crate) fn image_sums(
     let small = r.source[0] * r.source[1] * r.channels;
     let full = r.target[0] * r.target[1];
     let bands = r.target[0].div_ceil(BAND);
+    let weights: Option<Vec<Vec<f32>>> = (objective == PixelObjective::BalancedMaskedCrossEntropy)
+        .then(|| label.chunks_exact(full).map(|label| balance(label, r.channels)).collect());
     let parts: Vec<Result<Band, Error>> = (0..label.len() / full * bands)
         .into_par_iter()
         .map(|index| {
@@ -34,10 +36,13 @@ pub(crate) fn image_sums(
             let rows = band * BAND..((band + 1) * BAND).min(r.target[0]);
             let logits = &logits[image * small..(image + 1) * small];
             let label = &label[image * full..(image + 1) * full];
-            band_sum(r, logits, label, rows, objective, with_gradient).map_err(|(row, column, label)| {
-                let classes = r.channels;
-                Error::Label { operation: "pixel_objective", label, image, row, column, classes }
-            })
+            let weights = weights.as_ref().map(|weights| &weights[image][..]);
+            band_sum(r, logits, label, rows, (objective, weights), with_gradient).map_err(
+                |(row, column, label)| {
+                    let classes = r.channels;
+                    Error::Label { operation: "pixel_objective", label, image, row, column, classes }
+                },
+            )
         })
         .collect();
     let mut sums = Vec::with_capacity(label.len() / full);
@@ -66,13 +71,28 @@ struct Band {
     gradient: Vec<f32>,
 }
 
-/// The band's sum, or row, column and value of a label that is no class.
+/// What a pixel of each class weighs in `label`, one image's: all classes that are present the same together, and all
+/// pixels 1 on average.
+fn balance(label: &[u8], classes: usize) -> Vec<f32> {
+    let mut counts = vec![0_u64; classes];
+    for &label in label {
+        if let Some(count) = counts.get_mut(usize::from(label)).filter(|_| label != IGNORE_LABEL) {
+            *count += 1;
+        }
+    }
+    let labelled: u64 = counts.iter().sum();
+    let present = counts.iter().filter(|count| **count > 0).count() as u64;
+    let weight = |count: u64| if count == 0 { 0.0 } else { labelled as f64 / (present * count) as f64 };
+    counts.into_iter().map(|count| weight(count) as f32).collect()
+}
+
+/// The band's sum, or row, column and value of a label that is no class. `weights` by class multiply the objective.
 fn band_sum(
     r: &Resize,
     logits: &[f32],
     label: &[u8],
     band: std::ops::Range<usize>,
-    objective: PixelObjective,
+    (objective, weights): (PixelObjective, Option<&[f32]>),
     with_gradient: bool,
 ) -> Result<Band, (usize, usize, u8)> {
     let classes = r.channels;
@@ -99,7 +119,10 @@ fn band_sum(
             }
             let (first, second) = (column.first * classes, column.second * classes);
             mix(&mut pixel, &line[first..first + classes], &line[second..second + classes], column.weight);
-            sum += f64::from(evaluate(objective, &pixel, usize::from(label), &mut slope));
+            let label = usize::from(label);
+            let value = evaluate(objective, &pixel, label, &mut slope);
+            let value = weights.map_or(value, |weights| scaled(weights[label], value, &mut slope));
+            sum += f64::from(value);
             labelled += 1;
             if with_gradient {
                 let first = &mut line_gradient[first..first + classes];
@@ -135,6 +158,21 @@ fn evaluate(objective: PixelObjective, logits: &[f32], label: usize, slope: &mut
             let own = slope[label] + 1.0;
             let others = slope.iter().map(|s| s * s).sum::<f32>() - slope[label] * slope[label];
             scaled(own / (others + own * own).sqrt(), value, slope)
+        }
+        PixelObjective::MaskedCrossEntropy | PixelObjective::BalancedMaskedCrossEntropy => {
+            if argmax(logits) == label {
+                return cross_entropy(logits, label, slope);
+            }
+            slope.fill(0.0);
+            0.0
+        }
+        PixelObjective::JensenShannon => {
+            // With p the label's softmax: ln 2 + (p ln p - (1 + p) ln(1 + p)) / 2. Its derivative by p times p's by the
+            // logits is the cross-entropy's slope times p ln((1 + p) / p) / 2.
+            let cross_entropy = cross_entropy(logits, label, slope);
+            let own = (-cross_entropy).exp();
+            scaled(0.5 * own * (own.ln_1p() + cross_entropy), 0.0, slope);
+            std::f32::consts::LN_2 - 0.5 * (own * cross_entropy + (1.0 + own) * own.ln_1p())
         }
     }
 }
