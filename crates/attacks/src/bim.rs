@@ -31,8 +31,13 @@ impl Default for Bim {
 }
 
 /// The objective of every step.
-pub(crate) fn objective(_step: usize, _steps: usize) -> PixelObjective {
+fn objective(_step: usize, _steps: usize) -> PixelObjective {
     PixelObjective::CrossEntropy
+}
+
+/// BIM's steps of size `alpha`.
+pub(crate) fn iteration(alpha: f64, steps: usize) -> Iteration {
+    Iteration { alpha, steps, objective, decay: None }
 }
 
 impl Attack for Bim {
@@ -47,11 +52,6 @@ impl Attack for Bim {
         label: &Tensor,
         _random: &mut ChaCha8Rng,
     ) -> Result<Adversarial> {
-        Iteration { alpha: self.alpha, steps: self.steps, objective }.attack(
-            model,
-            image,
-            label,
-            self.epsilon,
-        )
+        iteration(self.alpha, self.steps).attack(model, image, label, self.epsilon)
     }
 }

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attack, Bim, CosPgd, Error, FastNewton, Fgsm, RandomFgsm, Result, SegPgd};
+use crate::{
+    Apgd, Attack, Bim, CosPgd, Error, FastNewton, Fgsm, MiFgsm, Pgd, RandomFgsm, Result, Sea, SegPgd,
+};
 
 /// An attack with its settings, as a spec or the command line names it: `bim: {epsilon: 0.03}`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,12 +19,20 @@ pub enum AttackConfig {
     Bim(Bim),
     /// The Fast Newton method.
     FastNewton(FastNewton),
+    /// Projected gradient descent from random starts.
+    Pgd(Pgd),
+    /// The momentum iterative method.
+    MiFgsm(MiFgsm),
     /// `SegPGD`.
     #[serde(rename = "segpgd")]
     SegPgd(SegPgd),
     /// `CosPGD`.
     #[serde(rename = "cospgd")]
     CosPgd(CosPgd),
+    /// Auto-PGD.
+    Apgd(Apgd),
+    /// The segmentation ensemble attack.
+    Sea(Sea),
 }
 
 /// Settings that replace an attack's defaults where they are given.
@@ -30,15 +40,42 @@ pub enum AttackConfig {
 pub struct Overrides {
     /// `epsilon`, or the largest step of Fast Newton.
     pub epsilon: Option<f64>,
-    /// `alpha` of the iterated attacks.
+    /// `alpha` of the attacks with steps of one size.
     pub alpha: Option<f64>,
     /// `steps` of the iterated attacks.
     pub steps: Option<usize>,
+    /// `restarts` of PGD.
+    pub restarts: Option<usize>,
+}
+
+/// The settings that attacks have in common, those that one does not have left out.
+#[derive(Default)]
+struct Settings<'a> {
+    epsilon: Option<&'a mut f64>,
+    /// Epsilon of an attack that has a largest step instead, or none.
+    max_epsilon: Option<&'a mut Option<f64>>,
+    alpha: Option<&'a mut f64>,
+    steps: Option<&'a mut usize>,
+    restarts: Option<&'a mut usize>,
+    decay: Option<&'a mut f64>,
 }
 
 impl AttackConfig {
-    /// The names that [`AttackConfig::by_name`] knows.
-    pub const NAMES: [&str; 6] = ["fgsm", "random_fgsm", "bim", "fast_newton", "segpgd", "cospgd"];
+    /// Every attack with its default settings.
+    pub fn all() -> [Self; 10] {
+        [
+            Self::Fgsm(Fgsm::default()),
+            Self::RandomFgsm(RandomFgsm::default()),
+            Self::Bim(Bim::default()),
+            Self::FastNewton(FastNewton::default()),
+            Self::Pgd(Pgd::default()),
+            Self::MiFgsm(MiFgsm::default()),
+            Self::SegPgd(SegPgd::default()),
+            Self::CosPgd(CosPgd::default()),
+            Self::Apgd(Apgd::default()),
+            Self::Sea(Sea::default()),
+        ]
+    }
 
     /// The attack called `name` with its default settings, but for `overrides`. The result is validated.
     ///
@@ -46,58 +83,29 @@ impl AttackConfig {
     /// [`Error::Attack`] for an unknown name or an override that the attack does not have,
     /// [`Error::Setting`] for a value out of range.
     pub fn by_name(name: &str, overrides: Overrides) -> Result<Self> {
-        let mut config = match name {
-            "fgsm" => Self::Fgsm(Fgsm::default()),
-            "random_fgsm" => Self::RandomFgsm(RandomFgsm::default()),
-            "bim" => Self::Bim(Bim::default()),
-            "fast_newton" => Self::FastNewton(FastNewton::default()),
-            "segpgd" => Self::SegPgd(SegPgd::default()),
-            "cospgd" => Self::CosPgd(CosPgd::default()),
-            _ => {
-                return Err(refuse(name, format!("unknown; there are {}", Self::NAMES.join(", "))));
-            }
-        };
-        let (epsilon, iteration) = match &mut config {
-            Self::Fgsm(Fgsm { epsilon }) | Self::RandomFgsm(RandomFgsm { epsilon }) => (epsilon, None),
-            Self::Bim(Bim { epsilon, alpha, steps })
-            | Self::SegPgd(SegPgd { epsilon, alpha, steps })
-            | Self::CosPgd(CosPgd { epsilon, alpha, steps }) => (epsilon, Some((alpha, steps))),
-            Self::FastNewton(attack) => {
-                attack.max_epsilon = overrides.epsilon;
-                (&mut 0.0, None)
-            }
-        };
-        *epsilon = overrides.epsilon.unwrap_or(*epsilon);
-        match iteration {
-            Some((alpha, steps)) => {
-                *alpha = overrides.alpha.unwrap_or(*alpha);
-                *steps = overrides.steps.unwrap_or(*steps);
-            }
-            None if overrides.alpha.is_some() || overrides.steps.is_some() => {
-                return Err(refuse(
-                    name,
-                    "takes one step: neither alpha nor steps is a setting of it".into(),
-                ));
-            }
-            None => {}
-        }
+        let all = Self::all();
+        let names = || all.map(|config| config.name()).join(", ");
+        let mut config = *all
+            .iter()
+            .find(|config| config.name() == name)
+            .ok_or_else(|| refuse(name, format!("unknown; there are {}", names())))?;
+        config
+            .settings()
+            .replace(overrides)
+            .map_err(|setting| refuse(name, format!("{setting} is not a setting of it")))?;
         config.validate()?;
         Ok(config)
     }
 
     /// Refuses settings out of range.
     pub fn validate(&self) -> Result<()> {
-        match *self {
-            Self::Fgsm(Fgsm { epsilon }) | Self::RandomFgsm(RandomFgsm { epsilon }) => check_epsilon(epsilon),
-            Self::Bim(Bim { epsilon, alpha, steps })
-            | Self::SegPgd(SegPgd { epsilon, alpha, steps })
-            | Self::CosPgd(CosPgd { epsilon, alpha, steps }) => {
-                check_epsilon(epsilon)?;
-                check_alpha(alpha)?;
-                check_steps(steps)
-            }
-            Self::FastNewton(FastNewton { max_epsilon, .. }) => max_epsilon.map_or(Ok(()), check_epsilon),
-        }
+        let mut copy = *self;
+        copy.settings().validate()
+    }
+
+    /// The attack's name.
+    pub fn name(&self) -> &'static str {
+        self.attack().name()
     }
 
     /// The attack itself.
@@ -107,9 +115,76 @@ impl AttackConfig {
             Self::RandomFgsm(attack) => Box::new(attack),
             Self::Bim(attack) => Box::new(attack),
             Self::FastNewton(attack) => Box::new(attack),
+            Self::Pgd(attack) => Box::new(attack),
+            Self::MiFgsm(attack) => Box::new(attack),
             Self::SegPgd(attack) => Box::new(attack),
             Self::CosPgd(attack) => Box::new(attack),
+            Self::Apgd(attack) => Box::new(attack),
+            Self::Sea(attack) => Box::new(attack),
         }
+    }
+
+    fn settings(&mut self) -> Settings<'_> {
+        let mut settings = Settings::default();
+        match self {
+            Self::FastNewton(FastNewton { max_epsilon, .. }) => settings.max_epsilon = Some(max_epsilon),
+            Self::Fgsm(Fgsm { epsilon }) | Self::RandomFgsm(RandomFgsm { epsilon }) => {
+                settings.epsilon = Some(epsilon);
+            }
+            Self::Bim(Bim { epsilon, alpha, steps })
+            | Self::SegPgd(SegPgd { epsilon, alpha, steps })
+            | Self::CosPgd(CosPgd { epsilon, alpha, steps }) => {
+                settings =
+                    Settings { epsilon: Some(epsilon), alpha: Some(alpha), steps: Some(steps), ..settings };
+            }
+            Self::Pgd(Pgd { epsilon, alpha, steps, restarts }) => {
+                settings =
+                    Settings { epsilon: Some(epsilon), alpha: Some(alpha), steps: Some(steps), ..settings };
+                settings.restarts = Some(restarts);
+            }
+            Self::MiFgsm(MiFgsm { epsilon, alpha, steps, decay }) => {
+                settings =
+                    Settings { epsilon: Some(epsilon), alpha: Some(alpha), steps: Some(steps), ..settings };
+                settings.decay = Some(decay);
+            }
+            Self::Apgd(Apgd { epsilon, steps, .. }) | Self::Sea(Sea { epsilon, steps, .. }) => {
+                settings = Settings { epsilon: Some(epsilon), steps: Some(steps), ..settings };
+            }
+        }
+        settings
+    }
+}
+
+impl Settings<'_> {
+    /// Takes over what is given; or says the first setting that is given and that there is not.
+    fn replace(self, overrides: Overrides) -> Result<(), &'static str> {
+        fn set<T>(name: &'static str, place: Option<&mut T>, value: Option<T>) -> Result<(), &'static str> {
+            match (place, value) {
+                (_, None) => Ok(()),
+                (Some(place), Some(value)) => {
+                    *place = value;
+                    Ok(())
+                }
+                (None, Some(_)) => Err(name),
+            }
+        }
+        let Overrides { epsilon, alpha, steps, restarts } = overrides;
+        match self.max_epsilon {
+            Some(place) => set("epsilon", Some(place), epsilon.map(Some))?,
+            None => set("epsilon", self.epsilon, epsilon)?,
+        }
+        set("alpha", self.alpha, alpha)?;
+        set("steps", self.steps, steps)?;
+        set("restarts", self.restarts, restarts)
+    }
+
+    fn validate(self) -> Result<()> {
+        self.epsilon.map_or(Ok(()), |value| check_epsilon(*value))?;
+        self.max_epsilon.and_then(|value| *value).map_or(Ok(()), check_epsilon)?;
+        self.alpha.map_or(Ok(()), |value| check_alpha(*value))?;
+        self.steps.map_or(Ok(()), |value| check_steps(*value))?;
+        self.restarts.map_or(Ok(()), |value| check_restarts(*value))?;
+        self.decay.map_or(Ok(()), |value| check_decay(*value))
     }
 }
 
@@ -129,10 +204,27 @@ pub fn check_alpha(alpha: f64) -> Result<()> {
 
 /// Refuses a number of steps below 1.
 pub fn check_steps(steps: usize) -> Result<()> {
-    if steps >= 1 {
+    check_count("steps", steps)
+}
+
+/// Refuses a number of starts below 1.
+pub fn check_restarts(restarts: usize) -> Result<()> {
+    check_count("restarts", restarts)
+}
+
+/// Refuses a decay of momentum that is negative or no number.
+pub fn check_decay(decay: f64) -> Result<()> {
+    if decay >= 0.0 && decay.is_finite() {
         return Ok(());
     }
-    Err(Error::Setting { setting: "steps", value: 0.0, reason: "must be at least 1".into() })
+    Err(Error::Setting { setting: "decay", value: decay, reason: "must be a number of at least 0".into() })
+}
+
+fn check_count(setting: &'static str, count: usize) -> Result<()> {
+    if count >= 1 {
+        return Ok(());
+    }
+    Err(Error::Setting { setting, value: 0.0, reason: "must be at least 1".into() })
 }
 
 fn check_unit(setting: &'static str, value: f64, above_least: bool, range: &str) -> Result<()> {
@@ -159,15 +251,17 @@ mod tests {
             assert!(check_epsilon(bad).is_err(), "{bad}");
         }
         assert!(check_epsilon(0.0).is_ok() && check_epsilon(1.0).is_ok());
-        assert!(check_alpha(0.0).is_err() && check_steps(0).is_err());
+        assert!(check_alpha(0.0).is_err() && check_steps(0).is_err() && check_restarts(0).is_err());
+        assert!(check_decay(-1.0).is_err() && check_decay(f64::NAN).is_err() && check_decay(0.0).is_ok());
     }
 
     #[test]
     fn names_and_overrides() -> Result<()> {
-        for name in AttackConfig::NAMES {
-            assert_eq!(AttackConfig::by_name(name, Overrides::default())?.attack().name(), name);
+        for config in AttackConfig::all() {
+            assert_eq!(AttackConfig::by_name(config.name(), Overrides::default())?, config);
         }
-        let some = Overrides { epsilon: Some(0.1), alpha: Some(0.02), steps: Some(5) };
+        let some =
+            Overrides { epsilon: Some(0.1), alpha: Some(0.02), steps: Some(5), ..Overrides::default() };
         let bim = AttackConfig::by_name("bim", some)?;
         assert_eq!(bim, AttackConfig::Bim(Bim { epsilon: 0.1, alpha: 0.02, steps: 5 }));
         let newton =
@@ -176,15 +270,12 @@ mod tests {
             newton,
             AttackConfig::FastNewton(FastNewton { max_epsilon: Some(0.1), ..FastNewton::default() })
         );
-        assert!(
-            AttackConfig::by_name("fgsm", some).unwrap_err().to_string().contains("neither alpha nor steps")
-        );
-        assert!(
-            AttackConfig::by_name("pgd", some)
-                .unwrap_err()
-                .to_string()
-                .contains("there are fgsm, random_fgsm")
-        );
+        let refusal = |name, overrides| AttackConfig::by_name(name, overrides).unwrap_err().to_string();
+        assert!(refusal("fgsm", some).contains("alpha is not a setting"));
+        assert!(refusal("sea", some).contains("alpha is not a setting"));
+        assert!(refusal("bim", Overrides { restarts: Some(2), ..some }).contains("restarts is not"));
+        assert!(refusal("pgd", Overrides { restarts: Some(0), ..some }).contains("restarts = 0"));
+        assert!(refusal("cw", some).contains("there are fgsm, random_fgsm"));
         Ok(())
     }
 }

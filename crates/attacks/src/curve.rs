@@ -5,9 +5,9 @@
 
 use candle_core::Tensor;
 use robustseg_ops::{PixelObjective, sign_step};
+use robustseg_random::ChaCha8Rng;
 
-use crate::iteration::Iteration;
-use crate::{Model, Result, bim, check_epsilon, cospgd, input, input_gradient, segpgd};
+use crate::{MiFgsm, Model, Pgd, Result, bim, check_epsilon, cospgd, input, input_gradient, mi_fgsm, segpgd};
 
 /// [`Fgsm`](crate::Fgsm) at each of `epsilons`: one gradient for all of them, as its sign does not depend on
 /// epsilon. Images (N, 3, H, W) in the order of `epsilons`.
@@ -40,7 +40,7 @@ pub fn bim_curve(
     steps: usize,
     epsilons: &[f64],
 ) -> Result<Vec<Tensor>> {
-    Iteration { alpha, steps, objective: bim::objective }.curve(model, image, label, epsilons)
+    bim::iteration(alpha, steps).curve(model, image, label, epsilons, None)
 }
 
 /// [`SegPgd`](crate::SegPgd) at each of `epsilons`, shared as in [`bim_curve`].
@@ -52,7 +52,7 @@ pub fn segpgd_curve(
     steps: usize,
     epsilons: &[f64],
 ) -> Result<Vec<Tensor>> {
-    Iteration { alpha, steps, objective: segpgd::objective }.curve(model, image, label, epsilons)
+    segpgd::iteration(alpha, steps).curve(model, image, label, epsilons, None)
 }
 
 /// [`CosPgd`](crate::CosPgd) at each of `epsilons`, shared as in [`bim_curve`].
@@ -64,5 +64,30 @@ pub fn cospgd_curve(
     steps: usize,
     epsilons: &[f64],
 ) -> Result<Vec<Tensor>> {
-    Iteration { alpha, steps, objective: cospgd::objective }.curve(model, image, label, epsilons)
+    cospgd::iteration(alpha, steps).curve(model, image, label, epsilons, None)
+}
+
+/// [`MiFgsm`] with the settings of `attack` at each of `epsilons` (its own is not used), shared as in [`bim_curve`].
+pub fn mi_fgsm_curve(
+    model: &dyn Model,
+    image: &Tensor,
+    label: &Tensor,
+    attack: MiFgsm,
+    epsilons: &[f64],
+) -> Result<Vec<Tensor>> {
+    let MiFgsm { alpha, steps, decay, .. } = attack;
+    mi_fgsm::iteration(alpha, steps, decay)?.curve(model, image, label, epsilons, None)
+}
+
+/// [`Pgd`] with the settings of `attack` at each of `epsilons` (its own is not used): for each of them the images from
+/// all starts. A start is the same point of the ball at every epsilon.
+pub fn pgd_curve(
+    model: &dyn Model,
+    image: &Tensor,
+    label: &Tensor,
+    attack: Pgd,
+    epsilons: &[f64],
+    random: &mut ChaCha8Rng,
+) -> Result<Vec<Vec<Tensor>>> {
+    attack.starts(model, image, label, epsilons, random)
 }

@@ -23,6 +23,16 @@ pub fn input_gradient(
     label: &Tensor,
     objective: PixelObjective,
 ) -> Result<InputGradient> {
+    Ok(look(model, image, label, objective)?.0)
+}
+
+/// [`input_gradient`], and the detached logits that it comes from.
+pub(crate) fn look(
+    model: &dyn Model,
+    image: &Tensor,
+    label: &Tensor,
+    objective: PixelObjective,
+) -> Result<(InputGradient, Tensor)> {
     let image = image.detach();
     let rounded = if image.dtype() == DType::F64 { image.to_dtype(DType::F32)? } else { image.clone() };
     input::check(&rounded, label)?;
@@ -34,7 +44,7 @@ pub fn input_gradient(
         gradients.get(variable.as_tensor()).ok_or(Error::NoGradient)?.to_dtype(DType::F32)?.contiguous()?;
     let value = value.detach();
     finite("objective", &value.to_vec1()?)?;
-    Ok(InputGradient { value, gradient })
+    Ok((InputGradient { value, gradient }, logits.detach()))
 }
 
 /// Refuses numbers, one an image, that are infinite or not a number.

@@ -1,11 +1,14 @@
 //! Iterated sign steps inside an l-infinity ball, for one radius or several at once.
 
-use candle_core::{DType, Tensor};
-use robustseg_ops::{PixelObjective, project, sign_step};
+use candle_core::{DType, Device, Shape, Tensor};
+use rand::RngExt;
+use robustseg_ops::{PixelObjective, l1_norm_per_image, project, sign_step};
+use robustseg_random::ChaCha8Rng;
 
+use crate::gradient::finite;
 use crate::{Adversarial, Model, Result, check_alpha, check_epsilon, check_steps, input, input_gradient};
 
-/// Iterated sign steps: all that BIM and its relatives differ in is the objective.
+/// Iterated sign steps: BIM and its relatives differ in the objective, in momentum, and in where they start.
 pub(crate) struct Iteration {
     /// Size of one step.
     pub(crate) alpha: f64,
@@ -13,11 +16,14 @@ pub(crate) struct Iteration {
     pub(crate) steps: usize,
     /// The objective to climb at a step, given that step (from 0) and their number.
     pub(crate) objective: fn(usize, usize) -> PixelObjective,
+    /// What is kept of the former direction when a gradient is added to it; without, the gradient is the direction.
+    pub(crate) decay: Option<f64>,
 }
 
-/// Paths that are still the same: where they are, and which radii they belong to.
+/// Paths that are still the same: where they are and whither they go, and which radii they belong to.
 struct Bundle {
     image: Tensor,
+    momentum: Option<Tensor>,
     members: Vec<usize>,
 }
 
@@ -30,10 +36,8 @@ impl Iteration {
         label: &Tensor,
         epsilon: f64,
     ) -> Result<Adversarial> {
-        let mut images = self.curve(model, image, label, &[epsilon])?;
-        let count = image.dim(0)?;
-        let epsilon = Tensor::full(epsilon as f32, count, image.device())?;
-        Ok(Adversarial { image: images.swap_remove(0), epsilon })
+        let images = self.curve(model, image, label, &[epsilon], None)?;
+        adversarial(images, epsilon)
     }
 
     /// The adversarial images for each of `epsilons`, in their order.
@@ -44,12 +48,15 @@ impl Iteration {
     /// Between the steps images are f64. Rounded to f32, a pixel is off by up to 3e-8, which moves activations by 1e-6,
     /// more than the network's own rounding does; and one activation that ends up on the other side of zero sends the
     /// rest of the path elsewhere.
+    ///
+    /// With `noise` (N, 3, H, W), f64 in `[-1, 1]`, a path starts at the image plus radius times noise.
     pub(crate) fn curve(
         &self,
         model: &dyn Model,
         image: &Tensor,
         label: &Tensor,
         epsilons: &[f64],
+        noise: Option<&Tensor>,
     ) -> Result<Vec<Tensor>> {
         check_alpha(self.alpha)?;
         check_steps(self.steps)?;
@@ -61,21 +68,30 @@ impl Iteration {
         let radius = |epsilon: f64| Tensor::full(epsilon, count, image.device());
 
         // A ball of radius 0 holds one image: there is nothing to climb.
-        let members = (0..epsilons.len()).filter(|&index| epsilons[index] > 0.0).collect();
-        let mut bundles = vec![Bundle { image: image.clone(), members }];
+        let members = (0..epsilons.len()).filter(|&index| epsilons[index] > 0.0);
+        let mut bundles = match noise {
+            None => vec![Bundle { image: image.clone(), momentum: None, members: members.collect() }],
+            Some(noise) => members
+                .map(|member| {
+                    let image = (&image + (noise * epsilons[member])?)?.clamp(0.0, 1.0)?;
+                    Ok(Bundle { image, momentum: None, members: vec![member] })
+                })
+                .collect::<Result<_>>()?,
+        };
         for step in 0..self.steps {
             let objective = (self.objective)(step, self.steps);
             let mut next: Vec<Bundle> = Vec::new();
-            for Bundle { image: start, members } in bundles {
+            for Bundle { image: start, momentum, members } in bundles {
                 if members.is_empty() {
                     continue;
                 }
                 let gradient = input_gradient(model, &start, label, objective)?.gradient;
-                let moved = sign_step(&start, &gradient, &alpha)?;
+                let momentum = self.decay.map(|decay| accumulate(momentum, decay, &gradient)).transpose()?;
+                let moved = sign_step(&start, momentum.as_ref().unwrap_or(&gradient), &alpha)?;
                 let first_of_this_start = next.len();
                 for member in members {
-                    let projected = project(&moved, &image, &radius(epsilons[member])?)?;
-                    join(&mut next, first_of_this_start, projected, member)?;
+                    let image = project(&moved, &image, &radius(epsilons[member])?)?;
+                    join(&mut next, first_of_this_start, image, momentum.as_ref(), member)?;
                 }
             }
             bundles = next;
@@ -91,14 +107,46 @@ impl Iteration {
     }
 }
 
+/// The adversarial examples of a curve of one point.
+fn adversarial(mut images: Vec<Tensor>, epsilon: f64) -> Result<Adversarial> {
+    let image = images.swap_remove(0);
+    let epsilon = Tensor::full(epsilon as f32, image.dim(0)?, image.device())?;
+    Ok(Adversarial { image, epsilon })
+}
+
+/// `decay` times the former direction plus the gradient over its l1 norm, image by image.
+fn accumulate(former: Option<Tensor>, decay: f64, gradient: &Tensor) -> Result<Tensor> {
+    let norms: Vec<f32> = l1_norm_per_image(gradient)?.to_vec1()?;
+    finite("norm of the gradient", &norms)?;
+    let shares: Vec<f32> = norms.iter().map(|&norm| if norm > 0.0 { 1.0 / norm } else { 0.0 }).collect();
+    let shares = Tensor::from_vec(shares, (norms.len(), 1, 1, 1), gradient.device())?;
+    let share = gradient.broadcast_mul(&shares)?;
+    Ok(match former {
+        Some(former) => ((former * decay)? + share)?,
+        None => share,
+    })
+}
+
+/// Numbers from `U(-1, 1)`, f64, one for each value of a batch of images.
+pub(crate) fn noise(shape: &Shape, device: &Device, random: &mut ChaCha8Rng) -> Result<Tensor> {
+    let values: Vec<f64> = (0..shape.elem_count()).map(|_| 2.0 * random.random::<f64>() - 1.0).collect();
+    Ok(Tensor::from_vec(values, shape, device)?)
+}
+
 /// Adds `member` to the bundle at or after `from` that is at `image`, or begins one.
-fn join(bundles: &mut Vec<Bundle>, from: usize, image: Tensor, member: usize) -> Result<()> {
+fn join(
+    bundles: &mut Vec<Bundle>,
+    from: usize,
+    image: Tensor,
+    momentum: Option<&Tensor>,
+    member: usize,
+) -> Result<()> {
     for bundle in &mut bundles[from..] {
         if bundle.image.ne(&image)?.max_all()?.to_scalar::<u8>()? == 0 {
             bundle.members.push(member);
             return Ok(());
         }
     }
-    bundles.push(Bundle { image, members: vec![member] });
+    bundles.push(Bundle { image, momentum: momentum.cloned(), members: vec![member] });
     Ok(())
 }

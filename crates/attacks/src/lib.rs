@@ -12,11 +12,17 @@
 //! | [`RandomFgsm`] | Wiens & Hammer 2022, sec. 4.1.2 |
 //! | [`Bim`] | Kurakin et al. 2017; eq. 4 |
 //! | [`FastNewton`] | Wiens & Hammer 2022, eq. 18 and 19 |
+//! | [`Pgd`] | Madry et al. 2018 |
+//! | [`MiFgsm`] | Dong et al. 2018 |
 //! | [`SegPgd`] | Gu et al. 2022 |
 //! | [`CosPgd`] | Agnihotri et al. 2024 |
+//! | [`Apgd`] | Croce & Hein 2020 |
+//! | [`Sea`] | Croce, Singh, Hein 2024 |
 //!
 //! Equation numbers are those of Wiens & Hammer, *Single-step Adversarial Training for Semantic
 //! Segmentation*, ICPRAM 2022.
+//!
+//! What an attack costs is counted by a [`Counted`] model.
 //!
 //! Any candle model can be attacked: give a closure from images to logits. Its weights should be
 //! detached, or candle computes their gradients too.
@@ -43,8 +49,10 @@
 //!
 //! Every function that takes tensors checks their types and shapes first and returns [`Error`].
 
+mod apgd;
 mod attack;
 mod bim;
+mod budget;
 mod config;
 mod cospgd;
 mod curve;
@@ -54,20 +62,31 @@ mod fgsm;
 mod gradient;
 mod input;
 mod iteration;
+mod mi_fgsm;
 mod model;
+mod pgd;
 mod random_fgsm;
+mod sea;
 mod segpgd;
+mod selection;
 
+pub use apgd::Apgd;
 pub use attack::{Adversarial, Attack};
 pub use bim::Bim;
-pub use config::{AttackConfig, Overrides, check_alpha, check_epsilon, check_steps};
+pub use budget::{Budget, Counted};
+pub use config::{
+    AttackConfig, Overrides, check_alpha, check_decay, check_epsilon, check_restarts, check_steps,
+};
 pub use cospgd::CosPgd;
-pub use curve::{bim_curve, cospgd_curve, fgsm_curve, segpgd_curve};
+pub use curve::{bim_curve, cospgd_curve, fgsm_curve, mi_fgsm_curve, pgd_curve, segpgd_curve};
 pub use error::{Error, Result};
 pub use fast_newton::{FastNewton, NegativeGain};
 pub use fgsm::Fgsm;
 pub use gradient::{InputGradient, input_gradient};
+pub use mi_fgsm::MiFgsm;
 pub use model::{ChannelsFirst, Model, channels_first};
+pub use pgd::Pgd;
 pub use random_fgsm::RandomFgsm;
 pub use robustseg_ops::{Alignment, IGNORE_LABEL, PixelObjective};
+pub use sea::Sea;
 pub use segpgd::SegPgd;

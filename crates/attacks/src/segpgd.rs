@@ -31,8 +31,13 @@ impl Default for SegPgd {
 }
 
 /// The objective at `step` of `steps`.
-pub(crate) fn objective(step: usize, steps: usize) -> PixelObjective {
+fn objective(step: usize, steps: usize) -> PixelObjective {
     PixelObjective::SegPgd { lambda: (step as f64 / (2 * steps) as f64) as f32 }
+}
+
+/// `SegPGD`'s steps of size `alpha`.
+pub(crate) fn iteration(alpha: f64, steps: usize) -> Iteration {
+    Iteration { alpha, steps, objective, decay: None }
 }
 
 impl Attack for SegPgd {
@@ -47,11 +52,6 @@ impl Attack for SegPgd {
         label: &Tensor,
         _random: &mut ChaCha8Rng,
     ) -> Result<Adversarial> {
-        Iteration { alpha: self.alpha, steps: self.steps, objective }.attack(
-            model,
-            image,
-            label,
-            self.epsilon,
-        )
+        iteration(self.alpha, self.steps).attack(model, image, label, self.epsilon)
     }
 }

@@ -6,9 +6,9 @@ use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
 use rand::RngExt;
 use robustseg_attacks::{
-    Adversarial, Attack, AttackConfig, Bim, CosPgd, Error, FastNewton, Fgsm, IGNORE_LABEL, Model,
-    NegativeGain, Overrides, PixelObjective, RandomFgsm, Result, SegPgd, bim_curve, cospgd_curve, fgsm_curve,
-    input_gradient, segpgd_curve,
+    Adversarial, Alignment, Apgd, Attack, AttackConfig, Bim, Budget, CosPgd, Counted, Error, FastNewton,
+    Fgsm, IGNORE_LABEL, MiFgsm, Model, NegativeGain, Overrides, Pgd, PixelObjective, RandomFgsm, Result, Sea,
+    SegPgd, bim_curve, cospgd_curve, fgsm_curve, input_gradient, mi_fgsm_curve, pgd_curve, segpgd_curve,
 };
 use robustseg_random::stream;
 
@@ -73,14 +73,16 @@ fn values(tensor: &Tensor) -> Vec<f32> {
 }
 
 fn attacks(epsilon: f64, alpha: f64, steps: usize) -> Vec<Box<dyn Attack>> {
-    AttackConfig::NAMES
-        .iter()
-        .map(|name| {
-            let iterated = matches!(*name, "bim" | "segpgd" | "cospgd");
+    AttackConfig::all()
+        .into_iter()
+        .map(|config| {
+            let name = config.name();
+            let one_step = matches!(name, "fgsm" | "random_fgsm" | "fast_newton");
             let overrides = Overrides {
-                epsilon: (*name != "fast_newton").then_some(epsilon),
-                alpha: iterated.then_some(alpha),
-                steps: iterated.then_some(steps),
+                epsilon: (name != "fast_newton").then_some(epsilon),
+                alpha: (!one_step && !matches!(name, "apgd" | "sea")).then_some(alpha),
+                steps: (!one_step).then_some(steps),
+                restarts: (name == "pgd").then_some(2),
             };
             AttackConfig::by_name(name, overrides).unwrap().attack()
         })
@@ -132,7 +134,10 @@ proptest! {
             let random = &mut stream(1, "attack", [0; 3]);
             let found = attack.perturb(&other, &scene.image, &scene.label, random).unwrap();
             prop_assert_eq!(values(&found.image), values(&expected.image), "{}", attack.name());
-            // The model looks at one pixel at a time, so unlabelled pixels have no reason to change.
+            // The model looks at one pixel at a time, so unlabelled pixels have no reason to change but a random start.
+            if ["pgd", "apgd", "sea"].contains(&attack.name()) {
+                continue;
+            }
             let moved = (expected.image.ne(&scene.image).unwrap().max(1).unwrap() * &ignored).unwrap();
             prop_assert_eq!(moved.max_all().unwrap().to_scalar::<u8>().unwrap(), 0, "{}", attack.name());
         }
@@ -141,7 +146,13 @@ proptest! {
     #[test]
     fn images_of_a_batch_are_attacked_apart(seed: u64) {
         let scene = Scene::new(seed, 3, 0.0, 1.0).unwrap();
-        for attack in attacks(0.05, 0.02, 3).iter().filter(|attack| attack.name() != "random_fgsm") {
+        let random = ["random_fgsm", "pgd", "apgd", "sea"];
+        let fixed = [
+            Box::new(Apgd { epsilon: 0.05, steps: 7, random_start: false }) as Box<dyn Attack>,
+            Box::new(Sea { epsilon: 0.05, steps: 10, random_start: false }),
+        ];
+        let attacks = attacks(0.05, 0.02, 3).into_iter().filter(|attack| !random.contains(&attack.name()));
+        for attack in attacks.chain(fixed) {
             let both = scene.run(attack.as_ref(), 1).unwrap();
             for index in 0..2 {
                 let model = |image: &Tensor| scene.logits(image);
@@ -189,7 +200,13 @@ proptest! {
         // The cross-entropy of a linear model is convex: a step along the gradient's sign cannot lower it.
         let scene = Scene::new(seed, 3, 0.0, 1.0).unwrap();
         let before = scene.value(&scene.image, PixelObjective::CrossEntropy).unwrap();
-        for attack in [&Fgsm { epsilon: 0.05 } as &dyn Attack, &Bim { epsilon: 0.05, alpha: 0.02, steps: 4 }] {
+        let apgd = Apgd { epsilon: 0.05, steps: 7, random_start: false };
+        let (bim, pgd) = (
+            Bim { epsilon: 0.05, alpha: 0.02, steps: 4 },
+            Pgd { epsilon: 0.05, alpha: 0.02, steps: 5, restarts: 2 },
+        );
+        let momentum = MiFgsm { epsilon: 0.05, alpha: 0.02, steps: 4, decay: 1.0 };
+        for attack in [&Fgsm { epsilon: 0.05 } as &dyn Attack, &bim, &pgd, &momentum, &apgd] {
             let adversarial = scene.run(attack, 1).unwrap();
             let after = scene.value(&adversarial.image, PixelObjective::CrossEntropy).unwrap();
             prop_assert!(before.iter().zip(&after).all(|(before, after)| after > before));
@@ -206,12 +223,18 @@ proptest! {
         let bim = bim_curve(&model, image, label, alpha, steps, &epsilons).unwrap();
         let segpgd = segpgd_curve(&model, image, label, alpha, steps, &epsilons).unwrap();
         let cospgd = cospgd_curve(&model, image, label, alpha, steps, &epsilons).unwrap();
+        let momentum = MiFgsm { epsilon: 0.0, alpha, steps, decay: 0.9 };
+        let mi_fgsm = mi_fgsm_curve(&model, image, label, momentum, &epsilons).unwrap();
+        let start = Pgd { epsilon: 0.0, alpha, steps, restarts: 1 };
+        let pgd = pgd_curve(&model, image, label, start, &epsilons, &mut stream(1, "attack", [0; 3])).unwrap();
         for (index, epsilon) in epsilons.into_iter().enumerate() {
-            let pairs: [(&dyn Attack, &Tensor); 4] = [
+            let pairs: [(&dyn Attack, &Tensor); 6] = [
                 (&Fgsm { epsilon }, &fgsm[index]),
                 (&Bim { epsilon, alpha, steps }, &bim[index]),
                 (&SegPgd { epsilon, alpha, steps }, &segpgd[index]),
                 (&CosPgd { epsilon, alpha, steps }, &cospgd[index]),
+                (&MiFgsm { epsilon, ..momentum }, &mi_fgsm[index]),
+                (&Pgd { epsilon, ..start }, &pgd[index][0]),
             ];
             for (attack, found) in pairs {
                 let expected = scene.run(attack, 1).unwrap();
@@ -236,6 +259,97 @@ fn curves_share_gradients() -> Result<()> {
     bim_curve(&model, &scene.image, &scene.label, 0.004, 10, &epsilons)?;
     let shared = calls.take();
     assert!((10 + 7 + 4..=10 + 7 + 5).contains(&shared), "{shared} gradients");
+    Ok(())
+}
+
+#[test]
+fn momentum_without_memory_is_bim_and_with_it_goes_on() -> Result<()> {
+    let scene = Scene::new(8, 3, 0.2, 0.8)?;
+    let bim = scene.run(&Bim { epsilon: 0.05, alpha: 0.02, steps: 4 }, 1)?;
+    let momentum = |decay| scene.run(&MiFgsm { epsilon: 0.05, alpha: 0.02, steps: 4, decay }, 1);
+    assert_eq!(values(&momentum(0.0)?.image), values(&bim.image));
+    // A slope that turns round between 0.52 and 0.53: the third step's gradient points back, the sum does not.
+    let slope = |image: &Tensor| {
+        let there = image.narrow(1, 0, 1)?.affine(1.0, -0.525)?.sqr()?.affine(-1e3, 0.0)?;
+        Tensor::cat(&[&there.affine(-1.0, 0.0)?, &there], 1)?.permute((0, 2, 3, 1))?.contiguous()
+    };
+    let image = Tensor::full(0.5_f32, (1, 3, 1, 1), &Device::Cpu)?;
+    let label = Tensor::zeros((1, 1, 1), DType::U8, &Device::Cpu)?;
+    let last = |attack: &dyn Attack| -> Result<f32> {
+        let random = &mut stream(0, "unused", [0; 3]);
+        Ok(values(&attack.perturb(&slope, &image, &label, random)?.image)[0])
+    };
+    let (alpha, epsilon, steps) = (0.01, 0.1, 4);
+    assert!((last(&Bim { epsilon, alpha, steps })? - 0.52).abs() < 1e-6);
+    assert!(last(&MiFgsm { epsilon, alpha, steps, decay: 1.0 })? > 0.535);
+    Ok(())
+}
+
+#[test]
+fn starts_are_spread_over_the_ball() -> Result<()> {
+    // A step too small to matter leaves a start where it was drawn.
+    let colours = |image: &Tensor| image.permute((0, 2, 3, 1))?.contiguous();
+    let image = Tensor::full(0.5_f32, (1, 3, 40, 40), &Device::Cpu)?;
+    let label = Tensor::zeros((1, 40, 40), DType::U8, &Device::Cpu)?;
+    let pgd = Pgd { epsilon: 0.1, alpha: 1e-6, steps: 1, restarts: 1 };
+    let start = pgd.perturb(&colours, &image, &label, &mut stream(0, "start", [0; 3]))?.image;
+    let changes: Vec<f32> = values(&start).into_iter().map(|value| value - 0.5).collect();
+    let mean = changes.iter().sum::<f32>() / changes.len() as f32;
+    let variance = changes.iter().map(|change| change * change).sum::<f32>() / changes.len() as f32;
+    assert!(mean.abs() < 0.004 && (variance - 0.01 / 3.0).abs() < 2e-4, "{mean} {variance}");
+    Ok(())
+}
+
+#[test]
+fn restarts_never_lower_the_cross_entropy() -> Result<()> {
+    let scene = Scene::new(9, 4, 0.0, 1.0)?;
+    let run = |restarts| scene.run(&Pgd { epsilon: 0.05, alpha: 0.002, steps: 2, restarts }, 3);
+    let entropy = |found: Adversarial| scene.value(&found.image, PixelObjective::CrossEntropy);
+    let (one, many) = (entropy(run(1)?)?, entropy(run(6)?)?);
+    assert!(one.iter().zip(&many).all(|(one, many)| many >= one), "{one:?} {many:?}");
+    assert_ne!(one, many);
+    Ok(())
+}
+
+#[test]
+fn apgd_is_no_weaker_than_fgsm_and_sea_gets_most_pixels_wrong() -> Result<()> {
+    // Labels that the model gets right.
+    let mut scene = Scene::new(10, 4, 0.2, 0.8)?;
+    let predicted = |scene: &Scene, image: &Tensor| {
+        robustseg_ops::predict(&scene.logits(image)?, SHAPE.2, SHAPE.3, Alignment::HalfPixel)
+    };
+    scene.label = predicted(&scene, &scene.image)?;
+    let right = |image: &Tensor| -> Result<f32> {
+        Ok(predicted(&scene, image)?.eq(&scene.label)?.to_dtype(DType::F32)?.sum_all()?.to_scalar()?)
+    };
+    let fgsm = scene.run(&Fgsm { epsilon: 0.05 }, 1)?.image;
+    let apgd = scene.run(&Apgd { epsilon: 0.05, steps: 20, random_start: true }, 1)?.image;
+    let before = scene.value(&fgsm, PixelObjective::CrossEntropy)?;
+    let after = scene.value(&apgd, PixelObjective::CrossEntropy)?;
+    // The gradient's sign is the same everywhere in the ball of most pixels: APGD finds the same corner.
+    assert!(before.iter().zip(&after).all(|(before, after)| *after >= before - 1e-4), "{before:?} {after:?}");
+    let sea = scene.run(&Sea { epsilon: 0.05, steps: 30, random_start: true }, 1)?.image;
+    assert!(right(&sea)? <= right(&apgd)?, "{} {}", right(&sea)?, right(&apgd)?);
+    assert!(right(&sea)? < right(&scene.image)?);
+    Ok(())
+}
+
+#[test]
+fn budgets_are_counted() -> Result<()> {
+    let scene = Scene::new(11, 3, 0.2, 0.8)?;
+    let model = |image: &Tensor| scene.logits(image);
+    let counted = Counted::new(&model);
+    let cost = |attack: &dyn Attack| -> Result<Budget> {
+        attack.perturb(&counted, &scene.image, &scene.label, &mut stream(0, "attack", [0; 3]))?;
+        Ok(counted.take())
+    };
+    let of_two = |forward: u64, backward: u64| Budget { forward: 2 * forward, backward: 2 * backward };
+    assert_eq!(cost(&Fgsm { epsilon: 0.05 })?, of_two(1, 1));
+    assert_eq!(cost(&Bim { epsilon: 0.05, alpha: 0.01, steps: 4 })?, of_two(4, 4));
+    assert_eq!(cost(&Pgd { epsilon: 0.05, alpha: 0.01, steps: 4, restarts: 3 })?, of_two(12 + 3, 12));
+    assert_eq!(cost(&Apgd { epsilon: 0.05, steps: 20, random_start: true })?, of_two(21, 20));
+    // Three objectives in three balls, and a look at each of the three examples.
+    assert_eq!(cost(&Sea { epsilon: 0.05, steps: 10, random_start: true })?, of_two(3 * 13 + 3, 30));
     Ok(())
 }
 

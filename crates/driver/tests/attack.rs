@@ -14,14 +14,26 @@ fn a_case_is_attacked_within_its_ball() {
     let folder = tempfile::tempdir().unwrap();
     checkpoint(folder.path());
     case(folder.path());
-    for method in ["fgsm", "random_fgsm", "bim", "fast_newton", "segpgd", "cospgd"] {
-        let arguments = attack(&["--method", method, "--input", "case.safetensors", "--json"]);
+    for method in
+        ["fgsm", "random_fgsm", "bim", "fast_newton", "pgd", "mi_fgsm", "segpgd", "cospgd", "apgd", "sea"]
+    {
+        let steps: &[&str] = if ["apgd", "sea"].contains(&method) { &["--steps", "10"] } else { &[] };
+        let input = ["--method", method, "--input", "case.safetensors", "--json"];
+        let arguments = attack(&[&input, steps].concat());
         let output = run_in(folder.path(), &arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let written = std::fs::read(folder.path().join("out/attack.json")).unwrap();
         assert_eq!(printed, serde_json::from_slice::<serde_json::Value>(&written).unwrap());
         assert_eq!(printed["images"].as_array().unwrap().len(), 2);
+        let backward = printed["passes"]["backward"].as_u64().unwrap();
+        let steps = match method {
+            "fgsm" | "random_fgsm" | "fast_newton" => 1,
+            "apgd" => 10,
+            "sea" => 30,
+            _ => 3,
+        };
+        assert_eq!(backward, 2 * steps, "{method}");
         let tensors =
             candle_core::safetensors::load(folder.path().join("out/adversarial.safetensors"), &Device::Cpu)
                 .unwrap();
@@ -39,7 +51,7 @@ fn a_case_is_attacked_within_its_ball() {
                 assert!(epsilon <= 0.03);
             }
             // The others climb another objective.
-            if ["fgsm", "random_fgsm", "bim"].contains(&method) {
+            if ["fgsm", "random_fgsm", "bim", "pgd", "mi_fgsm", "apgd"].contains(&method) {
                 assert!(image["after"]["loss"].as_f64() > image["before"]["loss"].as_f64(), "{method}");
             }
             for measure in ["loss", "mean_gain", "miou", "pixel_accuracy"] {
@@ -58,7 +70,8 @@ fn settings_out_of_range_and_unknown_methods_are_refused() {
     fails(folder.path(), &with(&["--method", "bim", "--epsilon", "-0.1"]), 2, &["epsilon = -0.1"]);
     fails(folder.path(), &with(&["--method", "bim", "--steps", "0"]), 2, &["steps", "at least 1"]);
     fails(folder.path(), &with(&["--method", "fgsm", "--steps", "3"]), 2, &["fgsm", "steps"]);
-    fails(folder.path(), &with(&["--method", "pgd"]), 2, &["`pgd`", "bim"]);
+    fails(folder.path(), &with(&["--method", "cw"]), 2, &["`cw`", "bim", "sea"]);
+    fails(folder.path(), &with(&["--method", "bim", "--restarts", "2"]), 2, &["bim", "restarts"]);
     fails(folder.path(), &with(&["--method", "bim", "--device", "gpu"]), 2, &["auto, cpu, cuda"]);
     fails(folder.path(), &attack(&["--method", "bim"]), 2, &["--input"]);
     fails(folder.path(), &attack(&["--method", "bim", "--image", "x.png"]), 2, &["--label"]);

@@ -15,7 +15,8 @@ pub(crate) fn is_known(name: &str) -> bool {
 
 /// The attack that a tensor is named after, as `bim_0.03_0.01_3`: epsilon, alpha, steps.
 fn attack(tensor: &str) -> Option<AttackConfig> {
-    AttackConfig::NAMES.iter().find_map(|name| {
+    AttackConfig::all().iter().find_map(|config| {
+        let name = config.name();
         let parameters: Vec<&str> = match tensor.strip_prefix(name)? {
             "" => Vec::new(),
             rest => rest.strip_prefix('_')?.split('_').collect(),
@@ -39,6 +40,10 @@ fn steps(attack: &AttackConfig) -> usize {
         AttackConfig::Bim(bim) => bim.steps,
         AttackConfig::SegPgd(segpgd) => segpgd.steps,
         AttackConfig::CosPgd(cospgd) => cospgd.steps,
+        AttackConfig::Pgd(pgd) => pgd.steps,
+        AttackConfig::MiFgsm(momentum) => momentum.steps,
+        AttackConfig::Apgd(apgd) => apgd.steps,
+        AttackConfig::Sea(sea) => sea.steps,
         AttackConfig::Fgsm(_) | AttackConfig::RandomFgsm(_) | AttackConfig::FastNewton(_) => 1,
     }
 }
@@ -90,13 +95,14 @@ fn cospgd() {
 
 #[test]
 fn names_tell_attacks_and_their_parameters() {
-    let by_name =
-        |name, epsilon, alpha, steps| AttackConfig::by_name(name, Overrides { epsilon, alpha, steps }).ok();
+    let by_name = |name, epsilon, alpha, steps| {
+        AttackConfig::by_name(name, Overrides { epsilon, alpha, steps, restarts: None }).ok()
+    };
     assert_eq!(attack("bim_0.04_0.004_10"), by_name("bim", Some(0.04), Some(0.004), Some(10)));
     assert_eq!(attack("segpgd_0.03_0.01_5"), by_name("segpgd", Some(0.03), Some(0.01), Some(5)));
     assert_eq!(attack("fgsm_0.03"), by_name("fgsm", Some(0.03), None, None));
     assert_eq!(attack("fast_newton"), by_name("fast_newton", None, None, None));
-    for name in ["fast_newton_epsilon", "fgsm_x", "bim_0.1_0.1_1_1", "image", "pgd_0.1"] {
+    for name in ["fast_newton_epsilon", "fgsm_x", "bim_0.1_0.1_1_1", "image", "cw_0.1"] {
         assert_eq!(attack(name), None);
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use clap::{ArgGroup, Args};
-use robustseg_attacks::{Adversarial, AttackConfig, Overrides};
+use robustseg_attacks::{Adversarial, AttackConfig, Budget, Counted, Overrides};
 use robustseg_metrics::ConfusionMatrix;
 use robustseg_models::{Pass, PspNet, write_atomically};
 use robustseg_ops::{IGNORE_LABEL, PixelObjective, pixel_objective_per_image, predict};
@@ -25,19 +25,22 @@ pub(crate) struct Attack {
     /// The checkpoint of the network to attack.
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
-    /// The attack: fgsm, `random_fgsm`, bim, `fast_newton`, segpgd or cospgd.
+    /// The attack: fgsm, `random_fgsm`, bim, `fast_newton`, pgd, `mi_fgsm`, segpgd, cospgd, apgd or sea.
     #[arg(long)]
     method: String,
     /// Radius of the perturbation, images being in `[0, 1]`; for `fast_newton` its largest step [default: 0.03, for
     /// `fast_newton` none].
     #[arg(long, allow_negative_numbers = true)]
     epsilon: Option<f64>,
-    /// Size of one step of an iterated attack [default: 0.01].
+    /// Size of one step of an iterated attack, but for apgd and sea, which find their own [default: 0.01].
     #[arg(long, allow_negative_numbers = true)]
     alpha: Option<f64>,
-    /// Steps of an iterated attack [default: 3].
+    /// Steps of an iterated attack [default: 3; of apgd 100, of sea 300 for each of its three objectives].
     #[arg(long)]
     steps: Option<usize>,
+    /// Random starts of pgd [default: 1].
+    #[arg(long)]
+    restarts: Option<usize>,
     /// Decides the draws of random attacks.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -66,6 +69,8 @@ pub(crate) struct Attack {
 struct Report {
     method: String,
     seed: u64,
+    /// Passes of single images through the network, all images together.
+    passes: Budget,
     images: Vec<ImageReport>,
 }
 
@@ -97,8 +102,8 @@ struct Answer {
 
 impl Attack {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
-        let Self { epsilon, alpha, steps, .. } = *self;
-        let config = AttackConfig::by_name(&self.method, Overrides { epsilon, alpha, steps })?;
+        let Self { epsilon, alpha, steps, restarts, .. } = *self;
+        let config = AttackConfig::by_name(&self.method, Overrides { epsilon, alpha, steps, restarts })?;
         let device = self.device.open()?;
         let network = PspNet::load(&self.checkpoint, &device)?;
         let (image, label) = self.case(&network, &device)?;
@@ -106,7 +111,9 @@ impl Attack {
 
         let target = Target::new(&network, Statistics::Running);
         let mut random = stream(self.seed, "attack", [0; 3]);
-        let adversarial = config.attack().perturb(&target, &image, &label, &mut random)?;
+        let counted = Counted::new(&target);
+        let adversarial = config.attack().perturb(&counted, &image, &label, &mut random)?;
+        let passes = counted.take();
         let before = answer(&network, &image, &label)?;
         let after = answer(&network, &adversarial.image, &label)?;
 
@@ -114,7 +121,7 @@ impl Attack {
         if self.image.is_some() {
             write_pictures(&directory, &adversarial.image, &before, &after)?;
         }
-        let report = self.report(&image, &adversarial, before, after)?;
+        let report = self.report(&image, &adversarial, passes, before, after)?;
         directory.write_json("attack.json", &report)?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
@@ -157,6 +164,7 @@ impl Attack {
         &self,
         image: &Tensor,
         adversarial: &Adversarial,
+        passes: Budget,
         before: Answer,
         after: Answer,
     ) -> anyhow::Result<Report> {
@@ -170,7 +178,7 @@ impl Attack {
             before,
             after,
         });
-        Ok(Report { method: self.method.clone(), seed: self.seed, images: images.collect() })
+        Ok(Report { method: self.method.clone(), seed: self.seed, passes, images: images.collect() })
     }
 }
 
@@ -268,5 +276,7 @@ impl Report {
                 score(after.pixel_accuracy),
             );
         }
+        let Budget { forward, backward } = self.passes;
+        println!("{forward} forward and {backward} backward passes of single images");
     }
 }

@@ -1,0 +1,55 @@
+//! What attacks cost: passes through the model.
+
+use std::cell::Cell;
+
+use candle_core::{DType, Result, Tensor};
+use robustseg_ops::Alignment;
+use serde::{Deserialize, Serialize};
+
+use crate::Model;
+
+/// Passes of single images through a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// Forward passes, those before a backward pass among them.
+    pub forward: u64,
+    /// Backward passes.
+    pub backward: u64,
+}
+
+/// A model that counts what goes through it. A pass whose image is tracked is taken to be followed by its backward
+/// pass, as in [`input_gradient`](crate::input_gradient).
+pub struct Counted<'a> {
+    model: &'a dyn Model,
+    budget: Cell<Budget>,
+}
+
+impl<'a> Counted<'a> {
+    /// `model`, of which nothing was asked yet.
+    pub fn new(model: &'a dyn Model) -> Self {
+        Self { model, budget: Cell::default() }
+    }
+
+    /// The passes since the last call.
+    pub fn take(&self) -> Budget {
+        self.budget.take()
+    }
+}
+
+impl Model for Counted<'_> {
+    fn logits(&self, image: &Tensor) -> Result<Tensor> {
+        let images = image.dim(0)? as u64;
+        let Budget { forward, backward } = self.budget.get();
+        let tracked = if image.track_op() { images } else { 0 };
+        self.budget.set(Budget { forward: forward + images, backward: backward + tracked });
+        self.model.logits(image)
+    }
+
+    fn image_dtype(&self) -> DType {
+        self.model.image_dtype()
+    }
+
+    fn alignment(&self) -> Alignment {
+        self.model.alignment()
+    }
+}
