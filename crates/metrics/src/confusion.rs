@@ -1,5 +1,7 @@
 //! Counts of (label, prediction) pairs over a dataset.
 
+use crate::Overlap;
+
 /// The value of a label map at pixels that are not labelled; they are not counted.
 pub const IGNORE_LABEL: u8 = 255;
 
@@ -69,22 +71,11 @@ impl ConfusionMatrix {
     /// # Errors
     /// If the lengths differ, or a counted pixel's label or prediction is no class; nothing is counted then.
     pub fn update(&mut self, prediction: &[u8], label: &[u8]) -> Result<(), Error> {
-        if prediction.len() != label.len() {
-            return Err(Error::Length { predictions: prediction.len(), labels: label.len() });
+        check(prediction, label, self.classes)?;
+        for (&prediction, &label) in prediction.iter().zip(label).filter(|(_, label)| **label != IGNORE_LABEL)
+        {
+            self.counts[usize::from(label) * self.classes + usize::from(prediction)] += 1;
         }
-        let mut counts = self.counts.clone();
-        for (pixel, (&prediction, &label)) in prediction.iter().zip(label).enumerate() {
-            if label == IGNORE_LABEL {
-                continue;
-            }
-            for (what, value) in [("label", label), ("prediction", prediction)] {
-                if usize::from(value) >= self.classes {
-                    return Err(Error::Class { what, value, pixel, classes: self.classes });
-                }
-            }
-            counts[usize::from(label) * self.classes + usize::from(prediction)] += 1;
-        }
-        self.counts = counts;
         Ok(())
     }
 
@@ -102,31 +93,69 @@ impl ConfusionMatrix {
         Ok(())
     }
 
+    /// Intersection and union of each class.
+    pub fn overlap(&self) -> Overlap {
+        let hit = |class: usize| self.counts[class * self.classes + class];
+        let union = |class: usize| {
+            let row: u64 = self.counts[class * self.classes..][..self.classes].iter().sum();
+            let column: u64 = self.counts.iter().skip(class).step_by(self.classes).sum();
+            row + column - hit(class)
+        };
+        Overlap::of((0..self.classes).map(hit).collect(), (0..self.classes).map(union).collect())
+    }
+
     /// Intersection over union of each class; `None` for a class that occurs neither as label nor as prediction.
     pub fn iou(&self) -> Vec<Option<f64>> {
-        (0..self.classes)
-            .map(|class| {
-                let row: u64 = self.counts[class * self.classes..][..self.classes].iter().sum();
-                let column: u64 = self.counts.iter().skip(class).step_by(self.classes).sum();
-                let hit = self.counts[class * self.classes + class];
-                let union = row + column - hit;
-                (union > 0).then(|| hit as f64 / union as f64)
-            })
-            .collect()
+        self.overlap().iou()
     }
 
     /// Mean of the classes' IoU over those that occur; `None` where nothing was counted.
     pub fn mean_iou(&self) -> Option<f64> {
-        let iou: Vec<f64> = self.iou().into_iter().flatten().collect();
-        (!iou.is_empty()).then(|| iou.iter().sum::<f64>() / iou.len() as f64)
+        self.overlap().mean_iou()
     }
 
     /// Share of the counted pixels whose prediction is right; `None` where nothing was counted.
     pub fn pixel_accuracy(&self) -> Option<f64> {
-        let all: u64 = self.counts.iter().sum();
-        let right: u64 = self.counts.iter().step_by(self.classes + 1).sum();
-        (all > 0).then(|| right as f64 / all as f64)
+        self.overlap().pixel_accuracy()
     }
+
+    /// The pairs of label and prediction that occur, with their counts, by label and then by prediction.
+    pub fn pairs(&self) -> Vec<(u8, u8, u64)> {
+        let pair = |(index, &count): (usize, &u64)| {
+            (count > 0).then(|| ((index / self.classes) as u8, (index % self.classes) as u8, count))
+        };
+        self.counts.iter().enumerate().filter_map(pair).collect()
+    }
+
+    /// The matrix over `num_classes` classes whose [`ConfusionMatrix::pairs`] these are.
+    ///
+    /// # Errors
+    /// If a label or prediction is no class.
+    pub fn from_pairs(num_classes: usize, pairs: &[(u8, u8, u64)]) -> Result<Self, Error> {
+        let mut matrix = Self::new(num_classes);
+        for (pixel, &(label, prediction, count)) in pairs.iter().enumerate() {
+            check_class(pixel, label, prediction, num_classes)?;
+            matrix.counts[usize::from(label) * num_classes + usize::from(prediction)] += count;
+        }
+        Ok(matrix)
+    }
+}
+
+/// Refuses maps of different lengths, and a labelled pixel whose label or prediction is no class.
+pub(crate) fn check(prediction: &[u8], label: &[u8], classes: usize) -> Result<(), Error> {
+    if prediction.len() != label.len() {
+        return Err(Error::Length { predictions: prediction.len(), labels: label.len() });
+    }
+    let mut labelled =
+        prediction.iter().zip(label).enumerate().filter(|(_, (_, label))| **label != IGNORE_LABEL);
+    labelled.try_for_each(|(pixel, (&prediction, &label))| check_class(pixel, label, prediction, classes))
+}
+
+fn check_class(pixel: usize, label: u8, prediction: u8, classes: usize) -> Result<(), Error> {
+    let wrong = [("label", label), ("prediction", prediction)]
+        .into_iter()
+        .find(|(_, value)| usize::from(*value) >= classes);
+    wrong.map_or(Ok(()), |(what, value)| Err(Error::Class { what, value, pixel, classes }))
 }
 
 #[cfg(test)]
@@ -161,6 +190,15 @@ mod tests {
             a.reverse();
             a.push((prediction, IGNORE_LABEL));
             prop_assert_eq!(matrix(&a), expected);
+        }
+
+        #[test]
+        fn pairs_are_the_matrix(a in pixels()) {
+            let matrix = matrix(&a);
+            prop_assert_eq!(ConfusionMatrix::from_pairs(5, &matrix.pairs()).unwrap(), matrix.clone());
+            let right = a.iter().filter(|(p, l)| p == l).count() as f64;
+            let labelled = a.iter().filter(|(_, l)| *l != IGNORE_LABEL).count();
+            prop_assert_eq!(matrix.pixel_accuracy(), (labelled > 0).then(|| right / labelled as f64));
         }
 
         #[test]

@@ -1,0 +1,139 @@
+//! Boundary IoU: Cheng, Girshick, Dollar, Berg, Kirillov, *Boundary IoU: Improving Object-Centric Image Segmentation
+//! Evaluation*, CVPR 2021.
+
+use crate::confusion::check;
+use crate::{Error, IGNORE_LABEL, Overlap};
+
+/// The paper's distance for an image of `width` x `height` pixels: 2 % of its diagonal, at least 1.
+pub fn boundary_distance(width: usize, height: usize) -> usize {
+    let diagonal = ((width * width + height * height) as f64).sqrt();
+    ((0.02 * diagonal).round() as usize).max(1)
+}
+
+/// Intersection and union of the classes' boundary regions in label and prediction, rows of `width` pixels: of each
+/// class, its pixels no further than `distance` from a pixel that is not of it, or from the image's border. Distance is
+/// counted in steps to any of the eight neighbours, as eroding by a 3x3 square does. Unlabelled pixels are of no class,
+/// and not counted themselves. Costs a few passes over the image, whatever the distance.
+///
+/// # Errors
+/// As [`ConfusionMatrix::update`](crate::ConfusionMatrix::update).
+///
+/// # Panics
+/// If the pixels do not fill rows of `width`.
+pub fn boundary_overlap(
+    prediction: &[u8],
+    label: &[u8],
+    width: usize,
+    num_classes: usize,
+    distance: usize,
+) -> Result<Overlap, Error> {
+    check(prediction, label, num_classes)?;
+    assert!(width > 0 && label.len().is_multiple_of(width), "rows of {width} pixels");
+    let (inner_prediction, inner_label) =
+        (inside(prediction, width, distance), inside(label, width, distance));
+    let (mut intersection, mut union) = (vec![0; num_classes], vec![0; num_classes]);
+    for pixel in (0..label.len()).filter(|&pixel| label[pixel] != IGNORE_LABEL) {
+        let of = |map: &[u8], inner: &[bool]| (!inner[pixel]).then_some(usize::from(map[pixel]));
+        match (of(prediction, &inner_prediction), of(label, &inner_label)) {
+            (Some(predicted), Some(truth)) if predicted == truth => {
+                intersection[truth] += 1;
+                union[truth] += 1;
+            }
+            (predicted, truth) => predicted.into_iter().chain(truth).for_each(|class| union[class] += 1),
+        }
+    }
+    Ok(Overlap::of(intersection, union))
+}
+
+/// Whether the square of `distance` pixels around each pixel lies in the image and is all of one value: rows first, then
+/// columns of rows that are.
+fn inside(map: &[u8], width: usize, distance: usize) -> Vec<bool> {
+    let height = map.len() / width;
+    let mut row_wise = vec![false; map.len()];
+    for y in 0..height {
+        let row = &map[y * width..(y + 1) * width];
+        let mut run = 0;
+        for x in 0..width {
+            run = if x > 0 && row[x] == row[x - 1] { run + 1 } else { 1 };
+            if run > 2 * distance {
+                row_wise[y * width + x - distance] = true;
+            }
+        }
+    }
+    let mut inside = vec![false; map.len()];
+    for x in 0..width {
+        let mut run = 0;
+        for y in 0..height {
+            let at = y * width + x;
+            run = match row_wise[at] {
+                false => 0,
+                true if run > 0 && map[at] == map[at - width] => run + 1,
+                true => 1,
+            };
+            if run > 2 * distance {
+                inside[at - distance * width] = true;
+            }
+        }
+    }
+    inside
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// By the definition: looks at every pixel of the square.
+    fn inside_slowly(map: &[u8], width: usize, distance: usize) -> Vec<bool> {
+        let (w, h, d) = (width as isize, (map.len() / width) as isize, distance as isize);
+        let value = |x: isize, y: isize| {
+            ((0..w).contains(&x) && (0..h).contains(&y)).then(|| map[(y * w + x) as usize])
+        };
+        let is_inside =
+            |x: isize, y: isize| (-d..=d).all(|dy| (-d..=d).all(|dx| value(x + dx, y + dy) == value(x, y)));
+        (0..h).flat_map(|y| (0..w).map(move |x| (x, y))).map(|(x, y)| is_inside(x, y)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn runs_find_what_the_definition_says(
+            width in 1_usize..14, height in 1_usize..14, distance in 1_usize..4, spots in prop::collection::vec((0_usize..200, 0_u8..3), 0..5),
+        ) {
+            let mut map = vec![0; width * height];
+            for (place, value) in spots {
+                let place = place % map.len();
+                map[place] = value;
+            }
+            prop_assert_eq!(inside(&map, width, distance), inside_slowly(&map, width, distance));
+        }
+    }
+
+    #[test]
+    fn a_square_that_is_shifted_keeps_its_area_and_loses_its_boundary() {
+        let square = |left: usize| -> Vec<u8> {
+            (0..40 * 40)
+                .map(|i| u8::from((10..30).contains(&(i / 40)) && (left..left + 20).contains(&(i % 40))))
+                .collect()
+        };
+        let (label, prediction) = (square(10), square(12));
+        let boundary = boundary_overlap(&prediction, &label, 40, 2, 1).unwrap();
+        // Bands of one pixel: 76 each, 18 in common above and below.
+        assert_eq!((boundary.intersection()[1], boundary.union()[1]), (2 * 18, 2 * 76 - 2 * 18));
+        let mut matrix = crate::ConfusionMatrix::new(2);
+        matrix.update(&prediction, &label).unwrap();
+        assert!(matrix.iou()[1].unwrap() > 0.8 && boundary.iou()[1].unwrap() < 0.35);
+        let same = boundary_overlap(&label, &label, 40, 2, 3).unwrap();
+        assert_eq!(same.iou(), [Some(1.0), Some(1.0)]);
+        assert_eq!(same.union()[1], 400 - 14 * 14);
+    }
+
+    #[test]
+    fn unlabelled_pixels_bound_and_do_not_count() {
+        let label = [0, 0, 0, IGNORE_LABEL, IGNORE_LABEL];
+        let overlap = boundary_overlap(&[0, 0, 0, 1, 1], &label, 5, 2, 1).unwrap();
+        assert_eq!((overlap.union(), overlap.intersection()), (&[3, 0][..], &[3, 0][..]));
+        assert!(boundary_overlap(&[0, 0], &[0], 1, 2, 1).is_err());
+        assert!(boundary_overlap(&[2], &[0], 1, 2, 1).is_err());
+        assert_eq!((boundary_distance(480, 360), boundary_distance(9, 9)), (12, 1));
+    }
+}
