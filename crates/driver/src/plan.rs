@@ -146,13 +146,11 @@ impl Plan {
         let forward = multiply_adds(&self.model, first.image.height, first.image.width)?;
         let passes = self.spec.evaluation.curves.iter().map(|curve| {
             let points = curve.epsilons().iter().filter(|epsilon| **epsilon > 0.0).count();
-            let gradients = match curve {
-                CurveConfig::Fgsm(_) => 1,
-                CurveConfig::Bim(curve) | CurveConfig::SegPgd(curve) | CurveConfig::CosPgd(curve) => {
-                    curve.steps * points
-                }
-            };
-            points + 2 * gradients
+            // FGSM's gradient serves all points.
+            let gradients =
+                if let CurveConfig::Fgsm(_) = curve { 1 } else { curve.backward_passes() * points };
+            let examples = points * curve.candidates().len().max(1);
+            examples + 2 * gradients
         });
         let images = self
             .spec

@@ -1,15 +1,15 @@
-//! What an evaluation leaves: `evaluation.json`, figures, examples and report in a directory, a table on standard
-//! output.
+//! What an evaluation leaves: `evaluation.json`, `images.jsonl`, figures, examples and report in a directory, a table
+//! on standard output.
 
 use std::path::PathBuf;
 
 use robustseg_datasets::Class;
-use robustseg_training::{Curve, Evaluated, Evaluation};
+use robustseg_training::{Curve, Evaluated, Evaluation, Warning};
 
-use crate::report::{Gallery, write_report};
+use crate::report::{Gallery, curve_title, write_report};
 use crate::run_directory::RunDirectory;
 
-/// Writes `evaluation.json` and the examples, whose labels are those of `classes`, and makes the report of all that
+/// Writes `evaluation.json`, `images.jsonl` and the examples, whose labels are those of `classes`, and makes the report of all that
 /// the directory holds; gives the report's path.
 pub(crate) fn write(
     directory: &RunDirectory,
@@ -17,16 +17,19 @@ pub(crate) fn write(
     classes: &[Class],
 ) -> anyhow::Result<PathBuf> {
     directory.write_json("evaluation.json", &evaluated.evaluation)?;
-    Gallery::write(directory, classes, &evaluated.examples)?;
+    let lines = evaluated.images.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+    directory.write("images.jsonl", (lines.join("\n") + "\n").as_bytes())?;
+    Gallery::write(directory, classes, evaluated)?;
     write_report(directory)
 }
 
-/// Prints mean IoU and pixel accuracy, clean and along the curves.
+/// Prints mean IoU and pixel accuracy, clean and along the curves, and what gives reason to distrust them.
 pub(crate) fn print(evaluation: &Evaluation) {
-    let Evaluation { clean, curves } = evaluation;
+    let Evaluation { clean, curves, worst_case, warnings } = evaluation;
     println!("{:<10} {:>8} {:>9} {:>15}", "attack", "epsilon", "mean IoU", "pixel accuracy");
     println!("{:<10} {:>8} {:>9.4} {:>15.4}", "none", "-", clean.miou, clean.pixel_accuracy);
-    for Curve { attack, points, .. } in curves {
+    let all = curves.iter().map(|Curve { attack, points, .. }| (attack.as_str(), points));
+    for (attack, points) in all.chain([("all", worst_case)]) {
         for point in points {
             let scores = &point.scores;
             println!(
@@ -34,5 +37,8 @@ pub(crate) fn print(evaluation: &Evaluation) {
                 point.epsilon, scores.miou, scores.pixel_accuracy
             );
         }
+    }
+    for Warning { attack, parameters, epsilon, message, .. } in warnings {
+        println!("warning: {} at epsilon {epsilon}: {message}", curve_title(attack, *parameters));
     }
 }

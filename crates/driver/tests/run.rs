@@ -66,6 +66,25 @@ fn the_smoke_experiment_leaves_everything_behind() {
     let output = run_in(folder.path(), &["evaluate", &smoke(), "--checkpoint", &checkpoint, "--json"]);
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), evaluation);
 
+    // Any attack's curve, and a line for each image and example: 4 images, clean, from 2 starts, and by SEA's 3 objectives.
+    let curves = "evaluation.curves=[{pgd: {alpha: 0.01, steps: 2, restarts: 2, epsilons: [0, 0.02]}}, {mi_fgsm: {epsilons: [0.02]}}, {apgd: {steps: 5, epsilons: [0.02]}}, {sea: {steps: 5, epsilons: [0.02]}}]";
+    let set = ["--set", curves, "--out", "strong", "--json"];
+    let output =
+        run_in(folder.path(), &[&["evaluate", &smoke(), "--checkpoint", &checkpoint][..], &set].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let strong: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(strong["curves"][3]["points"][0]["candidates"][2]["name"], "jensen_shannon");
+    assert_eq!(strong["curves"][3]["passes"]["backward"], 15.0);
+    let worst = strong["worst_case"][0]["miou"].as_f64().unwrap();
+    for curve in strong["curves"].as_array().unwrap() {
+        let last = curve["points"].as_array().unwrap().last().unwrap();
+        assert!(worst <= last["miou"].as_f64().unwrap() + 1e-12, "{curve}");
+    }
+    let lines = std::fs::read_to_string(folder.path().join("strong/images.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), 4 * (1 + 2 + 1 + 1 + 3));
+    let line: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert!(line["id"].is_string() && line["attack"].is_null() && line["confusion"][0][2].is_u64(), "{line}");
+
     // With a directory it leaves what a comparison takes, and never overwrites a run or another checkpoint's results.
     let smoke = smoke();
     let evaluate = |out| ["evaluate", &smoke, "--checkpoint", &checkpoint, "--out", out];

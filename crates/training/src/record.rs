@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Warning;
+
 /// Scores of one network on clean and attacked images of a whole dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
@@ -9,17 +11,37 @@ pub struct Evaluation {
     pub clean: Scores,
     /// One curve for each attack, in the order of the configuration.
     pub curves: Vec<Curve>,
+    /// The worst case over all curves' attacks, at each epsilon that several curves have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub worst_case: Vec<Point>,
+    /// What gives reason to distrust a number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
-/// Scores from one confusion matrix over a whole dataset, all of them fractions in `[0, 1]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Scores over a whole dataset, all of them fractions in `[0, 1]`. Where an attack has several examples of an image,
+/// they are the worst case: mean IoU, the classes' and the boundary's of the choice that lowers the dataset's mean IoU,
+/// the others of each image's lowest.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// Mean of the classes' IoU, over those that occur.
+    /// Mean of the classes' IoU over the dataset, over those that occur.
     pub miou: f64,
     /// Share of the labelled pixels that are right.
     pub pixel_accuracy: f64,
     /// Intersection over union of each class; `None` for one that occurs neither in labels nor predictions.
     pub iou: Vec<Option<f64>>,
+    /// The mean over images of their own mean IoU, which is another number than `miou`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_averaged_miou: Option<f64>,
+    /// Mean of the classes' boundary IoU over the dataset (Cheng et al. 2021, 2 % of the diagonal).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boundary_miou: Option<f64>,
+    /// 95 % of bootstrap samples of the images have a `miou` between these two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub miou_interval: Option<[f64; 2]>,
+    /// 95 % of bootstrap samples of the images have a `pixel_accuracy` between these two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixel_accuracy_interval: Option<[f64; 2]>,
 }
 
 /// A robustness curve: scores under one attack as epsilon grows.
@@ -31,17 +53,35 @@ pub struct Curve {
     pub parameters: Parameters,
     /// The points in the order of the configuration.
     pub points: Vec<Point>,
+    /// What the attack cost for all points together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passes: Option<Passes>,
+}
+
+/// Passes through the network, an image on average. Points that share gradients pay for them once.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Passes {
+    /// Forward passes, those before a backward pass among them; those that make the predictions to be scored are not.
+    pub forward: f64,
+    /// Backward passes.
+    pub backward: f64,
 }
 
 /// An attack's settings beside epsilon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Parameters {
-    /// Size of one step, for iterated attacks.
+    /// Size of one step, for attacks with steps of one size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alpha: Option<f64>,
     /// Number of steps, for iterated attacks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
+    /// Number of random starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<usize>,
+    /// What momentum keeps at a step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decay: Option<f64>,
 }
 
 /// A point of a robustness curve.
@@ -52,4 +92,41 @@ pub struct Point {
     /// The scores there.
     #[serde(flatten)]
     pub scores: Scores,
+    /// Where the scores are a worst case, what it is over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<CandidateScores>,
+}
+
+/// Scores of one of an attack's examples alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CandidateScores {
+    /// Its name.
+    pub name: String,
+    /// Mean IoU over the dataset.
+    pub miou: f64,
+    /// Share of the labelled pixels that are right.
+    pub pixel_accuracy: f64,
+}
+
+/// What was seen of one image: a line of `images.jsonl`. Confusion matrices add, so that any score and any worst case can
+/// be computed from the lines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// The sample's id.
+    pub id: String,
+    /// The attack's name, nothing for the clean image.
+    pub attack: Option<String>,
+    /// Its settings beside epsilon.
+    pub parameters: Parameters,
+    /// Its epsilon.
+    pub epsilon: f64,
+    /// The name of its example, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<String>,
+    /// Mean cross-entropy over the labelled pixels.
+    pub loss: f32,
+    /// The largest change of a value.
+    pub largest_perturbation: f32,
+    /// Label, prediction and number of pixels, for the pairs that occur.
+    pub confusion: Vec<(u8, u8, u64)>,
 }

@@ -1,85 +1,326 @@
 //! Counting of predictions, clean and attacked, over a dataset.
 
-use candle_core::Tensor;
-use robustseg_attacks::Model;
-use robustseg_metrics::ConfusionMatrix;
-use robustseg_ops::predict;
+use candle_core::{DType, Tensor};
+use robustseg_attacks::{Budget, Counted, Model};
+use robustseg_metrics::{ConfusionMatrix, Overlap, boundary_distance, boundary_overlap};
+use robustseg_ops::{PixelObjective, pixel_objective_per_image, predict};
+use robustseg_random::stream;
 
-use crate::{Curve, CurveConfig, Error, Evaluation, Point, Result, Scores};
+use crate::example::{Worst, rgb};
+use crate::sight::{Sight, scores};
+use crate::warning::{Measured, warnings};
+use crate::{
+    CandidateScores, Curve, CurveConfig, Evaluation, Example, ExampleAttack, ImageRecord, Parameters, Passes,
+    Point, Result, Scores, Warning,
+};
 
-/// Confusion matrices over all images seen so far: one without attack, one for each point of each curve.
+/// What was seen of all images so far: without attack, and at each point of each curve.
 pub(crate) struct Tally<'a> {
+    classes: usize,
     curves: &'a [CurveConfig],
-    clean: ConfusionMatrix,
-    attacked: Vec<Vec<ConfusionMatrix>>,
+    images: Vec<Seen>,
+    budgets: Vec<Budget>,
+    exhibited: Option<Exhibited>,
+    worst: Worst,
+}
+
+/// What was seen of one image; of each curve and each point of it, of all the examples.
+struct Seen {
+    id: String,
+    clean: Sight,
+    attacked: Vec<Vec<Vec<Sight>>>,
+}
+
+/// The curve and point that examples are made by.
+#[derive(Clone, Copy, PartialEq)]
+struct Exhibited {
+    curve: usize,
+    point: usize,
+}
+
+/// Sights and predictions of the images of a batch.
+struct Look {
+    sights: Vec<Sight>,
+    predictions: Vec<Vec<u8>>,
+}
+
+/// A batch as it came: images (N, 3, H, W) and labels (N, H, W), and the latter as bytes.
+struct Batch<'a> {
+    image: &'a Tensor,
+    label: &'a Tensor,
+    truth: Vec<Vec<u8>>,
 }
 
 impl<'a> Tally<'a> {
-    pub(crate) fn new(classes: usize, curves: &'a [CurveConfig]) -> Self {
-        let clean = ConfusionMatrix::new(classes);
-        let attacked = curves.iter().map(|curve| vec![clean.clone(); curve.epsilons().len()]).collect();
-        Self { curves, clean, attacked }
+    /// A tally that keeps `examples` images: those that the last curve makes the worst at its largest epsilon.
+    pub(crate) fn new(classes: usize, curves: &'a [CurveConfig], examples: usize) -> Self {
+        let exhibited = curves.len().checked_sub(1).and_then(|curve| {
+            let points = curves[curve].epsilons().iter().enumerate();
+            let (point, _) =
+                points.filter(|(_, epsilon)| **epsilon > 0.0).max_by(|a, b| a.1.total_cmp(b.1))?;
+            Some(Exhibited { curve, point })
+        });
+        let budgets = vec![Budget::default(); curves.len()];
+        Self { classes, curves, images: Vec::new(), budgets, exhibited, worst: Worst::new(examples) }
     }
 
-    /// Counts `model`'s predictions for `image` (N, 3, H, W) with `label` (N, H, W), clean and under every attack.
-    /// At epsilon 0 the clean prediction is counted again, not made again.
-    pub(crate) fn add(&mut self, model: &dyn Model, image: &Tensor, label: &Tensor) -> Result<()> {
-        let (_, height, width) = label.dims3()?;
-        let truth: Vec<u8> = label.flatten_all()?.to_vec1()?;
-        let empty = ConfusionMatrix::new(self.clean.num_classes());
-        let count = |image: &Tensor| -> Result<ConfusionMatrix> {
-            let prediction = predict(&model.logits(image)?, height, width, model.alignment())?;
-            let mut matrix = empty.clone();
-            matrix.update(&prediction.flatten_all()?.to_vec1::<u8>()?, &truth)?;
-            Ok(matrix)
+    /// Counts `model`'s predictions for `image` (N, 3, H, W) with `label` (N, H, W), the samples `ids`, clean and under
+    /// every attack. At epsilon 0 the clean prediction is counted again, not made again.
+    pub(crate) fn add(
+        &mut self,
+        model: &dyn Model,
+        image: &Tensor,
+        label: &Tensor,
+        ids: &[&str],
+    ) -> Result<()> {
+        let batch = Batch { image, label, truth: label.flatten_from(1)?.to_vec2()? };
+        let clean = self.look(model, &batch, image)?;
+        let number = self.images.len() as u64;
+        let new = |(id, clean): (&&str, &Sight)| Seen {
+            id: (*id).into(),
+            clean: clean.clone(),
+            attacked: Vec::with_capacity(self.curves.len()),
         };
-        let clean = count(image)?;
-        self.clean.merge(&clean)?;
-        for (curve, matrices) in self.curves.iter().zip(&mut self.attacked) {
+        let mut images: Vec<Seen> = ids.iter().zip(&clean.sights).map(new).collect();
+        for (index, curve) in self.curves.iter().enumerate() {
             let above_zero: Vec<f64> =
                 curve.epsilons().iter().copied().filter(|&epsilon| epsilon > 0.0).collect();
-            let mut images = curve.attack(model, image, label, &above_zero)?.into_iter();
-            for (&epsilon, matrix) in curve.epsilons().iter().zip(matrices) {
-                match if epsilon > 0.0 { images.next() } else { None } {
-                    Some(attacked) => matrix.merge(&count(&attacked)?)?,
-                    None => matrix.merge(&clean)?,
+            let counted = Counted::new(model);
+            let random = &mut stream(0, "evaluation", [number, index as u64, 0]);
+            let mut attacked = curve.attack(&counted, image, label, &above_zero, random)?.into_iter();
+            let Budget { forward, backward } = counted.take();
+            self.budgets[index].forward += forward;
+            self.budgets[index].backward += backward;
+            for seen in &mut images {
+                seen.attacked.push(Vec::new());
+            }
+            for (point, &epsilon) in curve.epsilons().iter().enumerate() {
+                let candidates = if epsilon > 0.0 { attacked.next() } else { None };
+                let Some(candidates) = candidates else {
+                    for seen in &mut images {
+                        seen.attacked[index].push(vec![seen.clean.clone()]);
+                    }
+                    continue;
+                };
+                let looks = candidates
+                    .iter()
+                    .map(|candidate| self.look(model, &batch, candidate))
+                    .collect::<Result<Vec<_>>>()?;
+                for (row, seen) in images.iter_mut().enumerate() {
+                    seen.attacked[index].push(looks.iter().map(|look| look.sights[row].clone()).collect());
+                }
+                if self.exhibited == Some(Exhibited { curve: index, point }) {
+                    self.exhibit(&batch, ids, &clean, &candidates, &looks)?;
                 }
             }
+        }
+        self.images.extend(images);
+        Ok(())
+    }
+
+    /// What `model` makes of `image`, the batch's or an attacked form of it.
+    fn look(&self, model: &dyn Model, batch: &Batch<'_>, image: &Tensor) -> Result<Look> {
+        let (count, height, width) = batch.label.dims3()?;
+        let logits = model.logits(image)?;
+        let objective = PixelObjective::CrossEntropy;
+        let losses = pixel_objective_per_image(&logits, batch.label, objective, model.alignment())?;
+        let losses: Vec<f32> = losses.to_vec1()?;
+        let predictions = predict(&logits, height, width, model.alignment())?;
+        let predictions: Vec<Vec<u8>> = predictions.flatten_from(1)?.to_vec2()?;
+        let change = (image - batch.image)?.abs()?.flatten_from(1)?;
+        let largest: Vec<f32> = change.max(1)?.to_vec1()?;
+        // Where an image is black or white already, half of the steps lead nowhere.
+        let free = (batch.image.gt(0.0)? * batch.image.lt(1.0)?)?.flatten_from(1)?;
+        let still = (change.eq(0.0)? * &free)?;
+        let share =
+            |mask: &Tensor| -> Result<Vec<f32>> { Ok(mask.to_dtype(DType::F32)?.mean(1)?.to_vec1()?) };
+        let (free, still) = (share(&free)?, share(&still)?);
+        let distance = boundary_distance(width, height);
+        let sights = (0..count).map(|row| {
+            let mut matrix = ConfusionMatrix::new(self.classes);
+            let (prediction, truth) = (&predictions[row], &batch.truth[row]);
+            matrix.update(prediction, truth)?;
+            Ok(Sight {
+                pairs: matrix.pairs(),
+                overlap: matrix.overlap(),
+                boundary: boundary_overlap(prediction, truth, width, self.classes, distance)?,
+                loss: losses[row],
+                largest: largest[row],
+                unmoved: still[row] / free[row].max(f32::MIN_POSITIVE),
+            })
+        });
+        let sights = sights.collect::<Result<_>>()?;
+        Ok(Look { sights, predictions })
+    }
+
+    /// Offers the images of a batch as examples, each in its worst form.
+    fn exhibit(
+        &mut self,
+        batch: &Batch<'_>,
+        ids: &[&str],
+        clean: &Look,
+        candidates: &[Tensor],
+        looks: &[Look],
+    ) -> Result<()> {
+        let (_, height, width) = batch.label.dims3()?;
+        for (row, id) in ids.iter().enumerate() {
+            let accuracy = |look: &Look| look.sights[row].overlap.pixel_accuracy();
+            let worst =
+                looks.iter().zip(candidates).filter_map(|(look, image)| Some((accuracy(look)?, look, image)));
+            let Some((pixel_accuracy, look, image)) = worst.min_by(|a, b| a.0.total_cmp(&b.0)) else {
+                continue;
+            };
+            self.worst.offer(pixel_accuracy, || {
+                Ok(Example {
+                    id: (*id).into(),
+                    width,
+                    height,
+                    image: rgb(&batch.image.narrow(0, row, 1)?)?,
+                    label: batch.truth[row].clone(),
+                    prediction: clean.predictions[row].clone(),
+                    adversarial: rgb(&image.narrow(0, row, 1)?)?,
+                    adversarial_prediction: look.predictions[row].clone(),
+                    pixel_accuracy,
+                })
+            })?;
         }
         Ok(())
     }
 
+    /// What was seen of each image at `point` of `curve`.
+    fn seen(&self, curve: usize, point: usize) -> Vec<Vec<&Sight>> {
+        self.images.iter().map(|image| image.attacked[curve][point].iter().collect()).collect()
+    }
+
     /// The scores of all that was counted.
     pub(crate) fn evaluation(&self) -> Result<Evaluation> {
-        let curve = |(config, matrices): (&CurveConfig, &Vec<ConfusionMatrix>)| {
-            let points = config.epsilons().iter().zip(matrices);
-            let points = points.map(|(&epsilon, matrix)| Ok(Point { epsilon, scores: scores(matrix)? }));
-            let points = points.collect::<Result<Vec<_>>>()?;
-            Ok(Curve { attack: config.name().into(), parameters: config.parameters(), points })
+        let clean = self.clean()?;
+        let curves: Vec<Curve> =
+            (0..self.curves.len()).map(|index| self.curve(index)).collect::<Result<_>>()?;
+        let warnings = self.warnings(clean.miou, &curves);
+        Ok(Evaluation { clean, worst_case: self.worst_case()?, curves, warnings })
+    }
+
+    /// The scores without an attack.
+    pub(crate) fn clean(&self) -> Result<Scores> {
+        scores(&self.images.iter().map(|image| vec![&image.clean]).collect::<Vec<_>>())
+    }
+
+    fn warnings(&self, clean_miou: f64, curves: &[Curve]) -> Vec<Warning> {
+        let measured: Vec<Measured<'_>> = curves
+            .iter()
+            .enumerate()
+            .map(|(index, curve)| Measured {
+                config: &self.curves[index],
+                points: &curve.points,
+                seen: (0..curve.points.len()).map(|point| self.seen(index, point)).collect(),
+            })
+            .collect();
+        let clean: Vec<&Sight> = self.images.iter().map(|image| &image.clean).collect();
+        warnings(&clean, clean_miou, &measured)
+    }
+
+    fn curve(&self, index: usize) -> Result<Curve> {
+        let config = &self.curves[index];
+        let names = config.candidates();
+        let point = |(point, &epsilon): (usize, &f64)| {
+            let seen = self.seen(index, point);
+            let candidate = |(place, name): (usize, &String)| {
+                let alone = Overlap::sum(self.classes, seen.iter().map(|seen| &seen[place].overlap));
+                let (miou, pixel_accuracy) = (alone.mean_iou()?, alone.pixel_accuracy()?);
+                Some(CandidateScores { name: name.clone(), miou, pixel_accuracy })
+            };
+            let several = epsilon > 0.0;
+            let candidates = names.iter().filter(|_| several).enumerate().filter_map(candidate).collect();
+            Ok(Point { epsilon, scores: scores(&seen)?, candidates })
         };
-        Ok(Evaluation {
-            clean: scores(&self.clean)?,
-            curves: self.curves.iter().zip(&self.attacked).map(curve).collect::<Result<_>>()?,
+        let points = config.epsilons().iter().enumerate().map(point).collect::<Result<_>>()?;
+        let images = self.images.len().max(1) as f64;
+        let Budget { forward, backward } = self.budgets[index];
+        let passes = Passes { forward: forward as f64 / images, backward: backward as f64 / images };
+        Ok(Curve {
+            attack: config.name().into(),
+            parameters: config.parameters(),
+            points,
+            passes: Some(passes),
         })
     }
-}
 
-/// A confusion matrix' scores; it must have counted a pixel.
-fn scores(matrix: &ConfusionMatrix) -> Result<Scores> {
-    let (Some(miou), Some(pixel_accuracy)) = (matrix.mean_iou(), matrix.pixel_accuracy()) else {
-        return Err(Error::Mismatch {
-            what: "samples to evaluate on".into(),
-            expected: "at least one labelled pixel".into(),
-            actual: "none".into(),
+    /// The worst case over all curves at each epsilon above 0 that two or more have.
+    fn worst_case(&self) -> Result<Vec<Point>> {
+        let mut epsilons: Vec<f64> = self.curves.iter().flat_map(CurveConfig::epsilons).copied().collect();
+        epsilons.sort_by(f64::total_cmp);
+        epsilons.dedup();
+        let mut found = Vec::new();
+        for epsilon in epsilons.into_iter().filter(|epsilon| *epsilon > 0.0) {
+            let place = |(curve, config): (usize, &CurveConfig)| {
+                Some((curve, config.epsilons().iter().position(|other| *other == epsilon)?))
+            };
+            let places: Vec<(usize, usize)> = self.curves.iter().enumerate().filter_map(place).collect();
+            if places.len() < 2 {
+                continue;
+            }
+            let seen: Vec<Vec<&Sight>> = self
+                .images
+                .iter()
+                .map(|image| {
+                    places.iter().flat_map(|&(curve, point)| &image.attacked[curve][point]).collect()
+                })
+                .collect();
+            found.push(Point { epsilon, scores: scores(&seen)?, candidates: Vec::new() });
+        }
+        Ok(found)
+    }
+
+    /// What was seen of each image, for the lines of `images.jsonl`: the clean image, then the curves' examples, those at
+    /// epsilon 0 left out.
+    pub(crate) fn records(&self) -> Vec<ImageRecord> {
+        let record =
+            |id: &str, attack: Option<&CurveConfig>, epsilon, candidate: Option<&String>, sight: &Sight| {
+                ImageRecord {
+                    id: id.into(),
+                    attack: attack.map(|curve| curve.name().into()),
+                    parameters: attack.map_or_else(Parameters::default, CurveConfig::parameters),
+                    epsilon,
+                    candidate: candidate.cloned(),
+                    loss: sight.loss,
+                    largest_perturbation: sight.largest,
+                    confusion: sight.pairs.clone(),
+                }
+            };
+        let mut records = Vec::new();
+        for Seen { id, clean, attacked } in &self.images {
+            records.push(record(id, None, 0.0, None, clean));
+            for (curve, points) in self.curves.iter().zip(attacked) {
+                let names = curve.candidates();
+                let points = curve.epsilons().iter().zip(points).filter(|(epsilon, _)| **epsilon > 0.0);
+                for (&epsilon, sights) in points {
+                    let sights = sights.iter().enumerate();
+                    records.extend(
+                        sights
+                            .map(|(place, sight)| record(id, Some(curve), epsilon, names.get(place), sight)),
+                    );
+                }
+            }
+        }
+        records
+    }
+
+    /// The examples, and the attack that they are made by.
+    pub(crate) fn into_examples(self) -> (Vec<Example>, Option<ExampleAttack>) {
+        let attack = self.exhibited.map(|Exhibited { curve, point }| {
+            let curve = &self.curves[curve];
+            let (attack, parameters) = (curve.name().into(), curve.parameters());
+            ExampleAttack { attack, parameters, epsilon: curve.epsilons()[point] }
         });
-    };
-    Ok(Scores { miou, pixel_accuracy, iou: matrix.iou() })
+        (self.worst.into_examples(), attack)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FgsmCurve, IteratedCurve};
+    use crate::{FgsmCurve, IteratedCurve, PgdCurve, SeaCurve, WarningKind};
     use candle_core::Device;
     use rand::RngExt;
     use robustseg_attacks::IGNORE_LABEL;
@@ -114,9 +355,9 @@ mod tests {
     fn a_perfect_model_scores_one_until_the_attack_reaches_the_next_class() -> Result<()> {
         let (image, label) = scene(0.3)?;
         let curves = curves();
-        let mut tally = Tally::new(6, &curves);
-        tally.add(&reads_red, &image, &label)?;
-        tally.add(&reads_red, &image, &label)?;
+        let mut tally = Tally::new(6, &curves, 0);
+        tally.add(&reads_red, &image, &label, &["a", "b"])?;
+        tally.add(&reads_red, &image, &label, &["c", "d"])?;
         let evaluation = tally.evaluation()?;
         assert_eq!((evaluation.clean.miou, evaluation.clean.pixel_accuracy), (1.0, 1.0));
         let perfect = [Some(1.0); 5].into_iter().chain([None]).collect::<Vec<_>>();
@@ -138,8 +379,8 @@ mod tests {
             let logits: Vec<f32> = (0..n * h * w * 5).map(|_| random.random()).collect();
             Tensor::from_vec(logits, (n, h, w, 5), image.device())
         };
-        let mut tally = Tally::new(5, &[]);
-        tally.add(&blind, &image, &label)?;
+        let mut tally = Tally::new(5, &[], 0);
+        tally.add(&blind, &image, &label, &["a", "b"])?;
         let clean = tally.evaluation()?.clean;
         assert!((clean.pixel_accuracy - 0.2).abs() < 0.04, "{clean:?}");
         assert!((clean.miou - 1.0 / 9.0).abs() < 0.03, "{clean:?}");
@@ -149,9 +390,160 @@ mod tests {
     #[test]
     fn nothing_labelled_is_an_error() -> Result<()> {
         let (image, label) = scene(0.5)?;
-        let mut tally = Tally::new(5, &[]);
-        tally.add(&reads_red, &image, &Tensor::full(IGNORE_LABEL, label.shape(), &Device::Cpu)?)?;
+        let mut tally = Tally::new(5, &[], 0);
+        let label = Tensor::full(IGNORE_LABEL, label.shape(), &Device::Cpu)?;
+        tally.add(&reads_red, &image, &label, &["a", "b"])?;
         assert!(tally.evaluation().unwrap_err().to_string().contains("at least one labelled pixel"));
+        Ok(())
+    }
+
+    fn kinds(evaluation: &Evaluation, attack: &str, epsilon: f64) -> Vec<WarningKind> {
+        let here = |warning: &&Warning| warning.attack == attack && warning.epsilon == epsilon;
+        evaluation.warnings.iter().filter(here).map(|warning| warning.kind).collect()
+    }
+
+    /// One pass over `image`, whose pixels are labelled 0 where no label is given.
+    fn evaluate(
+        model: &dyn Model,
+        image: &Tensor,
+        label: Option<&Tensor>,
+        curves: &[CurveConfig],
+    ) -> Result<Evaluation> {
+        let (n, _, h, w) = image.dims4()?;
+        let zeros = Tensor::zeros((n, h, w), DType::U8, image.device())?;
+        let mut tally = Tally::new(5, curves, 0);
+        let ids: Vec<&str> = vec!["some"; n];
+        tally.add(model, image, label.unwrap_or(&zeros), &ids)?;
+        tally.evaluation()
+    }
+
+    #[test]
+    fn masked_gradients_and_balls_left_unused_are_told() -> Result<()> {
+        let (image, label) = scene(0.3)?;
+        let red = image.narrow(1, 0, 1)?;
+        let grey = Tensor::full(0.5_f32, red.shape(), &Device::Cpu)?;
+        let image = Tensor::cat(&[&red, &grey, &grey], 1)?;
+        // Two of three channels have no gradient.
+        let evaluation = evaluate(&reads_red, &image, Some(&label), &curves())?;
+        assert!(kinds(&evaluation, "fgsm", 0.02).contains(&WarningKind::ZeroGradient));
+        // 3 steps of 0.05 reach 0.15 of 0.3, and FGSM's one step all of it.
+        assert!(kinds(&evaluation, "bim", 0.3).contains(&WarningKind::BudgetUnused));
+        assert!(!kinds(&evaluation, "bim", 0.02).contains(&WarningKind::BudgetUnused));
+        assert!(!kinds(&evaluation, "fgsm", 0.3).contains(&WarningKind::BudgetUnused));
+        // All channels matter: nothing to say.
+        let sees_all = |image: &Tensor| {
+            let red = image.sum_keepdim(1)?.affine(1.0, -1.0)?;
+            reads_red(&red.broadcast_as(image.shape())?)
+        };
+        let curve = CurveConfig::Fgsm(FgsmCurve { epsilons: vec![0.0, 0.01] });
+        assert_eq!(evaluate(&sees_all, &image, Some(&label), &[curve])?.warnings, []);
+        Ok(())
+    }
+
+    /// `first` against zeros for the other four classes.
+    fn against_zeros(first: &Tensor) -> candle_core::Result<Tensor> {
+        let zeros = first.zeros_like()?;
+        Tensor::cat(&[first, &zeros, &zeros, &zeros, &zeros], 1)?.permute((0, 2, 3, 1))?.contiguous()
+    }
+
+    #[test]
+    fn attacks_that_miss_what_a_smaller_ball_holds_are_told() -> Result<()> {
+        // Right at 0.5, wrong at 0.6, right again at 0.7.
+        let wave = |image: &Tensor| {
+            let turn = std::f64::consts::TAU / 0.2;
+            against_zeros(&image.narrow(1, 0, 1)?.affine(turn, 0.3 - 0.5 * turn)?.cos()?)
+        };
+        let image = Tensor::full(0.5_f32, (1, 3, 8, 8), &Device::Cpu)?;
+        let epsilons = vec![0.1, 0.2];
+        let iterated = IteratedCurve { alpha: 0.001, steps: 3, epsilons: epsilons.clone() };
+        let curves = [CurveConfig::Fgsm(FgsmCurve { epsilons }), CurveConfig::Bim(iterated)];
+        let evaluation = evaluate(&wave, &image, None, &curves)?;
+        assert!(kinds(&evaluation, "fgsm", 0.2).contains(&WarningKind::WeakerThanSmallerEpsilon));
+        assert!(!kinds(&evaluation, "fgsm", 0.1).contains(&WarningKind::WeakerThanSmallerEpsilon));
+        assert!(kinds(&evaluation, "bim", 0.1).contains(&WarningKind::WeakerThanCheaperAttack));
+        assert!(!kinds(&evaluation, "bim", 0.2).contains(&WarningKind::WeakerThanCheaperAttack));
+        Ok(())
+    }
+
+    #[test]
+    fn a_loss_that_falls_is_told() -> Result<()> {
+        // The cross-entropy has its top a little beside the image, and a step of 0.1 goes over it to the other side.
+        let hill = |image: &Tensor| {
+            against_zeros(&image.narrow(1, 0, 1)?.affine(1.0, -0.51)?.sqr()?.affine(100.0, 0.0)?)
+        };
+        let image = Tensor::full(0.5_f32, (1, 3, 8, 8), &Device::Cpu)?;
+        let curve = CurveConfig::Fgsm(FgsmCurve { epsilons: vec![0.005, 0.1] });
+        let evaluation = evaluate(&hill, &image, None, &[curve])?;
+        assert!(!kinds(&evaluation, "fgsm", 0.005).contains(&WarningKind::LossDoesNotRise));
+        assert!(kinds(&evaluation, "fgsm", 0.1).contains(&WarningKind::LossDoesNotRise));
+        Ok(())
+    }
+
+    #[test]
+    fn starts_that_decide_are_told() -> Result<()> {
+        // The corner's value decides for all pixels, in waves that are much narrower than the ball.
+        let waves = |image: &Tensor| {
+            let corner = image.narrow(2, 0, 1)?.narrow(3, 0, 1)?.sum_keepdim(1)?;
+            against_zeros(&corner.affine(900.0, 0.0)?.sin()?.broadcast_as((image.dim(0)?, 1, 8, 8))?)
+        };
+        let image = Tensor::full(0.5_f32, (4, 3, 8, 8), &Device::Cpu)?;
+        let run = |restarts| {
+            let curve = PgdCurve { alpha: 1e-5, steps: 1, restarts, epsilons: vec![0.0, 0.01] };
+            evaluate(&waves, &image, None, &[CurveConfig::Pgd(curve)])
+        };
+        assert!(!kinds(&run(1)?, "pgd", 0.01).contains(&WarningKind::RandomStartDecisive));
+        let evaluation = run(8)?;
+        assert!(kinds(&evaluation, "pgd", 0.01).contains(&WarningKind::RandomStartDecisive));
+        let point = &evaluation.curves[0].points[1];
+        assert_eq!((point.candidates.len(), point.scores.pixel_accuracy), (8, 0.0));
+        assert!(point.candidates.iter().any(|one| one.pixel_accuracy > 0.0));
+        Ok(())
+    }
+
+    #[test]
+    fn a_worst_case_is_over_candidates_and_curves_and_follows_from_the_records() -> Result<()> {
+        let (image, label) = scene(0.3)?;
+        let epsilons = vec![0.0, 0.1];
+        let curves = [
+            CurveConfig::Fgsm(FgsmCurve { epsilons: epsilons.clone() }),
+            CurveConfig::Sea(SeaCurve { steps: 10, epsilons }),
+        ];
+        let mut tally = Tally::new(5, &curves, 1);
+        // A last batch that is smaller.
+        tally.add(&reads_red, &image, &label, &["a", "b"])?;
+        tally.add(&reads_red, &image.narrow(0, 0, 1)?, &label.narrow(0, 1, 1)?, &["c"])?;
+        let evaluation = tally.evaluation()?;
+        let point = &evaluation.curves[1].points[1];
+        let names: Vec<&str> = point.candidates.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(names, robustseg_attacks::Sea::OBJECTIVES);
+        for one in &point.candidates {
+            assert!(point.scores.miou <= one.miou && point.scores.pixel_accuracy <= one.pixel_accuracy);
+        }
+        let [worst] = &evaluation.worst_case[..] else { panic!("{:?}", evaluation.worst_case) };
+        for curve in &evaluation.curves {
+            assert!(worst.scores.miou <= curve.points[1].scores.miou + 1e-12);
+            assert!(worst.scores.pixel_accuracy <= curve.points[1].scores.pixel_accuracy);
+        }
+        let [low, high] = point.scores.miou_interval.expect("an interval");
+        assert!(low <= point.scores.miou && point.scores.miou <= high);
+        let passes = evaluation.curves[1].passes.expect("they were counted");
+        assert_eq!((passes.forward, passes.backward), (39.0, 30.0));
+
+        let records = tally.records();
+        assert_eq!(records.len(), 3 * (1 + 1 + 3));
+        let of = |id: &str| -> Vec<Overlap> {
+            let sea = records.iter().filter(|line| line.id == id && line.attack.as_deref() == Some("sea"));
+            let overlap = |line: &ImageRecord| {
+                ConfusionMatrix::from_pairs(5, &line.confusion).expect("classes").overlap()
+            };
+            sea.map(overlap).collect()
+        };
+        let images = ["a", "b", "c"].map(of);
+        let chosen = robustseg_metrics::greedy_mean_iou(&images);
+        let sum = Overlap::sum(5, images.iter().zip(chosen).map(|(candidates, index)| &candidates[index]));
+        assert_eq!(sum.mean_iou(), Some(point.scores.miou));
+        let (examples, attack) = tally.into_examples();
+        assert_eq!((examples.len(), attack.expect("SEA's").epsilon), (1, 0.1));
         Ok(())
     }
 }

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use robustseg_datasets::Class;
-use robustseg_training::{Curve, Evaluation, Example, Parameters, Point, Scores, Seconds, Timing};
+use robustseg_training::{
+    Curve, Evaluated, Evaluation, Example, ExampleAttack, Parameters, Point, Scores, Seconds, Timing,
+};
 
 use super::Gallery;
 use crate::provenance::{Invocation, Provenance, SplitProvenance};
@@ -17,18 +19,23 @@ pub fn evaluation(miou: f64, fall: f64) -> Evaluation {
         miou: miou * factor,
         pixel_accuracy: (miou + 0.2) * factor,
         iou: vec![Some((miou + 0.1) * factor), Some((miou - 0.1) * factor), None],
+        ..Scores::default()
     };
     let curve = |attack: &str, parameters, fall: f64| Curve {
         attack: attack.into(),
         parameters,
         points: (0..9)
             .map(|point| f64::from(point) / 200.0)
-            .map(|epsilon| Point { epsilon, scores: scores((-fall * 10.0 * epsilon).exp()) })
+            .map(|epsilon| {
+                let scores = scores((-fall * 10.0 * epsilon).exp());
+                Point { epsilon, scores, candidates: Vec::new() }
+            })
             .collect(),
+        passes: None,
     };
-    let bim = Parameters { alpha: Some(0.004), steps: Some(10) };
+    let bim = Parameters { alpha: Some(0.004), steps: Some(10), ..Parameters::default() };
     let curves = vec![curve("fgsm", Parameters::default(), fall), curve("bim", bim, 2.0 * fall)];
-    Evaluation { clean: scores(1.0), curves }
+    Evaluation { clean: scores(1.0), curves, worst_case: Vec::new(), warnings: Vec::new() }
 }
 
 /// Three classes; one with a name that is no good as markup.
@@ -62,7 +69,16 @@ pub fn example(id: &str, width: usize, height: usize) -> Example {
         prediction: pixels().map(|p| label(p) % 3).collect(),
         adversarial: pixels().flat_map(|p| shade(p).map(|value| value + noise(p))).collect(),
         adversarial_prediction: pixels().map(fooled).collect(),
+        pixel_accuracy: 0.25,
     }
+}
+
+/// An evaluation with `examples`.
+pub fn evaluated(examples: Vec<Example>) -> Evaluated {
+    let evaluation = evaluation(0.7, 4.0);
+    let Curve { attack, parameters, points, .. } = evaluation.curves[1].clone();
+    let example_attack = Some(ExampleAttack { attack, parameters, epsilon: points[8].epsilon });
+    Evaluated { evaluation, images: Vec::new(), examples, example_attack }
 }
 
 /// Writes a finished run into the directory at `path`: `method` as in a spec, steps of `step_seconds`.
@@ -113,6 +129,6 @@ pub fn run(path: &Path, name: &str, method: &str, miou: f64, step_seconds: f64) 
         }
     }
     directory.write("events.jsonl", events.as_bytes()).unwrap();
-    Gallery::write(&directory, &classes(), &[example("scene 1", 160, 120), example("scene 2", 160, 120)])
-        .unwrap();
+    let examples = vec![example("scene 1", 160, 120), example("scene 2", 160, 120)];
+    Gallery::write(&directory, &classes(), &evaluated(examples)).unwrap();
 }

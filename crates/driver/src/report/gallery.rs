@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use robustseg_datasets::{Class, Image};
-use robustseg_training::{Example, Parameters};
+use robustseg_training::{Evaluated, Example, Parameters};
 use serde::{Deserialize, Serialize};
 
 use super::picture;
@@ -35,7 +35,7 @@ pub struct Gallery {
 }
 
 /// An example of a [`Gallery`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GalleryExample {
     /// Its sample's id.
     pub id: String,
@@ -43,31 +43,39 @@ pub struct GalleryExample {
     pub number: String,
     /// How many times its perturbation is shown.
     pub perturbation_times: u8,
+    /// Share of its labelled pixels that are right under the attack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixel_accuracy: Option<f64>,
 }
 
 impl Gallery {
-    /// Writes `examples`, from data with `classes`, into `directory`, in place of those that are there.
-    pub fn write(directory: &RunDirectory, classes: &[Class], examples: &[Example]) -> anyhow::Result<Self> {
+    /// Writes the examples of `evaluated`, from data with `classes`, into `directory`, in place of those that are there.
+    pub fn write(
+        directory: &RunDirectory,
+        classes: &[Class],
+        evaluated: &Evaluated,
+    ) -> anyhow::Result<Option<Self>> {
         let folder = directory.file(FOLDER);
         if directory.file(FILE).is_file() {
             std::fs::remove_dir_all(&folder).with_context(|| format!("deleting {}", folder.display()))?;
         }
+        let Evaluated { examples, example_attack: Some(attack), .. } = evaluated else { return Ok(None) };
         let palette: Vec<[u8; 3]> = classes.iter().map(|class| class.colour).collect();
         let entries = examples.iter().enumerate().map(|(index, example)| {
             let number = format!("{:02}", index + 1);
             let perturbation_times = write_pictures(directory, &number, example, &palette)?;
-            Ok(GalleryExample { id: example.id.clone(), number, perturbation_times })
+            let (id, pixel_accuracy) = (example.id.clone(), Some(example.pixel_accuracy));
+            Ok(GalleryExample { id, number, perturbation_times, pixel_accuracy })
         });
-        let attack = Example::ATTACK;
         let gallery = Self {
-            attack: "bim".into(),
+            attack: attack.attack.clone(),
             epsilon: attack.epsilon,
-            parameters: Parameters { alpha: Some(attack.alpha), steps: Some(attack.steps) },
+            parameters: attack.parameters,
             classes: classes.to_vec(),
             examples: entries.collect::<anyhow::Result<_>>()?,
         };
         directory.write_json(FILE, &gallery)?;
-        Ok(gallery)
+        Ok(Some(gallery))
     }
 
     /// The gallery of the run directory at `path`; nothing if it has none.
@@ -132,10 +140,13 @@ mod tests {
     fn a_gallery_replaces_the_former_one() {
         let folder = tempfile::tempdir().unwrap();
         let directory = RunDirectory::lock(folder.path()).unwrap();
-        let examples = [fixture::example("a/../b", 40, 30), fixture::example("c", 40, 30)];
-        Gallery::write(&directory, &fixture::classes(), &examples).unwrap();
+        let examples = vec![fixture::example("a/../b", 40, 30), fixture::example("c", 40, 30)];
+        let write = |examples: &[Example]| {
+            Gallery::write(&directory, &fixture::classes(), &fixture::evaluated(examples.to_vec())).unwrap()
+        };
+        write(&examples);
         assert!(directory.file("figures/examples/02_figure1.png").is_file());
-        let written = Gallery::write(&directory, &fixture::classes(), &examples[..1]).unwrap();
+        let written = write(&examples[..1]).unwrap();
         assert!(!directory.file("figures/examples/02_figure1.png").exists());
         assert_eq!(Gallery::read(folder.path()).unwrap().unwrap(), written);
         assert_eq!(written.class_name(1), Some("<road>"));
@@ -151,7 +162,8 @@ mod tests {
     fn large_examples_are_thinned_out() {
         let folder = tempfile::tempdir().unwrap();
         let directory = RunDirectory::lock(folder.path()).unwrap();
-        Gallery::write(&directory, &fixture::classes(), &[fixture::example("wide", 2049, 3)]).unwrap();
+        let evaluated = fixture::evaluated(vec![fixture::example("wide", 2049, 3)]);
+        Gallery::write(&directory, &fixture::classes(), &evaluated).unwrap();
         let image = robustseg_datasets::read_image(&directory.file("figures/examples/01_image.png")).unwrap();
         assert_eq!((image.width, image.height), (683, 1));
     }

@@ -31,8 +31,12 @@ pub fn paper_name(name: &str) -> &str {
         "random_fgsm" => "random FGSM",
         "bim" => "BIM",
         "fast_newton" => "Fast Newton",
+        "pgd" => "PGD",
+        "mi_fgsm" => "MI-FGSM",
         "segpgd" => "SegPGD",
         "cospgd" => "CosPGD",
+        "apgd" => "APGD",
+        "sea" => "SEA",
         _ => name,
     }
 }
@@ -45,6 +49,12 @@ pub fn curve_title(attack: &str, parameters: robustseg_training::Parameters) -> 
     }
     if let Some(steps) = parameters.steps {
         title += &format!(", {steps} step{}", if steps == 1 { "" } else { "s" });
+    }
+    if let Some(restarts) = parameters.restarts {
+        title += &format!(", {restarts} start{}", if restarts == 1 { "" } else { "s" });
+    }
+    if let Some(decay) = parameters.decay {
+        title += &format!(", decay {decay}");
     }
     title
 }
@@ -71,8 +81,10 @@ mod tests {
     fn names_are_the_papers() {
         assert_eq!(paper_name("random_fgsm"), "random FGSM");
         assert_eq!(paper_name("something_new"), "something_new");
-        let parameters = Parameters { alpha: Some(0.004), steps: Some(10) };
+        let parameters = Parameters { alpha: Some(0.004), steps: Some(10), ..Parameters::default() };
         assert_eq!(curve_title("bim", parameters), "BIM, alpha 0.004, 10 steps");
+        let parameters = Parameters { restarts: Some(5), decay: Some(1.0), ..parameters };
+        assert_eq!(curve_title("pgd", parameters), "PGD, alpha 0.004, 10 steps, 5 starts, decay 1");
         assert_eq!(curve_title("fgsm", Parameters::default()), "FGSM");
     }
 

@@ -1,0 +1,171 @@
+//! Signs that a robustness number is not to be trusted, as `AutoAttack` checks for them (Croce & Hein 2020) and as
+//! Carlini et al., *On Evaluating Adversarial Robustness*, 2019, list them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::sight::Sight;
+use crate::{CurveConfig, Parameters, Point};
+
+/// Mean IoU that an attack may lose to a cheaper one by chance.
+const TOLERANCE: f64 = 0.002;
+/// Share of the images whose loss must not have risen for a warning.
+const FALLEN: f64 = 0.1;
+/// Share of an image's values that must not have moved for a gradient that vanishes.
+const UNMOVED: f32 = 0.5;
+/// Pixel accuracy between a random start and the worst of several for starts that decide.
+const STARTS: f64 = 0.05;
+/// Share of epsilon that an attack must reach.
+const REACHED: f64 = 0.95;
+
+/// A reason to distrust a number of a curve.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Warning {
+    /// Which.
+    pub kind: WarningKind,
+    /// The curve's attack.
+    pub attack: String,
+    /// Its settings beside epsilon.
+    pub parameters: Parameters,
+    /// The point's epsilon.
+    pub epsilon: f64,
+    /// What was seen, and what it may mean.
+    pub message: String,
+}
+
+/// What may be wrong with a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WarningKind {
+    /// The gradient of images vanishes: it may be masked.
+    ZeroGradient,
+    /// The attack did not raise the cross-entropy of images.
+    LossDoesNotRise,
+    /// The attack gets weaker as its ball grows.
+    WeakerThanSmallerEpsilon,
+    /// An attack that costs less is stronger.
+    WeakerThanCheaperAttack,
+    /// Much depends on where a random start lies.
+    RandomStartDecisive,
+    /// The attack does not reach the surface of its ball.
+    BudgetUnused,
+}
+
+/// A curve that was measured: its configuration, its points, and of each point and image what was seen of the examples.
+pub(crate) struct Measured<'a> {
+    pub(crate) config: &'a CurveConfig,
+    pub(crate) points: &'a [Point],
+    pub(crate) seen: Vec<Vec<Vec<&'a Sight>>>,
+}
+
+/// The warnings about `curves`, whose images are `clean` without an attack.
+pub(crate) fn warnings(clean: &[&Sight], clean_miou: f64, curves: &[Measured<'_>]) -> Vec<Warning> {
+    let mut found = Vec::new();
+    for curve in curves {
+        for (point, seen) in curve.points.iter().zip(&curve.seen).filter(|(point, _)| point.epsilon > 0.0) {
+            let mut warn = |kind, message: String| {
+                found.push(Warning {
+                    kind,
+                    attack: curve.config.name().into(),
+                    parameters: curve.config.parameters(),
+                    epsilon: point.epsilon,
+                    message,
+                });
+            };
+            of_images(curve.config, point.epsilon, clean, seen, &mut warn);
+            let smaller = curve.points.iter().filter(|other| other.epsilon < point.epsilon);
+            let least = smaller.map(|other| (other.epsilon, other.scores.miou)).chain([(0.0, clean_miou)]);
+            if let Some((epsilon, miou)) = least.min_by(|a, b| a.1.total_cmp(&b.1))
+                && point.scores.miou > miou + TOLERANCE
+            {
+                let own = point.scores.miou;
+                warn(
+                    WarningKind::WeakerThanSmallerEpsilon,
+                    format!(
+                        "mean IoU {own:.4} is above {miou:.4} at epsilon {epsilon}, whose ball lies within this one: the attack does not find what is there"
+                    ),
+                );
+            }
+            if let Some((name, miou)) = cheaper(curve, point, curves)
+                && point.scores.miou > miou + TOLERANCE
+            {
+                let own = point.scores.miou;
+                warn(
+                    WarningKind::WeakerThanCheaperAttack,
+                    format!(
+                        "mean IoU {own:.4} is above {miou:.4} under {name}, which costs fewer backward passes: gradients may be masked, or steps be badly chosen"
+                    ),
+                );
+            }
+        }
+    }
+    found
+}
+
+/// The lowest mean IoU at the same epsilon of a curve that costs less, and its attack.
+fn cheaper(curve: &Measured<'_>, point: &Point, curves: &[Measured<'_>]) -> Option<(&'static str, f64)> {
+    let cost = curve.config.backward_passes();
+    let others = curves.iter().filter(|other| other.config.backward_passes() < cost);
+    let points = others.flat_map(|other| other.points.iter().map(|point| (other.config.name(), point)));
+    let same = points.filter(|(_, other)| other.epsilon == point.epsilon);
+    same.map(|(name, other)| (name, other.scores.miou)).min_by(|a, b| a.1.total_cmp(&b.1))
+}
+
+/// What the images of one point tell.
+fn of_images(
+    config: &CurveConfig,
+    epsilon: f64,
+    clean: &[&Sight],
+    seen: &[Vec<&Sight>],
+    warn: &mut impl FnMut(WarningKind, String),
+) {
+    let labelled: Vec<(&Sight, &Vec<&Sight>)> =
+        clean.iter().copied().zip(seen).filter(|(clean, _)| !clean.pairs.is_empty()).collect();
+    let count = labelled.len();
+    let images = |is: &dyn Fn(&Sight, &[&Sight]) -> bool| {
+        labelled.iter().filter(|(clean, seen)| is(clean, seen)).count()
+    };
+    let mean = |value: &dyn Fn(&[&Sight]) -> f64| {
+        labelled.iter().map(|(_, seen)| value(seen)).sum::<f64>() / count.max(1) as f64
+    };
+
+    let unmoved = images(&|_, seen| seen.iter().all(|sight| sight.unmoved >= UNMOVED));
+    if config.starts_at_the_image() && unmoved > 0 {
+        warn(
+            WarningKind::ZeroGradient,
+            format!(
+                "at least half of the values of {unmoved} of {count} images did not move: their gradient vanishes, and an attack that follows gradients says little about them"
+            ),
+        );
+    }
+    let fallen = images(&|clean, seen| seen.iter().all(|sight| sight.loss <= clean.loss));
+    if fallen > 0 && fallen as f64 >= FALLEN * count as f64 {
+        warn(
+            WarningKind::LossDoesNotRise,
+            format!(
+                "the cross-entropy of {fallen} of {count} images is not above that of the clean image: the step overshoots, or the gradient points elsewhere"
+            ),
+        );
+    }
+    let reached = mean(&|seen| seen.iter().map(|sight| f64::from(sight.largest)).fold(0.0, f64::max));
+    if count > 0 && reached < REACHED * epsilon {
+        warn(
+            WarningKind::BudgetUnused,
+            format!(
+                "the largest change is {reached:.4} of {epsilon} on average: more or larger steps would use the ball"
+            ),
+        );
+    }
+    if let CurveConfig::Pgd(_) = config {
+        let accuracy = |sight: &Sight| sight.overlap.pixel_accuracy().unwrap_or(1.0);
+        let worst = mean(&|seen| seen.iter().map(|sight| accuracy(sight)).fold(1.0, f64::min));
+        let single = mean(&|seen| seen.iter().map(|sight| accuracy(sight)).sum::<f64>() / seen.len() as f64);
+        if single - worst > STARTS {
+            warn(
+                WarningKind::RandomStartDecisive,
+                format!(
+                    "an image's pixel accuracy is {single:.4} from a start on average and {worst:.4} from its worst: more starts may find less, and the loss surface is rough"
+                ),
+            );
+        }
+    }
+}
