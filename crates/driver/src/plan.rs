@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use robustseg_datasets::{DATA_FOLDER, Dataset, Manifest};
 use robustseg_models::{PspNetConfig, multiply_adds, parameter_count};
-use robustseg_training::{CurveConfig, MethodConfig};
+use robustseg_training::CurveConfig;
 
 use crate::exit::BadData;
 use crate::provenance::sha256;
@@ -124,19 +124,14 @@ impl Plan {
         Ok(parameter_count(&self.model)?)
     }
 
-    /// Multiply-adds of the whole training: a step costs three forward passes, an attack's gradient two.
+    /// Multiply-adds of the whole training.
     pub fn training_cost(&self) -> anyhow::Result<u64> {
         let training = &self.spec.training;
         let crop = training.augmentation.crop;
         let forward = multiply_adds(&self.model, crop, crop)?;
-        let gradients = match training.method {
-            MethodConfig::Basic => 0,
-            MethodConfig::Bim(bim) => bim.steps,
-            MethodConfig::Fgsm(_) | MethodConfig::RandomFgsm(_) | MethodConfig::FastNewton(_) => 1,
-        };
-        let units = 3.0 + 2.0 * gradients as f64 * training.adversarial_probability;
+        let passes = training.method.passes(training.adversarial_probability, crop * crop);
         let images = self.total_steps() as f64 * training.batch_size as f64;
-        Ok((forward as f64 * units * images) as u64)
+        Ok((forward as f64 * passes * images) as u64)
     }
 
     /// Multiply-adds of evaluating one image of the size of the split's first: a forward pass for each point, and an

@@ -73,6 +73,8 @@ pub enum AdversarialDraw {
     Sample,
     /// One draw for the whole batch.
     Batch,
+    /// The probability's share of each batch, to the nearest whole sample; which ones is drawn.
+    Exact,
 }
 
 /// Which statistics batch norm uses while attacking.

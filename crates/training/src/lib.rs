@@ -39,7 +39,9 @@ pub use curve::{ApgdCurve, CurveConfig, FgsmCurve, IteratedCurve, MiFgsmCurve, P
 pub use error::{Error, Result};
 pub use evaluation::{Evaluated, EvaluationConfig, evaluate};
 pub use example::{Example, ExampleAttack};
-pub use methods::{Basic, MethodConfig, TrainingMethod};
+pub use methods::{
+    Basic, FgsmCkpt, MethodConfig, NFgsm, PgdAt, PixelNewton, RsFgsm, SegPgdAt, TrainingMethod,
+};
 pub use observer::{Event, Observer, Progress, Stage};
 pub use optimiser::Optimiser;
 pub use record::{CandidateScores, Curve, Evaluation, ImageRecord, Parameters, Passes, Point, Scores};

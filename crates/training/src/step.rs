@@ -8,7 +8,7 @@ use rand::RngExt;
 use robustseg_datasets::Batch;
 use robustseg_models::Pass;
 use robustseg_ops::{PixelObjective, pixel_objective_mean};
-use robustseg_random::stream;
+use robustseg_random::{ChaCha8Rng, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::{AdversarialDraw, Error, MethodConfig, Result, Target, Trainer};
@@ -132,10 +132,21 @@ impl Trainer {
             return vec![false; count];
         }
         let mut random = stream(self.seed(), "attacked", [self.steps_done(), 0, 0]);
-        let mut draw = || random.random::<f64>() < config.adversarial_probability;
+        let draw = |random: &mut ChaCha8Rng| random.random::<f64>() < config.adversarial_probability;
         match config.adversarial_draw {
-            AdversarialDraw::Sample => (0..count).map(|_| draw()).collect(),
-            AdversarialDraw::Batch => vec![draw(); count],
+            AdversarialDraw::Sample => (0..count).map(|_| draw(&mut random)).collect(),
+            AdversarialDraw::Batch => vec![draw(&mut random); count],
+            AdversarialDraw::Exact => {
+                let mut attacked = vec![false; count];
+                let share = (config.adversarial_probability * count as f64).round() as usize;
+                // The first places of a shuffle.
+                let mut places: Vec<usize> = (0..count).collect();
+                for place in 0..share {
+                    places.swap(place, random.random_range(place..count));
+                    attacked[places[place]] = true;
+                }
+                attacked
+            }
         }
     }
 
@@ -253,6 +264,16 @@ mod tests {
             // 7/8 of the batches if drawn apart.
             assert_eq!(mixed > 800, batches_in_between, "{mixed}");
         }
+        config.adversarial_draw = AdversarialDraw::Exact;
+        let mut trainer = fixture::trainer(&config)?;
+        let mut drawn = [0; 5];
+        for step in 0..1000 {
+            trainer.state.step = step;
+            let mask = trainer.draw_attacked(5);
+            assert_eq!(mask.iter().filter(|&&attacked| attacked).count(), 3, "2.5 of 5, rounded");
+            drawn.iter_mut().zip(mask).for_each(|(drawn, attacked)| *drawn += usize::from(attacked));
+        }
+        assert!(drawn.iter().all(|drawn| (540..660).contains(drawn)), "each place alike: {drawn:?}");
         let basic = fixture::trainer(&fixture::config(MethodConfig::Basic))?;
         assert_eq!(basic.draw_attacked(4), [false; 4]);
         Ok(())
@@ -279,10 +300,36 @@ mod tests {
         Ok(())
     }
 
+    /// Whether a method costs less than a gradient a pixel.
+    fn is_affordable(method: &MethodConfig) -> bool {
+        !matches!(method, MethodConfig::PixelNewton(_))
+    }
+
+    #[test]
+    fn every_method_trains_on_half_and_on_all_of_the_samples() -> Result<()> {
+        let batch = fixture::batch(1, 2);
+        for method in MethodConfig::all() {
+            for (probability, steps) in [(0.5, 3), (1.0, 1)] {
+                let mut config = fixture::config(method);
+                config.adversarial_probability = probability;
+                config.adversarial_draw = AdversarialDraw::Exact;
+                let mut trainer = fixture::trainer(&config)?;
+                let steps = if is_affordable(&method) { steps } else { 1 };
+                let attacked = if method == MethodConfig::Basic { 0 } else { (2.0 * probability) as usize };
+                for _ in 0..steps {
+                    let record = trainer.step(&batch)?;
+                    assert_eq!(record.attacked, attacked, "{}", method.name());
+                    assert!(record.loss > 0.0, "{}: {}", method.name(), record.loss);
+                }
+            }
+        }
+        Ok(())
+    }
+
     #[test]
     fn every_method_lowers_the_loss_of_a_batch() -> Result<()> {
         let batch = fixture::batch(1, 4);
-        for method in MethodConfig::paper() {
+        for method in MethodConfig::all().into_iter().filter(is_affordable) {
             let mut trainer = fixture::trainer(&fixture::config(method))?;
             let mut losses = Vec::new();
             for step in 0..12 {

@@ -230,7 +230,7 @@ impl Bench {
 }
 
 fn method(name: &str) -> Result<MethodConfig, Usage> {
-    let known = MethodConfig::paper();
+    let known = MethodConfig::all();
     known.iter().copied().find(|method| method.name() == name).ok_or_else(|| {
         let names: Vec<_> = known.iter().map(MethodConfig::name).collect();
         Usage(format!("--methods: there is no method `{name}`; there are {}", names.join(", ")))

@@ -22,7 +22,7 @@ pub use contact_sheet::contact_sheet;
 pub use gallery::{Gallery, GalleryExample};
 pub use run::{RunSummary, write_report};
 
-/// The name that the paper has for a method or an attack, such as "random FGSM" for `random_fgsm`; `name` itself
+/// The name that a method or an attack has in its paper, such as "random FGSM" for `random_fgsm`; `name` itself
 /// where there is none.
 pub fn paper_name(name: &str) -> &str {
     match name {
@@ -33,6 +33,12 @@ pub fn paper_name(name: &str) -> &str {
         "fast_newton" => "Fast Newton",
         "pgd" => "PGD",
         "mi_fgsm" => "MI-FGSM",
+        "rs_fgsm" => "RS-FGSM",
+        "n_fgsm" => "N-FGSM",
+        "fgsm_ckpt" => "FGSM-CKPT",
+        "pgd_at" => "PGD-AT",
+        "segpgd_at" => "SegPGD-AT",
+        "pixel_newton" => "pixel-wise Newton",
         "segpgd" => "SegPGD",
         "cospgd" => "CosPGD",
         "apgd" => "APGD",

@@ -56,7 +56,7 @@ fn fault(prefix: &str, error: Error) -> Fault {
     match error {
         Error::Setting { setting: key, reason } => setting(key, reason),
         Error::Attack(robustseg_attacks::Error::Setting { setting: key, value, reason }) => {
-            let key = if key == "epsilon" && prefix.ends_with("fast_newton") { "max_epsilon" } else { key };
+            let key = if key == "epsilon" && prefix.ends_with("_newton") { "max_epsilon" } else { key };
             setting(&format!("{prefix}.{key}"), format!("found {value}: {reason}"))
         }
         other => setting(prefix, other.to_string()),

@@ -76,6 +76,8 @@ fn ranges_are_checked_at_their_place() {
         ("evaluation.curves=[{fgsm: {epsilons: [0, 4]}}]", "evaluation.curves.0.fgsm.epsilons.1"),
         ("evaluation.curves=[{bim: {alpha: -1}}]", "evaluation.curves.0.bim.alpha"),
         ("training.method={fast_newton: {max_epsilon: 9}}", "training.method.fast_newton.max_epsilon"),
+        ("training.method={pixel_newton: {max_epsilon: 9}}", "training.method.pixel_newton.max_epsilon"),
+        ("training.method={n_fgsm: {k: -2}}", "training.method.n_fgsm.k"),
         ("evaluation.window={sliding: {size: 2, stride: 3}}", "evaluation.window"),
     ] {
         let found = fault(SMALL, &[argument]);

@@ -1,11 +1,31 @@
 //! Adversarial training methods: how the training examples of a step are made.
+//!
+//! The paper's five are `basic` and four attacks of `robustseg-attacks`; each other method is a file here, named as
+//! its paper names it.
+
+mod climb;
+mod fgsm_ckpt;
+mod n_fgsm;
+mod pgd_at;
+mod pixel_newton;
+mod rs_fgsm;
+mod segpgd_at;
+#[cfg(test)]
+mod tests;
 
 use candle_core::Tensor;
 use robustseg_attacks::{Adversarial, Attack, AttackConfig, Bim, FastNewton, Fgsm, Model, RandomFgsm};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::{Error, Result};
+
+pub use fgsm_ckpt::FgsmCkpt;
+pub use n_fgsm::NFgsm;
+pub use pgd_at::PgdAt;
+pub use pixel_newton::PixelNewton;
+pub use rs_fgsm::RsFgsm;
+pub use segpgd_at::SegPgdAt;
 
 /// One way to make training examples.
 pub trait TrainingMethod {
@@ -76,6 +96,19 @@ pub enum MethodConfig {
     Bim(Bim),
     /// The Fast Newton method.
     FastNewton(FastNewton),
+    /// FGSM from a random start in the ball.
+    RsFgsm(RsFgsm),
+    /// FGSM around a noisy image, not clipped to a ball.
+    NFgsm(NFgsm),
+    /// The smallest part of an FGSM perturbation that gets the image wrong.
+    FgsmCkpt(FgsmCkpt),
+    /// PGD adversarial training.
+    PgdAt(PgdAt),
+    /// `SegPGD` adversarial training.
+    #[serde(rename = "segpgd_at")]
+    SegPgdAt(SegPgdAt),
+    /// The mean of Fast Newton's examples for each pixel alone.
+    PixelNewton(PixelNewton),
 }
 
 impl MethodConfig {
@@ -88,6 +121,19 @@ impl MethodConfig {
             Self::Bim(Bim::default()),
             Self::FastNewton(FastNewton::default()),
         ]
+    }
+
+    /// Every method, the paper's first, with its default settings.
+    pub fn all() -> Vec<Self> {
+        let others = [
+            Self::RsFgsm(RsFgsm::default()),
+            Self::NFgsm(NFgsm::default()),
+            Self::FgsmCkpt(FgsmCkpt::default()),
+            Self::PgdAt(PgdAt::default()),
+            Self::SegPgdAt(SegPgdAt::default()),
+            Self::PixelNewton(PixelNewton::default()),
+        ];
+        [&Self::paper()[..], &others].concat()
     }
 
     /// The method's name.
@@ -103,6 +149,12 @@ impl MethodConfig {
             Self::RandomFgsm(attack) => AttackConfig::RandomFgsm(attack),
             Self::Bim(attack) => AttackConfig::Bim(attack),
             Self::FastNewton(attack) => AttackConfig::FastNewton(attack),
+            Self::PixelNewton(method) => AttackConfig::FastNewton(method.step()),
+            Self::RsFgsm(method) => return method.validate(),
+            Self::NFgsm(method) => return method.validate(),
+            Self::FgsmCkpt(method) => return method.validate(),
+            Self::PgdAt(method) => return method.validate(),
+            Self::SegPgdAt(method) => return method.validate(),
         };
         Ok(attack.validate()?)
     }
@@ -115,26 +167,32 @@ impl MethodConfig {
             Self::RandomFgsm(attack) => Box::new(attack),
             Self::Bim(attack) => Box::new(attack),
             Self::FastNewton(attack) => Box::new(attack),
+            Self::RsFgsm(method) => Box::new(method),
+            Self::NFgsm(method) => Box::new(method),
+            Self::FgsmCkpt(method) => Box::new(method),
+            Self::PgdAt(method) => Box::new(method),
+            Self::SegPgdAt(method) => Box::new(method),
+            Self::PixelNewton(method) => Box::new(method),
         }
+    }
+
+    /// Work of a training step for one sample of `pixels` pixels that is attacked with `probability`, in forward passes:
+    /// a clean step is three, an attack's gradient two.
+    pub fn passes(&self, probability: f64, pixels: usize) -> f64 {
+        let crafting = match *self {
+            Self::Basic => 0,
+            Self::Fgsm(_) | Self::RandomFgsm(_) | Self::FastNewton(_) | Self::RsFgsm(_) | Self::NFgsm(_) => 2,
+            Self::Bim(Bim { steps, .. })
+            | Self::PgdAt(PgdAt { steps, .. })
+            | Self::SegPgdAt(SegPgdAt { steps, .. }) => 2 * steps,
+            Self::FgsmCkpt(method) => 2 + method.checkpoints,
+            Self::PixelNewton(_) => 2 * pixels,
+        };
+        3.0 + probability * crafting as f64
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn methods_read_as_specs_write_them() -> serde_json::Result<()> {
-        let read = |text| serde_json::from_str::<MethodConfig>(text);
-        assert_eq!(read(r#""basic""#)?, MethodConfig::Basic);
-        let bim = Bim { epsilon: 0.02, alpha: 0.01, steps: 3 };
-        assert_eq!(read(r#"{"bim": {"epsilon": 0.02}}"#)?, MethodConfig::Bim(bim));
-        assert_eq!(read(r#"{"fast_newton": {}}"#)?, MethodConfig::FastNewton(FastNewton::default()));
-        assert!(read(r#"{"fgsm": {"eps": 0.02}}"#).is_err());
-        let names = MethodConfig::paper().map(|method| method.name());
-        assert_eq!(names, ["basic", "fgsm", "random_fgsm", "bim", "fast_newton"]);
-        let wide = MethodConfig::Fgsm(Fgsm { epsilon: 8.0 });
-        assert!(wide.validate().unwrap_err().to_string().contains("did you mean 8/255"));
-        Ok(())
-    }
+/// The error for a setting of a method that is out of range.
+fn refuse(setting: &'static str, value: f64, reason: &str) -> Error {
+    robustseg_attacks::Error::Setting { setting, value, reason: reason.into() }.into()
 }

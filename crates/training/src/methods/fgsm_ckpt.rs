@@ -1,0 +1,111 @@
+//! FGSM with checkpoints: Kim, Lee, Lee, *Understanding Catastrophic Overfitting in Single-step Adversarial Training*,
+//! AAAI 2021.
+
+use candle_core::Tensor;
+use robustseg_attacks::{Adversarial, IGNORE_LABEL, Model};
+use robustseg_ops::predict;
+use robustseg_random::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{RsFgsm, TrainingMethod, refuse};
+use crate::Result;
+
+/// The smallest perturbation along the direction of [`RsFgsm`] that gets the image wrong, out of `k / checkpoints` of
+/// the whole one, k = 0, 1, ...; the whole one if none does.
+///
+/// A classifier is wrong about an image or it is not. Here it is wrong when at least the share `wrong` of the labelled
+/// pixels is predicted wrongly. An image that is wrong as it is stays clean (k = 0), as in the paper's code.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct FgsmCkpt {
+    /// Radius of the l-infinity ball, in `[0, 1]`.
+    pub epsilon: f64,
+    /// Size of the step, in `(0, 1]`; 1.25 times `epsilon` by default, as in the paper.
+    pub alpha: Option<f64>,
+    /// Into how many parts the perturbation is cut (the paper's c), at least 1.
+    pub checkpoints: usize,
+    /// The share of the labelled pixels from which on an image counts as wrong, in `(0, 1]`.
+    pub wrong: f64,
+}
+
+impl Default for FgsmCkpt {
+    /// Epsilon 0.03, alpha 1.25 times as much, the paper's c = 3, and half of the pixels.
+    fn default() -> Self {
+        Self { epsilon: 0.03, alpha: None, checkpoints: 3, wrong: 0.5 }
+    }
+}
+
+impl FgsmCkpt {
+    /// Refuses settings out of range.
+    pub(super) fn validate(&self) -> Result<()> {
+        self.direction().validate()?;
+        if self.checkpoints == 0 {
+            return Err(refuse("checkpoints", 0.0, "must be at least 1; the paper has 3"));
+        }
+        if self.wrong > 0.0 && self.wrong <= 1.0 {
+            return Ok(());
+        }
+        Err(refuse("wrong", self.wrong, "must be above 0 and at most 1: a share of the labelled pixels"))
+    }
+
+    fn direction(&self) -> RsFgsm {
+        RsFgsm { epsilon: self.epsilon, alpha: self.alpha }
+    }
+
+    /// Whether each of `images` is wrong.
+    fn is_wrong(&self, model: &dyn Model, images: &Tensor, labels: &Tensor) -> Result<Vec<bool>> {
+        let (_, height, width) = labels.dims3()?;
+        let prediction = predict(&model.logits(&images.detach())?, height, width, model.alignment())?;
+        let pixels = height * width;
+        let [prediction, labels] = [&prediction, labels].map(|map| map.flatten_all()?.to_vec1::<u8>());
+        let wrong = |(prediction, labels): (&[u8], &[u8])| {
+            let labelled = labels.iter().filter(|&&label| label != IGNORE_LABEL).count();
+            let right =
+                prediction.iter().zip(labels).filter(|(prediction, label)| prediction == label).count();
+            (labelled - right) as f64 >= self.wrong * labelled as f64
+        };
+        Ok(prediction?.chunks_exact(pixels).zip(labels?.chunks_exact(pixels)).map(wrong).collect())
+    }
+}
+
+impl TrainingMethod for FgsmCkpt {
+    fn name(&self) -> &'static str {
+        "fgsm_ckpt"
+    }
+
+    fn craft(
+        &self,
+        model: &dyn Model,
+        images: &Tensor,
+        labels: &Tensor,
+        random: &mut ChaCha8Rng,
+    ) -> Result<Option<Adversarial>> {
+        let Some(whole) = self.direction().craft(model, images, labels, random)? else { return Ok(None) };
+        let perturbation = (&whole.image - images)?;
+        let mut chosen: Vec<Option<(Tensor, usize)>> = vec![None; images.dim(0)?];
+        for k in 0..self.checkpoints {
+            if chosen.iter().all(Option::is_some) {
+                break;
+            }
+            let share = k as f64 / self.checkpoints as f64;
+            let part = (images + (&perturbation * share)?)?.clamp(0_f32, 1_f32)?;
+            for (index, wrong) in self.is_wrong(model, &part, labels)?.into_iter().enumerate() {
+                if wrong && chosen[index].is_none() {
+                    chosen[index] = Some((part.narrow(0, index, 1)?, k));
+                }
+            }
+        }
+        let (mut parts, mut shares) = (Vec::new(), Vec::new());
+        for (index, chosen) in chosen.into_iter().enumerate() {
+            let (part, k) = match chosen {
+                Some(chosen) => chosen,
+                None => (whole.image.narrow(0, index, 1)?, self.checkpoints),
+            };
+            parts.push(part);
+            shares.push(k as f32 / self.checkpoints as f32);
+        }
+        let shares = Tensor::new(shares, images.device())?;
+        Ok(Some(Adversarial { image: Tensor::cat(&parts, 0)?, epsilon: (whole.epsilon * shares)? }))
+    }
+}

@@ -1,0 +1,59 @@
+//! PGD adversarial training: Madry, Makelov, Schmidt, Tsipras, Vladu, *Towards Deep Learning Models Resistant to
+//! Adversarial Attacks*, ICLR 2018.
+
+use candle_core::Tensor;
+use robustseg_attacks::{Adversarial, Model, check_alpha, check_epsilon, check_steps};
+use robustseg_random::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::TrainingMethod;
+use super::climb::{Climb, cross_entropy};
+use crate::Result;
+
+/// BIM from a random start in the ball. The literature on segmentation attacks exactly half of each batch:
+/// `adversarial_draw: exact` beside the method.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct PgdAt {
+    /// Radius of the l-infinity ball, and of the noise, in `[0, 1]`.
+    pub epsilon: f64,
+    /// Size of one step, in `(0, 1]`.
+    pub alpha: f64,
+    /// Number of steps, at least 1.
+    pub steps: usize,
+}
+
+impl Default for PgdAt {
+    /// Epsilon 0.03, alpha 0.01, 3 steps.
+    fn default() -> Self {
+        Self { epsilon: 0.03, alpha: 0.01, steps: 3 }
+    }
+}
+
+impl PgdAt {
+    /// Refuses settings out of range.
+    pub(super) fn validate(&self) -> Result<()> {
+        check_epsilon(self.epsilon)?;
+        check_alpha(self.alpha)?;
+        Ok(check_steps(self.steps)?)
+    }
+}
+
+impl TrainingMethod for PgdAt {
+    fn name(&self) -> &'static str {
+        "pgd_at"
+    }
+
+    fn craft(
+        &self,
+        model: &dyn Model,
+        images: &Tensor,
+        labels: &Tensor,
+        random: &mut ChaCha8Rng,
+    ) -> Result<Option<Adversarial>> {
+        let Self { epsilon, alpha, steps } = *self;
+        let climb = Climb { noise: epsilon, alpha, steps, ball: Some(epsilon), objective: cross_entropy };
+        Ok(Some(climb.craft(model, images, labels, random)?))
+    }
+}

@@ -1,0 +1,60 @@
+//! RS-FGSM: Wong, Rice, Kolter, *Fast is better than free: Revisiting adversarial training*, ICLR 2020.
+
+use candle_core::Tensor;
+use robustseg_attacks::{Adversarial, Model, check_alpha, check_epsilon};
+use robustseg_random::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::TrainingMethod;
+use super::climb::{Climb, cross_entropy};
+use crate::Result;
+
+/// FGSM from a random start: noise from `U(-epsilon, epsilon)`, one step of size `alpha`, the projection onto the ball
+/// of radius `epsilon` (algorithm 3).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct RsFgsm {
+    /// Radius of the l-infinity ball, and of the noise, in `[0, 1]`.
+    pub epsilon: f64,
+    /// Size of the step, in `(0, 1]`; 1.25 times `epsilon` by default, as in the paper.
+    pub alpha: Option<f64>,
+}
+
+impl Default for RsFgsm {
+    /// Epsilon 0.03, alpha 1.25 times as much.
+    fn default() -> Self {
+        Self { epsilon: 0.03, alpha: None }
+    }
+}
+
+impl RsFgsm {
+    /// Refuses settings out of range.
+    pub(super) fn validate(&self) -> Result<()> {
+        check_epsilon(self.epsilon)?;
+        Ok(self.alpha.map_or(Ok(()), check_alpha)?)
+    }
+}
+
+impl TrainingMethod for RsFgsm {
+    fn name(&self) -> &'static str {
+        "rs_fgsm"
+    }
+
+    fn craft(
+        &self,
+        model: &dyn Model,
+        images: &Tensor,
+        labels: &Tensor,
+        random: &mut ChaCha8Rng,
+    ) -> Result<Option<Adversarial>> {
+        let climb = Climb {
+            noise: self.epsilon,
+            alpha: self.alpha.unwrap_or(1.25 * self.epsilon),
+            steps: 1,
+            ball: Some(self.epsilon),
+            objective: cross_entropy,
+        };
+        Ok(Some(climb.craft(model, images, labels, random)?))
+    }
+}

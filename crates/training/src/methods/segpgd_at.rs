@@ -1,0 +1,65 @@
+//! `SegPGD` adversarial training: Gu, Zhao, Tresp, Torr, *`SegPGD`: An Effective and Efficient Adversarial Attack for
+//! Evaluating and Boosting Segmentation Robustness*, ECCV 2022.
+
+use candle_core::Tensor;
+use robustseg_attacks::{Adversarial, Model, PixelObjective, check_alpha, check_epsilon, check_steps};
+use robustseg_random::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::TrainingMethod;
+use super::climb::Climb;
+use crate::Result;
+
+/// `SegPGD` from a random start in the ball (algorithm 1): pixels that are right weigh `1 - lambda`, wrong ones
+/// `lambda`, where `lambda = (t - 1) / 2T` at step t of T. The paper attacks exactly half of each batch (algorithm 2):
+/// `adversarial_draw: exact` beside the method.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct SegPgdAt {
+    /// Radius of the l-infinity ball, and of the noise, in `[0, 1]`.
+    pub epsilon: f64,
+    /// Size of one step, in `(0, 1]`.
+    pub alpha: f64,
+    /// Number of steps, at least 1.
+    pub steps: usize,
+}
+
+impl Default for SegPgdAt {
+    /// Epsilon 0.03, alpha 0.01, 3 steps.
+    fn default() -> Self {
+        Self { epsilon: 0.03, alpha: 0.01, steps: 3 }
+    }
+}
+
+impl SegPgdAt {
+    /// Refuses settings out of range.
+    pub(super) fn validate(&self) -> Result<()> {
+        check_epsilon(self.epsilon)?;
+        check_alpha(self.alpha)?;
+        Ok(check_steps(self.steps)?)
+    }
+}
+
+/// The objective at `step`, from 0.
+pub(super) fn objective(step: usize, steps: usize) -> PixelObjective {
+    PixelObjective::SegPgd { lambda: (step as f64 / (2 * steps) as f64) as f32 }
+}
+
+impl TrainingMethod for SegPgdAt {
+    fn name(&self) -> &'static str {
+        "segpgd_at"
+    }
+
+    fn craft(
+        &self,
+        model: &dyn Model,
+        images: &Tensor,
+        labels: &Tensor,
+        random: &mut ChaCha8Rng,
+    ) -> Result<Option<Adversarial>> {
+        let Self { epsilon, alpha, steps } = *self;
+        let climb = Climb { noise: epsilon, alpha, steps, ball: Some(epsilon), objective };
+        Ok(Some(climb.craft(model, images, labels, random)?))
+    }
+}
