@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressStyle};
-use robustseg_training::{Event, Progress, Stage};
+use robustseg_training::{Event, Progress, Sign, Stage};
 use tracing::{Span, info, info_span, warn};
 use tracing_indicatif::IndicatifLayer;
 use tracing_indicatif::span_ext::IndicatifSpanExt;
@@ -32,6 +32,7 @@ pub(crate) struct Meter {
     terminal: bool,
     stage: Option<Running>,
     training: String,
+    monitor: String,
     skipped: Vec<String>,
 }
 
@@ -49,6 +50,7 @@ impl Meter {
             terminal: std::io::stderr().is_terminal(),
             stage: None,
             training: String::new(),
+            monitor: String::new(),
             skipped: Vec::new(),
         }
     }
@@ -74,6 +76,21 @@ impl Meter {
                 info!(
                     "epoch {epoch}: mean IoU {miou:.4}, pixel accuracy {pixel_accuracy:.4}{best} ({seconds:.1} s)"
                 );
+            }
+            Event::Monitor { step, reading, overfitting, .. } => {
+                let [fgsm, bim] = [reading.fgsm.miou, reading.bim.miou];
+                let cosine = reading.cosine.map_or(String::new(), |cosine| format!("  cos {cosine:.2}"));
+                self.monitor = format!("  FGSM {fgsm:.3}  BIM {bim:.3}{cosine}");
+                if let Some(sign) = overfitting {
+                    self.monitor += "  OVERFITTING";
+                    warn!(
+                        "catastrophic overfitting at step {step}: {}; mean IoU {fgsm:.4} under FGSM, {bim:.4} under BIM",
+                        words(*sign)
+                    );
+                }
+            }
+            Event::TrainingStopped { step, weights_of, .. } => {
+                warn!("training ends at step {step} with the weights of step {weights_of}");
             }
             Event::TrainingFinished { seconds, .. } => {
                 info!("trained in {:.1} s", seconds.total());
@@ -110,11 +127,12 @@ impl Meter {
             let bar = if self.terminal { bar(name, total) } else { Span::none() };
             self.stage = Some(Running { name, bar, since: Instant::now(), first: done, told: None });
         }
-        let message = if name == TRAINING { self.training.as_str() } else { "" };
+        let message =
+            if name == TRAINING { format!("{}{}", self.training, self.monitor) } else { String::new() };
         let Some(running) = &mut self.stage else { return };
         if self.terminal {
             running.bar.pb_set_position(done);
-            running.bar.pb_set_message(message);
+            running.bar.pb_set_message(&message);
         } else if done > running.first && running.told.is_none_or(|told| told.elapsed() >= BETWEEN_LINES) {
             let each = running.since.elapsed().as_secs_f64() / (done - running.first) as f64;
             let left = Duration::from_secs_f64(each * total.saturating_sub(done) as f64);
@@ -134,6 +152,14 @@ fn name(stage: Stage) -> &'static str {
         Stage::Training => TRAINING,
         Stage::Validation => "validating",
         Stage::Evaluation => "evaluating",
+    }
+}
+
+/// What a sign of catastrophic overfitting says.
+fn words(sign: Sign) -> &'static str {
+    match sign {
+        Sign::Gap => "it looks robust under FGSM and is not under BIM",
+        Sign::Drop => "its pixel accuracy under BIM fell suddenly",
     }
 }
 

@@ -52,6 +52,7 @@ fn the_smoke_experiment_leaves_everything_behind() {
     for event in &events {
         assert!(event["step"].is_u64() && event["epoch"].is_u64() && event["time_s"].is_f64(), "{event}");
     }
+    assert_eq!(events.iter().filter(|event| event["kind"] == "monitor").count(), 1);
     for file in ["checkpoints/last.safetensors", "checkpoints/best.safetensors", "report.html"] {
         assert!(run.join(file).is_file(), "{file}");
     }

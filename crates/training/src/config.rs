@@ -5,7 +5,7 @@ use std::ops::Range;
 use robustseg_datasets::{AugmentationConfig, Dataset, Loader, LoaderOptions, OnBadSample};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, MethodConfig, Result};
+use crate::{Error, MethodConfig, MonitorConfig, Result};
 
 /// Everything about training but the model, the data and the seed. The defaults are the paper's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,6 +61,9 @@ pub struct TrainingConfig {
     /// Steps between saved states; 0 saves at the end and on interruption only.
     #[serde(default = "default::checkpoint_every")]
     pub checkpoint_every: u64,
+    /// Looks for catastrophic overfitting on the way; by default it does not.
+    #[serde(default)]
+    pub monitor: Option<MonitorConfig>,
 }
 
 /// How it is drawn which samples are attacked.
@@ -146,6 +149,7 @@ impl TrainingConfig {
             validate_every: default::validate_every(),
             validation_limit: None,
             checkpoint_every: default::checkpoint_every(),
+            monitor: None,
         }
     }
 
@@ -195,6 +199,9 @@ impl TrainingConfig {
         at_least_one("training.batch_size", self.batch_size)?;
         if let Some(limit) = self.validation_limit {
             at_least_one("training.validation_limit", limit)?;
+        }
+        if let Some(monitor) = &self.monitor {
+            monitor.validate()?;
         }
         let unit = "must be from 0 to 1";
         let below_one = "must be at least 0 and below 1";

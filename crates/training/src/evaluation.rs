@@ -128,7 +128,7 @@ pub(crate) fn measure<'a>(
 }
 
 /// At most `limit` of the indices below `count`, evenly spaced.
-fn evenly_spaced(count: usize, limit: Option<usize>) -> Vec<usize> {
+pub(crate) fn evenly_spaced(count: usize, limit: Option<usize>) -> Vec<usize> {
     let taken = limit.unwrap_or(count).min(count);
     (0..taken).map(|index| index * count / taken).collect()
 }

@@ -20,6 +20,7 @@ mod example;
 #[cfg(test)]
 mod fixture;
 mod methods;
+mod monitor;
 mod observer;
 mod optimiser;
 mod record;
@@ -42,6 +43,7 @@ pub use example::{Example, ExampleAttack};
 pub use methods::{
     Basic, FgsmCkpt, MethodConfig, NFgsm, PgdAt, PixelNewton, RsFgsm, SegPgdAt, TrainingMethod,
 };
+pub use monitor::{Mark, MonitorConfig, Reading, Sign, Then};
 pub use observer::{Event, Observer, Progress, Stage};
 pub use optimiser::Optimiser;
 pub use record::{CandidateScores, Curve, Evaluation, ImageRecord, Parameters, Passes, Point, Scores};

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{Seconds, StepRecord};
+use crate::{Reading, Seconds, Sign, StepRecord};
 
 /// Receives what happens. The unit type `()` ignores it all.
 pub trait Observer {
@@ -70,6 +70,31 @@ pub enum Event {
         best: bool,
         /// Seconds that it took.
         seconds: f64,
+    },
+    /// The monitor of catastrophic overfitting took a reading.
+    Monitor {
+        /// Steps done so far.
+        step: u64,
+        /// The epoch of the next step, from 0.
+        epoch: u64,
+        /// What it read; its fields stand beside `step`.
+        #[serde(flatten)]
+        reading: Reading,
+        /// The sign of catastrophic overfitting that it sees in that, if any.
+        overfitting: Option<Sign>,
+        /// Seconds that it took.
+        seconds: f64,
+    },
+    /// The monitor ended the training before its last step.
+    TrainingStopped {
+        /// Steps done.
+        step: u64,
+        /// The epoch of the next step, from 0.
+        epoch: u64,
+        /// The sign that it saw.
+        sign: Sign,
+        /// Steps done when the weights were as they are now: fewer after rolling back.
+        weights_of: u64,
     },
     /// The state was saved.
     Checkpoint {

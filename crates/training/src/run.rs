@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use robustseg_datasets::{Dataset, OnBadSample, Skipped};
 
+use crate::monitor::Monitor;
 use crate::{Error, EvaluationConfig, Event, Observer, Progress, Result, Stage, Trainer, evaluation, resume};
 
 /// What a training runs on and where it leaves its states.
@@ -35,7 +36,7 @@ pub enum Outcome {
 }
 
 impl Trainer {
-    /// Trains from where it is to the end, or until it is told to stop. Validates after every `validate_every` epochs
+    /// Trains from where it is to the end, or until it is told to stop, or until the monitor ends it. Validates after every `validate_every` epochs
     /// and at the end; the best mean IoU so far decides about `best.safetensors`.
     ///
     /// # Errors
@@ -63,17 +64,21 @@ impl Trainer {
         let fill = self.network().config().mean;
         let mut loader =
             self.config().loader(run.train, self.seed(), fill, start..total, run.on_bad_sample)?;
+        let monitor = Monitor::new(self, run)?;
         loop {
             let step = self.steps_done();
             let epoch = epoch_of(step);
             observer.progress(Progress { stage: Stage::Training, done: step, total });
+            if let Some(monitor) = &monitor {
+                self.monitor(monitor, run, epoch, observer)?;
+            }
             if self.validation_is_due(per_epoch) {
                 match self.validate(run, epoch, observer) {
                     Ok(()) | Err(Error::Interrupted) => {}
                     Err(error) => return Err(error),
                 }
             }
-            let finished = step == total && !self.validation_is_due(per_epoch);
+            let finished = self.is_over() && !self.validation_is_due(per_epoch);
             let stopped = !finished && run.stop.load(Ordering::Relaxed);
             let every = self.config().checkpoint_every;
             if finished || stopped || (every > 0 && step > start && step.is_multiple_of(every)) {
@@ -107,11 +112,16 @@ impl Trainer {
         }
     }
 
+    /// Whether there are no more steps to do.
+    fn is_over(&self) -> bool {
+        self.steps_done() == self.total_steps() || self.state.monitor.stopped
+    }
+
     /// Whether the steps done so far end an epoch that is validated, and it was not.
     fn validation_is_due(&self, per_epoch: u64) -> bool {
         let (step, every) = (self.steps_done(), self.config().validate_every as u64);
         let wanted = every > 0 && step > 0 && step.is_multiple_of(every * per_epoch);
-        (wanted || step == self.total_steps()) && self.state.validated != Some(step)
+        (wanted || self.is_over()) && self.state.validated != Some(step)
     }
 
     /// Scores the network on clean images, and keeps it if it is the best so far.

@@ -4,7 +4,9 @@ use candle_core::backprop::GradStore;
 use robustseg_models::PspNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{Optimiser, PolynomialDecay, Result, Seconds, StepRecord, TrainingConfig, TrainingMethod};
+use crate::{
+    Optimiser, PolynomialDecay, Result, Seconds, StepRecord, TrainingConfig, TrainingMethod, monitor,
+};
 
 /// A network in training: its optimiser, its method, and how far it is.
 pub struct Trainer {
@@ -27,6 +29,9 @@ pub(crate) struct State {
     pub(crate) validated: Option<u64>,
     /// The best mean IoU of all validations.
     pub(crate) best_miou: Option<f64>,
+    /// What the monitor remembers.
+    #[serde(default)]
+    pub(crate) monitor: monitor::State,
     /// Where the time went.
     pub(crate) timing: Timing,
 }

@@ -61,7 +61,7 @@ impl Line {
     }
 }
 
-/// A chart of lines over one pair of axes that both start at 0.
+/// A chart of lines over one pair of axes that start at 0, the vertical one below it where a value is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chart {
     /// Written above; nothing if empty.
@@ -114,8 +114,8 @@ impl Chart {
         if !self.title.is_empty() {
             builder.caption(&self.title, (FONT, 17).with_color(INK));
         }
-        let [right, top] = self.limits();
-        let mut chart = builder.build_cartesian_2d(0.0..right, 0.0..top)?;
+        let [right, bottom, top] = self.limits();
+        let mut chart = builder.build_cartesian_2d(0.0..right, bottom..top)?;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -167,13 +167,15 @@ impl Chart {
         50 + 8 * longest.min(60) as u32
     }
 
-    /// Where the axes end: the last point to the right, the next round number above.
-    fn limits(&self) -> [f64; 2] {
+    /// Where the axes end: the last point to the right, the next round numbers below and above.
+    fn limits(&self) -> [f64; 3] {
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let right = points().map(|point| point.0).fold(0.0, f64::max);
         let top = points().map(|point| point.1).fold(0.0, f64::max);
         let positive = |value: f64| if value > 0.0 { value } else { 1.0 };
-        [positive(right), round_up(positive(top))]
+        let lowest = points().map(|point| -point.1).fold(0.0, f64::max);
+        let bottom = if lowest > 0.0 { -round_up(lowest) } else { 0.0 };
+        [positive(right), bottom, round_up(positive(top))]
     }
 }
 
@@ -260,6 +262,9 @@ mod tests {
     fn axes_end_at_round_numbers() {
         assert_eq!([0.63, 0.8, 0.81, 1.0].map(round_up), [0.8, 0.8, 1.0, 1.0]);
         assert_eq!(round_up(17.0), 20.0);
+        let line = Line::over_steps("x", &[(0, -0.011), (5, 0.7)]);
+        let chart = Chart { title: String::new(), x: "x", y: "y", lines: vec![line] };
+        assert_eq!(chart.limits(), [5.0, -0.015, 0.8]);
         assert_eq!(
             ["0.04", "0", "1", "0.7", "2000"],
             [0.04, 0.0, 1.0, 0.7, 2000.0].map(short).each_ref().map(String::as_str)

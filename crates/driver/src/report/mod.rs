@@ -11,6 +11,7 @@ mod compare_page;
 mod contact_sheet;
 mod gallery;
 pub mod html;
+mod monitor;
 pub mod picture;
 mod protocol;
 mod run;

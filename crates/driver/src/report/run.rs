@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::chart::{Chart, Line};
+use super::monitor::{self, MonitorRecord};
 use super::{Gallery, curve_title, run_page};
 use crate::exit::BadData;
 use crate::provenance::Provenance;
@@ -33,6 +34,8 @@ pub struct RunSummary {
     pub losses: Vec<(u64, f64)>,
     /// Step and mean IoU of each validation, from `events.jsonl`.
     pub validations: Vec<(u64, f64)>,
+    /// The monitor's readings, from `events.jsonl`.
+    pub monitor: Vec<MonitorRecord>,
     /// The examples in `figures/examples`.
     pub gallery: Option<Gallery>,
 }
@@ -56,6 +59,7 @@ impl RunSummary {
             timing: json(&path.join("timing.json"))?,
             provenance: json(&path.join("provenance.json"))?,
             losses,
+            monitor: monitor::read(&path.join("events.jsonl"))?,
             validations,
             gallery: Gallery::read(path)?,
         })
@@ -88,6 +92,7 @@ impl RunSummary {
         if self.validations.len() > 1 {
             charts.push(("validation", Chart::validation(&self.validations)));
         }
+        charts.extend(monitor::charts(&self.monitor));
         charts
     }
 }
@@ -123,9 +128,9 @@ pub(super) fn json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, BadDat
 
 type Values = Vec<(u64, f64)>;
 
-/// Losses and validations of the event log at `path`; none if there is no log. A last line without an end was torn
-/// by a crash, and does not count.
-fn events(path: &Path) -> Result<(Values, Values), BadData> {
+/// The events of the log at `path`, each with the number of its line; none if there is no log. A last line without an
+/// end was torn by a crash, and does not count.
+pub(super) fn log(path: &Path) -> Result<Vec<(usize, Value)>, BadData> {
     let refuse = |reason: String| BadData(format!("{}: {reason}", path.display()));
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -133,11 +138,18 @@ fn events(path: &Path) -> Result<(Values, Values), BadData> {
         Err(error) => return Err(refuse(format!("cannot be read: {error}"))),
     };
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let event = |(number, line): (usize, &str)| match serde_json::from_str(line) {
+        Ok(event) => Ok((number, event)),
+        Err(error) => Err(refuse(format!("line {number} is no event ({error})"))),
+    };
+    (1..).zip(whole.lines()).map(event).collect()
+}
+
+/// Losses and validations of the event log at `path`.
+fn events(path: &Path) -> Result<(Values, Values), BadData> {
+    let refuse = |reason: String| BadData(format!("{}: {reason}", path.display()));
     let (mut losses, mut validations) = (Vec::new(), Vec::new());
-    for (index, line) in whole.lines().enumerate() {
-        let line_number = index + 1;
-        let event: Value = serde_json::from_str(line)
-            .map_err(|error| refuse(format!("line {line_number} is no event ({error})")))?;
+    for (line_number, event) in log(path)? {
         let (values, key) = match event["kind"].as_str() {
             Some("step") => (&mut losses, "loss"),
             Some("validation") => (&mut validations, "miou"),

@@ -3,6 +3,7 @@
 use robustseg_training::{Seconds, Timing};
 
 use super::html::{self, Page, escape};
+use super::monitor;
 use super::table::{Cell, Table};
 use super::{Gallery, RunSummary, curve_title, duration, paper_name};
 use crate::provenance::Provenance;
@@ -37,6 +38,7 @@ pub(super) fn render(run: &RunSummary, charts: &[(&str, String)]) -> anyhow::Res
     if !curves.is_empty() {
         page.section("Training", &format!("<div class=\"charts\">\n{curves}</div>\n"));
     }
+    page.section("Catastrophic overfitting", &monitor::section(run, charts));
     if let Some(timing) = &run.timing {
         page.section("Time", &time(timing));
     }

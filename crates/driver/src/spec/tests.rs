@@ -78,6 +78,8 @@ fn ranges_are_checked_at_their_place() {
         ("training.method={fast_newton: {max_epsilon: 9}}", "training.method.fast_newton.max_epsilon"),
         ("training.method={pixel_newton: {max_epsilon: 9}}", "training.method.pixel_newton.max_epsilon"),
         ("training.method={n_fgsm: {k: -2}}", "training.method.n_fgsm.k"),
+        ("training.monitor={gap: 2}", "training.monitor.gap"),
+        ("training.monitor={epsilon: 8}", "training.monitor.epsilon"),
         ("evaluation.window={sliding: {size: 2, stride: 3}}", "evaluation.window"),
     ] {
         let found = fault(SMALL, &[argument]);

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+pub(crate) use climb::noisy;
 pub use fgsm_ckpt::FgsmCkpt;
 pub use n_fgsm::NFgsm;
 pub use pgd_at::PgdAt;

@@ -11,6 +11,9 @@ use crate::Result;
 
 /// FGSM from a random start: noise from `U(-epsilon, epsilon)`, one step of size `alpha`, the projection onto the ball
 /// of radius `epsilon` (algorithm 3).
+///
+/// The paper's early stop, at a sudden drop of PGD robustness on training data with the weights of before, is the monitor's:
+/// `monitor: {then: roll_back}` beside the method ([`MonitorConfig`](crate::MonitorConfig)).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]

@@ -1,0 +1,224 @@
+//! The report's section about catastrophic overfitting: what the monitor read.
+
+use std::path::Path;
+
+use robustseg_training::{MonitorConfig, Reading, Sign};
+use serde::Deserialize;
+
+use super::RunSummary;
+use super::chart::{Chart, Line};
+use super::html;
+use super::run::log;
+use super::table::{Cell, Table};
+use crate::exit::BadData;
+
+/// Readings whose losses along FGSM's step are drawn, at most.
+const LANDSCAPES: usize = 5;
+
+/// One event `monitor` of a run.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct MonitorRecord {
+    /// Steps done.
+    pub step: u64,
+    /// What was read.
+    #[serde(flatten)]
+    pub reading: Reading,
+    /// The sign that was seen in it.
+    pub overfitting: Option<Sign>,
+    /// Seconds that it took.
+    pub seconds: f64,
+}
+
+/// The readings of the event log at `path`.
+pub(super) fn read(path: &Path) -> Result<Vec<MonitorRecord>, BadData> {
+    let events = log(path)?.into_iter().filter(|(_, event)| event["kind"] == "monitor");
+    let record = |(line, event)| {
+        serde_json::from_value(event).map_err(|error| {
+            BadData(format!("{}: line {line}: the event is no reading ({error})", path.display()))
+        })
+    };
+    events.map(record).collect()
+}
+
+/// The charts of `records`, by the names of their files in `figures`; none if there are no records.
+pub(super) fn charts(records: &[MonitorRecord]) -> Vec<(&'static str, Chart)> {
+    let (Some(first), Some(last)) = (records.first(), records.last()) else { return Vec::new() };
+    let over_steps = |label: &str, value: &dyn Fn(&Reading) -> Option<f64>| {
+        let values = records.iter().filter_map(|record| Some((record.step, value(&record.reading)?)));
+        Line::over_steps(label, &values.collect::<Vec<_>>())
+    };
+    let chart = |title: &str, y, lines| Chart { title: title.into(), x: "step", y, lines };
+    let robustness = vec![
+        over_steps("clean", &|reading| Some(reading.clean.miou)),
+        over_steps("FGSM", &|reading| Some(reading.fgsm.miou)),
+        over_steps("BIM", &|reading| Some(reading.bim.miou)),
+    ];
+    let epsilons = vec![
+        over_steps("largest", &|reading| reading.newton_epsilon.last().copied()),
+        over_steps("median", &|reading| {
+            reading.newton_epsilon.get(reading.newton_epsilon.len() / 2).copied()
+        }),
+        over_steps("smallest", &|reading| reading.newton_epsilon.first().copied()),
+    ];
+    let landscape = |record: &MonitorRecord| {
+        let losses = &record.reading.loss_along;
+        let parts = (losses.len() - 1).max(1) as f64;
+        let points = losses.iter().enumerate().map(|(part, loss)| (part as f64 / parts, *loss)).collect();
+        Line { label: format!("step {}", record.step), points, markers: true }
+    };
+    let apart = (records.len() - 1).div_ceil(LANDSCAPES - 1).max(1);
+    let drawn = records.iter().rev().step_by(apart).collect::<Vec<_>>();
+    let mut charts = vec![
+        ("monitor_robustness", chart("Mean IoU on the monitor's samples", "mean IoU", robustness)),
+        (
+            "monitor_loss",
+            Chart {
+                title: "Loss along FGSM's step".into(),
+                x: "part of the step",
+                y: "cross-entropy",
+                lines: drawn.into_iter().rev().map(landscape).collect(),
+            },
+        ),
+        ("monitor_epsilon", chart("Fast Newton's epsilon", "epsilon", epsilons)),
+    ];
+    if first.reading.cosine.is_some() || last.reading.cosine.is_some() {
+        let cosine = vec![over_steps("cosine", &|reading| reading.cosine)];
+        charts.push(("monitor_cosine", chart("Cosine of gradients at random neighbours", "cosine", cosine)));
+    }
+    charts
+}
+
+/// The section's content, with the charts as they were drawn; empty if the run had no monitor.
+pub(super) fn section(run: &RunSummary, charts: &[(&str, String)]) -> String {
+    let records = &run.monitor;
+    let Some(last) = records.last() else { return String::new() };
+    let flagged: Vec<&MonitorRecord> = records.iter().filter(|record| record.overfitting.is_some()).collect();
+    let verdict = match flagged.first() {
+        None => format!("no sign in {} readings", records.len()),
+        Some(first) => {
+            format!("{} of {} readings, from step {}", flagged.len(), records.len(), first.step)
+        }
+    };
+    let mut content = html::facts([
+        ("catastrophic overfitting", verdict),
+        ("FGSM at the end", format!("{:.4}", last.reading.fgsm.miou)),
+        ("BIM at the end", format!("{:.4}", last.reading.bim.miou)),
+    ]);
+    content += "<div class=\"charts\">\n";
+    for (name, description) in [
+        ("monitor_robustness", "Mean IoU, clean, under FGSM and under BIM, over steps"),
+        ("monitor_loss", "Cross-entropy along FGSM's step, a line for each of some readings"),
+        ("monitor_cosine", "Mean cosine of the gradients at images and random neighbours, over steps"),
+        ("monitor_epsilon", "Fast Newton's epsilon, largest, median and smallest, over steps"),
+    ] {
+        if let Some((_, svg)) = charts.iter().find(|(known, _)| *known == name) {
+            content += &html::chart(svg, description);
+        }
+    }
+    content += "</div>\n";
+    if !flagged.is_empty() {
+        let mut table = Table::new("Readings with a sign", ["step", "sign", "clean", "FGSM", "BIM"]);
+        table.rows.extend(flagged.iter().map(|record| {
+            let sign = match record.overfitting {
+                Some(Sign::Drop) => "drop",
+                _ => "gap",
+            };
+            let marks = [record.reading.clean, record.reading.fgsm, record.reading.bim];
+            let step = [Cell::text(record.step.to_string()), Cell::text(sign)];
+            step.into_iter().chain(marks.map(|mark| Cell::Fraction(mark.miou))).collect()
+        }));
+        content += &table.html();
+    }
+    let config = run.spec.as_ref().and_then(|spec| spec.training.monitor);
+    let criterion = config.map_or(String::new(), |config| criterion(&config));
+    content + &format!("<p class=\"note\">{}{}</p>\n", html::escape(&criterion), html::escape(&cost(run)))
+}
+
+/// What was read on what, and when it is a sign.
+fn criterion(config: &MonitorConfig) -> String {
+    let MonitorConfig { samples, epsilon, alpha, steps, gap, drop, .. } = config;
+    format!(
+        "Read on {samples} centre crops of training samples, with FGSM and BIM ({steps} steps of {alpha}) at epsilon \
+         {epsilon}. The sign gap: at least {gap} of the clean mean IoU is kept under FGSM, but less than {gap} of that \
+         under BIM. The sign drop: pixel accuracy under BIM is more than {drop} below that of the reading before. "
+    )
+}
+
+fn cost(run: &RunSummary) -> String {
+    let seconds: f64 = run.monitor.iter().map(|record| record.seconds).sum();
+    let share = run.timing.as_ref().map(|timing| 100.0 * seconds / timing.training.seconds.total());
+    let share = share.map_or(String::new(), |share| format!(", {share:.1} % of the training's time"));
+    format!("{} readings took {seconds:.1} s{share}.", run.monitor.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{fixture, write_report};
+    use super::*;
+    use crate::run_directory::RunDirectory;
+    use robustseg_training::Mark;
+
+    fn record(step: u64, bim: f64, overfitting: Option<Sign>) -> MonitorRecord {
+        let mark = |miou| Mark { miou, pixel_accuracy: miou };
+        let (clean, fgsm, bim) = (mark(0.6), mark(0.5), mark(bim));
+        let (loss_along, newton_epsilon) = (vec![0.4, 0.9, 0.7], vec![-0.01, 0.02, 0.05]);
+        let reading = Reading { clean, fgsm, bim, loss_along, cosine: Some(0.2), newton_epsilon };
+        MonitorRecord { step, reading, overfitting, seconds: 1.5 }
+    }
+
+    fn event(record: &MonitorRecord) -> String {
+        let mut event = serde_json::to_value(&record.reading).unwrap();
+        event["kind"] = "monitor".into();
+        event["step"] = record.step.into();
+        event["overfitting"] = serde_json::to_value(record.overfitting).unwrap();
+        event["seconds"] = record.seconds.into();
+        format!("{event}\n")
+    }
+
+    #[test]
+    fn a_run_with_a_monitor_has_a_section_with_its_curves_and_its_verdict() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        fixture::run(&path, "watched", "fgsm: {epsilon: 0.03}", 0.7, 2.0);
+        let page = || {
+            let report = write_report(&RunDirectory::lock(&path).unwrap()).unwrap();
+            std::fs::read_to_string(report).unwrap()
+        };
+        assert!(!page().contains("Catastrophic overfitting"));
+        let log = path.join("events.jsonl");
+        let before = std::fs::read_to_string(&log).unwrap();
+        let records =
+            [record(50, 0.4, None), record(100, 0.1, Some(Sign::Gap)), record(150, 0.0, Some(Sign::Drop))];
+        std::fs::write(&log, before.clone() + &records.iter().map(event).collect::<String>()).unwrap();
+        assert_eq!(read(&log).unwrap(), records);
+        let page = page();
+        for part in [
+            "Catastrophic overfitting",
+            "2 of 3 readings, from step 100",
+            "Loss along FGSM",
+            "Cosine of gradients at random neighbours",
+            "3 readings took 4.5 s, 1.1 %",
+            "drop",
+        ] {
+            assert!(page.contains(part), "{part} is missing");
+        }
+        for figure in ["robustness", "loss", "cosine", "epsilon"] {
+            assert!(path.join(format!("figures/monitor_{figure}.svg")).is_file(), "{figure}");
+        }
+        std::fs::write(&log, before + "{\"kind\": \"monitor\", \"step\": 3}\n").unwrap();
+        let error = read(&log).unwrap_err().to_string();
+        assert!(error.contains("is no reading"), "{error}");
+    }
+
+    #[test]
+    fn at_most_five_landscapes_are_drawn_the_last_among_them() {
+        for count in 1..30 {
+            let records: Vec<_> = (1..=count).map(|step| record(step, 0.4, None)).collect();
+            let charts = charts(&records);
+            let (_, loss) = charts.iter().find(|(name, _)| *name == "monitor_loss").unwrap();
+            assert!((1..=5).contains(&loss.lines.len()), "{count}: {}", loss.lines.len());
+            assert_eq!(loss.lines.last().unwrap().label, format!("step {count}"));
+        }
+        assert!(charts(&[]).is_empty());
+    }
+}

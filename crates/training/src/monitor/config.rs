@@ -1,0 +1,138 @@
+//! What a spec says about the monitor, and when a reading is catastrophic overfitting.
+
+use robustseg_attacks::{check_alpha, check_epsilon, check_steps};
+use serde::{Deserialize, Serialize};
+
+use super::Reading;
+use crate::config::at_least_one;
+use crate::{Error, Result, TrainingConfig};
+
+/// The share of the training's work that readings take by default, at most.
+const SHARE: f64 = 0.02;
+
+/// A monitor of catastrophic overfitting: what it reads, how often, and what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct MonitorConfig {
+    /// Steps between readings; by default so many that all readings take at most a fiftieth of the training's work. The
+    /// last step always has a reading.
+    pub every: Option<u64>,
+    /// Samples in the fixed set that is read on: centre crops, evenly spaced over the training split.
+    pub samples: usize,
+    /// Size of FGSM's step, radius of BIM's ball, and magnitude of the neighbour's noise, in `[0, 1]`.
+    pub epsilon: f64,
+    /// Size of one step of BIM, in `(0, 1]`.
+    pub alpha: f64,
+    /// Number of BIM's steps, at least 1.
+    pub steps: usize,
+    /// Into how many parts FGSM's step is cut to read the loss along it, at least 1.
+    pub points: usize,
+    /// A network that keeps this share of its clean mean IoU under FGSM, but not this share of that under BIM, only looks
+    /// robust: the sign `gap`.
+    pub gap: f64,
+    /// A fall of the pixel accuracy under BIM by more than this from one reading to the next is the sign `drop`.
+    pub drop: f64,
+    /// What follows the first sign.
+    pub then: Then,
+}
+
+/// What follows a sign of catastrophic overfitting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Then {
+    /// Training goes on; events, progress line and report tell it.
+    #[default]
+    Report,
+    /// Training ends with the weights as they are.
+    Stop,
+    /// Training ends with the weights of the last reading without a sign, as the early stop of Wong et al. 2020 does.
+    RollBack,
+}
+
+/// Why a reading counts as catastrophic overfitting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sign {
+    /// The network looks robust under FGSM, and is not under BIM.
+    Gap,
+    /// Robustness under BIM fell suddenly (Wong et al. 2020).
+    Drop,
+}
+
+impl Default for MonitorConfig {
+    /// Four samples, epsilon 0.03, BIM of ten steps of 0.004 as in the paper's evaluation, a loss at every quarter; a gap
+    /// of one half, and the drop of 0.2 of Wong et al. 2020.
+    fn default() -> Self {
+        Self {
+            every: None,
+            samples: 4,
+            epsilon: 0.03,
+            alpha: 0.004,
+            steps: 10,
+            points: 4,
+            gap: 0.5,
+            drop: 0.2,
+            then: Then::default(),
+        }
+    }
+}
+
+impl MonitorConfig {
+    /// Refuses settings out of range.
+    pub fn validate(&self) -> Result<()> {
+        at_least_one("training.monitor.samples", self.samples)?;
+        at_least_one("training.monitor.points", self.points)?;
+        let refuse = |setting, reason: String| Err(Error::Setting { setting, reason });
+        if self.every == Some(0) {
+            return refuse("training.monitor.every", "must be at least 1".into());
+        }
+        for (setting, value) in [("training.monitor.gap", self.gap), ("training.monitor.drop", self.drop)] {
+            if !(0.0..=1.0).contains(&value) {
+                return refuse(setting, format!("{value} is out of range, it must be from 0 to 1"));
+            }
+        }
+        let named = |setting, result: robustseg_attacks::Result<()>| match result {
+            Ok(()) => Ok(()),
+            Err(error) => refuse(setting, error.to_string()),
+        };
+        named("training.monitor.epsilon", check_epsilon(self.epsilon))?;
+        named("training.monitor.alpha", check_alpha(self.alpha))?;
+        named("training.monitor.steps", check_steps(self.steps))
+    }
+
+    /// Work of one reading, in forward passes over one sample: gradients for FGSM, each step of BIM, the neighbour and
+    /// Fast Newton, and predictions or losses on the clean image, along FGSM's step, and under BIM.
+    pub fn passes(&self) -> f64 {
+        (self.samples * (2 * (3 + self.steps) + 2 + self.points)) as f64
+    }
+
+    /// Whether a reading is due when `step` steps of `total` are done.
+    pub(crate) fn is_due(&self, training: &TrainingConfig, step: u64, total: u64) -> bool {
+        if step == 0 {
+            return false;
+        }
+        if let Some(every) = self.every {
+            return step.is_multiple_of(every) || step == total;
+        }
+        let pixels = training.augmentation.crop * training.augmentation.crop;
+        let of_a_step = training.method.passes(training.adversarial_probability, pixels);
+        let all = of_a_step * (training.batch_size as u64 * total) as f64;
+        let readings = ((SHARE * all / self.passes()) as u64).clamp(1, total);
+        // Evenly spaced, the last one at the end.
+        step * readings / total > (step - 1) * readings / total
+    }
+
+    /// The sign that `reading` shows, `before` being the pixel accuracy under BIM at the reading before it.
+    pub fn sign(&self, reading: &Reading, before: Option<f64>) -> Option<Sign> {
+        let [clean, fgsm, bim] = [reading.clean.miou, reading.fgsm.miou, reading.bim.miou];
+        if before.is_some_and(|before| reading.bim.pixel_accuracy < before - self.drop) {
+            Some(Sign::Drop)
+        } else if fgsm >= self.gap * clean && bim < self.gap * fgsm {
+            Some(Sign::Gap)
+        } else {
+            None
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! One look at how a network behaves around a few images.
+
+use candle_core::Tensor;
+use robustseg_attacks::{Attack, Bim, FastNewton, InputGradient, Model, PixelObjective, input_gradient};
+use robustseg_metrics::ConfusionMatrix;
+use robustseg_ops::{pixel_objective_per_image, predict, sign_step};
+use robustseg_random::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::MonitorConfig;
+use crate::Result;
+use crate::methods::noisy;
+
+/// What the monitor read, all of it on the same few images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Without attack.
+    pub clean: Mark,
+    /// Under FGSM.
+    pub fgsm: Mark,
+    /// Under BIM.
+    pub bim: Mark,
+    /// Mean cross-entropy along FGSM's step: at the image, at equal parts of the step, at its end. It rises where the
+    /// network is close to linear; a maximum before the end is a distorted decision boundary (Kim et al. 2021).
+    pub loss_along: Vec<f64>,
+    /// Mean cosine between the gradients at an image and at a random neighbour (Andriushchenko & Flammarion 2020), over the
+    /// images that have both; near 0 in catastrophic overfitting.
+    pub cosine: Option<f64>,
+    /// Fast Newton's epsilon for each image (eq. 18 as written), rising.
+    pub newton_epsilon: Vec<f64>,
+}
+
+/// Two scores from one confusion matrix over all images, in `[0, 1]`; 0 where nothing is labelled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Mean IoU over the classes that occur.
+    pub miou: f64,
+    /// Share of the labelled pixels that are right.
+    pub pixel_accuracy: f64,
+}
+
+impl Reading {
+    /// Reads `model` on `images` (N, 3, H, W), f32 in `[0, 1]`, with `labels` (N, H, W), u8, of `classes` classes.
+    pub(super) fn take(
+        config: &MonitorConfig,
+        model: &dyn Model,
+        images: &Tensor,
+        labels: &Tensor,
+        classes: usize,
+        random: &mut ChaCha8Rng,
+    ) -> Result<Self> {
+        let MonitorConfig { epsilon, alpha, steps, points, .. } = *config;
+        let score = |logits: &Tensor| mark(model, logits, labels, classes);
+        let count = images.dim(0)?;
+        let objective = PixelObjective::CrossEntropy;
+        let InputGradient { value, gradient } = input_gradient(model, images, labels, objective)?;
+        let step = Tensor::full(epsilon as f32, count, images.device())?;
+        let attacked = sign_step(images, &gradient, &step)?;
+
+        let mut loss_along = vec![mean(&value)?];
+        let mut fgsm = Mark::default();
+        for part in 1..=points {
+            let share = part as f64 / points as f64;
+            let logits = model.logits(&((images * (1.0 - share))? + (&attacked * share)?)?)?;
+            let losses = pixel_objective_per_image(&logits, labels, objective, model.alignment())?;
+            loss_along.push(mean(&losses)?);
+            if part == points {
+                fgsm = score(&logits)?;
+            }
+        }
+        let bim = Bim { epsilon, alpha, steps }.perturb(model, images, labels, random)?.image;
+        let neighbour = noisy(images, epsilon, random)?;
+        let beside = input_gradient(model, &neighbour, labels, objective)?.gradient;
+        let newton = FastNewton::default().perturb(model, images, labels, random)?.epsilon;
+        let mut newton_epsilon: Vec<f64> = newton.to_vec1::<f32>()?.into_iter().map(f64::from).collect();
+        newton_epsilon.sort_by(f64::total_cmp);
+        Ok(Self {
+            clean: score(&model.logits(images)?)?,
+            fgsm,
+            bim: score(&model.logits(&bim)?)?,
+            loss_along,
+            cosine: mean_cosine(&gradient, &beside)?,
+            newton_epsilon,
+        })
+    }
+}
+
+fn mark(model: &dyn Model, logits: &Tensor, labels: &Tensor, classes: usize) -> Result<Mark> {
+    let (_, height, width) = labels.dims3()?;
+    let prediction = predict(logits, height, width, model.alignment())?;
+    let mut matrix = ConfusionMatrix::new(classes);
+    let [prediction, labels] = [&prediction, labels].map(|map| map.flatten_all()?.to_vec1::<u8>());
+    matrix.update(&prediction?, &labels?)?;
+    Ok(Mark {
+        miou: matrix.mean_iou().unwrap_or(0.0),
+        pixel_accuracy: matrix.pixel_accuracy().unwrap_or(0.0),
+    })
+}
+
+fn mean(values: &Tensor) -> Result<f64> {
+    let values: Vec<f32> = values.to_vec1()?;
+    Ok(values.iter().copied().map(f64::from).sum::<f64>() / values.len() as f64)
+}
+
+/// The mean over the images of the cosine between two gradients (N, ...), where neither is zero.
+fn mean_cosine(a: &Tensor, b: &Tensor) -> Result<Option<f64>> {
+    let product =
+        |a: &Tensor, b: &Tensor| -> Result<Vec<f32>> { Ok((a * b)?.flatten_from(1)?.sum(1)?.to_vec1()?) };
+    let (both, a, b) = (product(a, b)?, product(a, a)?, product(b, b)?);
+    let cosine = |((both, a), b): ((&f32, &f32), &f32)| {
+        let norms = (f64::from(*a) * f64::from(*b)).sqrt();
+        (norms > 0.0).then(|| f64::from(*both) / norms)
+    };
+    let cosines: Vec<f64> = both.iter().zip(&a).zip(&b).filter_map(cosine).collect();
+    Ok((!cosines.is_empty()).then(|| cosines.iter().sum::<f64>() / cosines.len() as f64))
+}

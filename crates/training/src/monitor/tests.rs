@@ -1,0 +1,266 @@
+//! The monitor on networks whose behaviour is known, and in whole trainings.
+
+use std::sync::atomic::AtomicBool;
+
+use candle_core::{DType, Device, Tensor};
+use robustseg_attacks::{Bim, Fgsm};
+use robustseg_datasets::{Dataset, OnBadSample};
+use robustseg_random::stream;
+
+use super::*;
+use crate::{MethodConfig, Outcome, TrainingConfig, fixture};
+
+fn reading(model: &dyn robustseg_attacks::Model, config: &MonitorConfig, start: f32) -> Result<Reading> {
+    let images = Tensor::full(start, (2, 3, 6, 7), &Device::Cpu)?;
+    let labels = Tensor::zeros((2, 6, 7), DType::U8, &Device::Cpu)?;
+    Reading::take(config, model, &images, &labels, 2, &mut stream(1, "monitor", [0; 3]))
+}
+
+/// Logits (s, -s) of the image's red value: `s` decides about class 0.
+fn red(
+    score: impl Fn(Tensor) -> candle_core::Result<Tensor>,
+) -> impl Fn(&Tensor) -> candle_core::Result<Tensor> {
+    move |images: &Tensor| {
+        let score = score(images.narrow(1, 0, 1)?.permute((0, 2, 3, 1))?)?;
+        Tensor::cat(&[&score, &score.neg()?], 3)?.contiguous()
+    }
+}
+
+#[test]
+fn a_linear_network_is_read_as_what_it_is() -> Result<()> {
+    // Class 0 above 0.46: neither attack of 0.03 from 0.5 gets there, one of 0.05 does.
+    let model = red(|red| red.affine(10.0, -4.6));
+    let calm = reading(&model, &MonitorConfig::default(), 0.5)?;
+    assert_eq!([calm.clean, calm.fgsm, calm.bim].map(|mark| mark.pixel_accuracy), [1.0; 3]);
+    assert_eq!(calm.loss_along.len(), 5);
+    assert!(calm.loss_along.is_sorted_by(|a, b| a < b), "{:?}", calm.loss_along);
+    assert!(calm.cosine.is_some_and(|cosine| cosine > 0.95), "{:?}", calm.cosine);
+    // The gain of both logits is 20 (red - 0.46): zero after 0.04.
+    assert!(
+        calm.newton_epsilon.iter().all(|epsilon| (epsilon - 0.04).abs() < 1e-5),
+        "{:?}",
+        calm.newton_epsilon
+    );
+    assert_eq!(MonitorConfig::default().sign(&calm, Some(1.0)), None);
+    let wide = MonitorConfig { epsilon: 0.05, alpha: 0.01, ..MonitorConfig::default() };
+    let fallen = reading(&model, &wide, 0.5)?;
+    assert_eq!((fallen.fgsm.miou, fallen.bim.miou), (0.0, 0.0));
+    // It does not look robust either, so it is no overfitting to FGSM; but it fell since the reading before.
+    assert_eq!(wide.sign(&fallen, None), None);
+    assert_eq!(wide.sign(&fallen, Some(1.0)), Some(Sign::Drop));
+    Ok(())
+}
+
+#[test]
+fn a_network_that_defends_against_fgsm_alone_is_flagged() -> Result<()> {
+    // Right at the image and at FGSM's end, wrong between: a valley around 0.49 that a step of 0.03 jumps over.
+    let model = red(|red| (red - 0.49)?.sqr()?.affine(5000.0, -0.4));
+    let config = MonitorConfig::default();
+    let distorted = reading(&model, &config, 0.5)?;
+    assert_eq!((distorted.clean.miou, distorted.fgsm.miou), (1.0, 1.0));
+    assert_eq!(distorted.bim.miou, 0.0);
+    assert_eq!(config.sign(&distorted, Some(0.0)), Some(Sign::Gap));
+    let [first, inner @ .., last] = &distorted.loss_along[..] else { panic!("a loss at every point") };
+    assert!(inner.iter().any(|inner| inner > first && inner > last), "{:?}", distorted.loss_along);
+    assert!(distorted.cosine.is_some_and(|cosine| cosine < 0.9), "{:?}", distorted.cosine);
+    Ok(())
+}
+
+#[test]
+fn a_network_without_gradients_has_no_cosine() -> Result<()> {
+    let model = red(|red| red.affine(1.0, -2.0)?.relu()? + 1.0);
+    let flat = reading(&model, &MonitorConfig::default(), 0.5)?;
+    assert_eq!((flat.cosine, flat.newton_epsilon), (None, vec![0.0, 0.0]));
+    Ok(())
+}
+
+#[test]
+fn readings_take_a_fiftieth_of_the_work_and_the_last_step_has_one() {
+    let training = TrainingConfig::new(MethodConfig::Fgsm(Fgsm::default()), 50);
+    let config = MonitorConfig::default();
+    for total in [1, 7, 500, 33_333] {
+        let due: Vec<u64> = (0..=total).filter(|step| config.is_due(&training, *step, total)).collect();
+        let work = due.len() as f64 * config.passes();
+        let whole = training.method.passes(0.5, 1) * (16 * total) as f64;
+        assert!(due.len() == 1 || work <= 0.02 * whole, "{total}: {due:?}");
+        assert_eq!(due.last(), Some(&total));
+        let gaps: Vec<u64> = due.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.iter().max().is_none_or(|longest| longest - gaps.iter().min().unwrap() <= 1));
+    }
+    let every = MonitorConfig { every: Some(4), ..config };
+    let due: Vec<u64> = (0..=10).filter(|step| every.is_due(&training, *step, 10)).collect();
+    assert_eq!(due, [4, 8, 10]);
+}
+
+#[test]
+fn settings_out_of_range_are_named() {
+    let good = MonitorConfig::default();
+    assert!(good.validate().is_ok());
+    for (key, bad) in [
+        ("every", MonitorConfig { every: Some(0), ..good }),
+        ("samples", MonitorConfig { samples: 0, ..good }),
+        ("points", MonitorConfig { points: 0, ..good }),
+        ("epsilon", MonitorConfig { epsilon: 8.0, ..good }),
+        ("alpha", MonitorConfig { alpha: 0.0, ..good }),
+        ("steps", MonitorConfig { steps: 0, ..good }),
+        ("gap", MonitorConfig { gap: f64::NAN, ..good }),
+        ("drop", MonitorConfig { drop: 1.5, ..good }),
+    ] {
+        let message = bad.validate().unwrap_err().to_string();
+        assert!(message.starts_with(&format!("training.monitor.{key}:")), "{message}");
+    }
+}
+
+/// A short training on generated scenes with a monitor.
+struct Bench {
+    dataset: Dataset,
+    folder: tempfile::TempDir,
+    config: TrainingConfig,
+}
+
+struct Witness(Vec<serde_json::Value>);
+
+impl Observer for Witness {
+    fn event(&mut self, event: &Event) {
+        let mut event = serde_json::to_value(event).expect("events are plain data");
+        event["seconds"].take();
+        self.0.push(event);
+    }
+}
+
+impl Bench {
+    fn new(monitor: MonitorConfig) -> Result<Self> {
+        let mut config = fixture::config(MethodConfig::Bim(Bim::default()));
+        (config.epochs, config.batch_size, config.checkpoint_every) = (2, 2, 0);
+        config.monitor = Some(monitor);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Ok(Self { dataset: fixture::dataset()?, folder, config })
+    }
+
+    fn trainer(&self) -> Result<Trainer> {
+        Trainer::new(fixture::network(1)?, &self.config, 7, 6)
+    }
+
+    fn run(&self, trainer: &mut Trainer, stop: bool) -> Result<(Outcome, Vec<serde_json::Value>)> {
+        let mut witness = Witness(Vec::new());
+        let run = Run {
+            train: &self.dataset,
+            validation: &self.dataset,
+            checkpoints: self.folder.path(),
+            fingerprint: "spec",
+            stop: &AtomicBool::new(stop),
+            on_bad_sample: OnBadSample::Fail,
+        };
+        let outcome = trainer.run(&run, &mut witness)?;
+        Ok((outcome, witness.0))
+    }
+}
+
+fn of_kind(events: &[serde_json::Value], kind: &str) -> Vec<serde_json::Value> {
+    events.iter().filter(|event| event["kind"] == kind).cloned().collect()
+}
+
+fn weights(trainer: &Trainer) -> Result<Vec<f32>> {
+    Ok(trainer.network().parameters()["classifier.weight"].var.flatten_all()?.to_vec1()?)
+}
+
+fn small() -> MonitorConfig {
+    MonitorConfig { every: Some(2), samples: 2, steps: 2, points: 2, ..MonitorConfig::default() }
+}
+
+#[test]
+fn a_resumed_training_reads_what_an_uninterrupted_one_does() -> Result<()> {
+    let (straight, broken) = (Bench::new(small())?, Bench::new(small())?);
+    let mut expected = straight.trainer()?;
+    let (_, all) = straight.run(&mut expected, false)?;
+    let all = of_kind(&all, "monitor");
+    assert_eq!(all.iter().map(|event| event["step"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 4, 6]);
+    for key in ["clean", "fgsm", "bim"] {
+        assert!(all[0][key]["miou"].is_f64() && all[0][key]["pixel_accuracy"].is_f64(), "{}", all[0]);
+    }
+    let mut found = Vec::new();
+    // The stop flag is set throughout: every run does one step, or none.
+    for _ in 0..10 {
+        let mut trainer = broken.trainer()?;
+        trainer.restore(broken.folder.path(), "spec")?;
+        if trainer.steps_done() < 6 {
+            let batch = broken.config.loader(
+                &broken.dataset,
+                7,
+                trainer.network().config().mean,
+                trainer.steps_done()..6,
+                OnBadSample::Fail,
+            )?;
+            let batch = batch.into_iter().next().expect("a batch")?;
+            trainer.step(&batch)?;
+        }
+        let (outcome, events) = broken.run(&mut trainer, true)?;
+        found.extend(of_kind(&events, "monitor"));
+        if outcome == Outcome::Finished {
+            assert_eq!(weights(&trainer)?, weights(&expected)?);
+            break;
+        }
+    }
+    assert_eq!(found, all);
+    Ok(())
+}
+
+#[test]
+fn reading_changes_nothing_of_the_training() -> Result<()> {
+    let watched = Bench::new(small())?;
+    let mut alone = Bench::new(small())?;
+    alone.config.monitor = None;
+    let [watched, alone] = [&watched, &alone].map(|bench| -> Result<_> {
+        let mut trainer = bench.trainer()?;
+        bench.run(&mut trainer, false)?;
+        weights(&trainer)
+    });
+    assert_eq!(watched?, alone?);
+    Ok(())
+}
+
+#[test]
+fn a_sign_stops_the_training_or_rolls_it_back() -> Result<()> {
+    // To have a sign at step 4 and none before, what is remembered then is more than there can be.
+    for (then, of) in [(Then::Stop, 4), (Then::RollBack, 2), (Then::Report, 6)] {
+        let monitor = MonitorConfig { gap: 0.0, drop: 0.0, then, ..small() };
+        let bench = Bench::new(monitor)?;
+        let mut trainer = bench.trainer()?;
+        let batches = bench.config.loader(&bench.dataset, 7, [0.5; 3], 0..6, OnBadSample::Fail)?;
+        let run = Run {
+            train: &bench.dataset,
+            validation: &bench.dataset,
+            checkpoints: bench.folder.path(),
+            fingerprint: "spec",
+            stop: &AtomicBool::new(false),
+            on_bad_sample: OnBadSample::Fail,
+        };
+        let monitor = Monitor::new(&trainer, &run)?.expect("a monitor");
+        let mut at_two = Vec::new();
+        for batch in batches.take(4) {
+            trainer.step(&batch?)?;
+            if trainer.steps_done() == 2 {
+                at_two = weights(&trainer)?;
+            } else if trainer.steps_done() == 4 {
+                trainer.state.monitor.robust = Some(2.0);
+            }
+            trainer.monitor(&monitor, &run, 0, &mut ())?;
+        }
+        let at_four = weights(&trainer)?;
+        let (outcome, events) = bench.run(&mut trainer, false)?;
+        assert_eq!(outcome, Outcome::Finished);
+        let finished = &of_kind(&events, "training_finished")[0];
+        assert_eq!(finished["step"], if then == Then::Report { 6 } else { 4 });
+        match of {
+            2 => assert!(weights(&trainer)? == at_two && at_four == at_two),
+            4 => assert!(weights(&trainer)? == at_four && at_four != at_two),
+            _ => assert_ne!(weights(&trainer)?, at_four),
+        }
+        // What was stopped stays so.
+        let mut again = bench.trainer()?;
+        assert!(again.restore(bench.folder.path(), "spec")?);
+        let (outcome, _) = bench.run(&mut again, false)?;
+        assert_eq!((outcome, weights(&again)?), (Outcome::Finished, weights(&trainer)?));
+    }
+    Ok(())
+}
