@@ -15,6 +15,10 @@ test *ARGS:
 goldens FOLDER='tests/goldens':
     ROBUSTSEG_GOLDENS={{absolute_path(FOLDER)}} cargo test --package robustseg-tests --test goldens
 
+# Kill a short run at KILLS random moments, and go on each time to the end of one that nobody disturbed.
+test-faults KILLS='200':
+    ROBUSTSEG_KILLS={{KILLS}} cargo test --package robustseg-driver --test kills -- --nocapture
+
 # Feed TARGET (label_png, image_jpeg, sbd_mat, manifest, spec) foreign bytes for SECONDS; needs `cargo install cargo-fuzz`.
 fuzz TARGET SECONDS='600':
     scripts/fuzz.sh {{TARGET}} {{SECONDS}}

@@ -4,13 +4,16 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use robustseg_models::write_atomically;
+use robustseg_models::{remove_temporary, write_atomically};
 use serde::Serialize;
 
 use crate::exit::Usage;
 use crate::provenance::Provenance;
 
 const LOCK: &str = ".lock";
+
+/// Where files are written, from the directory itself on.
+const FOLDERS: [&str; 4] = ["", "checkpoints", "figures", "figures/examples"];
 
 /// A run directory that this process alone writes.
 #[derive(Debug)]
@@ -51,7 +54,8 @@ impl RunDirectory {
         Ok(directory)
     }
 
-    /// Makes or opens the directory at `path`, whatever it holds, and locks it.
+    /// Makes or opens the directory at `path`, whatever it holds, and locks it. What a killed process left half-written
+    /// is deleted.
     ///
     /// # Errors
     /// If another process works in it.
@@ -61,7 +65,12 @@ impl RunDirectory {
         let lock = File::options().create(true).truncate(false).write(true).open(&file);
         let lock = lock.with_context(|| format!("opening the lock {}", file.display()))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => {
+                for folder in FOLDERS.map(|folder| path.join(folder)) {
+                    remove_temporary(&folder).with_context(|| format!("tidying {}", folder.display()))?;
+                }
+                Ok(Self { path: path.to_owned(), _lock: lock })
+            }
             Err(TryLockError::WouldBlock) => bail!(
                 "directory {} is in use: another robustseg writes it; wait for that, or take another --out",
                 path.display()
@@ -124,7 +133,7 @@ impl RunDirectory {
     fn holds_anything(&self) -> anyhow::Result<bool> {
         let entries = fs::read_dir(&self.path).with_context(|| format!("listing {}", self.path.display()))?;
         let mut names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
-        // The lock, and what a killed process left half-written.
+        // The lock is hidden, and other files that are do not matter.
         Ok(names.any(|name| !name.as_encoded_bytes().starts_with(b".")))
     }
 }

@@ -4,8 +4,12 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
+/// What names of temporary files begin and end with.
+const TEMPORARY: (&str, &str) = (".robustseg-", ".tmp");
+
 /// Writes `bytes` to `path`: a temporary file beside it, synced, renamed over it, and the folder synced, so that
-/// a crash or a full disk leaves the former file whole and no temporary one behind.
+/// a crash or a full disk leaves the former file whole. The temporary file goes with the error; only a process that is
+/// killed leaves it behind, for [`remove_temporary`].
 ///
 /// # Errors
 /// Whatever the file system says; the former file is then as it was.
@@ -15,7 +19,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
         _ => Path::new("."),
     };
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".robustseg-").suffix(".tmp");
+    builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -31,6 +35,27 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Deletes what [`write_atomically`] left half-written in `folder`, if there is such a folder, because its process was
+/// killed. Nobody may be writing there.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn remove_temporary(folder: &Path) -> io::Result<()> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(TEMPORARY.0.as_bytes()) && name.ends_with(TEMPORARY.1.as_bytes()) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +68,18 @@ mod tests {
         write_atomically(&path, b"new").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn temporary_files_are_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [".robustseg-x1.tmp", ".robustseg-notes", "last.safetensors", ".lock"] {
+            std::fs::write(folder.path().join(name), b"").unwrap();
+        }
+        remove_temporary(folder.path()).unwrap();
+        assert!(!folder.path().join(".robustseg-x1.tmp").exists());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
+        remove_temporary(&folder.path().join("none")).unwrap();
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod store;
 mod variables;
 
 pub use config::{PspNetConfig, Upsampling};
-pub use durable::write_atomically;
+pub use durable::{remove_temporary, write_atomically};
 pub use error::{Error, Result};
 pub use hub::{Fetched, Hub, HubFile};
 pub use pass::Pass;

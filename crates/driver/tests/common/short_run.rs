@@ -1,0 +1,202 @@
+//! A run of half a second on generated data: started, killed, resumed, and compared with one that nobody disturbed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use robustseg_driver::report::write_report;
+use robustseg_driver::run_directory::RunDirectory;
+use safetensors::SafeTensors;
+use serde_json::{Value, json};
+
+use super::robustseg;
+
+const MANIFEST: &str = "name: tiny
+folder: tiny
+layout:
+  synthetic: {height: 24, width: 32, seed: 1}
+classes:
+  - {name: ground, colour: [0, 0, 0]}
+  - {name: stripes, colour: [200, 80, 60]}
+  - {name: steps, colour: [60, 110, 200]}
+splits:
+  train: {count: 9}
+  val: {count: 3}
+citation: none
+licence: generated
+obtain: nothing to obtain
+";
+
+/// Twelve steps in three epochs; states are saved in the middle of epochs and at their ends.
+const SPEC: &str = "name: short
+data: {manifest: tiny.yaml}
+model: {layers: [1, 1, 1, 1], width: 4}
+training:
+  method: random_fgsm
+  epochs: 3
+  batch_size: 2
+  augmentation: {crop: 24}
+  checkpoint_every: 2
+evaluation:
+  curves:
+    - fgsm: {epsilons: [0, 0.02]}
+    - bim: {alpha: 0.01, steps: 2, epsilons: [0, 0.02]}
+  examples: 1
+";
+
+/// A folder with a spec, its manifest, and its runs.
+pub struct ShortRun {
+    folder: tempfile::TempDir,
+}
+
+impl ShortRun {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("tiny.yaml"), MANIFEST).unwrap();
+        fs::write(folder.path().join("short.yaml"), SPEC).unwrap();
+        Self { folder }
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
+    /// The run in the directory `out`, from its start or from its saved state if there is one.
+    pub fn command(&self, out: &str) -> Command {
+        let mut command = robustseg(&["run", "short.yaml", "--resume", "--out", out]);
+        command.current_dir(self.folder.path());
+        command
+    }
+
+    /// Starts the run, its standard error thrown away.
+    pub fn start(&self, out: &str) -> Child {
+        self.command(out).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Runs to the end.
+    pub fn finish(&self, out: &str) -> ExitStatus {
+        let output = self.command(out).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.status
+    }
+
+    /// Starts the run and kills it as soon as `now` says so; whether it came to that before the run's end.
+    pub fn kill_when(&self, out: &str, now: impl Fn() -> bool) -> bool {
+        let mut child = self.start(out);
+        let start = Instant::now();
+        let killed = loop {
+            if now() {
+                child.kill().unwrap();
+                break true;
+            }
+            if child.try_wait().unwrap().is_some() {
+                break false;
+            }
+            assert!(start.elapsed() < Duration::from_secs(120), "the run hangs");
+        };
+        child.wait().unwrap();
+        killed
+    }
+
+    /// The events of the run so far; a line that is being written does not count.
+    pub fn events(&self, out: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.path(out).join("events.jsonl")).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Whether an event of this kind and step is in the log.
+    pub fn happened(&self, out: &str, kind: &str, step: u64) -> bool {
+        self.events(out).iter().any(|event| event["kind"] == kind && event["step"] == step)
+    }
+
+    /// All that a finished run leaves, by file, without what tells times and commands. The report is made again of the
+    /// other files and must come out the same, so that it needs no look of its own.
+    pub fn results(&self, out: &str) -> BTreeMap<String, Vec<u8>> {
+        let path = self.path(out);
+        let report = fs::read(path.join("report.html")).unwrap();
+        write_report(&RunDirectory::lock(&path).unwrap()).unwrap();
+        assert!(report == fs::read(path.join("report.html")).unwrap(), "the report is of other files");
+        let mut files = BTreeMap::new();
+        collect(&path, "", &mut files);
+        files.remove("report.html").unwrap();
+        for (name, bytes) in &mut files {
+            match name.as_str() {
+                "events.jsonl" => *bytes = steps(bytes).into_bytes(),
+                "provenance.json" => edit(bytes, |value| value["invocations"] = Value::Null),
+                "timing.json" => edit(bytes, |value| {
+                    let counts = ["steps", "images", "attacked"].map(|key| value["training"][key].clone());
+                    *value = json!(counts);
+                }),
+                "checkpoints/resume.safetensors" => *bytes = timeless(bytes),
+                _ => {}
+            }
+        }
+        files
+    }
+
+    /// Requires that a finished run left what another did.
+    pub fn assert_equal(&self, out: &str, expected: &BTreeMap<String, Vec<u8>>, what: &str) {
+        let found = self.results(out);
+        let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&found), names(expected), "{what}: other files");
+        for (name, bytes) in &found {
+            assert!(*bytes == expected[name], "{what}: {name} differs");
+        }
+    }
+}
+
+/// The files below `folder`, by their path from there.
+fn collect(folder: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            collect(&entry.path(), &format!("{name}/"), files);
+        } else {
+            files.insert(name, fs::read(entry.path()).unwrap());
+        }
+    }
+}
+
+fn edit(bytes: &mut Vec<u8>, change: impl Fn(&mut Value)) {
+    let mut value = serde_json::from_slice(bytes).unwrap();
+    change(&mut value);
+    *bytes = value.to_string().into_bytes();
+}
+
+/// The steps and validations of a log, without times. Every line must be whole.
+fn steps(log: &[u8]) -> String {
+    let mut text = String::new();
+    for line in std::str::from_utf8(log).unwrap().lines() {
+        let mut event: Value = serde_json::from_str(line).unwrap();
+        if event["kind"] == "step" || event["kind"] == "validation" {
+            event["seconds"] = Value::Null;
+            event["time_s"] = Value::Null;
+            text += &format!("{event}\n");
+        }
+    }
+    text
+}
+
+/// Weights, statistics, velocities and state of a file to resume from, without times and without the checksum over
+/// them.
+fn timeless(file: &[u8]) -> Vec<u8> {
+    let (_, header) = SafeTensors::read_metadata(file).unwrap();
+    let mut metadata = header.metadata().clone().unwrap();
+    let mut state: Value = serde_json::from_str(&metadata.remove("resume").unwrap()).unwrap();
+    state["state"]["timing"]["seconds"] = Value::Null;
+    state["state"]["timing"]["validation_seconds"] = Value::Null;
+    let mut all = state.to_string().into_bytes();
+    let tensors: BTreeMap<_, _> = SafeTensors::deserialize(file).unwrap().tensors().into_iter().collect();
+    for (name, tensor) in &tensors {
+        all.extend_from_slice(name.as_bytes());
+        all.extend_from_slice(tensor.data());
+    }
+    all
+}

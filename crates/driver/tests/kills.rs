@@ -1,0 +1,126 @@
+//! `kill -9` at any moment of a run, followed by `--resume`: the end is that of a run that nobody disturbed.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use common::short_run::ShortRun;
+use rand::RngExt;
+use robustseg_random::stream;
+
+/// How often the random test kills; `just test-faults` asks for 200.
+fn kills() -> usize {
+    std::env::var("ROBUSTSEG_KILLS").map_or(5, |kills| kills.parse().expect("ROBUSTSEG_KILLS is a number"))
+}
+
+#[test]
+fn a_run_killed_at_random_moments_ends_as_one_that_was_not() {
+    let run = ShortRun::new();
+    let start = Instant::now();
+    run.finish("whole");
+    let mut whole = start.elapsed().as_secs_f64();
+    let expected = run.results("whole");
+    let random = &mut stream(0, "kills", [0; 3]);
+    let (mut killed, mut cases, mut phases) = (0, 0, BTreeMap::<_, usize>::new());
+    while killed < kills() {
+        let mut moments = Vec::new();
+        // A third of the runs that go on are killed again.
+        while killed < kills() && (moments.is_empty() || random.random::<f64>() < 1.0 / 3.0) {
+            let moment = random.random::<f64>() * whole;
+            let mut child = run.start("killed");
+            std::thread::sleep(Duration::from_secs_f64(moment));
+            let ended = child.try_wait().unwrap().is_some();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            if !ended {
+                moments.push(format!("{moment:.3} s"));
+                *phases.entry(phase(&run)).or_default() += 1;
+                killed += 1;
+            } else if moments.is_empty() {
+                // The machine is faster now than it was.
+                whole = f64::midpoint(whole, moment);
+                fs::remove_dir_all(run.path("killed")).unwrap();
+            } else {
+                break;
+            }
+        }
+        run.finish("killed");
+        run.assert_equal("killed", &expected, &format!("killed after {}", moments.join(", then ")));
+        fs::remove_dir_all(run.path("killed")).unwrap();
+        cases += 1;
+    }
+    println!("{killed} kills in {cases} runs of {whole:.2} s, all equal; {phases:?}");
+}
+
+/// What the killed run was doing.
+fn phase(run: &ShortRun) -> &'static str {
+    if writes_checkpoint(run) {
+        "writing a checkpoint"
+    } else if run.events("killed").is_empty() {
+        "starting"
+    } else if !run.happened("killed", "training_finished", 12) {
+        "training"
+    } else if !run.path("killed/evaluation.json").exists() {
+        "evaluating"
+    } else {
+        "reporting"
+    }
+}
+
+fn writes_checkpoint(run: &ShortRun) -> bool {
+    let Ok(files) = fs::read_dir(run.path("killed/checkpoints")) else { return false };
+    files.flatten().any(|file| file.file_name().to_string_lossy().starts_with(".robustseg-"))
+}
+
+/// Kills a run as soon as `now` says so, and compares its end. A moment that is over before it is seen is waited for
+/// again.
+fn killed_when(moment: &str, now: impl Fn(&ShortRun) -> bool) {
+    let run = ShortRun::new();
+    run.finish("whole");
+    let expected = run.results("whole");
+    let hit = (0..20).any(|_| {
+        let hit = run.kill_when("killed", || now(&run));
+        if !hit {
+            fs::remove_dir_all(run.path("killed")).unwrap();
+        }
+        hit
+    });
+    assert!(hit, "no run was caught {moment}");
+    run.finish("killed");
+    run.assert_equal("killed", &expected, moment);
+}
+
+#[test]
+fn a_run_killed_in_the_middle_of_an_epoch_goes_on() {
+    killed_when("in the middle of an epoch", |run| {
+        run.happened("killed", "step", 5) && !run.happened("killed", "validation", 8)
+    });
+}
+
+#[test]
+fn a_run_killed_at_the_end_of_an_epoch_goes_on() {
+    killed_when("at the end of an epoch", |run| {
+        run.happened("killed", "step", 7) && !run.happened("killed", "step", 8)
+    });
+}
+
+#[test]
+fn a_run_killed_while_it_writes_a_checkpoint_goes_on_and_nothing_is_left() {
+    killed_when("writing a checkpoint", writes_checkpoint);
+}
+
+#[test]
+fn a_run_killed_during_evaluation_goes_on() {
+    killed_when("evaluating", |run| {
+        run.happened("killed", "training_finished", 12) && !run.path("killed/evaluation.json").exists()
+    });
+}
+
+#[test]
+fn a_run_killed_while_it_writes_its_report_goes_on() {
+    killed_when("writing the report", |run| {
+        run.path("killed/evaluation.json").exists() && !run.path("killed/report.html").exists()
+    });
+}
