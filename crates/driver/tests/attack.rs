@@ -95,11 +95,15 @@ fn checkpoints_that_are_none_are_refused() {
     fails(folder.path(), &arguments, 3, &["model.safetensors", "truncated"]);
     std::fs::write(&path, b"PK\x03\x04 not safetensors").unwrap();
     fails(folder.path(), &arguments, 3, &["model.safetensors", "safetensors file"]);
-    // Another shape than its metadata says.
+    // Another shape than its metadata says, sealed and not.
     let (text, other) = (r#"\"width\":4"#.as_bytes(), r#"\"width\":8"#.as_bytes());
     let place = whole.windows(text.len()).position(|window| window == text).unwrap();
     let mut bytes = whole.clone();
     bytes[place..place + other.len()].copy_from_slice(other);
+    std::fs::write(&path, &bytes).unwrap();
+    fails(folder.path(), &arguments, 3, &["model.safetensors", "is damaged"]);
+    let place = whole.windows(8).position(|window| window == br#""sha256""#).unwrap();
+    bytes[place..place + 8].copy_from_slice(br#""no_sum""#);
     std::fs::write(&path, &bytes).unwrap();
     fails(folder.path(), &arguments, 3, &["model.safetensors", "expected f32 of shape"]);
     std::fs::remove_file(&path).unwrap();

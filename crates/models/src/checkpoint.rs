@@ -1,22 +1,23 @@
-//! Checkpoints: one safetensors file that describes itself by its `model` metadata.
+//! Checkpoints: one safetensors file that describes itself by its `model` metadata, and tells whether it is whole.
 
 use crate::durable::write_atomically;
+use crate::sealed::{Sealed, read, seal};
 use crate::variables::{Source, outside, stored};
 use crate::{Error, Parameter, PspNet, PspNetConfig, Result};
 use candle_core::{Device, Tensor, Var};
 use safetensors::SafeTensors;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 impl PspNet {
     /// The network of a checkpoint file.
     ///
     /// # Errors
-    /// If the file cannot be read, is no safetensors file, has no or a wrong `model` metadata, lacks a tensor, or
-    /// has one of another shape, another type, with values that are not finite, or that the model does not have.
+    /// If the file cannot be read, is no safetensors file, is damaged, has no or a wrong `model` metadata, lacks a tensor,
+    /// or has one of another shape, another type, with values that are not finite, or that the model does not have.
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
         let refuse = |reason: String| Error::Checkpoint { path: path.to_path_buf(), reason };
-        let bytes = read(path)?;
+        let bytes = read(path).map_err(refuse)?;
         let (file, config) = parse(&bytes).map_err(refuse)?;
         let net = PspNet::build(&config, Source::File(&file), device)
             .map_err(|error| refuse(format!("does not fit its own model metadata: {error}")))?;
@@ -44,8 +45,8 @@ impl PspNet {
     /// it was.
     pub fn load_backbone(&self, path: &Path) -> Result<()> {
         let refuse = |reason: String| Error::Checkpoint { path: path.to_path_buf(), reason };
-        let bytes = read(path)?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|error| refuse(not_safetensors(&error)))?;
+        let bytes = read(path).map_err(refuse)?;
+        let file = Sealed::parse(&bytes).map_err(refuse)?.tensors;
         let mut values: Vec<(&Var, Tensor)> = Vec::new();
         for (full, parameter) in self.parameters() {
             let Some(name) = full.strip_prefix("backbone.") else { continue };
@@ -69,36 +70,17 @@ fn serialize(config: &PspNetConfig, parameters: &BTreeMap<String, Parameter>) ->
         tensors.push((name.clone(), tensor));
     }
     let model = serde_json::to_string(config).expect("a configuration is plain data");
-    let metadata = HashMap::from([("model".to_owned(), model)]);
-    safetensors::serialize(tensors, Some(metadata))
-        .map_err(|error| Error::Candle(candle_core::Error::wrap(error)))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| {
-        let reason = match error.kind() {
-            std::io::ErrorKind::NotFound => "no such file; give the path of a .safetensors file".into(),
-            std::io::ErrorKind::IsADirectory => {
-                "is a folder; give the file in it, for example checkpoints/last.safetensors".into()
-            }
-            _ => format!("cannot be read: {error}"),
-        };
-        Error::Checkpoint { path: path.to_path_buf(), reason }
-    })
-}
-
-fn not_safetensors(error: &safetensors::SafeTensorError) -> String {
-    format!("is no whole safetensors file ({error}); it may be truncated or of another format")
+    seal(tensors, "model", model).map_err(|error| Error::Candle(candle_core::Error::wrap(error)))
 }
 
 /// The tensors and the configuration in a checkpoint's bytes.
 fn parse(bytes: &[u8]) -> Result<(SafeTensors<'_>, PspNetConfig), String> {
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| not_safetensors(&error))?;
-    let file = SafeTensors::deserialize(bytes).map_err(|error| not_safetensors(&error))?;
-    let model = metadata.metadata().as_ref().and_then(|metadata| metadata.get("model"));
+    let Sealed { tensors, metadata, .. } = Sealed::parse(bytes)?;
+    let model = metadata.get("model");
     let model = model.ok_or("has no `model` metadata, so it is no robustseg checkpoint")?;
-    let config: PspNetConfig = serde_json::from_str(model)
-        .map_err(|error| format!("its `model` metadata is not understood: {error}"))?;
+    let config: PspNetConfig = serde_json::from_str(model).map_err(|error| {
+        format!("its `model` metadata is not understood: {error}; is it of a newer robustseg?")
+    })?;
     config.validate().map_err(|error| format!("its `model` metadata is wrong: {error}"))?;
-    Ok((file, config))
+    Ok((tensors, config))
 }

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 /// What names of temporary files begin and end with.
 const TEMPORARY: (&str, &str) = (".robustseg-", ".tmp");
 
@@ -14,10 +16,28 @@ const TEMPORARY: (&str, &str) = (".robustseg-", ".tmp");
 /// # Errors
 /// Whatever the file system says; the former file is then as it was.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    put(temporary(path, bytes)?, path)
+}
+
+/// [`write_atomically`], and the file that was at `path` is then at `former`, in place of any that was there. One of
+/// the two is whole at any moment, and at `path` there is always a file once there was one.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_keeping_former(path: &Path, bytes: &[u8], former: &Path) -> io::Result<()> {
+    let file = temporary(path, bytes)?;
+    if path.exists() {
+        if former.exists() {
+            std::fs::remove_file(former)?;
+        }
+        // Not all file systems have links.
+        std::fs::hard_link(path, former).or_else(|_| std::fs::copy(path, former).map(drop))?;
+    }
+    put(file, path)
+}
+
+/// A file beside `path` that holds `bytes`, on the disk and not only in its cache.
+fn temporary(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
     #[cfg(unix)]
@@ -26,13 +46,25 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
         // What other programs give new files; the process's umask still applies.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let mut file = builder.tempfile_in(folder)?;
+    let mut file = builder.tempfile_in(folder(path))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
+    Ok(file)
+}
+
+/// Gives `file` its name, for good.
+fn put(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.persist(path).map_err(|failed| failed.error)?;
     #[cfg(unix)]
-    File::open(folder)?.sync_all()?;
+    File::open(folder(path))?.sync_all()?;
     Ok(())
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// Deletes what [`write_atomically`] left half-written in `folder`, if there is such a folder, because its process was
@@ -68,6 +100,25 @@ mod tests {
         write_atomically(&path, b"new").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_former_file_is_kept_and_the_one_before_it_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, former) = (folder.path().join("state"), folder.path().join("former"));
+        let read = |path: &Path| std::fs::read(path).unwrap();
+        write_keeping_former(&path, b"1", &former).unwrap();
+        assert!(read(&path) == b"1" && !former.exists());
+        for state in [b"2", b"3"] {
+            write_keeping_former(&path, state, &former).unwrap();
+        }
+        assert!(read(&path) == b"3" && read(&former) == b"2");
+        // Killed between the two names: both are the same file.
+        std::fs::remove_file(&former).unwrap();
+        std::fs::hard_link(&path, &former).unwrap();
+        write_keeping_former(&path, b"4", &former).unwrap();
+        assert!(read(&path) == b"4" && read(&former) == b"3");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

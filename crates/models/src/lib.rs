@@ -17,11 +17,12 @@ pub mod pretrained;
 mod pspnet;
 mod pyramid;
 mod resnet_v2;
+pub mod sealed;
 mod store;
 mod variables;
 
 pub use config::{PspNetConfig, Upsampling};
-pub use durable::{remove_temporary, write_atomically};
+pub use durable::{remove_temporary, write_atomically, write_keeping_former};
 pub use error::{Error, Result};
 pub use hub::{Fetched, Hub, HubFile};
 pub use pass::Pass;

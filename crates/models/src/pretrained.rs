@@ -115,8 +115,13 @@ pub(crate) fn copy_hashing(mut from: impl Read, to: &mut impl io::Write) -> io::
         hasher.update(&buffer[..count]);
         to.write_all(&buffer[..count])?;
     }
+    Ok(hexadecimal(&hasher.finalize()))
+}
+
+/// `bytes` in lower-case hexadecimal digits.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).expect("four bits");
-    Ok(hasher.finalize().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 pub(crate) fn wrong_hash(expected: &str, found: &str) -> String {

@@ -150,8 +150,21 @@ fn broken_checkpoints_are_named_and_refused() {
         bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
         bytes
     };
+    assert!(write(&header(r#"\"width\":4"#, r#"\"width\":6"#)).contains("damaged"));
+    let mut flipped = whole.clone();
+    let last = flipped.len() - 3;
+    flipped[last] ^= 1;
+    assert!(write(&flipped).contains("damaged"));
+    // What is on purpose has no seal.
+    let whole = header(r#""sha256""#, r#""no_sum""#);
+    let header = |from: &str, to: &str| {
+        let mut bytes = whole.clone();
+        let at = bytes.windows(from.len()).position(|w| w == from.as_bytes()).expect("text in header");
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+        bytes
+    };
     assert!(write(&header(r#"\"width\":4"#, r#"\"width\":6"#)).contains("does not fit"));
-    assert!(write(&header(r#"\"width\":4"#, r#"\"wodth\":4"#)).contains("not understood"));
+    assert!(write(&header(r#"\"width\":4"#, r#"\"wodth\":4"#)).contains("newer robustseg"));
     assert!(write(&header(r#"\"width\":4"#, r#"\"width\":0"#)).contains("width must be"));
     assert!(write(&header(r#""model""#, r#""medol""#)).contains("no `model` metadata"));
     assert!(write(&header("classifier.bias", "classifier.bios")).contains("classifier.bias is missing"));

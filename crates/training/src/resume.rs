@@ -1,15 +1,17 @@
 //! The file from which an interrupted training goes on.
 //!
-//! One safetensors file, written atomically: `parameter.NAME` for every weight and running statistic as the
+//! One sealed safetensors file, written atomically: `parameter.NAME` for every weight and running statistic as the
 //! network holds it, `velocity.NAME` for every trainable one, and the metadata key `resume`, a JSON object with
-//! the state and a fingerprint of the run. Only the run that wrote it reads it.
+//! the state and a fingerprint of the run. Only the run that wrote it reads it. The one before it is kept.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
-use robustseg_models::write_atomically;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use robustseg_models::sealed::{Sealed, read, seal};
+use robustseg_models::write_keeping_former;
+use safetensors::SafeTensorError;
+use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::trainer::State;
@@ -18,21 +20,36 @@ use crate::{Error, Result, Trainer};
 /// The file's name in the checkpoints' folder.
 pub(crate) const FILE: &str = "resume.safetensors";
 
+/// The name of the one before it.
+pub(crate) const FORMER: &str = "resume.former.safetensors";
+
 const METADATA: &str = "resume";
+
+/// The form of the file; another one is for every change of what it holds.
+const VERSION: u32 = 1;
 
 /// What stands beside the tensors.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Metadata {
+    version: u32,
     fingerprint: String,
     total_steps: u64,
     state: State,
 }
 
+/// What every version's metadata have.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
 impl Trainer {
-    /// Writes all that resuming needs to `path`. `fingerprint` stands for the spec that the run follows.
-    pub(crate) fn save_state(&self, path: &Path, fingerprint: &str) -> Result<()> {
+    /// Writes all that resuming needs into `checkpoints`. `fingerprint` stands for the spec that the run follows.
+    pub(crate) fn save_state(&self, checkpoints: &Path, fingerprint: &str) -> Result<()> {
+        let path = &checkpoints.join(FILE);
         let metadata = Metadata {
+            version: VERSION,
             fingerprint: fingerprint.into(),
             total_steps: self.total_steps(),
             state: self.state.clone(),
@@ -45,14 +62,14 @@ impl Trainer {
         }
         let views = bytes
             .iter()
-            .map(|(name, (shape, data))| Ok((name, TensorView::new(Dtype::F32, shape.clone(), data)?)))
-            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
-        let file = views
-            .and_then(|views| {
-                safetensors::serialize(views, Some(HashMap::from([(METADATA.to_string(), metadata)])))
+            .map(|(name, (shape, data))| {
+                Ok((name.clone(), TensorView::new(Dtype::F32, shape.clone(), data)?))
             })
+            .collect::<Result<Vec<_>, SafeTensorError>>();
+        let file = views
+            .and_then(|views| seal(views, METADATA, metadata))
             .map_err(|error| broken(error.to_string()))?;
-        write_atomically(path, &file).map_err(|source| Error::File {
+        write_keeping_former(path, &file, &checkpoints.join(FORMER)).map_err(|source| Error::File {
             operation: "writing",
             path: path.into(),
             source,
@@ -63,25 +80,56 @@ impl Trainer {
     /// whether there is.
     ///
     /// # Errors
-    /// [`Error::Resume`], and nothing has changed, if the file is broken, or was written by a run of another
+    /// [`Error::Resume`], and nothing has changed, if the file is damaged, or was written by a run of another
     /// `fingerprint`, length or network.
     pub fn restore(&mut self, checkpoints: &Path, fingerprint: &str) -> Result<bool> {
-        let path = checkpoints.join(FILE);
-        let file = match std::fs::read(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-            Err(source) => {
-                return Err(Error::File { operation: "reading", path, source });
+        let (path, former) = (checkpoints.join(FILE), checkpoints.join(FORMER));
+        if !path.exists() && !former.exists() {
+            return Ok(false);
+        }
+        self.take_state(&path, fingerprint).map_err(|error| match error {
+            Error::Resume { path, reason } if former.exists() => {
+                let reason = format!("{reason}; {FORMER} beside it holds the state before (--fall-back)");
+                Error::Resume { path, reason }
             }
-        };
-        let refuse = |reason: String| Error::Resume { path: path.clone(), reason };
-        let unreadable =
-            |error: safetensors::SafeTensorError| refuse(format!("truncated or not safetensors ({error})"));
-        let (_, header) = SafeTensors::read_metadata(&file).map_err(unreadable)?;
-        let metadata = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA));
-        let metadata = metadata.ok_or_else(|| refuse("not written by a training run".into()))?;
-        let metadata: Metadata = serde_json::from_str(metadata)
-            .map_err(|error| refuse(format!("its state is unreadable ({error})")))?;
+            other => other,
+        })?;
+        Ok(true)
+    }
+
+    /// [`Trainer::restore`], but if `resume.safetensors` cannot be used, the state before it, which then takes its place.
+    ///
+    /// # Errors
+    /// As [`Trainer::restore`], if neither can be used.
+    pub fn restore_or_fall_back(&mut self, checkpoints: &Path, fingerprint: &str) -> Result<bool> {
+        let (path, former) = (checkpoints.join(FILE), checkpoints.join(FORMER));
+        match self.restore(checkpoints, fingerprint) {
+            Err(Error::Resume { .. }) if former.exists() => {
+                self.take_state(&former, fingerprint)?;
+                let renamed = std::fs::rename(&former, &path);
+                renamed.map_err(|source| Error::File { operation: "replacing", path, source })?;
+                Ok(true)
+            }
+            other => other,
+        }
+    }
+
+    /// Takes weights, velocities and state from the file at `path`.
+    fn take_state(&mut self, path: &Path, fingerprint: &str) -> Result<()> {
+        let refuse = |reason: String| Error::Resume { path: path.into(), reason };
+        let file = read(path).map_err(|reason| refuse(format!("it {reason}")))?;
+        let Sealed { tensors, metadata, sealed } =
+            Sealed::parse(&file).map_err(|reason| refuse(format!("it {reason}")))?;
+        let metadata = metadata.get(METADATA).filter(|_| sealed);
+        let metadata = metadata.ok_or_else(|| refuse("it was not written by a training run".into()))?;
+        let unreadable = |error: serde_json::Error| refuse(format!("its state is unreadable ({error})"));
+        let Version { version } = serde_json::from_str(metadata).map_err(unreadable)?;
+        if version != VERSION {
+            let reason =
+                format!("it is of another robustseg: of version {version}, where {VERSION} is understood");
+            return Err(refuse(reason));
+        }
+        let metadata: Metadata = serde_json::from_str(metadata).map_err(unreadable)?;
         if metadata.fingerprint != fingerprint {
             let reason =
                 "the spec has changed since; start anew in another directory, or go back to the former spec";
@@ -91,7 +139,6 @@ impl Trainer {
             let (then, now) = (metadata.total_steps, self.total_steps());
             return Err(refuse(format!("it is of a training of {then} steps, this one has {now}")));
         }
-        let tensors = SafeTensors::deserialize(&file).map_err(unreadable)?;
         let variables = self.variables();
         if let Some(name) = tensors.names().into_iter().find(|name| !variables.contains_key(*name)) {
             return Err(refuse(format!("tensor {name} is not in this network")));
@@ -112,7 +159,7 @@ impl Trainer {
             variable.set(&tensor)?;
         }
         self.state = metadata.state;
-        Ok(true)
+        Ok(())
     }
 
     /// Every tensor of the file, by its name there.

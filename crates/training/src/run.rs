@@ -7,7 +7,7 @@ use std::time::Instant;
 use robustseg_datasets::{Dataset, OnBadSample, Skipped};
 
 use crate::monitor::Monitor;
-use crate::{Error, EvaluationConfig, Event, Observer, Progress, Result, Stage, Trainer, evaluation, resume};
+use crate::{Error, EvaluationConfig, Event, Observer, Progress, Result, Stage, Trainer, evaluation};
 
 /// What a training runs on and where it leaves its states.
 pub struct Run<'a> {
@@ -61,6 +61,8 @@ impl Trainer {
             epochs,
             parameters: self.network().parameter_count(),
         });
+        // What was resumed from is saved already.
+        let mut saved = (start > 0).then(|| self.state.clone());
         let fill = self.network().config().mean;
         let mut loader =
             self.config().loader(run.train, self.seed(), fill, start..total, run.on_bad_sample)?;
@@ -81,9 +83,11 @@ impl Trainer {
             let finished = self.is_over() && !self.validation_is_due(per_epoch);
             let stopped = !finished && run.stop.load(Ordering::Relaxed);
             let every = self.config().checkpoint_every;
-            if finished || stopped || (every > 0 && step > start && step.is_multiple_of(every)) {
+            let wanted = finished || stopped || (every > 0 && step > start && step.is_multiple_of(every));
+            if wanted && saved.as_ref() != Some(&self.state) {
                 self.network().save(&run.checkpoints.join("last.safetensors"))?;
-                self.save_state(&run.checkpoints.join(resume::FILE), run.fingerprint)?;
+                self.save_state(run.checkpoints, run.fingerprint)?;
+                saved = Some(self.state.clone());
                 observer.event(&Event::Checkpoint { step, epoch });
             }
             if stopped {
@@ -156,8 +160,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use robustseg_attacks::RandomFgsm;
+    use robustseg_models::sealed::{self, Sealed};
 
-    use crate::{MethodConfig, TrainingConfig, fixture};
+    use crate::{MethodConfig, TrainingConfig, fixture, resume};
 
     /// Keeps the events, and sets the stop flag after a step.
     struct Witness<'a> {
@@ -316,11 +321,52 @@ mod tests {
         let file = bench.folder.path().join(resume::FILE);
         let whole = std::fs::read(&file).expect("the state");
         std::fs::write(&file, &whole[..whole.len() / 2]).expect("a truncated state");
-        assert!(refusal(&mut bench.trainer()?, "spec").contains("truncated or not safetensors"));
+        assert!(refusal(&mut bench.trainer()?, "spec").contains("truncated"));
+        let mut flipped = whole.clone();
+        let middle = flipped.len() / 2;
+        flipped[middle] ^= 4;
+        std::fs::write(&file, &flipped).expect("a damaged state");
+        assert!(refusal(&mut bench.trainer()?, "spec").contains("is damaged"));
         std::fs::copy(bench.folder.path().join("last.safetensors"), &file).expect("another file");
         assert!(refusal(&mut bench.trainer()?, "spec").contains("not written by a training run"));
+        let Sealed { tensors, mut metadata, .. } = Sealed::parse(&whole).expect("the state");
+        let newer = metadata.remove("resume").expect("its state").replace("\"version\":1", "\"version\":2");
+        let newer = sealed::seal(tensors.tensors(), "resume", newer).expect("a file");
+        std::fs::write(&file, &newer).expect("a newer state");
+        assert!(refusal(&mut bench.trainer()?, "spec").contains("version 2, where 1 is understood"));
+        std::fs::remove_file(&file).expect("it was there");
+        std::fs::create_dir(&file).expect("a folder in its place");
+        assert!(refusal(&mut bench.trainer()?, "spec").contains("is a folder"));
         let message = bench.run(&mut longer, None).unwrap_err().to_string();
         assert!(message.contains("2 epochs of 3 steps"));
+        Ok(())
+    }
+
+    #[test]
+    fn the_state_before_the_last_is_taken_when_asked_for_and_then_is_the_last() -> Result<()> {
+        let bench = Bench::new()?;
+        let path = bench.folder.path();
+        let mut trainer = bench.trainer()?;
+        bench.run(&mut trainer, None)?;
+        let expected = weights(&trainer)?;
+        let (file, former) = (path.join(resume::FILE), path.join(resume::FORMER));
+        std::fs::write(&file, b"rust").expect("a damaged state");
+        let message = bench.trainer()?.restore(path, "spec").unwrap_err().to_string();
+        assert!(message.contains("truncated") && message.contains("--fall-back"), "{message}");
+        let mut again = bench.trainer()?;
+        assert!(again.restore_or_fall_back(path, "spec")?);
+        assert_eq!(again.steps_done(), 4);
+        assert!(file.exists() && !former.exists());
+        bench.run(&mut again, None)?;
+        assert_eq!(weights(&again)?, expected);
+
+        // A lost state is not a training that never began.
+        std::fs::remove_file(&file).expect("it was there");
+        assert!(bench.trainer()?.restore(path, "spec").unwrap_err().to_string().contains("no such file"));
+        assert!(bench.trainer()?.restore_or_fall_back(path, "other").is_err());
+        assert!(bench.trainer()?.restore_or_fall_back(path, "spec")?);
+        std::fs::write(&file, b"rust").expect("a damaged state");
+        assert!(bench.trainer()?.restore_or_fall_back(path, "spec").is_err(), "there is none before it");
         Ok(())
     }
 }

@@ -33,6 +33,9 @@ pub(crate) struct Run {
     /// Goes on with an interrupted run of the same spec.
     #[arg(long)]
     resume: bool,
+    /// If the last saved state is damaged, goes on from the one before it.
+    #[arg(long, requires = "resume")]
+    fall_back: bool,
     /// Where to compute, instead of the spec's choice: auto, cpu, cuda or cuda:N.
     #[arg(long)]
     device: Option<DeviceChoice>,
@@ -94,7 +97,12 @@ impl Run {
         let spec = &plan.spec;
         let network = PspNet::new(&plan.model, spec.seed, device)?;
         let mut trainer = Trainer::new(network, &spec.training, spec.seed, plan.total_steps())?;
-        let resumed = self.resume && trainer.restore(&directory.checkpoints()?, fingerprint)?;
+        let checkpoints = directory.checkpoints()?;
+        let resumed = match (self.resume, self.fall_back) {
+            (false, _) => false,
+            (true, false) => trainer.restore(&checkpoints, fingerprint)?,
+            (true, true) => trainer.restore_or_fall_back(&checkpoints, fingerprint)?,
+        };
         if let (false, Some(source)) = (resumed, &spec.model.pretrained) {
             trainer.network().load_backbone(&pretrained::resolve(source)?)?;
         }

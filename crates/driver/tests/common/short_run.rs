@@ -133,7 +133,9 @@ impl ShortRun {
                     let counts = ["steps", "images", "attacked"].map(|key| value["training"][key].clone());
                     *value = json!(counts);
                 }),
-                "checkpoints/resume.safetensors" => *bytes = timeless(bytes),
+                "checkpoints/resume.safetensors" | "checkpoints/resume.former.safetensors" => {
+                    *bytes = timeless(bytes);
+                }
                 _ => {}
             }
         }

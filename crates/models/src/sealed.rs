@@ -1,0 +1,181 @@
+//! Safetensors files that tell whether they are whole: among their metadata is a SHA-256 over all else, the seal.
+//!
+//! It is taken over what a file says and not over its bytes, so that a program that reads one and writes it again
+//! does not break the seal. Files of other origin have none.
+
+use crate::pretrained::hexadecimal;
+use safetensors::tensor::{SafeTensorError, SafeTensors, View, serialize};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+/// The metadata key of the seal.
+const SEAL: &str = "sha256";
+
+/// The longest header that is read, in bytes; that of the largest network is a fifth of it.
+const LONGEST_HEADER: u64 = 16 << 20;
+
+/// A safetensors file whose seal is right, or that has none.
+pub struct Sealed<'a> {
+    /// The tensors.
+    pub tensors: SafeTensors<'a>,
+    /// The metadata without the seal.
+    pub metadata: HashMap<String, String>,
+    /// Whether there was a seal.
+    pub sealed: bool,
+}
+
+impl<'a> Sealed<'a> {
+    /// The file that `bytes` are.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the end of a sentence that begins with the file's name: it is no safetensors file, or
+    /// its content is not what was sealed.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
+        let no_file = |error: SafeTensorError| {
+            format!("is no whole safetensors file ({error}); it may be truncated or of another format")
+        };
+        if bytes.first_chunk().is_some_and(|length| u64::from_le_bytes(*length) > LONGEST_HEADER) {
+            return Err(no_file(SafeTensorError::HeaderTooLarge));
+        }
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(no_file)?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(no_file)?;
+        let mut metadata = header.metadata().clone().unwrap_or_default();
+        let seal = metadata.remove(SEAL);
+        if seal.as_ref().is_some_and(|seal| *seal != digest(&tensors, &metadata)) {
+            return Err(
+                "is damaged: its content does not have the SHA-256 that was written with it; take another \
+                 copy (and whoever changes a checkpoint removes the metadata key `sha256`)"
+                    .into(),
+            );
+        }
+        Ok(Self { tensors, metadata, sealed: seal.is_some() })
+    }
+}
+
+/// The bytes of a sealed file of `tensors`, whose metadata is `value` under `key`: the same for the same content.
+pub fn seal<V: View>(
+    tensors: Vec<(String, V)>,
+    key: &str,
+    value: String,
+) -> Result<Vec<u8>, SafeTensorError> {
+    const BEGINNING: &str = r#"{"__metadata__":{"#;
+    let metadata = HashMap::from([(key.to_owned(), value)]);
+    let mut file = serialize(tensors, Some(metadata.clone()))?;
+    let seal = digest(&SafeTensors::deserialize(&file)?, &metadata);
+    // Put in by hand: of several keys, safetensors writes now one and now another first.
+    let header = SafeTensors::read_metadata(&file)?.0;
+    let text = std::str::from_utf8(&file[8..8 + header]).map_err(SafeTensorError::InvalidHeader)?;
+    let rest = text.strip_prefix(BEGINNING).ok_or(SafeTensorError::InvalidHeaderLength)?.trim_end();
+    let mut text = format!("{BEGINNING}\"{SEAL}\":\"{seal}\",{rest}");
+    // The data begin at a multiple of eight bytes.
+    text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(8) - text.len()));
+    let length = (text.len() as u64).to_le_bytes();
+    file.splice(..8 + header, length.into_iter().chain(text.into_bytes()));
+    Ok(file)
+}
+
+/// The bytes of the file at `path`, which must be a regular one. Room for all of it is asked for first.
+///
+/// # Errors
+/// What is wrong with it, as the end of a sentence that begins with the file's name.
+pub fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let broken = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => "no such file; give the path of a .safetensors file".into(),
+        _ => format!("cannot be read: {error}"),
+    };
+    // Before it is opened, which would wait for ever at a pipe.
+    let about = std::fs::metadata(path).map_err(broken)?;
+    if about.is_dir() {
+        return Err("is a folder; give the file in it, for example checkpoints/last.safetensors".into());
+    }
+    if !about.is_file() {
+        return Err("is no regular file".into());
+    }
+    let mut bytes = Vec::new();
+    let length = usize::try_from(about.len()).unwrap_or(usize::MAX);
+    bytes
+        .try_reserve_exact(length)
+        .map_err(|_| format!("is too large: there is no memory for its {length} bytes"))?;
+    File::open(path).and_then(|file| file.take(about.len()).read_to_end(&mut bytes)).map_err(broken)?;
+    Ok(bytes)
+}
+
+/// The seal of a file of `tensors` and `metadata`.
+fn digest(tensors: &SafeTensors<'_>, metadata: &HashMap<String, String>) -> String {
+    let mut hash = Sha256::new();
+    let metadata: BTreeMap<_, _> = metadata.iter().collect();
+    hash.update(format!("{metadata:?}"));
+    let tensors: BTreeMap<_, _> = tensors.tensors().into_iter().collect();
+    for (name, tensor) in &tensors {
+        hash.update(format!("{name:?} {:?} {:?}", tensor.dtype(), tensor.shape()));
+        hash.update(tensor.data());
+    }
+    hexadecimal(&hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::tensor::{Dtype, TensorView};
+
+    fn tensors(data: &[u8]) -> Vec<(String, TensorView<'_>)> {
+        let view = |range| TensorView::new(Dtype::F32, vec![2], &data[range]).unwrap();
+        vec![("b".into(), view(0..8)), ("a".into(), view(8..16))]
+    }
+
+    const DATA: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+
+    #[test]
+    fn what_is_sealed_comes_back_and_no_flipped_bit_does() {
+        let file = seal(tensors(&DATA), "model", r#"{"width": 4}"#.into()).unwrap();
+        assert_eq!(file, seal(tensors(&DATA), "model", r#"{"width": 4}"#.into()).unwrap());
+        let whole = Sealed::parse(&file).unwrap();
+        assert!(whole.sealed);
+        assert_eq!(whole.metadata, HashMap::from([("model".into(), r#"{"width": 4}"#.into())]));
+        assert_eq!(whole.tensors.tensor("a").unwrap().data(), &DATA[8..]);
+        for bit in 0..8 * file.len() {
+            let mut flipped = file.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            // A flip that leaves the seal's own key unknown, or white space another one, changes nothing that counts.
+            if let Ok(found) = Sealed::parse(&flipped) {
+                assert_eq!(found.metadata.get("model"), whole.metadata.get("model"), "bit {bit}");
+                for name in ["a", "b"] {
+                    assert_eq!(found.tensors.tensor(name).unwrap(), whole.tensors.tensor(name).unwrap());
+                }
+            }
+        }
+        for length in 0..file.len() {
+            assert!(Sealed::parse(&file[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_seal_survives_another_order_of_writing() {
+        let file = seal(tensors(&DATA), "model", "{}".into()).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&file).unwrap();
+        let again = serialize(tensors(&DATA), header.metadata().clone()).unwrap();
+        assert!(Sealed::parse(&again).unwrap().sealed);
+        let mut other = DATA;
+        other[3] = 0;
+        let changed = serialize(tensors(&other), header.metadata().clone()).unwrap();
+        assert!(Sealed::parse(&changed).err().unwrap().contains("damaged"));
+        let foreign = serialize(tensors(&DATA), None).unwrap();
+        assert!(!Sealed::parse(&foreign).unwrap().sealed);
+    }
+
+    #[test]
+    fn headers_without_end_and_files_that_are_none_are_refused() {
+        let mut bomb = (u64::MAX / 2).to_le_bytes().to_vec();
+        bomb.extend([b'{'; 100]);
+        assert!(Sealed::parse(&bomb).err().unwrap().contains("header too large"));
+        assert!(read(Path::new("/dev/zero")).unwrap_err().contains("no regular file"));
+        let folder = tempfile::tempdir().unwrap();
+        assert!(read(folder.path()).unwrap_err().contains("is a folder"));
+        let sparse = folder.path().join("sparse");
+        File::create(&sparse).unwrap().set_len(1 << 43).unwrap();
+        assert!(read(&sparse).unwrap_err().contains("too large"));
+    }
+}
