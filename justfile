@@ -17,7 +17,7 @@ goldens FOLDER='tests/goldens':
 
 # Kill a short run at KILLS random moments, and go on each time to the end of one that nobody disturbed.
 test-faults KILLS='200':
-    ROBUSTSEG_KILLS={{KILLS}} cargo test --package robustseg-driver --test kills -- --nocapture
+    ROBUSTSEG_KILLS={{KILLS}} cargo test --package robustseg-driver --test faults -- --nocapture
 
 # Feed TARGET (label_png, image_jpeg, sbd_mat, manifest, spec) foreign bytes for SECONDS; needs `cargo install cargo-fuzz`.
 fuzz TARGET SECONDS='600':

@@ -6,6 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{attack, bench, check, compare, completions, data, evaluate, predict, run, schema};
 use crate::exit::Exit;
+use crate::interrupt::tame_signals;
+use crate::panic;
 use crate::progress;
 
 /// Adversarial training for semantic segmentation: from an experiment's spec to a robustness report.
@@ -48,7 +50,18 @@ enum Command {
 pub fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     progress::start_logging();
-    let result = match command {
+    let result = tame_signals().map_err(Into::into).and_then(|()| panic::caught(|| execute(command)));
+    match result {
+        Ok(()) => Exit::Done.into(),
+        Err(error) => {
+            eprintln!("robustseg: {}", one_paragraph(&error));
+            Exit::of(&error).into()
+        }
+    }
+}
+
+fn execute(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Run(command) => command.execute(),
         Command::Check(command) => command.execute(),
         Command::Evaluate(command) => command.execute(),
@@ -62,19 +75,19 @@ pub fn main() -> ExitCode {
             command.print();
             Ok(())
         }
-    };
-    match result {
-        Ok(()) => Exit::Done.into(),
-        Err(error) => {
-            eprintln!("robustseg: {}", one_paragraph(&error));
-            Exit::of(&error).into()
-        }
     }
 }
 
 /// The error and its causes in one line, without the backtraces that candle puts into its messages.
 fn one_paragraph(error: &anyhow::Error) -> String {
-    let text = format!("{error:#}");
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        // Some say their cause themselves.
+        if !text.contains(&cause) {
+            text += if text.is_empty() { "" } else { ": " };
+            text += &cause;
+        }
+    }
     let lines = text.lines().map(str::trim);
     let told: Vec<&str> =
         lines.take_while(|line| !line.starts_with("0: ")).filter(|line| !line.is_empty()).collect();

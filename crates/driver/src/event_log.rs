@@ -1,8 +1,8 @@
 //! `events.jsonl`: one JSON object a line for everything that happened in a run.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -12,6 +12,7 @@ use serde_json::Value;
 
 /// An open event log. `time_s` counts the run's own seconds, interruptions left out.
 pub struct EventLog {
+    path: PathBuf,
     file: File,
     start: Instant,
     before: f64,
@@ -37,15 +38,25 @@ impl EventLog {
         write_atomically(path, &text).with_context(|| format!("writing {}", path.display()))?;
         let file = OpenOptions::new().append(true).open(path);
         let file = file.with_context(|| format!("opening {}", path.display()))?;
-        Ok(Self { file, start: Instant::now(), before })
+        Ok(Self { path: path.to_owned(), file, start: Instant::now(), before })
     }
 
     /// Appends `event` with the time.
-    pub fn append(&mut self, event: &Event) -> anyhow::Result<()> {
-        let mut object = serde_json::to_value(event)?;
+    pub fn append(&mut self, event: &Event) -> io::Result<()> {
+        let mut object = serde_json::to_value(event).expect("events are plain data");
         object["time_s"] = (self.before + self.start.elapsed().as_secs_f64()).into();
         // One write a line: a crash tears the last line at most.
-        self.file.write_all(format!("{object}\n").as_bytes()).context("writing events.jsonl")
+        let written = self.file.write_all(format!("{object}\n").as_bytes());
+        written.map_err(|source| self.error(&source))
+    }
+
+    /// Waits until all that was appended is on the disk.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data().map_err(|source| self.error(&source))
+    }
+
+    fn error(&self, source: &io::Error) -> io::Error {
+        io::Error::new(source.kind(), format!("writing {}: {source}", self.path.display()))
     }
 }
 

@@ -73,7 +73,7 @@ fn of_training(error: &TrainingError) -> Exit {
         TrainingError::Attack(error) => of_attack(error),
         TrainingError::Model(error) => of_model(error),
         TrainingError::Candle(error) => of_candle(error),
-        TrainingError::NoGradient(_) | TrainingError::File { .. } => Exit::Other,
+        TrainingError::NoGradient(_) | TrainingError::File { .. } | TrainingError::Observer(_) => Exit::Other,
     }
 }
 

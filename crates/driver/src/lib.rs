@@ -13,6 +13,7 @@ pub mod exit;
 mod image_file;
 mod interrupt;
 mod observer;
+mod panic;
 pub mod plan;
 mod progress;
 pub mod provenance;

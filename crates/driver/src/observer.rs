@@ -1,5 +1,7 @@
 //! What a run tells while it goes on, sent to its event log and to whoever watches.
 
+use std::io;
+
 use robustseg_training::{Event, Observer, Progress};
 
 use crate::event_log::EventLog;
@@ -9,27 +11,23 @@ use crate::progress::Meter;
 pub(crate) struct RunObserver {
     log: Option<EventLog>,
     meter: Meter,
-    failed: Option<anyhow::Error>,
 }
 
 impl RunObserver {
     /// An observer that writes to `log`, if there is one.
     pub(crate) fn new(log: Option<EventLog>) -> Self {
-        Self { log, meter: Meter::new(), failed: None }
-    }
-
-    /// The first failure to write the log, which must not go unnoticed.
-    pub(crate) fn finish(self) -> anyhow::Result<()> {
-        self.failed.map_or(Ok(()), Err)
+        Self { log, meter: Meter::new() }
     }
 }
 
 impl Observer for RunObserver {
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
         self.meter.event(event);
-        if let (Some(log), None) = (&mut self.log, &self.failed) {
-            self.failed = log.append(event).err();
-        }
+        self.log.as_mut().map_or(Ok(()), |log| log.append(event))
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.log.as_mut().map_or(Ok(()), EventLog::sync)
     }
 
     fn progress(&mut self, progress: Progress) {

@@ -89,6 +89,8 @@ pub struct Plan {
     pub evaluation: Dataset,
     /// Steps of one epoch.
     pub steps_per_epoch: u64,
+    /// Steps of the whole training.
+    pub total_steps: u64,
 }
 
 impl Plan {
@@ -99,9 +101,10 @@ impl Plan {
         let validation = data.open(&spec.data.validation_split)?;
         let evaluation = data.open(spec.evaluation_split())?;
         let steps_per_epoch = spec.training.steps_per_epoch(train.len())?;
+        let total_steps = spec.training.total_steps(train.len())?;
         let model = spec.model.config(data.num_classes());
         model.validate()?;
-        Ok(Self { spec, model, data, train, validation, evaluation, steps_per_epoch })
+        Ok(Self { spec, model, data, train, validation, evaluation, steps_per_epoch, total_steps })
     }
 
     /// The splits that are used, each once.
@@ -112,11 +115,6 @@ impl Plan {
             seen.push(dataset.split());
             new
         })
-    }
-
-    /// Steps of the whole training.
-    pub fn total_steps(&self) -> u64 {
-        self.steps_per_epoch * self.spec.training.epochs as u64
     }
 
     /// Trainable numbers of the network.
@@ -130,7 +128,7 @@ impl Plan {
         let crop = training.augmentation.crop;
         let forward = multiply_adds(&self.model, crop, crop)?;
         let passes = training.method.passes(training.adversarial_probability, crop * crop);
-        let images = self.total_steps() as f64 * training.batch_size as f64;
+        let images = self.total_steps as f64 * training.batch_size as f64;
         Ok((forward as f64 * passes * images) as u64)
     }
 
@@ -142,16 +140,19 @@ impl Plan {
         let passes = self.spec.evaluation.curves.iter().map(|curve| {
             let points = curve.epsilons().iter().filter(|epsilon| **epsilon > 0.0).count();
             // FGSM's gradient serves all points.
-            let gradients =
-                if let CurveConfig::Fgsm(_) = curve { 1 } else { curve.backward_passes() * points };
+            let gradients = match curve {
+                CurveConfig::Fgsm(_) => 1,
+                _ => curve.backward_passes().saturating_mul(points),
+            };
             let examples = points * curve.candidates().len().max(1);
-            examples + 2 * gradients
+            gradients.saturating_mul(2).saturating_add(examples)
         });
         let images = self
             .spec
             .evaluation
             .limit
             .map_or(self.evaluation.len(), |limit| limit.min(self.evaluation.len()));
-        Ok(forward * (1 + passes.sum::<usize>() as u64) * images as u64)
+        let passes = passes.fold(1, usize::saturating_add) as u64;
+        Ok(forward.saturating_mul(passes).saturating_mul(images as u64))
     }
 }

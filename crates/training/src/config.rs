@@ -169,9 +169,12 @@ impl TrainingConfig {
     /// Steps of the whole training over `samples` training samples.
     ///
     /// # Errors
-    /// As [`TrainingConfig::steps_per_epoch`].
+    /// As [`TrainingConfig::steps_per_epoch`], and if there are more than can be counted.
     pub fn total_steps(&self, samples: usize) -> Result<u64> {
-        Ok(self.steps_per_epoch(samples)? * self.epochs as u64)
+        self.steps_per_epoch(samples)?.checked_mul(self.epochs as u64).ok_or_else(|| Error::Setting {
+            setting: "training.epochs",
+            reason: format!("{} are more steps than can be counted", self.epochs),
+        })
     }
 
     /// The training batches of `steps` from `train`. What lies outside an image has the colour `fill`, in `[0, 1]`: the
@@ -270,6 +273,8 @@ mod tests {
             assert!(message.starts_with(&format!("training.{key}:")), "{message}");
         }
         assert_eq!(good().steps_per_epoch(33).ok(), Some(2));
+        let endless = TrainingConfig { epochs: usize::MAX, ..good() };
+        assert!(endless.total_steps(33).unwrap_err().to_string().contains("more steps than can be counted"));
         assert!(good().steps_per_epoch(15).unwrap_err().to_string().contains("more than the 15 samples"));
     }
 }

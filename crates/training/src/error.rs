@@ -59,6 +59,9 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// What happened could not be told to the observer.
+    #[error("keeping the events: {0}")]
+    Observer(#[from] std::io::Error),
     /// The stop flag was set during an evaluation.
     #[error("interrupted")]
     Interrupted,

@@ -1,13 +1,20 @@
 //! What training and evaluation tell while they run.
 
+use std::io;
+
 use serde::Serialize;
 
 use crate::{Reading, Seconds, Sign, StepRecord};
 
 /// Receives what happens. The unit type `()` ignores it all.
 pub trait Observer {
-    /// Something worth keeping happened.
-    fn event(&mut self, event: &Event);
+    /// Something worth keeping happened. An error, because it cannot be kept, ends the training.
+    fn event(&mut self, event: &Event) -> io::Result<()>;
+
+    /// All events so far must outlive a power cut when this returns: a state that counts on them is about to be saved.
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// So much of the present stage is done; for progress bars.
     fn progress(&mut self, progress: Progress) {
@@ -16,7 +23,9 @@ pub trait Observer {
 }
 
 impl Observer for () {
-    fn event(&mut self, _event: &Event) {}
+    fn event(&mut self, _event: &Event) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// An event of a run, one JSON object with `kind`, `step` and `epoch` (wall clock is the recipient's to add).

@@ -45,7 +45,7 @@ impl Trainer {
         let per_epoch = self.config().steps_per_epoch(run.train.len())?;
         let epochs = self.config().epochs as u64;
         let total = self.total_steps();
-        if total != per_epoch * epochs {
+        if total != self.config().total_steps(run.train.len())? {
             return Err(Error::Mismatch {
                 what: "steps of the training".into(),
                 expected: format!("{epochs} epochs of {per_epoch} steps"),
@@ -60,7 +60,7 @@ impl Trainer {
             total_steps: total,
             epochs,
             parameters: self.network().parameter_count(),
-        });
+        })?;
         // What was resumed from is saved already.
         let mut saved = (start > 0).then(|| self.state.clone());
         let fill = self.network().config().mean;
@@ -85,18 +85,19 @@ impl Trainer {
             let every = self.config().checkpoint_every;
             let wanted = finished || stopped || (every > 0 && step > start && step.is_multiple_of(every));
             if wanted && saved.as_ref() != Some(&self.state) {
+                observer.sync()?;
                 self.network().save(&run.checkpoints.join("last.safetensors"))?;
                 self.save_state(run.checkpoints, run.fingerprint)?;
                 saved = Some(self.state.clone());
-                observer.event(&Event::Checkpoint { step, epoch });
+                observer.event(&Event::Checkpoint { step, epoch })?;
             }
             if stopped {
-                observer.event(&Event::TrainingInterrupted { step, epoch });
+                observer.event(&Event::TrainingInterrupted { step, epoch })?;
                 return Ok(Outcome::Interrupted);
             }
             if finished {
                 let seconds = self.timing().seconds;
-                observer.event(&Event::TrainingFinished { step, epoch, seconds });
+                observer.event(&Event::TrainingFinished { step, epoch, seconds })?;
                 return Ok(Outcome::Finished);
             }
             let waiting = Instant::now();
@@ -107,12 +108,12 @@ impl Trainer {
             })??;
             let waited = waiting.elapsed().as_secs_f64();
             for Skipped { id, reason } in loader.take_skipped() {
-                observer.event(&Event::SampleSkipped { step, epoch, sample: id, reason });
+                observer.event(&Event::SampleSkipped { step, epoch, sample: id, reason })?;
             }
             let mut record = self.step(&batch)?;
             record.seconds.data = waited;
             self.state.timing.seconds.data += waited;
-            observer.event(&Event::Step { epoch, record });
+            observer.event(&Event::Step { epoch, record })?;
         }
     }
 
@@ -124,7 +125,8 @@ impl Trainer {
     /// Whether the steps done so far end an epoch that is validated, and it was not.
     fn validation_is_due(&self, per_epoch: u64) -> bool {
         let (step, every) = (self.steps_done(), self.config().validate_every as u64);
-        let wanted = every > 0 && step > 0 && step.is_multiple_of(every * per_epoch);
+        let epoch = step / per_epoch;
+        let wanted = every > 0 && step > 0 && step.is_multiple_of(per_epoch) && epoch.is_multiple_of(every);
         (wanted || self.is_over()) && self.state.validated != Some(step)
     }
 
@@ -149,7 +151,7 @@ impl Trainer {
         self.state.validated = Some(step);
         self.state.timing.validation_seconds += seconds;
         let (miou, pixel_accuracy) = (clean.miou, clean.pixel_accuracy);
-        observer.event(&Event::Validation { step, epoch, miou, pixel_accuracy, best, seconds });
+        observer.event(&Event::Validation { step, epoch, miou, pixel_accuracy, best, seconds })?;
         Ok(())
     }
 }
@@ -172,13 +174,14 @@ mod tests {
     }
 
     impl Observer for Witness<'_> {
-        fn event(&mut self, event: &Event) {
+        fn event(&mut self, event: &Event) -> std::io::Result<()> {
             if let Event::Step { record, .. } = event
                 && Some(record.step + 1) == self.stop_after
             {
                 self.stop.store(true, Ordering::Relaxed);
             }
             self.events.push(serde_json::to_value(event).expect("events are plain data"));
+            Ok(())
         }
     }
 

@@ -74,7 +74,7 @@ fn summary(plan: &Plan) -> anyhow::Result<Summary> {
         classes: plan.data.num_classes(),
         parameters: plan.parameters()?,
         steps_per_epoch: plan.steps_per_epoch,
-        total_steps: plan.total_steps(),
+        total_steps: plan.total_steps,
         training_multiply_adds: plan.training_cost()?,
         evaluation_multiply_adds: plan.evaluation_cost()?,
     })
@@ -101,7 +101,8 @@ impl Summary {
             tera(self.evaluation_multiply_adds)
         );
         // 175 GFLOP/s is two cores with AVX2 at their best; half of it is what a whole step reaches.
-        let hours = (self.training_multiply_adds + self.evaluation_multiply_adds) as f64 / 40e9 / 3600.0;
+        let hours =
+            self.training_multiply_adds.saturating_add(self.evaluation_multiply_adds) as f64 / 40e9 / 3600.0;
         println!("  time        about {hours:.2} hours at 40 G multiply-adds a second (two cores with AVX2)");
     }
 }

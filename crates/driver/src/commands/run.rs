@@ -72,7 +72,6 @@ impl Run {
         let start = Instant::now();
         let evaluated = evaluate::measure(&network, &plan.evaluation, &plan.spec, &stop, &mut observer)
             .map_err(|error| error_of(error, &stop))?;
-        observer.finish()?;
         let timing = RunTiming::new(
             plan.spec.training.method.name(),
             describe(&device),
@@ -96,7 +95,7 @@ impl Run {
     ) -> anyhow::Result<Trainer> {
         let spec = &plan.spec;
         let network = PspNet::new(&plan.model, spec.seed, device)?;
-        let mut trainer = Trainer::new(network, &spec.training, spec.seed, plan.total_steps())?;
+        let mut trainer = Trainer::new(network, &spec.training, spec.seed, plan.total_steps)?;
         let checkpoints = directory.checkpoints()?;
         let resumed = match (self.resume, self.fall_back) {
             (false, _) => false,

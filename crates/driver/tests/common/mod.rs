@@ -3,8 +3,6 @@
 // Each test file uses a part of it.
 #![allow(dead_code)]
 
-pub mod short_run;
-
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,6 +1,7 @@
 //! A run of half a second on generated data: started, killed, resumed, and compared with one that nobody disturbed.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,7 +12,7 @@ use robustseg_driver::run_directory::RunDirectory;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
-use super::robustseg;
+use crate::common::robustseg;
 
 const MANIFEST: &str = "name: tiny
 folder: tiny
@@ -49,6 +50,7 @@ evaluation:
 /// A folder with a spec, its manifest, and its runs.
 pub struct ShortRun {
     folder: tempfile::TempDir,
+    set: Vec<String>,
 }
 
 impl ShortRun {
@@ -56,7 +58,7 @@ impl ShortRun {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("tiny.yaml"), MANIFEST).unwrap();
         fs::write(folder.path().join("short.yaml"), SPEC).unwrap();
-        Self { folder }
+        Self { folder, set: Vec::new() }
     }
 
     pub fn folder(&self) -> &Path {
@@ -67,9 +69,29 @@ impl ShortRun {
         self.folder.path().join(file)
     }
 
-    /// The run in the directory `out`, from its start or from its saved state if there is one.
+    /// The same with other values in its spec.
+    pub fn with(set: &[&str]) -> Self {
+        Self { set: set.iter().flat_map(|set| ["--set".into(), set.to_string()]).collect(), ..Self::new() }
+    }
+
+    /// The arguments of the run in the directory `out`, from its start or from its saved state if there is one.
+    pub fn arguments(&self, out: &str) -> Vec<String> {
+        let run = ["run", "short.yaml", "--resume", "--out", out].map(String::from);
+        run.into_iter().chain(self.set.iter().cloned()).collect()
+    }
+
+    /// The run in the directory `out`.
     pub fn command(&self, out: &str) -> Command {
-        let mut command = robustseg(&["run", "short.yaml", "--resume", "--out", out]);
+        let arguments = self.arguments(out);
+        let mut command = robustseg(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        command.current_dir(self.folder.path());
+        command
+    }
+
+    /// The run in the directory `out`, started by a line for a shell, in which `$0` is the program and `"$@"` its
+    /// arguments.
+    pub fn shell(&self, line: &str, out: &str) -> Command {
+        let mut command = under_shell(line, &self.arguments(out));
         command.current_dir(self.folder.path());
         command
     }
@@ -151,6 +173,41 @@ impl ShortRun {
             assert!(*bytes == expected[name], "{what}: {name} differs");
         }
     }
+}
+
+/// The program with `arguments`, started by a line for a shell, in which `$0` is the program and `"$@"` its arguments.
+pub fn under_shell(line: &str, arguments: &[impl AsRef<OsStr>]) -> Command {
+    let mut command = robustseg(&[]);
+    let program = command.get_program().to_owned();
+    let environment: Vec<_> =
+        command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
+    command = Command::new("sh");
+    command.args(["-euc", line]).arg(program).args(arguments);
+    for (name, value) in environment {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
+/// The status and standard error of a command that must tell of its failure in one short paragraph.
+pub fn failure(mut command: Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    let told = error.lines().filter(|line| line.starts_with("robustseg: ")).count();
+    assert!(told <= 1 && !error.contains("backtrace") && !error.contains("thread '"), "{error}");
+    (output.status.code(), error)
+}
+
+/// Requires that a command ends with `status` and says all of `parts`.
+pub fn fails(command: Command, status: i32, parts: &[&str]) {
+    let (found, error) = failure(command);
+    for part in parts {
+        assert!(error.contains(part), "does not say {part:?}:\n{error}");
+    }
+    assert_eq!(found, Some(status), "{error}");
 }
 
 /// The files below `folder`, by their path from there.

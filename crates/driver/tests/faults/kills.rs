@@ -1,14 +1,13 @@
 //! `kill -9` at any moment of a run, followed by `--resume`: the end is that of a run that nobody disturbed.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use common::short_run::ShortRun;
 use rand::RngExt;
 use robustseg_random::stream;
+
+use crate::short_run::ShortRun;
 
 /// How often the random test kills; `just test-faults` asks for 200.
 fn kills() -> usize {

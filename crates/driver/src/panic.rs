@@ -1,0 +1,47 @@
+//! Panics, which are faults of the program itself, told as errors are.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
+use std::sync::Mutex;
+
+use anyhow::anyhow;
+
+/// What the last panic of any thread said, and where.
+static LAST: Mutex<String> = Mutex::new(String::new());
+
+/// Does `work`; a panic in it, on this thread or on one that works for it, becomes an error that says where it was.
+/// What a run has saved is as good as after a kill.
+pub(crate) fn caught(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    set_hook(Box::new(|panic| {
+        if let Ok(mut last) = LAST.lock() {
+            *last = panic.to_string();
+        }
+        if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
+            eprintln!("{}", std::backtrace::Backtrace::force_capture());
+        }
+    }));
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let last = LAST.lock().map(|last| last.clone()).unwrap_or_default();
+        // `println!` has no other way to tell that nobody reads.
+        match last.split_once("failed printing to stdout: ") {
+            Some((_, reason)) => Err(anyhow!("writing to standard output: {reason}")),
+            None => Err(anyhow!("a fault of robustseg itself, please report it: {last}")),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_a_worker_is_an_error_that_says_where() {
+        let work = || {
+            rayon::scope(|scope| scope.spawn(|_| panic!("seven")));
+            Ok(())
+        };
+        let error = caught(work).unwrap_err().to_string();
+        assert!(error.contains("seven") && error.contains("panic.rs"), "{error}");
+        assert!(caught(|| Ok(())).is_ok());
+        assert_eq!(caught(|| Err(anyhow!("eight"))).unwrap_err().to_string(), "eight");
+    }
+}

@@ -1,0 +1,75 @@
+//! Limits of time and memory, numbers of threads, and an output that takes nothing.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::short_run::{ShortRun, fails, under_shell};
+
+/// Specs that want to be large: deep nesting, anchors that explode, numbers without end, many keys.
+fn hostile() -> Vec<(&'static str, String)> {
+    let head = "name: x\ndata: {manifest: tiny.yaml}\n";
+    let mut anchors = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..30 {
+        let before = format!("*a{}, ", level - 1).repeat(9);
+        anchors += &format!("a{level}: &a{level} [{before}]\n");
+    }
+    let training = |rest: &str| format!("{head}training: {{method: basic, epochs: 1, {rest}}}\n");
+    vec![
+        ("nesting", "[".repeat(500_000)),
+        ("block nesting", "- ".repeat(500_000)),
+        ("anchors", anchors),
+        ("an anchor in itself", "a: &a [*a]\n".into()),
+        ("many keys", (0..100_000).fold(String::new(), |text, key| text + &format!("k{key}: 1\n"))),
+        ("a duplicate key", format!("{head}name: y\n")),
+        ("an unknown key", format!("{head}nmae: y\n")),
+        ("a huge number", training(&format!("batch_size: {}", "9".repeat(100_000)))),
+        ("a batch of all memory", training("batch_size: 18446744073709551615")),
+        ("a crop of all memory", training("batch_size: 1, augmentation: {crop: 1000000000}")),
+        ("endless epochs", training("batch_size: 1").replace("epochs: 1", "epochs: 18446744073709551615")),
+        ("a network of all memory", training("batch_size: 1") + "model: {width: 100000000}\n"),
+        ("an epoch of all numbers", training(&format!("batch_size: 1, validate_every: {}0", u64::MAX))),
+        ("infinity", training("batch_size: 1, learning_rate: .inf")),
+        ("a file of a megabyte", "#".repeat(1 << 20) + "\n"),
+        ("no text", "\0\u{1}\u{feff}".into()),
+    ]
+}
+
+#[test]
+fn hostile_specs_are_refused_in_a_second_and_little_memory() {
+    let run = ShortRun::new();
+    for (what, text) in hostile() {
+        fs::write(run.path("hostile.yaml"), text).unwrap();
+        // 100 MB of data, stacks of threads included.
+        let mut command = under_shell(r#"ulimit -d 100000; exec "$0" "$@""#, &["check", "hostile.yaml"]);
+        command.current_dir(run.folder()).env("RUST_BACKTRACE", "0");
+        let start = Instant::now();
+        fails(command, 2, &["robustseg: "]);
+        assert!(start.elapsed() < Duration::from_secs(1), "{what} took {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_run_goes_on_with_any_number_of_threads() {
+    let run = ShortRun::new();
+    run.finish("whole");
+    let expected = run.results("whole");
+    for (before, after) in [("1", "3"), ("4", "1")] {
+        let part = r#"RAYON_NUM_THREADS=$THREADS exec "$0" "$@""#;
+        let mut first = run.shell(part, "parts");
+        let mut child = first.env("THREADS", before).stderr(std::process::Stdio::null()).spawn().unwrap();
+        while !run.happened("parts", "step", 5) {
+            assert!(child.try_wait().unwrap().is_none(), "the run is over already");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let output = run.shell(part, "parts").env("THREADS", after).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        run.assert_equal("parts", &expected, &format!("{before} threads, then {after}"));
+        fs::remove_dir_all(run.path("parts")).unwrap();
+    }
+}
+
+#[test]
+fn an_output_that_takes_nothing_is_an_error() {
+    fails(under_shell(r#""$0" "$@" > /dev/full"#, &["schema"]), 1, &["standard output", "No space left"]);
+}

@@ -1,0 +1,76 @@
+//! SIGINT and SIGTERM: the state is saved, status 5; a second one ends at once.
+
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use crate::short_run::ShortRun;
+
+fn send(signal: &str, child: &Child) {
+    let status = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Starts a run and waits until it has come to `moment`.
+fn started(run: &ShortRun, out: &str, moment: impl Fn() -> bool) -> Child {
+    let mut child = run.start(out);
+    let start = Instant::now();
+    while !moment() {
+        assert!(child.try_wait().unwrap().is_none(), "the run is over already");
+        assert!(start.elapsed() < Duration::from_secs(120), "the run hangs");
+    }
+    child
+}
+
+#[test]
+fn a_signal_saves_the_state_and_the_run_goes_on_from_it() {
+    // A hundred steps, so that the signal comes before the end.
+    let run =
+        ShortRun::with(&["training.epochs=25", "training.checkpoint_every=0", "training.validate_every=5"]);
+    run.finish("whole");
+    let mut expected = run.results("whole");
+    expected.remove("checkpoints/resume.former.safetensors");
+    for signal in ["INT", "TERM"] {
+        let mut child = started(&run, signal, || run.happened(signal, "step", 10));
+        send(signal, &child);
+        let start = Instant::now();
+        assert_eq!(child.wait().unwrap().code(), Some(5), "{signal}");
+        assert!(start.elapsed() < Duration::from_secs(10), "{signal} took {:?}", start.elapsed());
+        let events = run.events(signal);
+        let last = events.last().unwrap();
+        assert_eq!(last["kind"], "training_interrupted");
+        let steps = events.iter().filter(|event| event["kind"] == "step").count();
+        assert_eq!(last["step"].as_u64(), Some(steps as u64), "every step that was done is saved");
+        run.finish(signal);
+        let mut found = run.results(signal);
+        // The one before the last is of the interruption.
+        found.remove("checkpoints/resume.former.safetensors").unwrap();
+        assert!(found == expected, "{signal}");
+        std::fs::remove_dir_all(run.path(signal)).unwrap();
+    }
+}
+
+#[test]
+fn a_signal_during_evaluation_loses_nothing() {
+    let run =
+        ShortRun::with(&["evaluation.curves=[{bim: {alpha: 0.001, steps: 2000, epsilons: [0, 0.02]}}]"]);
+    let mut child = started(&run, "out", || run.happened("out", "training_finished", 12));
+    send("TERM", &child);
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+    assert!(!run.path("out/evaluation.json").exists());
+    run.finish("out");
+    assert_eq!(run.events("out").iter().filter(|event| event["kind"] == "step").count(), 12);
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    // A step of many seconds.
+    let run = ShortRun::with(&["training.augmentation.crop=700", "training.batch_size=9"]);
+    let mut child = started(&run, "out", || run.happened("out", "training_started", 0));
+    send("TERM", &child);
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(child.try_wait().unwrap().is_none(), "the first one waits for the step");
+    send("TERM", &child);
+    let start = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+}
