@@ -113,7 +113,7 @@ impl Trainer {
             }
         }
         let seconds = start.elapsed().as_secs_f64();
-        observer.event(&Event::Monitor { step, epoch, reading, overfitting: sign, seconds });
+        observer.event(&Event::Monitor { step, epoch, reading, overfitting: sign, seconds })?;
         if let (Some(sign), Then::Stop | Then::RollBack) = (sign, config.then) {
             let weights_of = match (config.then, unflagged) {
                 (Then::RollBack, Some(before)) => {
@@ -123,7 +123,7 @@ impl Trainer {
                 _ => step,
             };
             self.state.monitor.stopped = true;
-            observer.event(&Event::TrainingStopped { step, epoch, sign, weights_of });
+            observer.event(&Event::TrainingStopped { step, epoch, sign, weights_of })?;
         }
         Ok(())
     }

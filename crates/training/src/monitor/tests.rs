@@ -121,10 +121,11 @@ struct Bench {
 struct Witness(Vec<serde_json::Value>);
 
 impl Observer for Witness {
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, event: &Event) -> std::io::Result<()> {
         let mut event = serde_json::to_value(event).expect("events are plain data");
         event["seconds"].take();
         self.0.push(event);
+        Ok(())
     }
 }
 
