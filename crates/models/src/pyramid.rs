@@ -41,17 +41,21 @@ impl Pyramid {
     }
 
     pub(crate) fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let levels =
-            self.levels(x, pass)?.iter().map(|level| level.flatten(1, 2)).collect::<Result<Vec<_>>>()?;
+        let levels = Tensor::cat(&self.levels(x, pass)?, 1)?;
         let weight = pass.weight(self.head.weight());
-        let y = conv2d_pyramid(x, &Tensor::cat(&levels, 1)?, &weight, &BINS, self.alignment)?;
+        let y = conv2d_pyramid(x, &levels, &weight, &BINS, self.alignment)?;
         self.head_norm.forward(&y, pass)
     }
 
-    /// The means over the regions of each level, through the level's convolution: (N, bins, bins, 8 width) each.
+    /// The means over the regions of each level, through the level's convolution: (N, bins squared, 8 width) each.
     fn levels(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Vec<Tensor>> {
+        let means = adaptive_avg_pool2d(x, &BINS)?;
+        let (images, _, channels) = means.dims3()?;
+        let mut start = 0;
         let level = |(bins, (conv, norm)): (&usize, &(Convolution, NormRelu))| {
-            norm.forward(&conv.forward(&adaptive_avg_pool2d(x, *bins)?, pass)?, pass)
+            let means = means.narrow(1, start, bins * bins)?.reshape((images, *bins, *bins, channels))?;
+            start += bins * bins;
+            norm.forward(&conv.forward(&means, pass)?, pass)?.flatten(1, 2)
         };
         BINS.iter().zip(&self.branches).map(level).collect()
     }
@@ -80,7 +84,8 @@ mod tests {
     fn concatenated(pyramid: &Pyramid, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
         let (_, height, width, _) = x.dims4()?;
         let mut maps = vec![x.clone()];
-        for level in pyramid.levels(x, pass)? {
+        for (level, bins) in pyramid.levels(x, pass)?.iter().zip(BINS) {
+            let level = level.reshape((x.dim(0)?, bins, bins, ()))?;
             maps.push(upsample_bilinear(&level, height, width, pyramid.alignment)?);
         }
         pyramid.head_norm.forward(&pyramid.head.forward(&Tensor::cat(&maps, 3)?, pass)?, pass)

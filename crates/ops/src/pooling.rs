@@ -1,6 +1,7 @@
 //! Maximum pooling and adaptive average pooling, channels last.
 
-use crate::cpu::{self, f32_slice, pooling::MaxPool};
+use crate::cpu::pooling::{MaxPool, Regions};
+use crate::cpu::{self, f32_slice};
 use crate::error::{self, dims4};
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor};
 
@@ -10,13 +11,14 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape
 /// The gradient goes to the first largest value of a window, as PyTorch's does.
 ///
 /// # Errors
-/// If the window does not fit into the padded input or `padding` exceeds half the kernel.
+/// If the window does not fit into the padded input, is larger than 15, or `padding` exceeds half the kernel.
 pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
     let (_, height, width, channels) = dims4("max_pool2d", "input (N, H, W, C)", x)?;
     error::dtype("max_pool2d", DType::F32, x)?;
-    if kernel == 0 || stride == 0 || padding * 2 > kernel {
+    // The place in a window is kept in a byte, of which 255 means none.
+    if !(1..16).contains(&kernel) || stride == 0 || padding * 2 > kernel {
         candle_core::bail!(
-            "max_pool2d: expected kernel and stride of at least 1 and padding of at most half the kernel, \
+            "max_pool2d: expected a kernel of 1 to 15, a stride of at least 1 and padding of at most half the kernel, \
              found kernel {kernel}, stride {stride}, padding {padding}"
         );
     }
@@ -71,25 +73,27 @@ impl CustomOp3 for MaxGradient {
     }
 }
 
-/// Mean over each of `bins` x `bins` regions of `x` (N, H, W, C), giving (N, bins, bins, C). Region i of a size
-/// that `bins` does not divide reaches from `floor(i * size / bins)` to `ceil((i + 1) * size / bins)`, as in
-/// PyTorch, so that regions may overlap and a map smaller than `bins` repeats its pixels.
+/// The levels of a pyramid: for each of `bins`, level by level, the means over `bins` x `bins` regions of `x` (N, H, W, C),
+/// row by row; together (N, sum of `bins` squared, C), which is what [`conv2d_pyramid`](crate::conv2d_pyramid) takes. Region
+/// i of a size that `bins` does not divide reaches from `floor(i * size / bins)` to `ceil((i + 1) * size / bins)`, as in
+/// PyTorch, so that regions may overlap and a map smaller than `bins` repeats its pixels. Cost: `x` is read once, its
+/// gradient written once, whatever the number of levels.
 ///
 /// # Errors
-/// If `bins` is 0 or `x` does not have four axes.
-pub fn adaptive_avg_pool2d(x: &Tensor, bins: usize) -> Result<Tensor> {
+/// If there is no level, one of 0 bins, or `x` does not have four axes.
+pub fn adaptive_avg_pool2d(x: &Tensor, bins: &[usize]) -> Result<Tensor> {
     let (_, height, width, channels) = dims4("adaptive_avg_pool2d", "input (N, H, W, C)", x)?;
     error::dtype("adaptive_avg_pool2d", DType::F32, x)?;
-    if bins == 0 {
-        candle_core::bail!("adaptive_avg_pool2d: expected at least 1 bin, found 0");
+    if bins.is_empty() || bins.contains(&0) {
+        candle_core::bail!("adaptive_avg_pool2d: expected levels of at least 1 bin, found {bins:?}");
     }
-    x.contiguous()?.apply_op1(AdaptiveAverage { input: [height, width, channels], bins })
+    let input = [height, width, channels];
+    x.contiguous()?.apply_op1(AdaptiveAverage { input, regions: Regions::new(input, bins) })
 }
 
-#[derive(Clone, Copy)]
 struct AdaptiveAverage {
     input: [usize; 3],
-    bins: usize,
+    regions: Regions,
 }
 
 impl CustomOp1 for AdaptiveAverage {
@@ -98,28 +102,27 @@ impl CustomOp1 for AdaptiveAverage {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let out = cpu::pooling::adaptive_average(f32_slice(x, xl)?, self.input, self.bins);
-        let images = xl.dims()[0];
-        Ok((CpuStorage::F32(out), Shape::from((images, self.bins, self.bins, self.input[2]))))
+        let out = cpu::pooling::adaptive_average(f32_slice(x, xl)?, &self.regions);
+        let shape = Shape::from((xl.dims()[0], self.regions.count(), self.input[2]));
+        Ok((CpuStorage::F32(out), shape))
     }
 
     fn bwd(&self, _x: &Tensor, _out: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(gradient.contiguous()?.apply_op1_no_bwd(&AdaptiveAverageGradient(*self))?))
+        Ok(Some(gradient.contiguous()?.apply_op1_no_bwd(&AdaptiveAverageGradient(self))?))
     }
 }
 
-struct AdaptiveAverageGradient(AdaptiveAverage);
+struct AdaptiveAverageGradient<'a>(&'a AdaptiveAverage);
 
-impl CustomOp1 for AdaptiveAverageGradient {
+impl CustomOp1 for AdaptiveAverageGradient<'_> {
     fn name(&self) -> &'static str {
         "adaptive_avg_pool2d_gradient"
     }
 
     fn cpu_fwd(&self, gradient: &CpuStorage, gl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let AdaptiveAverage { input, bins } = self.0;
-        let gradient = f32_slice(gradient, gl)?;
-        let out = cpu::pooling::adaptive_average_gradient(gradient, input, bins);
-        let images = gl.dims()[0];
-        Ok((CpuStorage::F32(out), Shape::from((images, input[0], input[1], input[2]))))
+        let AdaptiveAverage { input, regions } = self.0;
+        let out = cpu::pooling::adaptive_average_gradient(f32_slice(gradient, gl)?, regions);
+        let shape = Shape::from((gl.dims()[0], input[0], input[1], input[2]));
+        Ok((CpuStorage::F32(out), shape))
     }
 }

@@ -408,10 +408,21 @@ fn equal_values_send_the_gradient_of_max_pool_to_the_first() {
 #[test]
 fn adaptive_average_gradients_with_uneven_bins() {
     for (shape, bins) in [([2, 7, 5, 3], 3), ([1, 5, 7, 2], 6), ([1, 6, 4, 2], 2), ([2, 3, 5, 1], 1)] {
-        check_gradient(&[random(&shape, 1)], 0.5, 1e-4, |a| adaptive_avg_pool2d(&a[0], bins));
+        check_gradient(&[random(&shape, 1)], 0.5, 1e-4, |a| adaptive_avg_pool2d(&a[0], &[bins]));
+        check_gradient(&[random(&shape, 1)], 0.5, 1e-4, |a| adaptive_avg_pool2d(&a[0], &[1, bins, 4]));
     }
     let x = Tensor::new(&[[[[1_f32], [2.], [6.]]]], &Device::Cpu).unwrap();
-    assert_eq!(flat(&adaptive_avg_pool2d(&x, 2).unwrap()), [1.5, 4.0, 1.5, 4.0]);
+    assert_eq!(flat(&adaptive_avg_pool2d(&x, &[2, 1]).unwrap()), [1.5, 4.0, 1.5, 4.0, 3.0]);
+}
+
+#[test]
+fn levels_of_many_channels_are_those_of_one_level_each() {
+    let x = random(&[2, 7, 5, 300], 1);
+    let all = adaptive_avg_pool2d(&x, &[1, 3]).unwrap();
+    for (bins, start) in [(1, 0), (3, 1)] {
+        let one = adaptive_avg_pool2d(&x, &[bins]).unwrap();
+        assert_eq!(flat(&all.narrow(1, start, bins * bins).unwrap()), flat(&one));
+    }
 }
 
 #[test]

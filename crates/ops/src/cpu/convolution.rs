@@ -264,17 +264,24 @@ fn phases(g: &Geometry) -> Vec<Phase> {
 /// The weights (rows, columns) as (columns, rows): the product's second factor is read along its rows, and packing it
 /// from columns, block after block, would cost more than turning it once.
 fn transposed(weights: &[f32], rows: usize) -> Vec<f32> {
+    // A tile's rows are whole cache lines, read and written as such: columns of a power of two share a few of the cache's
+    // sets, where single elements would push each other out.
     const TILE: usize = 16;
     let columns = weights.len() / rows;
     let mut out = vec![0.0; weights.len()];
     out.par_chunks_mut(TILE * rows).enumerate().for_each(|(index, out)| {
         let first = index * TILE;
+        let mut tile = [[0.0; TILE]; TILE];
         for start in (0..rows).step_by(TILE) {
-            for row in start..(start + TILE).min(rows) {
-                let values = &weights[row * columns + first..][..out.len() / rows];
-                for (out, value) in out[row..].iter_mut().step_by(rows).zip(values) {
-                    *out = *value;
+            let count = TILE.min(rows - start);
+            for row in 0..count {
+                let values = &weights[(start + row) * columns + first..][..out.len() / rows];
+                for (tile, value) in tile.iter_mut().zip(values) {
+                    tile[row] = *value;
                 }
+            }
+            for (out, tile) in out.chunks_exact_mut(rows).zip(&tile) {
+                out[start..start + count].copy_from_slice(&tile[..count]);
             }
         }
     });

@@ -1,6 +1,9 @@
 //! Maximum and adaptive average pooling.
 
+use super::wide;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Sizes of a maximum pooling with a square kernel.
 #[derive(Clone, Copy, Debug)]
@@ -13,15 +16,26 @@ pub(crate) struct MaxPool {
 }
 
 impl MaxPool {
-    /// The input pixels under the output pixel, as `row * width + column`.
-    fn window(&self, row: usize, column: usize) -> impl Iterator<Item = usize> + use<> {
+    /// The input pixels under the output pixel, as `row * width + column`, each with its place in the window.
+    fn window(&self, row: usize, column: usize) -> impl Iterator<Item = (u8, usize)> + use<> {
         let [height, width, _] = self.input;
-        let span = |at: usize, size: usize| {
-            let start = at * self.stride;
+        let (kernel, top, left) = (self.kernel, row * self.stride, column * self.stride);
+        let span = |start: usize, size: usize| {
             start.saturating_sub(self.padding)..(start + self.kernel - self.padding).min(size)
         };
-        let columns = span(column, width);
-        span(row, height).flat_map(move |y| columns.clone().map(move |x| y * width + x))
+        let (rows, columns, padding) = (span(top, height), span(left, width), self.padding);
+        rows.flat_map(move |y| {
+            columns.clone().map(move |x| {
+                let tap = (y + padding - top) * kernel + (x + padding - left);
+                (tap as u8, y * width + x)
+            })
+        })
+    }
+
+    /// The output rows whose windows reach input row `y`.
+    fn rows_over(&self, y: usize) -> Range<usize> {
+        let first = (y + self.padding + 1).saturating_sub(self.kernel).div_ceil(self.stride);
+        first..((y + self.padding) / self.stride + 1).min(self.output[0])
     }
 }
 
@@ -34,7 +48,7 @@ pub(crate) fn max_pool(g: &MaxPool, x: &[f32]) -> Vec<f32> {
     out.par_chunks_mut(row).enumerate().for_each(|(index, out)| {
         let x = &x[index / g.output[0] * image..][..image];
         for (column, out) in out.chunks_exact_mut(channels).enumerate() {
-            for pixel in g.window(index % g.output[0], column) {
+            for (_, pixel) in g.window(index % g.output[0], column) {
                 for (out, value) in out.iter_mut().zip(&x[pixel * channels..]) {
                     if *value > *out || value.is_nan() {
                         *out = *value;
@@ -50,19 +64,32 @@ pub(crate) fn max_pool(g: &MaxPool, x: &[f32]) -> Vec<f32> {
 pub(crate) fn max_pool_gradient(g: &MaxPool, x: &[f32], out: &[f32], gradient: &[f32]) -> Vec<f32> {
     let [height, width, channels] = g.input;
     let (image, row) = (height * width * channels, g.output[1] * channels);
+    // Where in its window each output was found, row by row of the window.
+    let mut found = vec![0_u8; out.len()];
+    found.par_chunks_mut(row).zip(out.par_chunks(row)).enumerate().for_each(|(index, (found, out))| {
+        let x = &x[index / g.output[0] * image..][..image];
+        let values = found.chunks_exact_mut(channels).zip(out.chunks_exact(channels));
+        for (column, (found, out)) in values.enumerate() {
+            found.fill(u8::MAX);
+            for (tap, pixel) in g.window(index % g.output[0], column) {
+                for ((found, out), x) in found.iter_mut().zip(out).zip(&x[pixel * channels..]) {
+                    let hit = *found == u8::MAX && (x == out || x.is_nan());
+                    *found = if hit { tap } else { *found };
+                }
+            }
+        }
+    });
     let mut result = vec![0.0; x.len()];
-    result.par_chunks_mut(image).zip(x.par_chunks(image)).enumerate().for_each(|(index, (result, x))| {
-        let mut open = vec![true; channels];
-        for at in 0..g.output[0] * g.output[1] {
-            let start = index * g.output[0] * row + at * channels;
-            let (out, gradient) = (&out[start..start + channels], &gradient[start..]);
-            open.fill(true);
-            for pixel in g.window(at / g.output[1], at % g.output[1]) {
-                let start = pixel * channels;
-                for (c, open) in open.iter_mut().enumerate() {
-                    if *open && (x[start + c] == out[c] || x[start + c].is_nan()) {
-                        result[start + c] += gradient[c];
-                        *open = false;
+    result.par_chunks_mut(width * channels).enumerate().for_each(|(index, result)| {
+        let (image, y) = (index / height, index % height);
+        for row in g.rows_over(y) {
+            for column in 0..g.output[1] {
+                let start = ((image * g.output[0] + row) * g.output[1] + column) * channels;
+                let (found, gradient) = (&found[start..][..channels], &gradient[start..][..channels]);
+                for (tap, pixel) in g.window(row, column).filter(|(_, pixel)| pixel / width == y) {
+                    let result = &mut result[(pixel % width) * channels..][..channels];
+                    for ((result, found), gradient) in result.iter_mut().zip(found).zip(gradient) {
+                        *result += if *found == tap { *gradient } else { 0.0 };
                     }
                 }
             }
@@ -73,58 +100,145 @@ pub(crate) fn max_pool_gradient(g: &MaxPool, x: &[f32], out: &[f32], gradient: &
 
 /// The input rows (or columns) that bin `bin` of `bins` averages: from the floor of the bin's start to the
 /// ceiling of its end, so that bins of a size that does not divide overlap.
-pub(crate) fn bin_span(bin: usize, bins: usize, size: usize) -> std::ops::Range<usize> {
+pub(crate) fn bin_span(bin: usize, bins: usize, size: usize) -> Range<usize> {
     bin * size / bins..((bin + 1) * size).div_ceil(bins)
 }
 
-/// Mean over each of `bins` x `bins` regions.
-pub(crate) fn adaptive_average(x: &[f32], input: [usize; 3], bins: usize) -> Vec<f32> {
-    let [height, width, channels] = input;
-    let image = height * width * channels;
-    let mut out = vec![0.0; x.len() / image * bins * bins * channels];
-    out.par_chunks_mut(channels).enumerate().for_each_init(
-        || vec![0.0_f64; channels],
-        |sums, (index, out)| {
-            let x = &x[index / (bins * bins) * image..][..image];
-            let rows = bin_span(index / bins % bins, bins, height);
-            let columns = bin_span(index % bins, bins, width);
-            let count = (rows.len() * columns.len()) as f64;
-            sums.fill(0.0);
-            for row in rows {
-                let start = (row * width + columns.start) * channels;
-                for pixel in x[start..start + columns.len() * channels].chunks_exact(channels) {
-                    for (sum, value) in sums.iter_mut().zip(pixel) {
-                        *sum += f64::from(*value);
+/// Regions of several levels, `bins` x `bins` each, level by level and row by row.
+pub(crate) struct Regions {
+    input: [usize; 3],
+    levels: Vec<Level>,
+}
+
+/// The regions of a level, the first of them at `start`.
+struct Level {
+    start: usize,
+    bins: usize,
+    rows: Vec<Range<usize>>,
+    columns: Vec<Range<usize>>,
+}
+
+impl Level {
+    /// Pixels of region (i, j).
+    fn pixels(&self, i: usize, j: usize) -> usize {
+        self.rows[i].len() * self.columns[j].len()
+    }
+}
+
+impl Regions {
+    pub(crate) fn new(input: [usize; 3], bins: &[usize]) -> Self {
+        let spans = |bins, size| (0..bins).map(|bin| bin_span(bin, bins, size)).collect();
+        let mut start = 0;
+        let levels = bins.iter().map(|&bins| {
+            let level = Level { start, bins, rows: spans(bins, input[0]), columns: spans(bins, input[1]) };
+            start += bins * bins;
+            level
+        });
+        Self { input, levels: levels.collect() }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.levels.iter().map(|level| level.bins * level.bins).sum()
+    }
+}
+
+/// Channels that are summed at a time, so that the sums of all regions stay in the cache.
+const CHANNELS: usize = 128;
+
+/// Mean over each region, (N, regions, C): all of an image's levels in one pass over it.
+pub(crate) fn adaptive_average(x: &[f32], regions: &Regions) -> Vec<f32> {
+    let [height, width, channels] = regions.input;
+    let (image, count) = (height * width * channels, regions.count());
+    let blocks = channels.div_ceil(CHANNELS);
+    let parts: Vec<Vec<f64>> = (0..x.len() / image * blocks)
+        .into_par_iter()
+        .map(|index| {
+            let start = index % blocks * CHANNELS;
+            let block = start..(start + CHANNELS).min(channels);
+            let mut sums = vec![0.0; count * block.len()];
+            let image = &x[index / blocks * image..][..image];
+            Arch::new().dispatch(SumRegions { sums: &mut sums, image, block, regions });
+            sums
+        })
+        .collect();
+    let mut out = vec![0.0; x.len() / image * count * channels];
+    for (image, out) in out.chunks_exact_mut(count * channels).enumerate() {
+        for level in &regions.levels {
+            for bin in 0..level.bins * level.bins {
+                let pixels = level.pixels(bin / level.bins, bin % level.bins) as f64;
+                let region = level.start + bin;
+                let out = out[region * channels..][..channels].chunks_mut(CHANNELS);
+                for (out, sums) in out.zip(&parts[image * blocks..]) {
+                    let sums = &sums[region * out.len()..][..out.len()];
+                    for (out, sum) in out.iter_mut().zip(sums) {
+                        *out = (sum / pixels) as f32;
                     }
                 }
             }
-            for (out, sum) in out.iter_mut().zip(sums) {
-                *out = (*sum / count) as f32;
-            }
-        },
-    );
+        }
+    }
     out
 }
 
-/// Every input pixel receives the gradient of each bin that it is in, over that bin's number of pixels.
-pub(crate) fn adaptive_average_gradient(gradient: &[f32], input: [usize; 3], bins: usize) -> Vec<f32> {
-    let [height, width, channels] = input;
-    let images = gradient.len() / (bins * bins * channels);
-    let spans = |size| -> Vec<_> { (0..bins).map(|bin| bin_span(bin, bins, size)).collect() };
-    let (rows, columns) = (spans(height), spans(width));
+/// Sums of some channels over every region.
+struct SumRegions<'a> {
+    /// (regions, channels of the block).
+    sums: &'a mut [f64],
+    image: &'a [f32],
+    block: Range<usize>,
+    regions: &'a Regions,
+}
+
+impl NullaryFnOnce for SumRegions<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    #[allow(clippy::inline_always)]
+    fn call(self) {
+        let Self { sums, image, block, regions } = self;
+        let [_, width, channels] = regions.input;
+        for (y, row) in image.chunks_exact(width * channels).enumerate() {
+            for level in &regions.levels {
+                for (i, _) in level.rows.iter().enumerate().filter(|(_, rows)| rows.contains(&y)) {
+                    for (j, columns) in level.columns.iter().enumerate() {
+                        let region = level.start + i * level.bins + j;
+                        let sums = &mut sums[region * block.len()..][..block.len()];
+                        for x in columns.clone() {
+                            let pixel = &row[x * channels..][block.clone()];
+                            for (sum, value) in sums.iter_mut().zip(pixel) {
+                                *sum += f64::from(*value);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Every input pixel receives the gradient of each region that it is in, over that region's number of pixels.
+pub(crate) fn adaptive_average_gradient(gradient: &[f32], regions: &Regions) -> Vec<f32> {
+    let [height, width, channels] = regions.input;
+    let count = regions.count();
+    let images = gradient.len() / (count * channels);
     let mut out = vec![0.0; images * height * width * channels];
     out.par_chunks_mut(width * channels).enumerate().for_each(|(index, out)| {
         let (image, y) = (index / height, index % height);
-        for (i, row) in rows.iter().enumerate().filter(|(_, row)| row.contains(&y)) {
-            for (j, column) in columns.iter().enumerate() {
-                let share = 1.0 / (row.len() * column.len()) as f32;
-                let bin = ((image * bins + i) * bins + j) * channels;
-                let gradient = &gradient[bin..bin + channels];
-                let pixels = &mut out[column.start * channels..column.end * channels];
-                for pixel in pixels.chunks_exact_mut(channels) {
-                    for (out, gradient) in pixel.iter_mut().zip(gradient) {
-                        *out += gradient * share;
-                    }
+        for level in &regions.levels {
+            for (i, _) in level.rows.iter().enumerate().filter(|(_, rows)| rows.contains(&y)) {
+                for (j, columns) in level.columns.iter().enumerate() {
+                    let share = 1.0 / level.pixels(i, j) as f32;
+                    let region = image * count + level.start + i * level.bins + j;
+                    let gradient = &gradient[region * channels..][..channels];
+                    let pixels = &mut out[columns.start * channels..columns.end * channels];
+                    wide(|| {
+                        for pixel in pixels.chunks_exact_mut(channels) {
+                            for (out, gradient) in pixel.iter_mut().zip(gradient) {
+                                *out += gradient * share;
+                            }
+                        }
+                    });
                 }
             }
         }
