@@ -10,6 +10,8 @@ pub enum Pass<'a> {
     Evaluation,
     /// Batch statistics, running ones left alone, weights detached: attack gradients in training mode.
     BatchStatistics,
+    /// Running statistics, weights tracked: gradients of weights that leave the network as it is.
+    FixedStatistics,
     /// Batch statistics, running ones updated, weights tracked, channel dropout behind the head.
     Training {
         /// Probability that a channel is dropped, in `[0, 1)`.
@@ -23,7 +25,7 @@ impl Pass<'_> {
     /// `weight` as this pass uses it: tracked in training, else detached, so that its gradient is not computed.
     pub(crate) fn weight(&self, weight: &Tensor) -> Tensor {
         match self {
-            Pass::Training { .. } => weight.clone(),
+            Pass::Training { .. } | Pass::FixedStatistics => weight.clone(),
             Pass::Evaluation | Pass::BatchStatistics => weight.detach(),
         }
     }

@@ -41,7 +41,8 @@ pub use error::{Error, Result};
 pub use evaluation::{Evaluated, EvaluationConfig, evaluate};
 pub use example::{Example, ExampleAttack};
 pub use methods::{
-    Basic, FgsmCkpt, MethodConfig, NFgsm, PgdAt, PixelNewton, RsFgsm, SegPgdAt, TrainingMethod,
+    Basic, FgsmCkpt, Free, GradAlign, MethodConfig, NFgsm, Penalty, PgdAt, PixelNewton, Replay, RsFgsm,
+    SegPgdAt, TrainingMethod,
 };
 pub use monitor::{Mark, MonitorConfig, Reading, Sign, Then};
 pub use observer::{Event, Observer, Progress, Stage};

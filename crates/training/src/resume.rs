@@ -1,8 +1,9 @@
 //! The file from which an interrupted training goes on.
 //!
 //! One sealed safetensors file, written atomically: `parameter.NAME` for every weight and running statistic as the
-//! network holds it, `velocity.NAME` for every trainable one, and the metadata key `resume`, a JSON object with
-//! the state and a fingerprint of the run. Only the run that wrote it reads it. The one before it is kept.
+//! network holds it, `velocity.NAME` for every trainable one, `perturbation` where the method keeps one, and the metadata
+//! key `resume`, a JSON object with the state and a fingerprint of the run. Only the run that wrote it reads it. The one
+//! before it is kept.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,13 +16,16 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::trainer::State;
-use crate::{Error, Result, Trainer};
+use crate::{Error, Replay, Result, Trainer};
 
 /// The file's name in the checkpoints' folder.
 pub(crate) const FILE: &str = "resume.safetensors";
 
 /// The name of the one before it.
 pub(crate) const FORMER: &str = "resume.former.safetensors";
+
+/// The tensor of a method's perturbation.
+const PERTURBATION: &str = "perturbation";
 
 const METADATA: &str = "resume";
 
@@ -59,6 +63,9 @@ impl Trainer {
         let mut bytes = BTreeMap::new();
         for (name, variable) in self.variables() {
             bytes.insert(name, (variable.dims().to_vec(), little_endian(variable.as_tensor())?));
+        }
+        if let Some(perturbation) = self.method().replay().and_then(Replay::perturbation) {
+            bytes.insert(PERTURBATION.into(), (perturbation.dims().to_vec(), little_endian(perturbation)?));
         }
         let views = bytes
             .iter()
@@ -140,7 +147,8 @@ impl Trainer {
             return Err(refuse(format!("it is of a training of {then} steps, this one has {now}")));
         }
         let variables = self.variables();
-        if let Some(name) = tensors.names().into_iter().find(|name| !variables.contains_key(*name)) {
+        let known = |name: &str| variables.contains_key(name) || name == PERTURBATION;
+        if let Some(name) = tensors.names().into_iter().find(|name| !known(name)) {
             return Err(refuse(format!("tensor {name} is not in this network")));
         }
         let device = self.network().device().clone();
@@ -157,6 +165,9 @@ impl Trainer {
         }
         for (variable, tensor) in loaded {
             variable.set(&tensor)?;
+        }
+        if let (Some(replay), Ok(view)) = (self.method_mut().replay_mut(), tensors.tensor(PERTURBATION)) {
+            replay.resume(tensor(&view, &device)?);
         }
         self.state = metadata.state;
         Ok(())

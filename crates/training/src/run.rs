@@ -164,7 +164,7 @@ mod tests {
     use robustseg_attacks::RandomFgsm;
     use robustseg_models::sealed::{self, Sealed};
 
-    use crate::{MethodConfig, TrainingConfig, fixture, resume};
+    use crate::{Free, GradAlign, MethodConfig, TrainingConfig, fixture, resume};
 
     /// Keeps the events, and sets the stop flag after a step.
     struct Witness<'a> {
@@ -193,7 +193,11 @@ mod tests {
 
     impl Bench {
         fn new() -> Result<Self> {
-            let mut config = fixture::config(MethodConfig::RandomFgsm(RandomFgsm::default()));
+            Self::with(MethodConfig::RandomFgsm(RandomFgsm::default()))
+        }
+
+        fn with(method: MethodConfig) -> Result<Self> {
+            let mut config = fixture::config(method);
             (config.epochs, config.batch_size, config.checkpoint_every) = (2, 2, 2);
             let folder = tempfile::tempdir().expect("a temporary folder");
             Ok(Self { dataset: fixture::dataset()?, folder, config })
@@ -237,7 +241,18 @@ mod tests {
 
     #[test]
     fn a_resumed_training_ends_as_one_that_was_not_interrupted() -> Result<()> {
-        let (straight, broken) = (Bench::new()?, Bench::new()?);
+        for method in [
+            MethodConfig::RandomFgsm(RandomFgsm::default()),
+            MethodConfig::GradAlign(GradAlign::default()),
+            MethodConfig::Free(Free { replays: 2, ..Free::default() }),
+        ] {
+            goes_on_as_if_not_interrupted(method)?;
+        }
+        Ok(())
+    }
+
+    fn goes_on_as_if_not_interrupted(method: MethodConfig) -> Result<()> {
+        let (straight, broken) = (Bench::with(method)?, Bench::with(method)?);
         let mut expected = straight.trainer()?;
         assert_eq!(expected.total_steps(), 6);
         let (outcome, all) = straight.run(&mut expected, None)?;

@@ -3,7 +3,7 @@
 use std::ops::AddAssign;
 use std::time::Instant;
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 use rand::RngExt;
 use robustseg_datasets::Batch;
 use robustseg_models::Pass;
@@ -11,15 +11,19 @@ use robustseg_ops::{PixelObjective, pixel_objective_mean};
 use robustseg_random::{ChaCha8Rng, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::{AdversarialDraw, Error, MethodConfig, Result, Target, Trainer};
+use crate::{AdversarialDraw, Error, MethodConfig, Penalty, Replay, Result, Target, Trainer};
 
 /// What one step did.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepRecord {
     /// The step, from 0.
     pub step: u64,
-    /// Mean cross-entropy over the labelled pixels of the batch, before the update.
+    /// Mean cross-entropy over the labelled pixels of the batch, before the update; the mean over its replays, if the method
+    /// has any.
     pub loss: f32,
+    /// What the method minimised beside it, if anything, weighted as it was added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub penalty: Option<f64>,
     /// The backbone's learning rate.
     pub learning_rate: f64,
     /// Samples in the batch.
@@ -37,7 +41,7 @@ pub struct StepRecord {
 pub struct Seconds {
     /// Waiting for the batch.
     pub data: f64,
-    /// Crafting adversarial examples.
+    /// Crafting adversarial examples, and the method's penalty if it has one.
     pub attack: f64,
     /// From images to loss.
     pub forward: f64,
@@ -68,7 +72,8 @@ impl Trainer {
     /// One step on `batch`, of which the configured share is attacked, as drawn for this step.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] before any weight has changed, if the loss or an attack's objective is not finite.
+    /// [`Error::NotFinite`] before any weight has changed (but by earlier replays of the batch), if the loss or an attack's
+    /// objective is not finite.
     pub fn step(&mut self, batch: &Batch) -> Result<StepRecord> {
         let attacked = self.draw_attacked(batch.ids.len());
         self.step_with(batch, &attacked)
@@ -79,50 +84,84 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::step`], and [`Error::Mismatch`] if the mask or the arrays do not fit the batch.
     pub fn step_with(&mut self, batch: &Batch, attacked: &[bool]) -> Result<StepRecord> {
+        let (images, labels) = upload(batch, self.network().device())?;
+        let mut record = StepRecord {
+            step: self.steps_done(),
+            loss: 0.0,
+            penalty: None,
+            learning_rate: self.learning_rate(),
+            images: batch.ids.len(),
+            attacked: 0,
+            epsilon_mean: None,
+            seconds: Seconds::default(),
+        };
+        let replays = self.method().replay().map_or(1, Replay::times);
+        for replay in 0..replays {
+            record.loss +=
+                self.learn(batch, &images, &labels, attacked, replay as u64, &mut record)? / replays as f32;
+        }
+        self.count(&record);
+        Ok(record)
+    }
+
+    /// One update on `batch`, its `replay`th at this step; gives the loss before it, and puts all else into `record`.
+    fn learn(
+        &mut self,
+        batch: &Batch,
+        images: &Tensor,
+        labels: &Tensor,
+        attacked: &[bool],
+        replay: u64,
+        record: &mut StepRecord,
+    ) -> Result<f32> {
         let device = self.network().device().clone();
-        let (images, labels) = upload(batch, &device)?;
-        let step = self.steps_done();
+        let step = record.step;
 
         let start = Instant::now();
-        let (images, epsilons) = self.replace(batch, images, &labels, attacked)?;
+        let Examples { images, selected, epsilons, penalty } =
+            self.examples(batch, images, labels, attacked, replay)?;
         device.synchronize()?;
-        let attack = start.elapsed().as_secs_f64();
+        record.seconds.attack += start.elapsed().as_secs_f64();
 
         let start = Instant::now();
-        let mut random = stream(self.seed(), "dropout", [step, 0, 0]);
+        // Tracked only where the method learns from the images' gradient.
+        let images = match self.method().replay() {
+            Some(_) => Var::from_tensor(&images)?.into_inner(),
+            None => images,
+        };
+        let mut random = stream(self.seed(), "dropout", [step, replay, 0]);
         let mut pass = Pass::Training { dropout: self.config().dropout, random: &mut random };
         let logits = self.network().forward(&images, &mut pass)?;
         let objective = PixelObjective::CrossEntropy;
-        let loss = pixel_objective_mean(&logits, &labels, objective, self.network().alignment())?;
+        let loss = pixel_objective_mean(&logits, labels, objective, self.network().alignment())?;
         let value = loss.to_scalar::<f32>()?;
         if !value.is_finite() {
             let samples = batch.ids.clone();
             return Err(Error::NotFinite { quantity: "the loss".into(), value, step, samples });
         }
-        let forward = start.elapsed().as_secs_f64();
+        record.seconds.forward += start.elapsed().as_secs_f64();
 
         let start = Instant::now();
-        let gradients = loss.backward()?;
+        let mut gradients = loss.backward()?;
         device.synchronize()?;
-        let backward = start.elapsed().as_secs_f64();
+        record.seconds.backward += start.elapsed().as_secs_f64();
 
         let start = Instant::now();
-        let learning_rate = self.learning_rate();
-        self.update(&gradients, learning_rate)?;
+        if let Some(Penalty { value, gradients: more }) = penalty {
+            record.penalty = Some(value);
+            gradients.extend(more)?;
+        }
+        self.update(&gradients, record.learning_rate)?;
+        if let (Some(replay), Some(gradient)) = (self.method_mut().replay_mut(), gradients.get(&images))
+            && !selected.is_empty()
+        {
+            replay.learn(&rows(gradient, &selected)?)?;
+        }
         device.synchronize()?;
-        let optimiser = start.elapsed().as_secs_f64();
-
-        let record = StepRecord {
-            step,
-            loss: value,
-            learning_rate,
-            images: batch.ids.len(),
-            attacked: epsilons.len(),
-            epsilon_mean: mean(&epsilons),
-            seconds: Seconds { data: 0.0, attack, forward, backward, optimiser },
-        };
-        self.count(&record);
-        Ok(record)
+        record.seconds.optimiser += start.elapsed().as_secs_f64();
+        record.attacked = epsilons.len();
+        record.epsilon_mean = mean(&epsilons);
+        Ok(value)
     }
 
     /// Which samples of a batch of `count` are attacked at this step.
@@ -150,15 +189,16 @@ impl Trainer {
         }
     }
 
-    /// The batch's images with the marked ones replaced by adversarial examples, and the epsilons of those.
-    /// Only the marked ones are crafted.
-    fn replace(
+    /// What `batch` is trained on: its images with the marked ones replaced by adversarial examples. Only the marked ones
+    /// are crafted.
+    fn examples(
         &self,
         batch: &Batch,
-        images: Tensor,
+        images: &Tensor,
         labels: &Tensor,
         attacked: &[bool],
-    ) -> Result<(Tensor, Vec<f32>)> {
+        replay: u64,
+    ) -> Result<Examples> {
         if attacked.len() != batch.ids.len() {
             return Err(Error::Mismatch {
                 what: "mask of attacked samples".into(),
@@ -166,26 +206,41 @@ impl Trainer {
                 actual: attacked.len().to_string(),
             });
         }
+        let clean =
+            Examples { images: images.clone(), selected: Vec::new(), epsilons: Vec::new(), penalty: None };
         let selected: Vec<usize> = (0..attacked.len()).filter(|&index| attacked[index]).collect();
         if selected.is_empty() {
-            return Ok((images, Vec::new()));
+            return Ok(clean);
         }
         let step = self.steps_done();
+        let named = |error| name_sample(error, step, |index| batch.ids[selected[index]].clone());
+        let (drawn, truth) = (rows(images, &selected)?, rows(labels, &selected)?);
         let target = Target::new(self.network(), self.config().crafting_statistics);
-        let mut random = stream(self.seed(), "step_size", [step, 0, 0]);
-        let crafted = self
-            .method()
-            .craft(&target, &rows(&images, &selected)?, &rows(labels, &selected)?, &mut random)
-            .map_err(|error| name_sample(error, step, |index| batch.ids[selected[index]].clone()))?;
-        let Some(crafted) = crafted else {
-            return Ok((images, Vec::new()));
+        let mut random = stream(self.seed(), "step_size", [step, replay, 0]);
+        let Some(crafted) = self.method().craft(&target, &drawn, &truth, &mut random).map_err(named)? else {
+            return Ok(clean);
         };
+        let mut random = stream(self.seed(), "penalty", [step, replay, 0]);
+        let penalty = self.method().penalty(self.network(), &drawn, &truth, &mut random).map_err(named)?;
         let mut parts = images.chunk(attacked.len(), 0)?;
         for (row, &index) in selected.iter().enumerate() {
             parts[index] = crafted.image.narrow(0, row, 1)?;
         }
-        Ok((Tensor::cat(&parts, 0)?, crafted.epsilon.to_vec1()?))
+        let (images, epsilons) = (Tensor::cat(&parts, 0)?, crafted.epsilon.to_vec1()?);
+        Ok(Examples { images, selected, epsilons, penalty })
     }
+}
+
+/// What an update is made on.
+struct Examples {
+    /// The batch's images, clean and adversarial.
+    images: Tensor,
+    /// Which of them are adversarial.
+    selected: Vec<usize>,
+    /// The epsilons of those.
+    epsilons: Vec<f32>,
+    /// What the method minimises beside the loss.
+    penalty: Option<Penalty>,
 }
 
 /// The batch on `device`: images (N, 3, H, W) f32, labels (N, H, W) u8.
@@ -234,7 +289,7 @@ fn mean(values: &[f32]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture;
+    use crate::{Free, GradAlign, fixture};
     use robustseg_attacks::{Bim, FastNewton, Fgsm, RandomFgsm};
 
     fn fgsm() -> MethodConfig {
@@ -288,7 +343,10 @@ mod tests {
             let batch = fixture::batch(1, 4);
             let (images, labels) = upload(&batch, &Device::Cpu)?;
             let mask = [false, true, false, true];
-            let (replaced, epsilons) = trainer.replace(&batch, images.clone(), &labels, &mask)?;
+            let Examples { images: replaced, selected, epsilons, penalty } =
+                trainer.examples(&batch, &images, &labels, &mask, 0)?;
+            assert_eq!(selected, [1, 3]);
+            assert!(penalty.is_none());
             assert_eq!(epsilons, [0.03, 0.03]);
             for (index, attacked) in mask.into_iter().enumerate() {
                 let (old, new) = (values(&images.get(index)?)?, values(&replaced.get(index)?)?);
@@ -345,6 +403,75 @@ mod tests {
             assert!(losses[11] < 0.8 * losses[0], "{}: {losses:?}", method.name());
             assert_eq!(trainer.timing().images, 48);
         }
+        Ok(())
+    }
+
+    #[test]
+    fn grad_align_adds_its_penalty_to_the_gradient_of_the_loss() -> Result<()> {
+        // Without weight decay, momentum or dropout an update is the rate times the gradient, and that is linear in lambda.
+        let batch = fixture::batch(1, 2);
+        let moved = |lambda: f64| -> Result<(Vec<f32>, Option<f64>)> {
+            let mut config = fixture::config(MethodConfig::GradAlign(GradAlign { epsilon: 0.03, lambda }));
+            (config.weight_decay, config.dropout, config.learning_rate) = (0.0, 0.0, 0.1);
+            let mut trainer = fixture::trainer(&config)?;
+            let name = "head.conv.weight";
+            let before = values(trainer.network().parameters()[name].var.as_tensor())?;
+            let penalty = trainer.step_with(&batch, &[true, true])?.penalty;
+            let after = values(trainer.network().parameters()[name].var.as_tensor())?;
+            Ok((before.iter().zip(after).map(|(before, after)| after - before).collect(), penalty))
+        };
+        let [(none, zero), (once, one), (twice, two)] = [moved(0.0)?, moved(1.0)?, moved(2.0)?];
+        assert_eq!(zero, Some(0.0));
+        let (one, two) = (one.expect("a penalty"), two.expect("a penalty"));
+        assert!(one > 0.0 && (two - 2.0 * one).abs() < 1e-6, "{one} and {two}");
+        let norm = |values: &[f32]| values.iter().map(|value| value * value).sum::<f32>().sqrt();
+        let first: Vec<f32> = once.iter().zip(&none).map(|(once, none)| once - none).collect();
+        let second: Vec<f32> = twice.iter().zip(&once).map(|(twice, once)| twice - once).collect();
+        let apart: Vec<f32> = first.iter().zip(&second).map(|(first, second)| first - second).collect();
+        assert!(norm(&first) > 1e-4 * norm(&none), "the penalty moves the weights");
+        assert!(norm(&apart) < 1e-2 * norm(&first), "{} of {}", norm(&apart), norm(&first));
+        Ok(())
+    }
+
+    #[test]
+    fn free_updates_several_times_with_a_perturbation_that_it_keeps() -> Result<()> {
+        let batch = fixture::batch(1, 2);
+        let epsilon = 0.03;
+        let free = |replays| MethodConfig::Free(Free { epsilon, replays });
+        let weight =
+            |trainer: &Trainer| values(trainer.network().parameters()["head.conv.weight"].var.as_tensor());
+        let perturbation = |trainer: &Trainer| {
+            trainer
+                .method()
+                .replay()
+                .and_then(|replay| replay.perturbation().cloned())
+                .expect("a perturbation")
+        };
+        let mut config = fixture::config(free(2));
+        config.dropout = 0.0;
+        let mut twice = fixture::trainer(&config)?;
+        let record = twice.step_with(&batch, &[true, true])?;
+        assert_eq!((record.attacked, twice.steps_done()), (2, 1));
+        config.method = free(1);
+        // The same as two steps of one replay, at the same rate.
+        let mut once = fixture::trainer(&config)?;
+        let first = once.step_with(&batch, &[true, true])?;
+        let after_one = perturbation(&once);
+        once.state.step = 0;
+        let second = once.step_with(&batch, &[true, true])?;
+        assert_eq!(weight(&once)?, weight(&twice)?);
+        assert_eq!(record.loss, first.loss / 2.0 + second.loss / 2.0);
+        // The first example is the image itself, so the first perturbation is a whole step; the second stays in the ball.
+        let after_two = values(&perturbation(&twice))?;
+        assert_eq!(after_two, values(&perturbation(&once))?);
+        let whole = values(&after_one)?.iter().filter(|value| value.abs() == epsilon as f32).count();
+        assert!(whole as f64 > 0.9 * after_two.len() as f64, "{whole} of {}", after_two.len());
+        assert!(after_two.iter().all(|value| value.abs() <= epsilon as f32));
+        // With one sample drawn, only the first place moves.
+        once.step_with(&batch, &[false, true])?;
+        let after_three = perturbation(&once);
+        assert_eq!(values(&after_three.get(1)?)?, after_two[after_two.len() / 2..]);
+        assert_ne!(values(&after_three.get(0)?)?, after_two[..after_two.len() / 2]);
         Ok(())
     }
 

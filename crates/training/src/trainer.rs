@@ -116,6 +116,10 @@ impl Trainer {
         self.method.as_ref()
     }
 
+    pub(crate) fn method_mut(&mut self) -> &mut dyn TrainingMethod {
+        self.method.as_mut()
+    }
+
     pub(crate) fn optimiser(&self) -> &Optimiser {
         &self.optimiser
     }

@@ -37,6 +37,8 @@ pub fn paper_name(name: &str) -> &str {
         "rs_fgsm" => "RS-FGSM",
         "n_fgsm" => "N-FGSM",
         "fgsm_ckpt" => "FGSM-CKPT",
+        "grad_align" => "GradAlign",
+        "free" => "Free",
         "pgd_at" => "PGD-AT",
         "segpgd_at" => "SegPGD-AT",
         "pixel_newton" => "pixel-wise Newton",

@@ -5,6 +5,8 @@
 
 mod climb;
 mod fgsm_ckpt;
+mod free;
+mod grad_align;
 mod n_fgsm;
 mod pgd_at;
 mod pixel_newton;
@@ -14,7 +16,9 @@ mod segpgd_at;
 mod tests;
 
 use candle_core::Tensor;
+use candle_core::backprop::GradStore;
 use robustseg_attacks::{Adversarial, Attack, AttackConfig, Bim, FastNewton, Fgsm, Model, RandomFgsm};
+use robustseg_models::PspNet;
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +26,8 @@ use crate::{Error, Result};
 
 pub(crate) use climb::noisy;
 pub use fgsm_ckpt::FgsmCkpt;
+pub use free::{Free, Replay};
+pub use grad_align::GradAlign;
 pub use n_fgsm::NFgsm;
 pub use pgd_at::PgdAt;
 pub use pixel_newton::PixelNewton;
@@ -42,6 +48,35 @@ pub trait TrainingMethod {
         labels: &Tensor,
         random: &mut ChaCha8Rng,
     ) -> Result<Option<Adversarial>>;
+
+    /// What is minimised beside the loss, for the drawn samples as they are: most methods have nothing.
+    fn penalty(
+        &self,
+        _network: &PspNet,
+        _images: &Tensor,
+        _labels: &Tensor,
+        _random: &mut ChaCha8Rng,
+    ) -> Result<Option<Penalty>> {
+        Ok(None)
+    }
+
+    /// The replay of a method that trains on each batch several times: most do so once.
+    fn replay(&self) -> Option<&Replay> {
+        None
+    }
+
+    /// The same, to be changed.
+    fn replay_mut(&mut self) -> Option<&mut Replay> {
+        None
+    }
+}
+
+/// What a method adds to the loss.
+pub struct Penalty {
+    /// Its value, weighted as it is added.
+    pub value: f64,
+    /// Its gradients with respect to the network's trainable parameters; one that is missing is zero.
+    pub gradients: GradStore,
 }
 
 /// Training on clean samples alone.
@@ -103,6 +138,10 @@ pub enum MethodConfig {
     NFgsm(NFgsm),
     /// The smallest part of an FGSM perturbation that gets the image wrong.
     FgsmCkpt(FgsmCkpt),
+    /// FGSM, with gradients that are to point one way nearby.
+    GradAlign(GradAlign),
+    /// Each batch several times, with a perturbation that training's own gradients move.
+    Free(Free),
     /// PGD adversarial training.
     PgdAt(PgdAt),
     /// `SegPGD` adversarial training.
@@ -130,6 +169,8 @@ impl MethodConfig {
             Self::RsFgsm(RsFgsm::default()),
             Self::NFgsm(NFgsm::default()),
             Self::FgsmCkpt(FgsmCkpt::default()),
+            Self::GradAlign(GradAlign::default()),
+            Self::Free(Free::default()),
             Self::PgdAt(PgdAt::default()),
             Self::SegPgdAt(SegPgdAt::default()),
             Self::PixelNewton(PixelNewton::default()),
@@ -154,6 +195,8 @@ impl MethodConfig {
             Self::RsFgsm(method) => return method.validate(),
             Self::NFgsm(method) => return method.validate(),
             Self::FgsmCkpt(method) => return method.validate(),
+            Self::GradAlign(method) => return method.validate(),
+            Self::Free(method) => return method.validate(),
             Self::PgdAt(method) => return method.validate(),
             Self::SegPgdAt(method) => return method.validate(),
         };
@@ -171,6 +214,8 @@ impl MethodConfig {
             Self::RsFgsm(method) => Box::new(method),
             Self::NFgsm(method) => Box::new(method),
             Self::FgsmCkpt(method) => Box::new(method),
+            Self::GradAlign(method) => Box::new(method),
+            Self::Free(method) => Box::new(Replay::new(method)),
             Self::PgdAt(method) => Box::new(method),
             Self::SegPgdAt(method) => Box::new(method),
             Self::PixelNewton(method) => Box::new(method),
@@ -178,10 +223,13 @@ impl MethodConfig {
     }
 
     /// Work of a training step for one sample of `pixels` pixels that is attacked with `probability`, in forward passes:
-    /// a clean step is three, an attack's gradient two.
+    /// an update on clean samples is three, an attack's gradient two.
     pub fn passes(&self, probability: f64, pixels: usize) -> f64 {
-        let crafting = match *self {
+        let attack = match *self {
             Self::Basic => 0,
+            Self::Free(Free { replays, .. }) => return (3 * replays) as f64,
+            // Beside FGSM's gradient two of images and four of weights.
+            Self::GradAlign(_) => 2 + 2 * 2 + 4 * 3,
             Self::Fgsm(_) | Self::RandomFgsm(_) | Self::FastNewton(_) | Self::RsFgsm(_) | Self::NFgsm(_) => 2,
             Self::Bim(Bim { steps, .. })
             | Self::PgdAt(PgdAt { steps, .. })
@@ -189,7 +237,7 @@ impl MethodConfig {
             Self::FgsmCkpt(method) => 2 + method.checkpoints,
             Self::PixelNewton(_) => 2 * pixels,
         };
-        3.0 + probability * crafting as f64
+        3.0 + probability * attack as f64
     }
 }
 

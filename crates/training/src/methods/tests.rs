@@ -264,10 +264,14 @@ fn the_work_is_what_is_counted_on() -> Result<()> {
         // Two images, of which one pixel in four has no label and costs pixel_newton nothing.
         let expected = match method {
             MethodConfig::PixelNewton(_) => 2.0 * labelled as f64,
+            MethodConfig::GradAlign(_) => 2.0 * 2.0,
+            // The passes of its updates are all that it needs.
+            MethodConfig::Free(_) => 0.0,
             _ => 2.0 * (method.passes(1.0, 20) - 3.0),
         };
         assert_eq!(found, expected, "{}", method.name());
-        assert_eq!(method.passes(0.0, 20), 3.0);
+        let updates = if let MethodConfig::Free(Free { replays, .. }) = method { replays } else { 1 };
+        assert_eq!(method.passes(0.0, 20), 3.0 * updates as f64);
     }
     Ok(())
 }
@@ -311,6 +315,8 @@ fn settings_out_of_range_are_named() {
         (MethodConfig::FgsmCkpt(FgsmCkpt { checkpoints: 0, ..ckpt }), "checkpoints = 0"),
         (MethodConfig::FgsmCkpt(FgsmCkpt { wrong: 0.0, ..ckpt }), "wrong = 0"),
         (MethodConfig::FgsmCkpt(FgsmCkpt { epsilon: -1.0, ..ckpt }), "epsilon = -1"),
+        (MethodConfig::GradAlign(GradAlign { epsilon: 0.03, lambda: -1.0 }), "lambda = -1"),
+        (MethodConfig::Free(Free { epsilon: 0.03, replays: 0 }), "replays = 0"),
         (MethodConfig::PgdAt(PgdAt { steps: 0, ..pgd }), "steps = 0"),
         (MethodConfig::SegPgdAt(SegPgdAt { alpha: 3.0, ..SegPgdAt::default() }), "alpha = 3"),
         (
