@@ -73,3 +73,29 @@ fn the_five_of_a_data_set_differ_in_the_method_alone() {
         }
     }
 }
+
+#[test]
+fn the_rivals_on_camvid_differ_from_basic_in_the_method_alone() {
+    let read = |name: &str| {
+        let path = folder().join(format!("camvid_{name}.yaml"));
+        Spec::read(&path, &[]).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let basic = read("basic");
+    let paper = MethodConfig::paper();
+    // The reference method is for small images.
+    let rivals = MethodConfig::all()
+        .into_iter()
+        .filter(|method| !paper.contains(method) && !matches!(method, MethodConfig::PixelNewton(_)));
+    for method in rivals {
+        let mut spec = read(method.name());
+        assert_eq!(spec.training.method, method, "camvid_{}", method.name());
+        spec.training.method = basic.training.method;
+        spec.name.clone_from(&basic.name);
+        if let MethodConfig::Free(free) = method {
+            // As many updates, to the next whole epoch.
+            assert_eq!(spec.training.epochs, basic.training.epochs.div_ceil(free.replays));
+            spec.training.epochs = basic.training.epochs;
+        }
+        assert_eq!(spec, basic, "camvid_{}", method.name());
+    }
+}
