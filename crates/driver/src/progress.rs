@@ -159,6 +159,7 @@ fn name(stage: Stage) -> &'static str {
 fn words(sign: Sign) -> &'static str {
     match sign {
         Sign::Gap => "it looks robust under FGSM and is not under BIM",
+        Sign::Distortion => "parts of FGSM's step do more harm than the whole",
         Sign::Drop => "its pixel accuracy under BIM fell suddenly",
     }
 }

@@ -120,8 +120,10 @@ pub(super) fn section(run: &RunSummary, charts: &[(&str, String)]) -> String {
         let mut table = Table::new("Readings with a sign", ["step", "sign", "clean", "FGSM", "BIM"]);
         table.rows.extend(flagged.iter().map(|record| {
             let sign = match record.overfitting {
+                Some(Sign::Gap) => "gap",
+                Some(Sign::Distortion) => "distortion",
                 Some(Sign::Drop) => "drop",
-                _ => "gap",
+                None => "",
             };
             let marks = [record.reading.clean, record.reading.fgsm, record.reading.bim];
             let step = [Cell::text(record.step.to_string()), Cell::text(sign)];
@@ -136,11 +138,12 @@ pub(super) fn section(run: &RunSummary, charts: &[(&str, String)]) -> String {
 
 /// What was read on what, and when it is a sign.
 fn criterion(config: &MonitorConfig) -> String {
-    let MonitorConfig { samples, epsilon, alpha, steps, gap, drop, .. } = config;
+    let MonitorConfig { samples, epsilon, alpha, steps, gap, distortion, drop, .. } = config;
     format!(
         "Read on {samples} centre crops of training samples, with FGSM and BIM ({steps} steps of {alpha}) at epsilon \
          {epsilon}. The sign gap: at least {gap} of the clean mean IoU is kept under FGSM, but less than {gap} of that \
-         under BIM. The sign drop: pixel accuracy under BIM is more than {drop} below that of the reading before. "
+         under BIM. The sign distortion: at the end of FGSM's step the loss has lost at least {distortion} of its largest \
+         rise, or never rose. The sign drop: pixel accuracy under BIM is more than {drop} below that of the reading before. "
     )
 }
 

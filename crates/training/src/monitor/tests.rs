@@ -60,9 +60,31 @@ fn a_network_that_defends_against_fgsm_alone_is_flagged() -> Result<()> {
     assert_eq!((distorted.clean.miou, distorted.fgsm.miou), (1.0, 1.0));
     assert_eq!(distorted.bim.miou, 0.0);
     assert_eq!(config.sign(&distorted, Some(0.0)), Some(Sign::Gap));
+    // Were it not for BIM, the losses alone would tell.
+    let spared = Reading { bim: distorted.clean, ..distorted.clone() };
+    assert_eq!(config.sign(&spared, None), Some(Sign::Distortion));
     let [first, inner @ .., last] = &distorted.loss_along[..] else { panic!("a loss at every point") };
     assert!(inner.iter().any(|inner| inner > first && inner > last), "{:?}", distorted.loss_along);
     assert!(distorted.cosine.is_some_and(|cosine| cosine < 0.9), "{:?}", distorted.cosine);
+    Ok(())
+}
+
+#[test]
+fn a_loss_that_falls_back_along_the_step_is_a_distortion() -> Result<()> {
+    let config = MonitorConfig::default();
+    let calm = reading(&red(|red| red.affine(10.0, -4.6)), &config, 0.5)?;
+    let sign =
+        |loss_along: &[f64]| config.sign(&Reading { loss_along: loss_along.to_vec(), ..calm.clone() }, None);
+    for (losses, expected) in [
+        (&[1.0, 1.5, 2.0][..], None),
+        (&[1.0, 2.0, 1.6], None),
+        (&[1.0, 2.0, 1.5], Some(Sign::Distortion)),
+        (&[1.0, 2.0, 0.5], Some(Sign::Distortion)),
+        (&[1.0, 1.0], None),
+        (&[1.0, 0.9, 0.8], Some(Sign::Distortion)),
+    ] {
+        assert_eq!(sign(losses), expected, "{losses:?}");
+    }
     Ok(())
 }
 
@@ -104,6 +126,7 @@ fn settings_out_of_range_are_named() {
         ("alpha", MonitorConfig { alpha: 0.0, ..good }),
         ("steps", MonitorConfig { steps: 0, ..good }),
         ("gap", MonitorConfig { gap: f64::NAN, ..good }),
+        ("distortion", MonitorConfig { distortion: -0.1, ..good }),
         ("drop", MonitorConfig { drop: 1.5, ..good }),
     ] {
         let message = bad.validate().unwrap_err().to_string();
@@ -224,7 +247,7 @@ fn reading_changes_nothing_of_the_training() -> Result<()> {
 fn a_sign_stops_the_training_or_rolls_it_back() -> Result<()> {
     // To have a sign at step 4 and none before, what is remembered then is more than there can be.
     for (then, of) in [(Then::Stop, 4), (Then::RollBack, 2), (Then::Report, 6)] {
-        let monitor = MonitorConfig { gap: 0.0, drop: 0.0, then, ..small() };
+        let monitor = MonitorConfig { gap: 0.0, distortion: 1.0, drop: 0.0, then, ..small() };
         let bench = Bench::new(monitor)?;
         let mut trainer = bench.trainer()?;
         let batches = bench.config.loader(&bench.dataset, 7, [0.5; 3], 0..6, OnBadSample::Fail)?;
