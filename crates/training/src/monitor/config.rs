@@ -7,8 +7,9 @@ use super::Reading;
 use crate::config::at_least_one;
 use crate::{Error, Result, TrainingConfig};
 
-/// The share of the training's work that readings take by default, at most.
-const SHARE: f64 = 0.02;
+/// The share of the training's counted work that readings take by default, at most; so that time, which counts differently,
+/// stays below a fiftieth.
+const SHARE: f64 = 0.015;
 
 /// A monitor of catastrophic overfitting: what it reads, how often, and what follows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
