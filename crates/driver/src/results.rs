@@ -4,9 +4,10 @@
 use std::path::PathBuf;
 
 use robustseg_datasets::Class;
-use robustseg_training::{Curve, Evaluated, Evaluation, Warning};
+use robustseg_training::{Curve, Evaluated, Evaluation};
 
-use crate::report::{Gallery, curve_title, write_report};
+use crate::report::warnings::by_attack;
+use crate::report::{Gallery, write_report};
 use crate::run_directory::RunDirectory;
 
 /// Writes `evaluation.json`, `images.jsonl` and the examples, whose labels are those of `classes`, and makes the report of all that
@@ -38,7 +39,7 @@ pub(crate) fn print(evaluation: &Evaluation) {
             );
         }
     }
-    for Warning { attack, parameters, epsilon, message, .. } in warnings {
-        println!("warning: {} at epsilon {epsilon}: {message}", curve_title(attack, *parameters));
+    for (place, message) in by_attack(warnings) {
+        println!("warning: {place}: {message}");
     }
 }

@@ -20,6 +20,9 @@ pub struct RunTiming {
     pub images_per_second: f64,
     /// Seconds of the evaluation.
     pub evaluation_seconds: f64,
+    /// The most memory that the process had resident; nothing where the system does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
 }
 
 impl RunTiming {
@@ -34,6 +37,14 @@ impl RunTiming {
             step_seconds: seconds / training.steps.max(1) as f64,
             images_per_second: training.images as f64 / seconds.max(f64::MIN_POSITIVE),
             evaluation_seconds,
+            peak_memory_bytes: peak_memory(),
         }
     }
+}
+
+/// The high-water mark of this process, as Linux keeps it.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?;
+    Some(kilobytes.parse::<u64>().ok()? * 1024)
 }

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use robustseg_training::Curve;
+use robustseg_training::{Curve, Point};
 
 /// Okabe and Ito's colours, but for yellow, which is too light for a line on white.
 const COLOURS: [RGBColor; 7] = [
@@ -26,6 +26,8 @@ const FONT: &str = "system-ui, sans-serif";
 
 /// Width of the plot with its axes, and height of the picture, in pixels.
 const SIZE: (u32, u32) = (640, 400);
+/// Opacity of bands, faint enough for several above each other.
+const BAND: f64 = 0.13;
 /// Points at most in a line of many; more are averaged in groups.
 const MANY: usize = 300;
 
@@ -36,6 +38,8 @@ pub struct Line {
     pub label: String,
     /// Its points, from left to right.
     pub points: Vec<(f64, f64)>,
+    /// How far off its points may be: place, lower and upper end; nothing if that is not known.
+    pub band: Vec<(f64, f64, f64)>,
     /// Whether each point has a marker.
     pub markers: bool,
 }
@@ -45,7 +49,13 @@ impl Line {
     pub fn robustness(label: &str, curve: &Curve) -> Self {
         let mut points: Vec<_> = curve.points.iter().map(|p| (p.epsilon, p.scores.miou)).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Self { label: label.to_owned(), points, markers: true }
+        let interval = |point: &Point| {
+            let [low, high] = point.scores.miou_interval?;
+            Some((point.epsilon, low, high))
+        };
+        let mut band: Vec<_> = curve.points.iter().filter_map(interval).collect();
+        band.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Self { label: label.to_owned(), points, band, markers: true }
     }
 
     /// A value over training steps. Where there are more than a few hundred, groups of neighbours are averaged.
@@ -57,7 +67,7 @@ impl Line {
             (sum.0 / count, sum.1 / count)
         };
         let points: Vec<_> = values.chunks(values.len().div_ceil(MANY).max(1)).map(mean).collect();
-        Self { label: label.to_owned(), markers: points.len() <= 30, points }
+        Self { label: label.to_owned(), markers: points.len() <= 30, points, band: Vec::new() }
     }
 }
 
@@ -131,6 +141,12 @@ impl Chart {
             .x_label_formatter(&|value| short(*value))
             .y_label_formatter(&|value| short(*value))
             .draw()?;
+        for (index, line) in self.lines.iter().enumerate().filter(|(_, line)| line.band.len() > 1) {
+            let there = line.band.iter().map(|&(x, low, _)| (x, low));
+            let back = line.band.iter().rev().map(|&(x, _, high)| (x, high));
+            let colour = COLOURS[index % COLOURS.len()].mix(BAND);
+            chart.draw_series([Polygon::new(there.chain(back).collect::<Vec<_>>(), colour.filled())])?;
+        }
         for (index, line) in self.lines.iter().enumerate() {
             let colour = COLOURS[index % COLOURS.len()];
             chart.draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)))?;
@@ -171,7 +187,8 @@ impl Chart {
     fn limits(&self) -> [f64; 3] {
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let right = points().map(|point| point.0).fold(0.0, f64::max);
-        let top = points().map(|point| point.1).fold(0.0, f64::max);
+        let ends = self.lines.iter().flat_map(|line| &line.band).map(|(_, _, high)| *high);
+        let top = points().map(|point| point.1).chain(ends).fold(0.0, f64::max);
         let positive = |value: f64| if value > 0.0 { value } else { 1.0 };
         let lowest = points().map(|point| -point.1).fold(0.0, f64::max);
         let bottom = if lowest > 0.0 { -round_up(lowest) } else { 0.0 };
@@ -241,8 +258,14 @@ mod tests {
     fn points_are_sorted_and_long_lines_averaged() {
         let mut curve = fixture::evaluation(0.7, 4.0).curves[0].clone();
         curve.points.reverse();
+        curve.points[0].scores.miou_interval = Some([0.1, 0.95]);
+        curve.points[1].scores.miou_interval = Some([0.2, 0.9]);
         let line = Line::robustness("x", &curve);
         assert!(line.points.is_sorted_by(|a, b| a.0 < b.0));
+        assert_eq!(line.band[7..], [(0.035, 0.2, 0.9), (0.04, 0.1, 0.95)]);
+        let chart = Chart::robustness("", vec![line]);
+        assert_eq!(chart.limits(), [0.04, 1.0]);
+        assert!(chart.svg().unwrap().contains("opacity=\"0.13\""));
         let values: Vec<_> = (0..1000).map(|step| (step, if step % 2 == 0 { 1.0 } else { 3.0 })).collect();
         let line = Line::over_steps("loss", &values);
         assert_eq!(line.points.len(), 250);

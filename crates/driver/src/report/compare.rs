@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::chart::{Chart, Line};
 use super::table::{Cell, Table};
-use super::{RunSummary, compare_page, curve_title, paper_name, protocol};
+use super::{RunSummary, compare_page, curve_title, paper_name, protocol, seeds};
 use crate::exit::Usage;
 use crate::run_directory::RunDirectory;
 use crate::run_timing::RunTiming;
@@ -35,11 +35,13 @@ pub struct ComparedRun {
 pub struct Comparison {
     /// The runs, in the order in which they were given.
     pub runs: Vec<ComparedRun>,
+    /// The names of the data's classes, as far as a run has kept them.
+    pub class_names: Vec<String>,
 }
 
 /// Reads the run directories and writes into `out`: `compare.html`, `comparison.json`, `figures/ATTACK.svg` (figures
 /// 3 and 4 of the paper), and in `tables`, each as `.csv`, `.md` and `.tex`, `scores`, `time` (tables 1 and 2 of the
-/// paper) and `mean_iou_ATTACK`.
+/// paper), `mean_iou_ATTACK`, `classes`, and `seeds` (see [`Comparison::tables`]).
 ///
 /// # Errors
 /// If a directory holds no finished run, or runs were not evaluated alike: by another dataset, split, window, attack,
@@ -80,7 +82,11 @@ impl Comparison {
                 timing,
             })
         });
-        Ok(Self { runs: compared.collect::<anyhow::Result<_>>()? })
+        let known = runs.iter().find_map(|run| run.gallery.as_ref());
+        let class_names = known.map_or_else(Vec::new, |gallery| {
+            gallery.classes.iter().map(|class| class.name.clone()).collect()
+        });
+        Ok(Self { runs: compared.collect::<anyhow::Result<_>>()?, class_names })
     }
 
     /// The robustness curves, a chart for each attack: the name of its file without `.svg`, and the chart.
@@ -94,11 +100,17 @@ impl Comparison {
         self.curve_names().into_iter().enumerate().map(chart).collect()
     }
 
-    /// All tables, with the names of their files: `scores`, `time`, and `mean_iou_ATTACK` for each attack.
+    /// All tables, with the names of their files: `scores`, `time`, `mean_iou_ATTACK` for each attack, `classes`, and
+    /// `seeds` if there are runs that differ in their seed alone.
     pub fn tables(&self) -> Vec<(String, Table)> {
         let mut tables = vec![("scores".into(), self.scores()), ("time".into(), self.time())];
         let names = self.curve_names().into_iter().enumerate();
         tables.extend(names.map(|(index, name)| (format!("mean_iou_{name}"), self.mean_iou(index))));
+        tables.push(("classes".into(), self.classes()));
+        let seeds = seeds::table(&self.runs);
+        if !seeds.rows.is_empty() {
+            tables.push(("seeds".into(), seeds));
+        }
         tables
     }
 
@@ -123,11 +135,48 @@ impl Comparison {
     }
 
     fn scores(&self) -> Table {
-        let mut table = Table::new("Clean scores", ["run", "method", "mean IoU", "pixel accuracy"]);
+        let columns = [
+            "run",
+            "method",
+            "mean IoU",
+            "95 % from",
+            "to",
+            "pixel accuracy",
+            "boundary mean IoU",
+            "warnings",
+        ];
+        let mut table = Table::new("Clean scores", columns);
         table.rows.extend(self.runs.iter().map(|run| {
             let clean = &run.evaluation.clean;
-            let scores = [clean.miou, clean.pixel_accuracy].map(Cell::Fraction);
+            let end = |index: usize| Cell::number(clean.miou_interval.map(|interval| interval[index]), 4);
+            let warnings = run.evaluation.warnings.len() as f64;
+            let scores = [
+                Cell::Fraction(clean.miou),
+                end(0),
+                end(1),
+                Cell::Fraction(clean.pixel_accuracy),
+                Cell::fraction(clean.boundary_miou),
+                Cell::Number(warnings, 0),
+            ];
             run.head().into_iter().chain(scores).collect()
+        }));
+        if self.runs.iter().any(|run| !run.evaluation.warnings.is_empty()) {
+            table.note =
+                "Warnings give reason to distrust numbers under attack; the report of the run has them."
+                    .into();
+        }
+        table
+    }
+
+    /// IoU of each class on clean images, a run a column.
+    fn classes(&self) -> Table {
+        let names = self.runs.iter().map(|run| run.label.clone());
+        let mut table = Table::new("Clean IoU of each class", ["class".to_owned()].into_iter().chain(names));
+        let classes = self.runs.iter().map(|run| run.evaluation.clean.iou.len()).max().unwrap_or(0);
+        table.rows.extend((0..classes).map(|label| {
+            let name = self.class_names.get(label).cloned().unwrap_or_else(|| format!("class {label}"));
+            let iou = self.runs.iter().map(|run| run.evaluation.clean.iou.get(label).copied().flatten());
+            std::iter::once(Cell::Text(name)).chain(iou.map(Cell::fraction)).collect()
         }));
         table
     }
@@ -195,9 +244,7 @@ impl Comparison {
             figures.push((chart.title, svg));
         }
         for (name, table) in self.tables() {
-            for (ending, text) in [("csv", table.csv()), ("md", table.markdown()), ("tex", table.latex())] {
-                out.write(&format!("tables/{name}.{ending}"), text.as_bytes())?;
-            }
+            table.write(out, &name)?;
         }
         out.write_json("comparison.json", &self.json())?;
         out.write("compare.html", compare_page::render(self, &figures).as_bytes())
@@ -292,6 +339,32 @@ mod tests {
             assert_eq!(Exit::of(&error), Exit::Data);
             assert!(!out.file("compare.html").exists());
         }
+    }
+
+    #[test]
+    fn runs_that_differ_in_their_seed_alone_have_a_mean_and_a_deviation() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["one", "two", "other"].map(|name| folder.path().join(name));
+        fixture::run(&paths[0], "one", "fast_newton: {}", 0.7, 2.0);
+        fixture::run(&paths[1], "two", "fast_newton: {}", 0.6, 2.0);
+        fixture::run(&paths[2], "other", "basic", 0.1, 2.0);
+        change(&paths[1], "spec.yaml", "seed: 0", "seed: 1");
+        let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
+        compare(&paths, &out).unwrap();
+        let csv = std::fs::read_to_string(out.file("tables/seeds.csv")).unwrap();
+        let lines: Vec<&str> = csv.lines().collect();
+        assert!(lines[0].starts_with("runs,seeds,clean,deviation,FGSM at 0.04,deviation,"), "{csv}");
+        assert_eq!(lines.len(), 2, "{csv}");
+        assert!(
+            lines[1].starts_with("\"one, two\",2,0.6499999") || lines[1].starts_with("\"one, two\",2,0.65"),
+            "{csv}"
+        );
+        let deviation: f64 = lines[1].split(',').nth(4).unwrap().parse().unwrap();
+        assert!((deviation - 0.1 / 2.0_f64.sqrt()).abs() < 1e-9, "{csv}");
+        let alone = compare(&paths[1..], &out).unwrap();
+        assert!(alone.tables().iter().all(|(name, _)| name != "seeds"));
+        let classes = std::fs::read_to_string(out.file("tables/classes.csv")).unwrap();
+        assert!(classes.starts_with("class,two,other\nsky,"), "{classes}");
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub fn evaluation(miou: f64, fall: f64) -> Evaluation {
         miou: miou * factor,
         pixel_accuracy: (miou + 0.2) * factor,
         iou: vec![Some((miou + 0.1) * factor), Some((miou - 0.1) * factor), None],
+        miou_interval: Some([0.9 * miou * factor, 1.1 * miou * factor]),
         ..Scores::default()
     };
     let curve = |attack: &str, parameters, fall: f64| Curve {

@@ -18,8 +18,9 @@ const FILE: &str = "figures/examples/gallery.json";
 const LONGEST: usize = 1024;
 
 /// What `figures/examples` holds: `gallery.json`, which is this, and for each example `NN_image.png`, `NN_label.png`,
-/// `NN_prediction.png`, `NN_adversarial.png`, `NN_adversarial_prediction.png`, `NN_perturbation.png`, and
-/// `NN_figure1.png`, the four of the paper's figure 1 side by side. Label maps are palette PNGs.
+/// `NN_prediction.png`, `NN_adversarial.png`, `NN_adversarial_prediction.png`, `NN_error.png` (by [`picture::ERRORS`]),
+/// `NN_perturbation.png`, and `NN_figure1.png`, the four of the paper's figure 1 side by side. Label maps are palette
+/// PNGs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gallery {
     /// The attack on the examples.
@@ -115,13 +116,14 @@ fn write_pictures(
     let prediction = labels(&example.prediction);
     let adversarial_prediction = labels(&example.adversarial_prediction);
     let (perturbation, times) = picture::perturbation(&clean.data, &adversarial.data, width);
-    for (name, map) in [
-        ("label", &labels(&example.label)),
-        ("prediction", &prediction),
-        ("adversarial_prediction", &adversarial_prediction),
-    ] {
+    let label = labels(&example.label);
+    for (name, map) in
+        [("label", &label), ("prediction", &prediction), ("adversarial_prediction", &adversarial_prediction)]
+    {
         write(name, &label_png(map, width, height, palette)?)?;
     }
+    let errors = picture::errors(&label, &prediction, &adversarial_prediction);
+    write("error", &label_png(&errors, width, height, &picture::ERRORS.map(|(_, colour)| colour))?)?;
     write("image", &rgb_png(&clean)?)?;
     write("adversarial", &rgb_png(&adversarial)?)?;
     write("perturbation", &rgb_png(&perturbation)?)?;

@@ -1,7 +1,7 @@
 //! Results for people: charts, tables, pictures, and pages that open without a network.
 //!
 //! A run directory is enough to make its report: [`write_report`] reads its files into a [`RunSummary`] and renders
-//! `figures/*.svg` and `report.html`; [`Gallery`] keeps the examples to look at as PNGs in `figures/examples`.
+//! `figures/*.svg`, `tables/*` and `report.html`; [`Gallery`] keeps the examples to look at as PNGs in `figures/examples`.
 //! [`compare`] does the same for several runs. What they render with is here too: [`chart`] (SVG), [`table`] (text,
 //! Markdown, CSV, LaTeX, HTML), [`picture`] (PNG) and [`html`].
 
@@ -16,7 +16,10 @@ pub mod picture;
 mod protocol;
 mod run;
 mod run_page;
+mod scores;
+mod seeds;
 pub mod table;
+pub mod warnings;
 
 pub use compare::{ComparedRun, Comparison, compare};
 pub use contact_sheet::contact_sheet;

@@ -1,6 +1,7 @@
 //! Pictures made of label maps and images: label maps in colours, perturbations made visible, rows of pictures.
 
 use robustseg_datasets::Image;
+use robustseg_ops::IGNORE_LABEL;
 
 use crate::exit::BadData;
 
@@ -13,6 +14,27 @@ pub fn coloured(labels: &[u8], width: usize, palette: &[[u8; 3]]) -> Image {
     let colour = |label: &u8| palette.get(usize::from(*label)).copied().unwrap_or([255; 3]);
     let height = labels.len() / width.max(1);
     Image { width, height, data: labels[..width * height].iter().flat_map(colour).collect() }
+}
+
+/// What became of a pixel, and its colour in an error map.
+pub const ERRORS: [(&str, [u8; 3]); 4] = [
+    ("right in both", [225, 225, 225]),
+    ("wrong in both", [110, 110, 110]),
+    ("wrong under the attack alone", [213, 94, 0]),
+    ("right under the attack alone", [0, 114, 178]),
+];
+
+/// For each pixel the index in [`ERRORS`] of what became of it; 255 where it is not labelled.
+pub fn errors(label: &[u8], prediction: &[u8], adversarial_prediction: &[u8]) -> Vec<u8> {
+    let predictions = prediction.iter().zip(adversarial_prediction);
+    let error = |(&label, (&before, &after)): (&u8, (&u8, &u8))| match (before == label, after == label) {
+        _ if label == IGNORE_LABEL => IGNORE_LABEL,
+        (true, true) => 0,
+        (false, false) => 1,
+        (true, false) => 2,
+        (false, true) => 3,
+    };
+    label.iter().zip(predictions).map(error).collect()
 }
 
 /// What an attack changed, `image` and `adversarial` being RGB bytes of rows of `width` pixels: grey where nothing
@@ -65,6 +87,11 @@ mod tests {
         let picture = coloured(&[0, 1, 255, 1], 2, &[[1, 2, 3], [4, 5, 6]]);
         assert_eq!((picture.width, picture.height), (2, 2));
         assert_eq!(picture.data, [1, 2, 3, 4, 5, 6, 255, 255, 255, 4, 5, 6]);
+    }
+
+    #[test]
+    fn errors_tell_what_the_attack_did() {
+        assert_eq!(errors(&[1, 1, 1, 1, 255], &[1, 2, 1, 2, 1], &[1, 3, 2, 1, 1]), [0, 1, 2, 3, 255]);
     }
 
     #[test]

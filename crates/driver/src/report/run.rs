@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::chart::{Chart, Line};
 use super::monitor::{self, MonitorRecord};
-use super::{Gallery, curve_title, run_page};
+use super::{Gallery, curve_title, run_page, scores};
 use crate::exit::BadData;
 use crate::provenance::Provenance;
 use crate::run_directory::RunDirectory;
@@ -97,8 +97,8 @@ impl RunSummary {
     }
 }
 
-/// Renders `figures/*.svg` and `report.html` of a run directory from its other files; gives the report's path. May be
-/// repeated at any time.
+/// Renders `figures/*.svg`, `tables/*` (each as `.csv`, `.md` and `.tex`) and `report.html` of a run directory from its
+/// other files; gives the report's path. May be repeated at any time.
 ///
 /// # Errors
 /// As [`RunSummary::read`], and if a file cannot be written.
@@ -109,6 +109,9 @@ pub fn write_report(directory: &RunDirectory) -> anyhow::Result<PathBuf> {
         let svg = chart.svg()?;
         directory.write(&format!("figures/{name}.svg"), svg.as_bytes())?;
         charts.push((name, svg));
+    }
+    for (name, table) in scores::tables(&run) {
+        table.write(directory, name)?;
     }
     directory.write("report.html", run_page::render(&run, &charts)?.as_bytes())?;
     Ok(directory.file("report.html"))
@@ -196,6 +199,9 @@ mod tests {
             let svg = std::fs::read_to_string(path.join(format!("figures/{figure}.svg"))).unwrap();
             assert!(svg.starts_with("<svg") && html.contains(&svg), "{figure}");
         }
+        let csv = std::fs::read_to_string(path.join("tables/classes.csv")).unwrap();
+        assert!(csv.starts_with("class,clean,FGSM at 0.04,BIM at 0.04\n"), "{csv}");
+        assert!(path.join("tables/scores.tex").is_file() && !path.join("tables/passes.csv").exists());
         let before = html;
         write_report(&RunDirectory::lock(&path).unwrap()).unwrap();
         assert_eq!(std::fs::read_to_string(path.join("report.html")).unwrap(), before);

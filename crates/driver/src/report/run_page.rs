@@ -4,18 +4,21 @@ use robustseg_training::{Seconds, Timing};
 
 use super::html::{self, Page, escape};
 use super::monitor;
+use super::picture::ERRORS;
 use super::table::{Cell, Table};
-use super::{Gallery, RunSummary, curve_title, duration, paper_name};
+use super::warnings::by_attack;
+use super::{Gallery, RunSummary, curve_title, duration, paper_name, scores};
 use crate::provenance::Provenance;
 use crate::run_timing::RunTiming;
 
 /// The pictures of an example, in pairs that stand above each other.
-const PICTURES: [(&str, &str); 5] = [
+const PICTURES: [(&str, &str); 6] = [
     ("image", "image"),
     ("adversarial", "adversarial image"),
     ("prediction", "prediction"),
     ("adversarial_prediction", "prediction on the adversarial image"),
     ("label", "label"),
+    ("error", "errors"),
 ];
 
 /// The page of `run`, whose charts (names and SVG) are drawn already.
@@ -26,13 +29,16 @@ pub(super) fn render(run: &RunSummary, charts: &[(&str, String)]) -> anyhow::Res
     };
     let mut page = Page::new(&run.name(), &lead(run));
     page.section("Summary", &facts(run));
+    page.section("Warnings", &warnings(run));
+    let tables = scores::tables(run);
+    let table = |wanted: &str| tables.iter().find(|(name, _)| *name == wanted).map(|(_, table)| table.html());
     let robustness = chart("robustness", "Mean IoU over epsilon, a line for each attack");
-    let table = if robustness.is_empty() { String::new() } else { points(run).html() };
-    page.section("Robustness", &(robustness + &table));
+    let of_attacks = ["scores", "worst_case_over", "passes"].map(|name| table(name).unwrap_or_default());
+    page.section("Robustness", &(robustness + &of_attacks.concat()));
     if let Some(gallery) = &run.gallery {
         page.section("Examples", &examples(run, gallery)?);
     }
-    page.section("Classes", &classes(run).html());
+    page.section("Classes", &table("classes").unwrap_or_default());
     let curves = chart("loss", "Training loss over steps")
         + &chart("validation", "Clean mean IoU on validation samples over steps");
     if !curves.is_empty() {
@@ -69,60 +75,42 @@ fn facts(run: &RunSummary) -> String {
     facts.extend(run.method().map(|method| ("method", paper_name(method).to_owned())));
     facts.push(("clean mean IoU", format!("{:.4}", clean.miou)));
     facts.push(("clean pixel accuracy", format!("{:.4}", clean.pixel_accuracy)));
-    let worst = run.evaluation.curves.iter().flat_map(|curve| &curve.points).map(|point| point.scores.miou);
-    facts.extend(worst.reduce(f64::min).map(|miou| ("least mean IoU attacked", format!("{miou:.4}"))));
+    let points =
+        run.evaluation.curves.iter().flat_map(|curve| &curve.points).chain(&run.evaluation.worst_case);
+    let worst = points.map(|point| point.scores.miou).reduce(f64::min);
+    facts.extend(worst.map(|miou| ("least mean IoU attacked", format!("{miou:.4}"))));
+    let warned = run.evaluation.warnings.len();
+    facts.extend((warned > 0).then(|| ("warnings", warned.to_string())));
     if let Some(timing) = &run.timing {
         facts.push(("training", duration(timing.training_seconds)));
         facts.push(("a training step", format!("{:.3} s", timing.step_seconds)));
         facts.push(("evaluation", duration(timing.evaluation_seconds)));
         facts.push(("device", timing.device.clone()));
+        let memory = timing.peak_memory_bytes;
+        facts.extend(
+            memory.map(|bytes| ("peak memory", format!("{:.2} GiB", bytes as f64 / f64::from(1 << 30)))),
+        );
     }
     html::facts(facts)
 }
 
-/// All points of the curves.
-fn points(run: &RunSummary) -> Table {
-    let mut table = Table::new("", ["attack", "epsilon", "mean IoU", "pixel accuracy"]);
-    for curve in &run.evaluation.curves {
-        let title = curve_title(&curve.attack, curve.parameters);
-        table.rows.extend(curve.points.iter().map(|point| {
-            let epsilon = Cell::Number(point.epsilon, 3);
-            let scores = [point.scores.miou, point.scores.pixel_accuracy].map(Cell::Fraction);
-            [Cell::text(title.clone()), epsilon].into_iter().chain(scores).collect()
-        }));
-    }
-    table
-}
-
-/// IoU of each class, clean and at the largest epsilon of each curve.
-fn classes(run: &RunSummary) -> Table {
-    let clean = &run.evaluation.clean;
-    let strongest = run.evaluation.curves.iter().filter_map(|curve| {
-        let point = curve.points.iter().max_by(|a, b| a.epsilon.total_cmp(&b.epsilon))?;
-        Some((format!("{} at {}", paper_name(&curve.attack), point.epsilon), &point.scores))
-    });
-    let columns: Vec<_> = std::iter::once(("clean".to_owned(), clean)).chain(strongest).collect();
-    let names = std::iter::once("class".to_owned()).chain(columns.iter().map(|(name, _)| name.clone()));
-    let mut table = Table::new("IoU of each class", names);
-    for label in 0..clean.iou.len() {
-        let known = run.gallery.as_ref().and_then(|gallery| gallery.class_name(label));
-        let name = known.map_or_else(|| format!("class {label}"), str::to_owned);
-        let iou = columns.iter().map(|(_, scores)| Cell::fraction(scores.iou.get(label).copied().flatten()));
-        table.rows.push(std::iter::once(Cell::Text(name)).chain(iou).collect());
-    }
-    let mean = columns.iter().map(|(_, scores)| Cell::Fraction(scores.miou));
-    table.rows.push(std::iter::once(Cell::text("mean")).chain(mean).collect());
-    if clean.iou.contains(&None) {
-        table.note =
-            "n/a: the class occurs neither in labels nor in predictions, and not in the mean.".into();
-    }
-    table
+/// What speaks against the numbers, a line for each attack and kind.
+fn warnings(run: &RunSummary) -> String {
+    let lines = by_attack(&run.evaluation.warnings);
+    let item = |(place, message): (String, String)| {
+        format!("<li><strong>{}</strong>: {}</li>\n", escape(&place), escape(&message))
+    };
+    let items: String = lines.into_iter().map(item).collect();
+    if items.is_empty() { items } else { format!("<ul class=\"warnings\">\n{items}</ul>\n") }
 }
 
 fn examples(run: &RunSummary, gallery: &Gallery) -> anyhow::Result<String> {
     let mut content = String::new();
     for example in &gallery.examples {
-        content += &format!("<h3>{}</h3>\n<div class=\"example\">\n", escape(&example.id));
+        let accuracy = example.pixel_accuracy.map_or(String::new(), |share| {
+            format!(", {:.1} % of the pixels right under the attack", 100.0 * share)
+        });
+        content += &format!("<h3>{}{accuracy}</h3>\n<div class=\"example\">\n", escape(&example.id));
         for (name, caption) in PICTURES {
             content += &html::picture(&example.png(&run.path, name)?, caption);
         }
@@ -139,9 +127,17 @@ fn examples(run: &RunSummary, gallery: &Gallery) -> anyhow::Result<String> {
         let name = escape(&class.name);
         content += &format!("<li><span style=\"background:rgb({r},{g},{b})\"></span>{name}</li>\n");
     }
-    content += "<li><span style=\"background:#fff\"></span>not labelled</li>\n</ul>\n";
+    content +=
+        "<li><span style=\"background:#fff\"></span>not labelled</li>\n</ul>\n<ul class=\"classes\">\n";
+    for (name, [r, g, b]) in ERRORS {
+        content += &format!("<li><span style=\"background:rgb({r},{g},{b})\"></span>{name}</li>\n");
+    }
+    content += "</ul>\n";
     let attack = curve_title(&gallery.attack, gallery.parameters);
-    let note = format!("The adversarial images are made by {attack}, at epsilon {}.", gallery.epsilon);
+    let note = format!(
+        "The images of which {attack}, at epsilon {}, leaves the fewest pixels right.",
+        gallery.epsilon
+    );
     Ok(content + &format!("<p class=\"note\">{}</p>\n", escape(&note)))
 }
 

@@ -1,6 +1,7 @@
 //! Tables: one [`Table`], rendered for the terminal, Markdown, CSV, LaTeX and HTML.
 
 use super::html::escape;
+use crate::run_directory::RunDirectory;
 
 /// What is in a cell of a table.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,6 +154,14 @@ impl Table {
         let caption = latex(caption.trim_end_matches([' ', '.']));
         text += &format!("    \\bottomrule\n  \\end{{tabular}}\n  \\caption{{{caption}.}}\n\\end{{table}}\n");
         text
+    }
+
+    /// Writes `tables/NAME.csv`, `.md` and `.tex` into `directory`.
+    pub fn write(&self, directory: &RunDirectory, name: &str) -> anyhow::Result<()> {
+        for (ending, text) in [("csv", self.csv()), ("md", self.markdown()), ("tex", self.latex())] {
+            directory.write(&format!("tables/{name}.{ending}"), text.as_bytes())?;
+        }
+        Ok(())
     }
 
     /// An HTML table with its title as caption; the note is a paragraph below it.

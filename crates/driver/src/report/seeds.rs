@@ -1,0 +1,65 @@
+//! Runs that differ in their seed alone: mean and deviation of their scores.
+
+use robustseg_metrics::mean_and_deviation;
+
+use super::compare::ComparedRun;
+use super::curve_title;
+use super::table::{Cell, Table};
+use crate::device::DeviceChoice;
+use crate::spec::Spec;
+
+/// Mean and standard deviation over the seeds of each setting that several of `runs` have, clean and at the largest
+/// epsilon of each curve; no row if there is no such setting. All `runs` have the same curves.
+pub(super) fn table(runs: &[ComparedRun]) -> Table {
+    let curves = runs.first().map_or(&[][..], |run| &run.evaluation.curves);
+    let largest: Vec<(String, usize)> = curves
+        .iter()
+        .filter_map(|curve| {
+            let points = curve.points.iter().enumerate();
+            let (place, point) = points.max_by(|a, b| a.1.epsilon.total_cmp(&b.1.epsilon))?;
+            Some((format!("{} at {}", curve_title(&curve.attack, curve.parameters), point.epsilon), place))
+        })
+        .collect();
+    let scores = std::iter::once("clean".to_owned()).chain(largest.iter().map(|(name, _)| name.clone()));
+    let scores = scores.flat_map(|name| [name, "deviation".to_owned()]);
+    let columns = ["runs", "seeds"].map(str::to_owned).into_iter().chain(scores);
+    let mut table = Table::new("Mean IoU over seeds", columns);
+    for group in groups(runs) {
+        let of = |value: &dyn Fn(&ComparedRun) -> f64| -> [Cell; 2] {
+            let values: Vec<f64> = group.iter().map(|run| value(run)).collect();
+            let (mean, deviation) = mean_and_deviation(&values).unzip();
+            [Cell::fraction(mean), Cell::number(deviation.flatten(), 4)]
+        };
+        let names: Vec<&str> = group.iter().map(|run| run.label.as_str()).collect();
+        let mut row = vec![Cell::Text(names.join(", ")), Cell::Number(group.len() as f64, 0)];
+        row.extend(of(&|run| run.evaluation.clean.miou));
+        for (curve, (_, place)) in largest.iter().enumerate() {
+            row.extend(of(&|run| run.evaluation.curves[curve].points[*place].scores.miou));
+        }
+        table.rows.push(row);
+    }
+    table.note = "Deviation: of the sample, over trainings that differ in their seed alone.".into();
+    table
+}
+
+/// The runs of each setting that has several, in the order of the first of each.
+fn groups(runs: &[ComparedRun]) -> Vec<Vec<&ComparedRun>> {
+    let mut groups: Vec<(Spec, Vec<&ComparedRun>)> = Vec::new();
+    for run in runs {
+        let setting = setting(&run.spec);
+        match groups.iter_mut().find(|(other, _)| *other == setting) {
+            Some((_, group)) => group.push(run),
+            None => groups.push((setting, vec![run])),
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).filter(|group| group.len() > 1).collect()
+}
+
+/// `spec` without what does not change a training but for its seed.
+fn setting(spec: &Spec) -> Spec {
+    let mut setting = spec.clone();
+    setting.name.clear();
+    (setting.seed, setting.device) = (0, DeviceChoice::default());
+    (setting.data.root, setting.data.cache) = (None, None);
+    setting
+}
