@@ -82,6 +82,19 @@ fn commands_of_the_readme_exist() {
 }
 
 #[test]
+fn every_crate_has_an_example_under_forty_lines() {
+    for entry in std::fs::read_dir(root().join("crates")).expect("the crates") {
+        let folder = entry.expect("a crate").path().join("examples");
+        let examples =
+            std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let lines = |path: &Path| std::fs::read_to_string(path).expect("text").lines().count();
+        let short =
+            examples.filter(|example| lines(&example.as_ref().expect("an example").path()) < 40).count();
+        assert!(short > 0, "{} has no example under 40 lines", folder.display());
+    }
+}
+
+#[test]
 fn nothing_names_what_only_one_machine_has() {
     // Put together here, so that this file does not hold them.
     let forbidden = [

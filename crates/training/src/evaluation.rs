@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Tensor;
+use robustseg_attacks::Model;
 use robustseg_datasets::{Dataset, Sample};
 use robustseg_models::PspNet;
 use serde::{Deserialize, Serialize};
@@ -82,10 +83,45 @@ pub fn evaluate(
     stop: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Evaluated> {
-    let tally = measure(network, dataset, config, Stage::Evaluation, stop, observer)?;
-    let (evaluation, images) = (tally.evaluation()?, tally.records());
-    let (examples, example_attack) = tally.into_examples();
-    Ok(Evaluated { evaluation, images, examples, example_attack })
+    measure(network, dataset, config, Stage::Evaluation, stop, observer)?.evaluated()
+}
+
+/// A batch to evaluate a model on.
+#[derive(Clone, Debug)]
+pub struct EvaluationBatch {
+    /// The samples' ids.
+    pub ids: Vec<String>,
+    /// The images (N, 3, H, W), f32 in `[0, 1]`; other batches may be of other sizes.
+    pub image: Tensor,
+    /// Their labels (N, H, W), u8, 255 = not labelled.
+    pub label: Tensor,
+}
+
+/// Evaluates any `model` of `num_classes` classes on `batches`, clean and along `curves`, as [`evaluate`] does a network;
+/// `examples` images are kept to look at. Windows, if any, are the model's own affair (see [`Windowed`]).
+///
+/// # Errors
+/// If a batch is not what the attacks need, or nothing is labelled.
+pub fn evaluate_model(
+    model: &dyn Model,
+    num_classes: usize,
+    batches: impl IntoIterator<Item = EvaluationBatch>,
+    curves: &[CurveConfig],
+    examples: usize,
+) -> Result<Evaluated> {
+    curves.iter().try_for_each(CurveConfig::validate)?;
+    let mut tally = Tally::new(num_classes, curves, examples);
+    for EvaluationBatch { ids, image, label } in batches {
+        if ids.len() != image.dims().first().copied().unwrap_or(0) {
+            return Err(Error::Mismatch {
+                what: "ids of a batch".into(),
+                expected: format!("one for each image of {:?}", image.dims()),
+                actual: ids.len().to_string(),
+            });
+        }
+        tally.add(model, &image, &label, &ids.iter().map(String::as_str).collect::<Vec<_>>())?;
+    }
+    tally.evaluated()
 }
 
 /// What [`evaluate`] sees, as part of a `stage`.

@@ -38,7 +38,7 @@ mod window;
 pub use config::{AdversarialDraw, Statistics, TrainingConfig};
 pub use curve::{ApgdCurve, CurveConfig, FgsmCurve, IteratedCurve, MiFgsmCurve, PgdCurve, SeaCurve};
 pub use error::{Error, Result};
-pub use evaluation::{Evaluated, EvaluationConfig, evaluate};
+pub use evaluation::{Evaluated, EvaluationBatch, EvaluationConfig, evaluate, evaluate_model};
 pub use example::{Example, ExampleAttack};
 pub use methods::{
     Basic, FgsmCkpt, Free, GradAlign, MethodConfig, NFgsm, Penalty, PgdAt, PixelNewton, Replay, RsFgsm,

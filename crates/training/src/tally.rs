@@ -10,8 +10,8 @@ use crate::example::{Worst, rgb};
 use crate::sight::{Sight, scores};
 use crate::warning::{Measured, warnings};
 use crate::{
-    CandidateScores, Curve, CurveConfig, Evaluation, Example, ExampleAttack, ImageRecord, Parameters, Passes,
-    Point, Result, Scores, Warning,
+    CandidateScores, Curve, CurveConfig, Evaluated, Evaluation, Example, ExampleAttack, ImageRecord,
+    Parameters, Passes, Point, Result, Scores, Warning,
 };
 
 /// What was seen of all images so far: without attack, and at each point of each curve.
@@ -193,7 +193,7 @@ impl<'a> Tally<'a> {
     }
 
     /// The scores of all that was counted.
-    pub(crate) fn evaluation(&self) -> Result<Evaluation> {
+    fn evaluation(&self) -> Result<Evaluation> {
         let clean = self.clean()?;
         let curves: Vec<Curve> =
             (0..self.curves.len()).map(|index| self.curve(index)).collect::<Result<_>>()?;
@@ -274,7 +274,7 @@ impl<'a> Tally<'a> {
 
     /// What was seen of each image, for the lines of `images.jsonl`: the clean image, then the curves' examples, those at
     /// epsilon 0 left out.
-    pub(crate) fn records(&self) -> Vec<ImageRecord> {
+    fn records(&self) -> Vec<ImageRecord> {
         let record =
             |id: &str, attack: Option<&CurveConfig>, epsilon, candidate: Option<&String>, sight: &Sight| {
                 ImageRecord {
@@ -306,14 +306,15 @@ impl<'a> Tally<'a> {
         records
     }
 
-    /// The examples, and the attack that they are made by.
-    pub(crate) fn into_examples(self) -> (Vec<Example>, Option<ExampleAttack>) {
-        let attack = self.exhibited.map(|Exhibited { curve, point }| {
+    /// All of it.
+    pub(crate) fn evaluated(self) -> Result<Evaluated> {
+        let (evaluation, images) = (self.evaluation()?, self.records());
+        let example_attack = self.exhibited.map(|Exhibited { curve, point }| {
             let curve = &self.curves[curve];
             let (attack, parameters) = (curve.name().into(), curve.parameters());
             ExampleAttack { attack, parameters, epsilon: curve.epsilons()[point] }
         });
-        (self.worst.into_examples(), attack)
+        Ok(Evaluated { evaluation, images, examples: self.worst.into_examples(), example_attack })
     }
 }
 
@@ -542,8 +543,8 @@ mod tests {
         let chosen = robustseg_metrics::greedy_mean_iou(&images);
         let sum = Overlap::sum(5, images.iter().zip(chosen).map(|(candidates, index)| &candidates[index]));
         assert_eq!(sum.mean_iou(), Some(point.scores.miou));
-        let (examples, attack) = tally.into_examples();
-        assert_eq!((examples.len(), attack.expect("SEA's").epsilon), (1, 0.1));
+        let Evaluated { examples, example_attack, .. } = tally.evaluated()?;
+        assert_eq!((examples.len(), example_attack.expect("SEA's").epsilon), (1, 0.1));
         Ok(())
     }
 }

@@ -1,0 +1,27 @@
+//! Every attack on a candle model of one's own: how much cross-entropy each finds, and what it costs.
+//!
+//! `cargo run -p robustseg-attacks --example attack_own_model`
+
+use candle_core::{DType, Device, Tensor};
+use robustseg_attacks::{AttackConfig, Counted, Overrides, PixelObjective, channels_first, input_gradient};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Any differentiable function from images (N, 3, H, W) in [0, 1] to logits (N, K, h, w): red, green or blue.
+    let colours = Tensor::eye(3, DType::F32, &Device::Cpu)?.reshape((3, 3, 1, 1))?;
+    let model = channels_first(move |image: &Tensor| (image.conv2d(&colours, 0, 1, 1, 1)? * 9.0)?.tanh());
+    let model = Counted::new(&model);
+    let image = Tensor::rand(0_f32, 1_f32, (2, 3, 24, 32), &Device::Cpu)?;
+    let label = image.argmax(1)?.to_dtype(DType::U8)?; // 255 would mean: not labelled
+
+    for config in AttackConfig::all() {
+        let overrides = Overrides { epsilon: Some(0.03), ..Overrides::default() };
+        let attack = AttackConfig::by_name(config.name(), overrides)?.attack();
+        let random = &mut robustseg_random::stream(0, "example", [0; 3]);
+        let adversarial = attack.perturb(&model, &image, &label, random)?.image;
+        let cost = model.take();
+        let found = input_gradient(&model, &adversarial, &label, PixelObjective::CrossEntropy)?.value;
+        model.take();
+        println!("{:<12} cross-entropy {:.4?}, {cost:?}", attack.name(), found.to_vec1::<f32>()?);
+    }
+    Ok(())
+}
