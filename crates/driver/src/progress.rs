@@ -96,6 +96,11 @@ impl Meter {
                 info!("trained in {:.1} s", seconds.total());
                 self.tell_skipped();
             }
+            Event::StepSkipped { reason, .. } => warn!("left out: {reason}"),
+            Event::TrainingFailed { .. } => {
+                warn!("checkpoints/failed.safetensors and failed_batch.safetensors hold what it failed with");
+                self.tell_skipped();
+            }
             Event::TrainingInterrupted { step, .. } => {
                 info!("interrupted after step {step}; state saved");
                 self.tell_skipped();

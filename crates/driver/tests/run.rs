@@ -163,7 +163,20 @@ fn a_directory_in_use_is_left_alone() {
 fn training_that_diverges_ends_with_its_own_status() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["run", &smoke(), "--set", "training.learning_rate=1e30"];
-    fails(folder.path(), &arguments, 4, &["at step", "learning rate"]);
+    fails(folder.path(), &arguments, 4, &["at step", "learning rate", "failed_batch.safetensors"]);
+    // What it failed with can be looked into.
+    let failed = folder.path().join("runs/smoke/checkpoints");
+    let input = failed.join("failed_batch.safetensors").display().to_string();
+    let checkpoint = failed.join("failed.safetensors").display().to_string();
+    let attack = ["attack", "--method", "fgsm", "--checkpoint", &checkpoint, "--input", &input, "--out", "x"];
+    let (status, _) = common::failure(folder.path(), &attack);
+    assert!(status == 0 || status == 4, "a result, or again a number that is none");
+
+    let skipping = [&arguments[..], &["--set", "training.skip_not_finite=3", "--out", "skipping"]].concat();
+    fails(folder.path(), &skipping, 4, &["left out", "at step"]);
+    let events = events(&folder.path().join("skipping/events.jsonl"));
+    assert_eq!(events.iter().filter(|event| event["kind"] == "step_skipped").count(), 3);
+    assert_eq!(events.last().unwrap()["kind"], "training_failed");
 }
 
 #[test]

@@ -58,6 +58,10 @@ pub struct TrainingConfig {
     /// How many samples of the validation split a validation looks at; all by default.
     #[serde(default)]
     pub validation_limit: Option<usize>,
+    /// How many steps in all may be left out because their loss, a gradient or an attack's objective is not finite: the
+    /// weights stay as they were. One more ends the training, as the first does by default.
+    #[serde(default)]
+    pub skip_not_finite: u64,
     /// Steps between saved states; 0 saves at the end and on interruption only.
     #[serde(default = "default::checkpoint_every")]
     pub checkpoint_every: u64,
@@ -148,6 +152,7 @@ impl TrainingConfig {
             augmentation: AugmentationConfig::default(),
             validate_every: default::validate_every(),
             validation_limit: None,
+            skip_not_finite: 0,
             checkpoint_every: default::checkpoint_every(),
             monitor: None,
         }

@@ -23,9 +23,10 @@ pub enum Error {
         /// What was given.
         actual: String,
     },
-    /// The loss or an attack's objective became infinite or not a number; no weight was changed by it.
+    /// The loss, a gradient or an attack's objective became infinite or not a number; the step has changed nothing.
     #[error(
-        "{quantity} is {value} at step {step} (samples {}); lower the learning rate, or look at these samples",
+        "{quantity} is {value} at step {step} (learning rate {learning_rate:e}, samples {}); lower the learning rate, or \
+         look at these samples",
         .samples.join(", ")
     )]
     NotFinite {
@@ -35,6 +36,8 @@ pub enum Error {
         value: f32,
         /// The step, from 0.
         step: u64,
+        /// The backbone's learning rate at that step.
+        learning_rate: f64,
         /// Ids of the batch's samples that it was computed from.
         samples: Vec<String>,
     },

@@ -53,6 +53,25 @@ pub enum Event {
         #[serde(flatten)]
         record: StepRecord,
     },
+    /// A step's loss, gradient or attack was not finite. It has changed nothing, and is left out.
+    StepSkipped {
+        /// The step, from 0.
+        step: u64,
+        /// Its epoch, from 0.
+        epoch: u64,
+        /// Which number, its samples and learning rate.
+        reason: String,
+    },
+    /// A step's loss, gradient or attack was not finite, and ends the training. The network before the step is in
+    /// `failed.safetensors`, the batch in `failed_batch.safetensors`.
+    TrainingFailed {
+        /// The step, from 0.
+        step: u64,
+        /// Its epoch, from 0.
+        epoch: u64,
+        /// Which number, its samples and learning rate.
+        reason: String,
+    },
     /// A training sample is missing or broken, and from now on another takes its place; once a sample, and again when a
     /// training is resumed.
     SampleSkipped {

@@ -78,6 +78,21 @@ impl Optimiser {
     }
 }
 
+/// The first parameter, if any, whose gradient holds a number that is not finite, with the sum of that gradient.
+pub(crate) fn not_finite(network: &PspNet, gradients: &GradStore) -> Result<Option<(String, f32)>> {
+    let found = trainable(network)
+        .filter_map(|(name, parameter)| Some((name, gradients.get(parameter.var.as_tensor())?)));
+    let (names, sums): (Vec<_>, Vec<_>) = found
+        .map(|(name, gradient)| Ok((name, gradient.sum_all()?)))
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .unzip();
+    // All at once from the device. A sum is finite exactly if its terms are, but for ones that overflow together.
+    let sums = Tensor::stack(&sums, 0)?.to_vec1::<f32>()?;
+    let first = names.into_iter().zip(sums).find(|(_, sum)| !sum.is_finite());
+    Ok(first.map(|(name, sum)| (name.clone(), sum)))
+}
+
 fn trainable(network: &PspNet) -> impl Iterator<Item = (&String, &Parameter)> {
     network.parameters().iter().filter(|(_, parameter)| parameter.is_trainable())
 }
@@ -135,6 +150,20 @@ mod tests {
             }
             assert!(after.keys().any(|name| name.ends_with("running_var")));
             assert!(optimiser.velocities().keys().all(|name| !name.contains("running")));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_finite_is_named() -> Result<()> {
+        let network = fixture::network(3)?;
+        let mut gradients = gradients(&network)?;
+        assert_eq!(not_finite(&network, &gradients)?, None);
+        let bias = network.parameters()["classifier.bias"].var.as_tensor();
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            gradients.insert(bias, Tensor::new(&[0.0, value, 1.0], bias.device())?);
+            let (name, sum) = not_finite(&network, &gradients)?.expect("one is not finite");
+            assert!(name == "classifier.bias" && (sum == value || value.is_nan()), "{name}: {sum}");
         }
         Ok(())
     }

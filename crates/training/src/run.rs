@@ -4,7 +4,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use robustseg_datasets::{Dataset, OnBadSample, Skipped};
+use robustseg_datasets::{Batch, Dataset, OnBadSample, Skipped};
+use robustseg_models::sealed::seal;
+use robustseg_models::write_atomically;
+use safetensors::SafeTensorError;
+use safetensors::tensor::{Dtype, TensorView};
 
 use crate::monitor::Monitor;
 use crate::{Error, EvaluationConfig, Event, Observer, Progress, Result, Stage, Trainer, evaluation};
@@ -40,7 +44,8 @@ impl Trainer {
     /// and at the end; the best mean IoU so far decides about `best.safetensors`.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] if training diverges: the saved states are then those from before.
+    /// [`Error::NotFinite`] if training diverges: the saved states are then those from before, and
+    /// `failed.safetensors` and `failed_batch.safetensors` are the network and the batch that it failed with.
     pub fn run(&mut self, run: &Run<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
         let per_epoch = self.config().steps_per_epoch(run.train.len())?;
         let epochs = self.config().epochs as u64;
@@ -110,7 +115,13 @@ impl Trainer {
             for Skipped { id, reason } in loader.take_skipped() {
                 observer.event(&Event::SampleSkipped { step, epoch, sample: id, reason })?;
             }
-            let mut record = self.step(&batch)?;
+            let mut record = match self.step(&batch) {
+                Err(error @ Error::NotFinite { .. }) => {
+                    self.leave_out(run, &batch, error, observer)?;
+                    continue;
+                }
+                done => done?,
+            };
             record.seconds.data = waited;
             self.state.timing.seconds.data += waited;
             observer.event(&Event::Step { epoch, record })?;
@@ -120,6 +131,35 @@ impl Trainer {
     /// Whether there are no more steps to do.
     fn is_over(&self) -> bool {
         self.steps_done() == self.total_steps() || self.state.monitor.stopped
+    }
+
+    /// Leaves a step out whose numbers are not finite. If that was allowed too often already, saves what is needed to
+    /// look into it: the network before the step, and the batch, as `robustseg attack --input` takes it.
+    fn leave_out(
+        &mut self,
+        run: &Run<'_>,
+        batch: &Batch,
+        error: Error,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        let (step, reason) = (self.steps_done(), error.to_string());
+        let epoch = step / self.config().steps_per_epoch(run.train.len())?;
+        if self.state.left_out < self.config().skip_not_finite {
+            observer.event(&Event::StepSkipped { step, epoch, reason })?;
+            self.state.left_out += 1;
+            self.state.step += 1;
+            return Ok(());
+        }
+        observer.event(&Event::TrainingFailed { step, epoch, reason })?;
+        self.network().save(&run.checkpoints.join("failed.safetensors"))?;
+        let path = run.checkpoints.join("failed_batch.safetensors");
+        let bytes = serialize_batch(batch).map_err(candle_core::Error::wrap)?;
+        write_atomically(&path, &bytes).map_err(|source| Error::File {
+            operation: "writing",
+            path,
+            source,
+        })?;
+        Err(error)
     }
 
     /// Whether the steps done so far end an epoch that is validated, and it was not.
@@ -154,6 +194,15 @@ impl Trainer {
         observer.event(&Event::Validation { step, epoch, miou, pixel_accuracy, best, seconds })?;
         Ok(())
     }
+}
+
+/// A safetensors file of the batch's `image` (N, 3, H, W) and `label` (N, H, W).
+fn serialize_batch(batch: &Batch) -> Result<Vec<u8>, SafeTensorError> {
+    let (count, height, width) = (batch.ids.len(), batch.height, batch.width);
+    let images: Vec<u8> = batch.images.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let image = TensorView::new(Dtype::F32, vec![count, 3, height, width], &images)?;
+    let label = TensorView::new(Dtype::U8, vec![count, height, width], &batch.labels)?;
+    seal(vec![("image".to_owned(), image), ("label".to_owned(), label)], "samples", batch.ids.join("\n"))
 }
 
 #[cfg(test)]
@@ -385,6 +434,73 @@ mod tests {
         assert!(bench.trainer()?.restore_or_fall_back(path, "spec")?);
         std::fs::write(&file, b"rust").expect("a damaged state");
         assert!(bench.trainer()?.restore_or_fall_back(path, "spec").is_err(), "there is none before it");
+        Ok(())
+    }
+
+    /// Spoils a bias after step 1, and heals it as soon as a step was left out.
+    struct Poison {
+        bias: candle_core::Var,
+        former: Option<candle_core::Tensor>,
+        kinds: Vec<(String, u64)>,
+    }
+
+    impl Observer for Poison {
+        fn event(&mut self, event: &Event) -> std::io::Result<()> {
+            let event = serde_json::to_value(event)?;
+            let (kind, step) =
+                (event["kind"].as_str().unwrap_or_default(), event["step"].as_u64().unwrap_or(99));
+            let set = |value: &candle_core::Tensor| self.bias.set(value).map_err(std::io::Error::other);
+            match (kind, step) {
+                ("step", 1) => {
+                    self.former = Some(self.bias.copy().map_err(std::io::Error::other)?);
+                    set(&(self.bias.as_tensor() * f64::NAN).map_err(std::io::Error::other)?)?;
+                }
+                ("step_skipped", _) => set(self.former.as_ref().expect("spoilt before"))?,
+                _ => {}
+            }
+            self.kinds.push((kind.into(), step));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_step_that_is_not_finite_ends_the_training_or_is_left_out() -> Result<()> {
+        for skip_not_finite in [0, 1] {
+            let mut bench = Bench::new()?;
+            bench.config.method = MethodConfig::Basic;
+            bench.config.skip_not_finite = skip_not_finite;
+            let mut trainer = bench.trainer()?;
+            let bias = trainer.network().parameters()["classifier.bias"].var.clone();
+            let mut poison = Poison { bias, former: None, kinds: Vec::new() };
+            let stop = AtomicBool::new(false);
+            let run = Run {
+                train: &bench.dataset,
+                validation: &bench.dataset,
+                checkpoints: bench.folder.path(),
+                fingerprint: "spec",
+                stop: &stop,
+                on_bad_sample: OnBadSample::Fail,
+            };
+            let outcome = trainer.run(&run, &mut poison);
+            let told = |kind: &str, step| poison.kinds.contains(&(kind.into(), step));
+            if skip_not_finite == 1 {
+                assert_eq!(outcome?, Outcome::Finished);
+                assert!(told("step_skipped", 2) && !told("step", 2) && told("step", 5));
+                assert_eq!((trainer.steps_done(), trainer.timing().steps, trainer.state.left_out), (6, 5, 1));
+                continue;
+            }
+            let message = outcome.unwrap_err().to_string();
+            assert!(message.contains("the loss is NaN at step 2 (learning rate"), "{message}");
+            assert!(told("training_failed", 2) && !told("step_skipped", 2));
+            let read = |name| std::fs::read(bench.folder.path().join(name)).expect(name);
+            let (state, batch) = (read(resume::FILE), read("failed_batch.safetensors"));
+            assert!(Sealed::parse(&state).expect("that of step 2").metadata["resume"].contains("\"step\":2"));
+            let batch = Sealed::parse(&batch).expect("a batch");
+            assert_eq!(batch.tensors.tensor("image").expect("its images").shape(), [2, 3, 24, 24]);
+            assert_eq!(batch.metadata["samples"].lines().count(), 2);
+            assert!(message.contains(&batch.metadata["samples"].replace('\n', ", ")), "{message}");
+            assert!(bench.folder.path().join("failed.safetensors").exists());
+        }
         Ok(())
     }
 }

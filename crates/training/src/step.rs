@@ -11,6 +11,7 @@ use robustseg_ops::{PixelObjective, pixel_objective_mean};
 use robustseg_random::{ChaCha8Rng, stream};
 use serde::{Deserialize, Serialize};
 
+use crate::optimiser::not_finite;
 use crate::{AdversarialDraw, Error, MethodConfig, Penalty, Replay, Result, Target, Trainer};
 
 /// What one step did.
@@ -72,8 +73,8 @@ impl Trainer {
     /// One step on `batch`, of which the configured share is attacked, as drawn for this step.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] before any weight has changed (but by earlier replays of the batch), if the loss or an attack's
-    /// objective is not finite.
+    /// [`Error::NotFinite`], and nothing has changed (but the weights, by earlier replays of the batch), if the loss, a
+    /// gradient or an attack's objective is not finite.
     pub fn step(&mut self, batch: &Batch) -> Result<StepRecord> {
         let attacked = self.draw_attacked(batch.ids.len());
         self.step_with(batch, &attacked)
@@ -84,6 +85,25 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::step`], and [`Error::Mismatch`] if the mask or the arrays do not fit the batch.
     pub fn step_with(&mut self, batch: &Batch, attacked: &[bool]) -> Result<StepRecord> {
+        let before = self.running_statistics()?;
+        let done = self.all_replays(batch, attacked);
+        if let Err(Error::NotFinite { .. }) = done {
+            for (statistic, value) in before {
+                statistic.set(&value)?;
+            }
+        }
+        done
+    }
+
+    /// Batch norm's running statistics, which a forward pass changes, and what they are now.
+    fn running_statistics(&self) -> Result<Vec<(Var, Tensor)>> {
+        let parameters = self.network().parameters().values();
+        let statistics = parameters.filter(|parameter| !parameter.is_trainable());
+        statistics.map(|statistic| Ok((statistic.var.clone(), statistic.var.copy()?))).collect()
+    }
+
+    /// [`Trainer::step_with`], leaving the running statistics as they are when it fails.
+    fn all_replays(&mut self, batch: &Batch, attacked: &[bool]) -> Result<StepRecord> {
         let (images, labels) = upload(batch, self.network().device())?;
         let mut record = StepRecord {
             step: self.steps_done(),
@@ -136,8 +156,7 @@ impl Trainer {
         let loss = pixel_objective_mean(&logits, labels, objective, self.network().alignment())?;
         let value = loss.to_scalar::<f32>()?;
         if !value.is_finite() {
-            let samples = batch.ids.clone();
-            return Err(Error::NotFinite { quantity: "the loss".into(), value, step, samples });
+            return Err(self.not_finite("the loss".into(), value, batch.ids.clone()));
         }
         record.seconds.forward += start.elapsed().as_secs_f64();
 
@@ -151,6 +170,9 @@ impl Trainer {
             record.penalty = Some(value);
             gradients.extend(more)?;
         }
+        if let Some((name, value)) = not_finite(self.network(), &gradients)? {
+            return Err(self.not_finite(format!("the gradient of {name}"), value, batch.ids.clone()));
+        }
         self.update(&gradients, record.learning_rate)?;
         if let (Some(replay), Some(gradient)) = (self.method_mut().replay_mut(), gradients.get(&images))
             && !selected.is_empty()
@@ -162,6 +184,11 @@ impl Trainer {
         record.attacked = epsilons.len();
         record.epsilon_mean = mean(&epsilons);
         Ok(value)
+    }
+
+    fn not_finite(&self, quantity: String, value: f32, samples: Vec<String>) -> Error {
+        let (step, learning_rate) = (self.steps_done(), self.learning_rate());
+        Error::NotFinite { quantity, value, step, learning_rate, samples }
     }
 
     /// Which samples of a batch of `count` are attacked at this step.
@@ -213,7 +240,14 @@ impl Trainer {
             return Ok(clean);
         }
         let step = self.steps_done();
-        let named = |error| name_sample(error, step, |index| batch.ids[selected[index]].clone());
+        // An attack's error about an image of its batch is one about a sample.
+        let named = |error| match error {
+            Error::Attack(robustseg_attacks::Error::NotFinite { quantity, index, value }) => {
+                let sample = batch.ids[selected[index]].clone();
+                self.not_finite(format!("the attack's {quantity}"), value, vec![sample])
+            }
+            other => other,
+        };
         let (drawn, truth) = (rows(images, &selected)?, rows(labels, &selected)?);
         let target = Target::new(self.network(), self.config().crafting_statistics);
         let mut random = stream(self.seed(), "step_size", [step, replay, 0]);
@@ -264,19 +298,6 @@ fn rows(tensor: &Tensor, indices: &[usize]) -> Result<Tensor> {
     let rows =
         indices.iter().map(|&index| tensor.narrow(0, index, 1)).collect::<candle_core::Result<Vec<_>>>()?;
     Ok(Tensor::cat(&rows, 0)?)
-}
-
-/// Turns an attack's error about an image of its batch into one about a sample.
-fn name_sample(error: Error, step: u64, id: impl Fn(usize) -> String) -> Error {
-    match error {
-        Error::Attack(robustseg_attacks::Error::NotFinite { quantity, index, value }) => Error::NotFinite {
-            quantity: format!("the attack's {quantity}"),
-            value,
-            step,
-            samples: vec![id(index)],
-        },
-        other => other,
-    }
 }
 
 fn mean(values: &[f32]) -> Option<f64> {
@@ -508,8 +529,13 @@ mod tests {
             bias.set(&Tensor::full(f32::NAN, fixture::CLASSES, &Device::Cpu)?)?;
             let weight = trainer.network().parameters()["classifier.weight"].var.clone();
             let before = values(weight.as_tensor())?;
+            let statistics = |trainer: &Trainer| -> Result<Vec<Vec<f32>>> {
+                trainer.running_statistics()?.iter().map(|(var, _)| values(var.as_tensor())).collect()
+            };
+            let statistics_before = statistics(&trainer)?;
             match trainer.step_with(&batch, &mask).unwrap_err() {
-                Error::NotFinite { quantity: found, step: 1, samples: ids, value } => {
+                Error::NotFinite { quantity: found, step: 1, samples: ids, value, learning_rate } => {
+                    assert!(learning_rate < 0.001, "the second step's");
                     assert_eq!(
                         (found.as_str(), ids),
                         (quantity, samples.into_iter().map(String::from).collect())
@@ -519,6 +545,7 @@ mod tests {
                 other => panic!("{other}"),
             }
             assert_eq!(values(weight.as_tensor())?, before);
+            assert_eq!(statistics(&trainer)?, statistics_before);
             assert_eq!(trainer.steps_done(), 1);
         }
         Ok(())

@@ -32,6 +32,8 @@ pub(crate) struct State {
     /// What the monitor remembers.
     #[serde(default)]
     pub(crate) monitor: monitor::State,
+    /// Steps that were left out because a number was not finite.
+    pub(crate) left_out: u64,
     /// Where the time went.
     pub(crate) timing: Timing,
 }
