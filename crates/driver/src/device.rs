@@ -1,6 +1,7 @@
 //! Which device holds the tensors: the one place that decides it.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::exit::Usage;
+use crate::memory::no_threads;
 
 /// The device that a spec or the command line asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,11 +25,17 @@ pub enum DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// The device itself.
+    /// The device itself, with the threads that compute beside it.
     ///
     /// # Errors
-    /// [`Usage`] if a GPU is asked for that this build cannot use.
+    /// [`Usage`] if a GPU is asked for that this build cannot use, [`OutOfMemory`](crate::exit::OutOfMemory) if there is no room for the threads.
     pub fn open(self) -> anyhow::Result<Device> {
+        // Where memory is short, whoever used them first would panic. They may be there already.
+        if let Err(error) = rayon::ThreadPoolBuilder::new().build_global()
+            && let Some(reason) = error.source()
+        {
+            return Err(no_threads(reason).into());
+        }
         match self {
             Self::Auto | Self::Cpu => Ok(Device::Cpu),
             Self::Cuda(_) => Err(Usage(format!(

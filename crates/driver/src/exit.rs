@@ -39,6 +39,11 @@ pub struct Usage(pub String);
 #[error("{0}")]
 pub struct BadData(pub String);
 
+/// Memory or threads are not to be had: how much was asked for, and what to lower.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct OutOfMemory(pub String);
+
 /// The stop flag was seen, and the state was saved.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted; the state is saved, the same command with --resume goes on")]
@@ -51,6 +56,7 @@ impl Exit {
             let is = |exit: Exit, matches: bool| matches.then_some(exit);
             is(Self::Usage, cause.is::<Usage>() || cause.is::<SpecError>())
                 .or(is(Self::Data, cause.is::<BadData>() || cause.is::<robustseg_datasets::Error>()))
+                .or(is(Self::Training, cause.is::<OutOfMemory>()))
                 .or(is(Self::Interrupted, cause.is::<Interrupted>()))
                 .or_else(|| cause.downcast_ref().map(of_training))
                 .or_else(|| cause.downcast_ref().map(of_attack))
@@ -117,6 +123,7 @@ mod tests {
         let status = |error: anyhow::Error| Exit::of(&Err::<(), _>(error).context("outside").unwrap_err());
         assert_eq!(status(Usage("x".into()).into()), Exit::Usage);
         assert_eq!(status(BadData("x".into()).into()), Exit::Data);
+        assert_eq!(status(OutOfMemory("x".into()).into()), Exit::Training);
         assert_eq!(status(Interrupted.into()), Exit::Interrupted);
         assert_eq!(status(TrainingError::Interrupted.into()), Exit::Interrupted);
         let (what, expected, actual) = ("image", String::new(), String::new());

@@ -12,6 +12,7 @@ pub mod event_log;
 pub mod exit;
 mod image_file;
 mod interrupt;
+mod memory;
 mod observer;
 mod panic;
 pub mod plan;

@@ -5,6 +5,8 @@ use std::sync::Mutex;
 
 use anyhow::anyhow;
 
+use crate::memory::no_threads;
+
 /// What the last panic of any thread said, and where.
 static LAST: Mutex<String> = Mutex::new(String::new());
 
@@ -21,12 +23,19 @@ pub(crate) fn caught(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Resul
     }));
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let last = LAST.lock().map(|last| last.clone()).unwrap_or_default();
-        // `println!` has no other way to tell that nobody reads.
-        match last.split_once("failed printing to stdout: ") {
-            Some((_, reason)) => Err(anyhow!("writing to standard output: {reason}")),
-            None => Err(anyhow!("a fault of robustseg itself, please report it: {last}")),
-        }
+        Err(error_of(&last))
     })
+}
+
+/// The error behind a panic: some libraries have no other way to tell of one.
+fn error_of(panic: &str) -> anyhow::Error {
+    if let Some((_, reason)) = panic.split_once("failed printing to stdout: ") {
+        return anyhow!("writing to standard output: {reason}");
+    }
+    if let Some((_, reason)) = panic.split_once("failed to spawn ") {
+        return no_threads(reason).into();
+    }
+    anyhow!("a fault of robustseg itself, please report it: {panic}")
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use robustseg_datasets::{DATA_FOLDER, Dataset, Manifest};
-use robustseg_models::{PspNetConfig, multiply_adds, parameter_count};
-use robustseg_training::CurveConfig;
+use robustseg_models::{PspNetConfig, gradient_memory, multiply_adds, parameter_count, training_memory};
+use robustseg_training::{CurveConfig, Window};
 
 use crate::exit::BadData;
+use crate::memory;
 use crate::provenance::sha256;
 use crate::spec::Spec;
 
@@ -130,6 +131,48 @@ impl Plan {
         let passes = training.method.passes(training.adversarial_probability, crop * crop);
         let images = self.total_steps as f64 * training.batch_size as f64;
         Ok((forward as f64 * passes * images) as u64)
+    }
+
+    /// Bytes that a training step needs at least.
+    pub fn training_memory(&self) -> anyhow::Result<u64> {
+        let training = &self.spec.training;
+        let crop = training.augmentation.crop;
+        Ok(training_memory(&self.model, training.batch_size, crop, crop)?)
+    }
+
+    /// Bytes that the attacks of the evaluation need at least, on images of the size of the split's first; 0 if it has none.
+    pub fn evaluation_memory(&self) -> anyhow::Result<u64> {
+        let evaluation = &self.spec.evaluation;
+        if evaluation.curves.is_empty() {
+            return Ok(0);
+        }
+        let first = self.evaluation.load(0)?;
+        let side = |side: usize| match evaluation.window {
+            Window::CenterCrop { size } => side.min(size),
+            Window::Whole | Window::Sliding { .. } => side,
+        };
+        let (height, width) = (side(first.image.height), side(first.image.width));
+        let batch = evaluation.batch_size.min(self.evaluation.len());
+        Ok(gradient_memory(&self.model, batch, height, width)?)
+    }
+
+    /// Asks for the memory that the plan needs on the CPU, so that it is missed now and not after a week.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`](crate::exit::OutOfMemory) with what to lower.
+    pub fn require_memory(&self) -> anyhow::Result<()> {
+        let lower = |keys: &[(&str, usize)]| {
+            let keys = keys.iter().map(|(key, value)| format!("{key} ({value} now)")).collect::<Vec<_>>();
+            format!("raise the limit, or lower {}", keys.join(", "))
+        };
+        let (training, evaluation) = (&self.spec.training, &self.spec.evaluation);
+        let batch_size = ("training.batch_size", training.batch_size);
+        let crop = ("training.augmentation.crop", training.augmentation.crop);
+        let width = ("model.width", self.model.width);
+        memory::require(self.training_memory()?, "a training step", &lower(&[batch_size, crop, width]))?;
+        let batch_size = ("evaluation.batch_size", evaluation.batch_size);
+        let advice = lower(&[batch_size, width]) + ", or take an evaluation.window";
+        Ok(memory::require(self.evaluation_memory()?, "the evaluation", &advice)?)
     }
 
     /// Multiply-adds of evaluating one image of the size of the split's first: a forward pass for each point, and an

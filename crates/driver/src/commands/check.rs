@@ -35,6 +35,8 @@ struct Summary {
     total_steps: u64,
     training_multiply_adds: u64,
     evaluation_multiply_adds: u64,
+    training_memory_bytes: u64,
+    evaluation_memory_bytes: u64,
 }
 
 impl Check {
@@ -77,6 +79,8 @@ fn summary(plan: &Plan) -> anyhow::Result<Summary> {
         total_steps: plan.total_steps,
         training_multiply_adds: plan.training_cost()?,
         evaluation_multiply_adds: plan.evaluation_cost()?,
+        training_memory_bytes: plan.training_memory()?,
+        evaluation_memory_bytes: plan.evaluation_memory()?,
     })
 }
 
@@ -99,6 +103,12 @@ impl Summary {
             "  cost        about {:.2} T multiply-adds to train, at most {:.2} T to evaluate, and the validations",
             tera(self.training_multiply_adds),
             tera(self.evaluation_multiply_adds)
+        );
+        let giga = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        println!(
+            "  memory      at least {:.1} GB to train, {:.1} GB to evaluate under attack; up to twice that",
+            giga(self.training_memory_bytes),
+            giga(self.evaluation_memory_bytes)
         );
         // 175 GFLOP/s is two cores with AVX2 at their best; half of it is what a whole step reaches.
         let hours =

@@ -47,6 +47,9 @@ impl Run {
         spec.device = self.device.unwrap_or(spec.device);
         let device = spec.device.open()?;
         let plan = Plan::new(spec)?;
+        if device.is_cpu() {
+            plan.require_memory()?;
+        }
         let path = self.out.clone().unwrap_or_else(|| default_path(&plan.spec.name));
         let mut provenance = Provenance::of(&plan.spec, &plan.data, plan.splits());
         let directory = RunDirectory::open(&path, &provenance.fingerprint, self.resume)?;

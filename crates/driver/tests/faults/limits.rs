@@ -70,6 +70,44 @@ fn a_run_goes_on_with_any_number_of_threads() {
 }
 
 #[test]
+fn too_little_memory_is_told_with_what_to_lower_and_costs_no_state() {
+    // Three steps of some 100 MB.
+    let set = ["training.augmentation.crop=256", "training.batch_size=9", "training.checkpoint_every=1"];
+    let run = ShortRun::with(&set);
+    run.finish("whole");
+    let expected = run.results("whole");
+    assert!(run.kill_when("out", || run.happened("out", "checkpoint", 1)));
+
+    // What cannot be is told before anything is done.
+    let large = ShortRun::with(&["training.augmentation.crop=8192", "training.batch_size=9"]);
+    let arguments = [r#"ulimit -v 4000000; exec "$0" "$@""#, "out"];
+    let parts =
+        ["a training step needs at least", "training.batch_size (9 now)", "training.augmentation.crop"];
+    fails(large.shell(arguments[0], arguments[1]), 4, &parts);
+    assert!(!large.path("out").exists());
+
+    // What runs out on the way ends with the same status, wherever it is; the state stays.
+    let mut statuses = Vec::new();
+    for megabytes in (20..).step_by(10) {
+        let line = format!(r#"ulimit -v {megabytes}000; exec "$0" "$@""#);
+        let output = run.shell(&line, "out").env("RAYON_NUM_THREADS", "2").output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        match output.status.code() {
+            Some(0) => break,
+            // The program itself does not fit.
+            Some(127) | None if statuses.is_empty() => {}
+            status => {
+                assert_eq!(status, Some(4), "{megabytes} MB: {error}");
+                assert!(error.contains("memory") || error.contains("threads"), "{error}");
+                statuses.push(megabytes);
+            }
+        }
+    }
+    assert!(statuses.len() > 1, "{statuses:?}");
+    run.assert_equal("out", &expected, &format!("out of memory at {statuses:?} MB"));
+}
+
+#[test]
 fn an_output_that_takes_nothing_is_an_error() {
     fails(under_shell(r#""$0" "$@" > /dev/full"#, &["schema"]), 1, &["standard output", "No space left"]);
 }
