@@ -15,11 +15,11 @@ test *ARGS:
 goldens FOLDER='tests/goldens':
     ROBUSTSEG_GOLDENS={{absolute_path(FOLDER)}} cargo test --package robustseg-tests --test goldens
 
-# Kill a short run at KILLS random moments, and go on each time to the end of one that nobody disturbed.
+# The faults of docs/faults.md with real processes; a short run is killed at KILLS random moments.
 test-faults KILLS='200':
     ROBUSTSEG_KILLS={{KILLS}} cargo test --package robustseg-driver --test faults -- --nocapture
 
-# Feed TARGET (label_png, image_jpeg, sbd_mat, manifest, spec) foreign bytes for SECONDS; needs `cargo install cargo-fuzz`.
+# Feed TARGET (label_png, image_jpeg, sbd_mat, manifest, spec, checkpoint) foreign bytes for SECONDS; needs `cargo install cargo-fuzz`.
 fuzz TARGET SECONDS='600':
     scripts/fuzz.sh {{TARGET}} {{SECONDS}}
 

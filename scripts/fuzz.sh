@@ -7,10 +7,12 @@ target=$1
 found=$(mktemp -d)
 trap 'rm -r "$found"' EXIT
 features=()
-if [ "$target" = spec ]; then
-    # Of the driver, which takes minutes to build with a sanitizer and has no unsafe code.
-    features=(--features spec --sanitizer none)
-fi
+case "$target" in
+spec | checkpoint)
+    # Of the driver and of the network, which take minutes to build with a sanitizer; what reads has no unsafe code.
+    features=(--features "$target" --sanitizer none)
+    ;;
+esac
 # What cargo-fuzz asks of the compiler is not stable yet; this lets the stable one have it.
 RUSTC_BOOTSTRAP=1 cargo fuzz run -O "${features[@]}" "$target" "$found" "corpus/$target" -- \
     -max_total_time="${2:-600}" -rss_limit_mb=4096 -timeout=20 -print_final_stats=1

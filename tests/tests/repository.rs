@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const DOCUMENTS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/performance.md"];
+const DOCUMENTS: [&str; 5] =
+    ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/performance.md", "docs/faults.md"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_path_buf()
@@ -79,6 +80,44 @@ fn commands_of_the_readme_exist() {
             assert!(root().join(word).exists(), "{command}: there is no {word}");
         }
     }
+}
+
+/// Rust's sources below `folder`, put together.
+fn sources(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths
+        .map(|path| match path.extension() {
+            _ if path.is_dir() => sources(&path),
+            Some(extension) if extension == "rs" => std::fs::read_to_string(&path).expect("UTF-8"),
+            _ => String::new(),
+        })
+        .collect()
+}
+
+#[test]
+fn faults_name_tests_and_fuzz_targets_that_exist() {
+    let sources = sources(&root().join("crates"));
+    let text = read("docs/faults.md");
+    let mut tests = 0;
+    for row in text.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        let [_, _, _, names, _] = row.split('|').collect::<Vec<_>>()[..] else {
+            panic!("not three cells: {row}")
+        };
+        let (named, targets) = names.split_once("fuzz target").unwrap_or((names, ""));
+        let code = |text: &str| text.split('`').skip(1).step_by(2).map(String::from).collect::<Vec<_>>();
+        for test in code(named) {
+            assert!(sources.contains(&format!("fn {test}(")), "there is no test {test}");
+            tests += 1;
+        }
+        for target in code(targets) {
+            assert!(
+                root().join(format!("fuzz/fuzz_targets/{target}.rs")).exists(),
+                "no fuzz target {target}"
+            );
+        }
+    }
+    assert!(tests > 50, "{tests} tests");
 }
 
 #[test]

@@ -100,8 +100,7 @@ impl RunDirectory {
 
     /// Deletes what an earlier invocation left as results and saved states, for a run from the start.
     pub fn clear(&self) -> anyhow::Result<()> {
-        let states =
-            ["last", "best", "unflagged", "resume", "resume.former", "failed", "failed_batch"];
+        let states = ["last", "best", "unflagged", "resume", "resume.former", "failed", "failed_batch"];
         let states = states.map(|name| format!("checkpoints/{name}.safetensors"));
         let results = ["events.jsonl", "evaluation.json", "images.jsonl", "timing.json", "report.html"];
         let results = results.map(String::from);

@@ -6,7 +6,7 @@ use crate::{PspNetConfig, Result, parameter_count};
 const BYTES: u64 = 4;
 
 /// Bytes that one training step needs at least, on `batch` images of `height` x `width`: weights, velocities and gradients,
-/// and what the forward pass keeps for the backward one. Measured peaks are up to twice as high.
+/// and what the forward pass keeps for the backward one. Measured peaks were 1.1 to 2.2 times as high.
 ///
 /// # Errors
 /// If the configuration describes no network.
@@ -17,7 +17,7 @@ pub fn training_memory(config: &PspNetConfig, batch: usize, height: usize, width
 }
 
 /// Bytes that an attack's gradient needs at least, on `batch` images of `height` x `width`: the weights, and what the forward
-/// pass keeps for the backward one. Measured peaks are up to twice as high.
+/// pass keeps for the backward one. Measured peaks were 1.1 to 2.2 times as high.
 ///
 /// # Errors
 /// If the configuration describes no network.

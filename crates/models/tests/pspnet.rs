@@ -1,6 +1,7 @@
 //! The network's shape, its passes and its checkpoints.
 
 use candle_core::{Device, Tensor};
+use proptest::prelude::*;
 use robustseg_models::{Error, Pass, PspNet, PspNetConfig, multiply_adds, parameter_count};
 use robustseg_ops::{PixelObjective, pixel_objective_mean};
 use robustseg_random::stream;
@@ -102,6 +103,39 @@ fn a_checkpoint_that_cannot_be_written_is_another_error_than_a_broken_one() {
     let error = net.save(&path).unwrap_err();
     assert!(matches!(&error, Error::Write { path: of, .. } if *of == path), "{error}");
     assert!(error.to_string().contains("missing/net.safetensors"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn a_checkpoint_changed_at_random_is_refused_or_a_network(
+        edits in prop::collection::vec((0.0..1.0_f64, any::<u8>()), 1..4),
+        length in prop::option::of(0.0..1.0_f64),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.safetensors");
+        PspNet::new(&PspNetConfig { width: 1, ..tiny() }, 5, &Device::Cpu).unwrap().save(&path).unwrap();
+        // Without the seal, which would tell of any change, and where it tells most: in the header.
+        let mut bytes = std::fs::read(&path).unwrap();
+        let seal = bytes.windows(8).position(|window| window == br#""sha256""#).unwrap();
+        bytes[seal + 1] = b'x';
+        let header = u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize + 8;
+        for (place, value) in edits {
+            bytes[(place * header as f64) as usize] = value;
+        }
+        if let Some(length) = length {
+            bytes.truncate((length * bytes.len() as f64) as usize);
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        match PspNet::load(&path, &Device::Cpu) {
+            Ok(net) => {
+                let numbers = net.parameters().values().flat_map(|parameter| values(&parameter.var));
+                prop_assert!(numbers.into_iter().all(f32::is_finite));
+            }
+            Err(error) => prop_assert!(error.to_string().contains("net.safetensors")),
+        }
+    }
 }
 
 #[test]

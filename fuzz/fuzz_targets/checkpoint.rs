@@ -1,0 +1,14 @@
+#![no_main]
+//! Any bytes as a checkpoint: an error that names the file, or a network.
+
+use libfuzzer_sys::fuzz_target;
+use robustseg_fuzz::on_file;
+use robustseg_models::PspNet;
+
+fuzz_target!(|bytes: &[u8]| {
+    on_file(bytes, |path| {
+        if let Err(error) = PspNet::load(path, &candle_core::Device::Cpu) {
+            assert!(error.to_string().starts_with("checkpoint "));
+        }
+    });
+});
