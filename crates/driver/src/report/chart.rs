@@ -264,7 +264,7 @@ mod tests {
         assert!(line.points.is_sorted_by(|a, b| a.0 < b.0));
         assert_eq!(line.band[7..], [(0.035, 0.2, 0.9), (0.04, 0.1, 0.95)]);
         let chart = Chart::robustness("", vec![line]);
-        assert_eq!(chart.limits(), [0.04, 1.0]);
+        assert_eq!(chart.limits(), [0.04, 0.0, 1.0]);
         assert!(chart.svg().unwrap().contains("opacity=\"0.13\""));
         let values: Vec<_> = (0..1000).map(|step| (step, if step % 2 == 0 { 1.0 } else { 3.0 })).collect();
         let line = Line::over_steps("loss", &values);
