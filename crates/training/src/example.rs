@@ -1,6 +1,8 @@
 //! Examples to look at: an image, an attack on it, and what the network sees in both.
 
 use candle_core::Tensor;
+use robustseg_attacks::Model;
+use robustseg_ops::{PixelObjective, pixel_objective_per_image};
 
 use crate::{Parameters, Result};
 
@@ -25,6 +27,8 @@ pub struct Example {
     pub adversarial_prediction: Vec<u8>,
     /// Share of its labelled pixels that are right under the attack.
     pub pixel_accuracy: f64,
+    /// The cross-entropy along the attack's direction: at the image plus so many times the perturbation.
+    pub landscape: Vec<(f64, f32)>,
 }
 
 /// The attack that examples are made by.
@@ -66,6 +70,24 @@ impl Worst {
     pub(crate) fn into_examples(self) -> Vec<Example> {
         self.examples
     }
+}
+
+/// The cross-entropy from half a perturbation before `image` (1, 3, H, W) to half a one behind `adversarial`.
+pub(crate) fn landscape(
+    model: &dyn Model,
+    image: &Tensor,
+    adversarial: &Tensor,
+    label: &Tensor,
+) -> Result<Vec<(f64, f32)>> {
+    let perturbation = (adversarial - image)?;
+    let value = |times: f64| -> Result<(f64, f32)> {
+        let there = (image + (&perturbation * times)?)?.clamp(0.0, 1.0)?;
+        let logits = model.logits(&there)?;
+        let objective = PixelObjective::CrossEntropy;
+        let value = pixel_objective_per_image(&logits, label, objective, model.alignment())?;
+        Ok((times, value.to_vec1()?[0]))
+    };
+    (-4..=12).map(|eighths| value(f64::from(eighths) / 8.0)).collect()
 }
 
 /// (1, 3, H, W) in `[0, 1]` to RGB bytes.

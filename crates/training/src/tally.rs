@@ -6,7 +6,7 @@ use robustseg_metrics::{ConfusionMatrix, Overlap, boundary_distance, boundary_ov
 use robustseg_ops::{PixelObjective, pixel_objective_per_image, predict};
 use robustseg_random::stream;
 
-use crate::example::{Worst, rgb};
+use crate::example::{Worst, landscape, rgb};
 use crate::sight::{Sight, scores};
 use crate::warning::{Measured, warnings};
 use crate::{
@@ -110,7 +110,7 @@ impl<'a> Tally<'a> {
                     seen.attacked[index].push(looks.iter().map(|look| look.sights[row].clone()).collect());
                 }
                 if self.exhibited == Some(Exhibited { curve: index, point }) {
-                    self.exhibit(&batch, ids, &clean, &candidates, &looks)?;
+                    self.exhibit(model, &batch, ids, &clean, &candidates, &looks)?;
                 }
             }
         }
@@ -156,6 +156,7 @@ impl<'a> Tally<'a> {
     /// Offers the images of a batch as examples, each in its worst form.
     fn exhibit(
         &mut self,
+        model: &dyn Model,
         batch: &Batch<'_>,
         ids: &[&str],
         clean: &Look,
@@ -171,16 +172,19 @@ impl<'a> Tally<'a> {
                 continue;
             };
             self.worst.offer(pixel_accuracy, || {
+                let (image, adversarial) = (batch.image.narrow(0, row, 1)?, image.narrow(0, row, 1)?);
+                let label = batch.label.narrow(0, row, 1)?;
                 Ok(Example {
                     id: (*id).into(),
                     width,
                     height,
-                    image: rgb(&batch.image.narrow(0, row, 1)?)?,
+                    image: rgb(&image)?,
                     label: batch.truth[row].clone(),
                     prediction: clean.predictions[row].clone(),
-                    adversarial: rgb(&image.narrow(0, row, 1)?)?,
+                    adversarial: rgb(&adversarial)?,
                     adversarial_prediction: look.predictions[row].clone(),
                     pixel_accuracy,
+                    landscape: landscape(model, &image, &adversarial, &label)?,
                 })
             })?;
         }
@@ -545,6 +549,15 @@ mod tests {
         assert_eq!(sum.mean_iou(), Some(point.scores.miou));
         let Evaluated { examples, example_attack, .. } = tally.evaluated()?;
         assert_eq!((examples.len(), example_attack.expect("SEA's").epsilon), (1, 0.1));
+        let landscape = &examples[0].landscape;
+        let at = |times: f64| landscape.iter().find(|(place, _)| *place == times).expect("a place").1;
+        let loss = |attack: Option<&str>| {
+            let lines =
+                records.iter().filter(|line| line.id == examples[0].id && line.attack.as_deref() == attack);
+            lines.map(|line| line.loss).collect::<Vec<_>>()
+        };
+        assert_eq!(vec![at(0.0)], loss(None));
+        assert!(loss(Some("sea")).iter().any(|loss| (loss - at(1.0)).abs() < 1e-5), "{landscape:?}");
         Ok(())
     }
 }

@@ -71,7 +71,7 @@ impl Line {
     }
 }
 
-/// A chart of lines over one pair of axes that start at 0, the vertical one below it where a value is.
+/// A chart of lines over one pair of axes that start at 0, or before it where a line does.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chart {
     /// Written above; nothing if empty.
@@ -88,6 +88,23 @@ impl Chart {
     /// Robustness curves: mean IoU over epsilon.
     pub fn robustness(title: &str, lines: Vec<Line>) -> Self {
         Self { title: title.to_owned(), x: "epsilon", y: "mean IoU", lines }
+    }
+
+    /// The cross-entropy of images along the attack's direction, each with its name.
+    pub fn landscape(lines: &[(String, Vec<(f64, f32)>)]) -> Self {
+        let line = |(label, values): &(String, Vec<(f64, f32)>)| Line {
+            label: label.clone(),
+            points: values.iter().map(|&(times, loss)| (times, f64::from(loss))).collect(),
+            band: Vec::new(),
+            markers: false,
+        };
+        let title = "Loss along the attack's direction".into();
+        Self {
+            title,
+            x: "times the perturbation",
+            y: "cross-entropy",
+            lines: lines.iter().map(line).collect(),
+        }
     }
 
     /// The training loss over steps.
@@ -124,8 +141,8 @@ impl Chart {
         if !self.title.is_empty() {
             builder.caption(&self.title, (FONT, 17).with_color(INK));
         }
-        let [right, bottom, top] = self.limits();
-        let mut chart = builder.build_cartesian_2d(0.0..right, bottom..top)?;
+        let [left, right, bottom, top] = self.limits();
+        let mut chart = builder.build_cartesian_2d(left..right, bottom..top)?;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -183,16 +200,17 @@ impl Chart {
         50 + 8 * longest.min(60) as u32
     }
 
-    /// Where the axes end: the last point to the right, the next round numbers below and above.
-    fn limits(&self) -> [f64; 3] {
+    /// Where the axes end: the first point to the left, the last to the right, the next round numbers below and above.
+    fn limits(&self) -> [f64; 4] {
         let points = || self.lines.iter().flat_map(|line| &line.points);
+        let left = points().map(|point| point.0).fold(0.0, f64::min);
         let right = points().map(|point| point.0).fold(0.0, f64::max);
         let ends = self.lines.iter().flat_map(|line| &line.band).map(|(_, _, high)| *high);
         let top = points().map(|point| point.1).chain(ends).fold(0.0, f64::max);
         let positive = |value: f64| if value > 0.0 { value } else { 1.0 };
         let lowest = points().map(|point| -point.1).fold(0.0, f64::max);
         let bottom = if lowest > 0.0 { -round_up(lowest) } else { 0.0 };
-        [positive(right), bottom, round_up(positive(top))]
+        [left, positive(right), bottom, round_up(positive(top))]
     }
 }
 
@@ -264,7 +282,7 @@ mod tests {
         assert!(line.points.is_sorted_by(|a, b| a.0 < b.0));
         assert_eq!(line.band[7..], [(0.035, 0.2, 0.9), (0.04, 0.1, 0.95)]);
         let chart = Chart::robustness("", vec![line]);
-        assert_eq!(chart.limits(), [0.04, 0.0, 1.0]);
+        assert_eq!(chart.limits(), [0.0, 0.04, 0.0, 1.0]);
         assert!(chart.svg().unwrap().contains("opacity=\"0.13\""));
         let values: Vec<_> = (0..1000).map(|step| (step, if step % 2 == 0 { 1.0 } else { 3.0 })).collect();
         let line = Line::over_steps("loss", &values);
@@ -287,7 +305,7 @@ mod tests {
         assert_eq!(round_up(17.0), 20.0);
         let line = Line::over_steps("x", &[(0, -0.011), (5, 0.7)]);
         let chart = Chart { title: String::new(), x: "x", y: "y", lines: vec![line] };
-        assert_eq!(chart.limits(), [5.0, -0.015, 0.8]);
+        assert_eq!(chart.limits(), [0.0, 5.0, -0.015, 0.8]);
         assert_eq!(
             ["0.04", "0", "1", "0.7", "2000"],
             [0.04, 0.0, 1.0, 0.7, 2000.0].map(short).each_ref().map(String::as_str)

@@ -71,6 +71,9 @@ pub fn example(id: &str, width: usize, height: usize) -> Example {
         adversarial: pixels().flat_map(|p| shade(p).map(|value| value + noise(p))).collect(),
         adversarial_prediction: pixels().map(fooled).collect(),
         pixel_accuracy: 0.25,
+        landscape: (-4_i8..=12)
+            .map(|eighths| (f64::from(eighths) / 8.0, 1.0 + 0.1 * f32::from(eighths)))
+            .collect(),
     }
 }
 

@@ -47,6 +47,9 @@ pub struct GalleryExample {
     /// Share of its labelled pixels that are right under the attack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixel_accuracy: Option<f64>,
+    /// The cross-entropy along the attack's direction: at the image plus so many times the perturbation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub landscape: Vec<(f64, f32)>,
 }
 
 impl Gallery {
@@ -66,7 +69,8 @@ impl Gallery {
             let number = format!("{:02}", index + 1);
             let perturbation_times = write_pictures(directory, &number, example, &palette)?;
             let (id, pixel_accuracy) = (example.id.clone(), Some(example.pixel_accuracy));
-            Ok(GalleryExample { id, number, perturbation_times, pixel_accuracy })
+            let landscape = example.landscape.clone();
+            Ok(GalleryExample { id, number, perturbation_times, pixel_accuracy, landscape })
         });
         let gallery = Self {
             attack: attack.attack.clone(),

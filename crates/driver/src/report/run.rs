@@ -86,6 +86,13 @@ impl RunSummary {
             let title = if let [line] = &lines[..] { &line.label } else { "Robustness" };
             charts.push(("robustness", Chart::robustness(title, lines.clone())));
         }
+        let examples = self.gallery.iter().flat_map(|gallery| &gallery.examples);
+        let examples = examples.filter(|example| !example.landscape.is_empty());
+        let landscapes: Vec<_> =
+            examples.map(|example| (example.id.clone(), example.landscape.clone())).collect();
+        if !landscapes.is_empty() {
+            charts.push(("landscape", Chart::landscape(&landscapes)));
+        }
         if !self.losses.is_empty() {
             charts.push(("loss", Chart::loss(&self.losses)));
         }
@@ -195,7 +202,7 @@ mod tests {
         for stranger in ["<road>", "<script", "src=\"http", "href=", "NaN", "inf%"] {
             assert!(!html.contains(stranger), "{stranger} is in the report");
         }
-        for figure in ["robustness", "loss", "validation"] {
+        for figure in ["robustness", "landscape", "loss", "validation"] {
             let svg = std::fs::read_to_string(path.join(format!("figures/{figure}.svg"))).unwrap();
             assert!(svg.starts_with("<svg") && html.contains(&svg), "{figure}");
         }

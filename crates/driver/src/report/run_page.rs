@@ -21,6 +21,10 @@ const PICTURES: [(&str, &str); 6] = [
     ("error", "errors"),
 ];
 
+/// How to read the loss along the attack's direction.
+const LANDSCAPE: &str = "<p class=\"note\">0 is the image, 1 the adversarial one. An honest attack climbs all the way; a loss \
+                         that bends down before 1 tells of masked gradients, as after catastrophic overfitting.</p>\n";
+
 /// The page of `run`, whose charts (names and SVG) are drawn already.
 pub(super) fn render(run: &RunSummary, charts: &[(&str, String)]) -> anyhow::Result<String> {
     let chart = |wanted: &str, description: &str| {
@@ -36,7 +40,10 @@ pub(super) fn render(run: &RunSummary, charts: &[(&str, String)]) -> anyhow::Res
     let of_attacks = ["scores", "worst_case_over", "passes"].map(|name| table(name).unwrap_or_default());
     page.section("Robustness", &(robustness + &of_attacks.concat()));
     if let Some(gallery) = &run.gallery {
-        page.section("Examples", &examples(run, gallery)?);
+        let landscape =
+            chart("landscape", "Cross-entropy along the attack's direction, a line for each example");
+        let note = if landscape.is_empty() { "" } else { LANDSCAPE };
+        page.section("Examples", &(examples(run, gallery)? + &landscape + note));
     }
     page.section("Classes", &table("classes").unwrap_or_default());
     let curves = chart("loss", "Training loss over steps")

@@ -19,6 +19,7 @@ pub const CLASSES: usize = 4;
 pub fn robustseg(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_robustseg"));
     command.args(arguments).env_remove("ROBUSTSEG_DATA").env_remove("ROBUSTSEG_LOG");
+    command.env_remove("RUST_BACKTRACE");
     command.env("XDG_CACHE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"));
     command
 }
