@@ -24,7 +24,8 @@ pub struct EvaluationConfig {
     pub split: Option<String>,
     /// How many samples of the split to take, evenly spaced over it; all by default.
     pub limit: Option<usize>,
-    /// Images at once; only neighbours of the same size are put together.
+    /// Images at once; only neighbours of the same size are put together. The random starts of an attack are those of its
+    /// place in the batch.
     pub batch_size: usize,
     /// How an image is brought to the network.
     pub window: Window,
