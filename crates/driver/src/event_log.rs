@@ -63,7 +63,11 @@ impl EventLog {
 /// Whether `event` belongs to a run of which `step` steps are done.
 fn happened(event: &Value, step: u64) -> bool {
     let at = event["step"].as_u64().unwrap_or(0);
-    if event["kind"] == "step" { at < step } else { at <= step && step > 0 }
+    if event["kind"] == "step" || event["kind"] == "step_skipped" {
+        at < step
+    } else {
+        at <= step && step > 0
+    }
 }
 
 #[cfg(test)]
@@ -86,6 +90,8 @@ mod tests {
         drop(log);
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
         file.write_all(br#"{"kind": "step", "step": 2, "time_s": 7.5}"#).unwrap();
+        // It will be left out once more.
+        file.write_all(b"\n{\"kind\": \"step_skipped\", \"step\": 3, \"time_s\": 8}").unwrap();
         file.write_all(b"\n{\"kind\": \"st").unwrap();
         let mut log = EventLog::open(&path, 3).unwrap();
         log.append(&Event::Checkpoint { step: 9, epoch: 1 }).unwrap();

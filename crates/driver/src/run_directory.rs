@@ -98,9 +98,10 @@ impl RunDirectory {
         Ok(folder)
     }
 
-    /// Deletes what an earlier invocation left as results and saved states, for a run from the start.
+    /// Deletes what an earlier invocation left as results and saved states, for a run from the start. What is resumed from
+    /// goes first: killed in between, a run must not go on from a state whose checkpoints are gone.
     pub fn clear(&self) -> anyhow::Result<()> {
-        let states = ["last", "best", "unflagged", "resume", "resume.former", "failed", "failed_batch"];
+        let states = ["resume.former", "resume", "last", "best", "unflagged", "failed", "failed_batch"];
         let states = states.map(|name| format!("checkpoints/{name}.safetensors"));
         let results = ["events.jsonl", "evaluation.json", "images.jsonl", "timing.json", "report.html"];
         let results = results.map(String::from);

@@ -1,7 +1,7 @@
 //! Limits of time and memory, numbers of threads, and an output that takes nothing.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::short_run::{ShortRun, fails, under_shell};
 
@@ -40,11 +40,15 @@ fn hostile_specs_are_refused_in_a_second_and_little_memory() {
     for (what, text) in hostile() {
         fs::write(run.path("hostile.yaml"), text).unwrap();
         // 100 MB of data, stacks of threads included.
-        let mut command = under_shell(r#"ulimit -d 100000; exec "$0" "$@""#, &["check", "hostile.yaml"]);
-        command.current_dir(run.folder()).env("RUST_BACKTRACE", "0");
-        let start = Instant::now();
-        fails(command, 2, &["robustseg: "]);
-        assert!(start.elapsed() < Duration::from_secs(1), "{what} took {:?}", start.elapsed());
+        let seconds = || {
+            let mut command = under_shell(r#"ulimit -d 100000; exec "$0" "$@""#, &["check", "hostile.yaml"]);
+            command.current_dir(run.folder()).env("RUST_BACKTRACE", "0");
+            let start = Instant::now();
+            fails(command, 2, &["robustseg: "]);
+            start.elapsed().as_secs_f64()
+        };
+        // Others use the machine as well.
+        assert!((0..5).any(|_| seconds() < 1.0), "{what} takes longer than a second");
     }
 }
 

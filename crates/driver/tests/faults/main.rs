@@ -1,5 +1,7 @@
 //! Faults of machines, systems and files, made for real: each row of `docs/faults.md`.
 
+#![cfg(target_os = "linux")]
+
 #[path = "../common/mod.rs"]
 mod common;
 
