@@ -6,7 +6,9 @@ use robustseg_ops::{PixelObjective, l1_norm_per_image, project, sign_step};
 use robustseg_random::ChaCha8Rng;
 
 use crate::gradient::finite;
-use crate::{Adversarial, Model, Result, check_alpha, check_epsilon, check_steps, input, input_gradient};
+use crate::{
+    Adversarial, Model, Result, check_alpha, check_epsilon, check_steps, input, input_gradient, selection,
+};
 
 /// Iterated sign steps: BIM and its relatives differ in the objective, in momentum, and in where they start.
 pub(crate) struct Iteration {
@@ -38,6 +40,23 @@ impl Iteration {
     ) -> Result<Adversarial> {
         let images = self.curve(model, image, label, &[epsilon], None)?;
         adversarial(images, epsilon)
+    }
+
+    /// [`Iteration::curve`] from a random point of the ball, the same one for all radii. Images without a labelled pixel
+    /// stay as they are, wherever the others start.
+    pub(crate) fn curve_from_random_start(
+        &self,
+        model: &dyn Model,
+        image: &Tensor,
+        label: &Tensor,
+        epsilons: &[f64],
+        random: &mut ChaCha8Rng,
+    ) -> Result<Vec<Tensor>> {
+        input::check(image, label)?;
+        let blank = selection::without_labels(label)?;
+        let noise = noise(image.shape(), image.device(), random)?;
+        let moved = self.curve(model, image, label, epsilons, Some(&noise))?;
+        moved.iter().map(|moved| selection::rows(&blank, image, moved)).collect()
     }
 
     /// The adversarial images for each of `epsilons`, in their order.
@@ -108,7 +127,7 @@ impl Iteration {
 }
 
 /// The adversarial examples of a curve of one point.
-fn adversarial(mut images: Vec<Tensor>, epsilon: f64) -> Result<Adversarial> {
+pub(crate) fn adversarial(mut images: Vec<Tensor>, epsilon: f64) -> Result<Adversarial> {
     let image = images.swap_remove(0);
     let epsilon = Tensor::full(epsilon as f32, image.dim(0)?, image.device())?;
     Ok(Adversarial { image, epsilon })

@@ -6,8 +6,7 @@ use robustseg_ops::{PixelObjective, pixel_objective_per_image};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::iteration::noise;
-use crate::{Adversarial, Attack, Model, Result, bim, check_restarts, input, selection};
+use crate::{Adversarial, Attack, Model, Result, bim, check_restarts, selection};
 
 /// [`Bim`](crate::Bim) from a random point of the ball, several times over: of each image, the example with the
 /// largest cross-entropy is taken.
@@ -44,16 +43,12 @@ impl Pgd {
         random: &mut ChaCha8Rng,
     ) -> Result<Vec<Vec<Tensor>>> {
         check_restarts(self.restarts)?;
-        input::check(image, label)?;
+        let iteration = bim::iteration(self.alpha, self.steps);
         let mut found = vec![Vec::with_capacity(self.restarts); epsilons.len()];
-        // Unlabelled images stay as they are, wherever the others start.
-        let blank = selection::without_labels(label)?;
         for _ in 0..self.restarts {
-            let noise = noise(image.shape(), image.device(), random)?;
-            let iteration = bim::iteration(self.alpha, self.steps);
-            let images = iteration.curve(model, image, label, epsilons, Some(&noise))?;
+            let images = iteration.curve_from_random_start(model, image, label, epsilons, random)?;
             for (found, moved) in found.iter_mut().zip(images) {
-                found.push(selection::rows(&blank, image, &moved)?);
+                found.push(moved);
             }
         }
         Ok(found)

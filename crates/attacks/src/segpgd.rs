@@ -6,7 +6,7 @@ use robustseg_ops::PixelObjective;
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::iteration::Iteration;
+use crate::iteration::{Iteration, adversarial};
 use crate::{Adversarial, Attack, Model, Result};
 
 /// Iterated steps on a cross-entropy that weighs right pixels by `1 - lambda` and wrong ones by `lambda`,
@@ -38,6 +38,24 @@ fn objective(step: usize, steps: usize) -> PixelObjective {
 /// `SegPGD`'s steps of size `alpha`.
 pub(crate) fn iteration(alpha: f64, steps: usize) -> Iteration {
     Iteration { alpha, steps, objective, decay: None }
+}
+
+impl SegPgd {
+    /// The attack from a random point of the ball, as the paper trains with it. Images without a labelled pixel stay as they are.
+    ///
+    /// # Errors
+    /// As [`Attack::perturb`].
+    pub fn perturb_from_random_start(
+        &self,
+        model: &dyn Model,
+        image: &Tensor,
+        label: &Tensor,
+        random: &mut ChaCha8Rng,
+    ) -> Result<Adversarial> {
+        let iteration = iteration(self.alpha, self.steps);
+        let moved = iteration.curve_from_random_start(model, image, label, &[self.epsilon], random)?;
+        adversarial(moved, self.epsilon)
+    }
 }
 
 impl Attack for SegPgd {

@@ -3,11 +3,11 @@
 //! The paper's five are `basic` and four attacks of `robustseg-attacks`; each other method is a file here, named as
 //! its paper names it.
 
-mod climb;
 mod fgsm_ckpt;
 mod free;
 mod grad_align;
 mod n_fgsm;
+mod noise;
 mod pgd_at;
 mod pixel_newton;
 mod rs_fgsm;
@@ -24,11 +24,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-pub(crate) use climb::noisy;
 pub use fgsm_ckpt::FgsmCkpt;
 pub use free::{Free, Replay};
 pub use grad_align::GradAlign;
 pub use n_fgsm::NFgsm;
+pub(crate) use noise::noisy;
 pub use pgd_at::PgdAt;
 pub use pixel_newton::PixelNewton;
 pub use rs_fgsm::RsFgsm;

@@ -2,12 +2,11 @@
 //! Adversarial Training*, `NeurIPS` 2022.
 
 use candle_core::Tensor;
-use robustseg_attacks::{Adversarial, Model, check_alpha, check_epsilon};
+use robustseg_attacks::{Adversarial, Attack, Fgsm, Model, check_alpha, check_epsilon};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::climb::{Climb, cross_entropy};
-use super::{TrainingMethod, refuse};
+use super::{TrainingMethod, noisy, refuse};
 use crate::Result;
 
 /// FGSM around a noisy image: noise from `U(-k epsilon, k epsilon)` and a step of size `alpha`, both kept. The example
@@ -55,13 +54,10 @@ impl TrainingMethod for NFgsm {
         labels: &Tensor,
         random: &mut ChaCha8Rng,
     ) -> Result<Option<Adversarial>> {
-        let climb = Climb {
-            noise: self.k * self.epsilon,
-            alpha: self.alpha.unwrap_or(self.epsilon),
-            steps: 1,
-            ball: None,
-            objective: cross_entropy,
-        };
-        Ok(Some(climb.craft(model, images, labels, random)?))
+        let (noise, alpha) = (self.k * self.epsilon, self.alpha.unwrap_or(self.epsilon));
+        let start = noisy(images, noise, random)?;
+        let image = Fgsm { epsilon: alpha }.perturb(model, &start, labels, random)?.image;
+        let epsilon = Tensor::full((noise + alpha) as f32, images.dim(0)?, images.device())?;
+        Ok(Some(Adversarial { image, epsilon }))
     }
 }

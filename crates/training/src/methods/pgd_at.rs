@@ -2,12 +2,11 @@
 //! Adversarial Attacks*, ICLR 2018.
 
 use candle_core::Tensor;
-use robustseg_attacks::{Adversarial, Model, check_alpha, check_epsilon, check_steps};
+use robustseg_attacks::{Adversarial, Attack, Model, Pgd, check_alpha, check_epsilon, check_steps};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::TrainingMethod;
-use super::climb::{Climb, cross_entropy};
 use crate::Result;
 
 /// BIM from a random start in the ball. The literature on segmentation attacks exactly half of each batch:
@@ -53,7 +52,7 @@ impl TrainingMethod for PgdAt {
         random: &mut ChaCha8Rng,
     ) -> Result<Option<Adversarial>> {
         let Self { epsilon, alpha, steps } = *self;
-        let climb = Climb { noise: epsilon, alpha, steps, ball: Some(epsilon), objective: cross_entropy };
-        Ok(Some(climb.craft(model, images, labels, random)?))
+        let attack = Pgd { epsilon, alpha, steps, restarts: 1 };
+        Ok(Some(attack.perturb(model, images, labels, random)?))
     }
 }

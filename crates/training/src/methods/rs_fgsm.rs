@@ -1,12 +1,11 @@
 //! RS-FGSM: Wong, Rice, Kolter, *Fast is better than free: Revisiting adversarial training*, ICLR 2020.
 
 use candle_core::Tensor;
-use robustseg_attacks::{Adversarial, Model, check_alpha, check_epsilon};
+use robustseg_attacks::{Adversarial, Attack, Model, Pgd, check_alpha, check_epsilon};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::TrainingMethod;
-use super::climb::{Climb, cross_entropy};
 use crate::Result;
 
 /// FGSM from a random start: noise from `U(-epsilon, epsilon)`, one step of size `alpha`, the projection onto the ball
@@ -35,7 +34,12 @@ impl RsFgsm {
     /// Refuses settings out of range.
     pub(super) fn validate(&self) -> Result<()> {
         check_epsilon(self.epsilon)?;
-        Ok(self.alpha.map_or(Ok(()), check_alpha)?)
+        Ok(check_alpha(self.step())?)
+    }
+
+    /// The size of the step, of which more than 1 is 1 where images are in `[0, 1]`.
+    fn step(&self) -> f64 {
+        self.alpha.unwrap_or((1.25 * self.epsilon).min(1.0))
     }
 }
 
@@ -51,13 +55,7 @@ impl TrainingMethod for RsFgsm {
         labels: &Tensor,
         random: &mut ChaCha8Rng,
     ) -> Result<Option<Adversarial>> {
-        let climb = Climb {
-            noise: self.epsilon,
-            alpha: self.alpha.unwrap_or(1.25 * self.epsilon),
-            steps: 1,
-            ball: Some(self.epsilon),
-            objective: cross_entropy,
-        };
-        Ok(Some(climb.craft(model, images, labels, random)?))
+        let attack = Pgd { epsilon: self.epsilon, alpha: self.step(), steps: 1, restarts: 1 };
+        Ok(Some(attack.perturb(model, images, labels, random)?))
     }
 }

@@ -2,12 +2,11 @@
 //! Evaluating and Boosting Segmentation Robustness*, ECCV 2022.
 
 use candle_core::Tensor;
-use robustseg_attacks::{Adversarial, Model, PixelObjective, check_alpha, check_epsilon, check_steps};
+use robustseg_attacks::{Adversarial, Model, SegPgd, check_alpha, check_epsilon, check_steps};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::TrainingMethod;
-use super::climb::Climb;
 use crate::Result;
 
 /// `SegPGD` from a random start in the ball (algorithm 1): pixels that are right weigh `1 - lambda`, wrong ones
@@ -41,11 +40,6 @@ impl SegPgdAt {
     }
 }
 
-/// The objective at `step`, from 0.
-pub(super) fn objective(step: usize, steps: usize) -> PixelObjective {
-    PixelObjective::SegPgd { lambda: (step as f64 / (2 * steps) as f64) as f32 }
-}
-
 impl TrainingMethod for SegPgdAt {
     fn name(&self) -> &'static str {
         "segpgd_at"
@@ -59,7 +53,7 @@ impl TrainingMethod for SegPgdAt {
         random: &mut ChaCha8Rng,
     ) -> Result<Option<Adversarial>> {
         let Self { epsilon, alpha, steps } = *self;
-        let climb = Climb { noise: epsilon, alpha, steps, ball: Some(epsilon), objective };
-        Ok(Some(climb.craft(model, images, labels, random)?))
+        let attack = SegPgd { epsilon, alpha, steps };
+        Ok(Some(attack.perturb_from_random_start(model, images, labels, random)?))
     }
 }

@@ -8,7 +8,6 @@ use rand::RngExt;
 use robustseg_attacks::{Adversarial, Attack, IGNORE_LABEL, Model, PixelObjective, input_gradient};
 use robustseg_random::stream;
 
-use super::climb::noisy;
 use super::*;
 use crate::Result;
 
@@ -274,13 +273,6 @@ fn the_work_is_what_is_counted_on() -> Result<()> {
         assert_eq!(method.passes(0.0, 20), 3.0 * updates as f64);
     }
     Ok(())
-}
-
-#[test]
-fn segpgd_at_weighs_as_the_paper_does() {
-    let lambdas: Vec<PixelObjective> = (0..4).map(|step| segpgd_at::objective(step, 4)).collect();
-    let expected = [0.0, 0.125, 0.25, 0.375].map(|lambda| PixelObjective::SegPgd { lambda });
-    assert_eq!(lambdas, expected);
 }
 
 #[test]

@@ -1,0 +1,17 @@
+//! Random neighbours of images.
+
+use candle_core::Tensor;
+use rand::RngExt;
+use robustseg_random::ChaCha8Rng;
+
+use crate::Result;
+
+/// `image` plus noise from `U(-radius, radius)`, one draw an element, clipped to `[0, 1]`.
+pub(crate) fn noisy(image: &Tensor, radius: f64, random: &mut ChaCha8Rng) -> Result<Tensor> {
+    if radius == 0.0 {
+        return Ok(image.clone());
+    }
+    let noise: Vec<f64> = (0..image.elem_count()).map(|_| random.random::<f64>() * 2.0 - 1.0).collect();
+    let noise = (Tensor::from_vec(noise, image.shape(), image.device())? * radius)?;
+    Ok((image + noise.to_dtype(image.dtype())?)?.clamp(0.0, 1.0)?)
+}
