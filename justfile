@@ -19,6 +19,14 @@ goldens FOLDER='tests/goldens':
 test-faults KILLS='200':
     ROBUSTSEG_KILLS={{KILLS}} cargo test --package robustseg-driver --test faults -- --nocapture
 
+# Line coverage of the crates that count, attack, read and train; needs `cargo install cargo-llvm-cov` and rustup's llvm-tools.
+coverage *ARGS:
+    cargo llvm-cov -p robustseg-metrics -p robustseg-attacks -p robustseg-datasets -p robustseg-training --features robustseg-datasets/fetch --summary-only {{ARGS}}
+
+# The operations' tests under AddressSanitizer, for the sake of their unsafe code; on Linux.
+sanitize:
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --package robustseg-ops --lib --tests --target x86_64-unknown-linux-gnu
+
 # Feed TARGET (label_png, image_jpeg, sbd_mat, manifest, spec, checkpoint) foreign bytes for SECONDS; needs `cargo install cargo-fuzz`.
 fuzz TARGET SECONDS='600':
     scripts/fuzz.sh {{TARGET}} {{SECONDS}}
