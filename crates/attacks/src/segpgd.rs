@@ -41,7 +41,8 @@ pub(crate) fn iteration(alpha: f64, steps: usize) -> Iteration {
 }
 
 impl SegPgd {
-    /// The attack from a random point of the ball, as the paper trains with it. Images without a labelled pixel stay as they are.
+    /// The attack from a random point of the ball, as the paper trains with it. Images without a labelled pixel stay as
+    /// they are.
     ///
     /// # Errors
     /// As [`Attack::perturb`].

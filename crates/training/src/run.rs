@@ -40,8 +40,8 @@ pub enum Outcome {
 }
 
 impl Trainer {
-    /// Trains from where it is to the end, or until it is told to stop, or until the monitor ends it. Validates after every `validate_every` epochs
-    /// and at the end; the best mean IoU so far decides about `best.safetensors`.
+    /// Trains from where it is to the end, or until it is told to stop, or until the monitor ends it. Validates after every
+    /// `validate_every` epochs and at the end; the best mean IoU so far decides about `best.safetensors`.
     ///
     /// # Errors
     /// [`Error::NotFinite`] if training diverges: the saved states are then those from before, and
