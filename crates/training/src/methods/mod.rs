@@ -192,13 +192,13 @@ impl MethodConfig {
             Self::Bim(attack) => AttackConfig::Bim(attack),
             Self::FastNewton(attack) => AttackConfig::FastNewton(attack),
             Self::PixelNewton(method) => AttackConfig::FastNewton(method.step()),
+            Self::PgdAt(method) => AttackConfig::Pgd(method.attack()),
+            Self::SegPgdAt(method) => AttackConfig::SegPgd(method.attack()),
             Self::RsFgsm(method) => return method.validate(),
             Self::NFgsm(method) => return method.validate(),
             Self::FgsmCkpt(method) => return method.validate(),
             Self::GradAlign(method) => return method.validate(),
             Self::Free(method) => return method.validate(),
-            Self::PgdAt(method) => return method.validate(),
-            Self::SegPgdAt(method) => return method.validate(),
         };
         Ok(attack.validate()?)
     }

@@ -2,7 +2,7 @@
 //! Adversarial Attacks*, ICLR 2018.
 
 use candle_core::Tensor;
-use robustseg_attacks::{Adversarial, Attack, Model, Pgd, check_alpha, check_epsilon, check_steps};
+use robustseg_attacks::{Adversarial, Attack, Model, Pgd};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -31,11 +31,10 @@ impl Default for PgdAt {
 }
 
 impl PgdAt {
-    /// Refuses settings out of range.
-    pub(super) fn validate(&self) -> Result<()> {
-        check_epsilon(self.epsilon)?;
-        check_alpha(self.alpha)?;
-        Ok(check_steps(self.steps)?)
+    /// The attack that crafts the examples.
+    pub(super) fn attack(&self) -> Pgd {
+        let Self { epsilon, alpha, steps } = *self;
+        Pgd { epsilon, alpha, steps, restarts: 1 }
     }
 }
 
@@ -51,8 +50,6 @@ impl TrainingMethod for PgdAt {
         labels: &Tensor,
         random: &mut ChaCha8Rng,
     ) -> Result<Option<Adversarial>> {
-        let Self { epsilon, alpha, steps } = *self;
-        let attack = Pgd { epsilon, alpha, steps, restarts: 1 };
-        Ok(Some(attack.perturb(model, images, labels, random)?))
+        Ok(Some(self.attack().perturb(model, images, labels, random)?))
     }
 }

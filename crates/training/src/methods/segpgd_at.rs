@@ -2,7 +2,7 @@
 //! Evaluating and Boosting Segmentation Robustness*, ECCV 2022.
 
 use candle_core::Tensor;
-use robustseg_attacks::{Adversarial, Model, SegPgd, check_alpha, check_epsilon, check_steps};
+use robustseg_attacks::{Adversarial, Model, SegPgd};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -32,11 +32,10 @@ impl Default for SegPgdAt {
 }
 
 impl SegPgdAt {
-    /// Refuses settings out of range.
-    pub(super) fn validate(&self) -> Result<()> {
-        check_epsilon(self.epsilon)?;
-        check_alpha(self.alpha)?;
-        Ok(check_steps(self.steps)?)
+    /// The attack that crafts the examples.
+    pub(super) fn attack(&self) -> SegPgd {
+        let Self { epsilon, alpha, steps } = *self;
+        SegPgd { epsilon, alpha, steps }
     }
 }
 
@@ -52,8 +51,6 @@ impl TrainingMethod for SegPgdAt {
         labels: &Tensor,
         random: &mut ChaCha8Rng,
     ) -> Result<Option<Adversarial>> {
-        let Self { epsilon, alpha, steps } = *self;
-        let attack = SegPgd { epsilon, alpha, steps };
-        Ok(Some(attack.perturb_from_random_start(model, images, labels, random)?))
+        Ok(Some(self.attack().perturb_from_random_start(model, images, labels, random)?))
     }
 }
