@@ -27,6 +27,11 @@ coverage *ARGS:
 sanitize:
     RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --package robustseg-ops --lib --tests --target x86_64-unknown-linux-gnu
 
+# Build the GPU emulator into FOLDER and check it: programs built with the feature cuda then run by LD_LIBRARY_PATH=FOLDER.
+gpu-emulator FOLDER='target/gpu_emulator':
+    scripts/gpu_emulator.sh {{FOLDER}}
+    scripts/gpu_emulator.sh {{FOLDER}} --self-test
+
 # Feed TARGET (label_png, image_jpeg, sbd_mat, manifest, spec, checkpoint) foreign bytes for SECONDS; needs `cargo install cargo-fuzz`.
 fuzz TARGET SECONDS='600':
     scripts/fuzz.sh {{TARGET}} {{SECONDS}}
