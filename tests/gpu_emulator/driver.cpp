@@ -148,7 +148,9 @@ EXPORT int cuMemAllocAsync(void **start, size_t bytes, void *stream) {
 }
 EXPORT int cuMemFreeAsync(void *start, void *stream) {
     NEEDS_CONTEXT;
-    if (start) enqueue(stream_of(stream), [start] { release(start); });
+    if (!start) return success;
+    release_later(start);
+    enqueue(stream_of(stream), [start] { release(start); });
     return success;
 }
 EXPORT int cuMemGetInfo_v2(size_t *free, size_t *total) {

@@ -20,6 +20,8 @@ namespace emulator {
 void *allocate(size_t bytes);
 // Gives an allocation back after a look at its margins; its addresses fault from now on.
 void release(void *start);
+// What the host sees at once of a release in a stream: the memory is no longer its to use.
+void release_later(void *start);
 // Ends the process unless [start, start + bytes) lies within one living allocation.
 void check_range(const void *start, size_t bytes, const char *what);
 // Whether `address` is null, inside a living allocation or its end.

@@ -22,6 +22,8 @@ struct Allocation {
     size_t bytes;
     uint8_t *mapping;
     size_t mapping_bytes;
+    // Given back by the host; work enqueued before may still use it.
+    bool given_back = false;
 };
 
 constexpr uint8_t margin_byte = 0xA5;
@@ -44,6 +46,11 @@ size_t page() {
 size_t rounded_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 using Entry = std::map<uintptr_t, Allocation>::const_iterator;
+
+void give_back(Allocation &allocation) {
+    if (!allocation.given_back) in_use -= allocation.bytes;
+    allocation.given_back = true;
+}
 
 // The living allocation that starts last at or before an address.
 Entry before(uintptr_t address) {
@@ -84,20 +91,27 @@ void *allocate(size_t bytes) {
     memset(start + bytes, margin_byte, data - bytes);
 
     std::lock_guard lock(mutex);
-    allocations[(uintptr_t)start] = {bytes, mapping, length};
+    allocations[(uintptr_t)start] = {bytes, mapping, length, false};
     in_use += bytes;
     peak = std::max(peak, in_use);
     return start;
+}
+
+void release_later(void *start) {
+    std::lock_guard lock(mutex);
+    auto entry = allocations.find((uintptr_t)start);
+    if (entry == allocations.end() || entry->second.given_back) fail("release of %p, which is %s", start, describe(start).c_str());
+    give_back(entry->second);
 }
 
 void release(void *start) {
     std::lock_guard lock(mutex);
     auto entry = allocations.find((uintptr_t)start);
     if (entry == allocations.end()) fail("release of %p, which is %s", start, describe(start).c_str());
-    auto [bytes, mapping, length] = entry->second;
+    give_back(entry->second);
     check_margin(entry->first, entry->second);
+    auto [mapping, length] = std::pair(entry->second.mapping, entry->second.mapping_bytes);
     allocations.erase(entry);
-    in_use -= bytes;
     // A fresh mapping in the same place gives the memory back and keeps the addresses.
     mmap(mapping, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     quarantine.emplace_back(mapping, length);
@@ -115,6 +129,7 @@ void check_range(const void *start, size_t bytes, const char *what) {
     auto entry = before(address);
     if (entry == allocations.end() || address - entry->first >= entry->second.bytes)
         fail("%s: %zu bytes at %p, which is %s", what, bytes, start, describe(start).c_str());
+    if (entry->second.given_back) fail("%s: an allocation of %zu bytes that has been released", what, entry->second.bytes);
     size_t room = entry->second.bytes - (address - entry->first);
     if (bytes > room)
         fail("%s: %zu bytes, but an allocation of %zu bytes has only %zu left there", what, bytes,
@@ -125,7 +140,7 @@ bool is_device_address(const void *address) {
     if (!address) return true;
     std::lock_guard lock(mutex);
     auto entry = before((uintptr_t)address);
-    return entry != allocations.end() && (uintptr_t)address - entry->first <= entry->second.bytes;
+    return entry != allocations.end() && !entry->second.given_back && (uintptr_t)address - entry->first <= entry->second.bytes;
 }
 
 void check_margins() {
@@ -141,8 +156,8 @@ std::string describe(const void *address) {
     if (entry != allocations.end()) {
         auto &[start, allocation] = *entry;
         if (at - start < allocation.bytes)
-            snprintf(text, sizeof text, "%zu bytes into an allocation of %zu bytes", (size_t)(at - start),
-                     allocation.bytes);
+            snprintf(text, sizeof text, "%zu bytes into an allocation of %zu bytes%s", (size_t)(at - start),
+                     allocation.bytes, allocation.given_back ? ", released before" : "");
         else if (at < (uintptr_t)allocation.mapping + allocation.mapping_bytes)
             snprintf(text, sizeof text, "%zu bytes past the end of an allocation of %zu bytes",
                      (size_t)(at - start - allocation.bytes), allocation.bytes);
