@@ -78,7 +78,7 @@ kernels() { # PREFIX FILE OPTIONS...
         }' >"$library.names"
     [[ -s $library.names ]] || { echo "gpu_emulator.sh: no kernel found in $file" >&2; exit 1; }
     { echo "#include \"$(realpath "$file")\""; cat "$library.names"; } |
-        "$cxx" "${options[@]}" -O2 -fno-strict-aliasing -ffp-contract=off -fno-strict-aliasing -fvisibility=hidden -shared - -Wl,-Bsymbolic -L"$out" -lgpu_emulator -o "$library"
+        "$cxx" "${options[@]}" -O2 -ffp-contract=off -fno-strict-aliasing -fvisibility=hidden -shared - -Wl,-Bsymbolic -L"$out" -lgpu_emulator -o "$library"
     rm "$library.names"
 }
 

@@ -1,11 +1,12 @@
-//! Which device holds the tensors: the one place that decides it.
+//! Which device holds the tensors, and what numbers it computes with: the one place that decides it.
 
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
-use candle_core::Device;
+use candle_core::{DType, Device};
+use robustseg_models::PspNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -37,20 +38,117 @@ impl DeviceChoice {
             return Err(no_threads(reason).into());
         }
         match self {
-            Self::Auto | Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda(_) => Err(Usage(format!(
-                "device {self}: this robustseg was built without CUDA; take --device cpu, or a build with the feature \
-                 `cuda`"
-            ))
-            .into()),
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Auto if gpus() == 0 => Ok(Device::Cpu),
+            Self::Auto => open_gpu(0),
+            Self::Cuda(index) => open_gpu(index),
         }
     }
 }
 
-/// The device as results name it, for example `cpu x 2`: with the threads that compute.
+#[cfg(feature = "cuda")]
+fn gpus() -> usize {
+    robustseg_ops::cuda::count()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn gpus() -> usize {
+    0
+}
+
+#[cfg(feature = "cuda")]
+fn open_gpu(index: usize) -> anyhow::Result<Device> {
+    let refused = |error| Usage(format!("device cuda:{index}: {error}; take another, or --device cpu"));
+    Ok(robustseg_ops::cuda::open(index).map_err(refused)?)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_gpu(index: usize) -> anyhow::Result<Device> {
+    let text = format!(
+        "device {}: this robustseg was built without CUDA; take --device cpu, or a build with the feature `cuda`",
+        DeviceChoice::Cuda(index)
+    );
+    Err(Usage(text).into())
+}
+
+/// What numbers a network computes with. Variables, statistics, sums and the steps of attacks are f32, or wider, always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Products and activations are f32.
+    #[default]
+    F32,
+    /// The factors of products are rounded to ten bits, for the matrix units of a GPU; activations are f32.
+    Tf32,
+    /// Activations and the factors of products are bf16, on a GPU.
+    Bf16,
+}
+
+/// Who chooses how a GPU convolves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Convolutions {
+    /// The library's prediction, which is the same at every start: a run that goes on has the same bits.
+    #[default]
+    Predicted,
+    /// What was measured to be fastest, once for each size: it may differ from start to start, and with it the last bits.
+    Measured,
+}
+
+impl Precision {
+    /// The name that PyTorch's users know.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "fp32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// From now on `network`, and all that this process computes on GPUs, uses this precision.
+    ///
+    /// # Errors
+    /// [`Usage`] if the network is on the CPU, which has f32 alone.
+    pub fn set(self, network: &mut PspNet, convolutions: Convolutions) -> anyhow::Result<()> {
+        if network.device().is_cpu() && self != Self::F32 {
+            let text = format!("precision {}: the CPU computes in f32; take f32, or a GPU", self.name());
+            return Err(Usage(text).into());
+        }
+        #[cfg(feature = "cuda")]
+        {
+            use robustseg_ops::cuda::{ConvolutionChoice, convolve_in};
+            let choice = match convolutions {
+                Convolutions::Predicted => ConvolutionChoice::Predicted,
+                Convolutions::Measured => ConvolutionChoice::Measured,
+            };
+            convolve_in(self == Self::Tf32, choice);
+        }
+        #[cfg(not(feature = "cuda"))]
+        let _ = convolutions;
+        Ok(network.set_activations(if self == Self::Bf16 { DType::BF16 } else { DType::F32 })?)
+    }
+}
+
+/// The largest memory in bytes that tensors had, where that is known: on the CPU all of the process's.
+pub fn peak_bytes(device: &Device) -> Option<u64> {
+    #[cfg(feature = "cuda")]
+    if device.is_cuda() {
+        return robustseg_ops::cuda::peak_bytes(device);
+    }
+    let _ = device;
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+/// The device as results name it: `cpu x 2`, with the threads that compute, or a GPU by its maker's name.
 pub fn describe(device: &Device) -> String {
     match device {
         Device::Cpu => format!("cpu x {}", rayon::current_num_threads()),
+        #[cfg(feature = "cuda")]
+        gpu => robustseg_ops::cuda::name(gpu).unwrap_or_else(|| "GPU".into()),
+        #[cfg(not(feature = "cuda"))]
         other => format!("{:?}", other.location()),
     }
 }

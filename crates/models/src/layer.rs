@@ -29,18 +29,23 @@ impl Convolution {
         Ok(Self { weight, config })
     }
 
-    /// (O, K, K, I).
-    pub(crate) fn weight(&self) -> &Tensor {
-        &self.weight
+    /// The weight (O, K, K, I) as `pass` uses it beside `x`: in the type of its elements.
+    pub(crate) fn weight(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        pass.weight(&self.weight).to_dtype(x.dtype())
     }
 
     pub(crate) fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        conv2d(x, &pass.weight(&self.weight), self.config)
+        conv2d(x, &self.weight(x, pass)?, self.config)
     }
 
     /// The convolution's output added to `residual`.
     pub(crate) fn forward_add(&self, x: &Tensor, residual: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        conv2d_add(x, &pass.weight(&self.weight), self.config, residual)
+        conv2d_add(x, &self.weight(x, pass)?, self.config, residual)
+    }
+
+    /// (O, K, K, I).
+    pub(crate) fn shape(&self) -> &[usize] {
+        self.weight.dims()
     }
 
     /// Output size and multiply-adds for an input of `size` (height, width).
@@ -86,7 +91,7 @@ impl NormRelu {
         let (statistics, source) = self.statistics(x, pass)?;
         let (weight, bias) = (pass.weight(&self.weight), pass.weight(&self.bias));
         let norm = BatchNorm { weight: &weight, bias: &bias, statistics: &statistics, source, eps: EPS };
-        batch_norm_relu_conv2d(x, norm, &pass.weight(&convolution.weight), convolution.config)
+        batch_norm_relu_conv2d(x, norm, &convolution.weight(x, pass)?, convolution.config)
     }
 
     /// What normalises `x` in this pass.

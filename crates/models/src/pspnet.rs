@@ -71,6 +71,7 @@ impl Parameter {
 pub struct PspNet {
     config: PspNetConfig,
     device: Device,
+    activations: DType,
     backbone: ResNetV2,
     pyramid: Pyramid,
     classifier_weight: Tensor,
@@ -108,6 +109,7 @@ impl PspNet {
         Ok(Self {
             config: config.clone(),
             device: device.clone(),
+            activations: DType::F32,
             backbone,
             pyramid,
             classifier_weight,
@@ -132,6 +134,23 @@ impl PspNet {
         &self.device
     }
 
+    /// From now on the network computes with activations of type `elements`: f32, or on a GPU bf16, for which convolutions
+    /// round their weights, too. Variables, statistics, sums, logits and gradients of variables are f32 always.
+    ///
+    /// # Errors
+    /// If the network's device has no operations for them.
+    pub fn set_activations(&mut self, elements: DType) -> candle_core::Result<()> {
+        if elements != DType::F32 && !(elements == DType::BF16 && self.device.is_cuda()) {
+            candle_core::bail!(
+                "activations of type {} on {}: there are f32, and on a GPU bf16",
+                elements.as_str(),
+                if self.device.is_cuda() { "a GPU" } else { "the CPU" }
+            );
+        }
+        self.activations = elements;
+        Ok(())
+    }
+
     /// How [`PspNet::forward`]'s small logits are to be upsampled.
     pub fn alignment(&self) -> Alignment {
         self.config.upsampling.into()
@@ -148,10 +167,11 @@ impl PspNet {
     /// # Errors
     /// If the image does not have four axes and three channels.
     pub fn forward(&self, image: &Tensor, pass: &mut Pass<'_>) -> candle_core::Result<Tensor> {
-        let x = normalise_image(image, &self.config.mean, &self.config.std)?;
+        let x = normalise_image(image, &self.config.mean, &self.config.std)?.to_dtype(self.activations)?;
         let x = self.pyramid.forward(&self.backbone.forward(&x, pass)?, pass)?;
         let x = pass.dropout(&x)?;
-        let logits = conv2d(&x, &pass.weight(&self.classifier_weight), Conv2dConfig::default())?;
+        let weight = pass.weight(&self.classifier_weight).to_dtype(self.activations)?;
+        let logits = conv2d(&x, &weight, Conv2dConfig::default())?.to_dtype(DType::F32)?;
         add_bias(&logits, &pass.weight(&self.classifier_bias))
     }
 

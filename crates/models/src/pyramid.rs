@@ -42,8 +42,7 @@ impl Pyramid {
 
     pub(crate) fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
         let levels = Tensor::cat(&self.levels(x, pass)?, 1)?;
-        let weight = pass.weight(self.head.weight());
-        let y = conv2d_pyramid(x, &levels, &weight, &BINS, self.alignment)?;
+        let y = conv2d_pyramid(x, &levels, &self.head.weight(x, pass)?, &BINS, self.alignment)?;
         self.head_norm.forward(&y, pass)
     }
 
@@ -62,7 +61,7 @@ impl Pyramid {
 
     pub(crate) fn cost(&self, size: [usize; 2]) -> u64 {
         let levels = BINS.iter().zip(&self.branches).map(|(bins, (conv, _))| conv.cost([*bins; 2]).1);
-        let [outputs, taps, channels] = [0, 1, 3].map(|axis| self.head.weight().dims()[axis] as u64);
+        let [outputs, taps, channels] = [0, 1, 3].map(|axis| self.head.shape()[axis] as u64);
         let (taps, positions) = (taps * taps, BINS.iter().map(|bins| (bins * bins) as u64).sum::<u64>());
         let (pixels, level_channels) = ((size[0] * size[1]) as u64, outputs);
         let inputs = channels - BINS.len() as u64 * level_channels;

@@ -4,7 +4,8 @@
 
 use candle_core::{Device, Result, Tensor, Var};
 use robustseg_ops::{
-    Alignment, Conv2dConfig, PixelObjective, SgdConfig, add_bias, conv2d, pixel_objective_mean, sgd_step,
+    Alignment, Conv2dConfig, PixelObjective, SgdConfig, SgdUpdate, add_bias, conv2d, pixel_objective_mean,
+    sgd_step,
 };
 
 fn main() -> Result<()> {
@@ -18,11 +19,12 @@ fn main() -> Result<()> {
         let logits = add_bias(&conv2d(&image, &weight, Conv2dConfig::default())?, &bias)?;
         let loss = pixel_objective_mean(&logits, &label, PixelObjective::CrossEntropy, Alignment::HalfPixel)?;
         let gradients = loss.backward()?;
-        for (variable, velocity) in [&weight, &bias].into_iter().zip(&velocities) {
-            let gradient = gradients.get(variable).expect("it takes part in the loss");
-            let config = SgdConfig { learning_rate: 0.5, momentum: 0.9, weight_decay: 0.0 };
-            sgd_step(variable, gradient, velocity, config)?;
-        }
+        let config = SgdConfig { learning_rate: 0.5, momentum: 0.9, weight_decay: 0.0 };
+        let updates = [&weight, &bias].into_iter().zip(&velocities).map(|(parameter, velocity)| {
+            let gradient = gradients.get(parameter).expect("it takes part in the loss");
+            SgdUpdate { parameter, gradient, velocity, config }
+        });
+        sgd_step(&updates.collect::<Vec<_>>())?;
         if step % 50 == 49 {
             println!("step {}: cross-entropy {:.4}", step + 1, loss.to_scalar::<f32>()?);
         }

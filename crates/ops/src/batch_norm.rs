@@ -3,14 +3,16 @@
 use crate::cpu::batch_norm::{self, Channels};
 use crate::cpu::{f32_slice, f32_slice_mut};
 use crate::error;
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, InplaceOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp3, InplaceOp3, Layout, Result, Shape, Tensor};
+#[cfg(feature = "cuda")]
+use candle_core::{CudaStorage, Storage};
 
 /// Mean and biased variance of every channel of `x` (..., C), each (C); no gradient flows through them.
 ///
 /// # Errors
 /// If `x` has no elements.
 pub fn batch_statistics(x: &Tensor) -> Result<BatchStatistics> {
-    error::dtype("batch_statistics", DType::F32, x)?;
+    error::activation("batch_statistics", x)?;
     let channels = channels("batch_statistics", x)?;
     let both = x.contiguous()?.apply_op1_no_bwd(&Statistics { channels })?;
     Ok(BatchStatistics { mean: both.get(0)?, variance: both.get(1)? })
@@ -88,6 +90,13 @@ impl CustomOp1 for Statistics {
         let both = batch_norm::statistics(f32_slice(x, xl)?, self.channels).concat();
         Ok((CpuStorage::F32(both), Shape::from((2, self.channels))))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
+        use crate::cuda::{batch_norm::statistics, by_element};
+        let both = by_element!(x, statistics(x, xl, self.channels))?;
+        Ok((both, Shape::from((2, self.channels))))
+    }
 }
 
 pub(crate) struct BatchNormRelu {
@@ -102,7 +111,7 @@ pub(crate) struct BatchNormRelu {
 impl BatchNormRelu {
     pub(crate) fn new(x: &Tensor, norm: BatchNorm<'_>) -> Result<Self> {
         let BatchNorm { weight, bias, statistics, source, eps } = norm;
-        error::dtype("batch_norm_relu", DType::F32, x)?;
+        error::activation("batch_norm_relu", x)?;
         let channels = channels("batch_norm_relu", x)?;
         for tensor in [weight, bias, &statistics.mean, &statistics.variance] {
             if tensor.dims() != [channels] {
@@ -124,6 +133,21 @@ impl BatchNormRelu {
         let values = self.channel_values(weight, bias)?;
         batch_norm::scale_shift_relu(out, x, &values.scale, &values.shift);
         Ok(())
+    }
+
+    /// What `work` makes of the statistics and of `weight` and `bias`, all on the GPU.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn with_norm<R>(
+        &self,
+        [weight, bias]: [candle_core::cuda_backend::cudarc::driver::CudaView<'_, f32>; 2],
+        work: impl FnOnce(&crate::cuda::batch_norm::Norm<'_>) -> Result<R>,
+    ) -> Result<R> {
+        use crate::cuda::{storage_of, view};
+        let ((mean, ml), (variance, vl)) =
+            (self.mean.storage_and_layout(), self.variance.storage_and_layout());
+        let statistic = |storage, layout| view::<f32>(storage_of(storage, "batch_norm_relu")?, layout);
+        let (mean, variance) = (statistic(&mean as &Storage, ml)?, statistic(&variance as &Storage, vl)?);
+        work(&crate::cuda::batch_norm::Norm { mean, variance, weight, bias, eps: self.eps })
     }
 
     fn channel_values(&self, weight: &[f32], bias: &[f32]) -> Result<ChannelValues> {
@@ -192,6 +216,22 @@ impl CustomOp3 for BatchNormRelu {
         Ok((CpuStorage::F32(out), xl.shape().clone()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        weight: &CudaStorage,
+        wl: &Layout,
+        bias: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        use crate::cuda::{batch_norm::scale_shift_relu, by_element, view};
+        let parameters = [view::<f32>(weight, wl)?, view::<f32>(bias, bl)?];
+        let out = self.with_norm(parameters, |norm| by_element!(x, scale_shift_relu(x, xl, norm)))?;
+        Ok((out, xl.shape().clone()))
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -244,6 +284,25 @@ impl InplaceOp3 for InputGradient<'_> {
         }
         Ok(())
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        gradient: &mut CudaStorage,
+        gl: &Layout,
+        x: &CudaStorage,
+        xl: &Layout,
+        parameters: &CudaStorage,
+        pl: &Layout,
+    ) -> Result<()> {
+        use crate::cuda::{batch_norm::input_gradient, by_element, storage_of, view};
+        let sums = self.sums.map(Tensor::storage_and_layout);
+        let sums = sums.as_ref().map(|(sums, layout)| view::<f32>(storage_of(sums, self.name())?, layout));
+        let sums = sums.transpose()?;
+        self.op.with_norm(halves(parameters, pl)?, |norm| {
+            by_element!(x, input_gradient(gradient, gl, x, xl, norm, sums.as_ref()))
+        })
+    }
 }
 
 /// Gradients of weight and bias (2, C) from (x, gradient, weight and bias).
@@ -272,4 +331,32 @@ impl CustomOp3 for ParameterGradients<'_> {
         let shape = Shape::from((2, values.mean.len()));
         Ok((CpuStorage::F32(both.concat()), shape))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        gradient: &CudaStorage,
+        gl: &Layout,
+        parameters: &CudaStorage,
+        pl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        use crate::cuda::{batch_norm::parameter_gradients, by_element};
+        let both = self.op.with_norm(halves(parameters, pl)?, |norm| {
+            by_element!(x, parameter_gradients(x, xl, gradient, gl, norm))
+        })?;
+        Ok((both, pl.shape().clone()))
+    }
+}
+
+/// Weight and bias, of which `parameters` (2, C) are made.
+#[cfg(feature = "cuda")]
+pub(crate) fn halves<'a>(
+    parameters: &'a CudaStorage,
+    layout: &Layout,
+) -> Result<[candle_core::cuda_backend::cudarc::driver::CudaView<'a, f32>; 2]> {
+    let both = crate::cuda::view::<f32>(parameters, layout)?;
+    let (_, channels) = layout.shape().dims2()?;
+    Ok([both.slice(..channels), both.slice(channels..)])
 }

@@ -2,6 +2,8 @@
 
 use crate::cpu::{self, f32_slice, f64_slice};
 use crate::error::{self, dims4};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor};
 
 /// The network's entry: `image` (N, C, H, W), f32 or f64, to (N, H, W, C), f32, each channel minus its `mean` over its
@@ -45,6 +47,13 @@ impl CustomOp1 for Normalise {
         Ok((CpuStorage::F32(out), Shape::from((xl.dims()[0], height, width, self.mean.len()))))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
+        let [height, width] = self.size;
+        let out = crate::cuda::elementwise::normalise(x, xl, &self.mean, &self.std)?;
+        Ok((out, Shape::from((xl.dims()[0], height, width, self.mean.len()))))
+    }
+
     fn bwd(&self, x: &Tensor, _out: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let op = NormaliseGradient { size: self.size, std: &self.std };
         Ok(Some(gradient.contiguous()?.apply_op1_no_bwd(&op)?.to_dtype(x.dtype())?))
@@ -66,6 +75,13 @@ impl CustomOp1 for NormaliseGradient<'_> {
         let gradient = f32_slice(gradient, gl)?;
         let out = cpu::elementwise::normalise_gradient(gradient, height * width, self.std);
         Ok((CpuStorage::F32(out), Shape::from((gl.dims()[0], self.std.len(), height, width))))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, gradient: &CudaStorage, gl: &Layout) -> Result<(CudaStorage, Shape)> {
+        let [height, width] = self.size;
+        let out = crate::cuda::elementwise::normalise_gradient(gradient, gl, self.std)?;
+        Ok((out, Shape::from((gl.dims()[0], self.std.len(), height, width))))
     }
 }
 
@@ -99,6 +115,18 @@ impl CustomOp2 for ScaleChannels {
         let images = xl.dims()[0];
         let out = cpu::elementwise::scale_channels(f32_slice(x, xl)?, f32_slice(scale, sl)?, images);
         Ok((CpuStorage::F32(out), xl.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        scale: &CudaStorage,
+        sl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        use crate::cuda::{by_element, elementwise::scale_channels};
+        Ok((by_element!(x, scale_channels(x, xl, scale, sl))?, xl.shape().clone()))
     }
 
     fn bwd(

@@ -2,7 +2,9 @@
 
 use crate::cpu::{self, convolution::Geometry, f32_slice};
 use crate::error::{self, dims4};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 
 /// Stride, zero padding and dilation of a convolution, the same in both directions.
 ///
@@ -68,8 +70,8 @@ pub(crate) fn geometry(
     config: Conv2dConfig,
 ) -> Result<Geometry> {
     let (batch, height, width, inputs) = dims4(operation, "input (N, H, W, I)", x)?;
-    error::dtype(operation, DType::F32, x)?;
-    error::dtype(operation, DType::F32, weight)?;
+    error::activation(operation, x)?;
+    error::dtype(operation, x.dtype(), weight)?;
     let (outputs, kh, kw, weight_inputs) = dims4(operation, "weight (O, KH, KW, I)", weight)?;
     if weight_inputs != inputs {
         let expected = format!("weight with {inputs} input channels");
@@ -149,6 +151,19 @@ impl CustomOp2 for Conv2d {
         Ok((CpuStorage::F32(out), output_shape(g)))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        weight: &CudaStorage,
+        wl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        use crate::cuda::{by_element, convolution::forward};
+        let out = by_element!(x, forward(&self.geometry, (x, xl), (weight, wl), None))?;
+        Ok((out, output_shape(&self.geometry)))
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -178,6 +193,21 @@ impl CustomOp3 for Conv2d {
         let residual = Some(f32_slice(residual, rl)?);
         let out = cpu::convolution::forward(g, f32_slice(x, xl)?, f32_slice(weight, wl)?, residual);
         Ok((CpuStorage::F32(out), output_shape(g)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        weight: &CudaStorage,
+        wl: &Layout,
+        residual: &CudaStorage,
+        rl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        use crate::cuda::{by_element, convolution::forward};
+        let out = by_element!(x, forward(&self.geometry, (x, xl), (weight, wl), Some((residual, rl))))?;
+        Ok((out, output_shape(&self.geometry)))
     }
 
     fn bwd(
@@ -211,6 +241,19 @@ impl CustomOp2 for InputGradient {
         let out = cpu::convolution::input_gradient(&self.0, weight, gradient);
         Ok((CpuStorage::F32(out), input_shape(&self.0)))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        weight: &CudaStorage,
+        wl: &Layout,
+        gradient: &CudaStorage,
+        gl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        use crate::cuda::{by_element, convolution::input_gradient};
+        let out = by_element!(weight, input_gradient(&self.0, (weight, wl), (gradient, gl)))?;
+        Ok((out, input_shape(&self.0)))
+    }
 }
 
 struct WeightGradient(Geometry);
@@ -230,6 +273,19 @@ impl CustomOp2 for WeightGradient {
         let (x, gradient) = (f32_slice(x, xl)?, f32_slice(gradient, gl)?);
         let out = cpu::convolution::weight_gradient(&self.0, x, gradient);
         Ok((CpuStorage::F32(out), weight_shape(&self.0)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        gradient: &CudaStorage,
+        gl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        use crate::cuda::{by_element, convolution::weight_gradient};
+        let out = by_element!(x, weight_gradient(&self.0, (x, xl), (gradient, gl)))?;
+        Ok((out, weight_shape(&self.0)))
     }
 }
 
@@ -265,6 +321,17 @@ impl CustomOp2 for AddBias {
         Ok((CpuStorage::F32(out), xl.shape().clone()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        bias: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        Ok((crate::cuda::elementwise::add_bias(x, xl, bias, bl)?, xl.shape().clone()))
+    }
+
     fn bwd(
         &self,
         _x: &Tensor,
@@ -294,5 +361,11 @@ impl CustomOp1 for ColumnSum {
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
         let out = cpu::batch_norm::column_sum(f32_slice(x, xl)?, self.channels);
         Ok((CpuStorage::F32(out), Shape::from(self.channels)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
+        let out = crate::cuda::batch_norm::column_sum(x, xl, self.channels)?;
+        Ok((out, Shape::from(self.channels)))
     }
 }

@@ -74,6 +74,14 @@ pub(crate) fn dims4(
     }
 }
 
+/// Requires elements of an activation: f32, on a GPU also bf16.
+pub(crate) fn activation(operation: &'static str, tensor: &Tensor) -> candle_core::Result<()> {
+    if tensor.dtype() == DType::BF16 && tensor.device().is_cuda() {
+        return Ok(());
+    }
+    dtype(operation, DType::F32, tensor)
+}
+
 /// Requires elements of type `expected`.
 pub(crate) fn dtype(operation: &'static str, expected: DType, tensor: &Tensor) -> candle_core::Result<()> {
     if tensor.dtype() == expected {

@@ -32,6 +32,8 @@ mod batch_norm;
 mod channels;
 mod convolution;
 mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod error;
 mod memory;
 mod norm_convolution;
@@ -54,5 +56,5 @@ pub use pixel_objective::{
 };
 pub use pooling::{adaptive_avg_pool2d, max_pool2d};
 pub use pyramid::conv2d_pyramid;
-pub use sgd::{SgdConfig, sgd_step};
+pub use sgd::{SgdConfig, SgdUpdate, sgd_step};
 pub use upsample::{Alignment, upsample_bilinear};

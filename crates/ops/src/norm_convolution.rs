@@ -5,6 +5,8 @@ use crate::convolution::{Conv2d, geometry, output_shape, weight_shape};
 use crate::cpu::workspace::{self, Workspace};
 use crate::cpu::{self, f32_slice};
 use crate::{BatchNorm, Conv2dConfig};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
 /// `conv2d(batch_norm_relu(x, norm), weight, config)`, with the same gradients.
@@ -49,6 +51,20 @@ impl NormConvolution {
         self.normalise.output(&mut activated, x, weight, bias)?;
         Ok(activated)
     }
+
+    /// The same on a GPU.
+    #[cfg(feature = "cuda")]
+    fn activated_there(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        parameters: &CudaStorage,
+        pl: &Layout,
+    ) -> Result<CudaStorage> {
+        use crate::cuda::{batch_norm::scale_shift_relu, by_element};
+        let parameters = crate::batch_norm::halves(parameters, pl)?;
+        self.normalise.with_norm(parameters, |norm| by_element!(x, scale_shift_relu(x, xl, norm)))
+    }
 }
 
 impl CustomOp3 for NormConvolution {
@@ -69,6 +85,23 @@ impl CustomOp3 for NormConvolution {
         let g = &self.convolve.geometry;
         let out = cpu::convolution::forward(g, &activated, f32_slice(weight, wl)?, None);
         Ok((CpuStorage::F32(out), output_shape(g)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        parameters: &CudaStorage,
+        pl: &Layout,
+        weight: &CudaStorage,
+        wl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        use crate::cuda::{by_element, convolution::forward};
+        let (activated, al) = (self.activated_there(x, xl, parameters, pl)?, Layout::contiguous(xl.shape()));
+        let g = &self.convolve.geometry;
+        let out = by_element!(x, forward(g, (&activated, &al), (weight, wl), None))?;
+        Ok((out, output_shape(g)))
     }
 
     fn bwd(
@@ -116,5 +149,22 @@ impl CustomOp3 for WeightGradient<'_> {
         let g = &self.op.convolve.geometry;
         let out = cpu::convolution::weight_gradient(g, &activated, f32_slice(gradient, gl)?);
         Ok((CpuStorage::F32(out), weight_shape(g)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        parameters: &CudaStorage,
+        pl: &Layout,
+        gradient: &CudaStorage,
+        gl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        use crate::cuda::{by_element, convolution::weight_gradient};
+        let activated = self.op.activated_there(x, xl, parameters, pl)?;
+        let (g, al) = (&self.op.convolve.geometry, Layout::contiguous(xl.shape()));
+        let out = by_element!(x, weight_gradient(g, (&activated, &al), (gradient, gl)))?;
+        Ok((out, weight_shape(g)))
     }
 }

@@ -4,6 +4,8 @@
 
 use crate::cpu::{self, f32_slice, f64_slice};
 use crate::error::{self, dims4};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor};
 
 /// `clip01(image + step[n] * sign(gradient))`, equations 3, 8 and 19; the sign of zero is zero.
@@ -85,6 +87,20 @@ impl CustomOp3 for SignStep {
         };
         Ok((out, il.shape().clone()))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        image: &CudaStorage,
+        il: &Layout,
+        gradient: &CudaStorage,
+        gl: &Layout,
+        step: &CudaStorage,
+        sl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let out = crate::cuda::elementwise::sign_step(image, il, gradient, gl, step, sl)?;
+        Ok((out, il.shape().clone()))
+    }
 }
 
 struct Project;
@@ -112,6 +128,20 @@ impl CustomOp3 for Project {
         };
         Ok((out, il.shape().clone()))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        image: &CudaStorage,
+        il: &Layout,
+        origin: &CudaStorage,
+        ol: &Layout,
+        epsilon: &CudaStorage,
+        el: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let out = crate::cuda::elementwise::project(image, il, origin, ol, epsilon, el)?;
+        Ok((out, il.shape().clone()))
+    }
 }
 
 struct L1Norm;
@@ -125,5 +155,10 @@ impl CustomOp1 for L1Norm {
         let images = xl.dims()[0];
         let out = cpu::elementwise::l1_norm(f32_slice(x, xl)?, images);
         Ok((CpuStorage::F32(out), Shape::from(images)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
+        Ok((crate::cuda::elementwise::l1_norm(x, xl)?, Shape::from(xl.dims()[0])))
     }
 }

@@ -4,7 +4,9 @@
 use crate::Alignment;
 use crate::cpu::{self, f32_slice, interpolation::Resize, u8_slice};
 use crate::error::{self, dims4};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor};
 use std::sync::OnceLock;
 
 /// The value of a label map at pixels that are not labelled; they take part in nothing.
@@ -51,7 +53,8 @@ enum Mean {
 /// same pass. An image without a labelled pixel gives 0 with a gradient of 0.
 ///
 /// # Errors
-/// If the shapes do not fit, or a label is neither a class nor [`IGNORE_LABEL`].
+/// If the shapes do not fit, or a label is neither a class nor [`IGNORE_LABEL`]. On a GPU, which is not waited for, such
+/// a label makes the value of its image NaN instead.
 pub fn pixel_objective_per_image(
     logits: &Tensor,
     label: &Tensor,
@@ -104,7 +107,8 @@ struct Objective {
     pixel: PixelObjective,
     mean: Mean,
     with_gradient: bool,
-    gradient: OnceLock<Vec<f32>>,
+    /// Of each image's value by its logits.
+    gradient: OnceLock<Tensor>,
 }
 
 impl CustomOp2 for Objective {
@@ -135,15 +139,40 @@ impl CustomOp2 for Objective {
                 let share = (1.0 / count(image.labelled)) as f32;
                 gradient.extend(image.gradient.iter().map(|value| value * share));
             }
-            self.gradient.set(gradient).ok();
+            self.gradient.set(Tensor::from_vec(gradient, zl.shape(), &Device::Cpu)?).ok();
         }
         let shape = Shape::from(values.len());
         Ok((CpuStorage::F32(values), shape))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        logits: &CudaStorage,
+        zl: &Layout,
+        label: &CudaStorage,
+        ll: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        use candle_core::{Storage, op::BackpropOp};
+        let whole_batch = self.mean == Mean::WholeBatch;
+        let (values, gradient) = crate::cuda::pixel_objective::means(
+            &self.resize,
+            (logits, zl),
+            (label, ll),
+            self.pixel,
+            whole_batch,
+            self.with_gradient,
+        )?;
+        if let Some(gradient) = gradient {
+            let gradient = Storage::Cuda(gradient);
+            self.gradient.set(Tensor::from_storage(gradient, zl.shape(), BackpropOp::none(), false)).ok();
+        }
+        Ok((values, Shape::from(zl.dims()[0])))
+    }
+
     fn bwd(
         &self,
-        logits: &Tensor,
+        _logits: &Tensor,
         _label: &Tensor,
         _value: &Tensor,
         gradient: &Tensor,
@@ -151,11 +180,40 @@ impl CustomOp2 for Objective {
         let Some(saved) = self.gradient.get() else {
             return Ok((None, None));
         };
-        let images = logits.dims()[0];
-        let upstream = gradient.to_vec1::<f32>()?;
-        let scaled = saved.chunks_exact(saved.len() / images).zip(upstream);
-        let scaled = scaled.flat_map(|(image, g)| image.iter().map(move |value| value * g)).collect();
-        Ok((Some(Tensor::from_vec::<_, f32>(scaled, logits.shape(), logits.device())?), None))
+        Ok((Some(saved.apply_op2_no_bwd(&gradient.contiguous()?, &ScaleImages)?), None))
+    }
+}
+
+/// (N, ...) times (N).
+struct ScaleImages;
+
+impl CustomOp2 for ScaleImages {
+    fn name(&self) -> &'static str {
+        "scale_images"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        scale: &CpuStorage,
+        sl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, scale) = (f32_slice(x, xl)?, f32_slice(scale, sl)?);
+        let scaled = x.chunks_exact(x.len() / scale.len()).zip(scale);
+        let scaled = scaled.flat_map(|(image, scale)| image.iter().map(move |value| value * scale)).collect();
+        Ok((CpuStorage::F32(scaled), xl.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        scale: &CudaStorage,
+        sl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        Ok((crate::cuda::elementwise::scale_images(x, xl, scale, sl)?, xl.shape().clone()))
     }
 }
 
@@ -188,5 +246,11 @@ impl CustomOp1 for Predict {
         let out = cpu::pixel_objective::predict(&self.0, f32_slice(logits, zl)?);
         let shape = Shape::from((zl.dims()[0], self.0.target[0], self.0.target[1]));
         Ok((CpuStorage::U8(out), shape))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, logits: &CudaStorage, zl: &Layout) -> Result<(CudaStorage, Shape)> {
+        let out = crate::cuda::pixel_objective::predict(&self.0, logits, zl)?;
+        Ok((out, Shape::from((zl.dims()[0], self.0.target[0], self.0.target[1]))))
     }
 }

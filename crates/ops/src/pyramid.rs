@@ -3,7 +3,7 @@
 use crate::cpu::{self, f32_slice, pyramid::Pyramid};
 use crate::error::{self, dims4};
 use crate::{Alignment, Conv2dConfig};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 
 /// Convolution of a map beside upsampled small ones: `conv2d(cat(x, up(level 0), up(level 1), ...), weight)` at
 /// stride 1, padded to keep the size.
@@ -28,8 +28,9 @@ pub fn conv2d_pyramid(
     const NAME: &str = "conv2d_pyramid";
     let (images, _, _, inputs) = dims4(NAME, "input (N, H, W, I)", x)?;
     let (_, kernel, kernel_width, channels) = dims4(NAME, "weight (O, K, K, all channels)", weight)?;
-    for tensor in [x, levels, weight] {
-        error::dtype(NAME, DType::F32, tensor)?;
+    error::activation(NAME, x)?;
+    for tensor in [levels, weight] {
+        error::dtype(NAME, x.dtype(), tensor)?;
     }
     if kernel != kernel_width || kernel % 2 == 0 {
         return Err(error::shape(NAME, "weight with a square kernel of odd size", weight));
@@ -46,6 +47,10 @@ pub fn conv2d_pyramid(
     let config = Conv2dConfig { padding: kernel / 2, ..Conv2dConfig::default() };
     let plain = crate::convolution::geometry(NAME, x, &weight.narrow(3, 0, inputs)?, config)?;
     let pyramid = Pyramid { plain, bins: bins.to_vec(), level_channels, alignment };
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return crate::cuda::pyramid::convolve(&pyramid, x, levels, weight);
+    }
     let op = PyramidConvolution { pyramid, needs: [x, levels, weight].map(Tensor::track_op) };
     x.contiguous()?.apply_op3(&levels.contiguous()?, &weight.contiguous()?, op)
 }

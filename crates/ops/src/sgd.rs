@@ -2,7 +2,7 @@
 
 use crate::cpu::{self, f32_slice, f32_slice_mut};
 use crate::error;
-use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var};
+use candle_core::{CpuStorage, DType, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var};
 
 /// Constants of one SGD step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,21 +15,69 @@ pub struct SgdConfig {
     pub weight_decay: f64,
 }
 
+/// A parameter with what changes it, all of one shape, f32.
+#[derive(Clone, Copy, Debug)]
+pub struct SgdUpdate<'a> {
+    /// What is trained.
+    pub parameter: &'a Var,
+    /// Its gradient.
+    pub gradient: &'a Tensor,
+    /// Its velocity.
+    pub velocity: &'a Var,
+    /// The constants of its step.
+    pub config: SgdConfig,
+}
+
 /// `velocity = momentum * velocity + gradient + weight_decay * parameter`, then
-/// `parameter -= learning_rate * velocity`, both in place: PyTorch's SGD without dampening, if `velocity`
-/// starts at zero.
+/// `parameter -= learning_rate * velocity`, both in place, for all of `updates`: PyTorch's SGD without dampening, if the
+/// velocities start at zero.
+///
+/// If a gradient holds a number that is not finite, nothing changes, and the index of the first such update is returned.
+/// Cost: on a GPU two launches, whatever the number of parameters; everything is read and written once, but the gradients,
+/// which are read twice.
 ///
 /// # Errors
-/// If the three shapes differ.
-pub fn sgd_step(parameter: &Var, gradient: &Tensor, velocity: &Var, config: SgdConfig) -> Result<()> {
-    for tensor in [gradient, velocity.as_tensor()] {
-        if tensor.dims() != parameter.dims() {
-            let expected = format!("shape {:?} of the parameter", parameter.dims());
-            return Err(error::shape("sgd_step", expected, tensor));
+/// If the three shapes of an update differ, an element is not f32, or the tensors are on several devices.
+pub fn sgd_step(updates: &[SgdUpdate<'_>]) -> Result<Option<usize>> {
+    let Some(first) = updates.first() else {
+        return Ok(None);
+    };
+    for update in updates {
+        let SgdUpdate { parameter, gradient, velocity, .. } = update;
+        for tensor in [parameter.as_tensor(), gradient, velocity.as_tensor()] {
+            error::dtype("sgd_step", DType::F32, tensor)?;
+            if tensor.dims() != parameter.dims() {
+                let expected = format!("shape {:?} of the parameter", parameter.dims());
+                return Err(error::shape("sgd_step", expected, tensor));
+            }
+            if !tensor.device().same_device(first.parameter.device()) {
+                candle_core::bail!("sgd_step: all tensors must be on the same device");
+            }
         }
     }
-    velocity.inplace_op3(&gradient.contiguous()?, parameter, &Momentum(config))?;
-    parameter.inplace_op2(velocity, &Descend(config.learning_rate as f32))
+    #[cfg(feature = "cuda")]
+    if let candle_core::Device::Cuda(device) = first.parameter.device() {
+        return crate::cuda::sgd::step(device, updates);
+    }
+    step_by_step(updates)
+}
+
+fn step_by_step(updates: &[SgdUpdate<'_>]) -> Result<Option<usize>> {
+    for (index, update) in updates.iter().enumerate() {
+        let gradient = update.gradient.contiguous()?;
+        let (storage, layout) = gradient.storage_and_layout();
+        let candle_core::Storage::Cpu(storage) = &*storage else {
+            candle_core::bail!("sgd_step: no such operation on {:?}", gradient.device());
+        };
+        if !cpu::elementwise::all_finite(f32_slice(storage, layout)?) {
+            return Ok(Some(index));
+        }
+    }
+    for SgdUpdate { parameter, gradient, velocity, config } in updates {
+        velocity.inplace_op3(&gradient.contiguous()?, parameter, &Momentum(*config))?;
+        parameter.inplace_op2(velocity, &Descend(config.learning_rate as f32))?;
+    }
+    Ok(None)
 }
 
 struct Momentum(SgdConfig);

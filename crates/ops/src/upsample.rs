@@ -2,6 +2,8 @@
 
 use crate::cpu::{self, f32_slice, interpolation::Resize};
 use crate::error::{self, dims4};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 
 /// Where the pixels of a map lie when it is brought to another size.
@@ -44,6 +46,13 @@ impl CustomOp1 for Upsample {
         Ok((CpuStorage::F32(out), Shape::from((xl.dims()[0], height, width, channels))))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
+        let Resize { target: [height, width], channels, .. } = self.0;
+        let out = crate::cuda::upsample::resize(&self.0, x, xl)?;
+        Ok((out, Shape::from((xl.dims()[0], height, width, channels))))
+    }
+
     fn bwd(&self, _x: &Tensor, _out: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let op = UpsampleGradient(self.0.clone());
         Ok(Some(gradient.contiguous()?.apply_op1_no_bwd(&op)?))
@@ -61,5 +70,12 @@ impl CustomOp1 for UpsampleGradient {
         let Resize { source: [height, width], channels, .. } = self.0;
         let out = cpu::interpolation::resize_gradient(&self.0, f32_slice(gradient, gl)?);
         Ok((CpuStorage::F32(out), Shape::from((gl.dims()[0], height, width, channels))))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, gradient: &CudaStorage, gl: &Layout) -> Result<(CudaStorage, Shape)> {
+        let Resize { source: [height, width], channels, .. } = self.0;
+        let out = crate::cuda::upsample::resize_gradient(&self.0, gradient, gl)?;
+        Ok((out, Shape::from((gl.dims()[0], height, width, channels))))
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use candle_core::Var;
 use candle_core::backprop::GradStore;
-use candle_core::{Tensor, Var};
 use robustseg_models::{Parameter, ParameterKind, PspNet};
-use robustseg_ops::{SgdConfig, sgd_step};
+use robustseg_ops::{SgdConfig, SgdUpdate, sgd_step};
 
 use crate::{Error, Result, TrainingConfig};
 
@@ -43,27 +43,38 @@ impl Optimiser {
         &self.velocities
     }
 
-    /// Updates every trainable parameter of `network` by its gradient at `learning_rate` (the backbone's).
+    /// Updates every trainable parameter of `network` by its gradient at `learning_rate` (the backbone's). If a gradient
+    /// holds a number that is not finite, nothing changes; the first parameter with such a gradient is returned, and the sum of
+    /// that gradient.
     ///
     /// # Errors
     /// [`Error::NoGradient`] before anything has changed, if one of them has no gradient.
-    pub fn step(&self, network: &PspNet, gradients: &GradStore, learning_rate: f64) -> Result<()> {
-        let found: Vec<(&String, &Parameter, &Tensor)> = trainable(network)
+    pub fn step(
+        &self,
+        network: &PspNet,
+        gradients: &GradStore,
+        learning_rate: f64,
+    ) -> Result<Option<(String, f32)>> {
+        let (names, updates): (Vec<&String>, Vec<SgdUpdate<'_>>) = trainable(network)
             .map(|(name, parameter)| {
                 let gradient = gradients.get(parameter.var.as_tensor());
-                Ok((name, parameter, gradient.ok_or_else(|| Error::NoGradient(name.clone()))?))
+                let gradient = gradient.ok_or_else(|| Error::NoGradient(name.clone()))?;
+                let velocity = self.velocities.get(name).ok_or_else(|| Error::Mismatch {
+                    what: "network of the optimiser's step".into(),
+                    expected: "the network that the optimiser was made for".into(),
+                    actual: format!("one with another parameter, {name}"),
+                })?;
+                let config = self.config(name, parameter.kind, learning_rate);
+                Ok((name, SgdUpdate { parameter: &parameter.var, gradient, velocity, config }))
             })
-            .collect::<Result<_>>()?;
-        for (name, parameter, gradient) in found {
-            let velocity = self.velocities.get(name).ok_or_else(|| Error::Mismatch {
-                what: "network of the optimiser's step".into(),
-                expected: "the network that the optimiser was made for".into(),
-                actual: format!("one with another parameter, {name}"),
-            })?;
-            let config = self.config(name, parameter.kind, learning_rate);
-            sgd_step(&parameter.var, gradient, velocity, config)?;
-        }
-        Ok(())
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
+            .unzip();
+        let Some(first) = sgd_step(&updates)? else {
+            return Ok(None);
+        };
+        let sum = updates[first].gradient.sum_all()?.to_scalar()?;
+        Ok(Some((names[first].clone(), sum)))
     }
 
     /// What one parameter's update looks like.
@@ -78,21 +89,6 @@ impl Optimiser {
     }
 }
 
-/// The first parameter, if any, whose gradient holds a number that is not finite, with the sum of that gradient.
-pub(crate) fn not_finite(network: &PspNet, gradients: &GradStore) -> Result<Option<(String, f32)>> {
-    let found = trainable(network)
-        .filter_map(|(name, parameter)| Some((name, gradients.get(parameter.var.as_tensor())?)));
-    let (names, sums): (Vec<_>, Vec<_>) = found
-        .map(|(name, gradient)| Ok((name, gradient.sum_all()?)))
-        .collect::<Result<Vec<_>>>()?
-        .into_iter()
-        .unzip();
-    // All at once from the device. A sum is finite exactly if its terms are, but for ones that overflow together.
-    let sums = Tensor::stack(&sums, 0)?.to_vec1::<f32>()?;
-    let first = names.into_iter().zip(sums).find(|(_, sum)| !sum.is_finite());
-    Ok(first.map(|(name, sum)| (name.clone(), sum)))
-}
-
 fn trainable(network: &PspNet) -> impl Iterator<Item = (&String, &Parameter)> {
     network.parameters().iter().filter(|(_, parameter)| parameter.is_trainable())
 }
@@ -101,6 +97,7 @@ fn trainable(network: &PspNet) -> impl Iterator<Item = (&String, &Parameter)> {
 mod tests {
     use super::*;
     use crate::{MethodConfig, fixture};
+    use candle_core::Tensor;
 
     /// Gradients of 0.5 for every trainable number.
     fn gradients(network: &PspNet) -> Result<GradStore> {
@@ -155,16 +152,21 @@ mod tests {
     }
 
     #[test]
-    fn a_gradient_that_is_not_finite_is_named() -> Result<()> {
+    fn a_gradient_that_is_not_finite_is_named_and_nothing_moves() -> Result<()> {
         let network = fixture::network(3)?;
+        let optimiser = Optimiser::new(&network, &fixture::config(MethodConfig::Basic))?;
+        let before = values(&network)?;
         let mut gradients = gradients(&network)?;
-        assert_eq!(not_finite(&network, &gradients)?, None);
         let bias = network.parameters()["classifier.bias"].var.as_tensor();
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             gradients.insert(bias, Tensor::new(&[0.0, value, 1.0], bias.device())?);
-            let (name, sum) = not_finite(&network, &gradients)?.expect("one is not finite");
+            let (name, sum) = optimiser.step(&network, &gradients, 0.1)?.expect("one is not finite");
             assert!(name == "classifier.bias" && (sum == value || value.is_nan()), "{name}: {sum}");
+            assert_eq!(values(&network)?, before);
         }
+        gradients.insert(bias, Tensor::new(&[0_f32, 0.5, 1.0], bias.device())?);
+        assert_eq!(optimiser.step(&network, &gradients, 0.1)?, None);
+        assert_ne!(values(&network)?, before);
         Ok(())
     }
 

@@ -11,7 +11,6 @@ use robustseg_ops::{PixelObjective, pixel_objective_mean};
 use robustseg_random::{ChaCha8Rng, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::optimiser::not_finite;
 use crate::{AdversarialDraw, Error, MethodConfig, Penalty, Replay, Result, Target, Trainer};
 
 /// What one step did.
@@ -170,10 +169,9 @@ impl Trainer {
             record.penalty = Some(value);
             gradients.extend(more)?;
         }
-        if let Some((name, value)) = not_finite(self.network(), &gradients)? {
+        if let Some((name, value)) = self.update(&gradients, record.learning_rate)? {
             return Err(self.not_finite(format!("the gradient of {name}"), value, batch.ids.clone()));
         }
-        self.update(&gradients, record.learning_rate)?;
         if let (Some(replay), Some(gradient)) = (self.method_mut().replay_mut(), gradients.get(&images))
             && !selected.is_empty()
         {

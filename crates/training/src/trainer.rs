@@ -127,7 +127,11 @@ impl Trainer {
     }
 
     /// Moves the weights. Gradients of several processes would be averaged here.
-    pub(crate) fn update(&mut self, gradients: &GradStore, learning_rate: f64) -> Result<()> {
+    pub(crate) fn update(
+        &mut self,
+        gradients: &GradStore,
+        learning_rate: f64,
+    ) -> Result<Option<(String, f32)>> {
         self.optimiser.step(&self.network, gradients, learning_rate)
     }
 

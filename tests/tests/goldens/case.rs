@@ -41,11 +41,21 @@ pub(crate) fn cases() -> Vec<Case> {
     folders.iter().map(|folder| Case::load(folder)).collect()
 }
 
+/// Where the cases are computed: on the GPU, if these tests were built for one and there is one.
+fn device() -> Device {
+    #[cfg(feature = "cuda")]
+    if robustseg_ops::cuda::count() > 0 {
+        return robustseg_ops::cuda::open(0).expect("a GPU that can be opened");
+    }
+    Device::Cpu
+}
+
 impl Case {
     fn load(folder: &Path) -> Self {
         let path = |name: &str| folder.join(name);
         let of = |name: &str, error: &dyn std::fmt::Display| format!("{}: {error}", path(name).display());
-        let network = PspNet::load(&path("model.safetensors"), &Device::Cpu)
+        let device = device();
+        let network = PspNet::load(&path("model.safetensors"), &device)
             .unwrap_or_else(|error| panic!("{}", of("model.safetensors", &error)));
         let tensors = candle_core::safetensors::load(path("case.safetensors"), &Device::Cpu)
             .unwrap_or_else(|error| panic!("{}", of("case.safetensors", &error)));
@@ -56,8 +66,8 @@ impl Case {
         Self {
             name: folder.file_name().expect("a case has a name").to_string_lossy().into_owned(),
             network,
-            image: tensors["image"].clone(),
-            label: tensors["label"].clone(),
+            image: tensors["image"].to_device(&device).expect("memory on the device"),
+            label: tensors["label"].to_device(&device).expect("memory on the device"),
             tensors,
             errors,
         }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use tracing::info;
 
 use super::bench_evaluation;
-use crate::device::{self, DeviceChoice};
+use crate::device::{self, Convolutions, DeviceChoice, Precision, peak_bytes};
 use crate::exit::Usage;
 use crate::plan::Plan;
 use crate::spec::Spec;
@@ -52,6 +52,12 @@ pub(crate) struct Bench {
     /// Where to compute: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
+    /// What numbers the network computes with [default: the spec's, else f32].
+    #[arg(long)]
+    precision: Option<Precision>,
+    /// Who chooses how a GPU convolves.
+    #[arg(long, default_value = "measured")]
+    convolutions: Convolutions,
     /// Writes the results to this file as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -63,6 +69,7 @@ struct Workload {
     training: TrainingConfig,
     batch: usize,
     size: usize,
+    precision: Precision,
     source: Source,
 }
 
@@ -98,7 +105,7 @@ impl Bench {
                 seconds.forward, seconds.curves
             );
             results["evaluation_s"] = json!({"forward": seconds.forward, "curves": seconds.curves});
-            results["peak_bytes"] = peak_bytes().into();
+            results["peak_bytes"] = peak_bytes(&device).into();
         }
         if let Some(path) = &self.json {
             let text = serde_json::to_string_pretty(&results)? + "\n";
@@ -138,7 +145,12 @@ impl Bench {
             Some(plan) => Source::Data(Box::new(plan)),
             None => Source::Memory(Box::new(random_batch(batch, size, model.num_classes))),
         };
-        Ok(Workload { model, training, batch, size, source })
+        let of_spec = match &source {
+            Source::Data(plan) => plan.spec.precision,
+            Source::Memory(_) => Precision::default(),
+        };
+        let precision = self.precision.unwrap_or(of_spec);
+        Ok(Workload { model, training, batch, size, precision, source })
     }
 
     /// The times of `methods`, taken in turn, so that a drifting machine hits all of them alike; and the network.
@@ -165,6 +177,7 @@ impl Bench {
         let half: Vec<bool> = (0..work.batch).map(|index| index < (work.batch / 2).max(1)).collect();
         let mut times: Vec<Times> = methods.iter().map(|_| Times::default()).collect();
         let mut network = PspNet::new(&work.model, 0, device)?;
+        work.precision.set(&mut network, self.convolutions)?;
         for round in 0..rounds {
             for (method, times) in methods.iter().zip(&mut times) {
                 let config = TrainingConfig { method: *method, ..work.training.clone() };
@@ -210,7 +223,7 @@ impl Bench {
                 "spec": self.spec.as_deref().map(|path| path.display().to_string()),
                 "methods": self.methods, "batch": work.batch, "size": work.size,
                 "classes": work.model.num_classes, "layers": work.model.layers, "width": work.model.width,
-                "precision": "fp32", "steps": self.steps, "warmup": self.warmup,
+                "precision": work.precision.name(), "steps": self.steps, "warmup": self.warmup,
             },
             "step_s": by_method(&|times| median(times.step.iter().copied()).into()),
             "images_per_s": by_method(&|times| (work.batch as f64 / median(times.step.iter().copied())).into()),
@@ -224,7 +237,7 @@ impl Bench {
                 "backward": part(times, |seconds| seconds.backward),
                 "optimiser": part(times, |seconds| seconds.optimiser),
             })),
-            "peak_bytes": peak_bytes(),
+            "peak_bytes": peak_bytes(device),
         })
     }
 }
@@ -259,14 +272,6 @@ pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
-}
-
-/// The largest memory that this process had, where the system says so.
-fn peak_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
 }
 
 fn print_table(methods: &[MethodConfig], results: &Value) {

@@ -44,7 +44,8 @@ impl Evaluate {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         let spec = self.spec.read()?;
         let device = self.device.unwrap_or(spec.device).open()?;
-        let network = PspNet::load(&self.checkpoint, &device)?;
+        let mut network = PspNet::load(&self.checkpoint, &device)?;
+        spec.precision.set(&mut network, spec.convolutions)?;
         let data = Data::find(&spec)?;
         let (has, needs) = (network.config().num_classes, data.num_classes());
         if has != needs {

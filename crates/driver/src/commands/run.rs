@@ -97,7 +97,8 @@ impl Run {
         device: &Device,
     ) -> anyhow::Result<Trainer> {
         let spec = &plan.spec;
-        let network = PspNet::new(&plan.model, spec.seed, device)?;
+        let mut network = PspNet::new(&plan.model, spec.seed, device)?;
+        spec.precision.set(&mut network, spec.convolutions)?;
         let mut trainer = Trainer::new(network, &spec.training, spec.seed, plan.total_steps)?;
         let checkpoints = directory.checkpoints()?;
         let resumed = match (self.resume, self.fall_back) {

@@ -18,7 +18,7 @@ use robustseg_training::{EvaluationConfig, TrainingConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::device::DeviceChoice;
+use crate::device::{Convolutions, DeviceChoice, Precision};
 use document::Node;
 pub use fault::{Fault, Place, SpecError};
 
@@ -37,6 +37,12 @@ pub struct Spec {
     /// Where tensors live: `auto`, `cpu`, `cuda` or `cuda:N`.
     #[serde(default)]
     pub device: DeviceChoice,
+    /// What numbers the network computes with: `f32`, or on a GPU `tf32` or `bf16`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub precision: Precision,
+    /// Who chooses how a GPU convolves.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub convolutions: Convolutions,
     /// The data.
     pub data: DataSpec,
     /// The network.
@@ -47,6 +53,11 @@ pub struct Spec {
     /// The evaluation.
     #[serde(default)]
     pub evaluation: EvaluationConfig,
+}
+
+// What only some devices know is not in the spec of a run that does not use it.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Which data, and which of its splits.

@@ -19,7 +19,7 @@ const NARROW: usize = 64;
 const BLOCK: usize = 1024;
 
 /// Sizes of a convolution.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Geometry {
     pub(crate) batch: usize,
     /// Input height, width and channels.

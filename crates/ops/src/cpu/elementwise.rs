@@ -147,6 +147,12 @@ pub(crate) fn l1_norm(x: &[f32], images: usize) -> Vec<f32> {
         .collect()
 }
 
+/// Whether there is no NaN and no infinity.
+pub(crate) fn all_finite(x: &[f32]) -> bool {
+    // Without a way out of a block, so that it is looked at in vectors.
+    x.par_chunks(BLOCK).all(|block| block.iter().fold(true, |finite, value| finite & value.is_finite()))
+}
+
 /// `velocity = momentum * velocity + gradient + weight_decay * parameter`, in place.
 pub(crate) fn momentum(
     velocity: &mut [f32],

@@ -63,7 +63,7 @@ impl Pyramid {
     }
 
     /// How much of each tap's product at each position reaches each pixel of an image: (pixels, taps, positions).
-    fn interpolation(&self) -> Vec<f32> {
+    pub(crate) fn interpolation(&self) -> Vec<f32> {
         let [height, width, _] = self.plain.input;
         let [kernel_height, kernel_width] = self.plain.kernel;
         let along = |size: usize| -> Vec<_> {

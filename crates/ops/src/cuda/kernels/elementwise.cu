@@ -1,0 +1,126 @@
+// Sweeps over all elements.
+#include "common.cuh"
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    add_bias_f32(const float *x, const float *bias, uint64_t count, uint32_t channels, float *out) {
+    uint64_t i = index_of_thread();
+    if (i < count) out[i] = x[i] + bias[i % channels];
+}
+
+// x (images, rows, channels) times scale (images, channels).
+template <typename T, int V>
+__device__ void scale_channels(const T *x, const float *scale, uint64_t rows_of_image, uint64_t rows,
+                               uint32_t channels, T *out) {
+    Place at = place<V>();
+    if (at.channel >= channels) return;
+    for (uint64_t row = at.row; row < rows; row += at.step) {
+        Pack<T, V> values = read<T, V>(x + row * channels + at.channel);
+        const float *factors = scale + row / rows_of_image * channels + at.channel;
+        for (int i = 0; i < V; i++) values.at[i] = narrow<T>(widen(values.at[i]) * factors[i]);
+        write<T, V>(out + row * channels + at.channel, values);
+    }
+}
+STAMP(scale_channels,
+      (const T *x, const float *scale, uint64_t rows_of_image, uint64_t rows, uint32_t channels, T *out),
+      (x, scale, rows_of_image, rows, channels, out))
+
+// x (images, size) times scale (images).
+extern "C" __global__ void __launch_bounds__(THREADS)
+    scale_images_f32(const float *x, const float *scale, uint64_t count, uint64_t size, float *out) {
+    uint64_t i = index_of_thread();
+    if (i < count) out[i] = x[i] * scale[i / size];
+}
+
+// (N, C, pixels) to (N, pixels, C), minus mean, over deviation. `constants` are the C means and the C deviations.
+template <typename S>
+__device__ void normalise(const S *x, const float *constants, uint64_t pixels, uint32_t channels, uint64_t count,
+                          float *out) {
+    uint64_t i = index_of_thread();
+    if (i >= count) return;
+    uint64_t image = i / pixels, pixel = i % pixels;
+    for (uint32_t c = 0; c < channels; c++) {
+        S value = x[(image * channels + c) * pixels + pixel];
+        out[i * channels + c] = (float)((value - (S)constants[c]) / (S)constants[channels + c]);
+    }
+}
+extern "C" __global__ void __launch_bounds__(THREADS)
+    normalise_f32(const float *x, const float *constants, uint64_t pixels, uint32_t channels, uint64_t count,
+                  float *out) {
+    normalise<float>(x, constants, pixels, channels, count, out);
+}
+extern "C" __global__ void __launch_bounds__(THREADS)
+    normalise_f64(const double *x, const float *constants, uint64_t pixels, uint32_t channels, uint64_t count,
+                  float *out) {
+    normalise<double>(x, constants, pixels, channels, count, out);
+}
+
+// (N, pixels, C) to (N, C, pixels), over deviation.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    normalise_gradient_f32(const float *gradient, const float *constants, uint64_t pixels, uint32_t channels,
+                           uint64_t count, float *out) {
+    uint64_t i = index_of_thread();
+    if (i >= count) return;
+    uint64_t image = i / pixels, pixel = i % pixels;
+    for (uint32_t c = 0; c < channels; c++)
+        out[(image * channels + c) * pixels + pixel] = gradient[i * channels + c] / constants[channels + c];
+}
+
+// A NaN stays one.
+template <typename S> __device__ inline S limit(S value, S low, S high) {
+    return value < low ? low : value > high ? high : value;
+}
+
+template <typename S>
+__device__ void sign_step(const S *image, const float *gradient, const S *step, uint64_t size, uint64_t count, S *out) {
+    uint64_t i = index_of_thread();
+    if (i >= count) return;
+    S sign = (S)((gradient[i] > 0.0f) - (gradient[i] < 0.0f));
+    out[i] = limit<S>(image[i] + step[i / size] * sign, (S)0, (S)1);
+}
+extern "C" __global__ void __launch_bounds__(THREADS)
+    sign_step_f32(const float *image, const float *gradient, const float *step, uint64_t size, uint64_t count,
+                  float *out) {
+    sign_step<float>(image, gradient, step, size, count, out);
+}
+extern "C" __global__ void __launch_bounds__(THREADS)
+    sign_step_f64(const double *image, const float *gradient, const double *step, uint64_t size, uint64_t count,
+                  double *out) {
+    sign_step<double>(image, gradient, step, size, count, out);
+}
+
+template <typename S>
+__device__ void project(const S *image, const S *origin, const S *epsilon, uint64_t size, uint64_t count, S *out) {
+    uint64_t i = index_of_thread();
+    if (i >= count) return;
+    S radius = epsilon[i / size];
+    out[i] = limit<S>(limit<S>(image[i], origin[i] - radius, origin[i] + radius), (S)0, (S)1);
+}
+extern "C" __global__ void __launch_bounds__(THREADS)
+    project_f32(const float *image, const float *origin, const float *epsilon, uint64_t size, uint64_t count,
+                float *out) {
+    project<float>(image, origin, epsilon, size, count, out);
+}
+extern "C" __global__ void __launch_bounds__(THREADS)
+    project_f64(const double *image, const double *origin, const double *epsilon, uint64_t size, uint64_t count,
+                double *out) {
+    project<double>(image, origin, epsilon, size, count, out);
+}
+
+// Sums of absolute values: of the part of image blockIdx.y that block blockIdx.x has, (images, parts).
+extern "C" __global__ void __launch_bounds__(THREADS) l1_norm_parts_f32(const float *x, uint64_t size, double *parts) {
+    __shared__ double pile[THREADS];
+    const float *image = x + blockIdx.y * size;
+    double sum = 0.0;
+    for (uint64_t i = index_of_thread(); i < size; i += (uint64_t)gridDim.x * blockDim.x) sum += fabsf(image[i]);
+    sum = block_sum(sum, pile);
+    if (threadIdx.x == 0) parts[(uint64_t)blockIdx.y * gridDim.x + blockIdx.x] = sum;
+}
+
+// Sums of (images, parts) over the parts, one block an image.
+extern "C" __global__ void __launch_bounds__(THREADS) sum_parts(const double *parts, uint32_t count, float *out) {
+    __shared__ double pile[THREADS];
+    double sum = 0.0;
+    for (uint32_t i = threadIdx.x; i < count; i += blockDim.x) sum += parts[(uint64_t)blockIdx.x * count + i];
+    sum = block_sum(sum, pile);
+    if (threadIdx.x == 0) out[blockIdx.x] = (float)sum;
+}

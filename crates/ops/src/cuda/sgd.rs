@@ -1,0 +1,83 @@
+//! Stochastic gradient descent over all parameters in one launch.
+
+use super::{launch, storage_of, view};
+use crate::SgdUpdate;
+use candle_core::cuda_backend::cudarc::driver::{DevicePtr, DeviceRepr, LaunchConfig};
+use candle_core::{CudaDevice, Result, Tensor};
+
+/// An update as the kernels have it; the first three are addresses.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Update {
+    parameter: u64,
+    gradient: u64,
+    velocity: u64,
+    count: u64,
+    learning_rate: f32,
+    momentum: f32,
+    weight_decay: f32,
+    unused: f32,
+}
+
+/// The elements of an update that one block has.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Part {
+    update: u32,
+    unused: u32,
+    start: u64,
+}
+
+// SAFETY: plain numbers.
+unsafe impl DeviceRepr for Update {}
+// SAFETY: plain numbers.
+unsafe impl DeviceRepr for Part {}
+
+/// Elements of a part.
+const PART: usize = 16384;
+
+/// All updates, or none of them if a gradient holds a number that is not finite: then the index of the first such.
+pub(crate) fn step(device: &CudaDevice, updates: &[SgdUpdate<'_>]) -> Result<Option<usize>> {
+    let gradients: Vec<Tensor> =
+        updates.iter().map(|update| update.gradient.contiguous()).collect::<Result<_>>()?;
+    let mut table = Vec::with_capacity(updates.len());
+    let mut parts = Vec::new();
+    for (index, (update, gradient)) in updates.iter().zip(&gradients).enumerate() {
+        let count = gradient.elem_count();
+        table.push(Update {
+            parameter: address(device, update.parameter)?,
+            gradient: address(device, gradient)?,
+            velocity: address(device, update.velocity)?,
+            count: count as u64,
+            learning_rate: update.config.learning_rate as f32,
+            momentum: update.config.momentum as f32,
+            weight_decay: update.config.weight_decay as f32,
+            unused: 0.0,
+        });
+        let starts = (0..count).step_by(PART);
+        parts.extend(starts.map(|start| Part { update: index as u32, unused: 0, start: start as u64 }));
+    }
+    if parts.is_empty() {
+        return Ok(None);
+    }
+    let config =
+        LaunchConfig { grid_dim: (parts.len() as u32, 1, 1), block_dim: (256, 1, 1), shared_mem_bytes: 0 };
+    let (table, parts) = (device.clone_htod(&table)?, device.clone_htod(&parts)?);
+    let count = updates.len() as u32;
+    let mut first = device.clone_htod(&[count])?;
+    launch!(device, "first_not_finite", config, &table, &parts, &mut first);
+    launch!(device, "sgd_step", config, &table, &parts, &first, &count);
+    // The only wait, when all is under way.
+    let first = device.clone_dtoh(&first)?;
+    Ok(first.first().map(|&first| first as usize).filter(|&first| first < updates.len()))
+}
+
+/// Where the elements of a contiguous tensor are. A kernel that writes there must be on the device's stream, behind all
+/// that reads them.
+fn address(device: &CudaDevice, tensor: &Tensor) -> Result<u64> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let elements = view::<f32>(storage_of(&storage, "sgd_step")?, layout)?;
+    let stream = device.cuda_stream();
+    let (address, _guard) = elements.device_ptr(&stream);
+    Ok(address)
+}

@@ -1,0 +1,373 @@
+//! Every operation on a GPU against the CPU: values and gradients, over odd, non-square, strided and dilated shapes, in f32
+//! and bf16. Without a GPU there is nothing to test, and the tests say so.
+#![cfg(feature = "cuda")]
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+use robustseg_ops::*;
+
+/// What may differ, as a share of the largest value: f32 sums in another order; bf16 has eight bits.
+const F32: f64 = 2e-5;
+const BF16: f64 = 4e-2;
+
+fn gpu() -> Option<Device> {
+    if cuda::count() == 0 {
+        eprintln!("no GPU here: not tested");
+        return None;
+    }
+    Some(cuda::open(0).expect("a GPU that can be opened"))
+}
+
+fn random(seed: u64, shape: &[usize]) -> Tensor {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| random.random_range(-1.0..1.0)).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+fn labels(seed: u64, shape: &[usize], classes: u8) -> Tensor {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let class = |value: u8| if value == classes { IGNORE_LABEL } else { value };
+    let values: Vec<u8> =
+        (0..shape.iter().product()).map(|_| class(random.random_range(0..=classes))).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+/// The largest difference, as a share of the largest value.
+fn difference(cpu: &Tensor, gpu: &Tensor) -> f64 {
+    assert_eq!(cpu.dims(), gpu.dims());
+    let values = |tensor: &Tensor| -> Vec<f64> {
+        let tensor = tensor.to_device(&Device::Cpu).unwrap().to_dtype(DType::F64).unwrap();
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    };
+    let (cpu, gpu) = (values(cpu), values(gpu));
+    let largest = cpu.iter().fold(1e-3_f64, |largest, value| largest.max(value.abs()));
+    let mut most = 0.0_f64;
+    for (cpu, gpu) in cpu.iter().zip(&gpu) {
+        assert!(gpu.is_finite(), "{gpu} on the GPU, {cpu} on the CPU");
+        most = most.max((cpu - gpu).abs());
+    }
+    most / largest
+}
+
+/// The value of `work` and the gradient of each argument of its product with fixed factors.
+fn outcome(
+    arguments: &[Tensor],
+    device: &Device,
+    types: &[DType],
+    work: &dyn Fn(&[Tensor]) -> Result<Tensor>,
+) -> Result<Vec<Tensor>> {
+    let variables = arguments
+        .iter()
+        .zip(types)
+        .map(|(argument, dtype)| Var::from_tensor(&argument.to_device(device)?.to_dtype(*dtype)?))
+        .collect::<Result<Vec<_>>>()?;
+    let tensors: Vec<Tensor> = variables.iter().map(|variable| variable.as_tensor().clone()).collect();
+    let out = work(&tensors)?;
+    let factors = random(99, out.dims()).to_device(device)?.to_dtype(out.dtype())?;
+    let gradients = (&out * factors)?.to_dtype(DType::F32)?.sum_all()?.backward()?;
+    let mut all = vec![out.detach()];
+    for variable in &variables {
+        all.push(gradients.get(variable).expect("each argument has a gradient").clone());
+    }
+    Ok(all)
+}
+
+/// On the GPU in f32, and in bf16 where the first `narrow` arguments may be, as on the CPU.
+fn same(name: &str, arguments: &[Tensor], narrow: usize, work: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    let Some(gpu) = gpu() else { return };
+    let wide = vec![DType::F32; arguments.len()];
+    // What bf16 makes of the arguments, so that only the operation's own rounding is seen.
+    let rounded: Vec<Tensor> = arguments
+        .iter()
+        .enumerate()
+        .map(|(index, argument)| match index < narrow {
+            true => argument.to_dtype(DType::BF16).unwrap().to_dtype(DType::F32).unwrap(),
+            false => argument.clone(),
+        })
+        .collect();
+    let types: Vec<DType> =
+        (0..arguments.len()).map(|index| if index < narrow { DType::BF16 } else { DType::F32 }).collect();
+    let cases = [(arguments, &wide, F32), (&rounded, &types, BF16)];
+    for (arguments, types, tolerance) in cases.into_iter().take(1 + usize::from(narrow > 0)) {
+        let cpu = outcome(arguments, &Device::Cpu, &wide, &work).unwrap();
+        let gpu = outcome(arguments, &gpu, types, &work).unwrap();
+        for (index, (cpu, gpu)) in cpu.iter().zip(&gpu).enumerate() {
+            let found = difference(cpu, gpu);
+            if found > tolerance {
+                println!("{cpu}\n{gpu}");
+            }
+            assert!(
+                found <= tolerance,
+                "{name}, {:?}: output or gradient {index} differs by {found}",
+                types[0]
+            );
+        }
+    }
+}
+
+#[test]
+fn convolution() {
+    for (index, (size, outputs, kernel, stride, padding, dilation)) in [
+        ([2, 7, 9, 3], 5, 3, 1, 1, 1),
+        ([1, 13, 8, 8], 16, 3, 2, 1, 1),
+        ([2, 9, 11, 16], 8, 3, 1, 4, 4),
+        ([1, 6, 5, 8], 24, 1, 1, 0, 1),
+        ([2, 8, 7, 5], 3, 1, 2, 0, 1),
+        ([1, 17, 15, 3], 8, 7, 2, 3, 1),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let config = Conv2dConfig { stride, padding, dilation };
+        let seed = index as u64 * 10;
+        let (x, weight) = (random(seed, &size), random(seed + 1, &[outputs, kernel, kernel, size[3]]));
+        same(&format!("conv2d {config:?}"), &[x.clone(), weight.clone()], 2, |t| {
+            conv2d(&t[0], &t[1], config)
+        });
+        let [height, width] = [size[1], size[2]].map(|size| config.output_size(size, kernel).unwrap());
+        let residual = random(seed + 2, &[size[0], height, width, outputs]);
+        same(&format!("conv2d_add {config:?}"), &[x, weight, residual], 3, |t| {
+            conv2d_add(&t[0], &t[1], config, &t[2])
+        });
+    }
+}
+
+#[test]
+fn batch_norm() {
+    for (index, size) in
+        [[2, 5, 7, 3], [1, 9, 4, 16], [3, 37, 41, 8], [2, 6, 5, 264], [1, 1, 1, 5]].into_iter().enumerate()
+    {
+        let seed = 100 + 10 * index as u64;
+        let channels = size[3];
+        let (x, weight) = (random(seed, &size), random(seed + 1, &[channels]));
+        let bias = random(seed + 2, &[channels]);
+        let kernel = random(seed + 3, &[6, 3, 3, channels]);
+        let mean = random(seed + 4, &[channels]);
+        let variance = (random(seed + 5, &[channels]).abs().unwrap() + 0.1).unwrap();
+        for source in [StatisticsSource::Batch, StatisticsSource::Running] {
+            let statistics = |x: &Tensor| -> Result<BatchStatistics> {
+                match source {
+                    StatisticsSource::Batch => batch_statistics(x),
+                    StatisticsSource::Running => Ok(BatchStatistics {
+                        mean: mean.to_device(x.device())?,
+                        variance: variance.to_device(x.device())?,
+                    }),
+                }
+            };
+            if source == StatisticsSource::Batch && size[..3] == [1, 1, 1] {
+                continue; // One value has no variance: all is noise.
+            }
+            let arguments = [x.clone(), weight.clone(), bias.clone()];
+            same(&format!("batch_norm_relu {size:?} {source:?}"), &arguments, 1, |t| {
+                batch_norm_relu(&t[0], &t[1], &t[2], &statistics(&t[0])?, source, 1e-3)
+            });
+            let config = Conv2dConfig { stride: 1, padding: 2, dilation: 2 };
+            let arguments = [x.clone(), kernel.clone(), weight.clone(), bias.clone()];
+            same(&format!("batch_norm_relu_conv2d {size:?} {source:?}"), &arguments, 2, |t| {
+                let statistics = statistics(&t[0])?;
+                let norm =
+                    BatchNorm { weight: &t[2], bias: &t[3], statistics: &statistics, source, eps: 1e-3 };
+                batch_norm_relu_conv2d(&t[0], norm, &t[1], config)
+            });
+        }
+        let Some(gpu) = gpu() else { return };
+        // Far from zero, where sums of squares would lose all.
+        let far = (&x + 1000.0).unwrap();
+        let cpu = batch_statistics(&far).unwrap();
+        let there = batch_statistics(&far.to_device(&gpu).unwrap()).unwrap();
+        assert!(difference(&cpu.mean, &there.mean) < 1e-6);
+        assert!(difference(&cpu.variance, &there.variance) < 1e-3);
+    }
+}
+
+#[test]
+fn pooling() {
+    for (index, size) in [[2, 7, 9, 3], [1, 12, 5, 8], [2, 1, 6, 16], [1, 23, 29, 40]].into_iter().enumerate()
+    {
+        let x = random(200 + index as u64, &size);
+        same(&format!("max_pool2d {size:?}"), &[x.clone()], 1, |t| max_pool2d(&t[0], 3, 2, 1));
+        if size[1] > 1 {
+            same(&format!("max_pool2d 2 {size:?}"), &[x.clone()], 1, |t| max_pool2d(&t[0], 2, 3, 0));
+        }
+        // Few values, so that the largest stands in several places.
+        let coarse = (&x * 2.0).unwrap().round().unwrap();
+        same(&format!("max_pool2d of equals {size:?}"), &[coarse], 1, |t| max_pool2d(&t[0], 3, 1, 1));
+        for bins in [&[1, 2, 3, 6][..], &[4], &[1]] {
+            same(&format!("adaptive_avg_pool2d {size:?} {bins:?}"), &[x.clone()], 1, |t| {
+                adaptive_avg_pool2d(&t[0], bins)
+            });
+        }
+    }
+}
+
+#[test]
+fn pyramid_and_upsampling() {
+    for (index, size) in [[2, 7, 9, 8], [1, 12, 5, 3]].into_iter().enumerate() {
+        let seed = 300 + 10 * index as u64;
+        let bins = [1, 2, 3, 6];
+        let (x, levels) = (random(seed, &size), random(seed + 1, &[size[0], 50, 4]));
+        let weight = random(seed + 2, &[8, 3, 3, size[3] + 16]);
+        for alignment in [Alignment::HalfPixel, Alignment::AlignCorners] {
+            let arguments = [x.clone(), levels.clone(), weight.clone()];
+            same(&format!("conv2d_pyramid {size:?} {alignment:?}"), &arguments, 3, |t| {
+                conv2d_pyramid(&t[0], &t[1], &t[2], &bins, alignment)
+            });
+            for (height, width) in [(size[1] * 8, size[2] * 8), (19, 33), (1, 2), (3, 4)] {
+                same(&format!("upsample_bilinear {size:?} {height}x{width}"), &[x.clone()], 0, |t| {
+                    upsample_bilinear(&t[0], height, width, alignment)
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn channels() {
+    let (x, bias, scale) = (random(400, &[3, 5, 7, 6]), random(401, &[6]), random(402, &[3, 6]));
+    same("add_bias", &[x.clone(), bias], 0, |t| add_bias(&t[0], &t[1]));
+    for channels in [6, 16] {
+        let (x, scale) = (random(403, &[3, 5, 7, channels]), random(404, &[3, channels]));
+        same("scale_channels", &[x], 1, |t| scale_channels(&t[0], &scale.to_device(t[0].device())?));
+    }
+    drop(scale);
+    let image = random(405, &[2, 3, 6, 9]);
+    same("normalise_image", &[image.clone()], 0, |t| {
+        normalise_image(&t[0], &[0.1, 0.2, 0.3], &[0.5, 0.25, 0.125])
+    });
+    let Some(gpu) = gpu() else { return };
+    let image = image.to_dtype(DType::F64).unwrap();
+    let work = |image: &Tensor| normalise_image(image, &[0.1, 0.2, 0.3], &[0.5, 0.25, 0.125]).unwrap();
+    assert!(difference(&work(&image), &work(&image.to_device(&gpu).unwrap())) < 1e-7);
+}
+
+#[test]
+fn pixel_objectives() {
+    let objectives = [
+        PixelObjective::CrossEntropy,
+        PixelObjective::Gain,
+        PixelObjective::SegPgd { lambda: 0.3 },
+        PixelObjective::CosPgd,
+        PixelObjective::MaskedCrossEntropy,
+        PixelObjective::BalancedMaskedCrossEntropy,
+        PixelObjective::JensenShannon,
+    ];
+    for (index, (small, full, classes)) in [
+        ([2, 3, 5], [24, 40], 4),
+        ([1, 7, 2], [13, 9], 21),
+        ([3, 4, 4], [3, 2], 2),
+        ([1, 1, 1], [9, 30], 3),
+        ([1, 3, 2], [11, 17], 150),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let seed = 500 + 10 * index as u64;
+        let [images, h, w] = small;
+        let logits = (random(seed, &[images, h, w, classes]) * 4.0).unwrap();
+        let label = labels(seed + 1, &[images, full[0], full[1]], classes as u8);
+        for alignment in [Alignment::HalfPixel, Alignment::AlignCorners] {
+            for objective in objectives {
+                let name = format!("{objective:?} {small:?} to {full:?}, {alignment:?}");
+                same(&name, &[logits.clone()], 0, |t| {
+                    pixel_objective_per_image(&t[0], &label.to_device(t[0].device())?, objective, alignment)
+                });
+                same(&name, &[logits.clone()], 0, |t| {
+                    let label = label.to_device(t[0].device())?;
+                    pixel_objective_mean(&t[0], &label, objective, alignment)?.reshape(1)
+                });
+            }
+            let Some(gpu) = gpu() else { return };
+            let prediction =
+                predict(&logits, full[0], full[1], alignment).unwrap().to_dtype(DType::F32).unwrap();
+            let there = predict(&logits.to_device(&gpu).unwrap(), full[0], full[1], alignment).unwrap();
+            // Where two classes are as good as equal, either may be named.
+            let (cpu, there) = (prediction.flatten_all().unwrap(), there.to_device(&Device::Cpu).unwrap());
+            let there = there.to_dtype(DType::F32).unwrap().flatten_all().unwrap();
+            let wrong = cpu.ne(&there).unwrap().to_dtype(DType::F32).unwrap().mean_all().unwrap();
+            assert!(wrong.to_scalar::<f32>().unwrap() < 0.01);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_labelled_counts_nothing_and_what_is_no_class_is_no_number() {
+    let Some(gpu) = gpu() else { return };
+    let logits = Var::from_tensor(&random(600, &[2, 2, 3, 4]).to_device(&gpu).unwrap()).unwrap();
+    let unlabelled = Tensor::full(IGNORE_LABEL, (2, 16, 24), &gpu).unwrap();
+    let loss = |label: &Tensor| {
+        pixel_objective_per_image(&logits, label, PixelObjective::CrossEntropy, Alignment::HalfPixel).unwrap()
+    };
+    assert_eq!(loss(&unlabelled).to_vec1::<f32>().unwrap(), [0.0, 0.0]);
+    let gradient = loss(&unlabelled).sum_all().unwrap().backward().unwrap();
+    let gradient = gradient.get(&logits).unwrap().abs().unwrap().max_all().unwrap();
+    assert_eq!(gradient.to_scalar::<f32>().unwrap(), 0.0);
+    let mut wrong = vec![1_u8; 2 * 16 * 24];
+    wrong[20] = 4;
+    let wrong = Tensor::from_vec(wrong, (2, 16, 24), &gpu).unwrap();
+    let values = loss(&wrong).to_vec1::<f32>().unwrap();
+    assert!(values[0].is_nan() && values[1].is_finite(), "{values:?}");
+}
+
+#[test]
+fn attack_steps() {
+    let Some(gpu) = gpu() else { return };
+    for dtype in [DType::F32, DType::F64] {
+        let image = ((random(700, &[3, 3, 7, 5]) + 1.0).unwrap() / 2.0).unwrap().to_dtype(dtype).unwrap();
+        let origin = ((random(701, &[3, 3, 7, 5]) + 1.0).unwrap() / 2.0).unwrap().to_dtype(dtype).unwrap();
+        let gradient = random(702, &[3, 3, 7, 5]);
+        let step = (random(703, &[3]) * 0.3).unwrap().to_dtype(dtype).unwrap();
+        let work = |device: &Device| {
+            let there = |tensor: &Tensor| tensor.to_device(device).unwrap();
+            let stepped = sign_step(&there(&image), &there(&gradient), &there(&step)).unwrap();
+            let radius = there(&step.abs().unwrap());
+            [project(&stepped, &there(&origin), &radius).unwrap(), stepped]
+        };
+        for (cpu, gpu) in work(&Device::Cpu).iter().zip(&work(&gpu)) {
+            assert!(difference(cpu, gpu) < 1e-7);
+        }
+    }
+    let x = random(704, &[3, 3, 71, 53]);
+    let norm = |x: &Tensor| l1_norm_per_image(x).unwrap();
+    assert!(difference(&norm(&x), &norm(&x.to_device(&gpu).unwrap())) < 1e-6);
+}
+
+#[test]
+fn descent_moves_all_parameters_or_none() {
+    let Some(gpu) = gpu() else { return };
+    let shapes = [vec![3, 5], vec![40_001], vec![1], vec![2, 3, 3, 7]];
+    let run = |device: &Device, spoiled: Option<usize>| -> (Option<usize>, Vec<Tensor>) {
+        let there = |seed: usize, shape: &[usize]| random(seed as u64, shape).to_device(device).unwrap();
+        let variable = |seed, shape: &[usize]| Var::from_tensor(&there(seed, shape)).unwrap();
+        let parameters: Vec<Var> =
+            shapes.iter().enumerate().map(|(i, shape)| variable(800 + i, shape)).collect();
+        let velocities: Vec<Var> =
+            shapes.iter().enumerate().map(|(i, shape)| variable(810 + i, shape)).collect();
+        let gradients: Vec<Tensor> = (0..shapes.len())
+            .map(|i| {
+                let gradient = there(820 + i, &shapes[i]);
+                if spoiled == Some(i) { (gradient / 0.0).unwrap() } else { gradient }
+            })
+            .collect();
+        let updates: Vec<SgdUpdate<'_>> = (0..shapes.len())
+            .map(|i| SgdUpdate {
+                parameter: &parameters[i],
+                gradient: &gradients[i],
+                velocity: &velocities[i],
+                config: SgdConfig { learning_rate: 0.1 * i as f64, momentum: 0.9, weight_decay: 0.01 },
+            })
+            .collect();
+        let outcome = sgd_step(&updates).unwrap();
+        let all = parameters.iter().chain(&velocities).map(|var| var.as_tensor().copy().unwrap());
+        (outcome, all.collect())
+    };
+    let (_, before) = run(&Device::Cpu, Some(0));
+    for spoiled in [None, Some(1), Some(3)] {
+        let ((cpu, expected), (there, found)) = (run(&Device::Cpu, spoiled), run(&gpu, spoiled));
+        assert_eq!((cpu, there), (spoiled, spoiled));
+        for ((expected, found), before) in expected.iter().zip(&found).zip(&before) {
+            assert!(difference(expected, found) < 1e-6);
+            assert!(spoiled.is_none() || difference(before, found) == 0.0);
+        }
+    }
+}
