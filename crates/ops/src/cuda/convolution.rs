@@ -6,10 +6,11 @@ use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::DeviceId;
 use candle_core::cuda_backend::cudarc::cudnn::result::{self, CudnnError};
 use candle_core::cuda_backend::cudarc::cudnn::sys;
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, DevicePtrMut};
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DevicePtr, DevicePtrMut};
 use candle_core::{CudaDevice, CudaStorage, Error, Layout, Result, bail};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,18 +56,35 @@ struct Key {
     measured: bool,
 }
 
+impl Key {
+    /// What cuDNN may make of factors.
+    fn math(&self) -> sys::cudnnMathType_t {
+        match (self.elements, self.tf32) {
+            ("f32", false) => sys::cudnnMathType_t::CUDNN_FMA_MATH,
+            ("f32", true) => sys::cudnnMathType_t::CUDNN_DEFAULT_MATH,
+            _ => sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH,
+        }
+    }
+}
+
 enum Algorithm {
     Output(sys::cudnnConvolutionFwdAlgo_t),
     InputGradient(sys::cudnnConvolutionBwdDataAlgo_t),
     WeightGradient(sys::cudnnConvolutionBwdFilterAlgo_t),
 }
 
-/// A convolution as cuDNN knows it. Its descriptors live as long as the program.
-struct Plan {
+/// A convolution as cuDNN knows it. Descriptors live as long as the program.
+#[derive(Clone, Copy)]
+struct Descriptors {
     input: sys::cudnnTensorDescriptor_t,
     weight: sys::cudnnFilterDescriptor_t,
     output: sys::cudnnTensorDescriptor_t,
     convolution: sys::cudnnConvolutionDescriptor_t,
+}
+
+/// How it is computed.
+struct Plan {
+    descriptors: Descriptors,
     algorithm: Algorithm,
     workspace: usize,
 }
@@ -108,25 +126,14 @@ pub(crate) fn forward<T: Element>(
     let device = x.device();
     let mut out = room::<T>(device, g.batch * g.output.iter().product::<usize>())?;
     let (x, weight) = (view::<T>(x, xl)?, view::<T>(weight, wl)?);
-    let residual = residual.map(|(residual, rl)| view::<T>(residual, rl)).transpose()?;
-    let stream = device.cuda_stream();
-    {
-        let (input, _x) = x.device_ptr(&stream);
-        let (weights, _weight) = weight.device_ptr(&stream);
-        let (output, _out) = out.device_ptr(&stream);
-        let tensors = Tensors { input: input as _, weight: weights as _, output: output as _ };
-        prepare::<T>(device, g, Product::Output, tensors)?;
-    }
+    let product = Product::Output;
+    // Before there is something in the output to be added to.
+    compute::<T>(device, g, product, [&x, &weight], &mut out, Work::Prepare)?;
     let added = residual.is_some();
-    if let Some(residual) = residual {
-        device.memcpy_dtod(&residual, &mut out)?;
+    if let Some((residual, rl)) = residual {
+        device.memcpy_dtod(&view::<T>(residual, rl)?, &mut out)?;
     }
-    let (input, _x) = x.device_ptr(&stream);
-    let (weights, _weight) = weight.device_ptr(&stream);
-    let (output, _out) = out.device_ptr_mut(&stream);
-    let tensors = Tensors { input: input as _, weight: weights as _, output: output as _ };
-    run::<T>(device, g, Product::Output, tensors, added)?;
-    drop((_x, _weight, _out));
+    compute::<T>(device, g, product, [&x, &weight], &mut out, Work::Run { added })?;
     Ok(stored(out, device))
 }
 
@@ -138,15 +145,10 @@ pub(crate) fn input_gradient<T: Element>(
 ) -> Result<CudaStorage> {
     let device = weight.device();
     let mut out = room::<T>(device, g.batch * g.input.iter().product::<usize>())?;
-    let (weight, gradient) = (view::<T>(weight, wl)?, view::<T>(gradient, gl)?);
-    let stream = device.cuda_stream();
-    let (weights, _weight) = weight.device_ptr(&stream);
-    let (output, _gradient) = gradient.device_ptr(&stream);
-    let (input, _out) = out.device_ptr_mut(&stream);
-    let tensors = Tensors { input: input as _, weight: weights as _, output: output as _ };
-    prepare::<T>(device, g, Product::InputGradient, tensors)?;
-    run::<T>(device, g, Product::InputGradient, tensors, false)?;
-    drop((_weight, _gradient, _out));
+    let arguments = [&view::<T>(weight, wl)?, &view::<T>(gradient, gl)?];
+    for work in [Work::Prepare, Work::Run { added: false }] {
+        compute::<T>(device, g, Product::InputGradient, arguments, &mut out, work)?;
+    }
     Ok(stored(out, device))
 }
 
@@ -158,16 +160,44 @@ pub(crate) fn weight_gradient<T: Element>(
 ) -> Result<CudaStorage> {
     let device = x.device();
     let mut out = room::<T>(device, g.output[2] * g.kernel[0] * g.kernel[1] * g.input[2])?;
-    let (x, gradient) = (view::<T>(x, xl)?, view::<T>(gradient, gl)?);
-    let stream = device.cuda_stream();
-    let (input, _x) = x.device_ptr(&stream);
-    let (output, _gradient) = gradient.device_ptr(&stream);
-    let (weights, _out) = out.device_ptr_mut(&stream);
-    let tensors = Tensors { input: input as _, weight: weights as _, output: output as _ };
-    prepare::<T>(device, g, Product::WeightGradient, tensors)?;
-    run::<T>(device, g, Product::WeightGradient, tensors, false)?;
-    drop((_x, _gradient, _out));
+    let arguments = [&view::<T>(x, xl)?, &view::<T>(gradient, gl)?];
+    for work in [Work::Prepare, Work::Run { added: false }] {
+        compute::<T>(device, g, Product::WeightGradient, arguments, &mut out, work)?;
+    }
     Ok(stored(out, device))
+}
+
+/// What is done with a product.
+#[derive(Clone, Copy)]
+enum Work {
+    /// Its algorithm is chosen, if it is not known; measuring writes into the output.
+    Prepare,
+    /// It is computed, and `added` to what the output holds.
+    Run { added: bool },
+}
+
+/// `work` on `product` of the two `arguments`, which come in the order input, weight, output's gradient.
+fn compute<T: Element>(
+    device: &CudaDevice,
+    g: &Geometry,
+    product: Product,
+    arguments: [&CudaView<'_, T>; 2],
+    out: &mut CudaSlice<T>,
+    work: Work,
+) -> Result<()> {
+    let stream = device.cuda_stream();
+    let [(first, _first), (second, _second)] = arguments.map(|argument| argument.device_ptr(&stream));
+    let (result, _out) = out.device_ptr_mut(&stream);
+    let [first, second, result] = [first, second, result].map(|address| address as *mut c_void);
+    let tensors = match product {
+        Product::Output => Tensors { input: first, weight: second, output: result },
+        Product::InputGradient => Tensors { input: result, weight: first, output: second },
+        Product::WeightGradient => Tensors { input: first, weight: result, output: second },
+    };
+    match work {
+        Work::Prepare => prepare::<T>(device, g, product, tensors),
+        Work::Run { added } => run::<T>(device, g, product, tensors, added),
+    }
 }
 
 fn key<T: Element>(g: &Geometry, product: Product) -> Key {
@@ -183,15 +213,17 @@ fn key<T: Element>(g: &Geometry, product: Product) -> Key {
 /// Makes sure that there is a plan. Where algorithms are measured, what they compute is written into the tensors.
 fn prepare<T: Element>(device: &CudaDevice, g: &Geometry, product: Product, tensors: Tensors) -> Result<()> {
     LIBRARIES.with_borrow_mut(|libraries| {
-        if !libraries.contains_key(&device.id()) {
-            let stream = device.cuda_stream();
-            stream.context().bind_to_thread().map_err(Error::wrap)?;
-            let handle = result::create_handle().map_err(failed)?;
-            // SAFETY: both were just made, and the stream lives as long as the device.
-            unsafe { result::set_stream(handle, stream.cu_stream().cast()) }.map_err(failed)?;
-            libraries.insert(device.id(), Library { handle, plans: HashMap::new(), workspace: None });
-        }
-        let library = libraries.get_mut(&device.id()).expect("just inserted");
+        let library = match libraries.entry(device.id()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let stream = device.cuda_stream();
+                stream.context().bind_to_thread().map_err(Error::wrap)?;
+                let handle = result::create_handle().map_err(failed)?;
+                // SAFETY: both were just made, and the stream lives as long as the device.
+                unsafe { result::set_stream(handle, stream.cu_stream().cast()) }.map_err(failed)?;
+                new.insert(Library { handle, plans: HashMap::new(), workspace: None })
+            }
+        };
         let key = key::<T>(g, product);
         if !library.plans.contains_key(&key) {
             let plan = plan::<T>(library.handle, device, &key, tensors)?;
@@ -209,122 +241,62 @@ fn int(size: usize) -> c_int {
     size as c_int
 }
 
+impl Descriptors {
+    fn new<T: Element>(key: &Key) -> Result<Self> {
+        let g = &key.geometry;
+        let sizes = [&g.input[..], &g.output, &g.kernel, &[g.batch, g.stride, g.padding, g.dilation]];
+        if sizes.into_iter().flatten().any(|&size| c_int::try_from(size).is_err()) {
+            bail!("conv2d: too large for a GPU: {g:?}");
+        }
+        // cuDNN names sizes in the order N, C, H, W, wherever they are in memory.
+        let [height, width, inputs] = g.input.map(int);
+        let [out_height, out_width, outputs] = g.output.map(int);
+        let [stride, padding, dilation] = [g.stride, g.padding, g.dilation].map(int);
+        let (order, elements) = (sys::cudnnTensorFormat_t::CUDNN_TENSOR_NHWC, T::DATA_TYPE);
+        // SAFETY: descriptors are set before they are used, with sizes that were checked.
+        unsafe {
+            let input = result::create_tensor_descriptor().map_err(failed)?;
+            let sizes = [int(g.batch), inputs, height, width];
+            result::set_tensor4d_descriptor(input, order, elements, sizes).map_err(failed)?;
+            let output = result::create_tensor_descriptor().map_err(failed)?;
+            let sizes = [int(g.batch), outputs, out_height, out_width];
+            result::set_tensor4d_descriptor(output, order, elements, sizes).map_err(failed)?;
+            let weight = result::create_filter_descriptor().map_err(failed)?;
+            let sizes = [outputs, inputs, int(g.kernel[0]), int(g.kernel[1])];
+            result::set_filter4d_descriptor(weight, elements, order, sizes).map_err(failed)?;
+            let convolution = result::create_convolution_descriptor().map_err(failed)?;
+            result::set_convolution2d_descriptor(
+                convolution,
+                padding,
+                padding,
+                stride,
+                stride,
+                dilation,
+                dilation,
+                sys::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION,
+                // What sums are kept in.
+                sys::cudnnDataType_t::CUDNN_DATA_FLOAT,
+            )
+            .map_err(failed)?;
+            result::set_convolution_math_type(convolution, key.math()).map_err(failed)?;
+            Ok(Self { input, weight, output, convolution })
+        }
+    }
+}
+
 fn plan<T: Element>(
     handle: sys::cudnnHandle_t,
     device: &CudaDevice,
     key: &Key,
     tensors: Tensors,
 ) -> Result<Plan> {
-    let g = &key.geometry;
-    let sizes = [&g.input[..], &g.output, &g.kernel, &[g.batch, g.stride, g.padding, g.dilation]];
-    if sizes.into_iter().flatten().any(|&size| c_int::try_from(size).is_err()) {
-        bail!("conv2d: too large for a GPU: {g:?}");
-    }
-    // cuDNN names sizes in the order N, C, H, W, wherever they are in memory.
-    let [height, width, inputs] = g.input.map(int);
-    let [out_height, out_width, outputs] = g.output.map(int);
-    let [stride, padding, dilation] = [g.stride, g.padding, g.dilation].map(int);
-    let (order, elements) = (sys::cudnnTensorFormat_t::CUDNN_TENSOR_NHWC, T::DATA_TYPE);
-    let math = match (T::NAME, key.tf32) {
-        ("f32", false) => sys::cudnnMathType_t::CUDNN_FMA_MATH,
-        ("f32", true) => sys::cudnnMathType_t::CUDNN_DEFAULT_MATH,
-        _ => sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH,
-    };
-    // SAFETY: descriptors are set before they are used, with sizes that were checked.
-    let (input, output, weight, convolution) = unsafe {
-        let input = result::create_tensor_descriptor().map_err(failed)?;
-        let sizes = [int(g.batch), inputs, height, width];
-        result::set_tensor4d_descriptor(input, order, elements, sizes).map_err(failed)?;
-        let output = result::create_tensor_descriptor().map_err(failed)?;
-        let sizes = [int(g.batch), outputs, out_height, out_width];
-        result::set_tensor4d_descriptor(output, order, elements, sizes).map_err(failed)?;
-        let weight = result::create_filter_descriptor().map_err(failed)?;
-        let sizes = [outputs, inputs, int(g.kernel[0]), int(g.kernel[1])];
-        result::set_filter4d_descriptor(weight, elements, order, sizes).map_err(failed)?;
-        let convolution = result::create_convolution_descriptor().map_err(failed)?;
-        result::set_convolution2d_descriptor(
-            convolution,
-            padding,
-            padding,
-            stride,
-            stride,
-            dilation,
-            dilation,
-            sys::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION,
-            // What sums are kept in.
-            sys::cudnnDataType_t::CUDNN_DATA_FLOAT,
-        )
-        .map_err(failed)?;
-        result::set_convolution_math_type(convolution, math).map_err(failed)?;
-        (input, output, weight, convolution)
-    };
-    let scratch = key.measured.then(|| room::<u8>(device, WORKSPACE)).transpose()?;
-    let stream = device.cuda_stream();
-    let scratch = scratch.as_ref().map(|scratch| scratch.device_ptr(&stream));
-    let scratch_pointer = scratch.as_ref().map(|(pointer, _)| *pointer as *mut c_void);
-    let Tensors { input: x, weight: w, output: y } = tensors;
-    let mut found: c_int = 0;
-    let found = &raw mut found;
-
-    // What cuDNN knows of the algorithms for one product, by prediction or measured, best first.
-    macro_rules! results {
-        ($result:ty, $measure:ident($($tensor:expr),*), $predict:ident($($descriptor:expr),*)) => {{
-            // SAFETY: a result of zeros is a valid one of plain numbers and enumerations. All descriptors are set; the tensors
-            // have the sizes that they say, and the scratch memory has WORKSPACE bytes.
-            unsafe {
-                let mut results = [std::mem::zeroed::<$result>(); ALGORITHMS];
-                let list = results.as_mut_ptr();
-                let status = match scratch_pointer {
-                    Some(scratch) => {
-                        sys::$measure(handle, $($tensor),*, int(ALGORITHMS), found, list, scratch, WORKSPACE)
-                    }
-                    None => sys::$predict(handle, $($descriptor),*, int(ALGORITHMS), found, list),
-                };
-                status.result().map_err(failed)?;
-                let known = results.into_iter().take((*found).max(0) as usize);
-                known.map(|result| Candidate {
-                    algorithm: result.algo,
-                    usable: result.status == sys::cudnnStatus_t::CUDNN_STATUS_SUCCESS
-                        && result.determinism == sys::cudnnDeterminism_t::CUDNN_DETERMINISTIC
-                        && result.memory <= WORKSPACE,
-                    math: result.mathType,
-                })
-            }
-        }};
-    }
-    let (algorithm, chosen) = match key.product {
-        Product::Output => {
-            let all = results!(
-                sys::cudnnConvolutionFwdAlgoPerf_t,
-                cudnnFindConvolutionForwardAlgorithmEx(input, x, weight, w, convolution, output, y),
-                cudnnGetConvolutionForwardAlgorithm_v7(input, weight, convolution, output)
-            );
-            let (algorithm, math) = best(all, key)?;
-            (Algorithm::Output(algorithm), math)
-        }
-        Product::InputGradient => {
-            let all = results!(
-                sys::cudnnConvolutionBwdDataAlgoPerf_t,
-                cudnnFindConvolutionBackwardDataAlgorithmEx(weight, w, output, y, convolution, input, x),
-                cudnnGetConvolutionBackwardDataAlgorithm_v7(weight, output, convolution, input)
-            );
-            let (algorithm, math) = best(all, key)?;
-            (Algorithm::InputGradient(algorithm), math)
-        }
-        Product::WeightGradient => {
-            let all = results!(
-                sys::cudnnConvolutionBwdFilterAlgoPerf_t,
-                cudnnFindConvolutionBackwardFilterAlgorithmEx(input, x, output, y, convolution, weight, w),
-                cudnnGetConvolutionBackwardFilterAlgorithm_v7(input, output, convolution, weight)
-            );
-            let (algorithm, math) = best(all, key)?;
-            (Algorithm::WeightGradient(algorithm), math)
-        }
-    };
+    let descriptors = Descriptors::new::<T>(key)?;
+    let Descriptors { input, weight, output, convolution } = descriptors;
+    let (algorithm, math) = choose(handle, device, key, descriptors, tensors)?;
     // SAFETY: all descriptors are set.
     let workspace = unsafe {
-        if math != sys::cudnnMathType_t::CUDNN_FMA_MATH {
-            result::set_convolution_math_type(convolution, chosen).map_err(failed)?;
+        if key.math() != sys::cudnnMathType_t::CUDNN_FMA_MATH {
+            result::set_convolution_math_type(convolution, math).map_err(failed)?;
         }
         match algorithm {
             Algorithm::Output(algorithm) => result::get_convolution_forward_workspace_size(
@@ -354,7 +326,79 @@ fn plan<T: Element>(
         }
         .map_err(failed)?
     };
-    Ok(Plan { input, weight, output, convolution, algorithm, workspace })
+    Ok(Plan { descriptors, algorithm, workspace })
+}
+
+/// The algorithm, and the arithmetic that it was judged with.
+fn choose(
+    handle: sys::cudnnHandle_t,
+    device: &CudaDevice,
+    key: &Key,
+    Descriptors { input, weight, output, convolution }: Descriptors,
+    Tensors { input: x, weight: w, output: y }: Tensors,
+) -> Result<(Algorithm, sys::cudnnMathType_t)> {
+    let scratch = key.measured.then(|| room::<u8>(device, WORKSPACE)).transpose()?;
+    let stream = device.cuda_stream();
+    let scratch = scratch.as_ref().map(|scratch| scratch.device_ptr(&stream));
+    let scratch_pointer = scratch.as_ref().map(|(pointer, _)| *pointer as *mut c_void);
+    let mut found: c_int = 0;
+    let found = &raw mut found;
+
+    // What cuDNN knows of the algorithms for one product, by prediction or measured, best first.
+    macro_rules! results {
+        ($result:ty, $measure:ident($($tensor:expr),*), $predict:ident($($descriptor:expr),*)) => {{
+            // SAFETY: a result of zeros is a valid one of plain numbers and enumerations. All descriptors are set; the tensors
+            // have the sizes that they say, and the scratch memory has WORKSPACE bytes.
+            unsafe {
+                let mut results = [std::mem::zeroed::<$result>(); ALGORITHMS];
+                let list = results.as_mut_ptr();
+                let status = match scratch_pointer {
+                    Some(scratch) => {
+                        sys::$measure(handle, $($tensor),*, int(ALGORITHMS), found, list, scratch, WORKSPACE)
+                    }
+                    None => sys::$predict(handle, $($descriptor),*, int(ALGORITHMS), found, list),
+                };
+                status.result().map_err(failed)?;
+                let known = results.into_iter().take((*found).max(0) as usize);
+                known.map(|result| Candidate {
+                    algorithm: result.algo,
+                    usable: result.status == sys::cudnnStatus_t::CUDNN_STATUS_SUCCESS
+                        && result.determinism == sys::cudnnDeterminism_t::CUDNN_DETERMINISTIC
+                        && result.memory <= WORKSPACE,
+                    math: result.mathType,
+                })
+            }
+        }};
+    }
+    Ok(match key.product {
+        Product::Output => {
+            let all = results!(
+                sys::cudnnConvolutionFwdAlgoPerf_t,
+                cudnnFindConvolutionForwardAlgorithmEx(input, x, weight, w, convolution, output, y),
+                cudnnGetConvolutionForwardAlgorithm_v7(input, weight, convolution, output)
+            );
+            let (algorithm, math) = best(all, key)?;
+            (Algorithm::Output(algorithm), math)
+        }
+        Product::InputGradient => {
+            let all = results!(
+                sys::cudnnConvolutionBwdDataAlgoPerf_t,
+                cudnnFindConvolutionBackwardDataAlgorithmEx(weight, w, output, y, convolution, input, x),
+                cudnnGetConvolutionBackwardDataAlgorithm_v7(weight, output, convolution, input)
+            );
+            let (algorithm, math) = best(all, key)?;
+            (Algorithm::InputGradient(algorithm), math)
+        }
+        Product::WeightGradient => {
+            let all = results!(
+                sys::cudnnConvolutionBwdFilterAlgoPerf_t,
+                cudnnFindConvolutionBackwardFilterAlgorithmEx(input, x, output, y, convolution, weight, w),
+                cudnnGetConvolutionBackwardFilterAlgorithm_v7(input, output, convolution, weight)
+            );
+            let (algorithm, math) = best(all, key)?;
+            (Algorithm::WeightGradient(algorithm), math)
+        }
+    })
 }
 
 /// Algorithms that cuDNN may name for a product.
@@ -389,8 +433,8 @@ fn run<T: Element>(
     let Tensors { input: x, weight: w, output: y } = tensors;
     LIBRARIES.with_borrow_mut(|libraries| {
         let library = libraries.get_mut(&device.id()).expect("prepared");
-        let Plan { input, weight, output, convolution, ref algorithm, .. } =
-            library.plans[&key::<T>(g, product)];
+        let Plan { descriptors, algorithm, .. } = &library.plans[&key::<T>(g, product)];
+        let Descriptors { input, weight, output, convolution } = *descriptors;
         let size = library.workspace.as_ref().map_or(0, CudaSlice::len);
         let workspace = library.workspace.as_mut().map(|workspace| workspace.device_ptr_mut(&stream));
         let memory = workspace.as_ref().map_or(null_mut(), |(pointer, _)| *pointer as *mut c_void);

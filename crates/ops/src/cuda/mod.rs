@@ -99,8 +99,8 @@ pub(crate) fn sheet(rows: usize, channels: usize, width: usize, rows_of_thread: 
 /// How many elements of type T an access may have: those of 16 bytes if `channels` and the places where the tensors
 /// begin are multiples, else one.
 pub(crate) fn width<T: Element>(channels: usize, layouts: &[&Layout]) -> usize {
-    let even = layouts.iter().all(|layout| layout.start_offset() % T::WIDTH == 0);
-    if even && channels % T::WIDTH == 0 { T::WIDTH } else { 1 }
+    let even = layouts.iter().all(|layout| layout.start_offset().is_multiple_of(T::WIDTH));
+    if even && channels.is_multiple_of(T::WIDTH) { T::WIDTH } else { 1 }
 }
 
 /// The name of the kernel for elements of type T and accesses of `width` elements.
@@ -125,14 +125,12 @@ pub(crate) fn kernel(device: &CudaDevice, name: &str) -> Result<CudaFunction> {
     if let Some(function) = functions.get(&(ordinal, name.clone())) {
         return Ok(function.clone());
     }
-    let module = match modules.get(&ordinal) {
-        Some(module) => module.clone(),
-        None => {
-            let module =
-                stream.context().load_module(Ptx::from_binary(KERNELS.to_vec())).map_err(Error::wrap)?;
-            modules.insert(ordinal, module.clone());
-            module
-        }
+    let module = if let Some(module) = modules.get(&ordinal) {
+        module.clone()
+    } else {
+        let module = stream.context().load_module(Ptx::from_binary(KERNELS.to_vec())).map_err(Error::wrap)?;
+        modules.insert(ordinal, module.clone());
+        module
     };
     let function = module.load_function(&name).map_err(Error::wrap)?;
     functions.insert((ordinal, name), function.clone());

@@ -53,9 +53,9 @@ pub(crate) fn means(
 
     // A cell has about 64 pixels at output stride 8; with many classes there is memory for half as many threads.
     let (room_for, threads) = match classes {
-        ..=32 => (32, 64),
-        ..=64 => (64, 64),
-        ..=128 => (128, 64),
+        0..=32 => (32, 64),
+        33..=64 => (64, 64),
+        65..=128 => (128, 64),
         _ => (256, 32),
     };
     let config = LaunchConfig {

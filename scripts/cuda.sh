@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# cuda.sh build           a release binary for NVIDIA GPUs of compute capability 8.0 and up, and what gpu_check.sh runs, into
+#                         target/cuda/bring
+# cuda.sh check           clippy over the CUDA side, without a CUDA compiler
+# cuda.sh test [ARGS]     its tests on the emulated GPU (scripts/gpu_emulator.sh), without a GPU or a CUDA compiler
+# cuda.sh run COMMAND     a command with the CUDA libraries that Python's packages (PyTorch's) hold, on a machine with a GPU
+#
+# No CUDA toolkit is needed: `build` fetches nvcc with its headers as Python packages. The program opens CUDA's libraries when
+# it starts, and runs on the CPU where there are none.
+#
+#   ROBUSTSEG_CUDA          folder for the compiler [~/.cache/robustseg/cuda]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+kit=${ROBUSTSEG_CUDA:-${XDG_CACHE_HOME:-$HOME/.cache}/robustseg/cuda}
+host=$(rustc -vV 2>/dev/null | sed -n 's/^host: //p' || true)
+
+# Versions that go together: pip would take newer ones of what nvcc needs.
+compiler() {
+    export ROBUSTSEG_NVCC=$kit/python/nvidia/cu13/bin/nvcc
+    [ -x "$ROBUSTSEG_NVCC" ] || python3 -m pip install --quiet --no-deps --no-compile --upgrade --target "$kit/python" \
+        nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88 \
+        nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85
+}
+
+# cargo_for KERNELS SUBCOMMAND ARGS: cargo for the CUDA side, with a target folder for each kind of kernels.
+cargo_for() {
+    local kernels=$1 subcommand=$2
+    shift 2
+    # What is opened at run time still has a name at the linker's.
+    mkdir -p "$kit/stubs/lib" "$kit/stubs/lib64"
+    for library in cuda cudart cudnn cublas cublasLt curand nvrtc; do
+        [ -e "$kit/stubs/lib/lib$library.a" ] || ar crs "$kit/stubs/lib/lib$library.a"
+    done
+    export CANDLE_KERNELS=$kernels NVCC=$PWD/scripts/cuda_nvcc.sh CUDA_HOME=$kit/stubs
+    export CUDARC_CUDA_VERSION=13000 CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-80}
+    # candle asks cudarc to link CUDA's libraries; this opens them at run time instead.
+    local flags=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$host")_RUSTFLAGS
+    export "$flags=--cfg feature=\"dynamic-loading\""
+    local folder=target/cuda
+    [ "$kernels" = lean ] || folder=target/cuda-$kernels
+    cargo "$subcommand" --locked --target "$host" --target-dir "$folder" --features cuda "$@"
+}
+
+# executables FOLDER: the paths of the test executables that cargo's messages on standard input name, copied to FOLDER by the
+# names of their tests.
+executables() {
+    python3 -c '
+import json, shutil, sys
+for line in sys.stdin:
+    message = json.loads(line) if line.startswith("{") else {}
+    if message.get("executable") and message["profile"]["test"]:
+        shutil.copy(message["executable"], sys.argv[1] + "/" + message["target"]["name"])
+' "$1"
+}
+
+build() {
+    compiler
+    cargo_for lean build --release --workspace --bin robustseg
+    local bring=target/cuda/bring
+    rm -rf "$bring" && mkdir -p "$bring"
+    cp "target/cuda/$host/release/robustseg" "$bring"
+    cargo_for lean test --release --workspace --test devices --test goldens \
+        --no-run --message-format json | executables "$bring"
+    strip "$bring"/*
+    ls -l "$bring"
+}
+
+check() {
+    cargo_for none clippy --workspace --all-targets -- -D warnings
+}
+
+test_emulated() {
+    command -v "${CXX:-g++}" >/dev/null || {
+        echo "cuda.sh: the emulated GPU needs a C++ compiler; install g++, or name another in CXX" >&2
+        exit 1
+    }
+    local emulator=$PWD/target/cuda-none/emulator
+    scripts/gpu_emulator.sh "$emulator"
+    LD_LIBRARY_PATH=$emulator${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} \
+        cargo_for none test --workspace --test devices --test goldens \
+        --test gpu_emulator "$@"
+}
+
+run_on_gpu() {
+    local packages
+    packages=$(python3 -c 'import nvidia; print(list(nvidia.__path__)[0])')
+    LD_LIBRARY_PATH=$packages/cu13/lib:$packages/cudnn/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} exec "$@"
+}
+
+case ${1:-} in
+build | check) "$1" ;;
+test) shift && test_emulated "$@" ;;
+run) shift && run_on_gpu "$@" ;;
+*) sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2 && exit 2 ;;
+esac
