@@ -27,6 +27,22 @@ coverage *ARGS:
 sanitize:
     RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --package robustseg-ops --lib --tests --target x86_64-unknown-linux-gnu
 
+# A release binary for NVIDIA GPUs, and what `scripts/gpu_check.sh` runs, into target/cuda/bring; needs Python's pip, no toolkit.
+build-cuda:
+    scripts/cuda.sh build
+
+# Lint the CUDA side.
+check-cuda:
+    scripts/cuda.sh check
+
+# Test the CUDA side on the emulated GPU; needs a C++ compiler.
+test-cuda *ARGS:
+    scripts/cuda.sh test {{ARGS}}
+
+# On a machine with a GPU: tests, golden cases, and training steps in turn with PyTorch, in under ten minutes.
+gpu-check *ARGS:
+    scripts/gpu_check.sh {{ARGS}}
+
 # Build the GPU emulator into FOLDER and check it: programs built with the feature cuda then run by LD_LIBRARY_PATH=FOLDER.
 gpu-emulator FOLDER='target/gpu_emulator':
     scripts/gpu_emulator.sh {{FOLDER}}

@@ -40,6 +40,10 @@ docs() {
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 }
 
+gpu() { # the CUDA side, on the emulated GPU
+    scripts/cuda.sh test
+}
+
 deny() { # what needs no database of advisories
     need_deny
     cargo deny --locked check bans licenses sources
@@ -58,7 +62,7 @@ smoke() { # the whole way, spec to report, in seconds
     rm -r "$out"
 }
 
-all=(format lint tests docs deny smoke)
+all=(format lint tests docs deny smoke gpu)
 for step in "${@:-${all[@]}}"; do
     case " ${all[*]} advisories " in
     *" $step "*) ;;
