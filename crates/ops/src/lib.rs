@@ -42,6 +42,7 @@ mod pixel_objective;
 mod pooling;
 mod pyramid;
 mod sgd;
+mod staging;
 mod upsample;
 
 pub use batch_norm::{BatchNorm, BatchStatistics, StatisticsSource, batch_norm_relu, batch_statistics};
@@ -57,4 +58,5 @@ pub use pixel_objective::{
 pub use pooling::{adaptive_avg_pool2d, max_pool2d};
 pub use pyramid::conv2d_pyramid;
 pub use sgd::{SgdConfig, SgdUpdate, sgd_step};
+pub use staging::Staging;
 pub use upsample::{Alignment, upsample_bilinear};

@@ -368,3 +368,39 @@ fn descent_moves_all_parameters_or_none() {
         }
     }
 }
+
+#[test]
+fn batches_arrive_whole_and_in_their_order() {
+    struct Batch(Vec<f32>, Vec<u8>);
+    let Some(gpu) = gpu() else { return };
+    let mut staging = Staging::new(&gpu).unwrap();
+    assert!(staging.arrive().unwrap().is_none());
+    let batch = |index: usize, [count, height, width]: [usize; 3]| {
+        let pixels = count * height * width;
+        let images = (0..3 * pixels).map(|pixel| (index * 10_000 + pixel) as f32).collect();
+        let batch = Batch(images, (0..pixels).map(|pixel| (index + pixel) as u8).collect());
+        (std::sync::Arc::new(batch), (count, 3, height, width))
+    };
+    let sizes = [[2, 5, 7], [2, 5, 7], [1, 3, 2], [2, 5, 7], [2, 5, 7], [3, 40, 60]];
+    let batches: Vec<_> = sizes.iter().enumerate().map(|(index, size)| batch(index, *size)).collect();
+    let begin = |staging: &mut Staging, index: usize| {
+        let (batch, shape) = &batches[index];
+        staging.begin(batch, |batch| (&batch.0, &batch.1), *shape).unwrap();
+    };
+    begin(&mut staging, 0);
+    for index in 0..batches.len() {
+        if index + 1 < batches.len() {
+            begin(&mut staging, index + 1);
+        }
+        let (images, labels) = staging.arrive().unwrap().expect("it was begun");
+        // Work that is still to be done when the next copy is enqueued.
+        let doubled = (&images * 2.0).unwrap();
+        assert_eq!(labels.flatten_all().unwrap().to_vec1::<u8>().unwrap(), batches[index].0.1);
+        let expected: Vec<f32> = batches[index].0.0.iter().map(|value| 2.0 * value).collect();
+        assert_eq!(doubled.flatten_all().unwrap().to_vec1::<f32>().unwrap(), expected);
+    }
+    // One that does not fit is told when it arrives.
+    let (wrong, _) = &batches[0];
+    staging.begin(wrong, |batch| (&batch.0, &batch.1), (2, 3, 5, 8)).unwrap();
+    assert!(staging.arrive().is_err());
+}

@@ -1,10 +1,11 @@
 //! A whole training: epochs, validations, saved states.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use robustseg_datasets::{Batch, Dataset, OnBadSample, Skipped};
+use robustseg_datasets::{Batch, Dataset, Loader, OnBadSample, Skipped};
 use robustseg_models::sealed::seal;
 use robustseg_models::write_atomically;
 use safetensors::SafeTensorError;
@@ -39,6 +40,21 @@ pub enum Outcome {
     Interrupted,
 }
 
+/// What the loader gives for a step.
+struct Next {
+    /// `None` when it is at its end.
+    batch: Option<Result<Arc<Batch>>>,
+    /// The samples in whose places others are.
+    skipped: Vec<Skipped>,
+}
+
+impl Next {
+    fn of(loader: &mut Loader) -> Self {
+        let batch = loader.next().map(|batch| Ok(Arc::new(batch?)));
+        Self { batch, skipped: loader.take_skipped() }
+    }
+}
+
 impl Trainer {
     /// Trains from where it is to the end, or until it is told to stop, or until the monitor ends it. Validates after every
     /// `validate_every` epochs and at the end; the best mean IoU so far decides about `best.safetensors`.
@@ -71,6 +87,7 @@ impl Trainer {
         let fill = self.network().config().mean;
         let mut loader =
             self.config().loader(run.train, self.seed(), fill, start..total, run.on_bad_sample)?;
+        let mut ahead: Option<Next> = None;
         let monitor = Monitor::new(self, run)?;
         loop {
             let step = self.steps_done();
@@ -106,13 +123,22 @@ impl Trainer {
                 return Ok(Outcome::Finished);
             }
             let waiting = Instant::now();
-            let batch = loader.next().ok_or_else(|| Error::Mismatch {
+            let Next { batch, skipped } = ahead.take().unwrap_or_else(|| Next::of(&mut loader));
+            let batch = batch.ok_or_else(|| Error::Mismatch {
                 what: "batches of the loader".into(),
                 expected: format!("{total}"),
                 actual: format!("{step}"),
             })??;
+            if self.network().device().is_cuda() {
+                // On its way while this step is computed. What is wrong with it is told when it is its turn.
+                let next = Next::of(&mut loader);
+                if let Some(Ok(batch)) = &next.batch {
+                    self.prepare(batch)?;
+                }
+                ahead = Some(next);
+            }
             let waited = waiting.elapsed().as_secs_f64();
-            for Skipped { id, reason } in loader.take_skipped() {
+            for Skipped { id, reason } in skipped {
                 observer.event(&Event::SampleSkipped { step, epoch, sample: id, reason })?;
             }
             let mut record = match self.step(&batch) {
@@ -122,7 +148,7 @@ impl Trainer {
                 }
                 done => done?,
             };
-            record.seconds.data = waited;
+            record.seconds.data += waited;
             self.state.timing.seconds.data += waited;
             observer.event(&Event::Step { epoch, record })?;
         }

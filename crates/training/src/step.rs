@@ -39,7 +39,7 @@ pub struct StepRecord {
 /// Seconds, by the part of a step that they were spent in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seconds {
-    /// Waiting for the batch.
+    /// Waiting for the batch, and for its way to the device.
     pub data: f64,
     /// Crafting adversarial examples, and the method's penalty if it has one.
     pub attack: f64,
@@ -103,7 +103,12 @@ impl Trainer {
 
     /// [`Trainer::step_with`], leaving the running statistics as they are when it fails.
     fn all_replays(&mut self, batch: &Batch, attacked: &[bool]) -> Result<StepRecord> {
-        let (images, labels) = upload(batch, self.network().device())?;
+        let start = Instant::now();
+        let (images, labels) = match self.arrived(batch)? {
+            Some(tensors) => tensors,
+            None => upload(batch, self.network().device())?,
+        };
+        let data = start.elapsed().as_secs_f64();
         let mut record = StepRecord {
             step: self.steps_done(),
             loss: 0.0,
@@ -112,7 +117,7 @@ impl Trainer {
             images: batch.ids.len(),
             attacked: 0,
             epsilon_mean: None,
-            seconds: Seconds::default(),
+            seconds: Seconds { data, ..Seconds::default() },
         };
         let replays = self.method().replay().map_or(1, Replay::times);
         for replay in 0..replays {
@@ -277,6 +282,14 @@ struct Examples {
 
 /// The batch on `device`: images (N, 3, H, W) f32, labels (N, H, W) u8.
 fn upload(batch: &Batch, device: &Device) -> Result<(Tensor, Tensor)> {
+    let shape = images_shape(batch)?;
+    let images = Tensor::from_slice(&batch.images, shape, device)?;
+    let labels = Tensor::from_slice(&batch.labels, (shape.0, shape.2, shape.3), device)?;
+    Ok((images, labels))
+}
+
+/// The shape of the batch's images, which its arrays fit.
+pub(crate) fn images_shape(batch: &Batch) -> Result<(usize, usize, usize, usize)> {
     let (count, height, width) = (batch.ids.len(), batch.height, batch.width);
     let pixels = count * height * width;
     if pixels == 0 || batch.images.len() != 3 * pixels || batch.labels.len() != pixels {
@@ -286,9 +299,7 @@ fn upload(batch: &Batch, device: &Device) -> Result<(Tensor, Tensor)> {
             actual: format!("{} image values and {} labels", batch.images.len(), batch.labels.len()),
         });
     }
-    let images = Tensor::from_slice(&batch.images, (count, 3, height, width), device)?;
-    let labels = Tensor::from_slice(&batch.labels, (count, height, width), device)?;
-    Ok((images, labels))
+    Ok((count, 3, height, width))
 }
 
 /// The rows of `tensor` at `indices` of its first axis.

@@ -1,11 +1,17 @@
 //! A network in training.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use candle_core::Tensor;
 use candle_core::backprop::GradStore;
+use robustseg_datasets::Batch;
 use robustseg_models::PspNet;
+use robustseg_ops::Staging;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Optimiser, PolynomialDecay, Result, Seconds, StepRecord, TrainingConfig, TrainingMethod, monitor,
+    Optimiser, PolynomialDecay, Result, Seconds, StepRecord, TrainingConfig, TrainingMethod, monitor, step,
 };
 
 /// A network in training: its optimiser, its method, and how far it is.
@@ -16,6 +22,9 @@ pub struct Trainer {
     method: Box<dyn TrainingMethod + Send>,
     optimiser: Optimiser,
     schedule: PolynomialDecay,
+    staging: Staging,
+    /// Batches that are under way to the device, the first in front.
+    staged: VecDeque<Arc<Batch>>,
     pub(crate) state: State,
 }
 
@@ -62,6 +71,8 @@ impl Trainer {
         config.validate()?;
         Ok(Self {
             optimiser: Optimiser::new(&network, config)?,
+            staging: Staging::new(network.device())?,
+            staged: VecDeque::new(),
             network,
             config: config.clone(),
             seed,
@@ -104,6 +115,33 @@ impl Trainer {
     /// Where the time went so far.
     pub fn timing(&self) -> Timing {
         self.state.timing
+    }
+
+    /// Begins to bring `batch`, on which a later step will be made, to the device: on a GPU it then need not be waited for.
+    /// Batches are to be trained on in the order in which they were prepared. Whether it is called or not changes nothing
+    /// else.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`](crate::Error::Mismatch) if the arrays do not fit the batch.
+    pub fn prepare(&mut self, batch: &Arc<Batch>) -> Result<()> {
+        let images = step::images_shape(batch)?;
+        self.staging.begin(batch, |batch| (&batch.images, &batch.labels), images)?;
+        self.staged.push_back(batch.clone());
+        Ok(())
+    }
+
+    /// Images and labels of `batch` on the device, if it was prepared.
+    pub(crate) fn arrived(&mut self, batch: &Batch) -> Result<Option<(Tensor, Tensor)>> {
+        let Some(place) = self.staged.iter().position(|staged| std::ptr::eq(&raw const **staged, batch))
+        else {
+            return Ok(None);
+        };
+        // Those in front of it were prepared for nothing.
+        for _ in 0..place {
+            self.staging.arrive()?;
+        }
+        self.staged.drain(..=place);
+        Ok(self.staging.arrive()?)
     }
 
     pub(crate) fn config(&self) -> &TrainingConfig {

@@ -12,6 +12,7 @@ pub(crate) mod pixel_objective;
 pub(crate) mod pooling;
 pub(crate) mod pyramid;
 pub(crate) mod sgd;
+pub(crate) mod staging;
 pub(crate) mod upsample;
 
 pub use convolution::{ConvolutionChoice, convolve_in};
@@ -20,10 +21,10 @@ pub use device::{count, name, open, peak_bytes};
 use candle_core::cuda_backend::CudaDType;
 use candle_core::cuda_backend::cudarc::cudnn::CudnnDataType;
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaFunction, CudaModule, CudaSlice, CudaView, CudaViewMut, DeviceRepr, LaunchConfig,
+    CudaFunction, CudaModule, CudaSlice, CudaView, CudaViewMut, DevicePtr, DeviceRepr, LaunchConfig,
 };
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
-use candle_core::{CudaDevice, CudaStorage, Error, Layout, Result, Storage, bail};
+use candle_core::{CudaDevice, CudaStorage, Error, Layout, Result, Storage, Tensor, bail};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -162,6 +163,16 @@ pub(crate) fn storage_of<'a>(storage: &'a Storage, operation: &str) -> Result<&'
         Storage::Cuda(storage) => Ok(storage),
         _ => bail!("{operation}: all tensors must be on the same device"),
     }
+}
+
+/// Where the elements of a contiguous tensor are. Whoever writes there orders it against all that reads them: on the device's
+/// stream, or by events.
+pub(crate) fn address<T: CudaDType>(device: &CudaDevice, tensor: &Tensor) -> Result<u64> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let elements = view::<T>(storage_of(&storage, "the device's tensors")?, layout)?;
+    let stream = device.cuda_stream();
+    let (address, _guard) = elements.device_ptr(&stream);
+    Ok(address)
 }
 
 /// Room for `count` elements, which the caller writes all.

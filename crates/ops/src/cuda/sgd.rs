@@ -1,8 +1,8 @@
 //! Stochastic gradient descent over all parameters in one launch.
 
-use super::{launch, storage_of, view};
+use super::{address, launch};
 use crate::SgdUpdate;
-use candle_core::cuda_backend::cudarc::driver::{DevicePtr, DeviceRepr, LaunchConfig};
+use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, LaunchConfig};
 use candle_core::{CudaDevice, Result, Tensor};
 
 /// An update as the kernels have it; the first three are addresses.
@@ -45,9 +45,9 @@ pub(crate) fn step(device: &CudaDevice, updates: &[SgdUpdate<'_>]) -> Result<Opt
     for (index, (update, gradient)) in updates.iter().zip(&gradients).enumerate() {
         let count = gradient.elem_count();
         table.push(Update {
-            parameter: address(device, update.parameter)?,
-            gradient: address(device, gradient)?,
-            velocity: address(device, update.velocity)?,
+            parameter: address::<f32>(device, update.parameter)?,
+            gradient: address::<f32>(device, gradient)?,
+            velocity: address::<f32>(device, update.velocity)?,
             count: count as u64,
             learning_rate: update.config.learning_rate as f32,
             momentum: update.config.momentum as f32,
@@ -70,14 +70,4 @@ pub(crate) fn step(device: &CudaDevice, updates: &[SgdUpdate<'_>]) -> Result<Opt
     // The only wait, when all is under way.
     let first = device.clone_dtoh(&first)?;
     Ok(first.first().map(|&first| first as usize).filter(|&first| first < updates.len()))
-}
-
-/// Where the elements of a contiguous tensor are. A kernel that writes there must be on the device's stream, behind all
-/// that reads them.
-fn address(device: &CudaDevice, tensor: &Tensor) -> Result<u64> {
-    let (storage, layout) = tensor.storage_and_layout();
-    let elements = view::<f32>(storage_of(&storage, "sgd_step")?, layout)?;
-    let stream = device.cuda_stream();
-    let (address, _guard) = elements.device_ptr(&stream);
-    Ok(address)
 }
