@@ -1,6 +1,5 @@
 //! Files that are either the former one or the new one, whatever happens while they are written.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -16,7 +15,9 @@ const TEMPORARY: (&str, &str) = (".robustseg-", ".tmp");
 /// # Errors
 /// Whatever the file system says; the former file is then as it was.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    put(temporary(path, bytes)?, path)
+    let mut draft = Draft::new(folder(path))?;
+    draft.write_all(bytes)?;
+    draft.publish(path)
 }
 
 /// [`write_atomically`], and the file that was at `path` is then at `former`, in place of any that was there. One of
@@ -25,7 +26,10 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As [`write_atomically`].
 pub fn write_keeping_former(path: &Path, bytes: &[u8], former: &Path) -> io::Result<()> {
-    let file = temporary(path, bytes)?;
+    let mut draft = Draft::new(folder(path))?;
+    draft.write_all(bytes)?;
+    // A disk that is full may say so only now: the one before the last must not be gone by then.
+    draft.0.as_file().sync_all()?;
     if path.exists() {
         if former.exists() {
             std::fs::remove_file(former)?;
@@ -33,30 +37,66 @@ pub fn write_keeping_former(path: &Path, bytes: &[u8], former: &Path) -> io::Res
         // Not all file systems have links.
         std::fs::hard_link(path, former).or_else(|_| std::fs::copy(path, former).map(drop))?;
     }
-    put(file, path)
+    draft.publish(path)
 }
 
-/// A file beside `path` that holds `bytes`, on the disk and not only in its cache.
-fn temporary(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // What other programs give new files; the process's umask still applies.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
+/// Makes the folder at `path`, and those that it is in, where they are missing, so that a power cut does not take them.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn create_folders(path: &Path) -> io::Result<()> {
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+    std::fs::create_dir_all(path)?;
+    missing.into_iter().try_for_each(|path| sync_folder(folder(path)))
+}
+
+/// A file in the making, under a name that nobody reads. It is deleted if it is not published.
+pub(crate) struct Draft(NamedTempFile);
+
+impl Draft {
+    /// An empty one, to become a file in `folder`.
+    pub(crate) fn new(folder: &Path) -> io::Result<Self> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // What other programs give new files; the process's umask still applies.
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        let file = builder.tempfile_in(folder)?;
+        // For `remove_temporary`. A file system without locks has nobody that would ask for them.
+        let _ = file.as_file().try_lock();
+        Ok(Self(file))
     }
-    let mut file = builder.tempfile_in(folder(path))?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    Ok(file)
+
+    /// Brings it to the disk and gives it its name, for good.
+    pub(crate) fn publish(self, path: &Path) -> io::Result<()> {
+        self.0.as_file().sync_all()?;
+        self.0.persist(path).map_err(|failed| failed.error)?;
+        sync_folder(folder(path))
+    }
 }
 
-/// Gives `file` its name, for good.
-fn put(file: NamedTempFile, path: &Path) -> io::Result<()> {
-    file.persist(path).map_err(|failed| failed.error)?;
+impl Write for Draft {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Brings the names in `folder` to the disk: which files there are, and which are gone.
+///
+/// # Errors
+/// Whatever the file system says.
+#[cfg_attr(not(unix), allow(unused_variables, clippy::unnecessary_wraps))]
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
-    File::open(folder(path))?.sync_all()?;
+    std::fs::File::open(folder)?.sync_all()?;
     Ok(())
 }
 
@@ -68,7 +108,7 @@ fn folder(path: &Path) -> &Path {
 }
 
 /// Deletes what [`write_atomically`] left half-written in `folder`, if there is such a folder, because its process was
-/// killed. Nobody may be writing there.
+/// killed. What a process still writes is locked and stays.
 ///
 /// # Errors
 /// Whatever the file system says.
@@ -81,7 +121,8 @@ pub fn remove_temporary(folder: &Path) -> io::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.as_encoded_bytes();
-        if name.starts_with(TEMPORARY.0.as_bytes()) && name.ends_with(TEMPORARY.1.as_bytes()) {
+        let temporary = name.starts_with(TEMPORARY.0.as_bytes()) && name.ends_with(TEMPORARY.1.as_bytes());
+        if temporary && std::fs::File::open(entry.path())?.try_lock().is_ok() {
             std::fs::remove_file(entry.path())?;
         }
     }
@@ -131,6 +172,28 @@ mod tests {
         assert!(!folder.path().join(".robustseg-x1.tmp").exists());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
         remove_temporary(&folder.path().join("none")).unwrap();
+    }
+
+    #[test]
+    fn what_is_being_written_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut draft = Draft::new(folder.path()).unwrap();
+        draft.write_all(b"half").unwrap();
+        remove_temporary(folder.path()).unwrap();
+        draft.publish(&folder.path().join("file")).unwrap();
+        assert_eq!(std::fs::read(folder.path().join("file")).unwrap(), b"half");
+    }
+
+    #[test]
+    fn folders_are_made_with_those_they_are_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/c");
+        for _ in 0..2 {
+            create_folders(&path).unwrap();
+            assert!(path.is_dir());
+        }
+        std::fs::write(path.join("file"), b"").unwrap();
+        assert!(create_folders(&path.join("file/d")).is_err());
     }
 
     #[test]

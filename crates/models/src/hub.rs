@@ -198,8 +198,8 @@ enum Wanted {
 
 /// Why something did not work, and whether it may work the next time.
 pub(crate) struct Failure {
-    reason: String,
-    transient: bool,
+    pub(crate) reason: String,
+    pub(crate) transient: bool,
 }
 
 impl Failure {

@@ -23,7 +23,7 @@ mod store;
 mod variables;
 
 pub use config::{PspNetConfig, Upsampling};
-pub use durable::{remove_temporary, write_atomically, write_keeping_former};
+pub use durable::{create_folders, remove_temporary, sync_folder, write_atomically, write_keeping_former};
 pub use error::{Error, Result};
 pub use hub::{Fetched, Hub, HubFile};
 pub use memory::{gradient_memory, training_memory};

@@ -99,21 +99,26 @@ pub(crate) fn is_hex(text: &str, digits: usize) -> bool {
 
 /// The SHA-256 of a file, in lower-case hexadecimal digits.
 pub(crate) fn sha256_of(path: &Path) -> io::Result<String> {
-    copy_hashing(File::open(path)?, &mut io::sink())
+    digest(File::open(path)?, |error| error, |_| Ok(()))
 }
 
-/// Copies `from` to `to`; the SHA-256 of what was copied, in lower-case hexadecimal digits.
-pub(crate) fn copy_hashing(mut from: impl Read, to: &mut impl io::Write) -> io::Result<String> {
+/// The SHA-256 of all that `from` gives, in lower-case hexadecimal digits. `keep` gets it piece by piece; a fault of `from`
+/// is told by `broken`.
+pub(crate) fn digest<E>(
+    mut from: impl Read,
+    broken: impl Fn(io::Error) -> E,
+    mut keep: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<String, E> {
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
     loop {
-        let count = match from.read(&mut buffer) {
+        let piece = match from.read(&mut buffer) {
             Ok(0) => break,
-            Ok(count) => count,
+            Ok(count) => &buffer[..count],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
+            Err(error) => return Err(broken(error)),
         };
-        hasher.update(&buffer[..count]);
-        to.write_all(&buffer[..count])?;
+        hasher.update(piece);
+        keep(piece)?;
     }
     Ok(hexadecimal(&hasher.finalize()))
 }

@@ -1,10 +1,10 @@
 //! The hub's cache folder, laid out as its other clients do.
 
+use crate::durable::{Draft, remove_temporary};
 use crate::hub::{Failure, Fetched, HubFile};
-use crate::pretrained::{copy_hashing, is_hex, sha256_of, wrong_hash};
-use crate::write_atomically;
+use crate::pretrained::{digest, is_hex, sha256_of, wrong_hash};
 use hf_hub::Cache;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 /// The file of a repository that holds its weights.
@@ -53,7 +53,8 @@ impl<'a> Store<'a> {
         })
     }
 
-    /// Puts what `body` gives into the cache, once all of it has come and has the `expected` hash.
+    /// Puts what `body` gives into the cache, once all of it has come and has the `expected` hash. Until then it is a
+    /// temporary file there, whatever its size.
     pub(crate) fn put(
         &self,
         body: impl Read,
@@ -64,18 +65,23 @@ impl<'a> Store<'a> {
         let unwritable = |path: &Path, error: io::Error| {
             Failure::lasting(format!("the cache cannot be written: {}: {error}", path.display()))
         };
-        let mut bytes = Vec::new();
-        let found = copy_hashing(body, &mut bytes)
-            .map_err(|error| Failure::transient(format!("the download broke off: {error}")))?;
+        let blobs = repository.blob_path("");
+        let mut draft = std::fs::create_dir_all(&blobs)
+            .and_then(|()| remove_temporary(&blobs))
+            .and_then(|()| Draft::new(&blobs))
+            .map_err(|error| unwritable(&blobs, error))?;
+        let found = digest(
+            body,
+            |error| Failure::transient(format!("the download broke off: {error}")),
+            |piece| draft.write_all(piece).map_err(|error| unwritable(&blobs, error)),
+        )?;
         if let Some(expected) = expected
             && expected != found
         {
             return Err(Failure::lasting(wrong_hash(expected, &found)));
         }
         let blob = repository.blob_path(&found);
-        std::fs::create_dir_all(repository.blob_path(""))
-            .and_then(|()| write_atomically(&blob, &bytes))
-            .map_err(|error| unwritable(&blob, error))?;
+        draft.publish(&blob).map_err(|error| unwritable(&blob, error))?;
         let fetched = self.fetched(commit, &found);
         point(&fetched.path, &blob).map_err(|error| unwritable(&fetched.path, error))?;
         if self.file.revision.is_none() {
@@ -99,4 +105,55 @@ fn point(pointer: &Path, blob: &Path) -> io::Result<()> {
     }
     #[cfg(not(unix))]
     std::fs::copy(blob, pointer).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    /// A body of `left` bytes that looks, piece by piece, whether what it gave before is in a file of `blobs`.
+    struct Body {
+        blobs: PathBuf,
+        given: u64,
+        left: u64,
+    }
+
+    impl Read for Body {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let files = std::fs::read_dir(&self.blobs)?.map(|file| file?.metadata());
+            let kept = files.map(|file| file.unwrap().len()).sum::<u64>();
+            assert_eq!(kept, self.given, "what came is kept elsewhere than in the cache");
+            let count = buffer.len().min(self.left as usize);
+            buffer[..count].fill(7);
+            (self.given, self.left) = (self.given + count as u64, self.left - count as u64);
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn a_download_is_a_file_from_its_first_byte_on_and_what_a_killed_one_left_goes() {
+        let cache = tempfile::tempdir().unwrap();
+        let file = HubFile { repository: "timm/net".into(), revision: Some(COMMIT.into()), sha256: None };
+        let store = Store::new(cache.path(), &file);
+        let blobs = cache.path().join("models--timm--net/blobs");
+        std::fs::create_dir_all(&blobs).unwrap();
+        std::fs::write(blobs.join(".robustseg-killed.tmp"), b"half").unwrap();
+        let body = Body { blobs: blobs.clone(), given: 0, left: 1_000_000 };
+        let Ok(fetched) = store.put(body, COMMIT, None) else { panic!("the cache can be written") };
+        assert_eq!(std::fs::read(fetched.path).unwrap(), vec![7; 1_000_000]);
+        assert_eq!(std::fs::read_dir(&blobs).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_is_named_and_not_tried_again() {
+        let cache = tempfile::tempdir().unwrap();
+        let file = HubFile { repository: "timm/net".into(), revision: Some(COMMIT.into()), sha256: None };
+        std::fs::create_dir(cache.path().join("models--timm--net")).unwrap();
+        std::fs::write(cache.path().join("models--timm--net/blobs"), b"a file").unwrap();
+        let failure = Store::new(cache.path(), &file).put(&b"abc"[..], COMMIT, None).err().unwrap();
+        assert!(!failure.transient && failure.reason.contains("models--timm--net/blobs"));
+    }
 }
