@@ -1,10 +1,11 @@
 //! The run directory: one experiment's results, written by one process at a time.
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use robustseg_models::{remove_temporary, write_atomically};
+use robustseg_models::{create_folders, remove_temporary, sync_folder, write_atomically};
 use serde::Serialize;
 
 use crate::exit::Usage;
@@ -13,7 +14,7 @@ use crate::provenance::Provenance;
 const LOCK: &str = ".lock";
 
 /// Where files are written, from the directory itself on.
-const FOLDERS: [&str; 4] = ["", "checkpoints", "figures", "figures/examples"];
+const FOLDERS: [&str; 5] = ["", "checkpoints", "figures", "figures/examples", "tables"];
 
 /// A run directory that this process alone writes.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ impl RunDirectory {
     /// # Errors
     /// If another process works in it.
     pub fn lock(path: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(path).with_context(|| format!("making the directory {}", path.display()))?;
+        create_folders(path).with_context(|| format!("making the directory {}", path.display()))?;
         let file = path.join(LOCK);
         let lock = File::options().create(true).truncate(false).write(true).open(&file);
         let lock = lock.with_context(|| format!("opening the lock {}", file.display()))?;
@@ -94,34 +95,43 @@ impl RunDirectory {
     /// The folder of the checkpoints, made if need be.
     pub fn checkpoints(&self) -> anyhow::Result<PathBuf> {
         let folder = self.file("checkpoints");
-        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        create_folders(&folder).with_context(|| format!("making {}", folder.display()))?;
         Ok(folder)
     }
 
     /// Deletes what an earlier invocation left as results and saved states, for a run from the start. What is resumed from
-    /// goes first: killed in between, a run must not go on from a state whose checkpoints are gone.
+    /// goes first, and for good: killed in between, a run must not go on from a state whose checkpoints or events are gone.
     pub fn clear(&self) -> anyhow::Result<()> {
-        let states = ["resume.former", "resume", "last", "best", "unflagged", "failed", "failed_batch"];
-        let states = states.map(|name| format!("checkpoints/{name}.safetensors"));
-        let results = ["events.jsonl", "evaluation.json", "images.jsonl", "timing.json", "report.html"];
-        let results = results.map(String::from);
-        for name in states.into_iter().chain(results) {
-            let path = self.file(&name);
+        let remove = |name: &str| {
+            let path = self.file(name);
             match fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("deleting {}", path.display()));
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    Err(error).with_context(|| format!("deleting {}", path.display()))
                 }
-                _ => {}
+                _ => Ok(()),
             }
+        };
+        remove("checkpoints/resume.former.safetensors")?;
+        remove("checkpoints/resume.safetensors")?;
+        let checkpoints = self.file("checkpoints");
+        match sync_folder(&checkpoints) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("syncing {}", checkpoints.display()));
+            }
+            _ => {}
         }
-        Ok(())
+        for name in ["last", "best", "unflagged", "failed", "failed_batch"] {
+            remove(&format!("checkpoints/{name}.safetensors"))?;
+        }
+        let results = ["events.jsonl", "evaluation.json", "images.jsonl", "timing.json", "report.html"];
+        results.into_iter().try_for_each(remove)
     }
 
     /// Writes `bytes` to the file `name`, whole or not at all; folders on the way are made.
     pub fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         let path = self.file(name);
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+            create_folders(folder).with_context(|| format!("making {}", folder.display()))?;
         }
         write_atomically(&path, bytes).with_context(|| format!("writing {}", path.display()))
     }

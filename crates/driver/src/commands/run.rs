@@ -7,7 +7,7 @@ use std::time::Instant;
 use candle_core::Device;
 use clap::Args;
 use robustseg_models::{PspNet, pretrained};
-use robustseg_training::{Error, Outcome, Trainer};
+use robustseg_training::{Error, Observer, Outcome, Trainer};
 
 use super::SpecArguments;
 use super::evaluate;
@@ -75,6 +75,7 @@ impl Run {
         let start = Instant::now();
         let evaluated = evaluate::measure(&network, &plan.evaluation, &plan.spec, &stop, &mut observer)
             .map_err(|error| error_of(error, &stop))?;
+        observer.sync()?;
         let timing = RunTiming::new(
             plan.spec.training.method.name(),
             describe(&device),

@@ -123,3 +123,18 @@ fn a_run_killed_while_it_writes_its_report_goes_on() {
         run.path("killed/evaluation.json").exists() && !run.path("killed/report.html").exists()
     });
 }
+
+#[test]
+fn what_a_killed_process_left_half_written_goes_from_every_folder() {
+    let run = ShortRun::with(&["training.epochs=1"]);
+    run.finish("out");
+    let expected = run.results("out");
+    let folders = expected.keys().map(|file| run.path("out").join(file).parent().unwrap().to_owned());
+    let folders: std::collections::BTreeSet<_> = folders.collect();
+    assert!(folders.len() > 3);
+    for folder in folders {
+        fs::write(folder.join(".robustseg-killed.tmp"), "half").unwrap();
+    }
+    run.finish("out");
+    run.assert_equal("out", &expected, "with half-written files");
+}

@@ -5,11 +5,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod clocks;
 mod full_disks;
 mod kills;
 mod limits;
 mod odd_images;
 mod places;
+mod power_cuts;
+mod shim;
 mod short_run;
 mod signals;
 mod states;
