@@ -64,6 +64,9 @@ mod tests {
         }
         let again = bootstrap_interval(&images, Overlap::pixel_accuracy, 0.95, 2000, draws(1));
         assert_eq!(again, Some([low, high]));
+        // The interval that holds nothing is the median.
+        let [low, high] = bootstrap_interval(&images, Overlap::pixel_accuracy, 0.0, 2000, draws(1)).unwrap();
+        assert!(low == high && (low - 0.75).abs() < 0.006, "{low}, {high}");
     }
 
     #[test]

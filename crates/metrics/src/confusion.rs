@@ -196,6 +196,8 @@ mod tests {
         fn pairs_are_the_matrix(a in pixels()) {
             let matrix = matrix(&a);
             prop_assert_eq!(ConfusionMatrix::from_pairs(5, &matrix.pairs()).unwrap(), matrix.clone());
+            prop_assert!(matrix.pairs().iter().all(|(_, _, count)| *count > 0));
+            prop_assert_eq!(matrix.num_classes(), 5);
             let right = a.iter().filter(|(p, l)| p == l).count() as f64;
             let labelled = a.iter().filter(|(_, l)| *l != IGNORE_LABEL).count();
             prop_assert_eq!(matrix.pixel_accuracy(), (labelled > 0).then(|| right / labelled as f64));
