@@ -89,6 +89,15 @@ impl PspNet {
         Self::build(config, Source::Seed(seed), device)
     }
 
+    /// A network of zeros, to be filled by a saved state: drawing the weights of [`PspNet::new`] takes as long as reading
+    /// them.
+    ///
+    /// # Errors
+    /// As [`PspNet::new`].
+    pub fn blank(config: &PspNetConfig, device: &Device) -> Result<Self> {
+        Self::build(config, Source::Blank, device)
+    }
+
     pub(crate) fn build(config: &PspNetConfig, source: Source<'_>, device: &Device) -> Result<Self> {
         config.validate()?;
         let (made, trainable) = (VarMap::new(), Arc::new(AtomicUsize::new(0)));

@@ -21,6 +21,8 @@ pub(crate) enum Source<'a> {
     Seed(u64),
     /// A checkpoint's tensors, (O, I, KH, KW) where they have four axes.
     File(&'a SafeTensors<'a>),
+    /// Zeros, for a state that is yet to come.
+    Blank,
     /// Shapes alone, without memory behind them.
     Outline,
 }
@@ -32,6 +34,7 @@ impl SimpleBackend for Variables<'_> {
         }
         let tensor = match &self.source {
             Source::Outline => return Tensor::zeros(1, dtype, device)?.broadcast_as(shape),
+            Source::Blank => Tensor::zeros(shape, dtype, device)?,
             Source::Seed(seed) => Tensor::from_vec(draw(*seed, name, init, &shape)?, shape, device)?,
             Source::File(file) => stored(file, name, &shape, device)?,
         };

@@ -83,6 +83,12 @@ impl Trainer {
         })
     }
 
+    /// Whether a run left a state in `checkpoints`, usable or not. All weights come from it then, and the network that is to
+    /// take them may be [`PspNet::blank`](robustseg_models::PspNet::blank).
+    pub fn has_state(checkpoints: &Path) -> bool {
+        checkpoints.join(FILE).exists() || checkpoints.join(FORMER).exists()
+    }
+
     /// Takes weights, velocities and state from `resume.safetensors` in `checkpoints`, if there is one; returns
     /// whether there is.
     ///
@@ -90,10 +96,10 @@ impl Trainer {
     /// [`Error::Resume`], and nothing has changed, if the file is damaged, or was written by a run of another
     /// `fingerprint`, length or network.
     pub fn restore(&mut self, checkpoints: &Path, fingerprint: &str) -> Result<bool> {
-        let (path, former) = (checkpoints.join(FILE), checkpoints.join(FORMER));
-        if !path.exists() && !former.exists() {
+        if !Self::has_state(checkpoints) {
             return Ok(false);
         }
+        let (path, former) = (checkpoints.join(FILE), checkpoints.join(FORMER));
         self.take_state(&path, fingerprint).map_err(|error| match error {
             Error::Resume { path, reason } if former.exists() => {
                 let reason = format!("{reason}; {FORMER} beside it holds the state before (--fall-back)");

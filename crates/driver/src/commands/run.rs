@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use anyhow::ensure;
 use candle_core::Device;
 use clap::Args;
 use robustseg_models::{PspNet, pretrained};
@@ -98,16 +99,23 @@ impl Run {
         device: &Device,
     ) -> anyhow::Result<Trainer> {
         let spec = &plan.spec;
-        let mut network = PspNet::new(&plan.model, spec.seed, device)?;
+        let checkpoints = directory.checkpoints()?;
+        let goes_on = self.resume && Trainer::has_state(&checkpoints);
+        let mut network = if goes_on {
+            PspNet::blank(&plan.model, device)?
+        } else {
+            PspNet::new(&plan.model, spec.seed, device)?
+        };
         spec.precision.set(&mut network, spec.convolutions)?;
         let mut trainer = Trainer::new(network, &spec.training, spec.seed, plan.total_steps)?;
-        let checkpoints = directory.checkpoints()?;
-        let resumed = match (self.resume, self.fall_back) {
-            (false, _) => false,
-            (true, false) => trainer.restore(&checkpoints, fingerprint)?,
-            (true, true) => trainer.restore_or_fall_back(&checkpoints, fingerprint)?,
-        };
-        if let (false, Some(source)) = (resumed, &spec.model.pretrained) {
+        if goes_on {
+            let restored = if self.fall_back {
+                trainer.restore_or_fall_back(&checkpoints, fingerprint)?
+            } else {
+                trainer.restore(&checkpoints, fingerprint)?
+            };
+            ensure!(restored, "{}: the saved state is gone again", checkpoints.display());
+        } else if let Some(source) = &spec.model.pretrained {
             trainer.network().load_backbone(&pretrained::resolve(source)?)?;
         }
         Ok(trainer)
