@@ -302,7 +302,7 @@ fn a_split_that_is_not_there_and_a_batch_that_is_too_large_are_refused() {
 }
 
 #[test]
-fn a_picture_that_breaks_during_training_ends_it_with_its_name() {
+fn a_picture_that_is_broken_ends_the_training_with_its_name() {
     let folder = tempfile::tempdir().unwrap();
     tiny(folder.path());
     // The check of a run opens the data, and does not decode it all: the loader finds the fault.

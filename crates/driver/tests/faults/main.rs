@@ -10,6 +10,7 @@ mod full_disks;
 mod kills;
 mod limits;
 mod odd_images;
+mod pictures;
 mod places;
 mod power_cuts;
 mod shim;

@@ -11,7 +11,7 @@ use crate::common::{robustseg, run_in};
 const IMAGES: [(u32, u32, bool); 5] =
     [(1, 1, true), (40, 1, true), (1, 40, true), (29, 13, false), (37, 51, true)];
 
-fn png(width: u32, height: u32, colour: png::ColorType, value: impl Fn(u32) -> u8) -> Vec<u8> {
+pub fn png(width: u32, height: u32, colour: png::ColorType, value: impl Fn(u32) -> u8) -> Vec<u8> {
     let samples = if colour == png::ColorType::Rgb { 3 } else { 1 };
     let data: Vec<u8> = (0..width * height * samples).map(value).collect();
     let mut bytes = Vec::new();
