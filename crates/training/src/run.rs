@@ -436,6 +436,39 @@ mod tests {
     }
 
     #[test]
+    fn states_of_other_tensors_are_refused() -> Result<()> {
+        type Tensors<'a> = Vec<(String, TensorView<'a>)>;
+        let bench = Bench::new()?;
+        bench.run(&mut bench.trainer()?, Some(1))?;
+        let file = bench.folder.path().join(resume::FILE);
+        let whole = std::fs::read(&file).expect("the state");
+        let Sealed { tensors, metadata, .. } = Sealed::parse(&whole).expect("the state");
+        let refusal = |change: &dyn Fn(&mut Tensors<'_>)| {
+            let mut tensors: Tensors<'_> = tensors.tensors();
+            tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+            change(&mut tensors);
+            let other = seal(tensors, "resume", metadata["resume"].clone()).expect("a file");
+            std::fs::write(&file, other).expect("another state");
+            let mut trainer = bench.trainer().expect("a trainer");
+            let before = weights(&trainer).expect("weights");
+            let message = trainer.restore(bench.folder.path(), "spec").unwrap_err().to_string();
+            assert_eq!(weights(&trainer).expect("weights"), before, "nothing changes");
+            assert!(!message.contains("--fall-back"), "there is none before it");
+            message
+        };
+        let more = refusal(&|tensors| tensors.push(("more".into(), tensors[0].1.clone())));
+        assert!(more.contains("tensor more is not in this network"), "{more}");
+        let fewer = refusal(&|tensors| drop(tensors.pop()));
+        assert!(fewer.contains("is missing"), "{fewer}");
+        let other = refusal(&|tensors| {
+            let view = &tensors[0].1;
+            tensors[0].1 = TensorView::new(Dtype::U32, view.shape().to_vec(), view.data()).expect("a view");
+        });
+        assert!(other.contains("is U32") && other.contains("where F32"), "{other}");
+        Ok(())
+    }
+
+    #[test]
     fn the_state_before_the_last_is_taken_when_asked_for_and_then_is_the_last() -> Result<()> {
         let bench = Bench::new()?;
         let path = bench.folder.path();
@@ -459,7 +492,11 @@ mod tests {
         assert!(bench.trainer()?.restore_or_fall_back(path, "other").is_err());
         assert!(bench.trainer()?.restore_or_fall_back(path, "spec")?);
         std::fs::write(&file, b"rust").expect("a damaged state");
-        assert!(bench.trainer()?.restore_or_fall_back(path, "spec").is_err(), "there is none before it");
+        let message = bench.trainer()?.restore_or_fall_back(path, "spec").unwrap_err().to_string();
+        assert!(
+            message.contains("resume.safetensors") && message.contains("truncated"),
+            "there is none before it"
+        );
         Ok(())
     }
 
