@@ -172,6 +172,7 @@ mod tests {
         assert!(!folder.path().join(".robustseg-x1.tmp").exists());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
         remove_temporary(&folder.path().join("none")).unwrap();
+        assert!(remove_temporary(&folder.path().join(".lock")).is_err(), "it is no folder");
     }
 
     #[test]
@@ -182,6 +183,13 @@ mod tests {
         remove_temporary(folder.path()).unwrap();
         draft.publish(&folder.path().join("file")).unwrap();
         assert_eq!(std::fs::read(folder.path().join("file")).unwrap(), b"half");
+    }
+
+    #[test]
+    fn a_temporary_file_is_beside_its_place() {
+        for (path, expected) in [("a/b/file", "a/b"), ("/file", "/"), ("file", ".")] {
+            assert_eq!(folder(Path::new(path)), Path::new(expected));
+        }
     }
 
     #[test]

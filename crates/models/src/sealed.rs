@@ -171,6 +171,10 @@ mod tests {
         let mut bomb = (u64::MAX / 2).to_le_bytes().to_vec();
         bomb.extend([b'{'; 100]);
         assert!(Sealed::parse(&bomb).err().unwrap().contains("header too large"));
+        for (length, too_large) in [(LONGEST_HEADER, false), (LONGEST_HEADER + 1, true)] {
+            bomb[..8].copy_from_slice(&length.to_le_bytes());
+            assert_eq!(Sealed::parse(&bomb).err().unwrap().contains("header too large"), too_large);
+        }
         assert!(read(Path::new("/dev/zero")).unwrap_err().contains("no regular file"));
         let folder = tempfile::tempdir().unwrap();
         assert!(read(folder.path()).unwrap_err().contains("is a folder"));
