@@ -83,3 +83,8 @@ bench-peer *ARGS:
 # Images a second of the loader, in turn with torchvision and albumentations.
 bench-data ROUNDS='3':
     scripts/bench_data.sh {{ROUNDS}}
+
+# Seconds that writing states takes, starting a run, and going on with one.
+bench-checkpoint ROUNDS='5':
+    cargo build --release --package robustseg-driver --bin robustseg
+    python3 scripts/bench_checkpoint.py target/release/robustseg {{ROUNDS}}
