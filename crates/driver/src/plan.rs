@@ -103,7 +103,7 @@ impl Plan {
         let evaluation = data.open(spec.evaluation_split())?;
         let steps_per_epoch = spec.training.steps_per_epoch(train.len())?;
         let total_steps = spec.training.total_steps(train.len())?;
-        let model = spec.model.config(data.num_classes());
+        let model = spec.network(data.num_classes());
         model.validate()?;
         Ok(Self { spec, model, data, train, validation, evaluation, steps_per_epoch, total_steps })
     }

@@ -47,6 +47,10 @@ pub struct PspNetConfig {
     /// Kind of upsampling.
     #[serde(default, skip_serializing_if = "is_half_pixel")]
     pub upsampling: Upsampling,
+    /// Whether an auxiliary and a mask branch, heads like the main one, stand beside it: Xu, Zhao, Jia, ICCV 2021, train
+    /// with them. Predictions are the main branch's alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub divided: bool,
 }
 
 // Serde's predicates take a reference.
@@ -65,6 +69,7 @@ impl PspNetConfig {
             mean: [0.5; 3],
             std: [0.5; 3],
             upsampling: Upsampling::HalfPixel,
+            divided: false,
         }
     }
 

@@ -43,7 +43,8 @@ fn maps(config: &PspNetConfig, height: u64, width: u64) -> u64 {
         let outputs = channels[stage + 1] * (3 * blocks as u64 + 2) / 2;
         total = total.saturating_add(size.saturating_mul(outputs));
     }
-    total.saturating_add(pixels(eighth).saturating_mul(config.head_channels() as u64))
+    let heads = if config.divided { 3 } else { 1 };
+    total.saturating_add(pixels(eighth).saturating_mul(heads * config.head_channels() as u64))
 }
 
 #[cfg(test)]

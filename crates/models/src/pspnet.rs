@@ -1,12 +1,13 @@
-//! PSPNet: backbone, pyramid, classifier, and its variables by name.
+//! PSPNet: backbone, pyramid, heads, and its variables by name.
 
-use crate::pyramid::Pyramid;
+use crate::head::Head;
+use crate::pyramid::{Pooled, Pyramid};
 use crate::resnet_v2::ResNetV2;
 use crate::variables::{Source, Variables};
 use crate::{Pass, PspNetConfig, Result};
 use candle_core::{DType, Device, Tensor, Var};
-use candle_nn::{Init, ModuleT, VarBuilder, VarMap};
-use robustseg_ops::{Alignment, Conv2dConfig, add_bias, conv2d, normalise_image, upsample_bilinear};
+use candle_nn::{ModuleT, VarBuilder, VarMap};
+use robustseg_ops::{Alignment, normalise_image, upsample_bilinear};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -74,10 +75,27 @@ pub struct PspNet {
     activations: DType,
     backbone: ResNetV2,
     pyramid: Pyramid,
-    classifier_weight: Tensor,
-    classifier_bias: Tensor,
+    head: Head,
+    branches: Option<Branches>,
     parameters: BTreeMap<String, Parameter>,
     parameter_count: usize,
+}
+
+/// The heads of a divided network beside the main one.
+struct Branches {
+    auxiliary: Head,
+    mask: Head,
+}
+
+/// Small logits of a divided network's three branches, channels last.
+#[derive(Clone, Debug)]
+pub struct BranchLogits {
+    /// The main branch, which is the network when training is over (N, h, w, K).
+    pub main: Tensor,
+    /// The auxiliary branch (N, h, w, K).
+    pub auxiliary: Tensor,
+    /// Which of them a pixel is for (N, h, w, 2): the main or the auxiliary one.
+    pub mask: Tensor,
 }
 
 impl PspNet {
@@ -105,12 +123,12 @@ impl PspNet {
         let vb = VarBuilder::from_backend(Box::new(variables), DType::F32, device.clone());
         let backbone = ResNetV2::new(config, &vb.pp("backbone"))?;
         let pyramid = Pyramid::new(config, &vb)?;
-        let (classes, channels) = (config.num_classes, config.head_channels());
-        let stdev = (2.0 / channels as f64).sqrt();
-        let vb = vb.pp("classifier");
-        let init = Init::Randn { mean: 0.0, stdev };
-        let classifier_weight = vb.get_with_hints((classes, 1, 1, channels), "weight", init)?;
-        let classifier_bias = vb.get_with_hints(classes, "bias", Init::Const(0.0))?;
+        let head = Head::new(config, config.num_classes, &vb)?;
+        let branches = || -> Result<Branches> {
+            let auxiliary = Head::new(config, config.num_classes, &vb.pp("auxiliary"))?;
+            Ok(Branches { auxiliary, mask: Head::new(config, 2, &vb.pp("mask"))? })
+        };
+        let branches = config.divided.then(branches).transpose()?;
         let made = made.data().lock().expect("no thread panics holding it");
         let parameters = made
             .iter()
@@ -121,8 +139,8 @@ impl PspNet {
             activations: DType::F32,
             backbone,
             pyramid,
-            classifier_weight,
-            classifier_bias,
+            head,
+            branches,
             parameters: parameters.collect(),
             parameter_count: trainable.load(Ordering::Relaxed),
         })
@@ -171,17 +189,35 @@ impl PspNet {
     }
 
     /// Small logits (N, h, w, K), channels last, of `image` (N, 3, H, W) in `[0, 1]`, f32 or f64; h and w are an eighth
-    /// of H and W, rounded up. The objectives of `robustseg-ops` upsample them on their way.
+    /// of H and W, rounded up. The objectives of `robustseg-ops` upsample them on their way. Of a divided network, those of
+    /// the main branch; the others are not run.
     ///
     /// # Errors
     /// If the image does not have four axes and three channels.
     pub fn forward(&self, image: &Tensor, pass: &mut Pass<'_>) -> candle_core::Result<Tensor> {
+        self.head.forward(&self.pooled(image, pass)?, pass)
+    }
+
+    /// Small logits of all branches of a divided network ([`PspNetConfig::divided`]), otherwise as [`PspNet::forward`].
+    ///
+    /// # Errors
+    /// As [`PspNet::forward`], and if the network is not divided.
+    pub fn forward_branches(&self, image: &Tensor, pass: &mut Pass<'_>) -> candle_core::Result<BranchLogits> {
+        let Some(Branches { auxiliary, mask }) = &self.branches else {
+            candle_core::bail!("the network has one branch; its configuration does not say `divided`");
+        };
+        let pooled = self.pooled(image, pass)?;
+        Ok(BranchLogits {
+            main: self.head.forward(&pooled, pass)?,
+            auxiliary: auxiliary.forward(&pooled, pass)?,
+            mask: mask.forward(&pooled, pass)?,
+        })
+    }
+
+    /// What the heads read.
+    fn pooled(&self, image: &Tensor, pass: &mut Pass<'_>) -> candle_core::Result<Pooled> {
         let x = normalise_image(image, &self.config.mean, &self.config.std)?.to_dtype(self.activations)?;
-        let x = self.pyramid.forward(&self.backbone.forward(&x, pass)?, pass)?;
-        let x = pass.dropout(&x)?;
-        let weight = pass.weight(&self.classifier_weight).to_dtype(self.activations)?;
-        let logits = conv2d(&x, &weight, Conv2dConfig::default())?.to_dtype(DType::F32)?;
-        add_bias(&logits, &pass.weight(&self.classifier_bias))
+        self.pyramid.forward(self.backbone.forward(&x, pass)?, pass)
     }
 
     /// Logits (N, K, H, W) at the size of `image` (N, 3, H, W), in evaluation mode.
@@ -197,8 +233,7 @@ impl PspNet {
 
     fn cost(&self, height: usize, width: usize) -> u64 {
         let (size, backbone) = self.backbone.cost([height, width]);
-        let pixels = (size[0] * size[1]) as u64;
-        backbone + self.pyramid.cost(size) + pixels * self.classifier_weight.elem_count() as u64
+        backbone + self.pyramid.cost() + self.head.cost(size)
     }
 }
 
@@ -229,7 +264,7 @@ pub fn parameter_count(config: &PspNetConfig) -> Result<usize> {
     Ok(outline(config)?.parameter_count)
 }
 
-/// Multiply-adds of one forward pass over one image of `height` x `width`.
+/// Multiply-adds of one forward pass over one image of `height` x `width`; of a divided network, of its main branch.
 ///
 /// # Errors
 /// If the configuration describes no network.

@@ -96,6 +96,38 @@ fn a_checkpoint_gives_the_same_network_back() {
 }
 
 #[test]
+fn a_divided_network_is_its_main_branch_and_keeps_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.safetensors");
+    let config = PspNetConfig { divided: true, ..tiny() };
+    let net = PspNet::new(&config, 5, &Device::Cpu).unwrap();
+    let image = image((2, 3, 33, 29));
+    let branches = net.forward_branches(&image, &mut Pass::Evaluation).unwrap();
+    assert_eq!(values(&branches.main), values(&net.forward(&image, &mut Pass::Evaluation).unwrap()));
+    let dims = [&branches.auxiliary, &branches.mask].map(|logits| logits.dims().to_vec());
+    assert_eq!(dims, [[2, 5, 4, 5], [2, 5, 4, 2]]);
+    // The main branch does not know of the others.
+    let alone = PspNet::new(&tiny(), 5, &Device::Cpu).unwrap();
+    assert_eq!(values(&net.logits(&image).unwrap()), values(&alone.logits(&image).unwrap()));
+    assert!(alone.forward_branches(&image, &mut Pass::Evaluation).is_err());
+    let [own, more] = [&alone, &net].map(|net| net.parameters().keys().cloned().collect::<Vec<_>>());
+    let further: Vec<_> = more.iter().filter(|name| !own.contains(name)).collect();
+    assert_eq!(further.len(), 2 * 7, "{further:?}");
+    assert!(further.iter().all(|name| name.starts_with("auxiliary.") || name.starts_with("mask.")));
+    assert_eq!(parameter_count(&config).unwrap(), net.parameter_count());
+
+    net.save(&path).unwrap();
+    let again = PspNet::load(&path, &Device::Cpu).unwrap();
+    assert_eq!(again.config(), &config);
+    let same = again.forward_branches(&image, &mut Pass::Evaluation).unwrap();
+    assert_eq!(values(&same.mask), values(&branches.mask));
+    let bytes = std::fs::read(&path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.tensor("auxiliary.head.conv.weight").unwrap().shape(), [32, 256, 3, 3]);
+    assert_eq!(file.tensor("mask.classifier.weight").unwrap().shape(), [2, 32, 1, 1]);
+}
+
+#[test]
 fn a_checkpoint_that_cannot_be_written_is_another_error_than_a_broken_one() {
     let folder = tempfile::tempdir().unwrap();
     let net = PspNet::new(&tiny(), 5, &Device::Cpu).unwrap();

@@ -14,6 +14,11 @@ use crate::{MethodConfig, Result, Trainer, TrainingConfig};
 pub(crate) const CLASSES: usize = 3;
 
 pub(crate) fn network(seed: u64) -> Result<PspNet> {
+    network_for(MethodConfig::Basic, seed)
+}
+
+/// A network as `method` trains it.
+pub(crate) fn network_for(method: MethodConfig, seed: u64) -> Result<PspNet> {
     let config = PspNetConfig {
         layers: [1, 1, 1, 1],
         width: 4,
@@ -21,12 +26,13 @@ pub(crate) fn network(seed: u64) -> Result<PspNet> {
         mean: [0.5; 3],
         std: [0.5; 3],
         upsampling: Upsampling::HalfPixel,
+        divided: method.divides(),
     };
     Ok(PspNet::new(&config, seed, &Device::Cpu)?)
 }
 
 pub(crate) fn trainer(config: &TrainingConfig) -> Result<Trainer> {
-    Trainer::new(network(1)?, config, 7, 100)
+    Trainer::new(network_for(config.method, 1)?, config, 7, 100)
 }
 
 pub(crate) fn config(method: MethodConfig) -> TrainingConfig {

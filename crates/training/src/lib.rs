@@ -41,8 +41,8 @@ pub use error::{Error, Result};
 pub use evaluation::{Evaluated, EvaluationBatch, EvaluationConfig, evaluate, evaluate_model};
 pub use example::{Example, ExampleAttack};
 pub use methods::{
-    Basic, FgsmCkpt, Free, GradAlign, MethodConfig, NFgsm, Penalty, PgdAt, PixelNewton, Replay, RsFgsm,
-    SegPgdAt, TrainingMethod,
+    Basic, DdcAt, FgsmCkpt, Free, GradAlign, MethodConfig, NFgsm, Penalty, PgdAt, PixelNewton, Replay,
+    RsFgsm, SegPgdAt, TrainingMethod,
 };
 pub use monitor::{Mark, MonitorConfig, Reading, Sign, Then};
 pub use observer::{Event, Observer, Progress, Stage};

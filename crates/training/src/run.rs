@@ -239,7 +239,7 @@ mod tests {
     use robustseg_attacks::RandomFgsm;
     use robustseg_models::sealed::{self, Sealed};
 
-    use crate::{Free, GradAlign, MethodConfig, TrainingConfig, fixture, resume};
+    use crate::{DdcAt, Free, GradAlign, MethodConfig, TrainingConfig, fixture, resume};
 
     /// Keeps the events, and sets the stop flag after a step.
     struct Witness<'a> {
@@ -280,7 +280,7 @@ mod tests {
 
         fn trainer(&self) -> Result<Trainer> {
             let steps = self.config.total_steps(self.dataset.len())?;
-            Trainer::new(fixture::network(1)?, &self.config, 7, steps)
+            Trainer::new(fixture::network_for(self.config.method, 1)?, &self.config, 7, steps)
         }
 
         /// Runs `trainer`, and stops it after a step if told to.
@@ -320,6 +320,7 @@ mod tests {
             MethodConfig::RandomFgsm(RandomFgsm::default()),
             MethodConfig::GradAlign(GradAlign::default()),
             MethodConfig::Free(Free { replays: 2, ..Free::default() }),
+            MethodConfig::DdcAt(DdcAt::default()),
         ] {
             goes_on_as_if_not_interrupted(method)?;
         }

@@ -11,6 +11,7 @@ use robustseg_ops::{PixelObjective, pixel_objective_mean};
 use robustseg_random::{ChaCha8Rng, stream};
 use serde::{Deserialize, Serialize};
 
+use crate::methods::DividedLoss;
 use crate::{AdversarialDraw, Error, MethodConfig, Penalty, Replay, Result, Target, Trainer};
 
 /// What one step did.
@@ -21,7 +22,7 @@ pub struct StepRecord {
     /// Mean cross-entropy over the labelled pixels of the batch, before the update; the mean over its replays, if the method
     /// has any.
     pub loss: f32,
-    /// What the method minimised beside it, if anything, weighted as it was added.
+    /// What the method minimised beside it, if anything, weighted as it was added; the mask branch's cross-entropy is such.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub penalty: Option<f64>,
     /// The backbone's learning rate.
@@ -142,7 +143,7 @@ impl Trainer {
         let step = record.step;
 
         let start = Instant::now();
-        let Examples { images, selected, epsilons, penalty } =
+        let Examples { images, selected, epsilons, penalty, division } =
             self.examples(batch, images, labels, attacked, replay)?;
         device.synchronize()?;
         record.seconds.attack += start.elapsed().as_secs_f64();
@@ -155,9 +156,18 @@ impl Trainer {
         };
         let mut random = stream(self.seed(), "dropout", [step, replay, 0]);
         let mut pass = Pass::Training { dropout: self.config().dropout, random: &mut random };
-        let logits = self.network().forward(&images, &mut pass)?;
-        let objective = PixelObjective::CrossEntropy;
-        let loss = pixel_objective_mean(&logits, labels, objective, self.network().alignment())?;
+        let (network, alignment) = (self.network(), self.network().alignment());
+        let (loss, mask) = match &division {
+            None => {
+                let logits = network.forward(&images, &mut pass)?;
+                (pixel_objective_mean(&logits, labels, PixelObjective::CrossEntropy, alignment)?, None)
+            }
+            Some(division) => {
+                let logits = network.forward_branches(&images, &mut pass)?;
+                let DividedLoss { pixels, mask } = DividedLoss::of(&logits, labels, division, alignment)?;
+                (pixels, Some(mask))
+            }
+        };
         let value = loss.to_scalar::<f32>()?;
         if !value.is_finite() {
             return Err(self.not_finite("the loss".into(), value, batch.ids.clone()));
@@ -165,7 +175,13 @@ impl Trainer {
         record.seconds.forward += start.elapsed().as_secs_f64();
 
         let start = Instant::now();
-        let mut gradients = loss.backward()?;
+        let mut gradients = match &mask {
+            None => loss.backward()?,
+            Some(mask) => {
+                record.penalty = Some(f64::from(mask.to_scalar::<f32>()?));
+                (loss + mask)?.backward()?
+            }
+        };
         device.synchronize()?;
         record.seconds.backward += start.elapsed().as_secs_f64();
 
@@ -236,35 +252,61 @@ impl Trainer {
                 actual: attacked.len().to_string(),
             });
         }
-        let clean =
-            Examples { images: images.clone(), selected: Vec::new(), epsilons: Vec::new(), penalty: None };
-        let selected: Vec<usize> = (0..attacked.len()).filter(|&index| attacked[index]).collect();
-        if selected.is_empty() {
-            return Ok(clean);
-        }
         let step = self.steps_done();
+        let places =
+            |of: bool| -> Vec<usize> { (0..attacked.len()).filter(|&index| attacked[index] == of).collect() };
+        let (selected, clean) = (places(true), places(false));
         // An attack's error about an image of its batch is one about a sample.
-        let named = |error| match error {
+        let named = |places: &[usize], error| match error {
             Error::Attack(robustseg_attacks::Error::NotFinite { quantity, index, value }) => {
-                let sample = batch.ids[selected[index]].clone();
+                let sample = batch.ids[places[index]].clone();
                 self.not_finite(format!("the attack's {quantity}"), value, vec![sample])
             }
             other => other,
         };
+        let mut examples = Examples {
+            images: images.clone(),
+            selected: Vec::new(),
+            epsilons: Vec::new(),
+            penalty: None,
+            division: None,
+        };
+        if let Some(method) = self.method().division() {
+            // All of an adversarial sample is for the main branch.
+            let mut parts = labels.zeros_like()?.chunk(attacked.len(), 0)?;
+            if !clean.is_empty() {
+                let (images, labels) = (rows(images, &clean)?, rows(labels, &clean)?);
+                let statistics = self.config().crafting_statistics;
+                let mut random = stream(self.seed(), "division", [step, replay, 0]);
+                let divided = method.divide(self.network(), &images, &labels, statistics, &mut random);
+                let divided = divided.map_err(|error| named(&clean, error))?;
+                for (row, &index) in clean.iter().enumerate() {
+                    parts[index] = divided.narrow(0, row, 1)?;
+                }
+            }
+            examples.division = Some(Tensor::cat(&parts, 0)?);
+        }
+        if selected.is_empty() {
+            return Ok(examples);
+        }
         let (drawn, truth) = (rows(images, &selected)?, rows(labels, &selected)?);
         let target = Target::new(self.network(), self.config().crafting_statistics);
         let mut random = stream(self.seed(), "step_size", [step, replay, 0]);
-        let Some(crafted) = self.method().craft(&target, &drawn, &truth, &mut random).map_err(named)? else {
-            return Ok(clean);
+        let crafted = self.method().craft(&target, &drawn, &truth, &mut random);
+        let Some(crafted) = crafted.map_err(|error| named(&selected, error))? else {
+            return Ok(examples);
         };
         let mut random = stream(self.seed(), "penalty", [step, replay, 0]);
-        let penalty = self.method().penalty(self.network(), &drawn, &truth, &mut random).map_err(named)?;
+        let penalty = self.method().penalty(self.network(), &drawn, &truth, &mut random);
+        examples.penalty = penalty.map_err(|error| named(&selected, error))?;
         let mut parts = images.chunk(attacked.len(), 0)?;
         for (row, &index) in selected.iter().enumerate() {
             parts[index] = crafted.image.narrow(0, row, 1)?;
         }
-        let (images, epsilons) = (Tensor::cat(&parts, 0)?, crafted.epsilon.to_vec1()?);
-        Ok(Examples { images, selected, epsilons, penalty })
+        examples.images = Tensor::cat(&parts, 0)?;
+        examples.epsilons = crafted.epsilon.to_vec1()?;
+        examples.selected = selected;
+        Ok(examples)
     }
 }
 
@@ -278,6 +320,8 @@ struct Examples {
     epsilons: Vec<f32>,
     /// What the method minimises beside the loss.
     penalty: Option<Penalty>,
+    /// Which pixels (N, H, W) are for the auxiliary branch, if the network is divided.
+    division: Option<Tensor>,
 }
 
 /// The batch on `device`: images (N, 3, H, W) f32, labels (N, H, W) u8.
@@ -373,7 +417,7 @@ mod tests {
             let batch = fixture::batch(1, 4);
             let (images, labels) = upload(&batch, &Device::Cpu)?;
             let mask = [false, true, false, true];
-            let Examples { images: replaced, selected, epsilons, penalty } =
+            let Examples { images: replaced, selected, epsilons, penalty, .. } =
                 trainer.examples(&batch, &images, &labels, &mask, 0)?;
             assert_eq!(selected, [1, 3]);
             assert!(penalty.is_none());

@@ -20,13 +20,19 @@ impl<'a> Target<'a> {
     }
 }
 
-impl Model for Target<'_> {
-    fn logits(&self, image: &Tensor) -> candle_core::Result<Tensor> {
-        let mut pass = match self.statistics {
+impl Statistics {
+    /// The pass that uses them.
+    pub(crate) fn pass(self) -> Pass<'static> {
+        match self {
             Statistics::Running => Pass::Evaluation,
             Statistics::Batch => Pass::BatchStatistics,
-        };
-        self.network.forward(image, &mut pass)
+        }
+    }
+}
+
+impl Model for Target<'_> {
+    fn logits(&self, image: &Tensor) -> candle_core::Result<Tensor> {
+        self.network.forward(image, &mut self.statistics.pass())
     }
 
     fn image_dtype(&self) -> DType {

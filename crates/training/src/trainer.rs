@@ -11,7 +11,8 @@ use robustseg_ops::Staging;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Optimiser, PolynomialDecay, Result, Seconds, StepRecord, TrainingConfig, TrainingMethod, monitor, step,
+    Error, Optimiser, PolynomialDecay, Result, Seconds, StepRecord, TrainingConfig, TrainingMethod, monitor,
+    step,
 };
 
 /// A network in training: its optimiser, its method, and how far it is.
@@ -66,9 +67,18 @@ impl Trainer {
     /// A training of `network` over `total_steps`, at its start.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) if `config` is out of range.
+    /// [`Error::Setting`] if `config` is out of range, [`Error::Mismatch`] if the network is divided and the method does
+    /// not divide, or the other way round.
     pub fn new(network: PspNet, config: &TrainingConfig, seed: u64, total_steps: u64) -> Result<Self> {
         config.validate()?;
+        if network.config().divided != config.method.divides() {
+            let branches = |divided| if divided { "a divided network" } else { "a network of one branch" };
+            return Err(Error::Mismatch {
+                what: format!("network for {}", config.method.name()),
+                expected: branches(config.method.divides()).into(),
+                actual: branches(network.config().divided).into(),
+            });
+        }
         Ok(Self {
             optimiser: Optimiser::new(&network, config)?,
             staging: Staging::new(network.device())?,
@@ -122,7 +132,7 @@ impl Trainer {
     /// else.
     ///
     /// # Errors
-    /// [`Error::Mismatch`](crate::Error::Mismatch) if the arrays do not fit the batch.
+    /// [`Error::Mismatch`] if the arrays do not fit the batch.
     pub fn prepare(&mut self, batch: &Arc<Batch>) -> Result<()> {
         let images = step::images_shape(batch)?;
         self.staging.begin(batch, |batch| (&batch.images, &batch.labels), images)?;

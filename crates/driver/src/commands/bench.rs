@@ -1,8 +1,10 @@
 //! `robustseg bench`: what a training step costs, method by method.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use anyhow::Context;
 use candle_core::Device;
 use clap::Args;
 use rand::RngExt;
@@ -176,11 +178,21 @@ impl Bench {
         };
         let half: Vec<bool> = (0..work.batch).map(|index| index < (work.batch / 2).max(1)).collect();
         let mut times: Vec<Times> = methods.iter().map(|_| Times::default()).collect();
-        let mut network = PspNet::new(&work.model, 0, device)?;
-        work.precision.set(&mut network, self.convolutions)?;
+        let build = |divided| -> anyhow::Result<PspNet> {
+            let mut network = PspNet::new(&PspNetConfig { divided, ..work.model.clone() }, 0, device)?;
+            work.precision.set(&mut network, self.convolutions)?;
+            Ok(network)
+        };
+        // One for all methods, and another for those that divide theirs.
+        let mut networks: BTreeMap<bool, PspNet> = BTreeMap::new();
         for round in 0..rounds {
             for (method, times) in methods.iter().zip(&mut times) {
                 let config = TrainingConfig { method: *method, ..work.training.clone() };
+                let divided = method.divides();
+                let network = match networks.remove(&divided) {
+                    Some(network) => network,
+                    None => build(divided)?,
+                };
                 let mut trainer = Trainer::new(network, &config, 0, rounds as u64)?;
                 let start = Instant::now();
                 let record = match (&work.source, &mut loader) {
@@ -203,9 +215,10 @@ impl Bench {
                     times.step.push(step);
                     times.parts.push(record.seconds);
                 }
-                network = trainer.into_network();
+                networks.insert(divided, trainer.into_network());
             }
         }
+        let (_, network) = networks.pop_first().context("there are neither methods nor rounds")?;
         Ok((times, network))
     }
 

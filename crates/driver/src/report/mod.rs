@@ -44,6 +44,7 @@ pub fn paper_name(name: &str) -> &str {
         "free" => "Free",
         "pgd_at" => "PGD-AT",
         "segpgd_at" => "SegPGD-AT",
+        "ddc_at" => "DDC-AT",
         "pixel_newton" => "pixel-wise Newton",
         "segpgd" => "SegPGD",
         "cospgd" => "CosPGD",

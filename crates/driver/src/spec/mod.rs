@@ -119,14 +119,6 @@ impl Default for ModelSpec {
     }
 }
 
-impl ModelSpec {
-    /// The network's configuration for `num_classes` classes.
-    pub fn config(&self, num_classes: usize) -> PspNetConfig {
-        let Self { layers, width, mean, std, upsampling, .. } = self.clone();
-        PspNetConfig { layers, width, num_classes, mean, std, upsampling }
-    }
-}
-
 impl Spec {
     /// Reads the spec at `path` with `overrides` (`key.path=value`) put in, checks every range, and makes relative
     /// paths absolute.
@@ -165,6 +157,13 @@ impl Spec {
         {
             *source = from_folder(Path::new(source)).to_string_lossy().into_owned();
         }
+    }
+
+    /// The configuration of the network that is trained, for `num_classes` classes.
+    pub fn network(&self, num_classes: usize) -> PspNetConfig {
+        let ModelSpec { layers, width, mean, std, upsampling, .. } = self.model;
+        let divided = self.training.method.divides();
+        PspNetConfig { layers, width, num_classes, mean, std, upsampling, divided }
     }
 
     /// The split that is evaluated on.

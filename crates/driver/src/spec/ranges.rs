@@ -41,7 +41,7 @@ fn text(key: &str, value: &str) -> Result<(), Fault> {
 
 /// The model's own check names its settings first.
 fn model(spec: &Spec) -> Result<(), Fault> {
-    spec.model.config(1).validate().map_err(|error| {
+    spec.network(1).validate().map_err(|error| {
         let reason = match error {
             robustseg_models::Error::Config(reason) => reason,
             other => other.to_string(),

@@ -3,6 +3,7 @@
 //! The paper's five are `basic` and four attacks of `robustseg-attacks`; each other method is a file here, named as
 //! its paper names it.
 
+mod ddc_at;
 mod fgsm_ckpt;
 mod free;
 mod grad_align;
@@ -24,6 +25,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+pub use ddc_at::DdcAt;
+pub(crate) use ddc_at::DividedLoss;
 pub use fgsm_ckpt::FgsmCkpt;
 pub use free::{Free, Replay};
 pub use grad_align::GradAlign;
@@ -58,6 +61,11 @@ pub trait TrainingMethod {
         _random: &mut ChaCha8Rng,
     ) -> Result<Option<Penalty>> {
         Ok(None)
+    }
+
+    /// The division of pixels between branches of the network: most methods have one branch.
+    fn division(&self) -> Option<&DdcAt> {
+        None
     }
 
     /// The replay of a method that trains on each batch several times: most do so once.
@@ -147,6 +155,8 @@ pub enum MethodConfig {
     /// `SegPGD` adversarial training.
     #[serde(rename = "segpgd_at")]
     SegPgdAt(SegPgdAt),
+    /// BIM, and pixels divided between branches of the network by what it does to them.
+    DdcAt(DdcAt),
     /// The mean of Fast Newton's examples for each pixel alone.
     PixelNewton(PixelNewton),
 }
@@ -173,6 +183,7 @@ impl MethodConfig {
             Self::Free(Free::default()),
             Self::PgdAt(PgdAt::default()),
             Self::SegPgdAt(SegPgdAt::default()),
+            Self::DdcAt(DdcAt::default()),
             Self::PixelNewton(PixelNewton::default()),
         ];
         [&Self::paper()[..], &others].concat()
@@ -194,6 +205,7 @@ impl MethodConfig {
             Self::PixelNewton(method) => AttackConfig::FastNewton(method.step()),
             Self::PgdAt(method) => AttackConfig::Pgd(method.attack()),
             Self::SegPgdAt(method) => AttackConfig::SegPgd(method.attack()),
+            Self::DdcAt(method) => AttackConfig::Bim(method.attack()),
             Self::RsFgsm(method) => return method.validate(),
             Self::NFgsm(method) => return method.validate(),
             Self::FgsmCkpt(method) => return method.validate(),
@@ -218,12 +230,18 @@ impl MethodConfig {
             Self::Free(method) => Box::new(Replay::new(method)),
             Self::PgdAt(method) => Box::new(method),
             Self::SegPgdAt(method) => Box::new(method),
+            Self::DdcAt(method) => Box::new(method),
             Self::PixelNewton(method) => Box::new(method),
         }
     }
 
+    /// Whether the network that it trains has branches ([`PspNetConfig::divided`](robustseg_models::PspNetConfig)).
+    pub fn divides(&self) -> bool {
+        self.strategy().division().is_some()
+    }
+
     /// Work of a training step for one sample of `pixels` pixels that is attacked with `probability`, in forward passes:
-    /// an update on clean samples is three, an attack's gradient two.
+    /// an update on clean samples is three, an attack's gradient two. What a divided network's further branches cost is left out.
     pub fn passes(&self, probability: f64, pixels: usize) -> f64 {
         let attack = match *self {
             Self::Basic => 0,
@@ -236,6 +254,10 @@ impl MethodConfig {
             | Self::SegPgdAt(SegPgdAt { steps, .. }) => 2 * steps,
             Self::FgsmCkpt(method) => 2 + method.checkpoints,
             Self::PixelNewton(_) => 2 * pixels,
+            // Clean samples are attacked as well, and predicted twice.
+            Self::DdcAt(DdcAt { steps, .. }) => {
+                return 3.0 + (2 * steps) as f64 + 2.0 * (1.0 - probability);
+            }
         };
         3.0 + probability * attack as f64
     }

@@ -69,6 +69,7 @@ fn with_radius(epsilon: f64) -> Vec<Box<dyn TrainingMethod + Send>> {
         MethodConfig::FgsmCkpt(FgsmCkpt { epsilon, ..FgsmCkpt::default() }),
         MethodConfig::PgdAt(PgdAt { epsilon, ..PgdAt::default() }),
         MethodConfig::SegPgdAt(SegPgdAt { epsilon, ..SegPgdAt::default() }),
+        MethodConfig::DdcAt(DdcAt { epsilon, ..DdcAt::default() }),
     ];
     methods.iter().map(MethodConfig::strategy).collect()
 }
@@ -270,7 +271,9 @@ fn the_work_is_what_is_counted_on() -> Result<()> {
         };
         assert_eq!(found, expected, "{}", method.name());
         let updates = if let MethodConfig::Free(Free { replays, .. }) = method { replays } else { 1 };
-        assert_eq!(method.passes(0.0, 20), 3.0 * updates as f64);
+        // Clean samples are divided by an attack and two predictions.
+        let divided = if let MethodConfig::DdcAt(DdcAt { steps, .. }) = method { 2 * steps + 2 } else { 0 };
+        assert_eq!(method.passes(0.0, 20), (3 * updates + divided) as f64);
     }
     Ok(())
 }
@@ -310,6 +313,7 @@ fn settings_out_of_range_are_named() {
         (MethodConfig::GradAlign(GradAlign { epsilon: 0.03, lambda: -1.0 }), "lambda = -1"),
         (MethodConfig::Free(Free { epsilon: 0.03, replays: 0 }), "replays = 0"),
         (MethodConfig::PgdAt(PgdAt { steps: 0, ..pgd }), "steps = 0"),
+        (MethodConfig::DdcAt(DdcAt { steps: 0, ..DdcAt::default() }), "steps = 0"),
         (MethodConfig::SegPgdAt(SegPgdAt { alpha: 3.0, ..SegPgdAt::default() }), "alpha = 3"),
         (
             MethodConfig::PixelNewton(PixelNewton { max_epsilon: Some(9.0), ..PixelNewton::default() }),
