@@ -33,6 +33,9 @@ pub struct StepRecord {
     pub attacked: usize,
     /// Mean epsilon of those, if there are any.
     pub epsilon_mean: Option<f64>,
+    /// The epsilon of each of those, in the batch's order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub epsilons: Vec<f32>,
     /// Where the time went.
     pub seconds: Seconds,
 }
@@ -118,6 +121,7 @@ impl Trainer {
             images: batch.ids.len(),
             attacked: 0,
             epsilon_mean: None,
+            epsilons: Vec::new(),
             seconds: Seconds { data, ..Seconds::default() },
         };
         let replays = self.method().replay().map_or(1, Replay::times);
@@ -202,6 +206,7 @@ impl Trainer {
         record.seconds.optimiser += start.elapsed().as_secs_f64();
         record.attacked = epsilons.len();
         record.epsilon_mean = mean(&epsilons);
+        record.epsilons = epsilons;
         Ok(value)
     }
 
@@ -470,6 +475,7 @@ mod tests {
                 assert_eq!(record.images, 4);
                 assert_eq!(record.attacked, if method == MethodConfig::Basic { 0 } else { 2 });
                 assert_eq!(record.epsilon_mean.is_some(), method != MethodConfig::Basic);
+                assert_eq!(record.epsilons.len(), record.attacked);
                 let parts = record.seconds;
                 assert!(parts.forward > 0.0 && parts.backward > 0.0 && parts.optimiser > 0.0);
                 losses.push(record.loss);

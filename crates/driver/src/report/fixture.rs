@@ -123,8 +123,9 @@ pub fn run(path: &Path, name: &str, method: &str, miou: f64, step_seconds: f64) 
     for step in 0..200 {
         let loss = 2.2 * (-f64::from(step) / 60.0).exp() + 0.3 + 0.2 * f64::from(step * 7919 % 13) / 13.0;
         events += &format!(
-            "{{\"kind\": \"step\", \"step\": {step}, \"epoch\": {}, \"loss\": {loss}}}\n",
-            step / 25
+            "{{\"kind\": \"step\", \"step\": {step}, \"epoch\": {}, \"loss\": {loss}, \"epsilons\": [{}]}}\n",
+            step / 25,
+            0.01 + f64::from(step * 31 % 17) * f64::from(step + 50) / 1e5
         );
         if step % 25 == 24 {
             let miou = miou * (1.0 - (-f64::from(step) / 50.0).exp());

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::chart::{Chart, Line};
 use super::monitor::{self, MonitorRecord};
-use super::{Gallery, curve_title, run_page, scores};
+use super::{Gallery, curve_title, epsilons, run_page, scores};
 use crate::exit::BadData;
 use crate::provenance::Provenance;
 use crate::run_directory::RunDirectory;
@@ -34,6 +34,8 @@ pub struct RunSummary {
     pub losses: Vec<(u64, f64)>,
     /// Step and mean IoU of each validation, from `events.jsonl`.
     pub validations: Vec<(u64, f64)>,
+    /// Step and epsilons of the adversarial examples of each training step that had any, from `events.jsonl`.
+    pub epsilons: Vec<(u64, Vec<f64>)>,
     /// The monitor's readings, from `events.jsonl`.
     pub monitor: Vec<MonitorRecord>,
     /// The examples in `figures/examples`.
@@ -51,7 +53,7 @@ impl RunSummary {
             BadData(format!("{}: has no evaluation.json; {advice}", path.display()))
         })?;
         let spec = path.join("spec.yaml");
-        let (losses, validations) = events(&path.join("events.jsonl"))?;
+        let Events { losses, validations, epsilons } = events(&path.join("events.jsonl"))?;
         Ok(Self {
             path: path.to_owned(),
             evaluation,
@@ -59,6 +61,7 @@ impl RunSummary {
             timing: json(&path.join("timing.json"))?,
             provenance: json(&path.join("provenance.json"))?,
             losses,
+            epsilons,
             monitor: monitor::read(&path.join("events.jsonl"))?,
             validations,
             gallery: Gallery::read(path)?,
@@ -99,6 +102,7 @@ impl RunSummary {
         if self.validations.len() > 1 {
             charts.push(("validation", Chart::validation(&self.validations)));
         }
+        charts.extend(epsilons::histograms(&self.epsilons).map(|chart| ("epsilons", chart)));
         charts.extend(monitor::charts(&self.monitor));
         charts
     }
@@ -136,7 +140,13 @@ pub(super) fn json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, BadDat
     }
 }
 
-type Values = Vec<(u64, f64)>;
+/// What the events of a training say, by step.
+#[derive(Debug, Default, PartialEq)]
+struct Events {
+    losses: Vec<(u64, f64)>,
+    validations: Vec<(u64, f64)>,
+    epsilons: Vec<(u64, Vec<f64>)>,
+}
 
 /// The events of the log at `path`, each with the number of its line; none if there is no log. A last line without an
 /// end was torn by a crash, and does not count.
@@ -155,14 +165,14 @@ pub(super) fn log(path: &Path) -> Result<Vec<(usize, Value)>, BadData> {
     (1..).zip(whole.lines()).map(event).collect()
 }
 
-/// Losses and validations of the event log at `path`.
-fn events(path: &Path) -> Result<(Values, Values), BadData> {
+/// Losses, validations and epsilons of the event log at `path`.
+fn events(path: &Path) -> Result<Events, BadData> {
     let refuse = |reason: String| BadData(format!("{}: {reason}", path.display()));
-    let (mut losses, mut validations) = (Vec::new(), Vec::new());
+    let mut found = Events::default();
     for (line_number, event) in log(path)? {
         let (values, key) = match event["kind"].as_str() {
-            Some("step") => (&mut losses, "loss"),
-            Some("validation") => (&mut validations, "miou"),
+            Some("step") => (&mut found.losses, "loss"),
+            Some("validation") => (&mut found.validations, "miou"),
             Some(_) => continue,
             None => return Err(refuse(format!("line {line_number} is no event: it has no kind"))),
         };
@@ -170,8 +180,11 @@ fn events(path: &Path) -> Result<(Values, Values), BadData> {
             return Err(refuse(format!("line {line_number}: the event has no step or no {key}")));
         };
         values.push((step, value));
+        if let Some(epsilons) = event["epsilons"].as_array() {
+            found.epsilons.push((step, epsilons.iter().filter_map(Value::as_f64).collect()));
+        }
     }
-    Ok((losses, validations))
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -196,13 +209,14 @@ mod tests {
             "weight_decay",
             "0123abcd",
             "Training loss",
+            "Epsilon of the adversarial examples",
         ] {
             assert!(html.contains(part), "{part} is missing");
         }
         for stranger in ["<road>", "<script", "src=\"http", "href=", "NaN", "inf%"] {
             assert!(!html.contains(stranger), "{stranger} is in the report");
         }
-        for figure in ["robustness", "landscape", "loss", "validation"] {
+        for figure in ["robustness", "landscape", "loss", "validation", "epsilons"] {
             let svg = std::fs::read_to_string(path.join(format!("figures/{figure}.svg"))).unwrap();
             assert!(svg.starts_with("<svg") && html.contains(&svg), "{figure}");
         }
@@ -254,6 +268,7 @@ mod tests {
         let path = folder.path().join("events.jsonl");
         let step = "{\"kind\": \"step\", \"step\": 4, \"loss\": 1.5}\n";
         std::fs::write(&path, format!("{step}{{\"kind\": \"other\"}}\n{{\"kind\": \"st")).unwrap();
-        assert_eq!(events(&path).unwrap(), (vec![(4, 1.5)], vec![]));
+        let expected = Events { losses: vec![(4, 1.5)], ..Events::default() };
+        assert_eq!(events(&path).unwrap(), expected);
     }
 }

@@ -47,7 +47,11 @@ pub(super) fn render(run: &RunSummary, charts: &[(&str, String)]) -> anyhow::Res
     }
     page.section("Classes", &table("classes").unwrap_or_default());
     let curves = chart("loss", "Training loss over steps")
-        + &chart("validation", "Clean mean IoU on validation samples over steps");
+        + &chart("validation", "Clean mean IoU on validation samples over steps")
+        + &chart(
+            "epsilons",
+            "Shares of the adversarial examples by epsilon, a line for each part of the training",
+        );
     if !curves.is_empty() {
         page.section("Training", &format!("<div class=\"charts\">\n{curves}</div>\n"));
     }
