@@ -27,6 +27,9 @@ pub struct EvaluationConfig {
     /// Images at once; only neighbours of the same size are put together. The random starts of an attack are those of its
     /// place in the batch.
     pub batch_size: usize,
+    /// Decides the random starts of attacks. It is not the experiment's seed, so that runs that differ in that one alone
+    /// are attacked alike.
+    pub seed: u64,
     /// How an image is brought to the network.
     pub window: Window,
     /// The robustness curves.
@@ -41,6 +44,7 @@ impl Default for EvaluationConfig {
             split: None,
             limit: None,
             batch_size: 1,
+            seed: 0,
             window: Window::default(),
             curves: vec![CurveConfig::Fgsm(FgsmCurve::default()), CurveConfig::Bim(IteratedCurve::default())],
             examples: 4,
@@ -98,8 +102,8 @@ pub struct EvaluationBatch {
     pub label: Tensor,
 }
 
-/// Evaluates any `model` of `num_classes` classes on `batches`, clean and along `curves`, as [`evaluate`] does a network;
-/// `examples` images are kept to look at. Windows, if any, are the model's own affair (see [`Windowed`]).
+/// Evaluates any `model` of `num_classes` classes on `batches`, clean and along `curves`, as [`evaluate`] with seed 0 does a
+/// network; `examples` images are kept to look at. Windows, if any, are the model's own affair (see [`Windowed`]).
 ///
 /// # Errors
 /// If a batch is not what the attacks need, or nothing is labelled.
@@ -137,7 +141,8 @@ pub(crate) fn measure<'a>(
     config.validate()?;
     let model = Windowed::new(Target::new(network, Statistics::Running), config.window);
     let indices = evenly_spaced(dataset.len(), config.limit);
-    let mut tally = Tally::new(network.config().num_classes, &config.curves, config.examples);
+    let tally = Tally::new(network.config().num_classes, &config.curves, config.examples);
+    let mut tally = tally.with_seed(config.seed);
     let mut pending: Vec<Sample> = Vec::new();
     let mut done = 0;
     let total = indices.len() as u64;
@@ -195,7 +200,7 @@ fn stack(samples: &[Sample], window: Window, network: &PspNet) -> Result<(Tensor
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MethodConfig, fixture};
+    use crate::{MethodConfig, PgdCurve, fixture};
 
     fn config() -> EvaluationConfig {
         EvaluationConfig { limit: Some(3), examples: 2, ..EvaluationConfig::default() }
@@ -265,6 +270,22 @@ mod tests {
         assert_eq!(sliding.evaluation.clean, one_by_one.evaluation.clean);
         let cropped = run(network, &EvaluationConfig { window: Window::CenterCrop { size: 9 }, ..config() })?;
         assert_eq!((cropped.examples[0].width, cropped.examples[0].height), (9, 9));
+        Ok(())
+    }
+
+    #[test]
+    fn the_seed_decides_random_starts_and_nothing_else() -> Result<()> {
+        let network = fixture::network(1)?;
+        let pgd = PgdCurve { alpha: 0.01, steps: 2, restarts: 1, epsilons: vec![0.0, 0.03] };
+        let curves = vec![CurveConfig::Pgd(pgd), CurveConfig::Fgsm(FgsmCurve { epsilons: vec![0.03] })];
+        let with = |seed| {
+            run(&network, &EvaluationConfig { seed, curves: curves.clone(), ..config() })
+                .map(|evaluated| evaluated.evaluation)
+        };
+        let (a, again, b) = (with(1)?, with(1)?, with(2)?);
+        assert_eq!(a, again);
+        assert_ne!(a.curves[0].points[1], b.curves[0].points[1]);
+        assert_eq!((&a.clean, &a.curves[1]), (&b.clean, &b.curves[1]));
         Ok(())
     }
 

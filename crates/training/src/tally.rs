@@ -22,6 +22,7 @@ pub(crate) struct Tally<'a> {
     budgets: Vec<Budget>,
     exhibited: Option<Exhibited>,
     worst: Worst,
+    seed: u64,
 }
 
 /// What was seen of one image; of each curve and each point of it, of all the examples.
@@ -61,7 +62,12 @@ impl<'a> Tally<'a> {
             Some(Exhibited { curve, point })
         });
         let budgets = vec![Budget::default(); curves.len()];
-        Self { classes, curves, images: Vec::new(), budgets, exhibited, worst: Worst::new(examples) }
+        Self { classes, curves, images: Vec::new(), budgets, exhibited, worst: Worst::new(examples), seed: 0 }
+    }
+
+    /// The same, with another seed of the attacks' random starts than 0.
+    pub(crate) fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
     }
 
     /// Counts `model`'s predictions for `image` (N, 3, H, W) with `label` (N, H, W), the samples `ids`, clean and under
@@ -86,7 +92,7 @@ impl<'a> Tally<'a> {
             let above_zero: Vec<f64> =
                 curve.epsilons().iter().copied().filter(|&epsilon| epsilon > 0.0).collect();
             let counted = Counted::new(model);
-            let random = &mut stream(0, "evaluation", [number, index as u64, 0]);
+            let random = &mut stream(self.seed, "evaluation", [number, index as u64, 0]);
             let mut attacked = curve.attack(&counted, image, label, &above_zero, random)?.into_iter();
             let Budget { forward, backward } = counted.take();
             self.budgets[index].forward += forward;

@@ -348,7 +348,7 @@ mod tests {
         fixture::run(&paths[0], "one", "fast_newton: {}", 0.7, 2.0);
         fixture::run(&paths[1], "two", "fast_newton: {}", 0.6, 2.0);
         fixture::run(&paths[2], "other", "basic", 0.1, 2.0);
-        change(&paths[1], "spec.yaml", "seed: 0", "seed: 1");
+        change(&paths[1], "spec.yaml", "\nseed: 0", "\nseed: 1");
         let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
         compare(&paths, &out).unwrap();
         let csv = std::fs::read_to_string(out.file("tables/seeds.csv")).unwrap();
