@@ -37,11 +37,13 @@ pub struct MonitorConfig {
     pub distortion: f64,
     /// A fall of the pixel accuracy under BIM by more than this from one reading to the next is the sign `drop`.
     pub drop: f64,
-    /// What follows the first sign.
+    /// How many readings in a row must have a sign before something follows, at least 1: a sign may pass.
+    pub patience: usize,
+    /// What follows.
     pub then: Then,
 }
 
-/// What follows a sign of catastrophic overfitting.
+/// What follows signs of catastrophic overfitting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -70,7 +72,7 @@ pub enum Sign {
 
 impl Default for MonitorConfig {
     /// Four samples, epsilon 0.03, BIM of ten steps of 0.004 as in the paper's evaluation, a loss at every quarter; a gap
-    /// and a distortion of one half, and the drop of 0.2 of Wong et al. 2020.
+    /// and a distortion of one half, the drop of 0.2 of Wong et al. 2020, and two readings in a row.
     fn default() -> Self {
         Self {
             every: None,
@@ -82,6 +84,7 @@ impl Default for MonitorConfig {
             gap: 0.5,
             distortion: 0.5,
             drop: 0.2,
+            patience: 2,
             then: Then::default(),
         }
     }
@@ -92,6 +95,7 @@ impl MonitorConfig {
     pub fn validate(&self) -> Result<()> {
         at_least_one("training.monitor.samples", self.samples)?;
         at_least_one("training.monitor.points", self.points)?;
+        at_least_one("training.monitor.patience", self.patience)?;
         let refuse = |setting, reason: String| Err(Error::Setting { setting, reason });
         if self.every == Some(0) {
             return refuse("training.monitor.every", "must be at least 1".into());

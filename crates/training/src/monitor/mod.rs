@@ -39,6 +39,9 @@ pub(crate) struct State {
     robust: Option<f64>,
     /// Steps done at the last reading without a sign.
     unflagged: Option<u64>,
+    /// Readings with a sign since then.
+    #[serde(default)]
+    flagged: usize,
     /// Whether a reading ended the training.
     pub(crate) stopped: bool,
 }
@@ -82,7 +85,8 @@ impl Monitor {
 }
 
 impl Trainer {
-    /// Takes the reading that is due, tells it, and ends the training if it shows a sign and the configuration says so.
+    /// Takes the reading that is due, tells it, and ends the training if it shows a sign, as enough before it did, and the
+    /// configuration says so.
     pub(crate) fn monitor(
         &mut self,
         monitor: &Monitor,
@@ -106,6 +110,8 @@ impl Trainer {
         state.read = Some(step);
         state.robust = Some(reading.bim.pixel_accuracy);
         let unflagged = state.unflagged;
+        state.flagged = if sign.is_some() { state.flagged + 1 } else { 0 };
+        let enough = state.flagged >= config.patience;
         if sign.is_none() {
             state.unflagged = Some(step);
             if config.then == Then::RollBack {
@@ -114,7 +120,7 @@ impl Trainer {
         }
         let seconds = start.elapsed().as_secs_f64();
         observer.event(&Event::Monitor { step, epoch, reading, overfitting: sign, seconds })?;
-        if let (Some(sign), Then::Stop | Then::RollBack) = (sign, config.then) {
+        if let (Some(sign), true, Then::Stop | Then::RollBack) = (sign, enough, config.then) {
             let weights_of = match (config.then, unflagged) {
                 (Then::RollBack, Some(before)) => {
                     self.take_weights(&run.checkpoints.join(FILE))?;

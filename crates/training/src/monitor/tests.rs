@@ -122,6 +122,7 @@ fn settings_out_of_range_are_named() {
         ("every", MonitorConfig { every: Some(0), ..good }),
         ("samples", MonitorConfig { samples: 0, ..good }),
         ("points", MonitorConfig { points: 0, ..good }),
+        ("patience", MonitorConfig { patience: 0, ..good }),
         ("epsilon", MonitorConfig { epsilon: 8.0, ..good }),
         ("alpha", MonitorConfig { alpha: 0.0, ..good }),
         ("steps", MonitorConfig { steps: 0, ..good }),
@@ -205,6 +206,11 @@ fn small() -> MonitorConfig {
     MonitorConfig { every: Some(2), samples: 2, steps: 2, points: 2, ..MonitorConfig::default() }
 }
 
+/// A sign at every reading that is below what is remembered of the one before.
+fn only_drops() -> MonitorConfig {
+    MonitorConfig { gap: 0.0, distortion: 1.0, drop: 0.0, ..small() }
+}
+
 #[test]
 fn a_resumed_training_reads_what_an_uninterrupted_one_does() -> Result<()> {
     let (straight, broken) = (Bench::new(small())?, Bench::new(small())?);
@@ -248,7 +254,7 @@ fn reading_changes_nothing_of_the_training() -> Result<()> {
 fn a_sign_stops_the_training_or_rolls_it_back() -> Result<()> {
     // To have a sign at step 4 and none before, what is remembered then is more than there can be.
     for (then, of) in [(Then::Stop, 4), (Then::RollBack, 2), (Then::Report, 6)] {
-        let monitor = MonitorConfig { gap: 0.0, distortion: 1.0, drop: 0.0, then, ..small() };
+        let monitor = MonitorConfig { patience: 1, then, ..only_drops() };
         let bench = Bench::new(monitor)?;
         let mut trainer = bench.trainer()?;
         let batches = bench.config.loader(&bench.dataset, 7, [0.5; 3], 0..6, OnBadSample::Fail)?;
@@ -287,5 +293,30 @@ fn a_sign_stops_the_training_or_rolls_it_back() -> Result<()> {
         let (outcome, _) = bench.run(&mut again, false)?;
         assert_eq!((outcome, weights(&again)?), (Outcome::Finished, weights(&trainer)?));
     }
+    Ok(())
+}
+
+#[test]
+fn a_sign_that_passes_is_waited_out() -> Result<()> {
+    let monitor = MonitorConfig { every: Some(1), patience: 2, then: Then::Stop, ..only_drops() };
+    let bench = Bench::new(monitor)?;
+    let mut trainer = bench.trainer()?;
+    let run = Run {
+        train: &bench.dataset,
+        validation: &bench.dataset,
+        checkpoints: bench.folder.path(),
+        fingerprint: "spec",
+        stop: &AtomicBool::new(false),
+        on_bad_sample: OnBadSample::Fail,
+    };
+    let monitor = Monitor::new(&trainer, &run)?.expect("a monitor");
+    let mut stopped = Vec::new();
+    for sign in [true, false, true, true] {
+        trainer.state.step += 1;
+        trainer.state.monitor.robust = Some(if sign { 2.0 } else { 0.0 });
+        trainer.monitor(&monitor, &run, 0, &mut ())?;
+        stopped.push(trainer.state.monitor.stopped);
+    }
+    assert_eq!(stopped, [false, false, false, true]);
     Ok(())
 }
