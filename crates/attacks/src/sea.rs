@@ -14,6 +14,10 @@ use crate::{Adversarial, Attack, Model, Result, check_epsilon, check_steps, inpu
 /// From each climb the point with the fewest right pixels goes on. The example is the one of the three with the fewest
 /// right pixels; what an evaluation takes of them is the worst case over its whole dataset.
 ///
+/// Balanced weights come from the image at hand; the authors' program counts the classes' pixels over the dataset that it
+/// evaluates. So an image's examples do not depend on which others are evaluated with it (a split, a limit, a batch), and
+/// nothing but image and label is needed to attack one.
+///
 /// Each objective costs `steps` backward passes and, if there are so many steps as to fill the three balls, three
 /// forward passes more.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
