@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dag::check_wrong;
 use crate::{
-    Apgd, Attack, Bim, CosPgd, Error, FastNewton, Fgsm, MiFgsm, Pgd, RandomFgsm, Result, Sea, SegPgd,
+    Apgd, Attack, Bim, CosPgd, Dag, Error, FastNewton, Fgsm, MiFgsm, Pgd, RandomFgsm, Result, Sea, SegPgd,
 };
 
 /// An attack with its settings, as a spec or the command line names it: `bim: {epsilon: 0.03}`.
@@ -33,12 +34,14 @@ pub enum AttackConfig {
     Apgd(Apgd),
     /// The segmentation ensemble attack.
     Sea(Sea),
+    /// Dense adversary generation.
+    Dag(Dag),
 }
 
 /// Settings that replace an attack's defaults where they are given.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Overrides {
-    /// `epsilon`, or the largest step of Fast Newton.
+    /// `epsilon`, or the largest step of Fast Newton, or the ball of DAG.
     pub epsilon: Option<f64>,
     /// `alpha` of the attacks with steps of one size.
     pub alpha: Option<f64>,
@@ -58,11 +61,12 @@ struct Settings<'a> {
     steps: Option<&'a mut usize>,
     restarts: Option<&'a mut usize>,
     decay: Option<&'a mut f64>,
+    wrong: Option<&'a mut f64>,
 }
 
 impl AttackConfig {
     /// Every attack with its default settings.
-    pub fn all() -> [Self; 10] {
+    pub fn all() -> [Self; 11] {
         [
             Self::Fgsm(Fgsm::default()),
             Self::RandomFgsm(RandomFgsm::default()),
@@ -74,6 +78,7 @@ impl AttackConfig {
             Self::CosPgd(CosPgd::default()),
             Self::Apgd(Apgd::default()),
             Self::Sea(Sea::default()),
+            Self::Dag(Dag::default()),
         ]
     }
 
@@ -121,6 +126,7 @@ impl AttackConfig {
             Self::CosPgd(attack) => Box::new(attack),
             Self::Apgd(attack) => Box::new(attack),
             Self::Sea(attack) => Box::new(attack),
+            Self::Dag(attack) => Box::new(attack),
         }
     }
 
@@ -146,6 +152,11 @@ impl AttackConfig {
                 settings =
                     Settings { epsilon: Some(epsilon), alpha: Some(alpha), steps: Some(steps), ..settings };
                 settings.decay = Some(decay);
+            }
+            Self::Dag(Dag { alpha, steps, wrong, max_epsilon }) => {
+                settings = Settings { alpha: Some(alpha), steps: Some(steps), ..settings };
+                settings.max_epsilon = Some(max_epsilon);
+                settings.wrong = Some(wrong);
             }
             Self::Apgd(Apgd { epsilon, steps, .. }) | Self::Sea(Sea { epsilon, steps, .. }) => {
                 settings = Settings { epsilon: Some(epsilon), steps: Some(steps), ..settings };
@@ -184,7 +195,8 @@ impl Settings<'_> {
         self.alpha.map_or(Ok(()), |value| check_alpha(*value))?;
         self.steps.map_or(Ok(()), |value| check_steps(*value))?;
         self.restarts.map_or(Ok(()), |value| check_restarts(*value))?;
-        self.decay.map_or(Ok(()), |value| check_decay(*value))
+        self.decay.map_or(Ok(()), |value| check_decay(*value))?;
+        self.wrong.map_or(Ok(()), |value| check_wrong(*value))
     }
 }
 
@@ -275,6 +287,7 @@ mod tests {
         assert!(refusal("sea", some).contains("alpha is not a setting"));
         assert!(refusal("bim", Overrides { restarts: Some(2), ..some }).contains("restarts is not"));
         assert!(refusal("pgd", Overrides { restarts: Some(0), ..some }).contains("restarts = 0"));
+        assert!(AttackConfig::Dag(Dag { wrong: 0.0, ..Dag::default() }).validate().is_err());
         assert!(refusal("cw", some).contains("there are fgsm, random_fgsm"));
         Ok(())
     }

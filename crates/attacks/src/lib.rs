@@ -18,6 +18,7 @@
 //! | [`CosPgd`] | Agnihotri et al. 2024 |
 //! | [`Apgd`] | Croce & Hein 2020 |
 //! | [`Sea`] | Croce, Singh, Hein 2024 |
+//! | [`Dag`] | Xie et al. 2017 |
 //!
 //! Equation numbers are those of Wiens & Hammer, *Single-step Adversarial Training for Semantic
 //! Segmentation*, ICPRAM 2022.
@@ -56,6 +57,7 @@ mod budget;
 mod config;
 mod cospgd;
 mod curve;
+mod dag;
 mod error;
 mod fast_newton;
 mod fgsm;
@@ -79,6 +81,7 @@ pub use config::{
 };
 pub use cospgd::CosPgd;
 pub use curve::{bim_curve, cospgd_curve, fgsm_curve, mi_fgsm_curve, pgd_curve, segpgd_curve};
+pub use dag::Dag;
 pub use error::{Error, Result};
 pub use fast_newton::{FastNewton, NegativeGain};
 pub use fgsm::Fgsm;

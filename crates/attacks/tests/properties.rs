@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
 use rand::RngExt;
 use robustseg_attacks::{
-    Adversarial, Alignment, Apgd, Attack, AttackConfig, Bim, Budget, CosPgd, Counted, Error, FastNewton,
+    Adversarial, Alignment, Apgd, Attack, AttackConfig, Bim, Budget, CosPgd, Counted, Dag, Error, FastNewton,
     Fgsm, IGNORE_LABEL, MiFgsm, Model, NegativeGain, Overrides, Pgd, PixelObjective, RandomFgsm, Result, Sea,
     SegPgd, bim_curve, cospgd_curve, fgsm_curve, input_gradient, mi_fgsm_curve, pgd_curve, segpgd_curve,
 };
@@ -50,6 +50,10 @@ impl Scene {
         let (n, _, h, w) = image.dims4()?;
         let pixels = image.permute((0, 2, 3, 1))?.reshape((n * h * w, 3))?;
         pixels.matmul(&self.matrix)?.reshape((n, h, w, self.classes))
+    }
+
+    fn predict(&self, image: &Tensor) -> candle_core::Result<Tensor> {
+        robustseg_ops::predict(&self.logits(image)?, SHAPE.2, SHAPE.3, Alignment::HalfPixel)
     }
 
     fn run(&self, attack: &dyn Attack, seed: u64) -> Result<Adversarial> {
@@ -140,6 +144,22 @@ proptest! {
             }
             let moved = (expected.image.ne(&scene.image).unwrap().max(1).unwrap() * &ignored).unwrap();
             prop_assert_eq!(moved.max_all().unwrap().to_scalar::<u8>().unwrap(), 0, "{}", attack.name());
+        }
+    }
+
+    #[test]
+    fn dag_ends_when_enough_is_wrong(seed: u64, wrong in 0.1..1.0_f64) {
+        let scene = Scene::new(seed, 3, 0.0, 1.0).unwrap();
+        let dag = Dag { alpha: 0.02, steps: 200, wrong, max_epsilon: None };
+        let found = scene.run(&dag, 1).unwrap();
+        let right = scene.predict(&found.image).unwrap().eq(&scene.label).unwrap();
+        let count = |mask: &Tensor| values(&mask.to_dtype(DType::F32).unwrap().flatten_from(1).unwrap().sum(1).unwrap());
+        let labelled = count(&scene.label.ne(IGNORE_LABEL).unwrap());
+        for (index, (right, labelled)) in count(&right).into_iter().zip(labelled).enumerate() {
+            let share = f64::from((labelled - right) / labelled);
+            let moved = values(&found.epsilon)[index];
+            // In [0, 1] a linear model may have pixels that nothing gets wrong.
+            prop_assert!(share >= wrong || moved > 0.2, "{share} of {wrong}, {moved}");
         }
     }
 
@@ -315,12 +335,9 @@ fn restarts_never_lower_the_cross_entropy() -> Result<()> {
 fn apgd_is_no_weaker_than_fgsm_and_sea_gets_most_pixels_wrong() -> Result<()> {
     // Labels that the model gets right.
     let mut scene = Scene::new(10, 4, 0.2, 0.8)?;
-    let predicted = |scene: &Scene, image: &Tensor| {
-        robustseg_ops::predict(&scene.logits(image)?, SHAPE.2, SHAPE.3, Alignment::HalfPixel)
-    };
-    scene.label = predicted(&scene, &scene.image)?;
+    scene.label = scene.predict(&scene.image)?;
     let right = |image: &Tensor| -> Result<f32> {
-        Ok(predicted(&scene, image)?.eq(&scene.label)?.to_dtype(DType::F32)?.sum_all()?.to_scalar()?)
+        Ok(scene.predict(image)?.eq(&scene.label)?.to_dtype(DType::F32)?.sum_all()?.to_scalar()?)
     };
     let fgsm = scene.run(&Fgsm { epsilon: 0.05 }, 1)?.image;
     let apgd = scene.run(&Apgd { epsilon: 0.05, steps: 20, random_start: true }, 1)?.image;
@@ -331,6 +348,31 @@ fn apgd_is_no_weaker_than_fgsm_and_sea_gets_most_pixels_wrong() -> Result<()> {
     let sea = scene.run(&Sea { epsilon: 0.05, steps: 30, random_start: true }, 1)?.image;
     assert!(right(&sea)? <= right(&apgd)?, "{} {}", right(&sea)?, right(&apgd)?);
     assert!(right(&sea)? < right(&scene.image)?);
+    Ok(())
+}
+
+#[test]
+fn dag_goes_on_with_the_pixels_that_are_right_until_they_are_few() -> Result<()> {
+    // Class 0 above a red of 0.5, with a gain that is linear in it: every right pixel moves alike.
+    let model = |image: &Tensor| {
+        let red = image.narrow(1, 0, 1)?.permute((0, 2, 3, 1))?.affine(10.0, -5.0)?;
+        Tensor::cat(&[&red, &red.zeros_like()?], 3)?.contiguous()
+    };
+    let image = Tensor::new(&[[[[0.6_f32, 0.55]], [[0.2, 0.2]], [[0.2, 0.2]]]], &Device::Cpu)?;
+    let label = Tensor::zeros((1, 1, 2), DType::U8, &Device::Cpu)?;
+    let all = Dag { alpha: 0.03, steps: 9, wrong: 1.0, max_epsilon: None };
+    for (attack, reds, epsilon) in [
+        (all, [0.48, 0.49], 0.12),
+        (Dag { wrong: 0.5, ..all }, [0.54, 0.49], 0.06),
+        (Dag { steps: 1, ..all }, [0.57, 0.52], 0.03),
+        (Dag { max_epsilon: Some(0.045), ..all }, [0.555, 0.505], 0.045),
+    ] {
+        let found = attack.perturb(&model, &image, &label, &mut stream(0, "unused", [0; 3]))?;
+        let pixels = values(&found.image);
+        assert!(pixels.iter().zip(reds).all(|(found, red)| (found - red).abs() < 1e-6), "{pixels:?}");
+        assert_eq!(pixels[2..], [0.2; 4]);
+        assert!((values(&found.epsilon)[0] - epsilon).abs() < 1e-6, "{attack:?}");
+    }
     Ok(())
 }
 

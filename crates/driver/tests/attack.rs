@@ -14,10 +14,20 @@ fn a_case_is_attacked_within_its_ball() {
     let folder = tempfile::tempdir().unwrap();
     checkpoint(folder.path());
     case(folder.path());
-    for method in
-        ["fgsm", "random_fgsm", "bim", "fast_newton", "pgd", "mi_fgsm", "segpgd", "cospgd", "apgd", "sea"]
-    {
-        let steps: &[&str] = if ["apgd", "sea"].contains(&method) { &["--steps", "10"] } else { &[] };
+    for method in [
+        "fgsm",
+        "random_fgsm",
+        "bim",
+        "fast_newton",
+        "pgd",
+        "mi_fgsm",
+        "segpgd",
+        "cospgd",
+        "apgd",
+        "sea",
+        "dag",
+    ] {
+        let steps: &[&str] = if ["apgd", "sea", "dag"].contains(&method) { &["--steps", "10"] } else { &[] };
         let input = ["--method", method, "--input", "case.safetensors", "--json"];
         let arguments = attack(&[&input, steps].concat());
         let output = run_in(folder.path(), &arguments);
@@ -29,7 +39,7 @@ fn a_case_is_attacked_within_its_ball() {
         let backward = printed["passes"]["backward"].as_u64().unwrap();
         let steps = match method {
             "fgsm" | "random_fgsm" | "fast_newton" => 1,
-            "apgd" => 10,
+            "apgd" | "dag" => 10,
             "sea" => 30,
             _ => 3,
         };

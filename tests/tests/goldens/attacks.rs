@@ -44,6 +44,7 @@ fn steps(attack: &AttackConfig) -> usize {
         AttackConfig::MiFgsm(momentum) => momentum.steps,
         AttackConfig::Apgd(apgd) => apgd.steps,
         AttackConfig::Sea(sea) => sea.steps,
+        AttackConfig::Dag(dag) => dag.steps,
         AttackConfig::Fgsm(_) | AttackConfig::RandomFgsm(_) | AttackConfig::FastNewton(_) => 1,
     }
 }

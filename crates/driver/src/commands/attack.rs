@@ -25,17 +25,17 @@ pub(crate) struct Attack {
     /// The checkpoint of the network to attack.
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
-    /// The attack: fgsm, `random_fgsm`, bim, `fast_newton`, pgd, `mi_fgsm`, segpgd, cospgd, apgd or sea.
+    /// The attack: fgsm, `random_fgsm`, bim, `fast_newton`, pgd, `mi_fgsm`, segpgd, cospgd, apgd, sea or dag.
     #[arg(long)]
     method: String,
     /// Radius of the perturbation, images being in `[0, 1]`; for `fast_newton` its largest step [default: 0.03, for
     /// `fast_newton` none].
     #[arg(long, allow_negative_numbers = true)]
     epsilon: Option<f64>,
-    /// Size of one step of an iterated attack, but for apgd and sea, which find their own [default: 0.01].
+    /// Size of one step of an iterated attack, but for apgd and sea, which find their own [default: 0.01; of dag 0.002].
     #[arg(long, allow_negative_numbers = true)]
     alpha: Option<f64>,
-    /// Steps of an iterated attack [default: 3; of apgd 100, of sea 300 for each of its three objectives].
+    /// Steps of an iterated attack [default: 3; of apgd 100, of sea 300 for each of its three objectives, of dag 200 at most].
     #[arg(long)]
     steps: Option<usize>,
     /// Random starts of pgd [default: 1].

@@ -51,6 +51,7 @@ pub fn paper_name(name: &str) -> &str {
         "cospgd" => "CosPGD",
         "apgd" => "APGD",
         "sea" => "SEA",
+        "dag" => "DAG",
         _ => name,
     }
 }
