@@ -47,6 +47,8 @@ fn device() -> Device {
     if robustseg_ops::cuda::count() > 0 {
         return robustseg_ops::cuda::open(0).expect("a GPU that can be opened");
     }
+    #[cfg(feature = "cuda")]
+    eprintln!("no GPU here: on the CPU");
     Device::Cpu
 }
 
