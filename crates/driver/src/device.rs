@@ -58,8 +58,14 @@ fn gpus() -> usize {
 
 #[cfg(feature = "cuda")]
 fn open_gpu(index: usize) -> anyhow::Result<Device> {
-    let refused = |error| Usage(format!("device cuda:{index}: {error}; take another, or --device cpu"));
-    Ok(robustseg_ops::cuda::open(index).map_err(refused)?)
+    let (choice, count) = (DeviceChoice::Cuda(index), gpus());
+    if index >= count {
+        let text = format!(
+            "device {choice}: NVIDIA's driver can use {count} GPUs of this machine; take another, or --device cpu"
+        );
+        return Err(Usage(text).into());
+    }
+    Ok(robustseg_ops::cuda::open(index)?)
 }
 
 #[cfg(not(feature = "cuda"))]
