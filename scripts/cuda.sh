@@ -75,11 +75,17 @@ test_emulated() {
         echo "cuda.sh: the emulated GPU needs a C++ compiler; install g++, or name another in CXX" >&2
         exit 1
     }
-    local emulator=$PWD/target/cuda-none/emulator
+    local emulator=$PWD/target/cuda-none/emulator out
     scripts/gpu_emulator.sh "$emulator"
-    LD_LIBRARY_PATH=$emulator${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} \
-        cargo_for none test --workspace --test devices --test goldens --test precision \
-        --test gpu_emulator "$@"
+    export LD_LIBRARY_PATH=$emulator${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    cargo_for none test --workspace --test devices --test goldens --test precision --test gpu_emulator "$@"
+    (($# == 0)) || return 0
+    # The whole way, spec to report, with the program that the tests have built.
+    out=$(mktemp -d)
+    "target/cuda-none/$host/debug/robustseg" run experiments/smoke.yaml --device cuda --set precision=bf16 \
+        --set training.epochs=1 --out "$out/run"
+    grep -q "emulated GPU" "$out/run/provenance.json"
+    rm -r "$out"
 }
 
 run_on_gpu() {
