@@ -41,18 +41,19 @@ pub enum NegativeGain {
 }
 
 impl FastNewton {
-    /// Eq. 18 with the options applied, for one image.
-    fn epsilon(&self, gain: f32, norm: f32) -> f32 {
-        if norm == 0.0 {
-            return 0.0;
-        }
-        let newton = gain / norm;
+    /// Eq. 18 with the options applied, for each image's gain and norm, all (N).
+    fn epsilon(&self, gain: &Tensor, norm: &Tensor) -> Result<Tensor> {
+        let newton = (gain / norm)?;
         let epsilon = match self.negative_gain {
             NegativeGain::Literal => newton,
-            NegativeGain::Clamp | NegativeGain::Skip => newton.max(0.0),
-            NegativeGain::Abs => newton.abs(),
+            NegativeGain::Clamp | NegativeGain::Skip => newton.relu()?,
+            NegativeGain::Abs => newton.abs()?,
         };
-        self.max_epsilon.map_or(epsilon, |limit| epsilon.clamp(-(limit as f32), limit as f32))
+        let epsilon = match self.max_epsilon {
+            Some(limit) => epsilon.clamp(-(limit as f32), limit as f32)?,
+            None => epsilon,
+        };
+        Ok(norm.eq(0_f32)?.where_cond(&norm.zeros_like()?, &epsilon)?)
     }
 }
 
@@ -70,14 +71,12 @@ impl Attack for FastNewton {
     ) -> Result<Adversarial> {
         self.max_epsilon.map_or(Ok(()), check_epsilon)?;
         let InputGradient { value, gradient } = input_gradient(model, image, label, PixelObjective::Gain)?;
-        let norms: Vec<f32> = l1_norm_per_image(&gradient)?.to_vec1()?;
-        finite("norm of the mean gain's gradient", &norms)?;
-        let gains: Vec<f32> = value.to_vec1()?;
-        let epsilon: Vec<f32> =
-            gains.iter().zip(&norms).map(|(&gain, &norm)| self.epsilon(gain, norm)).collect();
-        finite("Fast Newton step", &epsilon)?;
-        let epsilon = Tensor::new(epsilon, image.device())?;
+        let norm = l1_norm_per_image(&gradient)?;
+        let epsilon = self.epsilon(&value, &norm)?;
         let image = sign_step(&image.detach(), &gradient, &epsilon.neg()?)?;
+        // A GPU has all of it under way by now.
+        finite("norm of the mean gain's gradient", &norm.to_vec1()?)?;
+        finite("Fast Newton step", &epsilon.to_vec1()?)?;
         Ok(Adversarial { image, epsilon })
     }
 }
@@ -87,7 +86,9 @@ mod tests {
     use super::*;
 
     fn epsilon(negative_gain: NegativeGain, max_epsilon: Option<f64>, gain: f32, norm: f32) -> f32 {
-        FastNewton { negative_gain, max_epsilon }.epsilon(gain, norm)
+        let one = |value: f32| Tensor::new(&[value], &candle_core::Device::Cpu).unwrap();
+        let attack = FastNewton { negative_gain, max_epsilon };
+        attack.epsilon(&one(gain), &one(norm)).unwrap().to_vec1().unwrap()[0]
     }
 
     #[test]
