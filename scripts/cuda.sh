@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # cuda.sh build           a release binary for NVIDIA GPUs of compute capability 8.0 and up, and what gpu_check.sh runs, into
-#                         target/cuda/bring
+#                         target/cuda/bring and, packed, target/cuda/bring.tar.xz
 # cuda.sh check           clippy over the CUDA side, without a CUDA compiler
 # cuda.sh test [ARGS]     its tests on the emulated GPU (scripts/gpu_emulator.sh), without a GPU or a CUDA compiler
 # cuda.sh run COMMAND     a command with the CUDA libraries that Python's packages (PyTorch's) hold, on a machine with a GPU
@@ -63,7 +63,8 @@ build() {
     cargo_for lean test --release --workspace --test devices --test goldens --test precision \
         --no-run --message-format json | executables "$bring"
     strip "$bring"/*
-    ls -l "$bring"
+    tar -cJf "$bring.tar.xz" -C "$bring" .
+    ls -l "$bring" "$bring.tar.xz"
 }
 
 check() {

@@ -7,10 +7,11 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--bring", default="target/cuda/bring")
+parser.add_argument("--bring", default="target/cuda/bring.tar.xz")
 parser.add_argument("--peer", default="../shared/peer")
 parser.add_argument("--goldens", default="tests/goldens")
 parser.add_argument("--out", default=os.environ.get("OUT", "target/gpu_check"))
@@ -184,6 +185,10 @@ def sanitizer():
 
 
 os.makedirs(options.out, exist_ok=True)
+if os.path.isfile(options.bring):
+    unpacked = tempfile.mkdtemp()
+    subprocess.run(["tar", "-xJf", options.bring, "-C", unpacked], check=True)
+    options.bring = unpacked
 for path in (os.path.join(options.bring, "robustseg"), os.path.join(options.peer, "bench_torch.py")):
     if not os.path.exists(path):
         sys.exit(f"gpu_check.py: {path} is missing; gpu_check.sh says what to bring")

@@ -5,10 +5,10 @@
 # cases, what reduced precision changes, and training steps of robustseg in turn with the same network in PyTorch. Writes
 # OUT/gpu_check.json and prints a table; each part's output is in OUT too. Ends with 1 if a test failed.
 #
-# What to bring, besides this repository: target/cuda/bring (made by `scripts/cuda.sh build`; about 40 MB), and the
-# folder of bench_torch.py.
+# What to bring, besides this repository: target/cuda/bring.tar.xz (made by `scripts/cuda.sh build`), and the folder of
+# bench_torch.py.
 #
-#   --bring     binary and tests [target/cuda/bring]
+#   --bring     binary and tests, a folder or packed [target/cuda/bring.tar.xz]
 #   --peer      folder of bench_torch.py [../shared/peer]
 #   --goldens   golden cases [tests/goldens]
 #   --out       folder for results [$OUT, else target/gpu_check]

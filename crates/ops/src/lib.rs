@@ -2,7 +2,8 @@
 //!
 //! Every operation is a candle `CustomOp` with its own gradient: candle's autograd drives them, and any candle
 //! model can use them. Activations are (N, H, W, C), convolution weights (O, KH, KW, I), images (N, 3, H, W) in
-//! `[0, 1]`, label maps u8 (N, H, W) with [`IGNORE_LABEL`] = 255 where there is no label; elements are f32.
+//! `[0, 1]`, label maps u8 (N, H, W) with [`IGNORE_LABEL`] = 255 where there is no label; elements are f32, on a GPU those of
+//! activations and convolution weights may be bf16.
 //!
 //! A gradient that nobody asked for is not computed: an operation whose weight is detached leaves out the
 //! weight's gradient, which makes an attack's gradient cost two thirds of a training step's.
@@ -10,9 +11,8 @@
 //! Results do not depend on the number of threads: work is cut into blocks by the sizes alone, and partial sums
 //! are added in the order of the blocks.
 //!
-//! Each operation is a file here; what it computes on a device is in that device's room (`cpu`), reached from the
-//! operation's `cpu_fwd` and, for another device, from its sibling `cuda_fwd`. This is the only crate with
-//! `unsafe` code.
+//! Each operation is a file here; what it computes on a device is in that device's room: `cpu`, reached from the operation's
+//! `cpu_fwd`, and, with the feature `cuda`, `cuda`, reached from `cuda_fwd`. This is the only crate with `unsafe` code.
 //!
 //! ```
 //! use candle_core::{Device, Tensor, Var};
