@@ -246,6 +246,9 @@ fn checkpoints(steps: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::Device;
+    use robustseg_random::stream;
+    use std::cell::RefCell;
 
     #[test]
     fn checkpoints_are_the_papers() {
@@ -268,5 +271,42 @@ mod tests {
         schedule.saw(&[0.0, 3.0, 0.0], &[1.0, 3.0, 1.0]);
         schedule.saw(&[1.0, 3.0, 1.0], &[2.0, 3.0, 2.0]);
         assert_eq!(schedule.halve(5, &[3.0, 3.0, 9.0]), Some(vec![true, true, false]));
+    }
+
+    #[test]
+    fn steps_of_which_exactly_the_share_rises_are_not_halved() {
+        let mut schedule = Schedule::new(16, 0.5, &[0.0]);
+        for (before, after) in [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0), (3.0, 3.0)] {
+            schedule.saw(&[before], &[after]);
+        }
+        assert_eq!(schedule.halve(4, &[3.0]), Some(vec![false]));
+    }
+
+    #[test]
+    fn a_step_has_a_quarter_of_the_former_one_in_it() {
+        // One pixel, whose cross-entropy is highest where its channels are 0.53.
+        let seen = RefCell::new(Vec::new());
+        let model = |image: &Tensor| {
+            seen.borrow_mut().push(image.flatten_all()?.to_vec1::<f32>()?[0]);
+            let far = (image - 0.53)?.sqr()?.sum_keepdim(1)?;
+            Tensor::cat(&[&far.zeros_like()?, &far.neg()?], 1)?.permute((0, 2, 3, 1))?.contiguous()
+        };
+        let image = Tensor::full(0.5_f32, (1, 3, 1, 1), &Device::Cpu).unwrap();
+        let label = Tensor::zeros((1, 1, 1), DType::U8, &Device::Cpu).unwrap();
+        let apgd = Apgd { epsilon: 0.1, steps: 20, random_start: false };
+        apgd.perturb(&model, &image, &label, &mut stream(0, "test", [0; 3])).unwrap();
+        // By hand: to the ball's surface, and then 3/4 of the way to the other side and 1/4 of the former way.
+        for (seen, expected) in seen.borrow().iter().zip([0.5, 0.6, 0.475, 0.5375, 0.45]) {
+            assert!((seen - expected).abs() < 1e-6, "{seen} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn right_pixels_are_counted_image_by_image() {
+        let logits = [[1.0_f32, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]].concat();
+        let logits = Tensor::from_vec(logits, (2, 1, 3, 2), &Device::Cpu).unwrap();
+        let label = Tensor::from_vec(vec![0_u8, 1, 255, 1, 0, 255], (2, 1, 3), &Device::Cpu).unwrap();
+        let model = |image: &Tensor| Ok(image.clone());
+        assert_eq!(right_pixels(&model, &logits, &label).unwrap(), [2.0, 1.0]);
     }
 }
