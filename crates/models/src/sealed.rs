@@ -153,6 +153,17 @@ mod tests {
     }
 
     #[test]
+    fn data_begin_at_multiples_of_eight_bytes() {
+        for length in 0..8 {
+            let file = seal(tensors(&DATA), "model", "x".repeat(length)).unwrap();
+            let (header, _) = SafeTensors::read_metadata(&file).unwrap();
+            assert_eq!(header % 8, 0);
+            assert_eq!(file.len(), 8 + header + DATA.len());
+            assert!(!file[8..8 + header].ends_with(b"        "), "no more than there must be");
+        }
+    }
+
+    #[test]
     fn a_seal_survives_another_order_of_writing() {
         let file = seal(tensors(&DATA), "model", "{}".into()).unwrap();
         let (_, header) = SafeTensors::read_metadata(&file).unwrap();
@@ -178,6 +189,9 @@ mod tests {
         assert!(read(Path::new("/dev/zero")).unwrap_err().contains("no regular file"));
         let folder = tempfile::tempdir().unwrap();
         assert!(read(folder.path()).unwrap_err().contains("is a folder"));
+        assert!(
+            read(&folder.path().join("none")).unwrap_err().contains("give the path of a .safetensors file")
+        );
         let sparse = folder.path().join("sparse");
         File::create(&sparse).unwrap().set_len(1 << 43).unwrap();
         assert!(read(&sparse).unwrap_err().contains("too large"));
