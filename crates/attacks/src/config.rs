@@ -269,6 +269,8 @@ mod tests {
 
     #[test]
     fn names_and_overrides() -> Result<()> {
+        let names = "fgsm random_fgsm bim fast_newton pgd mi_fgsm segpgd cospgd apgd sea dag";
+        assert_eq!(AttackConfig::all().map(|config| config.name()).join(" "), names);
         for config in AttackConfig::all() {
             assert_eq!(AttackConfig::by_name(config.name(), Overrides::default())?, config);
         }

@@ -74,3 +74,14 @@ impl Attack for SegPgd {
         iteration(self.alpha, self.steps).attack(model, image, label, self.epsilon)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_pixels_count_more_and_more() {
+        let lambdas = [0, 1, 3].map(|step| objective(step, 4));
+        assert_eq!(lambdas, [0.0, 0.125, 0.375].map(|lambda| PixelObjective::SegPgd { lambda }));
+    }
+}

@@ -41,3 +41,19 @@ pub(crate) fn without_labels(label: &Tensor) -> Result<Vec<bool>> {
     let labelled: Vec<u8> = label.ne(IGNORE_LABEL)?.flatten_from(1)?.max(1)?.to_vec1()?;
     Ok(labelled.into_iter().map(|any| any == 0).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn of_equals_the_first_is_taken() -> Result<()> {
+        let batch = |values: [f32; 3]| Tensor::new(&values, &Device::Cpu);
+        // What counts is the whole part; the rest tells candidates apart.
+        let candidates = [batch([1.1, 2.1, 3.1])?, batch([2.2, 2.2, 1.2])?, batch([2.3, 1.3, 3.3])?];
+        let value = |candidate: &Tensor| Ok(candidate.floor()?.to_vec1()?);
+        assert_eq!(largest(&candidates, value)?.to_vec1::<f32>()?, [2.2, 2.1, 3.1]);
+        Ok(())
+    }
+}
