@@ -169,3 +169,19 @@ fn join(
     bundles.push(Bundle { image, momentum: momentum.cloned(), members: vec![member] });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directions_add_up_whatever_the_gradients_length() -> Result<()> {
+        let gradient = |values: [f32; 4]| Tensor::from_slice(&values, (2, 1, 1, 2), &Device::Cpu);
+        // The second image has none.
+        let first = accumulate(None, 0.5, &gradient([3.0, -1.0, 0.0, 0.0])?)?;
+        assert_eq!(first.flatten_all()?.to_vec1::<f32>()?, [0.75, -0.25, 0.0, 0.0]);
+        let second = accumulate(Some(first), 0.5, &gradient([0.0, 80.0, 0.0, -4.0])?)?;
+        assert_eq!(second.flatten_all()?.to_vec1::<f32>()?, [0.375, 0.875, 0.0, -1.0]);
+        Ok(())
+    }
+}
