@@ -476,3 +476,29 @@ fn broken_models_and_settings_are_refused() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn sea_takes_the_example_with_the_fewest_right_pixels() -> Result<()> {
+    let sea = Sea { epsilon: 0.15, steps: 1, random_start: true };
+    let mut different = 0;
+    for seed in 0..20 {
+        let mut scene = Scene::new(seed, 6, 0.2, 0.8)?;
+        // All is right before the attack, and each objective has its own start.
+        scene.label = scene.logits(&scene.image)?.argmax(3)?.to_dtype(DType::U8)?;
+        let right = |image: &Tensor| -> Result<Vec<f32>> {
+            let predicted = scene.logits(image)?.argmax(3)?.to_dtype(DType::U8)?;
+            Ok(predicted.eq(&scene.label)?.to_dtype(DType::F32)?.flatten_from(1)?.sum(1)?.to_vec1()?)
+        };
+        let model = |image: &Tensor| scene.logits(image);
+        let random = &mut stream(seed, "attack", [0; 3]);
+        let candidates = sea.candidates(&model, &scene.image, &scene.label, random)?;
+        let counts = candidates.iter().map(right).collect::<Result<Vec<_>>>()?;
+        for (image, found) in right(&scene.run(&sea, seed)?.image)?.into_iter().enumerate() {
+            let counts = counts.iter().map(|counts| counts[image]);
+            assert_eq!(found, counts.clone().fold(f32::MAX, f32::min));
+            different += usize::from(counts.fold(0.0, f32::max) > found);
+        }
+    }
+    assert!(different > 0, "the candidates never differ");
+    Ok(())
+}
