@@ -52,6 +52,10 @@ gpu-emulator FOLDER='target/gpu_emulator':
 fuzz TARGET SECONDS='600':
     scripts/fuzz.sh {{TARGET}} {{SECONDS}}
 
+# Change the code of WHAT (metrics, attacks, checkpoints, resuming) here and there, and list what no test notices; needs `cargo install cargo-mutants`.
+mutants WHAT *ARGS:
+    scripts/mutants.sh {{WHAT}} {{ARGS}}
+
 # Format and lint, warnings as errors.
 lint:
     scripts/ci.sh format lint

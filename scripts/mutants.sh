@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# mutants.sh metrics|attacks|checkpoints|resuming [ARG...]: changes that code here and there, one change at a time, and
+# leaves in mutants.out/missed.txt those that the crate's quick tests do not notice. It changes the files in place and puts
+# them back. ARGs are cargo-mutants', for example --shard 0/4.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+what=$1
+shift
+tests=(--cargo-test-arg=--lib)
+case "$what" in
+metrics) code=(--package robustseg-metrics) ;;
+attacks)
+    code=(--package robustseg-attacks)
+    tests+=(--cargo-test-arg=--test=properties)
+    ;;
+checkpoints)
+    code=(--file 'crates/models/src/{checkpoint,sealed,durable,store}.rs')
+    tests+=(--cargo-test-arg=--test=pspnet --cargo-test-arg=--test=pretrained)
+    ;;
+resuming) code=(--file crates/training/src/resume.rs) ;;
+*) echo "mutants.sh: no $what; there are metrics, attacks, checkpoints and resuming" >&2 && exit 2 ;;
+esac
+# Incremental compilation does not survive a compiler that is killed. Fewer cases of each property suffice to see a change.
+export CARGO_INCREMENTAL=0 PROPTEST_CASES="${PROPTEST_CASES:-16}"
+cargo mutants --in-place --timeout 300 "${code[@]}" "${tests[@]}" "$@"
