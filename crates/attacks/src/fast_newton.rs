@@ -6,8 +6,8 @@ use robustseg_ops::{PixelObjective, l1_norm_per_image, sign_step};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::gradient::finite;
-use crate::{Adversarial, Attack, InputGradient, Model, Result, check_epsilon, input_gradient};
+use crate::gradient::{finite, unchecked};
+use crate::{Adversarial, Attack, InputGradient, Model, Result, check_epsilon, input};
 
 /// One step along the sign of the mean gain's gradient, as far as Newton's method puts the gain's zero.
 ///
@@ -70,11 +70,13 @@ impl Attack for FastNewton {
         _random: &mut ChaCha8Rng,
     ) -> Result<Adversarial> {
         self.max_epsilon.map_or(Ok(()), check_epsilon)?;
-        let InputGradient { value, gradient } = input_gradient(model, image, label, PixelObjective::Gain)?;
+        input::check(image, label)?;
+        let (InputGradient { value, gradient }, _) = unchecked(model, image, label, PixelObjective::Gain)?;
         let norm = l1_norm_per_image(&gradient)?;
         let epsilon = self.epsilon(&value, &norm)?;
         let image = sign_step(&image.detach(), &gradient, &epsilon.neg()?)?;
         // A GPU has all of it under way by now.
+        finite("objective", &value.to_vec1()?)?;
         finite("norm of the mean gain's gradient", &norm.to_vec1()?)?;
         finite("Fast Newton step", &epsilon.to_vec1()?)?;
         Ok(Adversarial { image, epsilon })

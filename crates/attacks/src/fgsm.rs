@@ -6,7 +6,8 @@ use robustseg_ops::{PixelObjective, sign_step};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::{Adversarial, Attack, Model, Result, check_epsilon, input_gradient};
+use crate::gradient::{finite, unchecked};
+use crate::{Adversarial, Attack, InputGradient, Model, Result, check_epsilon, input};
 
 /// One step of size `epsilon` along the sign of the cross-entropy's gradient, eq. 3.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,7 +51,10 @@ pub(crate) fn step(
     label: &Tensor,
     epsilon: Tensor,
 ) -> Result<Adversarial> {
-    let gradient = input_gradient(model, image, label, PixelObjective::CrossEntropy)?.gradient;
-    let image = sign_step(image, &gradient, &epsilon)?;
+    input::check(image, label)?;
+    let (InputGradient { value, gradient }, _) =
+        unchecked(model, image, label, PixelObjective::CrossEntropy)?;
+    let image = sign_step(&image.detach(), &gradient, &epsilon)?;
+    finite("objective", &value.to_vec1()?)?;
     Ok(Adversarial { image, epsilon })
 }

@@ -33,18 +33,29 @@ pub(crate) fn look(
     label: &Tensor,
     objective: PixelObjective,
 ) -> Result<(InputGradient, Tensor)> {
-    let image = image.detach();
     let rounded = if image.dtype() == DType::F64 { image.to_dtype(DType::F32)? } else { image.clone() };
     input::check(&rounded, label)?;
+    let (found, logits) = unchecked(model, image, label, objective)?;
+    finite("objective", &found.value.to_vec1()?)?;
+    Ok((found, logits))
+}
+
+/// [`look`] at what was checked already, for callers that make sure later that the values are [`finite`]: on a GPU they
+/// enqueue what follows from the gradient before they wait for it.
+pub(crate) fn unchecked(
+    model: &dyn Model,
+    image: &Tensor,
+    label: &Tensor,
+    objective: PixelObjective,
+) -> Result<(InputGradient, Tensor)> {
+    let image = image.detach();
     let variable = Var::from_tensor(&image.to_dtype(model.image_dtype())?)?;
     let logits = model.logits(variable.as_tensor())?;
     let value = pixel_objective_per_image(&logits, label, objective, model.alignment())?;
     let gradients = value.sum_all()?.backward()?;
     let gradient =
         gradients.get(variable.as_tensor()).ok_or(Error::NoGradient)?.to_dtype(DType::F32)?.contiguous()?;
-    let value = value.detach();
-    finite("objective", &value.to_vec1()?)?;
-    Ok((InputGradient { value, gradient }, logits.detach()))
+    Ok((InputGradient { value: value.detach(), gradient }, logits.detach()))
 }
 
 /// Refuses numbers, one an image, that are infinite or not a number.

@@ -5,10 +5,8 @@ use rand::RngExt;
 use robustseg_ops::{PixelObjective, l1_norm_per_image, project, sign_step};
 use robustseg_random::ChaCha8Rng;
 
-use crate::gradient::finite;
-use crate::{
-    Adversarial, Model, Result, check_alpha, check_epsilon, check_steps, input, input_gradient, selection,
-};
+use crate::gradient::{InputGradient, finite, unchecked};
+use crate::{Adversarial, Model, Result, check_alpha, check_epsilon, check_steps, input, selection};
 
 /// Iterated sign steps: BIM and its relatives differ in the objective, in momentum, and in where they start.
 pub(crate) struct Iteration {
@@ -97,6 +95,7 @@ impl Iteration {
                 })
                 .collect::<Result<_>>()?,
         };
+        let mut values = Vec::new();
         for step in 0..self.steps {
             let objective = (self.objective)(step, self.steps);
             let mut next: Vec<Bundle> = Vec::new();
@@ -104,7 +103,8 @@ impl Iteration {
                 if members.is_empty() {
                     continue;
                 }
-                let gradient = input_gradient(model, &start, label, objective)?.gradient;
+                let (InputGradient { value, gradient }, _) = unchecked(model, &start, label, objective)?;
+                values.push(value);
                 let momentum = self.decay.map(|decay| accumulate(momentum, decay, &gradient)).transpose()?;
                 let moved = sign_step(&start, momentum.as_ref().unwrap_or(&gradient), &alpha)?;
                 let first_of_this_start = next.len();
@@ -114,6 +114,10 @@ impl Iteration {
                 }
             }
             bundles = next;
+        }
+        // A GPU has every step under way by now.
+        for value in values {
+            finite("objective", &value.to_vec1()?)?;
         }
         let mut images = vec![original; epsilons.len()];
         for bundle in bundles {
