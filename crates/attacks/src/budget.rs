@@ -53,3 +53,40 @@ impl Model for Counted<'_> {
         self.model.alignment()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    /// A model with answers of its own to everything.
+    struct Odd;
+
+    impl Model for Odd {
+        fn logits(&self, image: &Tensor) -> Result<Tensor> {
+            Ok(image.permute((0, 2, 3, 1))?)
+        }
+
+        fn image_dtype(&self) -> DType {
+            DType::F64
+        }
+
+        fn alignment(&self) -> Alignment {
+            Alignment::AlignCorners
+        }
+    }
+
+    #[test]
+    fn who_counts_changes_nothing() -> Result<()> {
+        let counted = Counted::new(&Odd);
+        assert_eq!((counted.image_dtype(), counted.alignment()), (DType::F64, Alignment::AlignCorners));
+        let image = Tensor::rand(0.0, 1.0, (2, 3, 4, 5), &Device::Cpu)?;
+        assert_eq!(
+            counted.logits(&image)?.flatten_all()?.to_vec1::<f64>()?,
+            Odd.logits(&image)?.flatten_all()?.to_vec1::<f64>()?
+        );
+        assert_eq!(counted.take(), Budget { forward: 2, backward: 0 });
+        assert_eq!(counted.take(), Budget::default());
+        Ok(())
+    }
+}
