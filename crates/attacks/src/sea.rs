@@ -121,4 +121,30 @@ mod tests {
         assert_eq!(balls(11), [(3, 1.0), (3, 0.75), (5, 0.5)]);
         assert_eq!(balls(2), [(2, 0.5)]);
     }
+
+    #[test]
+    fn random_starts_are_anywhere_in_the_first_ball() -> Result<()> {
+        let seen = std::cell::RefCell::new(None);
+        let model = |image: &Tensor| {
+            seen.borrow_mut().get_or_insert_with(|| image.detach());
+            image.permute((0, 2, 3, 1))
+        };
+        let device = &candle_core::Device::Cpu;
+        let image = Tensor::full(0.5_f32, (1, 3, 20, 20), device)?;
+        let label = Tensor::zeros((1, 20, 20), DType::U8, device)?;
+        let sea = Sea { epsilon: 0.1, steps: 10, random_start: true };
+        sea.candidates(&model, &image, &label, &mut robustseg_random::stream(0, "sea", [0; 3]))?;
+        let start = seen.take().expect("the model saw it").to_dtype(DType::F64)?.flatten_all()?;
+        let distances: Vec<f64> = start.to_vec1::<f64>()?.iter().map(|value| (value - 0.5).abs()).collect();
+        // Uniform up to 0.2: none farther, half of them beyond 0.1, and next to none at the border itself.
+        assert!(distances.iter().all(|distance| *distance <= 0.2 + 1e-6));
+        let beyond = |limit: f64| distances.iter().filter(|distance| **distance > limit).count();
+        assert!(
+            (500..700).contains(&beyond(0.1)) && beyond(0.2 - 1e-6) < 10,
+            "{} {}",
+            beyond(0.1),
+            beyond(0.2)
+        );
+        Ok(())
+    }
 }
