@@ -6,6 +6,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::DeviceId;
 use candle_core::cuda_backend::cudarc::cudnn::result::{self, CudnnError};
 use candle_core::cuda_backend::cudarc::cudnn::sys;
+use candle_core::cuda_backend::cudarc::driver::result::memcpy_dtod_async;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DevicePtr, DevicePtrMut};
 use candle_core::{CudaDevice, CudaStorage, Error, Layout, Result, bail};
 use std::cell::RefCell;
@@ -125,15 +126,9 @@ pub(crate) fn forward<T: Element>(
 ) -> Result<CudaStorage> {
     let device = x.device();
     let mut out = room::<T>(device, g.batch * g.output.iter().product::<usize>())?;
-    let (x, weight) = (view::<T>(x, xl)?, view::<T>(weight, wl)?);
-    let product = Product::Output;
-    // Before there is something in the output to be added to.
-    compute::<T>(device, g, product, [&x, &weight], &mut out, Work::Prepare)?;
-    let added = residual.is_some();
-    if let Some((residual, rl)) = residual {
-        device.memcpy_dtod(&view::<T>(residual, rl)?, &mut out)?;
-    }
-    compute::<T>(device, g, product, [&x, &weight], &mut out, Work::Run { added })?;
+    let arguments = [&view::<T>(x, xl)?, &view::<T>(weight, wl)?];
+    let residual = residual.map(|(residual, rl)| view::<T>(residual, rl)).transpose()?;
+    compute::<T>(device, g, Product::Output, arguments, &mut out, residual.as_ref())?;
     Ok(stored(out, device))
 }
 
@@ -146,9 +141,7 @@ pub(crate) fn input_gradient<T: Element>(
     let device = weight.device();
     let mut out = room::<T>(device, g.batch * g.input.iter().product::<usize>())?;
     let arguments = [&view::<T>(weight, wl)?, &view::<T>(gradient, gl)?];
-    for work in [Work::Prepare, Work::Run { added: false }] {
-        compute::<T>(device, g, Product::InputGradient, arguments, &mut out, work)?;
-    }
+    compute::<T>(device, g, Product::InputGradient, arguments, &mut out, None)?;
     Ok(stored(out, device))
 }
 
@@ -161,43 +154,37 @@ pub(crate) fn weight_gradient<T: Element>(
     let device = x.device();
     let mut out = room::<T>(device, g.output[2] * g.kernel[0] * g.kernel[1] * g.input[2])?;
     let arguments = [&view::<T>(x, xl)?, &view::<T>(gradient, gl)?];
-    for work in [Work::Prepare, Work::Run { added: false }] {
-        compute::<T>(device, g, Product::WeightGradient, arguments, &mut out, work)?;
-    }
+    compute::<T>(device, g, Product::WeightGradient, arguments, &mut out, None)?;
     Ok(stored(out, device))
 }
 
-/// What is done with a product.
-#[derive(Clone, Copy)]
-enum Work {
-    /// Its algorithm is chosen, if it is not known; measuring writes into the output.
-    Prepare,
-    /// It is computed, and `added` to what the output holds.
-    Run { added: bool },
-}
-
-/// `work` on `product` of the two `arguments`, which come in the order input, weight, output's gradient.
+/// `product` of the two `arguments`, which come in the order input, weight, output's gradient, and `residual` goes to `out`.
 fn compute<T: Element>(
     device: &CudaDevice,
     g: &Geometry,
     product: Product,
     arguments: [&CudaView<'_, T>; 2],
     out: &mut CudaSlice<T>,
-    work: Work,
+    residual: Option<&CudaView<'_, T>>,
 ) -> Result<()> {
     let stream = device.cuda_stream();
+    let bytes = out.num_bytes();
     let [(first, _first), (second, _second)] = arguments.map(|argument| argument.device_ptr(&stream));
     let (result, _out) = out.device_ptr_mut(&stream);
+    let (target, residual) = (result, residual.map(|residual| residual.device_ptr(&stream)));
     let [first, second, result] = [first, second, result].map(|address| address as *mut c_void);
     let tensors = match product {
         Product::Output => Tensors { input: first, weight: second, output: result },
         Product::InputGradient => Tensors { input: result, weight: first, output: second },
         Product::WeightGradient => Tensors { input: first, weight: result, output: second },
     };
-    match work {
-        Work::Prepare => prepare::<T>(device, g, product, tensors),
-        Work::Run { added } => run::<T>(device, g, product, tensors, added),
+    let key = key::<T>(g, product);
+    prepare::<T>(device, &key, tensors)?;
+    if let Some((residual, _)) = &residual {
+        // SAFETY: a residual has the output's shape. It comes behind what measuring wrote there.
+        unsafe { memcpy_dtod_async(target, *residual, bytes, stream.cu_stream()) }.map_err(Error::wrap)?;
     }
+    run(device, &key, tensors, residual.is_some())
 }
 
 fn key<T: Element>(g: &Geometry, product: Product) -> Key {
@@ -211,7 +198,7 @@ fn key<T: Element>(g: &Geometry, product: Product) -> Key {
 }
 
 /// Makes sure that there is a plan. Where algorithms are measured, what they compute is written into the tensors.
-fn prepare<T: Element>(device: &CudaDevice, g: &Geometry, product: Product, tensors: Tensors) -> Result<()> {
+fn prepare<T: Element>(device: &CudaDevice, key: &Key, tensors: Tensors) -> Result<()> {
     LIBRARIES.with_borrow_mut(|libraries| {
         let library = match libraries.entry(device.id()) {
             Entry::Occupied(known) => known.into_mut(),
@@ -224,14 +211,13 @@ fn prepare<T: Element>(device: &CudaDevice, g: &Geometry, product: Product, tens
                 new.insert(Library { handle, plans: HashMap::new(), workspace: None })
             }
         };
-        let key = key::<T>(g, product);
-        if !library.plans.contains_key(&key) {
-            let plan = plan::<T>(library.handle, device, &key, tensors)?;
+        if !library.plans.contains_key(key) {
+            let plan = plan::<T>(library.handle, device, key, tensors)?;
             if library.workspace.as_ref().map_or(0, CudaSlice::len) < plan.workspace {
                 // What runs on the former one is in front of it on the stream.
                 library.workspace = Some(room::<u8>(device, plan.workspace)?);
             }
-            library.plans.insert(key, plan);
+            library.plans.insert(*key, plan);
         }
         Ok(())
     })
@@ -420,20 +406,14 @@ fn best<A>(all: impl Iterator<Item = Candidate<A>>, key: &Key) -> Result<(A, sys
 }
 
 /// Computes what is prepared; `added` adds it to what the output holds.
-fn run<T: Element>(
-    device: &CudaDevice,
-    g: &Geometry,
-    product: Product,
-    tensors: Tensors,
-    added: bool,
-) -> Result<()> {
+fn run(device: &CudaDevice, key: &Key, tensors: Tensors, added: bool) -> Result<()> {
     let stream = device.cuda_stream();
     let (one, kept) = (1.0_f32, if added { 1.0_f32 } else { 0.0 });
     let (alpha, beta) = ((&raw const one).cast(), (&raw const kept).cast());
     let Tensors { input: x, weight: w, output: y } = tensors;
     LIBRARIES.with_borrow_mut(|libraries| {
         let library = libraries.get_mut(&device.id()).expect("prepared");
-        let Plan { descriptors, algorithm, .. } = &library.plans[&key::<T>(g, product)];
+        let Plan { descriptors, algorithm, .. } = &library.plans[key];
         let Descriptors { input, weight, output, convolution } = *descriptors;
         let size = library.workspace.as_ref().map_or(0, CudaSlice::len);
         let workspace = library.workspace.as_mut().map(|workspace| workspace.device_ptr_mut(&stream));

@@ -64,51 +64,38 @@ pub(crate) fn scale_images(
 /// Normalised image, f32 or f64, (N, C, H, W) to (N, H, W, C): `(x - mean) / std`, rounded to f32.
 pub(crate) fn normalise(x: &CudaStorage, xl: &Layout, mean: &[f32], std: &[f32]) -> Result<CudaStorage> {
     match x.dtype() {
-        DType::F64 => normalise_of::<f64>(x, xl, mean, std, "normalise_f64"),
-        _ => normalise_of::<f32>(x, xl, mean, std, "normalise_f32"),
+        DType::F64 => by_pixel::<f64>("normalise_f64", x, xl, mean, std),
+        _ => by_pixel::<f32>("normalise_f32", x, xl, mean, std),
     }
 }
 
-fn normalise_of<S: CudaDType>(
+/// Gradient of [`normalise`]: (N, H, W, C) to (N, C, H, W), divided by `std`.
+pub(crate) fn normalise_gradient(gradient: &CudaStorage, gl: &Layout, std: &[f32]) -> Result<CudaStorage> {
+    // The mean is not read.
+    by_pixel::<f32>("normalise_gradient_f32", gradient, gl, std, std)
+}
+
+/// Kernel `name` over the pixels of images, one thread for all channels of a pixel.
+fn by_pixel<S: CudaDType>(
+    name: &str,
     x: &CudaStorage,
     xl: &Layout,
     mean: &[f32],
     std: &[f32],
-    name: &str,
 ) -> Result<CudaStorage> {
     let (device, count, channels) = (x.device(), xl.shape().elem_count(), mean.len());
-    let (images, pixels) = (xl.dims()[0], count / channels / xl.dims()[0]);
+    let (all, pixels) = (count / channels, count / channels / xl.dims()[0]);
     let constants = device.clone_htod(&[mean, std].concat())?;
     let mut out = room::<f32>(device, count)?;
     launch!(
         device,
         name,
-        per_element(images * pixels),
+        per_element(all),
         &view::<S>(x, xl)?,
         &constants,
         &(pixels as u64),
         &(channels as u32),
-        &((images * pixels) as u64),
-        &mut out,
-    );
-    Ok(stored(out, device))
-}
-
-/// Gradient of [`normalise`]: (N, H, W, C) to (N, C, H, W), divided by `std`.
-pub(crate) fn normalise_gradient(gradient: &CudaStorage, gl: &Layout, std: &[f32]) -> Result<CudaStorage> {
-    let (device, count, channels) = (gradient.device(), gl.shape().elem_count(), std.len());
-    let (images, pixels) = (gl.dims()[0], count / channels / gl.dims()[0]);
-    let constants = device.clone_htod(&[std, std].concat())?;
-    let mut out = room::<f32>(device, count)?;
-    launch!(
-        device,
-        "normalise_gradient_f32",
-        per_element(images * pixels),
-        &view::<f32>(gradient, gl)?,
-        &constants,
-        &(pixels as u64),
-        &(channels as u32),
-        &((images * pixels) as u64),
+        &(all as u64),
         &mut out,
     );
     Ok(stored(out, device))
