@@ -1,17 +1,18 @@
 //! One split of a dataset.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::crop::apply_into;
 use crate::label_table::LabelTable;
 use crate::layout::synthetic::Scenes;
 use crate::layout::{Files, cityscapes, folders, pairs, voc};
-use crate::pack::{Pack, Stamp};
+use crate::pack::Pack;
 use crate::prefetch::Prefetch;
+use crate::stamp::{self, SampleStamp};
 use crate::{
-    AugmentationParameters, Crop, Error, Layout, Manifest, Result, Sample, Split, band, read_image,
-    read_label, read_sbd_label,
+    AugmentationParameters, Crop, Error, Layout, Manifest, Result, Sample, Split, band, content_sha256,
+    read_image, read_label, read_sbd_label,
 };
 
 /// One split of a dataset. Clones share what they know.
@@ -26,6 +27,8 @@ struct Inner {
     /// The file or folder that says which samples there are; empty for generated ones.
     listing: PathBuf,
     source: Source,
+    /// Made when they are asked for.
+    stamps: OnceLock<Vec<SampleStamp>>,
 }
 
 #[derive(Debug)]
@@ -91,7 +94,14 @@ impl Dataset {
             }
         };
         let (name, split) = (manifest.name.clone(), split.to_owned());
-        let inner = Inner { name, split, num_classes: manifest.num_classes(), listing, source };
+        let inner = Inner {
+            name,
+            split,
+            num_classes: manifest.num_classes(),
+            listing,
+            source,
+            stamps: OnceLock::new(),
+        };
         Ok((Self(Arc::new(inner), None), expected))
     }
 
@@ -105,14 +115,28 @@ impl Dataset {
         Ok(Self(Arc::clone(&self.0), Some(Arc::new(pack))))
     }
 
-    /// Size and time of change of the image's and the label's file of the sample at `index`.
-    pub(crate) fn stamps(&self, index: usize) -> Result<[Stamp; 2]> {
-        let Source::Files { samples, .. } = &self.0.source else { return Ok([Stamp::default(); 2]) };
-        let stamp = |path: &Path| match path.metadata() {
-            Ok(metadata) => Ok(Stamp::of(&metadata)),
-            Err(source) => Err(Error::Read { path: path.to_owned(), source }),
+    /// Content stamps of all samples, in the split's order. The files are read when this is first asked, on rayon's
+    /// threads; clones share the answer. Samples of a pack have the stamps of the files behind it.
+    pub fn stamps(&self) -> &[SampleStamp] {
+        if let Some(stamps) = self.0.stamps.get() {
+            return stamps;
+        }
+        // Not within the cell: a thread of the pool that waits for it could hold up those that it waits for.
+        let stamps = match &self.0.source {
+            Source::Files { samples, .. } => stamp::all(samples.len(), |index| {
+                let Files { id, image, label, .. } = &samples[index];
+                SampleStamp::of_files(id, image, label)
+            }),
+            Source::Scenes { ids, scenes } => {
+                stamp::all(ids.len(), |index| SampleStamp::of_generated(&ids[index], &scenes.origin(index)))
+            }
         };
-        Ok([stamp(&samples[index].image)?, stamp(&samples[index].label)?])
+        self.0.stamps.get_or_init(|| stamps)
+    }
+
+    /// SHA-256 of the ids and content of all samples in the split's order: see [`content_sha256`].
+    pub fn content_sha256(&self) -> String {
+        content_sha256(self.stamps())
     }
 
     /// Refuses samples that are not those that the manifest promises.

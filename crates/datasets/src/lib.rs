@@ -56,6 +56,7 @@ mod manifest;
 mod mat;
 mod pack;
 mod prefetch;
+mod stamp;
 mod yaml;
 
 pub use augmentation::{AugmentationConfig, AugmentationParameters};
@@ -75,3 +76,4 @@ pub use manifest::{
 };
 pub use mat::read_sbd_label;
 pub use pack::{Prepared, prepare};
+pub use stamp::{SampleStamp, content_sha256};

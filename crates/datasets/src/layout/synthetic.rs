@@ -26,6 +26,9 @@ const COLOURS: [[f64; 3]; 8] = [
     [0.66, 0.60, 0.56],
 ];
 
+/// Another one for every change of what the same seed gives.
+const VERSION: u32 = 1;
+
 /// How far an object's colour may be from its class's, in each channel.
 const COLOUR_SPREAD: f64 = 0.12;
 /// Contrast of the textures.
@@ -47,6 +50,14 @@ impl Scenes {
     /// Scenes of `classes` classes, the ground among them.
     pub(crate) fn new(config: Synthetic, split: &str, classes: usize) -> Self {
         Self { config, purpose: format!("scenes of {split}"), classes }
+    }
+
+    /// All that the scene at `index` follows from.
+    pub(crate) fn origin(&self, index: usize) -> String {
+        let Self { config: Synthetic { height, width, seed }, purpose, classes } = self;
+        format!(
+            "version {VERSION}, {width}x{height}, seed {seed}, {classes} classes, {purpose}, index {index}"
+        )
     }
 
     /// The scene at `index`.

@@ -94,8 +94,8 @@ fn write(
     let mut offset = MAGIC.len() as u64;
     let mut entries = Vec::new();
     // Taken first: a file that changes while it is read makes the pack older than the file.
-    let stamps = (0..dataset.len()).map(|index| dataset.stamps(index)).collect::<Result<Vec<_>>>()?;
-    for (sample, stamps) in dataset.samples(0..dataset.len()).zip(stamps) {
+    let stamps = dataset.stamps();
+    for (sample, stamp) in dataset.samples(0..dataset.len()).zip(stamps) {
         let sample = sample?;
         let (image, label) = (&sample.image, &sample.label);
         writer.write_all(&image.data).and_then(|()| writer.write_all(&label.data)).map_err(io)?;
@@ -105,7 +105,8 @@ fn write(
             width: image.width,
             height: image.height,
             crc: checksum(&image.data, &label.data),
-            stamps,
+            image: stamp.image,
+            label: stamp.label,
         });
         offset += (image.data.len() + label.data.len()) as u64;
         progress(entries.len(), dataset.len());

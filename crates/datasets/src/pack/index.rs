@@ -2,29 +2,12 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::time::UNIX_EPOCH;
 
 /// Begins and ends a pack; its last character is the version of the format.
-pub(super) const MAGIC: &[u8; 8] = b"segpack1";
+pub(super) const MAGIC: &[u8; 8] = b"segpack2";
 
 /// Bytes behind the index: its length, its CRC-32, [`MAGIC`].
 const TAIL: usize = 8 + 4 + MAGIC.len();
-
-/// Size and time of change of a file; zero where a sample has no file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    size: u64,
-    /// Nanoseconds since 1970.
-    modified: u64,
-}
-
-impl Stamp {
-    /// Of a file as it is now.
-    pub(crate) fn of(metadata: &std::fs::Metadata) -> Self {
-        let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        Self { size: metadata.len(), modified: modified.map_or(0, |since| since.as_nanos() as u64) }
-    }
-}
 
 /// A sample in a pack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +19,10 @@ pub(super) struct Entry {
     pub(super) height: usize,
     /// CRC-32 of its pixels and labels.
     pub(super) crc: u32,
-    /// Its image and its label, as they were decoded.
-    pub(super) stamps: [Stamp; 2],
+    /// Stamp of its image as it was decoded.
+    pub(super) image: [u8; 32],
+    /// Stamp of its label as it was decoded.
+    pub(super) label: [u8; 32],
 }
 
 /// All samples of a pack, in the split's order.
@@ -52,12 +37,12 @@ impl Index {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.origin.to_vec();
         for entry in &self.entries {
-            let Entry { id, offset, width, height, crc, stamps: [image, label] } = entry;
-            let sides = [*width as u64, *height as u64];
-            let stamps = [image.size, image.modified, label.size, label.modified];
-            for number in [id.len() as u64, *offset, u64::from(*crc)].into_iter().chain(sides).chain(stamps) {
+            let Entry { id, offset, width, height, crc, image, label } = entry;
+            for number in [id.len() as u64, *offset, u64::from(*crc), *width as u64, *height as u64] {
                 bytes.extend(number.to_le_bytes());
             }
+            bytes.extend(image);
+            bytes.extend(label);
             bytes.extend(id.as_bytes());
         }
         let (length, crc) = (bytes.len() as u64, crc32fast::hash(&bytes));
@@ -101,8 +86,9 @@ impl Index {
                 Some(u64::from_le_bytes(*number))
             };
             let [id, offset, crc, width, height] = [number()?, number()?, number()?, number()?, number()?];
-            let mut stamp = || Some(Stamp { size: number()?, modified: number()? });
-            let stamps = [stamp()?, stamp()?];
+            let (image, behind) = rest.split_first_chunk::<32>()?;
+            let (label, behind) = behind.split_first_chunk::<32>()?;
+            rest = behind;
             let (id, behind) = rest.split_at_checked(usize::try_from(id).ok()?)?;
             rest = behind;
             let bytes = width.checked_mul(height)?.checked_mul(4)?;
@@ -115,7 +101,8 @@ impl Index {
                 width: width as usize,
                 height: height as usize,
                 crc: u32::try_from(crc).ok()?,
-                stamps,
+                image: *image,
+                label: *label,
             });
         }
         Some(Self { origin: *origin, entries })
@@ -127,14 +114,14 @@ mod tests {
     use super::*;
 
     fn index() -> Index {
-        let stamp = Stamp { size: 7, modified: 8 };
         let entry = |id: &str, offset| Entry {
             id: id.into(),
             offset,
             width: 3,
             height: 2,
             crc: 9,
-            stamps: [stamp, Stamp::default()],
+            image: [7; 32],
+            label: [8; 32],
         };
         Index { origin: [5; 32], entries: vec![entry("a", 8), entry("bä", 32)] }
     }
@@ -145,7 +132,7 @@ mod tests {
         let end = bytes.len() - TAIL;
         assert_eq!(Index::parse(&bytes[..end], 56), Some(index()));
         assert_eq!(Index::parse(&bytes[..end], 55), None, "the second sample ends behind the end");
-        let entry = 32 + 9 * 8 + 1;
+        let entry = 32 + 5 * 8 + 2 * 32 + 1;
         for length in (0..end).filter(|length| ![32, entry].contains(length)) {
             assert_eq!(Index::parse(&bytes[..length], 56), None, "{length}");
         }

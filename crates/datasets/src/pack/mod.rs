@@ -1,8 +1,8 @@
 //! Decoded samples in one file a split, of which a crop reads the rows that it needs.
 //!
 //! A pack is made of the samples one after the other, each the image's rows as RGB and then the label map's, and an
-//! [`Index`] at the end. It holds for one manifest, one list of samples, one set of decoders and files of a size and a
-//! time of change: opening it compares all of these. Each sample has a CRC-32, which reading the whole sample verifies;
+//! [`Index`] at the end. It holds for one manifest, one list of samples, one set of decoders and files of one content, by
+//! their stamps: opening it compares all of these. Each sample has a CRC-32, which reading the whole sample verifies;
 //! the rows of a crop
 //! are taken as they are, but for labels that are no classes.
 
@@ -16,10 +16,9 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 pub use build::{Prepared, prepare};
-pub(crate) use index::Stamp;
 use index::{Entry, Index};
 
-use crate::{DECODERS, Dataset, Error, IGNORE_LABEL, Image, LabelMap, Manifest, Result, Sample};
+use crate::{DECODERS, Dataset, Error, IGNORE_LABEL, Image, LabelMap, Manifest, Result, Sample, SampleStamp};
 
 /// A split's pack, open for reading.
 #[derive(Debug)]
@@ -48,12 +47,11 @@ impl Pack {
                 dataset.len()
             )));
         }
-        for (at, entry) in index.entries.iter().enumerate() {
-            let id = dataset.id(at);
-            if entry.id != id {
+        for (entry, SampleStamp { id, image, label }) in index.entries.iter().zip(dataset.stamps()) {
+            if entry.id != *id {
                 return Err(refuse(format!("holds sample {} in the place of {id}", entry.id)));
             }
-            if entry.stamps != dataset.stamps(at)? {
+            if (entry.image, entry.label) != (*image, *label) {
                 return Err(refuse(format!("is older than the files of sample {id}")));
             }
         }

@@ -10,3 +10,4 @@ mod loader;
 mod odd_files;
 mod real_data;
 mod sbd;
+mod stamps;

@@ -1,0 +1,176 @@
+//! Whether two samples hold the same content, known without decoding them.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::check::hex;
+
+/// An image file of up to this many bytes is hashed whole.
+const WHOLE: u64 = 128 << 10;
+
+/// Bytes of each block that is read from a larger image file.
+const BLOCK: u64 = 16 << 10;
+
+/// What one sample's files hold. Neither paths nor times enter it, so that a moved or copied sample keeps its stamp.
+///
+/// A label is hashed whole, and so is an image file of up to 128 KiB. Of a larger image file the stamp knows the length and
+/// 16 KiB at the head, in the middle and at the tail. The tail of a PNG holds a checksum of all pixels, so another picture
+/// has another stamp. The stamp misses a large JPEG that was patched between the blocks without a change of its length,
+/// which no image editor does.
+///
+/// A generated sample has a stamp of all that it is generated from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SampleStamp {
+    /// The sample's id.
+    pub id: String,
+    /// Stamp of the image. Equal stamps of two samples mean the same picture, in the same file format.
+    pub image: [u8; 32],
+    /// SHA-256 of the label file.
+    pub label: [u8; 32],
+}
+
+impl SampleStamp {
+    /// The stamp of the sample `id` in the files `image` and `label`. A file that cannot be read has a stamp of its own,
+    /// different from that of any other file: whether the fault matters is for those to say who load the sample.
+    pub(crate) fn of_files(id: &str, image: &Path, label: &Path) -> Self {
+        let unreadable =
+            |path: &Path| digest(&[b"unreadable", id.as_bytes(), path.as_os_str().as_encoded_bytes()]);
+        Self {
+            id: id.to_owned(),
+            image: sampled(image).unwrap_or_else(|_| unreadable(image)),
+            label: whole(label).unwrap_or_else(|_| unreadable(label)),
+        }
+    }
+
+    /// The stamp of the generated sample `id`, which follows from `origin`.
+    pub(crate) fn of_generated(id: &str, origin: &str) -> Self {
+        let stamp = |what: &[u8]| digest(&[b"generated", what, origin.as_bytes()]);
+        Self { id: id.to_owned(), image: stamp(b"image"), label: stamp(b"label") }
+    }
+}
+
+/// Stamps made on rayon's threads, in the order of the indices up to `count`.
+pub(crate) fn all(count: usize, stamp: impl Fn(usize) -> SampleStamp + Sync + Send) -> Vec<SampleStamp> {
+    (0..count).into_par_iter().map(stamp).collect()
+}
+
+/// SHA-256 of the content of samples in this order, as 64 hexadecimal digits: of a line `IMAGE LABEL ID` for each, where
+/// `IMAGE` and `LABEL` are its stamps in hexadecimal digits.
+pub fn content_sha256<'a>(stamps: impl IntoIterator<Item = &'a SampleStamp>) -> String {
+    let mut hash = Sha256::new();
+    for SampleStamp { id, image, label } in stamps {
+        hash.update(format!("{} {} {id}\n", hex(image), hex(label)));
+    }
+    hex(&hash.finalize())
+}
+
+/// SHA-256 of the file at `path`.
+fn whole(path: &Path) -> io::Result<[u8; 32]> {
+    let mut hash = Sha256::new();
+    copy(&mut File::open(path)?, &mut hash)?;
+    Ok(hash.finalize().into())
+}
+
+/// SHA-256 of the file at `path`, if it is large of its length and three blocks.
+fn sampled(path: &Path) -> io::Result<[u8; 32]> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    if length <= WHOLE {
+        return whole(path);
+    }
+    let mut hash = Sha256::new();
+    hash.update(b"blocks");
+    hash.update(length.to_le_bytes());
+    for start in [0, (length - BLOCK) / 2, length - BLOCK] {
+        file.seek(SeekFrom::Start(start))?;
+        copy(&mut (&mut file).take(BLOCK), &mut hash)?;
+    }
+    Ok(hash.finalize().into())
+}
+
+fn copy(from: &mut impl Read, hash: &mut Sha256) -> io::Result<()> {
+    let mut block = vec![0; BLOCK as usize];
+    loop {
+        match from.read(&mut block) {
+            Ok(0) => return Ok(()),
+            Ok(bytes) => hash.update(&block[..bytes]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// SHA-256 of `parts`, each with its length.
+fn digest(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_byte_at_head_middle_or_tail_of_a_large_image_and_anywhere_in_a_label_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let bytes: Vec<u8> = (0..WHOLE as usize + 999).map(|at| (at * 31 % 251) as u8).collect();
+        let stamp = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            SampleStamp::of_files("a", &path, &path)
+        };
+        let before = stamp(&bytes);
+        assert_eq!(stamp(&bytes), before);
+        for at in [0, bytes.len() / 2, bytes.len() - 1] {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert_ne!(stamp(&changed).image, before.image, "{at}");
+        }
+        for at in (0..bytes.len()).step_by(10_007) {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert_ne!(stamp(&changed).label, before.label, "{at}");
+        }
+        assert_ne!(stamp(&bytes[..bytes.len() - 1]).image, before.image);
+        // Small image files are hashed whole.
+        let small = &bytes[..WHOLE as usize];
+        let before = stamp(small);
+        for at in (0..small.len()).step_by(10_007) {
+            let mut changed = small.to_vec();
+            changed[at] ^= 1;
+            assert_ne!(stamp(&changed).image, before.image, "{at}");
+        }
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_like_no_other_file() {
+        let stamp = |id: &str| SampleStamp::of_files(id, Path::new("/none/image"), Path::new("/none/label"));
+        assert_eq!(stamp("a"), stamp("a"));
+        assert_ne!(stamp("a").image, stamp("b").image);
+        assert_ne!(stamp("a").label, stamp("b").label);
+        assert_ne!(stamp("a").image, stamp("a").label);
+    }
+
+    #[test]
+    fn content_depends_on_ids_stamps_and_order() {
+        let stamp = |id: &str, origin: &str| SampleStamp::of_generated(id, origin);
+        let of = |stamps: &[SampleStamp]| content_sha256(stamps);
+        let base = of(&[stamp("a", "1"), stamp("b", "2")]);
+        assert_eq!(base.len(), 64);
+        for other in [
+            [stamp("b", "2"), stamp("a", "1")],
+            [stamp("a", "2"), stamp("b", "1")],
+            [stamp("a", "1"), stamp("c", "2")],
+        ] {
+            assert_ne!(of(&other), base);
+        }
+    }
+}
