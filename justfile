@@ -39,9 +39,13 @@ check-cuda:
 test-cuda *ARGS:
     scripts/cuda.sh test {{ARGS}}
 
-# On a machine with a GPU: tests, golden cases, and training steps in turn with PyTorch, in under ten minutes.
-gpu-check *ARGS:
-    scripts/gpu_check.sh {{ARGS}}
+# On a machine with a GPU: CALL is check (does it run), measure (against PyTorch) or study (CamVid by five methods); `scripts/gpu_check.sh` says more.
+gpu-check CALL *ARGS:
+    scripts/gpu_check.sh {{CALL}} {{ARGS}}
+
+# The tests of gpu-check: programs that crash, hang and are killed; needs no GPU.
+test-gpu-check:
+    python3 -B -m unittest discover tests/gpu_check
 
 # Build the GPU emulator into FOLDER and check it: programs built with the feature cuda then run by LD_LIBRARY_PATH=FOLDER.
 gpu-emulator FOLDER='target/gpu_emulator':

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # cuda.sh build           a release binary for NVIDIA GPUs of compute capability 8.0 and up, and what gpu_check.sh runs, into
-#                         target/cuda/bring and, packed, target/cuda/bring.tar.xz
+#                         target/cuda/bring and, packed, target/cuda/bring.tar.xz; prints how to bring and call it
 # cuda.sh check           clippy over the CUDA side, without a CUDA compiler
 # cuda.sh test [ARGS]     its tests on the emulated GPU (scripts/gpu_emulator.sh), without a GPU or a CUDA compiler
 # cuda.sh run COMMAND     a command with the CUDA libraries that Python's packages (PyTorch's) hold, on a machine with a GPU
@@ -9,6 +9,7 @@
 # it starts, and runs on the CPU where there are none.
 #
 #   ROBUSTSEG_CUDA          folder for the compiler [~/.cache/robustseg/cuda]
+#   ROBUSTSEG_DATA          folder of camvid, which `build` packs for `gpu_check.sh study` [none: no study]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 kit=${ROBUSTSEG_CUDA:-${XDG_CACHE_HOME:-$HOME/.cache}/robustseg/cuda}
@@ -63,8 +64,47 @@ build() {
     cargo_for lean test --release --workspace --test devices --test goldens --test precision \
         --no-run --message-format json | executables "$bring"
     strip "$bring"/*
+    graph_interface "$bring/cudnn_frontend" || echo "cuda.sh: without cuDNN's graph interface, which the probe then leaves out" >&2
     tar -cJf "$bring.tar.xz" -C "$bring" .
-    ls -l "$bring" "$bring.tar.xz"
+    pack_camvid
+    how_to_bring
+}
+
+# graph_interface FOLDER: cuDNN's graph interface for the Python of a machine with a GPU, from the time of the cuDNN 9.19 there.
+graph_interface() {
+    local all=$kit/cudnn_frontend
+    [ -d "$all/cudnn" ] || python3 -m pip install --quiet --no-deps --no-compile --only-binary=:all: --implementation cp \
+        --python-version 3.12 --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --target "$all" \
+        nvidia-cudnn-frontend==1.18.0 || return
+    mkdir -p "$1/cudnn" && cp "$all"/cudnn/*.py "$all"/cudnn/*.so "$1/cudnn"
+}
+
+# The images to train and to validate on; they are compressed already.
+pack_camvid() {
+    local data=${ROBUSTSEG_DATA:-}/camvid
+    [ -d "$data" ] || return 0
+    tar -cf target/cuda/camvid.tar -C "$data/.." \
+        camvid/train.txt camvid/train camvid/trainannot camvid/val.txt camvid/val camvid/valannot
+}
+
+how_to_bring() {
+    local bytes limit=$((55 << 20))
+    bytes=$(stat -c %s target/cuda/bring.tar.xz)
+    ls -l target/cuda/bring target/cuda/*.tar*
+    cat <<TEXT
+
+On the machine with the GPU, in a copy of this repository. git ignores what has to be brought: carry it by name.
+
+  scripts/gpu_check.sh check      200 s   carry target/cuda/bring.tar.xz
+  scripts/gpu_check.sh measure    420 s   carry target/cuda/bring.tar.xz and what check brought back, caches.tar.xz.0 and so on,
+                                          copied into target/cuda
+  scripts/gpu_check.sh study      560 s   carry target/cuda/bring.tar.xz and target/cuda/camvid.tar
+TEXT
+    [ -e target/cuda/camvid.tar ] || echo "There is no camvid.tar: for a study, build with ROBUSTSEG_DATA."
+    if ((bytes > limit)); then
+        echo "cuda.sh: target/cuda/bring.tar.xz has $bytes bytes, more than the $limit that may travel" >&2
+        exit 1
+    fi
 }
 
 check() {
@@ -79,7 +119,8 @@ test_emulated() {
     local emulator=$PWD/target/cuda-none/emulator out
     scripts/gpu_emulator.sh "$emulator"
     export LD_LIBRARY_PATH=$emulator${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-    cargo_for none test --workspace --test devices --test goldens --test precision --test gpu_emulator "$@"
+    cargo_for none test --workspace --test devices --test goldens --test precision \
+        --test gpu_emulator "$@"
     (($# == 0)) || return 0
     # The whole way, spec to report, with the program that the tests have built.
     out=$(mktemp -d)

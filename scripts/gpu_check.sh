@@ -1,18 +1,26 @@
 #!/usr/bin/env bash
-# gpu_check.sh [--bring DIR] [--peer DIR] [--goldens DIR] [--out DIR] [--rehearse]
+# gpu_check.sh check     does it run: first figure, each test in a process of its own, a probe of cuDNN's graph interface [200 s]
+# gpu_check.sh measure   how fast is it, beside PyTorch [420 s]
+# gpu_check.sh study     PSPNet50 on CamVid by the paper's five methods; results come back, no checkpoints [560 s]
 #
-# On a machine with an NVIDIA GPU and PyTorch, in under ten minutes, building nothing: the operations against the CPU, the golden
-# cases, what reduced precision changes, and training steps of robustseg in turn with the same network in PyTorch. Writes
-# OUT/gpu_check.json and prints a table; each part's output is in OUT too. Ends with 1 if a test failed.
+# For a machine with an NVIDIA GPU and PyTorch that is at hand for minutes. Nothing is built or fetched there.
+# `scripts/cuda.sh build` makes what has to be brought, and prints the commands to give. Each call rewrites OUT/CALL.json after
+# every part and leaves at most six files in OUT; a part that crashes, hangs or overruns costs no other one, and SIGTERM ends
+# the call in order.
 #
-# What to bring, besides this repository: target/cuda/bring.tar.xz (made by `scripts/cuda.sh build`), and the folder of
-# bench_torch.py.
+#   --bring            binaries, a folder or packed [target/cuda/bring.tar.xz]
+#   --brought-caches   what `check` brought back for `measure` and `study`, in pieces [target/cuda/caches.tar.xz]
+#   --caches           folder for caches [/tmp/robustseg-caches]
+#   --data             CamVid, packed [target/cuda/camvid.tar]
+#   --goldens          golden cases [tests/goldens]
+#   --out              folder for results [$OUT, else target/gpu_check]
+#   --seconds          what the call may take
+#   --test-seconds     what a test may take [20]
+#   --device           where robustseg computes [cuda]
+#   --python           a Python with PyTorch [$ROBUSTSEG_PEER_PYTHON, else python3]
+#   --rehearse         the same way with tiny sizes, and PyTorch on the CPU
 #
-#   --bring     binary and tests, a folder or packed [target/cuda/bring.tar.xz]
-#   --peer      folder of bench_torch.py [../shared/peer]
-#   --goldens   golden cases [tests/goldens]
-#   --out       folder for results [$OUT, else target/gpu_check]
-#   --rehearse  the same way with tiny sizes, on whatever there is: a CPU build, the emulated GPU
+# Exit status: 0 all well; 1 something failed, or there is no GPU; 143 after SIGTERM.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-exec python3 scripts/gpu_check.py "$@"
+exec python3 -B scripts/gpu_check "$@"

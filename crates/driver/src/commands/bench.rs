@@ -51,6 +51,9 @@ pub(crate) struct Bench {
     /// Also times evaluation: the forward pass of a batch, and the paper's two robustness curves of one image.
     #[arg(long)]
     evaluation: bool,
+    /// Images whose robustness curves are computed at once; the time reported is that of one image.
+    #[arg(long, default_value_t = 1)]
+    curve_batch: usize,
     /// Where to compute: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -96,12 +99,17 @@ impl Bench {
         let methods = self.methods.iter().map(|name| method(name)).collect::<Result<Vec<_>, _>>()?;
         let device = self.device.open()?;
         let workload = self.workload(&device)?;
+        if !(1..=workload.batch).contains(&self.curve_batch) {
+            let text = format!("--curve-batch must be between 1 and the batch, {} images", workload.batch);
+            return Err(Usage(text).into());
+        }
         let (times, network) = self.measure(&workload, &methods, &device)?;
         let mut results = self.results(&workload, &methods, &times, &device);
         print_table(&methods, &results);
         if self.evaluation {
             let batch = random_batch(workload.batch, workload.size, workload.model.num_classes);
-            let seconds = bench_evaluation::measure(&network, &batch, self.warmup, self.steps)?;
+            let rounds = (self.warmup, self.steps);
+            let seconds = bench_evaluation::measure(&network, &batch, self.curve_batch, rounds)?;
             println!(
                 "forward pass {:.3} s a batch, curves {:.1} s an image",
                 seconds.forward, seconds.curves

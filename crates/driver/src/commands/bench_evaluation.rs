@@ -16,16 +16,17 @@ use super::bench::median;
 pub(super) struct Evaluation {
     /// The forward pass of the batch, in evaluation mode.
     pub(super) forward: f64,
-    /// The paper's FGSM and BIM curves, every point's prediction included, of one image.
+    /// The paper's FGSM and BIM curves, every point's prediction included, for each image.
     pub(super) curves: f64,
 }
 
-/// Times forward passes of `batch` and, as they take long, half as many times the curves of its first image.
+/// Times forward passes of `batch` and, as they take long, half as many times the curves of its first `at_once` images. `rounds` are those
+/// of warm-up and those that count.
 pub(super) fn measure(
     network: &PspNet,
     batch: &Batch,
-    warmup: usize,
-    rounds: usize,
+    at_once: usize,
+    (warmup, rounds): (usize, usize),
 ) -> anyhow::Result<Evaluation> {
     let (count, height, width) = (batch.ids.len(), batch.height, batch.width);
     let device = network.device();
@@ -36,12 +37,15 @@ pub(super) fn measure(
         target.logits(&images)?;
         Ok(device.synchronize()?)
     })?;
-    let (image, label) = (images.narrow(0, 0, 1)?.contiguous()?, labels.narrow(0, 0, 1)?.contiguous()?);
-    let curves = seconds(0, rounds.div_ceil(2), || curves(&target, &image, &label))?;
-    Ok(Evaluation { forward, curves })
+    let [image, label] = [&images, &labels].map(|tensor| tensor.narrow(0, 0, at_once)?.contiguous());
+    let (image, label) = (image?, label?);
+    // On a GPU the first round finds out how convolutions of this size are computed.
+    let before = usize::from(!device.is_cpu());
+    let curves = seconds(before, rounds.div_ceil(2), || curves(&target, &image, &label))?;
+    Ok(Evaluation { forward, curves: curves / at_once as f64 })
 }
 
-/// What an evaluation does with one image under its default curves; the point at epsilon 0 is the clean image's.
+/// What an evaluation does with images under its default curves; the point at epsilon 0 is that of the clean ones.
 fn curves(target: &Target<'_>, image: &Tensor, label: &Tensor) -> anyhow::Result<()> {
     let (_, height, width) = label.dims3()?;
     let above_zero = |epsilons: Vec<f64>| epsilons.into_iter().filter(|&epsilon| epsilon > 0.0).collect();
