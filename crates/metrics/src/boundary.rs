@@ -12,8 +12,14 @@ pub fn boundary_distance(width: usize, height: usize) -> usize {
 
 /// Intersection and union of the classes' boundary regions in label and prediction, rows of `width` pixels: of each
 /// class, its pixels no further than `distance` from a pixel that is not of it, or from the image's border. Distance is
-/// counted in steps to any of the eight neighbours, as eroding by a 3x3 square does. Unlabelled pixels are of no class,
-/// and not counted themselves. Costs a few passes over the image, whatever the distance.
+/// counted in steps to any of the eight neighbours, as eroding by a 3x3 square does. Costs a few passes over the image,
+/// whatever the distance.
+///
+/// Pixels without a label belong to no class, in the prediction as in the label, and do not count. So a perfect
+/// prediction scores 1 next to them. The authors' program does not have this property: `mask_to_boundary` of
+/// `boundary-iou-api` erodes the prediction as it stands, which continues into the unlabelled region and has no boundary
+/// there, while the label's class ends and has one. Their boundary IoU of a perfect prediction is below 1, and scores
+/// differ from ours wherever an image has unlabelled pixels.
 ///
 /// # Errors
 /// As [`ConfusionMatrix::update`](crate::ConfusionMatrix::update).
@@ -29,12 +35,15 @@ pub fn boundary_overlap(
 ) -> Result<Overlap, Error> {
     check(prediction, label, num_classes)?;
     assert!(width > 0 && label.len().is_multiple_of(width), "rows of {width} pixels");
+    let unlabelled_too =
+        |(&predicted, &truth): (&u8, &u8)| if truth == IGNORE_LABEL { truth } else { predicted };
+    let prediction: Vec<u8> = prediction.iter().zip(label).map(unlabelled_too).collect();
     let (inner_prediction, inner_label) =
-        (inside(prediction, width, distance), inside(label, width, distance));
+        (inside(&prediction, width, distance), inside(label, width, distance));
     let (mut intersection, mut union) = (vec![0; num_classes], vec![0; num_classes]);
     for pixel in (0..label.len()).filter(|&pixel| label[pixel] != IGNORE_LABEL) {
         let of = |map: &[u8], inner: &[bool]| (!inner[pixel]).then_some(usize::from(map[pixel]));
-        match (of(prediction, &inner_prediction), of(label, &inner_label)) {
+        match (of(&prediction, &inner_prediction), of(label, &inner_label)) {
             (Some(predicted), Some(truth)) if predicted == truth => {
                 intersection[truth] += 1;
                 union[truth] += 1;
@@ -106,6 +115,28 @@ mod tests {
             }
             prop_assert_eq!(inside(&map, width, distance), inside_slowly(&map, width, distance));
         }
+
+        #[test]
+        fn a_perfect_prediction_scores_one_whatever_is_unlabelled(
+            width in 1_usize..14, height in 1_usize..14, distance in 1_usize..4,
+            truth in prop::collection::vec(0_u8..4, 4), unlabelled in prop::collection::vec((0_usize..14, 0_usize..14, 1_usize..6), 0..4),
+        ) {
+            // Four areas of a class each, some squares of which have no label; the prediction is right below them, too.
+            let area = |i: usize| truth[2 * usize::from(i % width * 2 < width) + usize::from(i / width * 2 < height)];
+            let covered = |i: usize| unlabelled.iter().any(|&(x, y, side)| {
+                (x..x + side).contains(&(i % width)) && (y..y + side).contains(&(i / width))
+            });
+            let prediction: Vec<u8> = (0..width * height).map(area).collect();
+            let label: Vec<u8> = (0..width * height).map(|i| if covered(i) { IGNORE_LABEL } else { area(i) }).collect();
+            let overlap = boundary_overlap(&prediction, &label, width, 4, distance).unwrap();
+            prop_assert_eq!(overlap.intersection(), overlap.union());
+            let labelled = label.iter().any(|&value| value != IGNORE_LABEL);
+            prop_assert_eq!(overlap.mean_iou(), labelled.then_some(1.0));
+            // What is predicted where there is no label does not matter.
+            let elsewhere: Vec<u8> =
+                prediction.iter().zip(&label).map(|(&p, &l)| if l == IGNORE_LABEL { 3 - p } else { p }).collect();
+            prop_assert_eq!(boundary_overlap(&elsewhere, &label, width, 4, distance).unwrap(), overlap);
+        }
     }
 
     #[test]
@@ -132,6 +163,10 @@ mod tests {
         let label = [0, 0, 0, IGNORE_LABEL, IGNORE_LABEL];
         let overlap = boundary_overlap(&[0, 0, 0, 1, 1], &label, 5, 2, 1).unwrap();
         assert_eq!((overlap.union(), overlap.intersection()), (&[3, 0][..], &[3, 0][..]));
+        // Eight columns of one class, the last two of them unlabelled: their neighbour is a boundary in both.
+        let label: Vec<u8> = (0..8 * 8).map(|i| if i % 8 < 6 { 0 } else { IGNORE_LABEL }).collect();
+        let perfect = boundary_overlap(&[0; 64], &label, 8, 1, 1).unwrap();
+        assert_eq!((perfect.union(), perfect.intersection()), (&[24][..], &[24][..]));
         assert!(boundary_overlap(&[0, 0], &[0], 1, 2, 1).is_err());
         assert!(boundary_overlap(&[2], &[0], 1, 2, 1).is_err());
         assert_eq!((boundary_distance(480, 360), boundary_distance(9, 9)), (12, 1));
