@@ -26,4 +26,4 @@ pub use bootstrap::{bootstrap_interval, mean_and_deviation};
 pub use boundary::{boundary_distance, boundary_overlap};
 pub use confusion::{ConfusionMatrix, Error, IGNORE_LABEL};
 pub use overlap::{Overlap, image_averaged_mean_iou};
-pub use worst_case::{greedy_mean_iou, lowest_accuracy};
+pub use worst_case::{greedy_mean_iou, greedy_mean_iou_from, lowest_accuracy};

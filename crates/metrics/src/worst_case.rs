@@ -25,11 +25,25 @@ pub fn lowest_accuracy(candidates: &[Overlap]) -> usize {
 /// If images have different numbers of candidates, or none.
 pub fn greedy_mean_iou(images: &[Vec<Overlap>]) -> Vec<usize> {
     let Some(first) = images.first() else { return Vec::new() };
-    let attacks = first.len();
-    assert!(images.iter().all(|candidates| candidates.len() == attacks), "as many candidates of every image");
     let lowest = images.iter().map(|candidates| lowest_accuracy(candidates)).collect();
-    let starts = (0..attacks).map(|attack| vec![attack; images.len()]).chain([lowest]);
-    let ends = starts.map(|start| descend(images, start));
+    let single = (0..first.len()).map(|attack| vec![attack; images.len()]);
+    greedy_mean_iou_from(images, single.chain([lowest]))
+}
+
+/// As [`greedy_mean_iou`], but from the given `starts` alone, each with the index of a candidate for every image. Never
+/// above the mean IoU of any of them: a search over more candidates that starts from what a search over fewer ended with
+/// cannot end higher.
+///
+/// # Panics
+/// If images have different numbers of candidates, or there is no start.
+pub fn greedy_mean_iou_from(
+    images: &[Vec<Overlap>],
+    starts: impl IntoIterator<Item = Vec<usize>>,
+) -> Vec<usize> {
+    let Some(first) = images.first() else { return Vec::new() };
+    let same = images.iter().all(|candidates| candidates.len() == first.len());
+    assert!(same, "as many candidates of every image");
+    let ends = starts.into_iter().map(|start| descend(images, start));
     let end = ends.min_by(|(_, a), (_, b)| a.total_cmp(b));
     end.expect("at least one start").0
 }
@@ -103,6 +117,16 @@ mod tests {
             let choice = |number: usize| (0..images.len()).map(|i| number / 3_usize.pow(i as u32) % 3).collect::<Vec<_>>();
             let least = (0..all).map(|number| mean_iou(&images, &choice(number))).fold(1.0, f64::min);
             prop_assert!(value >= least);
+        }
+
+        #[test]
+        fn more_candidates_never_raise_what_fewer_ended_with(images in scenes()) {
+            let fewer: Vec<Vec<Overlap>> = images.iter().map(|candidates| candidates[..2].to_vec()).collect();
+            let former = greedy_mean_iou(&fewer);
+            let chosen = greedy_mean_iou_from(&images, [former.clone(), vec![2; images.len()]]);
+            let value = mean_iou(&images, &chosen);
+            prop_assert!(value <= mean_iou(&fewer, &former));
+            prop_assert!((0..3).all(|attack| value <= mean_iou(&images, &vec![attack; images.len()])));
         }
 
         #[test]

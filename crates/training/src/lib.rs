@@ -34,6 +34,7 @@ mod target;
 mod trainer;
 mod warning;
 mod window;
+mod worst_case;
 
 pub use config::{AdversarialDraw, Statistics, TrainingConfig};
 pub use curve::{ApgdCurve, CurveConfig, FgsmCurve, IteratedCurve, MiFgsmCurve, PgdCurve, SeaCurve};

@@ -11,7 +11,9 @@ pub struct Evaluation {
     pub clean: Scores,
     /// One curve for each attack, in the order of the configuration.
     pub curves: Vec<Curve>,
-    /// The worst case over all curves' attacks, at each epsilon that several curves have.
+    /// The worst case over all curves' attacks, at each of their epsilons above 0, rising. A ball holds all smaller ones:
+    /// the candidates at an epsilon are the clean image and the examples of all epsilons up to it, so that no score but
+    /// those of single classes rises with epsilon.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub worst_case: Vec<Point>,
     /// What gives reason to distrust a number.
@@ -20,8 +22,8 @@ pub struct Evaluation {
 }
 
 /// Scores over a whole dataset, all of them fractions in `[0, 1]`. Where an attack has several examples of an image,
-/// they are the worst case: mean IoU, the classes' and the boundary's of the choice that lowers the dataset's mean IoU,
-/// the others of each image's lowest.
+/// they are the worst case: mean IoU and the classes' IoU of the choice that lowers the dataset's mean IoU, the boundary's
+/// of the choice that lowers that, the others of each image's lowest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Mean of the classes' IoU over the dataset, over those that occur.

@@ -1,7 +1,8 @@
 //! What is seen of an image, clean or attacked, and what scores follow from that of many.
 
 use robustseg_metrics::{
-    Overlap, bootstrap_interval, greedy_mean_iou, image_averaged_mean_iou, lowest_accuracy,
+    Overlap, bootstrap_interval, greedy_mean_iou, greedy_mean_iou_from, image_averaged_mean_iou,
+    lowest_accuracy,
 };
 use robustseg_random::stream;
 
@@ -26,19 +27,38 @@ pub(crate) struct Sight {
     pub(crate) unmoved: f32,
 }
 
+/// The form of each image that was taken for the dataset's mean IoU and for that of the boundaries, out of `forms`.
+pub(crate) struct Chosen {
+    miou: Vec<usize>,
+    boundary: Vec<usize>,
+    forms: usize,
+}
+
 /// The scores of `images`, each seen once or in as many attacked forms, then in the worst case.
 pub(crate) fn scores(images: &[Vec<&Sight>]) -> Result<Scores> {
-    let overlaps: Vec<Vec<Overlap>> =
-        images.iter().map(|seen| seen.iter().map(|sight| sight.overlap.clone()).collect()).collect();
-    let take = |chosen: &[usize], of: fn(&Sight) -> &Overlap| -> Vec<Overlap> {
-        images.iter().zip(chosen).map(|(seen, &index)| of(seen[index]).clone()).collect()
+    Ok(scores_after(images, None)?.0)
+}
+
+/// [`scores`], and what was chosen for them. If `images` have all forms that `former` was chosen from, and further ones
+/// behind them, no mean is above the one that `former` gave.
+pub(crate) fn scores_after(images: &[Vec<&Sight>], former: Option<&Chosen>) -> Result<(Scores, Chosen)> {
+    let forms_of = |of: fn(&Sight) -> &Overlap| -> Vec<Vec<Overlap>> {
+        images.iter().map(|seen| seen.iter().map(|sight| of(sight).clone()).collect()).collect()
     };
-    let for_mean_iou = greedy_mean_iou(&overlaps);
+    let take = |chosen: &[usize], of: &[Vec<Overlap>]| -> Vec<Overlap> {
+        of.iter().zip(chosen).map(|(forms, &index)| forms[index].clone()).collect()
+    };
+    let (overlaps, boundaries) = (forms_of(|sight| &sight.overlap), forms_of(|sight| &sight.boundary));
+    let chosen = Chosen {
+        miou: worst(&overlaps, former.map(|former| (&former.miou, former.forms))),
+        boundary: worst(&boundaries, former.map(|former| (&former.boundary, former.forms))),
+        forms: images.first().map_or(0, Vec::len),
+    };
     let for_accuracy: Vec<usize> = overlaps.iter().map(|candidates| lowest_accuracy(candidates)).collect();
     let classes = overlaps.first().map_or(0, |candidates| candidates[0].union().len());
-    let taken = take(&for_mean_iou, |sight| &sight.overlap);
-    let lowest = take(&for_accuracy, |sight| &sight.overlap);
-    let boundary = Overlap::sum(classes, &take(&for_mean_iou, |sight| &sight.boundary));
+    let taken = take(&chosen.miou, &overlaps);
+    let lowest = take(&for_accuracy, &overlaps);
+    let boundary = Overlap::sum(classes, &take(&chosen.boundary, &boundaries));
     let sum = Overlap::sum(classes, &taken);
     let accuracy = Overlap::sum(classes, &lowest).pixel_accuracy();
     let (Some(miou), Some(pixel_accuracy)) = (sum.mean_iou(), accuracy) else {
@@ -61,7 +81,7 @@ pub(crate) fn scores(images: &[Vec<&Sight>]) -> Result<Scores> {
         let random = &mut stream(0, "bootstrap", [0; 3]);
         bootstrap_interval(images, statistic, LEVEL, RESAMPLES, |below| below_from(random, below))
     };
-    Ok(Scores {
+    let scores = Scores {
         miou,
         pixel_accuracy,
         iou: sum.iou(),
@@ -69,7 +89,18 @@ pub(crate) fn scores(images: &[Vec<&Sight>]) -> Result<Scores> {
         boundary_miou: boundary.mean_iou(),
         miou_interval: interval(&taken, Overlap::mean_iou),
         pixel_accuracy_interval: interval(&lowest, Overlap::pixel_accuracy),
-    })
+    };
+    Ok((scores, chosen))
+}
+
+/// The form of each image for a low mean IoU of all; sought from each single form, or, where some of the first forms were
+/// chosen before, from that choice and the forms behind them.
+fn worst(images: &[Vec<Overlap>], former: Option<(&Vec<usize>, usize)>) -> Vec<usize> {
+    let Some((chosen, known)) = former else { return greedy_mean_iou(images) };
+    let new = known..images.first().map_or(0, Vec::len);
+    let lowest = images.iter().map(|forms| lowest_accuracy(forms)).collect();
+    let starts = new.map(|form| vec![form; images.len()]).chain([lowest, chosen.clone()]);
+    greedy_mean_iou_from(images, starts)
 }
 
 fn below_from(random: &mut robustseg_random::ChaCha8Rng, below: usize) -> usize {

@@ -9,6 +9,7 @@ use robustseg_random::stream;
 use crate::example::{Worst, landscape, rgb};
 use crate::sight::{Sight, scores};
 use crate::warning::{Measured, warnings};
+use crate::worst_case::worst_case;
 use crate::{
     CandidateScores, Curve, CurveConfig, Evaluated, Evaluation, Example, ExampleAttack, ImageRecord,
     Parameters, Passes, Point, Result, Scores, Warning,
@@ -256,30 +257,14 @@ impl<'a> Tally<'a> {
         })
     }
 
-    /// The worst case over all curves at each epsilon above 0 that two or more have.
+    /// The worst case over all curves, at each of their epsilons above 0.
     fn worst_case(&self) -> Result<Vec<Point>> {
-        let mut epsilons: Vec<f64> = self.curves.iter().flat_map(CurveConfig::epsilons).copied().collect();
-        epsilons.sort_by(f64::total_cmp);
-        epsilons.dedup();
-        let mut found = Vec::new();
-        for epsilon in epsilons.into_iter().filter(|epsilon| *epsilon > 0.0) {
-            let place = |(curve, config): (usize, &CurveConfig)| {
-                Some((curve, config.epsilons().iter().position(|other| *other == epsilon)?))
-            };
-            let places: Vec<(usize, usize)> = self.curves.iter().enumerate().filter_map(place).collect();
-            if places.len() < 2 {
-                continue;
-            }
-            let seen: Vec<Vec<&Sight>> = self
-                .images
-                .iter()
-                .map(|image| {
-                    places.iter().flat_map(|&(curve, point)| &image.attacked[curve][point]).collect()
-                })
-                .collect();
-            found.push(Point { epsilon, scores: scores(&seen)?, candidates: Vec::new() });
-        }
-        Ok(found)
+        let clean: Vec<&Sight> = self.images.iter().map(|image| &image.clean).collect();
+        let points = self.curves.iter().enumerate().flat_map(|(curve, config)| {
+            let epsilons = config.epsilons().iter().enumerate();
+            epsilons.map(move |(point, &epsilon)| (epsilon, self.seen(curve, point)))
+        });
+        worst_case(&clean, points.collect())
     }
 
     /// What was seen of each image, for the lines of `images.jsonl`: the clean image, then the curves' examples, those at
@@ -331,7 +316,7 @@ impl<'a> Tally<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FgsmCurve, IteratedCurve, PgdCurve, SeaCurve, WarningKind};
+    use crate::{ApgdCurve, FgsmCurve, IteratedCurve, MiFgsmCurve, PgdCurve, SeaCurve, WarningKind};
     use candle_core::Device;
     use rand::RngExt;
     use robustseg_attacks::IGNORE_LABEL;
@@ -508,6 +493,36 @@ mod tests {
         let point = &evaluation.curves[0].points[1];
         assert_eq!((point.candidates.len(), point.scores.pixel_accuracy), (8, 0.0));
         assert!(point.candidates.iter().any(|one| one.pixel_accuracy > 0.0));
+        Ok(())
+    }
+
+    #[test]
+    fn no_curve_leaves_its_ball() -> Result<()> {
+        let (image, label) = scene(0.3)?;
+        let epsilons = vec![0.02, 0.1];
+        let iterated = || IteratedCurve { alpha: 0.07, steps: 3, epsilons: epsilons.clone() };
+        let pgd = PgdCurve { alpha: 0.07, steps: 3, restarts: 2, epsilons: epsilons.clone() };
+        let mi_fgsm = MiFgsmCurve { alpha: 0.07, steps: 3, decay: 1.0, epsilons: epsilons.clone() };
+        let curves = [
+            CurveConfig::Fgsm(FgsmCurve { epsilons: epsilons.clone() }),
+            CurveConfig::Bim(iterated()),
+            CurveConfig::Pgd(pgd),
+            CurveConfig::MiFgsm(mi_fgsm),
+            CurveConfig::SegPgd(iterated()),
+            CurveConfig::CosPgd(iterated()),
+            CurveConfig::Apgd(ApgdCurve { steps: 3, epsilons: epsilons.clone() }),
+            CurveConfig::Sea(SeaCurve { steps: 10, epsilons: epsilons.clone() }),
+        ];
+        let mut tally = Tally::new(5, &curves, 0);
+        tally.add(&reads_red, &image, &label, &["a", "b"])?;
+        for (curve, config) in curves.iter().enumerate() {
+            for (point, &epsilon) in config.epsilons().iter().enumerate() {
+                for sight in tally.seen(curve, point).into_iter().flatten() {
+                    let largest = f64::from(sight.largest);
+                    assert!(largest <= epsilon + 1e-6, "{}: {largest} of {epsilon}", config.name());
+                }
+            }
+        }
         Ok(())
     }
 

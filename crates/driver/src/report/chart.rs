@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use robustseg_training::{Curve, Point};
+use robustseg_training::{Curve, Evaluation, Point};
 
 /// Okabe and Ito's colours, but for yellow, which is too light for a line on white.
 const COLOURS: [RGBColor; 7] = [
@@ -42,20 +42,42 @@ pub struct Line {
     pub band: Vec<(f64, f64, f64)>,
     /// Whether each point has a marker.
     pub markers: bool,
+    /// Whether it stands out among the others.
+    pub bold: bool,
 }
 
 impl Line {
     /// The mean IoU of `curve` over epsilon, by rising epsilon.
     pub fn robustness(label: &str, curve: &Curve) -> Self {
-        let mut points: Vec<_> = curve.points.iter().map(|p| (p.epsilon, p.scores.miou)).collect();
+        Self::over_epsilon(label, &curve.points)
+    }
+
+    /// The mean IoU of the worst case over all curves of `evaluation`, from the clean one on; nothing if it has none.
+    pub fn worst_case(label: &str, evaluation: &Evaluation) -> Option<Self> {
+        if evaluation.worst_case.is_empty() {
+            return None;
+        }
+        let clean = Point { epsilon: 0.0, scores: evaluation.clean.clone(), candidates: Vec::new() };
+        let points: Vec<Point> =
+            std::iter::once(clean).chain(evaluation.worst_case.iter().cloned()).collect();
+        Some(Self::over_epsilon(label, &points))
+    }
+
+    fn over_epsilon(label: &str, curve: &[Point]) -> Self {
+        let mut points: Vec<_> = curve.iter().map(|p| (p.epsilon, p.scores.miou)).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         let interval = |point: &Point| {
             let [low, high] = point.scores.miou_interval?;
             Some((point.epsilon, low, high))
         };
-        let mut band: Vec<_> = curve.points.iter().filter_map(interval).collect();
+        let mut band: Vec<_> = curve.iter().filter_map(interval).collect();
         band.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Self { label: label.to_owned(), points, band, markers: true }
+        Self { label: label.to_owned(), points, band, markers: true, bold: false }
+    }
+
+    /// Twice as thick, where it stands out.
+    fn stroke(&self) -> u32 {
+        if self.bold { 4 } else { 2 }
     }
 
     /// A value over training steps. Where there are more than a few hundred, groups of neighbours are averaged.
@@ -67,7 +89,7 @@ impl Line {
             (sum.0 / count, sum.1 / count)
         };
         let points: Vec<_> = values.chunks(values.len().div_ceil(MANY).max(1)).map(mean).collect();
-        Self { label: label.to_owned(), markers: points.len() <= 30, points, band: Vec::new() }
+        Self { label: label.to_owned(), markers: points.len() <= 30, points, band: Vec::new(), bold: false }
     }
 }
 
@@ -97,6 +119,7 @@ impl Chart {
             points: values.iter().map(|&(times, loss)| (times, f64::from(loss))).collect(),
             band: Vec::new(),
             markers: false,
+            bold: false,
         };
         let title = "Loss along the attack's direction".into();
         Self {
@@ -166,7 +189,8 @@ impl Chart {
         }
         for (index, line) in self.lines.iter().enumerate() {
             let colour = COLOURS[index % COLOURS.len()];
-            chart.draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)))?;
+            let style = colour.stroke_width(line.stroke());
+            chart.draw_series(LineSeries::new(line.points.iter().copied(), style))?;
             if line.markers {
                 let shape = marker(index);
                 let at = |point: &(f64, f64)| {
@@ -187,7 +211,7 @@ impl Chart {
         for (index, line) in self.lines.iter().enumerate() {
             let colour = COLOURS[index % COLOURS.len()];
             let y = 56 + 24 * index as i32;
-            area.draw(&PathElement::new([(2, y), (26, y)], colour.stroke_width(2)))?;
+            area.draw(&PathElement::new([(2, y), (26, y)], colour.stroke_width(line.stroke())))?;
             area.draw(&(EmptyElement::at((14, y)) + Polygon::new(marker(index), colour.filled())))?;
             area.draw(&Text::new(line.label.clone(), (34, y), style.clone()))?;
         }
@@ -270,6 +294,20 @@ mod tests {
         for stranger in ["<script", "href", "@import", "url("] {
             assert!(!svg.contains(stranger), "{stranger}");
         }
+    }
+
+    #[test]
+    fn the_worst_case_begins_at_the_clean_score_and_stands_out() {
+        let mut evaluation = fixture::evaluation(0.7, 4.0);
+        assert_eq!(Line::worst_case("worst case", &evaluation), None);
+        evaluation.worst_case = evaluation.curves[1].points[1..3].to_vec();
+        let line = Line::worst_case("worst case", &evaluation).unwrap();
+        assert_eq!((line.points.len(), line.points[0]), (3, (0.0, 0.7)));
+        let thick = |bold| {
+            let svg = Chart::robustness("", vec![Line { bold, ..line.clone() }]).svg().unwrap();
+            svg.contains("stroke-width=\"4\"")
+        };
+        assert!(thick(true) && !thick(false));
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::run_directory::RunDirectory;
 use crate::run_timing::RunTiming;
 use crate::spec::Spec;
 
+/// What the worst case is over, as title.
+const WORST_CASE: &str = "worst case over all attacks";
+
 /// A run among others.
 #[derive(Clone, Debug)]
 pub struct ComparedRun {
@@ -40,8 +43,9 @@ pub struct Comparison {
 }
 
 /// Reads the run directories and writes into `out`: `compare.html`, `comparison.json`, `figures/ATTACK.svg` (figures
-/// 3 and 4 of the paper), and in `tables`, each as `.csv`, `.md` and `.tex`, `scores`, `time` (tables 1 and 2 of the
-/// paper), `mean_iou_ATTACK`, `classes`, and `seeds` (see [`Comparison::tables`]).
+/// 3 and 4 of the paper) and `figures/worst_case.svg`, and in `tables`, each as `.csv`, `.md` and `.tex`, `scores`, `time`
+/// (tables 1 and 2 of the paper), `mean_iou_ATTACK`, `mean_iou_worst_case`, `classes`, and `seeds` (see
+/// [`Comparison::tables`]).
 ///
 /// # Errors
 /// If a directory holds no finished run, or runs were not evaluated alike: by another dataset, split, window, attack,
@@ -89,7 +93,8 @@ impl Comparison {
         Ok(Self { runs: compared.collect::<anyhow::Result<_>>()?, class_names })
     }
 
-    /// The robustness curves, a chart for each attack: the name of its file without `.svg`, and the chart.
+    /// The robustness curves, a chart for each attack and one for the worst case over all: the name of its file without
+    /// `.svg`, and the chart.
     pub fn charts(&self) -> Vec<(String, Chart)> {
         let curves = self.runs.first().map_or(&[][..], |run| &run.evaluation.curves);
         let chart = |(index, name): (usize, String)| {
@@ -97,15 +102,22 @@ impl Comparison {
             let title = curve_title(&curves[index].attack, curves[index].parameters);
             (name, Chart::robustness(&title, self.runs.iter().map(line).collect()))
         };
-        self.curve_names().into_iter().enumerate().map(chart).collect()
+        let mut charts: Vec<_> = self.curve_names().into_iter().enumerate().map(chart).collect();
+        let worst = self.runs.iter().filter_map(|run| Line::worst_case(&run.label, &run.evaluation));
+        let worst: Vec<Line> = worst.collect();
+        if !worst.is_empty() {
+            charts.push(("worst_case".into(), Chart::robustness(WORST_CASE, worst)));
+        }
+        charts
     }
 
-    /// All tables, with the names of their files: `scores`, `time`, `mean_iou_ATTACK` for each attack, `classes`, and
-    /// `seeds` if there are runs that differ in their seed alone.
+    /// All tables, with the names of their files: `scores`, `time`, `mean_iou_ATTACK` for each attack,
+    /// `mean_iou_worst_case`, `classes`, and `seeds` if there are runs that differ in their seed alone.
     pub fn tables(&self) -> Vec<(String, Table)> {
         let mut tables = vec![("scores".into(), self.scores()), ("time".into(), self.time())];
         let names = self.curve_names().into_iter().enumerate();
         tables.extend(names.map(|(index, name)| (format!("mean_iou_{name}"), self.mean_iou(index))));
+        tables.extend(self.worst_case().map(|table| ("mean_iou_worst_case".into(), table)));
         tables.push(("classes".into(), self.classes()));
         let seeds = seeds::table(&self.runs);
         if !seeds.rows.is_empty() {
@@ -221,6 +233,30 @@ impl Comparison {
         table
     }
 
+    /// Mean IoU in the worst case over all attacks, an epsilon a column; nothing if no run has it.
+    fn worst_case(&self) -> Option<Table> {
+        let points = self.runs.iter().flat_map(|run| &run.evaluation.worst_case);
+        let mut epsilons: Vec<f64> = points.map(|point| point.epsilon).collect();
+        epsilons.sort_by(f64::total_cmp);
+        epsilons.dedup();
+        if epsilons.is_empty() {
+            return None;
+        }
+        let columns = epsilons.iter().map(f64::to_string);
+        let title = format!("Mean IoU in the {WORST_CASE}, by epsilon");
+        let mut table = Table::new(title, ["run".into(), "method".into()].into_iter().chain(columns));
+        table.rows.extend(self.runs.iter().map(|run| {
+            let at = |epsilon: &f64| {
+                let mut points = run.evaluation.worst_case.iter();
+                let point = points.find(|point| point.epsilon == *epsilon);
+                Cell::fraction(point.map(|point| point.scores.miou))
+            };
+            run.head().into_iter().chain(epsilons.iter().map(at)).collect()
+        }));
+        table.note = "Of each image the worst example of all attacks at epsilons up to the column's.".into();
+        Some(table)
+    }
+
     /// What `comparison.json` holds: a list of the runs.
     pub fn json(&self) -> Value {
         let run = |run: &ComparedRun| {
@@ -303,7 +339,7 @@ mod tests {
         let text = comparison.plain();
         assert!(text.contains("31.0 %") && text.contains("0.6800") && text.contains("Fast Newton"), "{text}");
         let read = |name: &str| std::fs::read_to_string(out.file(name)).unwrap();
-        for figure in ["figures/fgsm.svg", "figures/bim.svg"] {
+        for figure in ["figures/fgsm.svg", "figures/bim.svg", "figures/worst_case.svg"] {
             let svg = read(figure);
             assert!(svg.contains(">\nbasic") && svg.contains(">\nnewton"), "{svg}");
             assert!(read("compare.html").contains(&svg));
@@ -311,6 +347,11 @@ mod tests {
         let csv = read("tables/mean_iou_bim.csv");
         assert!(csv.starts_with("run,method,0,0.005,0.01,"), "{csv}");
         assert_eq!(csv.lines().count(), 3);
+        let csv = read("tables/mean_iou_worst_case.csv");
+        assert!(
+            csv.starts_with("run,method,0.005,0.01,") && csv.contains("\nnewton,Fast Newton,0."),
+            "{csv}"
+        );
         assert!(read("tables/time.tex").contains("31.0 \\%") && read("tables/time.md").contains("31.0 %"));
         let json: Value = serde_json::from_str(&read("comparison.json")).unwrap();
         assert_eq!(json[0]["additional_time_percent"], 0.0);
@@ -354,6 +395,7 @@ mod tests {
         let csv = std::fs::read_to_string(out.file("tables/seeds.csv")).unwrap();
         let lines: Vec<&str> = csv.lines().collect();
         assert!(lines[0].starts_with("runs,seeds,clean,deviation,FGSM at 0.04,deviation,"), "{csv}");
+        assert!(lines[0].ends_with(",worst case at 0.04,deviation"), "{csv}");
         assert_eq!(lines.len(), 2, "{csv}");
         assert!(
             lines[1].starts_with("\"one, two\",2,0.6499999") || lines[1].starts_with("\"one, two\",2,0.65"),

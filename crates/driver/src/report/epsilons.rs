@@ -39,7 +39,7 @@ pub(super) fn histograms(epsilons: &[(u64, Vec<f64>)]) -> Option<Chart> {
         let bars = counts.iter().enumerate().flat_map(bar);
         let points = std::iter::once((low, 0.0)).chain(bars).chain([(high, 0.0)]).collect();
         let label = format!("steps {} to {}", steps.start, steps.end.saturating_sub(1));
-        (total > 0).then_some(Line { label, points, band: Vec::new(), markers: false })
+        (total > 0).then_some(Line { label, points, band: Vec::new(), markers: false, bold: false })
     };
     Some(Chart {
         title: "Epsilon of the adversarial examples".into(),

@@ -96,7 +96,9 @@ pub fn run(path: &Path, name: &str, method: &str, miou: f64, step_seconds: f64) 
     let text = if method.contains(':') { text } else { text.replace(&format!("{{{method}: null}}"), method) };
     let spec = Spec::parse(&text, &[]).unwrap();
     directory.write("spec.yaml", spec.to_yaml().unwrap().as_bytes()).unwrap();
-    directory.write_json("evaluation.json", &evaluation(miou, 40.0 * (step_seconds - 1.0).recip())).unwrap();
+    let mut evaluation = evaluation(miou, 40.0 * (step_seconds - 1.0).recip());
+    evaluation.worst_case = evaluation.curves[1].points[1..].to_vec();
+    directory.write_json("evaluation.json", &evaluation).unwrap();
 
     let share = |part: f64| part * step_seconds * 200.0;
     let seconds = Seconds {

@@ -64,7 +64,7 @@ pub(super) fn charts(records: &[MonitorRecord]) -> Vec<(&'static str, Chart)> {
         let losses = &record.reading.loss_along;
         let parts = (losses.len() - 1).max(1) as f64;
         let points = losses.iter().enumerate().map(|(part, loss)| (part as f64 / parts, *loss)).collect();
-        Line { label: format!("step {}", record.step), points, band: Vec::new(), markers: true }
+        Line { label: format!("step {}", record.step), points, band: Vec::new(), markers: true, bold: false }
     };
     let apart = (records.len() - 1).div_ceil(LANDSCAPES - 1).max(1);
     let drawn = records.iter().rev().step_by(apart).collect::<Vec<_>>();

@@ -84,7 +84,9 @@ impl RunSummary {
     pub(super) fn charts(&self) -> Vec<(&'static str, Chart)> {
         let mut charts = Vec::new();
         let line = |curve: &Curve| Line::robustness(&curve_title(&curve.attack, curve.parameters), curve);
-        let lines: Vec<Line> = self.evaluation.curves.iter().map(line).collect();
+        let mut lines: Vec<Line> = self.evaluation.curves.iter().map(line).collect();
+        let worst = Line::worst_case("worst case over all", &self.evaluation);
+        lines.extend(worst.map(|line| Line { bold: true, ..line }));
         if !lines.is_empty() {
             let title = if let [line] = &lines[..] { &line.label } else { "Robustness" };
             charts.push(("robustness", Chart::robustness(title, lines.clone())));
@@ -220,6 +222,8 @@ mod tests {
             let svg = std::fs::read_to_string(path.join(format!("figures/{figure}.svg"))).unwrap();
             assert!(svg.starts_with("<svg") && html.contains(&svg), "{figure}");
         }
+        let svg = std::fs::read_to_string(path.join("figures/robustness.svg")).unwrap();
+        assert!(svg.contains("worst case over all") && svg.contains("stroke-width=\"4\""), "{svg}");
         let csv = std::fs::read_to_string(path.join("tables/classes.csv")).unwrap();
         assert!(csv.starts_with("class,clean,FGSM at 0.04,BIM at 0.04\n"), "{csv}");
         assert!(path.join("tables/scores.tex").is_file() && !path.join("tables/passes.csv").exists());

@@ -36,7 +36,10 @@ pub(super) fn render(run: &RunSummary, charts: &[(&str, String)]) -> anyhow::Res
     page.section("Warnings", &warnings(run));
     let tables = scores::tables(run);
     let table = |wanted: &str| tables.iter().find(|(name, _)| *name == wanted).map(|(_, table)| table.html());
-    let robustness = chart("robustness", "Mean IoU over epsilon, a line for each attack");
+    let robustness = chart(
+        "robustness",
+        "Mean IoU over epsilon, a line for each attack and a bold one for the worst case over all",
+    );
     let of_attacks = ["scores", "worst_case_over", "passes"].map(|name| table(name).unwrap_or_default());
     page.section("Robustness", &(robustness + &of_attacks.concat()));
     if let Some(gallery) = &run.gallery {

@@ -59,6 +59,10 @@ fn points(run: &RunSummary) -> Table {
                   Intervals hold 95 % of bootstrap samples of the images: how far off other images might be, not other \
                   trainings."
         .into();
+    if !run.evaluation.worst_case.is_empty() {
+        table.note += " The worst case takes of each image the example that lowers a score most, out of those of all attacks at \
+                       epsilons up to its own and the clean image.";
+    }
     table
 }
 

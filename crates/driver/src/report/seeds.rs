@@ -9,7 +9,7 @@ use crate::device::DeviceChoice;
 use crate::spec::Spec;
 
 /// Mean and standard deviation over the seeds of each setting that several of `runs` have, clean and at the largest
-/// epsilon of each curve; no row if there is no such setting. All `runs` have the same curves.
+/// epsilon of each curve and of the worst case over all; no row if there is no such setting. All `runs` have the same curves.
 pub(super) fn table(runs: &[ComparedRun]) -> Table {
     let curves = runs.first().map_or(&[][..], |run| &run.evaluation.curves);
     let largest: Vec<(String, usize)> = curves
@@ -20,7 +20,15 @@ pub(super) fn table(runs: &[ComparedRun]) -> Table {
             Some((format!("{} at {}", curve_title(&curve.attack, curve.parameters), point.epsilon), place))
         })
         .collect();
+    let worst =
+        |run: &ComparedRun| run.evaluation.worst_case.last().map(|point| (point.epsilon, point.scores.miou));
+    let worst_at = runs
+        .first()
+        .and_then(worst)
+        .filter(|(epsilon, _)| runs.iter().all(|run| worst(run).is_some_and(|(other, _)| other == *epsilon)));
+    let worst_name = worst_at.map(|(epsilon, _)| format!("worst case at {epsilon}"));
     let scores = std::iter::once("clean".to_owned()).chain(largest.iter().map(|(name, _)| name.clone()));
+    let scores = scores.chain(worst_name);
     let scores = scores.flat_map(|name| [name, "deviation".to_owned()]);
     let columns = ["runs", "seeds"].map(str::to_owned).into_iter().chain(scores);
     let mut table = Table::new("Mean IoU over seeds", columns);
@@ -35,6 +43,9 @@ pub(super) fn table(runs: &[ComparedRun]) -> Table {
         row.extend(of(&|run| run.evaluation.clean.miou));
         for (curve, (_, place)) in largest.iter().enumerate() {
             row.extend(of(&|run| run.evaluation.curves[curve].points[*place].scores.miou));
+        }
+        if worst_at.is_some() {
+            row.extend(of(&|run| worst(run).map_or(0.0, |(_, miou)| miou)));
         }
         table.rows.push(row);
     }
