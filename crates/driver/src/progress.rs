@@ -77,16 +77,21 @@ impl Meter {
                     "epoch {epoch}: mean IoU {miou:.4}, pixel accuracy {pixel_accuracy:.4}{best} ({seconds:.1} s)"
                 );
             }
-            Event::Monitor { step, reading, overfitting, .. } => {
+            Event::Monitor { step, reading, sign, flagged, patience, overfitting, .. } => {
                 let [fgsm, bim] = [reading.fgsm.miou, reading.bim.miou];
                 let cosine = reading.cosine.map_or(String::new(), |cosine| format!("  cos {cosine:.2}"));
                 self.monitor = format!("  FGSM {fgsm:.3}  BIM {bim:.3}{cosine}");
-                if let Some(sign) = overfitting {
-                    self.monitor += "  OVERFITTING";
-                    warn!(
-                        "catastrophic overfitting at step {step}: {}; mean IoU {fgsm:.4} under FGSM, {bim:.4} under BIM",
-                        words(*sign)
-                    );
+                if let Some(sign) = sign {
+                    // A sign may pass: it is overfitting when as many in a row as asked for have been seen.
+                    let (mark, what) = if overfitting.is_some() {
+                        ("OVERFITTING".to_owned(), "catastrophic overfitting".to_owned())
+                    } else {
+                        let number = format!("sign {flagged} of {patience}");
+                        (number.clone(), format!("monitor: {number}"))
+                    };
+                    self.monitor += &format!("  {mark}");
+                    let seen = words(*sign);
+                    warn!("{what} at step {step}: {seen}; mean IoU {fgsm:.4} under FGSM, {bim:.4} under BIM");
                 }
             }
             Event::TrainingStopped { step, weights_of, .. } => {
@@ -160,7 +165,7 @@ fn name(stage: Stage) -> &'static str {
     }
 }
 
-/// What a sign of catastrophic overfitting says.
+/// What a sign says.
 fn words(sign: Sign) -> &'static str {
     match sign {
         Sign::Gap => "it looks robust under FGSM and is not under BIM",

@@ -45,7 +45,7 @@ pub use methods::{
     Basic, DdcAt, FgsmCkpt, Free, GradAlign, MethodConfig, NFgsm, Penalty, PgdAt, PixelNewton, Replay,
     RsFgsm, SegPgdAt, TrainingMethod,
 };
-pub use monitor::{Mark, MonitorConfig, Reading, Sign, Then};
+pub use monitor::{Mark, MonitorConfig, Reading, Sign, Then, Verdict};
 pub use observer::{Event, Observer, Progress, Stage};
 pub use optimiser::Optimiser;
 pub use record::{CandidateScores, Curve, Evaluation, ImageRecord, Parameters, Passes, Point, Scores};

@@ -109,6 +109,12 @@ pub enum Event {
         #[serde(flatten)]
         reading: Reading,
         /// The sign of catastrophic overfitting that it sees in that, if any.
+        sign: Option<Sign>,
+        /// Readings with a sign since the last one without, this one among them.
+        flagged: usize,
+        /// How many of them are catastrophic overfitting.
+        patience: usize,
+        /// The sign, if there were so many; until then it may pass.
         overfitting: Option<Sign>,
         /// Seconds that it took.
         seconds: f64,

@@ -23,10 +23,30 @@ pub struct MonitorRecord {
     /// What was read.
     #[serde(flatten)]
     pub reading: Reading,
-    /// The sign that was seen in it.
+    /// The sign that was seen in it; logs of former versions have it as `overfitting` alone.
+    #[serde(default)]
+    pub sign: Option<Sign>,
+    /// Readings with a sign in a row, this one among them; 0 if that was not kept.
+    #[serde(default)]
+    pub flagged: usize,
+    /// How many of them are catastrophic overfitting; 0 if that was not kept.
+    #[serde(default)]
+    pub patience: usize,
+    /// The sign, if there were so many.
     pub overfitting: Option<Sign>,
     /// Seconds that it took.
     pub seconds: f64,
+}
+
+impl MonitorRecord {
+    fn any_sign(&self) -> Option<Sign> {
+        self.sign.or(self.overfitting)
+    }
+
+    /// Which sign in a row it has, of how many; nothing if that was not kept.
+    fn number(&self) -> String {
+        if self.flagged > 0 { format!("{} of {}", self.flagged, self.patience) } else { String::new() }
+    }
 }
 
 /// The readings of the event log at `path`.
@@ -92,15 +112,18 @@ pub(super) fn charts(records: &[MonitorRecord]) -> Vec<(&'static str, Chart)> {
 pub(super) fn section(run: &RunSummary, charts: &[(&str, String)]) -> String {
     let records = &run.monitor;
     let Some(last) = records.last() else { return String::new() };
-    let flagged: Vec<&MonitorRecord> = records.iter().filter(|record| record.overfitting.is_some()).collect();
-    let verdict = match flagged.first() {
-        None => format!("no sign in {} readings", records.len()),
-        Some(first) => {
-            format!("{} of {} readings, from step {}", flagged.len(), records.len(), first.step)
+    let flagged: Vec<&MonitorRecord> = records.iter().filter(|record| record.any_sign().is_some()).collect();
+    let all = records.len();
+    let verdict = match (flagged.last(), records.iter().find(|record| record.overfitting.is_some())) {
+        (None, _) => format!("no sign in {all} readings"),
+        (Some(last), None) => format!("sign {} at step {}, and no more", last.number(), last.step),
+        (Some(_), Some(first)) => {
+            let signs = flagged.len();
+            format!("catastrophic overfitting, a sign in {signs} of {all} readings, from step {}", first.step)
         }
     };
     let mut content = html::facts([
-        ("catastrophic overfitting", verdict),
+        ("verdict of the monitor", verdict),
         ("FGSM at the end", format!("{:.4}", last.reading.fgsm.miou)),
         ("BIM at the end", format!("{:.4}", last.reading.bim.miou)),
     ]);
@@ -117,16 +140,17 @@ pub(super) fn section(run: &RunSummary, charts: &[(&str, String)]) -> String {
     }
     content += "</div>\n";
     if !flagged.is_empty() {
-        let mut table = Table::new("Readings with a sign", ["step", "sign", "clean", "FGSM", "BIM"]);
+        let columns = ["step", "sign", "in a row", "clean", "FGSM", "BIM"];
+        let mut table = Table::new("Readings with a sign", columns);
         table.rows.extend(flagged.iter().map(|record| {
-            let sign = match record.overfitting {
+            let sign = match record.any_sign() {
                 Some(Sign::Gap) => "gap",
                 Some(Sign::Distortion) => "distortion",
                 Some(Sign::Drop) => "drop",
                 None => "",
             };
             let marks = [record.reading.clean, record.reading.fgsm, record.reading.bim];
-            let step = [Cell::text(record.step.to_string()), Cell::text(sign)];
+            let step = [record.step.to_string(), sign.to_owned(), record.number()].map(Cell::Text);
             step.into_iter().chain(marks.map(|mark| Cell::Fraction(mark.miou))).collect()
         }));
         content += &table.html();
@@ -138,12 +162,15 @@ pub(super) fn section(run: &RunSummary, charts: &[(&str, String)]) -> String {
 
 /// What was read on what, and when it is a sign.
 fn criterion(config: &MonitorConfig) -> String {
-    let MonitorConfig { samples, epsilon, alpha, steps, gap, distortion, drop, .. } = config;
+    let MonitorConfig { samples, epsilon, alpha, steps, gap, distortion, drop, chance, patience, .. } =
+        config;
     format!(
         "Read on {samples} centre crops of training samples, with FGSM and BIM ({steps} steps of {alpha}) at epsilon \
          {epsilon}. The sign gap: at least {gap} of the clean mean IoU is kept under FGSM, but less than {gap} of that \
          under BIM. The sign distortion: at the end of FGSM's step the loss has lost at least {distortion} of its largest \
-         rise, or never rose. The sign drop: pixel accuracy under BIM is more than {drop} below that of the reading before. "
+         rise, or never rose. The sign drop: pixel accuracy under BIM is more than {drop} below that of the last reading without \
+         a sign. No sign counts while the clean mean IoU is below {chance} times what guessing scores. {patience} in a row \
+         are catastrophic overfitting. "
     )
 }
 
@@ -165,14 +192,19 @@ mod tests {
         let mark = |miou| Mark { miou, pixel_accuracy: miou };
         let (clean, fgsm, bim) = (mark(0.6), mark(0.5), mark(bim));
         let (loss_along, newton_epsilon) = (vec![0.4, 0.9, 0.7], vec![-0.01, 0.02, 0.05]);
-        let reading = Reading { clean, fgsm, bim, loss_along, cosine: Some(0.2), newton_epsilon };
-        MonitorRecord { step, reading, overfitting, seconds: 1.5 }
+        let reading =
+            Reading { chance: 0.1, clean, fgsm, bim, loss_along, cosine: Some(0.2), newton_epsilon };
+        let (sign, flagged) = (overfitting, usize::from(overfitting.is_some()));
+        MonitorRecord { step, reading, sign, flagged, patience: 1, overfitting, seconds: 1.5 }
     }
 
     fn event(record: &MonitorRecord) -> String {
         let mut event = serde_json::to_value(&record.reading).unwrap();
         event["kind"] = "monitor".into();
         event["step"] = record.step.into();
+        event["sign"] = serde_json::to_value(record.sign).unwrap();
+        event["flagged"] = record.flagged.into();
+        event["patience"] = record.patience.into();
         event["overfitting"] = serde_json::to_value(record.overfitting).unwrap();
         event["seconds"] = record.seconds.into();
         format!("{event}\n")
@@ -211,6 +243,27 @@ mod tests {
         std::fs::write(&log, before + "{\"kind\": \"monitor\", \"step\": 3}\n").unwrap();
         let error = read(&log).unwrap_err().to_string();
         assert!(error.contains("is no reading"), "{error}");
+    }
+
+    #[test]
+    fn a_sign_that_may_pass_is_not_called_overfitting() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        fixture::run(&path, "watched", "fgsm: {epsilon: 0.03}", 0.7, 2.0);
+        let sign =
+            MonitorRecord { sign: Some(Sign::Drop), flagged: 1, patience: 2, ..record(100, 0.1, None) };
+        let mut log = std::fs::read_to_string(path.join("events.jsonl")).unwrap();
+        log += &[record(50, 0.4, None), sign, record(150, 0.4, None)].iter().map(event).collect::<String>();
+        std::fs::write(path.join("events.jsonl"), &log).unwrap();
+        let page = |path: &Path| section(&RunSummary::read(path).unwrap(), &[]);
+        let found = page(&path);
+        assert!(found.contains("sign 1 of 2 at step 100, and no more"), "{found}");
+        assert!(!found.contains("catastrophic overfitting, a sign"), "{found}");
+        // A log of a former version has the sign under another name.
+        let former = log.replace("\"overfitting\":null", "\"overfitting\":\"gap\"");
+        let former = former.replace("\"sign\":null,", "").replace("\"flagged\":0,\"patience\":1,", "");
+        std::fs::write(path.join("events.jsonl"), former).unwrap();
+        assert!(page(&path).contains("a sign in 3 of 3 readings, from step 50"));
     }
 
     #[test]

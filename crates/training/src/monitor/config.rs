@@ -35,15 +35,19 @@ pub struct MonitorConfig {
     /// A loss along FGSM's step that has lost this share of its largest rise again at the end, or never rose, is the sign
     /// `distortion`.
     pub distortion: f64,
-    /// A fall of the pixel accuracy under BIM by more than this from one reading to the next is the sign `drop`.
+    /// A pixel accuracy under BIM by more than this below that of the last reading without a sign is the sign `drop`.
     pub drop: f64,
-    /// How many readings in a row must have a sign before something follows, at least 1: a sign may pass.
+    /// A network whose clean mean IoU is below this many times what guessing scores on the samples is at chance level. Its
+    /// readings have no sign, and do not count as readings without one.
+    pub chance: f64,
+    /// How many readings in a row must have a sign before it is catastrophic overfitting and something follows, at least
+    /// 1: a sign may pass.
     pub patience: usize,
     /// What follows.
     pub then: Then,
 }
 
-/// What follows signs of catastrophic overfitting.
+/// What follows catastrophic overfitting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -53,7 +57,8 @@ pub enum Then {
     Report,
     /// Training ends with the weights as they are.
     Stop,
-    /// Training ends with the weights of the last reading without a sign, as the early stop of Wong et al. 2020 does.
+    /// Training ends with the weights of the last reading without a sign, as the early stop of Wong et al. 2020 does; with
+    /// the weights as they are if there was none.
     RollBack,
 }
 
@@ -70,9 +75,21 @@ pub enum Sign {
     Drop,
 }
 
+/// What a reading says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has a sign of catastrophic overfitting.
+    Sign(Sign),
+    /// It has no sign.
+    NoSign,
+    /// The network is at chance level without an attack: there is no robustness that could have been lost or be feigned.
+    AtChance,
+}
+
 impl Default for MonitorConfig {
     /// Four samples, epsilon 0.03, BIM of ten steps of 0.004 as in the paper's evaluation, a loss at every quarter; a gap
-    /// and a distortion of one half, the drop of 0.2 of Wong et al. 2020, and two readings in a row.
+    /// and a distortion of one half, the drop of 0.2 of Wong et al. 2020, chance below twice the score of guessing, and two
+    /// readings in a row.
     fn default() -> Self {
         Self {
             every: None,
@@ -84,6 +101,7 @@ impl Default for MonitorConfig {
             gap: 0.5,
             distortion: 0.5,
             drop: 0.2,
+            chance: 2.0,
             patience: 2,
             then: Then::default(),
         }
@@ -108,6 +126,10 @@ impl MonitorConfig {
             if !(0.0..=1.0).contains(&value) {
                 return refuse(setting, format!("{value} is out of range, it must be from 0 to 1"));
             }
+        }
+        if !(self.chance.is_finite() && self.chance >= 0.0) {
+            let reason = format!("{} is out of range, it must be a number of at least 0", self.chance);
+            return refuse("training.monitor.chance", reason);
         }
         let named = |setting, result: robustseg_attacks::Result<()>| match result {
             Ok(()) => Ok(()),
@@ -140,8 +162,16 @@ impl MonitorConfig {
         step * readings / total > (step - 1) * readings / total
     }
 
-    /// The sign that `reading` shows, `before` being the pixel accuracy under BIM at the reading before it.
-    pub fn sign(&self, reading: &Reading, before: Option<f64>) -> Option<Sign> {
+    /// What `reading` says, `before` being the pixel accuracy under BIM at the last reading without a sign, if there was one.
+    pub fn judge(&self, reading: &Reading, before: Option<f64>) -> Verdict {
+        // Where one class is all there is, guessing is always right, and so is a perfect network.
+        if reading.clean.miou < (self.chance * reading.chance).min(1.0) {
+            return Verdict::AtChance;
+        }
+        self.sign(reading, before).map_or(Verdict::NoSign, Verdict::Sign)
+    }
+
+    fn sign(&self, reading: &Reading, before: Option<f64>) -> Option<Sign> {
         let losses = || reading.loss_along.iter().copied();
         let rise = |loss: f64| loss - losses().next().unwrap_or(0.0);
         let largest = rise(losses().fold(f64::NEG_INFINITY, f64::max));

@@ -3,7 +3,7 @@
 //!
 //! Now and then, on a few fixed training samples, it reads what the literature looks at: scores under FGSM and BIM, the
 //! loss along FGSM's step, the cosine of gradients nearby, Fast Newton's epsilon ([`Reading`]), and decides whether they
-//! show the one or the other [`Sign`]. Its draws are functions of seed and step and its memory is part of the saved
+//! show the one or the other [`Sign`]. As many in a row as `patience` says are catastrophic overfitting; fewer may pass. Its draws are functions of seed and step and its memory is part of the saved
 //! state, so a resumed run reads what an uninterrupted one does. Training samples serve: the sudden drop shows on them as
 //! well (Wong et al. 2020), and nothing of the validation split is used up.
 
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::evaluation::evenly_spaced;
 use crate::{Error, Event, Observer, Result, Run, Statistics, Target, Trainer};
 
-pub use config::{MonitorConfig, Sign, Then};
+pub use config::{MonitorConfig, Sign, Then, Verdict};
 pub use reading::{Mark, Reading};
 
 /// The checkpoint to roll back to, in the checkpoints' folder.
@@ -35,9 +35,9 @@ const FILE: &str = "unflagged.safetensors";
 pub(crate) struct State {
     /// Steps done at the last reading.
     read: Option<u64>,
-    /// Pixel accuracy under BIM then.
+    /// Pixel accuracy under BIM at the last reading without a sign.
     robust: Option<f64>,
-    /// Steps done at the last reading without a sign.
+    /// Steps done at that reading.
     unflagged: Option<u64>,
     /// Readings with a sign since then.
     #[serde(default)]
@@ -105,22 +105,39 @@ impl Trainer {
         let random = &mut stream(self.seed(), "monitor", [step, 0, 0]);
         let classes = self.network().config().num_classes;
         let reading = Reading::take(config, &target, images, labels, classes, random)?;
-        let sign = config.sign(&reading, self.state.monitor.robust);
+        let robust = reading.bim.pixel_accuracy;
         let state = &mut self.state.monitor;
         state.read = Some(step);
-        state.robust = Some(reading.bim.pixel_accuracy);
-        let unflagged = state.unflagged;
-        state.flagged = if sign.is_some() { state.flagged + 1 } else { 0 };
-        let enough = state.flagged >= config.patience;
-        if sign.is_none() {
-            state.unflagged = Some(step);
-            if config.then == Then::RollBack {
-                self.network().save(&run.checkpoints.join(FILE))?;
+        let sign = match config.judge(&reading, state.robust) {
+            Verdict::Sign(sign) => {
+                state.flagged += 1;
+                Some(sign)
             }
-        }
+            Verdict::NoSign => {
+                (state.robust, state.unflagged, state.flagged) = (Some(robust), Some(step), 0);
+                if config.then == Then::RollBack {
+                    self.network().save(&run.checkpoints.join(FILE))?;
+                }
+                None
+            }
+            // It tells nothing: what was remembered stays.
+            Verdict::AtChance => None,
+        };
+        let State { flagged, unflagged, .. } = self.state.monitor;
+        let (patience, enough) = (config.patience, flagged >= config.patience);
+        let overfitting = sign.filter(|_| enough);
         let seconds = start.elapsed().as_secs_f64();
-        observer.event(&Event::Monitor { step, epoch, reading, overfitting: sign, seconds })?;
-        if let (Some(sign), true, Then::Stop | Then::RollBack) = (sign, enough, config.then) {
+        observer.event(&Event::Monitor {
+            step,
+            epoch,
+            reading,
+            sign,
+            flagged,
+            patience,
+            overfitting,
+            seconds,
+        })?;
+        if let (Some(sign), Then::Stop | Then::RollBack) = (overfitting, config.then) {
             let weights_of = match (config.then, unflagged) {
                 (Then::RollBack, Some(before)) => {
                     self.take_weights(&run.checkpoints.join(FILE))?;

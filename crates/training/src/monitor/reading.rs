@@ -1,7 +1,9 @@
 //! One look at how a network behaves around a few images.
 
 use candle_core::Tensor;
-use robustseg_attacks::{Attack, Bim, FastNewton, InputGradient, Model, PixelObjective, input_gradient};
+use robustseg_attacks::{
+    Attack, Bim, FastNewton, IGNORE_LABEL, InputGradient, Model, PixelObjective, input_gradient,
+};
 use robustseg_metrics::ConfusionMatrix;
 use robustseg_ops::{pixel_objective_per_image, predict, sign_step};
 use robustseg_random::ChaCha8Rng;
@@ -14,6 +16,10 @@ use crate::methods::noisy;
 /// What the monitor read, all of it on the same few images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
+    /// The mean IoU that guessing scores on these images, if each pixel is called a class as often as that class occurs; 0
+    /// if that was not kept.
+    #[serde(default)]
+    pub chance: f64,
     /// Without attack.
     pub clean: Mark,
     /// Under FGSM.
@@ -75,6 +81,7 @@ impl Reading {
         let mut newton_epsilon: Vec<f64> = newton.to_vec1::<f32>()?.into_iter().map(f64::from).collect();
         newton_epsilon.sort_by(f64::total_cmp);
         Ok(Self {
+            chance: chance(labels, classes)?,
             clean: score(&model.logits(images)?)?,
             fgsm,
             bim: score(&model.logits(&bim)?)?,
@@ -95,6 +102,21 @@ fn mark(model: &dyn Model, logits: &Tensor, labels: &Tensor, classes: usize) -> 
         miou: matrix.mean_iou().unwrap_or(0.0),
         pixel_accuracy: matrix.pixel_accuracy().unwrap_or(0.0),
     })
+}
+
+/// The mean IoU of guesses: of a class that is a share p of the labelled pixels, and of the guesses, p * p are right by
+/// chance, and the union is 2p - p * p.
+pub(super) fn chance(labels: &Tensor, classes: usize) -> Result<f64> {
+    let labels: Vec<u8> = labels.flatten_all()?.to_vec1()?;
+    let mut counts = vec![0_u64; classes];
+    for &label in labels.iter().filter(|&&label| label != IGNORE_LABEL) {
+        counts[usize::from(label)] += 1;
+    }
+    let all = counts.iter().sum::<u64>() as f64;
+    let occurring: Vec<f64> =
+        counts.into_iter().filter(|count| *count > 0).map(|count| count as f64 / all).collect();
+    let sum: f64 = occurring.iter().map(|share| share / (2.0 - share)).sum();
+    Ok(sum / occurring.len().max(1) as f64)
 }
 
 fn mean(values: &Tensor) -> Result<f64> {

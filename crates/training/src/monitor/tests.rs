@@ -41,13 +41,13 @@ fn a_linear_network_is_read_as_what_it_is() -> Result<()> {
         "{:?}",
         calm.newton_epsilon
     );
-    assert_eq!(MonitorConfig::default().sign(&calm, Some(1.0)), None);
+    assert_eq!(MonitorConfig::default().judge(&calm, Some(1.0)), Verdict::NoSign);
     let wide = MonitorConfig { epsilon: 0.05, alpha: 0.01, ..MonitorConfig::default() };
     let fallen = reading(&model, &wide, 0.5)?;
     assert_eq!((fallen.fgsm.miou, fallen.bim.miou), (0.0, 0.0));
     // It does not look robust either, so it is no overfitting to FGSM; but it fell since the reading before.
-    assert_eq!(wide.sign(&fallen, None), None);
-    assert_eq!(wide.sign(&fallen, Some(1.0)), Some(Sign::Drop));
+    assert_eq!(wide.judge(&fallen, None), Verdict::NoSign);
+    assert_eq!(wide.judge(&fallen, Some(1.0)), Verdict::Sign(Sign::Drop));
     Ok(())
 }
 
@@ -59,10 +59,10 @@ fn a_network_that_defends_against_fgsm_alone_is_flagged() -> Result<()> {
     let distorted = reading(&model, &config, 0.5)?;
     assert_eq!((distorted.clean.miou, distorted.fgsm.miou), (1.0, 1.0));
     assert_eq!(distorted.bim.miou, 0.0);
-    assert_eq!(config.sign(&distorted, Some(0.0)), Some(Sign::Gap));
+    assert_eq!(config.judge(&distorted, Some(0.0)), Verdict::Sign(Sign::Gap));
     // Were it not for BIM, the losses alone would tell.
     let spared = Reading { bim: distorted.clean, ..distorted.clone() };
-    assert_eq!(config.sign(&spared, None), Some(Sign::Distortion));
+    assert_eq!(config.judge(&spared, None), Verdict::Sign(Sign::Distortion));
     let [first, inner @ .., last] = &distorted.loss_along[..] else { panic!("a loss at every point") };
     assert!(inner.iter().any(|inner| inner > first && inner > last), "{:?}", distorted.loss_along);
     assert!(distorted.cosine.is_some_and(|cosine| cosine < 0.9), "{:?}", distorted.cosine);
@@ -73,18 +73,48 @@ fn a_network_that_defends_against_fgsm_alone_is_flagged() -> Result<()> {
 fn a_loss_that_falls_back_along_the_step_is_a_distortion() -> Result<()> {
     let config = MonitorConfig::default();
     let calm = reading(&red(|red| red.affine(10.0, -4.6)), &config, 0.5)?;
-    let sign =
-        |loss_along: &[f64]| config.sign(&Reading { loss_along: loss_along.to_vec(), ..calm.clone() }, None);
+    let judge =
+        |loss_along: &[f64]| config.judge(&Reading { loss_along: loss_along.to_vec(), ..calm.clone() }, None);
+    let distortion = Verdict::Sign(Sign::Distortion);
     for (losses, expected) in [
-        (&[1.0, 1.5, 2.0][..], None),
-        (&[1.0, 2.0, 1.6], None),
-        (&[1.0, 2.0, 1.5], Some(Sign::Distortion)),
-        (&[1.0, 2.0, 0.5], Some(Sign::Distortion)),
-        (&[1.0, 1.0], None),
-        (&[1.0, 0.9, 0.8], Some(Sign::Distortion)),
+        (&[1.0, 1.5, 2.0][..], Verdict::NoSign),
+        (&[1.0, 2.0, 1.6], Verdict::NoSign),
+        (&[1.0, 2.0, 1.5], distortion),
+        (&[1.0, 2.0, 0.5], distortion),
+        (&[1.0, 1.0], Verdict::NoSign),
+        (&[1.0, 0.9, 0.8], distortion),
     ] {
-        assert_eq!(sign(losses), expected, "{losses:?}");
+        assert_eq!(judge(losses), expected, "{losses:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn guessing_scores_what_the_shares_of_the_classes_say() -> Result<()> {
+    // Three quarters of the labelled pixels are of class 0, a quarter of class 2, none of class 1.
+    let labels = Tensor::new(&[[[0_u8, 0, 0, 255], [2, 255, 255, 255]]], &Device::Cpu)?;
+    let expected = f64::midpoint(0.75 / 1.25, 0.25 / 1.75);
+    assert!((reading::chance(&labels, 3)? - expected).abs() < 1e-12);
+    Ok(())
+}
+
+#[test]
+fn a_network_at_chance_level_has_no_sign() -> Result<()> {
+    let config = MonitorConfig::default();
+    // Gap, distortion and drop at once.
+    let flagged = reading(&red(|red| (red - 0.49)?.sqr()?.affine(5000.0, -0.4)), &config, 0.5)?;
+    let mark = |miou| Mark { miou, pixel_accuracy: miou };
+    let with = |miou: f64| Reading {
+        chance: 0.1,
+        clean: mark(miou),
+        fgsm: mark(miou),
+        bim: mark(0.0),
+        ..flagged.clone()
+    };
+    assert_eq!(config.judge(&with(0.199), Some(1.0)), Verdict::AtChance);
+    assert_eq!(config.judge(&with(0.201), Some(1.0)), Verdict::Sign(Sign::Drop));
+    assert_eq!(config.judge(&with(0.201), None), Verdict::Sign(Sign::Gap));
+    assert_eq!(MonitorConfig { chance: 0.0, ..config }.judge(&with(0.01), None), Verdict::Sign(Sign::Gap));
     Ok(())
 }
 
@@ -129,6 +159,8 @@ fn settings_out_of_range_are_named() {
         ("gap", MonitorConfig { gap: f64::NAN, ..good }),
         ("distortion", MonitorConfig { distortion: -0.1, ..good }),
         ("drop", MonitorConfig { drop: 1.5, ..good }),
+        ("chance", MonitorConfig { chance: f64::INFINITY, ..good }),
+        ("chance", MonitorConfig { chance: -1.0, ..good }),
     ] {
         let message = bad.validate().unwrap_err().to_string();
         assert!(message.starts_with(&format!("training.monitor.{key}:")), "{message}");
@@ -206,9 +238,9 @@ fn small() -> MonitorConfig {
     MonitorConfig { every: Some(2), samples: 2, steps: 2, points: 2, ..MonitorConfig::default() }
 }
 
-/// A sign at every reading that is below what is remembered of the one before.
+/// A sign at every reading that is below what is remembered of the last one without, be the network at chance level.
 fn only_drops() -> MonitorConfig {
-    MonitorConfig { gap: 0.0, distortion: 1.0, drop: 0.0, ..small() }
+    MonitorConfig { gap: 0.0, distortion: 1.0, drop: 0.0, chance: 0.0, ..small() }
 }
 
 #[test]
@@ -318,5 +350,79 @@ fn a_sign_that_passes_is_waited_out() -> Result<()> {
         stopped.push(trainer.state.monitor.stopped);
     }
     assert_eq!(stopped, [false, false, false, true]);
+    Ok(())
+}
+
+/// Takes a reading on `bench` after each of `steps` training steps. What is remembered of the one after step 2 is then made
+/// more than there can be, so that all later ones are drops. Gives the events, and the weights at step 2.
+fn collapse_after_two(
+    bench: &Bench,
+    trainer: &mut Trainer,
+    steps: usize,
+) -> Result<(Vec<serde_json::Value>, Vec<f32>)> {
+    let stop = AtomicBool::new(false);
+    let run = Run {
+        train: &bench.dataset,
+        validation: &bench.dataset,
+        checkpoints: bench.folder.path(),
+        fingerprint: "spec",
+        stop: &stop,
+        on_bad_sample: OnBadSample::Fail,
+    };
+    let mut witness = Witness { events: Vec::new(), stop: &stop, stop_after_a_step: false };
+    let monitor = Monitor::new(trainer, &run)?.expect("a monitor");
+    let batches = bench.config.loader(&bench.dataset, 7, [0.5; 3], 0..6, OnBadSample::Fail)?;
+    let mut at_two = Vec::new();
+    for batch in batches.take(steps) {
+        trainer.step(&batch?)?;
+        trainer.monitor(&monitor, &run, 0, &mut witness)?;
+        if trainer.steps_done() == 2 {
+            at_two = weights(trainer)?;
+            trainer.state.monitor.robust = Some(2.0);
+        }
+    }
+    Ok((witness.events, at_two))
+}
+
+#[test]
+fn a_collapse_that_stays_is_a_drop_at_every_reading_and_ends_with_the_weights_before_it() -> Result<()> {
+    let bench = Bench::new(MonitorConfig { patience: 2, then: Then::RollBack, ..only_drops() })?;
+    let mut trainer = bench.trainer()?;
+    let (events, at_two) = collapse_after_two(&bench, &mut trainer, 6)?;
+    let readings = of_kind(&events, "monitor");
+    let told: Vec<_> = readings
+        .iter()
+        .map(|event| {
+            (event["sign"].as_str(), event["flagged"].as_u64().unwrap(), event["overfitting"].as_str())
+        })
+        .collect();
+    assert_eq!(told, [(None, 0, None), (Some("drop"), 1, None), (Some("drop"), 2, Some("drop"))]);
+    assert!(readings.iter().all(|event| event["patience"] == 2));
+    let stopped = &of_kind(&events, "training_stopped")[0];
+    assert_eq!((stopped["step"].as_u64(), stopped["weights_of"].as_u64()), (Some(6), Some(2)));
+    assert!(trainer.state.monitor.stopped);
+    assert_eq!(weights(&trainer)?, at_two);
+    Ok(())
+}
+
+#[test]
+fn readings_at_chance_level_neither_count_nor_are_rolled_back_to() -> Result<()> {
+    // From step 4 on no network but a perfect one is above chance.
+    let mut bench = Bench::new(MonitorConfig { patience: 1, then: Then::RollBack, ..only_drops() })?;
+    let mut trainer = bench.trainer()?;
+    let (_, at_two) = collapse_after_two(&bench, &mut trainer, 2)?;
+    bench.config.monitor = Some(MonitorConfig { chance: 1e6, ..bench.config.monitor.expect("one") });
+    let before = trainer.state.monitor.clone();
+    let mut blind = bench.trainer()?;
+    blind.state.monitor = before.clone();
+    let (events, _) = collapse_after_two(&bench, &mut blind, 4)?;
+    assert!(of_kind(&events, "monitor").iter().all(|event| event["sign"].is_null()));
+    assert_eq!(
+        (blind.state.monitor.unflagged, blind.state.monitor.flagged),
+        (before.unflagged, before.flagged)
+    );
+    let kept = PspNet::load(&bench.folder.path().join(FILE), trainer.network().device())?;
+    let kept: Vec<f32> = kept.parameters()["classifier.weight"].var.flatten_all()?.to_vec1()?;
+    assert_eq!(kept, at_two);
     Ok(())
 }
