@@ -14,23 +14,24 @@ struct Room {
     candle: bool,
 }
 
-const ROOMS: [Room; 8] = [
+const ROOMS: [Room; 9] = [
+    Room { name: "words", level: 0, imports: &[], candle: false },
     Room { name: "random", level: 0, imports: &[], candle: false },
     Room { name: "metrics", level: 0, imports: &[], candle: false },
-    Room { name: "datasets", level: 1, imports: &["random"], candle: false },
+    Room { name: "datasets", level: 1, imports: &["random", "words"], candle: false },
     Room { name: "ops", level: 0, imports: &[], candle: true },
-    Room { name: "models", level: 1, imports: &["ops", "random"], candle: true },
+    Room { name: "models", level: 1, imports: &["ops", "random", "words"], candle: true },
     Room { name: "attacks", level: 1, imports: &["ops", "random"], candle: true },
     Room {
         name: "training",
         level: 2,
-        imports: &["attacks", "datasets", "metrics", "models", "ops", "random"],
+        imports: &["attacks", "datasets", "metrics", "models", "ops", "random", "words"],
         candle: true,
     },
     Room {
         name: "driver",
         level: 3,
-        imports: &["attacks", "datasets", "metrics", "models", "ops", "random", "training"],
+        imports: &["attacks", "datasets", "metrics", "models", "ops", "random", "training", "words"],
         candle: true,
     },
 ];

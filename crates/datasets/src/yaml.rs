@@ -54,7 +54,7 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
         let location = error.location().filter(|location| *location != Location::UNKNOWN);
         let place = location.map(|at| format!(":{}:{}", at.line(), at.column())).unwrap_or_default();
         let quote = location.map(|at| quoted(text, at.line() as usize)).unwrap_or_default();
-        let reason = without_place(&error.to_string()) + &quote;
+        let reason = robustseg_words::plain(without_place(&error.to_string())) + &quote;
         Error::Manifest { place: format!("{}{place}", path.display()), reason }
     })
 }

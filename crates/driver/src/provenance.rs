@@ -3,8 +3,9 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use robustseg_datasets::{DECODERS, Dataset};
+use robustseg_words::plain;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -119,6 +120,7 @@ impl Provenance {
         match std::fs::read(path) {
             Ok(bytes) => Ok(Some(
                 serde_json::from_slice(&bytes)
+                    .map_err(|error| anyhow!(plain(error)))
                     .with_context(|| format!("reading {}: is it from another version?", path.display()))?,
             )),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

@@ -9,6 +9,7 @@ use crate::store::{FILE, Store};
 use crate::{Error, Result};
 use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
+use robustseg_words::plain;
 use serde::Deserialize;
 use std::env;
 use std::fmt::Display;
@@ -137,7 +138,8 @@ impl Hub {
     fn listing(&self, repository: &ApiRepo) -> Result<Listing, Failure> {
         let body = self.get(repository, Wanted::Listing)?;
         serde_json::from_reader(body).map_err(|error| {
-            let reason = format!("the hub's description of the repository is not understood: {error}");
+            let reason =
+                format!("the hub's description of the repository is not understood: {}", plain(&error));
             Failure { reason, transient: error.is_io() || error.is_eof() }
         })
     }

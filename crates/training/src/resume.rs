@@ -11,6 +11,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor, Var};
 use robustseg_models::sealed::{Sealed, read, seal};
 use robustseg_models::write_keeping_former;
+use robustseg_words::plain;
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
@@ -135,7 +136,8 @@ impl Trainer {
             Sealed::parse(&file).map_err(|reason| refuse(format!("it {reason}")))?;
         let metadata = metadata.get(METADATA).filter(|_| sealed);
         let metadata = metadata.ok_or_else(|| refuse("it was not written by a training run".into()))?;
-        let unreadable = |error: serde_json::Error| refuse(format!("its state is unreadable ({error})"));
+        let unreadable =
+            |error: serde_json::Error| refuse(format!("its state is unreadable ({})", plain(error)));
         let Version { version } = serde_json::from_str(metadata).map_err(unreadable)?;
         if version != VERSION {
             let reason =

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use robustseg_training::{MonitorConfig, Reading, Sign};
+use robustseg_words::plain;
 use serde::Deserialize;
 
 use super::RunSummary;
@@ -54,7 +55,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<MonitorRecord>, BadData> {
     let events = log(path)?.into_iter().filter(|(_, event)| event["kind"] == "monitor");
     let record = |(line, event)| {
         serde_json::from_value(event).map_err(|error| {
-            BadData(format!("{}: line {line}: the event is no reading ({error})", path.display()))
+            BadData(format!("{}: line {line}: the event is no reading ({})", path.display(), plain(error)))
         })
     };
     events.map(record).collect()

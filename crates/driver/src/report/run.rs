@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use robustseg_training::{Curve, Evaluation};
+use robustseg_words::plain;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -136,7 +137,7 @@ pub(super) fn json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, BadDat
     match std::fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|error| refuse(format!("is not what robustseg writes ({error})"))),
+            .map_err(|error| refuse(format!("is not what robustseg writes ({})", plain(error)))),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(refuse(format!("cannot be read: {error}"))),
     }
@@ -162,7 +163,7 @@ pub(super) fn log(path: &Path) -> Result<Vec<(usize, Value)>, BadData> {
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let event = |(number, line): (usize, &str)| match serde_json::from_str(line) {
         Ok(event) => Ok((number, event)),
-        Err(error) => Err(refuse(format!("line {number} is no event ({error})"))),
+        Err(error) => Err(refuse(format!("line {number} is no event ({})", plain(error)))),
     };
     (1..).zip(whole.lines()).map(event).collect()
 }
