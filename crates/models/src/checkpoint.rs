@@ -1,16 +1,19 @@
 //! Checkpoints: one safetensors file that describes itself by its `model` metadata, and tells whether it is whole.
 
 use crate::durable::write_atomically;
+use crate::foreign::{is_counter, names};
 use crate::sealed::{Sealed, read, seal};
-use crate::variables::{Source, outside, stored};
+use crate::variables::{Source, outside};
 use crate::{Error, Parameter, PspNet, PspNetConfig, Result};
-use candle_core::{Device, Tensor, Var};
+use candle_core::Device;
+use robustseg_words::plain;
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 impl PspNet {
-    /// The network of a checkpoint file.
+    /// The network of a checkpoint file. Numbers in f16, bf16 and f64 are converted to f32; PyTorch's counters of batches
+    /// (`num_batches_tracked`) are not looked at.
     ///
     /// # Errors
     /// If the file cannot be read, is no safetensors file, is damaged, has no or a wrong `model` metadata, lacks a tensor,
@@ -19,9 +22,12 @@ impl PspNet {
         let refuse = |reason: String| Error::Checkpoint { path: path.to_path_buf(), reason };
         let bytes = read(path).map_err(refuse)?;
         let (file, config) = parse(&bytes).map_err(refuse)?;
-        let net = PspNet::build(&config, Source::File(&file), device)
-            .map_err(|error| refuse(format!("does not fit its own model metadata: {error}")))?;
-        let unknown = file.names().into_iter().find(|name| !net.parameters().contains_key(*name));
+        let net = PspNet::build(&config, Source::File(&file), device).map_err(|error| {
+            let told = names(&file).map_or(String::new(), |told| format!("; {told}"));
+            refuse(format!("does not fit its own model metadata: {error}{told}"))
+        })?;
+        let known = |name: &str| net.parameters().contains_key(name) || is_counter(name);
+        let unknown = file.names().into_iter().find(|name| !known(name));
         match unknown {
             Some(name) => Err(refuse(format!("tensor {name} is not part of the model"))),
             None => Ok(net),
@@ -35,30 +41,6 @@ impl PspNet {
     pub fn save(&self, path: &Path) -> Result<()> {
         let bytes = serialize(self.config(), self.parameters())?;
         write_atomically(path, &bytes).map_err(|source| Error::Write { path: path.to_path_buf(), source })
-    }
-
-    /// Takes the backbone's weights and statistics from a safetensors file with timm's names (with or without
-    /// `backbone.` before them); other tensors of the file, such as a classifier's, are left alone.
-    ///
-    /// # Errors
-    /// If the file cannot be read, or a tensor of the backbone is missing or does not fit; the network is then as
-    /// it was.
-    pub fn load_backbone(&self, path: &Path) -> Result<()> {
-        let refuse = |reason: String| Error::Checkpoint { path: path.to_path_buf(), reason };
-        let bytes = read(path).map_err(refuse)?;
-        let file = Sealed::parse(&bytes).map_err(refuse)?.tensors;
-        let mut values: Vec<(&Var, Tensor)> = Vec::new();
-        for (full, parameter) in self.parameters() {
-            let Some(name) = full.strip_prefix("backbone.") else { continue };
-            let name = if file.tensor(name).is_ok() { name } else { full };
-            let tensor = stored(&file, name, parameter.var.shape(), self.device())
-                .map_err(|error| refuse(format!("is no backbone of this model: {error}")))?;
-            values.push((&parameter.var, tensor));
-        }
-        for (var, value) in values {
-            var.set(&value)?;
-        }
-        Ok(())
     }
 }
 
@@ -77,9 +59,14 @@ fn serialize(config: &PspNetConfig, parameters: &BTreeMap<String, Parameter>) ->
 fn parse(bytes: &[u8]) -> Result<(SafeTensors<'_>, PspNetConfig), String> {
     let Sealed { tensors, metadata, .. } = Sealed::parse(bytes)?;
     let model = metadata.get("model");
-    let model = model.ok_or("has no `model` metadata, so it is no robustseg checkpoint")?;
+    let model = model.ok_or_else(|| {
+        let told = names(&tensors).unwrap_or_else(|| {
+            "if it is a backbone, name it as model.pretrained of a spec, from which a training starts".into()
+        });
+        format!("has no `model` metadata, so it is no robustseg checkpoint; {told}")
+    })?;
     let config: PspNetConfig = serde_json::from_str(model).map_err(|error| {
-        format!("its `model` metadata is not understood: {error}; is it of a newer robustseg?")
+        format!("its `model` metadata is not understood: {}; is it of a newer robustseg?", plain(error))
     })?;
     config.validate().map_err(|error| format!("its `model` metadata is wrong: {error}"))?;
     Ok((tensors, config))

@@ -6,10 +6,12 @@
 //! [`Pass`] that it is run with; under all but training its weights are detached, so that only the image's
 //! gradient is computed.
 
+mod backbone;
 mod checkpoint;
 mod config;
 mod durable;
 mod error;
+mod foreign;
 mod head;
 mod hub;
 mod layer;
@@ -23,6 +25,7 @@ pub mod sealed;
 mod store;
 mod variables;
 
+pub use backbone::Taken;
 pub use config::{PspNetConfig, Upsampling};
 pub use durable::{create_folders, remove_temporary, sync_folder, write_atomically, write_keeping_former};
 pub use error::{Error, Result};

@@ -3,6 +3,7 @@
 //! It is taken over what a file says and not over its bytes, so that a program that reads one and writes it again
 //! does not break the seal. Files of other origin have none.
 
+use crate::foreign::kind;
 use crate::pretrained::hexadecimal;
 use safetensors::tensor::{SafeTensorError, SafeTensors, View, serialize};
 use sha2::{Digest, Sha256};
@@ -34,8 +35,11 @@ impl<'a> Sealed<'a> {
     /// What is wrong with it, as the end of a sentence that begins with the file's name: it is no safetensors file, or
     /// its content is not what was sealed.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
-        let no_file = |error: SafeTensorError| {
-            format!("is no whole safetensors file ({error}); it may be truncated or of another format")
+        let no_file = |error: SafeTensorError| match kind(bytes) {
+            Some(told) => format!("is no whole safetensors file {told}"),
+            None => {
+                format!("is no whole safetensors file ({error}); it may be truncated or of another format")
+            }
         };
         if bytes.first_chunk().is_some_and(|length| u64::from_le_bytes(*length) > LONGEST_HEADER) {
             return Err(no_file(SafeTensorError::HeaderTooLarge));

@@ -4,7 +4,8 @@ use crate::ParameterKind;
 use candle_core::{DType, Device, Result, Shape, Tensor, Var, bail};
 use candle_nn::{Init, VarMap, var_builder::SimpleBackend};
 use robustseg_random::{standard_normal, stream};
-use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -70,25 +71,40 @@ fn draw(seed: u64, name: &str, init: Init, shape: &Shape) -> Result<Vec<f32>> {
     }
 }
 
-/// The tensor `name` of a checkpoint, convolution weights brought to (O, KH, KW, I).
+/// The tensor `name` of a checkpoint as f32, convolution weights brought to (O, KH, KW, I).
 pub(crate) fn stored(file: &SafeTensors<'_>, name: &str, shape: &Shape, device: &Device) -> Result<Tensor> {
     let Ok(view) = file.tensor(name) else {
         bail!("tensor {name} is missing");
     };
     let outside = outside_shape(shape.dims());
-    if view.dtype() != safetensors::Dtype::F32 || view.shape() != outside {
+    let values = numbers(&view)?.filter(|_| view.shape() == outside);
+    let Some(values) = values else {
         bail!(
             "tensor {name}: expected f32 of shape {outside:?}, found {:?} of shape {:?}",
             view.dtype(),
             view.shape()
         );
-    }
-    let values: Vec<f32> =
-        view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    };
     if !values.iter().all(|value| value.is_finite()) {
         bail!("tensor {name} holds values that are not finite");
     }
     inside(&Tensor::from_vec(values, outside, device)?)
+}
+
+/// The numbers of a tensor as f32, if they are f32, f16, bf16 or f64.
+fn numbers(view: &TensorView<'_>) -> Result<Option<Vec<f32>>> {
+    let dtype = match view.dtype() {
+        Dtype::F32 => {
+            let (words, _) = view.data().as_chunks::<4>();
+            return Ok(Some(words.iter().map(|word| f32::from_le_bytes(*word)).collect()));
+        }
+        Dtype::F16 => DType::F16,
+        Dtype::BF16 => DType::BF16,
+        Dtype::F64 => DType::F64,
+        _ => return Ok(None),
+    };
+    let values = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?;
+    values.flatten_all()?.to_dtype(DType::F32)?.to_vec1().map(Some)
 }
 
 /// (O, KH, KW, I) to (O, I, KH, KW); other shapes stay.

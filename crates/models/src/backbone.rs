@@ -1,0 +1,113 @@
+//! The backbone's weights from a file that holds more, or less, than the whole network.
+
+use crate::foreign::{is_counter, names};
+use crate::sealed::{Sealed, read};
+use crate::variables::stored;
+use crate::{Error, PspNet, Result};
+use candle_core::{Tensor, Var};
+use robustseg_words::counted;
+use safetensors::{Dtype, SafeTensors};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
+
+/// Names that [`Taken`] shows at most.
+const SHOWN: usize = 4;
+
+/// What was taken of a file of weights, and what was left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Tensors that are now in the network.
+    pub tensors: usize,
+    /// The types of numbers that were converted to f32, by PyTorch's short names.
+    pub converted: BTreeSet<&'static str>,
+    /// Names of the file's other tensors, in alphabetical order.
+    pub left: Vec<String>,
+}
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "took {} of the backbone", counted(self.tensors, "tensor"))?;
+        if !self.converted.is_empty() {
+            let from = self.converted.iter().copied().collect::<Vec<_>>().join(" and ");
+            write!(f, ", converted from {from} to f32")?;
+        }
+        match &self.left[..] {
+            [] => f.write_str("; left none"),
+            left => {
+                let shown = left.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+                let more = if left.len() > SHOWN { ", ..." } else { "" };
+                write!(f, "; left {} of the file: {shown}{more}", counted(left.len(), "tensor"))
+            }
+        }
+    }
+}
+
+impl PspNet {
+    /// Takes the backbone's weights and statistics from a safetensors file with timm's names (with or without
+    /// `backbone.` before them), f16, bf16 and f64 converted to f32; other tensors of the file, such as a classifier's, are
+    /// left alone.
+    ///
+    /// # Errors
+    /// If the file cannot be read, a tensor of the backbone is missing or does not fit, or the file's backbone has more of
+    /// them, as that of a deeper network has; the network is then as it was.
+    pub fn load_backbone(&self, path: &Path) -> Result<Taken> {
+        let refuse = |reason: String| Error::Checkpoint { path: path.to_path_buf(), reason };
+        let bytes = read(path).map_err(refuse)?;
+        let file = Sealed::parse(&bytes).map_err(refuse)?.tensors;
+        let no_backbone = |reason: String| {
+            let told = names(&file).unwrap_or_else(|| depth(&file));
+            refuse(format!("is no backbone of this model: {reason}; {told}"))
+        };
+        let mut values: Vec<(&Var, Tensor)> = Vec::new();
+        let mut left: BTreeSet<&str> = file.names().into_iter().filter(|name| !is_counter(name)).collect();
+        let mut converted = BTreeSet::new();
+        for (full, parameter) in self.parameters() {
+            let Some(name) = full.strip_prefix("backbone.") else { continue };
+            let name = if file.tensor(name).is_ok() { name } else { full };
+            let tensor = stored(&file, name, parameter.var.shape(), self.device())
+                .map_err(|error| no_backbone(error.to_string()))?;
+            converted.extend(file.tensor(name).ok().and_then(|view| converted_type(view.dtype())));
+            left.remove(name);
+            values.push((&parameter.var, tensor));
+        }
+        if let Some(name) = left.iter().find(|name| is_of_backbone(name)) {
+            return Err(no_backbone(format!("tensor {name} has no place in it")));
+        }
+        let tensors = values.len();
+        for (var, value) in values {
+            var.set(&value)?;
+        }
+        Ok(Taken { tensors, converted, left: left.into_iter().map(str::to_owned).collect() })
+    }
+}
+
+fn is_of_backbone(name: &str) -> bool {
+    ["backbone.", "stem.", "stages.", "norm."].iter().any(|start| name.starts_with(start))
+}
+
+fn converted_type(dtype: Dtype) -> Option<&'static str> {
+    match dtype {
+        Dtype::F16 => Some("f16"),
+        Dtype::BF16 => Some("bf16"),
+        Dtype::F64 => Some("f64"),
+        _ => None,
+    }
+}
+
+/// The size of the network that the file's backbone belongs to, for who has to set it.
+fn depth(file: &SafeTensors<'_>) -> String {
+    let blocks = |stage: usize| {
+        let has = |block: usize| {
+            let name = format!("stages.{stage}.blocks.{block}.conv1.weight");
+            file.tensor(&name).is_ok() || file.tensor(&format!("backbone.{name}")).is_ok()
+        };
+        (0..).take_while(|&block| has(block)).count()
+    };
+    let layers = [0, 1, 2, 3].map(blocks);
+    // The last norm has 32 channels for each of the width.
+    let norm = file.tensor("norm.weight").or_else(|_| file.tensor("backbone.norm.weight"));
+    let width = norm.ok().and_then(|view| view.shape().first().map(|channels| channels / 32));
+    let width = width.map_or(String::new(), |width| format!(" and width {width}"));
+    format!("the file has layers {layers:?}{width}, which model.layers and model.width have to name")
+}
