@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::device::DeviceChoice;
 use crate::exit::BadData;
 use crate::image_file;
+use crate::number;
 use crate::run_directory::RunDirectory;
 
 /// Arguments of `attack`.
@@ -28,12 +29,12 @@ pub(crate) struct Attack {
     /// The attack: fgsm, `random_fgsm`, bim, `fast_newton`, pgd, `mi_fgsm`, segpgd, cospgd, apgd, sea or dag.
     #[arg(long)]
     method: String,
-    /// Radius of the perturbation, images being in `[0, 1]`; for `fast_newton` its largest step [default: 0.03, for
-    /// `fast_newton` none].
-    #[arg(long, allow_negative_numbers = true)]
+    /// Radius of the perturbation, images being in `[0, 1]`, for example 0.03 or 8/255; for `fast_newton` its largest
+    /// step [default: 0.03, for `fast_newton` none].
+    #[arg(long, allow_hyphen_values = true, value_parser = number::parse)]
     epsilon: Option<f64>,
     /// Size of one step of an iterated attack, but for apgd and sea, which find their own [default: 0.01; of dag 0.002].
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_hyphen_values = true, value_parser = number::parse)]
     alpha: Option<f64>,
     /// Steps of an iterated attack [default: 3; of apgd 100, of sea 300 for each of its three objectives, of dag 200 at most].
     #[arg(long)]

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::{Location, Spanned};
 
+use super::argument::Argument;
 use super::fault::{Fault, Place};
 
 /// A value with its place.
@@ -24,6 +25,8 @@ pub(super) enum Value {
     Text(String),
     List(Vec<Node>),
     Map(Vec<Entry>),
+    /// An argument of the command line: what it says depends on what is wanted.
+    Argument(Argument),
 }
 
 /// A key with its value.

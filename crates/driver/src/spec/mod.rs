@@ -1,8 +1,9 @@
 //! The spec of an experiment: one YAML file, every default filled in, every fault with its line and column.
 //!
 //! A spec is read in three moves: `document` parses YAML to a tree that knows its places, `overrides` puts the
-//! values of `--set` into it, `typed` makes a [`Spec`] of it; `ranges` then refuses values that make no sense.
+//! values of `--set` into it (`argument`), `typed` makes a [`Spec`] of it; `ranges` then refuses values that make no sense.
 
+mod argument;
 mod document;
 mod fault;
 mod overrides;
@@ -15,10 +16,14 @@ use std::path::{Path, PathBuf};
 use robustseg_datasets::OnBadSample;
 use robustseg_models::{PspNetConfig, Upsampling};
 use robustseg_training::{EvaluationConfig, TrainingConfig};
-use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::device::{Convolutions, DeviceChoice, Precision};
+use crate::number;
 use document::Node;
 pub use fault::{Fault, Place, SpecError};
 
@@ -178,7 +183,23 @@ impl Spec {
 
     /// The JSON schema of a spec, for editors.
     pub fn schema() -> anyhow::Result<String> {
-        Ok(serde_json::to_string_pretty(&schemars::schema_for!(Spec))? + "\n")
+        let settings = SchemaSettings::default().with_transform(RecursiveTransform(allow_fractions));
+        let schema = settings.into_generator().into_root_schema_for::<Self>();
+        Ok(serde_json::to_string_pretty(&schema)? + "\n")
+    }
+}
+
+/// Where a number may stand, a fraction may, too.
+fn allow_fractions(schema: &mut Schema) {
+    let types = match schema.get("type") {
+        Some(Value::String(one)) => vec![one.as_str()],
+        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
+        _ => return,
+    };
+    if types.contains(&"number") {
+        let types = [&types[..], &["string"]].concat();
+        schema.insert("type".into(), types.into());
+        schema.insert("pattern".into(), number::FRACTION.into());
     }
 }
 

@@ -1,11 +1,12 @@
 //! `--set key.path=value`: values of a spec replaced from the command line.
 
+use super::argument::Argument;
 use super::document::{Entry, Node, Value};
 use super::fault::{Fault, Place};
 
 impl Node {
-    /// Puts the value of `argument`, `key.path=value`, into the tree. The value is YAML; missing maps on the way are
-    /// made, list elements are addressed by number.
+    /// Puts the value of `argument`, `key.path=value`, into the tree. [`Argument`] says how the value is read. Missing
+    /// maps on the way are made, list elements are addressed by number.
     pub(super) fn set(&mut self, argument: &str) -> Result<(), Fault> {
         let place = Place::Override(argument.to_owned());
         let refuse = |message: &str| Fault::new(message).at(&place);
@@ -16,11 +17,7 @@ impl Node {
         if keys.iter().any(|key| key.is_empty()) {
             return Err(refuse("a key is empty; expected key.path=value, for example training.epochs=3"));
         }
-        let mut node = match value.trim() {
-            "" => Node { value: Value::Null, place: place.clone() },
-            value => Node::parse(value).map_err(|fault| Fault { place: Some(place.clone()), ..fault })?,
-        };
-        node.relocate(&place);
+        let node = Node { value: Value::Argument(Argument::new(value, &place)), place: place.clone() };
         self.put(&keys, node).map_err(|fault| fault.at(&place))
     }
 
@@ -30,6 +27,12 @@ impl Node {
             return Ok(());
         };
         let place = new.place.clone();
+        // A map that an earlier argument gave is one to put this into.
+        if let Value::Argument(Argument { read: Ok(read), .. }) = &self.value
+            && let Value::List(_) | Value::Map(_) = read.value
+        {
+            *self = Node::clone(read);
+        }
         let child = match &mut self.value {
             Value::List(nodes) => {
                 let count = nodes.len();
@@ -60,20 +63,6 @@ impl Node {
         };
         child.put(rest, new).map_err(|fault| fault.under(first, &place))
     }
-
-    fn relocate(&mut self, place: &Place) {
-        self.place = place.clone();
-        match &mut self.value {
-            Value::List(nodes) => nodes.iter_mut().for_each(|node| node.relocate(place)),
-            Value::Map(entries) => {
-                for entry in entries {
-                    entry.place = place.clone();
-                    entry.node.relocate(place);
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
 #[cfg(test)]
@@ -82,30 +71,30 @@ mod tests {
 
     fn integer(node: &Node, path: &[&str]) -> i128 {
         let path: Vec<String> = path.iter().map(ToString::to_string).collect();
-        match node.deepest(&path).value {
-            Value::Integer(value) => value,
-            ref other => panic!("{other:?}"),
+        match &node.deepest(&path).value {
+            Value::Integer(value) => *value,
+            Value::Argument(Argument { read: Ok(read), .. }) => integer(read, &[]),
+            other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn values_are_replaced_and_made() {
         let mut node = Node::parse("a: {b: 1}\nl: [1, {x: 2}]\nm: basic\n").unwrap();
-        for argument in ["a.b=5", "a.c.d=6", "l.1.x=7", "m.fgsm={e: 8}"] {
+        for argument in ["a.b=5", "a.c.d=6", "l.1.x=7", "m={fgsm: {e: 8}}", "m.fgsm.f=9"] {
             node.set(argument).unwrap();
         }
         assert_eq!(integer(&node, &["a", "b"]), 5);
         assert_eq!(integer(&node, &["a", "c", "d"]), 6);
         assert_eq!(integer(&node, &["l", "1", "x"]), 7);
         assert_eq!(integer(&node, &["m", "fgsm", "e"]), 8);
+        assert_eq!(integer(&node, &["m", "fgsm", "f"]), 9);
     }
 
     #[test]
     fn what_cannot_be_set_is_refused_by_name() {
         let mut node = Node::parse("l: [1]\n").unwrap();
-        for (argument, part) in
-            [("l.3=1", "`3` is no index"), ("x", "key.path=value"), (".a=1", "empty"), ("a=[1", "")]
-        {
+        for (argument, part) in [("l.3=1", "`3` is no index"), ("x", "key.path=value"), (".a=1", "empty")] {
             let fault = node.set(argument).unwrap_err();
             assert_eq!(fault.place, Some(Place::Override(argument.into())));
             assert!(fault.to_string().contains(part), "{fault}");

@@ -7,6 +7,7 @@ use super::{Fault, Spec};
 /// Refuses the first value out of its range; the fault's path leads to it.
 pub(super) fn check(spec: &Spec) -> Result<(), Fault> {
     name(&spec.name)?;
+    text("data.manifest", &spec.data.manifest.to_string_lossy())?;
     text("data.train_split", &spec.data.train_split)?;
     text("data.validation_split", &spec.data.validation_split)?;
     model(spec)?;

@@ -89,6 +89,129 @@ fn ranges_are_checked_at_their_place() {
 }
 
 #[test]
+fn an_argument_is_text_where_text_is_wanted() {
+    for text in [
+        "x #2",
+        "# 2",
+        "0042",
+        "true",
+        "null",
+        "~",
+        "1e3",
+        ".5",
+        "a: b",
+        "- a",
+        "*a",
+        "&a",
+        "!a",
+        "@",
+        "%",
+        "`",
+        "[",
+        "{",
+        "[1, 2]",
+        "{a: 1}",
+        " x ",
+        "it's",
+        "say \"x\"",
+        "a\\b",
+        "x: #2",
+        "|",
+        ">",
+        "?",
+        "é ü 日本",
+        "a, b",
+        "2026-01-01",
+    ] {
+        let spec = Spec::parse(SMALL, &[format!("data.manifest={text}"), format!("data.train_split={text}")]);
+        let spec = spec.unwrap_or_else(|fault| panic!("{text}: {fault}"));
+        assert_eq!(spec.data.manifest, Path::new(text));
+        assert_eq!(spec.data.train_split, text);
+        let again = Spec::parse(&spec.to_yaml().unwrap(), &[]).unwrap();
+        assert_eq!(again, spec, "{text}");
+    }
+    for name in ["0042", "true", "null", "1e3"] {
+        assert_eq!(Spec::parse(SMALL, &[format!("name={name}")]).unwrap().name, name);
+    }
+    let quoted =
+        Spec::parse(SMALL, &["data.manifest='x #2'".into(), "data.train_split=\"0042\"".into()]).unwrap();
+    assert_eq!((quoted.data.manifest.to_str(), quoted.data.train_split.as_str()), (Some("x #2"), "0042"));
+}
+
+#[test]
+fn an_argument_is_yaml_without_comments_where_something_else_is_wanted() {
+    let spec = |overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        Spec::parse(SMALL, &overrides).unwrap_or_else(|fault| panic!("{overrides:?}: {fault}"))
+    };
+    assert_eq!(spec(&["training.epochs= 7 "]).training.epochs, 7);
+    assert_eq!(spec(&["model.layers=[1, 2, 3, 4]"]).model.layers, [1, 2, 3, 4]);
+    assert_eq!(spec(&["data={manifest: m #2.yaml}"]).data.manifest, Path::new("m #2.yaml"));
+    assert_eq!(spec(&["data.root=a", "data.root="]).data.root, None);
+    assert_eq!(spec(&["model.pretrained=x", "model.pretrained=null"]).model.pretrained, None);
+    let fgsm = spec(&["training.method={fgsm: {epsilon: 0.02}}"]);
+    assert_eq!(spec(&["training.method=fgsm", "training.method.fgsm.epsilon=0.02"]), fgsm);
+    assert_eq!(spec(&["training.method={fgsm: {}}", "training.method.fgsm.epsilon=0.02"]), fgsm);
+    assert_eq!(spec(&["training.method.fgsm=", "training.method.fgsm.epsilon=0.02"]), fgsm);
+    for (argument, part) in [
+        ("training.epochs=3 #2", "expected a whole number, 0 or more, found string \"3 #2\""),
+        ("training.epochs=", "expected a whole number, 0 or more, found nothing"),
+        ("evaluation.curves=[{fgsm: {}}", "evaluation.curves: "),
+        ("evaluation.curves=5", "expected a list, found integer `5`"),
+        ("name=", "name: "),
+        ("data.manifest=", "data.manifest: is empty"),
+    ] {
+        let found = fault(SMALL, &[argument]);
+        assert_eq!(found.place, Some(Place::Override(argument.into())));
+        assert!(found.to_string().contains(part), "{argument}: {found}");
+    }
+}
+
+#[test]
+fn a_fraction_is_a_number_wherever_one_is_wanted() {
+    let text = "name: small\ndata: {manifest: m.yaml}\nmodel: {mean: [1/2, 0.5, 0.5]}\ntraining:\n  epochs: 2
+  method: {bim: {epsilon: 8/255, alpha: 2 / 255}}\n  monitor: {epsilon: 8/255}\nevaluation:\n  curves:
+    - fgsm: {epsilons: [0, 1/255, '2/255']}\n";
+    let spec = Spec::parse(text, &["training.method.bim.alpha=1/255".into()]).unwrap();
+    let MethodConfig::Bim(bim) = spec.training.method else { panic!("no bim") };
+    assert_eq!((bim.epsilon, bim.alpha), (8.0 / 255.0, 1.0 / 255.0));
+    assert_eq!(spec.evaluation.curves[0].epsilons(), [0.0, 1.0 / 255.0, 2.0 / 255.0]);
+    assert_eq!(spec.model.mean, [0.5; 3]);
+    assert_eq!(Spec::parse(&spec.to_yaml().unwrap(), &[]).unwrap(), spec);
+    for argument in ["training.method={fgsm: {epsilon: 8/0}}", "training.method={fgsm: {epsilon: 8/x}}"] {
+        assert!(fault(SMALL, &[argument]).to_string().contains("epsilon: expected a number, found"));
+    }
+    assert!(fault(SMALL, &["training.epochs=4/2"]).to_string().contains("expected a whole number"));
+}
+
+#[test]
+fn the_schema_allows_fractions_where_numbers_are() {
+    let schema: Value = serde_json::from_str(&Spec::schema().unwrap()).unwrap();
+    let rate = &schema["$defs"]["TrainingConfig"]["properties"]["learning_rate"];
+    assert_eq!(rate["type"], serde_json::json!(["number", "string"]), "{rate}");
+    let epochs = &schema["$defs"]["TrainingConfig"]["properties"]["epochs"];
+    assert_eq!(epochs["type"], "integer", "{epochs}");
+}
+
+#[test]
+fn faults_name_no_types_of_rust() {
+    for (argument, part) in [
+        ("training.epochs=ten", "expected a whole number, 0 or more, found string \"ten\""),
+        ("training.momentum=ten", "expected a number, found string \"ten\""),
+        ("model.layers=[1, 2]", "expected a list of 4, found 2 values"),
+        ("training={}", "key `method` is missing"),
+        ("data=5", "expected a map of keys and values, found integer `5`"),
+    ] {
+        let found = fault(SMALL, &[argument]).to_string();
+        assert!(found.contains(part), "{argument}: {found}");
+    }
+    let found = fault(&SMALL.replace("small", "42"), &[]).to_string();
+    assert_eq!(found, "name: expected text, found integer `42`; put it in quotes");
+    let found = fault(&SMALL.replace("m.yaml", "[a]"), &[]).to_string();
+    assert_eq!(found, "data.manifest: expected a path, found a list");
+}
+
+#[test]
 fn relative_paths_start_at_the_specs_folder() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("small.yaml");

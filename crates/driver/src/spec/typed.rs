@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use robustseg_words::{self as words, counted};
 use serde::de::{
     self, DeserializeSeed, EnumAccess, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
     VariantAccess, Visitor, value::StrDeserializer,
@@ -9,6 +10,7 @@ use serde::de::{
 
 use super::document::{Entry, Node, Value};
 use super::fault::{Fault, nearest};
+use crate::number;
 
 impl de::Error for Fault {
     fn custom<T: Display>(message: T) -> Self {
@@ -16,15 +18,15 @@ impl de::Error for Fault {
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Fault::new(format!("expected {expected}, found {unexpected}"))
+        wrong(&unexpected.to_string(), &expected.to_string())
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Fault::new(format!("expected {expected}, found {unexpected}"))
+        wrong(&unexpected.to_string(), &expected.to_string())
     }
 
     fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
-        Fault::new(format!("expected {expected}, found {length} values"))
+        wrong(&counted(length, "value"), &expected.to_string())
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
@@ -44,6 +46,39 @@ impl de::Error for Fault {
     }
 }
 
+/// The fault of a value that is of another type than the one that is wanted.
+fn wrong(unexpected: &str, expected: &str) -> Fault {
+    let scalar = ["integer ", "floating ", "boolean "].iter().any(|kind| unexpected.starts_with(kind));
+    let advice = if expected == "a string" && scalar { "; put it in quotes" } else { "" };
+    Fault::new(format!("expected {}, found {}{advice}", words::expected(expected), words::found(unexpected)))
+}
+
+impl Node {
+    /// The node that counts where no text is wanted: of an argument, what YAML makes of it.
+    fn read(&self) -> Result<&Self, Fault> {
+        match &self.value {
+            Value::Argument(argument) => argument.read.as_deref().map_err(Clone::clone),
+            _ => Ok(self),
+        }
+    }
+
+    fn text<'de, V: Visitor<'de>>(&'de self, visitor: V) -> Result<V::Value, Fault> {
+        let Value::Argument(argument) = &self.value else {
+            return de::Deserializer::deserialize_any(self, visitor);
+        };
+        visitor.visit_str(&argument.text).map_err(|fault: Fault| fault.at(&self.place))
+    }
+
+    fn number<'de, V: Visitor<'de>>(&'de self, visitor: V) -> Result<V::Value, Fault> {
+        let node = self.read()?;
+        let fraction = if let Value::Text(text) = &node.value { number::parse(text).ok() } else { None };
+        match fraction {
+            Some(value) => visitor.visit_f64(value).map_err(|fault: Fault| fault.at(&self.place)),
+            None => de::Deserializer::deserialize_any(node, visitor),
+        }
+    }
+}
+
 impl<'de> de::Deserializer<'de> for &'de Node {
     type Error = Fault;
 
@@ -60,15 +95,32 @@ impl<'de> de::Deserializer<'de> for &'de Node {
             Value::Text(value) => visitor.visit_str(value),
             Value::List(nodes) => visitor.visit_seq(Items { nodes, next: 0 }),
             Value::Map(entries) => visitor.visit_map(Entries { entries, next: 0 }),
+            Value::Argument(_) => self.read()?.deserialize_any(visitor),
         }
         .map_err(|fault| fault.at(&self.place))
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match self.value {
-            Value::Null => visitor.visit_none(),
+        match self.read().map(|node| &node.value) {
+            Ok(Value::Null) => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.text(visitor)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.text(visitor)
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.number(visitor)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.number(visitor)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -85,10 +137,11 @@ impl<'de> de::Deserializer<'de> for &'de Node {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        let choice = match &self.value {
-            Value::Text(name) => Choice { name, node: self, entry: None },
+        let node = self.read()?;
+        let choice = match &node.value {
+            Value::Text(name) => Choice { name, node, entry: None },
             Value::Map(entries) if entries.len() == 1 => {
-                Choice { name: &entries[0].key, node: self, entry: Some(&entries[0]) }
+                Choice { name: &entries[0].key, node, entry: Some(&entries[0]) }
             }
             Value::Map(entries) if entries.len() > 1 => {
                 let keys: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
@@ -104,7 +157,7 @@ impl<'de> de::Deserializer<'de> for &'de Node {
     }
 
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 char bytes byte_buf unit
         unit_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }
@@ -157,6 +210,13 @@ struct Choice<'de> {
     entry: Option<&'de Entry>,
 }
 
+impl<'de> Choice<'de> {
+    /// The variant's content, if there is any.
+    fn content(&self) -> Result<Option<&'de Node>, Fault> {
+        self.entry.map(|entry| entry.node.read()).transpose()
+    }
+}
+
 impl<'de> EnumAccess<'de> for Choice<'de> {
     type Error = Fault;
     type Variant = Self;
@@ -173,7 +233,7 @@ impl<'de> VariantAccess<'de> for Choice<'de> {
     type Error = Fault;
 
     fn unit_variant(self) -> Result<(), Fault> {
-        match self.entry.map(|entry| &entry.node) {
+        match self.content()? {
             None | Some(Node { value: Value::Null, .. }) => Ok(()),
             Some(Node { value: Value::Map(entries), .. }) if entries.is_empty() => Ok(()),
             Some(node) => {
@@ -184,7 +244,7 @@ impl<'de> VariantAccess<'de> for Choice<'de> {
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
         let empty = Entries { entries: &[], next: 0 };
-        match self.entry.map(|entry| &entry.node) {
+        match self.content()? {
             None | Some(Node { value: Value::Null, .. }) => {
                 seed.deserialize(de::value::MapAccessDeserializer::new(empty))
             }
@@ -203,7 +263,7 @@ impl<'de> VariantAccess<'de> for Choice<'de> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         let empty = Entries { entries: &[], next: 0 };
-        match self.entry.map(|entry| &entry.node) {
+        match self.content()? {
             None | Some(Node { value: Value::Null, .. }) => visitor.visit_map(empty),
             Some(node) => de::Deserializer::deserialize_any(node, visitor),
         }
