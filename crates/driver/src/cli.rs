@@ -7,15 +7,26 @@ use clap::{Parser, Subcommand};
 use crate::commands::{attack, bench, check, compare, completions, data, evaluate, predict, run, schema};
 use crate::exit::Exit;
 use crate::interrupt::tame_signals;
-use crate::panic;
-use crate::progress;
+use crate::{log, output, panic};
+
+/// The environment variables that are read, for people.
+const ENVIRONMENT: &str = "\
+Environment variables:
+  ROBUSTSEG_DATA      the folder of all datasets, each in the folder that its manifest names
+  ROBUSTSEG_LOG       what is logged: error, warn, info (the default) or debug, also part by part
+                      (info,robustseg_models=debug)
+  RAYON_NUM_THREADS   threads that compute [default: one for each processor]
+  HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE
+                      the hub's folder, cache, token and address, and whether to use its cache alone
+  NO_COLOR            if it is set, nothing is coloured
+  TERM                if it is `dumb`, nothing is coloured and no bars are drawn";
 
 /// Adversarial training for semantic segmentation: from an experiment's spec to a robustness report.
 ///
 /// Exit status: 0 done; 2 the command line or spec is wrong; 3 data is missing or broken; 4 training failed;
 /// 5 interrupted, state saved, --resume goes on; 1 anything else.
 #[derive(Parser)]
-#[command(name = "robustseg", version, propagate_version = true, max_term_width = 110)]
+#[command(name = "robustseg", version, propagate_version = true, max_term_width = 110, after_help = ENVIRONMENT)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -49,15 +60,19 @@ enum Command {
 /// Runs the command line of this process and says how it ended. Errors go to standard error as one paragraph.
 pub fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
-    progress::start_logging();
+    log::start();
     let result = tame_signals().map_err(Into::into).and_then(|()| panic::caught(|| execute(command)));
-    match result {
-        Ok(()) => Exit::Done.into(),
+    let exit = match result.and_then(|()| output::finish()) {
+        Ok(()) => Exit::Done,
         Err(error) => {
-            eprintln!("robustseg: {}", one_paragraph(&error));
-            Exit::of(&error).into()
+            let told = one_paragraph(&error);
+            eprintln!("robustseg: {told}");
+            log::keep_error(&told);
+            Exit::of(&error)
         }
-    }
+    };
+    log::finish();
+    exit.into()
 }
 
 fn execute(command: Command) -> anyhow::Result<()> {

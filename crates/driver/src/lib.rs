@@ -4,6 +4,10 @@
 //! [`run_directory::RunDirectory`], its evaluation a report. Each command is a file under `commands`; [`exit`] says
 //! which error ends with which status, [`device`] which device is used.
 
+// First, for its macros take the place of the standard library's.
+#[macro_use]
+mod output;
+
 mod check_cache;
 mod cli;
 mod commands;
@@ -12,7 +16,9 @@ pub mod event_log;
 pub mod exit;
 mod image_file;
 mod interrupt;
+mod log;
 mod memory;
+mod number;
 mod observer;
 mod panic;
 pub mod plan;

@@ -29,9 +29,6 @@ pub(crate) fn caught(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Resul
 
 /// The error behind a panic: some libraries have no other way to tell of one.
 fn error_of(panic: &str) -> anyhow::Error {
-    if let Some((_, reason)) = panic.split_once("failed printing to stdout: ") {
-        return anyhow!("writing to standard output: {reason}");
-    }
     if let Some((_, reason)) = panic.split_once("failed to spawn ") {
         return no_threads(reason).into();
     }

@@ -35,7 +35,13 @@ impl Data {
         let manifest = Manifest::load(path)?;
         let bytes = std::fs::read(path)
             .map_err(|error| BadData(format!("manifest {}: cannot be read: {error}", path.display())))?;
-        let root = root(&manifest, spec.data.root.as_deref())?;
+        let root = root(&manifest, spec.data.root.as_deref()).ok_or_else(|| {
+            BadData(format!(
+                "data {}: nowhere to look, as neither data.root in the spec nor ${DATA_FOLDER} is set; {}",
+                manifest.name,
+                how_to_get(&manifest)
+            ))
+        })?;
         Ok(Self { manifest, manifest_sha256: sha256(&bytes), root, cache: spec.data.cache.clone() })
     }
 
@@ -54,18 +60,15 @@ impl Data {
     }
 }
 
-fn root(manifest: &Manifest, given: Option<&Path>) -> Result<PathBuf, BadData> {
+/// The folder of a manifest's data: the one that is `given`, else the manifest's under `$ROBUSTSEG_DATA`, if that is set.
+/// Generated data needs none.
+pub(crate) fn root(manifest: &Manifest, given: Option<&Path>) -> Option<PathBuf> {
     if manifest.is_generated() {
-        return Ok(PathBuf::new());
+        return Some(PathBuf::new());
     }
     let below = |folder: OsString| Path::new(&folder).join(&manifest.folder);
-    given.map(Path::to_owned).or_else(|| std::env::var_os(DATA_FOLDER).map(below)).ok_or_else(|| {
-        BadData(format!(
-            "data {}: nowhere to look, as neither data.root in the spec nor ${DATA_FOLDER} is set; {}",
-            manifest.name,
-            how_to_get(manifest)
-        ))
-    })
+    let all = std::env::var_os(DATA_FOLDER).filter(|folder| !folder.is_empty());
+    given.map(Path::to_owned).or_else(|| all.map(below))
 }
 
 /// How a person gets the data.

@@ -1,36 +1,23 @@
 //! What a person sees on standard error while a run goes on: bars on a terminal, else a line now and then.
 
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressStyle};
 use robustseg_training::{Event, Progress, Sign, Stage};
+use robustseg_words::counted;
 use tracing::{Span, info, info_span, warn};
-use tracing_indicatif::IndicatifLayer;
 use tracing_indicatif::span_ext::IndicatifSpanExt;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
-/// Between two lines where there is no terminal.
+use crate::log::{PROGRESS, Screen};
+
+/// Between two lines where there is no bar, and in the run's log.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
-/// Sends log lines to standard error, above the bars; `ROBUSTSEG_LOG` filters them (`info` by default).
-pub(crate) fn start_logging() {
-    let filter = EnvFilter::try_from_env("ROBUSTSEG_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let bars = IndicatifLayer::new();
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(bars.get_stderr_writer())
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .without_time();
-    tracing_subscriber::registry().with(filter).with(lines).with(bars).init();
-}
-
-/// The present stage as a bar or as lines.
+/// The present stage as a bar and as lines.
 pub(crate) struct Meter {
-    terminal: bool,
+    bars: bool,
     stage: Option<Running>,
+    epochs: u64,
     training: String,
     monitor: String,
     skipped: Vec<String>,
@@ -47,8 +34,9 @@ struct Running {
 impl Meter {
     pub(crate) fn new() -> Self {
         Self {
-            terminal: std::io::stderr().is_terminal(),
+            bars: Screen::of_this_process().bars,
             stage: None,
+            epochs: 0,
             training: String::new(),
             monitor: String::new(),
             skipped: Vec::new(),
@@ -58,15 +46,23 @@ impl Meter {
     /// Takes up what a step or validation says, for the text beside the bar.
     pub(crate) fn event(&mut self, event: &Event) {
         match event {
-            Event::Step { record, .. } => {
+            Event::Step { epoch, record } => {
                 let seconds = record.seconds.total();
                 let rate = record.images as f64 / seconds.max(f64::MIN_POSITIVE);
+                let Self { epochs, monitor, .. } = self;
+                let epoch = epoch + 1;
                 self.training =
-                    format!("loss {:.4}  rate {:.2e}  {rate:.2} images/s", record.loss, record.learning_rate);
+                    format!("epoch {epoch}/{epochs}  loss {:.4}{monitor}  {rate:.2} img/s", record.loss);
             }
-            Event::TrainingStarted { step, total_steps, epochs, parameters, .. } => info!(
-                "training: {parameters} parameters, {epochs} epochs, {total_steps} steps, from step {step}"
-            ),
+            Event::TrainingStarted { step, total_steps, epochs, parameters, .. } => {
+                self.epochs = *epochs;
+                info!(
+                    "training: {}, {}, {}, from step {step}",
+                    counted(*parameters, "parameter"),
+                    counted(*epochs, "epoch"),
+                    counted(*total_steps, "step")
+                );
+            }
             Event::SampleSkipped { sample, reason, .. } => {
                 warn!("skipped sample {sample}: {reason}");
                 self.skipped.push(sample.clone());
@@ -118,8 +114,8 @@ impl Meter {
     fn tell_skipped(&self) {
         if !self.skipped.is_empty() {
             warn!(
-                "{} bad training samples were skipped, events.jsonl says why: {}",
-                self.skipped.len(),
+                "{} skipped, events.jsonl says why: {}",
+                counted(self.skipped.len(), "bad training sample"),
                 self.skipped.join(", ")
             );
         }
@@ -134,24 +130,34 @@ impl Meter {
     /// The same for whatever goes by `name`.
     pub(crate) fn advance(&mut self, name: &'static str, done: u64, total: u64) {
         if self.stage.as_ref().is_none_or(|running| running.name != name) {
-            let bar = if self.terminal { bar(name, total) } else { Span::none() };
+            let bar = if self.bars { bar(total) } else { Span::none() };
             self.stage = Some(Running { name, bar, since: Instant::now(), first: done, told: None });
         }
-        let message =
-            if name == TRAINING { format!("{}{}", self.training, self.monitor) } else { String::new() };
         let Some(running) = &mut self.stage else { return };
-        if self.terminal {
+        let left = running.left(done, total).map(|left| format!("  {left:#} left"));
+        let details = if name == TRAINING { &*self.training } else { "" };
+        let line = format!("{name} {done}/{total}{}  {details}", left.as_deref().unwrap_or_default());
+        if self.bars {
             running.bar.pb_set_position(done);
-            running.bar.pb_set_message(&message);
-        } else if done > running.first && running.told.is_none_or(|told| told.elapsed() >= BETWEEN_LINES) {
-            let each = running.since.elapsed().as_secs_f64() / (done - running.first) as f64;
-            let left = Duration::from_secs_f64(each * total.saturating_sub(done) as f64);
-            info!("{name} {done}/{total}  {message}  {} left", HumanDuration(left));
+            running.bar.pb_set_message(line.trim_end());
+        }
+        if left.is_some() && running.told.is_none_or(|told| told.elapsed() >= BETWEEN_LINES) {
+            info!(target: PROGRESS, "{}", line.trim_end());
             running.told = Some(Instant::now());
         }
         if done >= total {
             self.stage = None;
         }
+    }
+}
+
+impl Running {
+    /// How long the rest takes, by what was done so far.
+    fn left(&self, done: u64, total: u64) -> Option<HumanDuration> {
+        let since = done.checked_sub(self.first).filter(|since| *since > 0)?;
+        let each = self.since.elapsed().as_secs_f64() / since as f64;
+        let left = Duration::try_from_secs_f64(each * total.saturating_sub(done) as f64);
+        Some(HumanDuration(left.unwrap_or(Duration::MAX)))
     }
 }
 
@@ -174,10 +180,10 @@ fn words(sign: Sign) -> &'static str {
     }
 }
 
-fn bar(name: &str, total: u64) -> Span {
+/// A bar with a message beside it, which is cut where the terminal ends.
+fn bar(total: u64) -> Span {
     let span = info_span!("stage");
-    let template = format!("{name:<10} {{wide_bar}} {{pos}}/{{len}}  {{msg}}  {{eta}} left");
-    if let Ok(style) = ProgressStyle::with_template(&template) {
+    if let Ok(style) = ProgressStyle::with_template("{bar:10} {wide_msg}") {
         span.pb_set_style(&style);
     }
     span.pb_set_length(total);

@@ -123,7 +123,8 @@ impl RunDirectory {
         for name in ["last", "best", "unflagged", "failed", "failed_batch"] {
             remove(&format!("checkpoints/{name}.safetensors"))?;
         }
-        let results = ["events.jsonl", "evaluation.json", "images.jsonl", "timing.json", "report.html"];
+        let results =
+            ["events.jsonl", "evaluation.json", "images.jsonl", "timing.json", "report.html", "run.log"];
         results.into_iter().try_for_each(remove)
     }
 

@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{experiments, fails, run_in};
+use common::{case, checkpoint, experiments, fails, robustseg, run_in};
 use serde_json::Value;
 
 fn smoke() -> String {
@@ -65,6 +65,84 @@ fn wrong_overrides_are_refused_by_name() {
     ] {
         fails(here, &["check", &smoke(), "--set", argument], 2, &[&parts[..], &["--set"]].concat());
     }
+}
+
+#[test]
+fn an_argument_is_the_text_that_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    for (argument, part) in [
+        ("data.root=x #2", "x #2"),
+        ("data.root=*", "/*"),
+        ("data.root=a: b", "a: b"),
+        ("data.manifest=m #2.yaml", "m #2.yaml"),
+    ] {
+        let spec = experiments().join("camvid_basic.yaml").display().to_string();
+        fails(folder.path(), &["check", &spec, "--set", argument], 3, &[part]);
+    }
+    let output = run_in(folder.path(), &["check", &smoke(), "--set", "name=0042"]);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains("plan of 0042 ("), "{printed}");
+    fails(folder.path(), &["check", &smoke(), "--set", "training.epochs=1 # one"], 2, &["whole number"]);
+}
+
+#[test]
+fn fractions_are_understood_on_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint(folder.path());
+    case(folder.path());
+    let arguments =
+        ["attack", "--checkpoint", "model.safetensors", "--input", "case.safetensors", "--out", "out"];
+    let run = |rest: &[&'static str]| [&arguments[..], rest].concat();
+    let output = run_in(folder.path(), &run(&["--method", "bim", "--epsilon", "8/255", "--alpha=2/255"]));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("out/attack.json")).unwrap()).unwrap();
+    assert_eq!(report["images"][0]["epsilon"].as_f64().unwrap() as f32, (8.0_f64 / 255.0) as f32);
+    for wrong in ["8/0", "ten", "nan"] {
+        fails(
+            folder.path(),
+            &run(&["--method", "fgsm", "--epsilon", wrong]),
+            2,
+            &["a fraction such as 8/255"],
+        );
+    }
+    fails(folder.path(), &run(&["--method", "fgsm", "--epsilon", "-1"]), 2, &["epsilon"]);
+    let output =
+        run_in(folder.path(), &["check", &smoke(), "--set", "training.method={fgsm: {epsilon: 8/255}}"]);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains(&format!("epsilon: {}", 8.0 / 255.0)), "{printed}");
+}
+
+#[test]
+fn the_environment_is_told_and_used() {
+    let here = Path::new(".");
+    let help = String::from_utf8(run_in(here, &["--help"]).stdout).unwrap();
+    for variable in
+        ["ROBUSTSEG_DATA", "ROBUSTSEG_LOG", "RAYON_NUM_THREADS", "HF_HOME", "HF_TOKEN", "NO_COLOR"]
+    {
+        assert!(help.contains(variable), "{variable}: {help}");
+    }
+    let manifest = experiments().join("../data-manifests/camvid.yaml").display().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("x").display().to_string();
+    let commands: [&[&str]; 4] = [
+        &["data", "check", &manifest],
+        &["data", "fetch", &manifest],
+        &["data", "prepare", &manifest, "--out", &out],
+        &["data", "preview", &manifest, "--out", &out],
+    ];
+    for arguments in commands {
+        fails(here, arguments, 2, &["--root", "ROBUSTSEG_DATA"]);
+        // Nothing that is fetched goes there: the folder of all data is a file.
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let output = robustseg(arguments).env("ROBUSTSEG_DATA", &file).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(&format!("{}/", file.display())), "{arguments:?}: {error}");
+        assert!([1, 3].contains(&output.status.code().unwrap()), "{error}");
+    }
+    let output = robustseg(&["check", &smoke()]).env("ROBUSTSEG_LOG", "a=b=c").output().unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("ROBUSTSEG_LOG is no filter"));
 }
 
 #[test]

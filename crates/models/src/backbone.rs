@@ -102,7 +102,7 @@ fn depth(file: &SafeTensors<'_>) -> String {
             let name = format!("stages.{stage}.blocks.{block}.conv1.weight");
             file.tensor(&name).is_ok() || file.tensor(&format!("backbone.{name}")).is_ok()
         };
-        (0..).take_while(|&block| has(block)).count()
+        (0..file.len()).take_while(|&block| has(block)).count()
     };
     let layers = [0, 1, 2, 3].map(blocks);
     // The last norm has 32 channels for each of the width.

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 /// `count` with its noun: `1 epoch`, `3 epochs`, `0 classes`.
-pub fn counted<N: Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+pub fn counted<N: Copy + Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
     let ending = match noun {
         _ if count == N::from(1) => "",
         noun if noun.ends_with('s') || noun.ends_with("tch") => "es",

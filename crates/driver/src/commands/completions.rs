@@ -14,6 +14,8 @@ pub(crate) struct Completions {
 
 impl Completions {
     pub(crate) fn print(&self) {
-        clap_complete::generate(self.shell, &mut Cli::command(), "robustseg", &mut std::io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "robustseg", &mut script);
+        print!("{}", String::from_utf8_lossy(&script));
     }
 }

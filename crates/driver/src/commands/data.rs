@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use clap::{Args, Subcommand};
-use robustseg_datasets::{CheckReport, FaultKind, Fetch, FetchStage, Fetched, Manifest, fingerprint};
+use robustseg_datasets::{
+    CheckReport, DATA_FOLDER, FaultKind, Fetch, FetchStage, Fetched, Manifest, fingerprint,
+};
+use robustseg_words::counted;
 use tracing::info;
 
 use super::prepare::Prepare;
 use super::preview::Preview;
 use crate::check_cache::CheckCache;
-use crate::exit::BadData;
+use crate::exit::{BadData, Usage};
+use crate::plan;
 use crate::progress::Meter;
 
 /// Arguments of `data`.
@@ -22,7 +26,7 @@ pub(crate) enum Data {
     Check(Check),
     /// Downloads what may be had freely, verifies it and unpacks it; says how to obtain the rest. Goes on where it was
     /// interrupted.
-    Fetch(Place),
+    Fetch(FetchArguments),
     /// Decodes every sample once, into packs that a spec's `data.cache` reads; verifies those that are there.
     Prepare(Prepare),
     /// Draws a contact sheet: samples, their labels over them, and augmented crops.
@@ -34,9 +38,31 @@ pub(crate) enum Data {
 pub(crate) struct Place {
     /// The data's manifest.
     manifest: PathBuf,
-    /// The data's folder.
+    /// The data's folder [default: the manifest's folder under `$ROBUSTSEG_DATA`].
     #[arg(long, value_name = "DIR")]
-    root: PathBuf,
+    root: Option<PathBuf>,
+}
+
+impl Place {
+    /// The manifest, and the data's folder.
+    ///
+    /// # Errors
+    /// If the manifest cannot be used, and with [`Usage`] if nothing says where the folder is.
+    pub(crate) fn find(&self) -> anyhow::Result<(Manifest, PathBuf)> {
+        let manifest = Manifest::load(&self.manifest)?;
+        let root = plan::root(&manifest, self.root.as_deref()).ok_or_else(|| {
+            let name = &manifest.name;
+            Usage(format!("data {name}: nowhere to look; give --root DIR, or set ${DATA_FOLDER} to the folder of all data"))
+        })?;
+        Ok((manifest, root))
+    }
+}
+
+/// Arguments of `data fetch`.
+#[derive(Args)]
+pub(crate) struct FetchArguments {
+    #[command(flatten)]
+    place: Place,
     /// Prints results as JSON.
     #[arg(long)]
     json: bool,
@@ -47,6 +73,9 @@ pub(crate) struct Place {
 pub(crate) struct Check {
     #[command(flatten)]
     place: Place,
+    /// Prints results as JSON.
+    #[arg(long)]
+    json: bool,
     /// Reads every file, whether or not it has changed since the last check.
     #[arg(long)]
     fresh: bool,
@@ -56,7 +85,7 @@ impl Data {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         match self {
             Self::Check(check) => check.execute(),
-            Self::Fetch(place) => place.fetch(),
+            Self::Fetch(fetch) => fetch.execute(),
             Self::Prepare(prepare) => prepare.execute(),
             Self::Preview(preview) => preview.execute(),
         }
@@ -65,10 +94,9 @@ impl Data {
 
 impl Check {
     fn execute(&self) -> anyhow::Result<()> {
-        let Place { manifest, root, json } = &self.place;
-        let manifest = Manifest::load(manifest)?;
-        let report = self.report(&manifest, root)?;
-        if *json {
+        let (manifest, root) = self.place.find()?;
+        let report = self.report(&manifest, &root)?;
+        if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
         } else {
             print(&report, &manifest);
@@ -79,7 +107,8 @@ impl Check {
         let faults: usize = report.splits.iter().map(|split| split.faults.len()).sum();
         let overlaps = report.overlaps.iter().filter(|overlap| !overlap.allowed).count();
         let name = &manifest.name;
-        let text = format!("data {name}: {faults} faults and {overlaps} overlaps of splits, listed above");
+        let (faults, overlaps) = (counted(faults, "fault"), counted(overlaps, "overlap"));
+        let text = format!("data {name}: {faults} and {overlaps} of splits, listed above");
         Err(BadData(text).into())
     }
 
@@ -104,11 +133,12 @@ impl Check {
     }
 }
 
-impl Place {
-    fn fetch(&self) -> anyhow::Result<()> {
-        let manifest = Manifest::load(&self.manifest)?;
+impl FetchArguments {
+    fn execute(&self) -> anyhow::Result<()> {
+        let (manifest, root) = self.place.find()?;
+        let root = if self.place.root.is_none() { unpacked_in(&manifest, root) } else { root };
         let meter = RefCell::new(Meter::new());
-        let fetched = Fetch::default().run(&manifest, &self.root, |progress| {
+        let fetched = Fetch::default().run(&manifest, &root, |progress| {
             let stage = match progress.stage {
                 FetchStage::Downloading => "fetching (MiB)",
                 FetchStage::Verifying => "verifying (MiB)",
@@ -141,17 +171,25 @@ impl Place {
         if manifest.is_generated() {
             println!("{} is generated: there is nothing to fetch", manifest.name);
         } else {
-            let (manifest, root) = (self.manifest.display(), self.root.display());
+            let (manifest, root) = (self.place.manifest.display(), root.display());
             println!("verify it with: robustseg data check {manifest} --root {root}");
         }
         Ok(())
     }
 }
 
+/// Where archives are unpacked so that the data is at `root`: above it, if an archive has that folder in itself, as VOC's
+/// `VOCdevkit/VOC2012`.
+fn unpacked_in(manifest: &Manifest, root: PathBuf) -> PathBuf {
+    let own = manifest.archives.iter().map(|archive| &archive.folder).find(|folder| root.ends_with(folder));
+    let above = own.and_then(|folder| root.ancestors().nth(folder.components().count()));
+    above.map(Path::to_owned).unwrap_or(root)
+}
+
 /// The report for people: a paragraph a split, each kind of fault once, and the share of each class.
 fn print(report: &CheckReport, manifest: &Manifest) {
     for split in &report.splits {
-        println!("{} {}: {} samples of {}", report.name, split.split, split.count, split.expected);
+        println!("{} {}: {} of {}", report.name, split.split, counted(split.count, "sample"), split.expected);
         if let (Some((width, height)), Some((widest, highest))) = (split.min_size, split.max_size) {
             println!("  images    {width}x{height} to {widest}x{highest} pixels");
         }
@@ -168,7 +206,7 @@ fn print(report: &CheckReport, manifest: &Manifest) {
         println!("  labelled  {}", shares.collect::<Vec<_>>().join(", "));
         println!("  ignored   {ignored:.2} % of all pixels");
         for FaultKind { kind, advice, count, first } in &split.fault_kinds {
-            println!("  fault     {kind}: {count} of {} samples; {advice}", split.count);
+            println!("  fault     {kind}: {count} of {}; {advice}", counted(split.count, "sample"));
             for fault in first {
                 println!("            {fault}");
             }
@@ -180,6 +218,7 @@ fn print(report: &CheckReport, manifest: &Manifest) {
     for overlap in &report.overlaps {
         let verdict =
             if overlap.allowed { "as the manifest allows" } else { "which the manifest does not allow" };
-        println!("{} and {} share {} samples, {verdict}", overlap.first, overlap.second, overlap.count);
+        let shared = counted(overlap.count, "sample");
+        println!("{} and {} share {shared}, {verdict}", overlap.first, overlap.second);
     }
 }

@@ -4,18 +4,16 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use clap::Args;
-use robustseg_datasets::{Manifest, Prepared};
+use robustseg_datasets::Prepared;
 
+use super::data::Place;
 use crate::progress::Meter;
 
 /// Arguments of `data prepare`.
 #[derive(Args)]
 pub(crate) struct Prepare {
-    /// The data's manifest.
-    manifest: PathBuf,
-    /// The data's folder.
-    #[arg(long, value_name = "DIR")]
-    root: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// The folder for the packs, one a split: `data.cache` of a spec. Needs four bytes a pixel.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -26,7 +24,7 @@ pub(crate) struct Prepare {
 
 impl Prepare {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
-        let manifest = Manifest::load(&self.manifest)?;
+        let (manifest, root) = self.place.find()?;
         let all = || manifest.split_names().map(str::to_owned).collect();
         let splits: Vec<String> = if self.splits.is_empty() { all() } else { self.splits.clone() };
         for split in &splits {
@@ -37,7 +35,7 @@ impl Prepare {
                 }
             };
             let (prepared, bytes) =
-                robustseg_datasets::prepare(&manifest, &self.root, split, &self.out, progress)?;
+                robustseg_datasets::prepare(&manifest, &root, split, &self.out, progress)?;
             let outcome = match prepared {
                 Prepared::UpToDate => "is up to date, all checksums are right".into(),
                 Prepared::Built(None) => "was made".into(),

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use robustseg_datasets::{
-    AugmentationConfig, AugmentationParameters, Crop, Dataset, Image, Manifest, Sample, apply,
-};
+use robustseg_datasets::{AugmentationConfig, AugmentationParameters, Crop, Dataset, Image, Sample, apply};
 use robustseg_models::{PspNetConfig, write_atomically};
 
+use super::data::Place;
 use crate::image_file::{overlay, rgb_png};
 use crate::report::contact_sheet;
 
@@ -18,11 +17,8 @@ const DRAWS: u64 = 2;
 /// Arguments of `data preview`.
 #[derive(Args)]
 pub(crate) struct Preview {
-    /// The data's manifest.
-    manifest: PathBuf,
-    /// The data's folder.
-    #[arg(long, value_name = "DIR")]
-    root: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// The PNG to write.
     #[arg(long, value_name = "FILE.png")]
     out: PathBuf,
@@ -42,8 +38,8 @@ pub(crate) struct Preview {
 
 impl Preview {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
-        let manifest = Manifest::load(&self.manifest)?;
-        let dataset = Dataset::open(&manifest, &self.root, &self.split)?;
+        let (manifest, root) = self.place.find()?;
+        let dataset = Dataset::open(&manifest, &root, &self.split)?;
         let palette = manifest.palette();
         let config = AugmentationConfig { crop: self.crop as usize, ..AugmentationConfig::default() };
         let fill = PspNetConfig::pspnet50(manifest.num_classes()).mean;

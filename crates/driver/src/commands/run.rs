@@ -9,6 +9,7 @@ use candle_core::Device;
 use clap::Args;
 use robustseg_models::{PspNet, pretrained};
 use robustseg_training::{Error, Observer, Outcome, Trainer};
+use tracing::info;
 
 use super::SpecArguments;
 use super::evaluate;
@@ -16,6 +17,7 @@ use crate::device::{DeviceChoice, describe};
 use crate::event_log::EventLog;
 use crate::exit::Interrupted;
 use crate::interrupt::stop_flag;
+use crate::log;
 use crate::observer::RunObserver;
 use crate::plan::Plan;
 use crate::provenance::{Invocation, Provenance};
@@ -64,6 +66,8 @@ impl Run {
         provenance.invocations.push(Invocation::now(&describe(&device)));
         directory.write_json("provenance.json", &provenance)?;
         directory.write("spec.yaml", plan.spec.to_yaml()?.as_bytes())?;
+        // A directory is a run's from its provenance on.
+        log::keep_in(&directory.file("run.log"));
 
         let mut trainer = self.trainer(&plan, &directory, &provenance.fingerprint, &device)?;
         let log = EventLog::open(&directory.file("events.jsonl"), trainer.steps_done())?;
@@ -116,7 +120,9 @@ impl Run {
             };
             ensure!(restored, "{}: the saved state is gone again", checkpoints.display());
         } else if let Some(source) = &spec.model.pretrained {
-            trainer.network().load_backbone(&pretrained::resolve(source)?)?;
+            let file = pretrained::resolve(source)?;
+            let taken = trainer.network().load_backbone(&file)?;
+            info!("pretrained weights {}: {taken}; all other weights are random", file.display());
         }
         Ok(trainer)
     }

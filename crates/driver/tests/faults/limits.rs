@@ -1,8 +1,10 @@
 //! Limits of time and memory, numbers of threads, and an output that takes nothing.
 
 use std::fs;
+use std::process::Stdio;
 use std::time::Instant;
 
+use crate::common::robustseg;
 use crate::short_run::{ShortRun, fails, under_shell};
 
 /// Specs that want to be large: deep nesting, anchors that explode, numbers without end, many keys.
@@ -109,6 +111,78 @@ fn too_little_memory_is_told_with_what_to_lower_and_costs_no_state() {
     }
     assert!(statuses.len() > 1, "{statuses:?}");
     run.assert_equal("out", &expected, &format!("out of memory at {statuses:?} MB"));
+}
+
+#[test]
+fn an_output_that_nobody_reads_ends_no_work_and_says_nothing() {
+    let run = ShortRun::new();
+    let arguments: [&[&str]; 6] = [
+        &["check", "short.yaml"],
+        &["check", "short.yaml", "--json"],
+        &["schema"],
+        &["completions", "bash"],
+        &["--help"],
+        &["run", "short.yaml", "--out", "out"],
+    ];
+    for arguments in arguments {
+        let mut command = robustseg(arguments);
+        command.current_dir(run.folder()).env("ROBUSTSEG_LOG", "warn");
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+    }
+    assert!(run.path("out/report.html").is_file());
+    // What is wrong is told all the same.
+    let mut command = robustseg(&["data", "check", "tiny.yaml"]);
+    fs::write(run.path("tiny.yaml"), "name: x\n").unwrap();
+    let mut child = command.current_dir(run.folder()).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+}
+
+#[test]
+fn a_log_that_nobody_reads_ends_no_run() {
+    let run = ShortRun::new();
+    let mut command = run.command("out");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(run.path("out/report.html").is_file());
+    // An error has its status, too.
+    let mut child = robustseg(&["check", "none.yaml"]).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+}
+
+#[test]
+fn a_log_carries_time_and_epoch_and_is_kept_with_the_run() {
+    let run = ShortRun::new();
+    assert!(run.kill_when("out", || run.happened("out", "checkpoint", 4)));
+    let output = run.command("out").output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    let kept = fs::read_to_string(run.path("out/run.log")).unwrap();
+    for line in told.lines().chain(kept.lines()) {
+        let (time, _) = line.split_once("Z ").expect("a time");
+        assert_eq!((time.len(), time.as_bytes()[10]), (19, b'T'), "{line}");
+        assert!(!line.contains('\u{1b}'), "{line}");
+    }
+    assert!(told.lines().any(|line| line.contains("training ") && line.contains("epoch 2/3")), "{told}");
+    assert!(told.contains("3 epochs, 12 steps"), "{told}");
+    let starts =
+        kept.lines().filter(|line| line.contains(" INFO robustseg ") && line.contains("run short.yaml"));
+    assert_eq!(starts.count(), 2, "{kept}");
+    for line in told.lines() {
+        assert!(kept.contains(line), "{line} is not kept");
+    }
+    // So is what a run ends with.
+    fs::write(run.path("out/checkpoints/resume.safetensors"), "x").unwrap();
+    fails(run.command("out"), 3, &["resume.safetensors"]);
+    let kept = fs::read_to_string(run.path("out/run.log")).unwrap();
+    let last = kept.lines().last().unwrap();
+    assert!(last.contains("ERROR") && last.contains("resume.safetensors"), "{kept}");
 }
 
 #[test]

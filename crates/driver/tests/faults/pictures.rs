@@ -96,7 +96,7 @@ fn a_picture_that_goes_while_it_is_trained_on_is_skipped_and_counted_where_the_s
     let run = run_on_files(&["data.on_bad_sample=skip"]);
     let output = harmed(&run, "out", |folder| fs::remove_file(folder.join("3.png")).unwrap());
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && told.contains("1 bad training samples were skipped"), "{told}");
+    assert!(output.status.success() && told.contains("1 bad training sample skipped"), "{told}");
     let skipped = run.events("out").into_iter().filter(|event| event["kind"] == "sample_skipped");
     assert_eq!(skipped.map(|event| event["sample"].clone()).collect::<Vec<_>>(), ["3"]);
 }

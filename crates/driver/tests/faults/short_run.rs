@@ -147,6 +147,8 @@ impl ShortRun {
         let mut files = BTreeMap::new();
         collect(&path, "", &mut files);
         files.remove("report.html").unwrap();
+        // It tells of times and of every start.
+        files.remove("run.log");
         for (name, bytes) in &mut files {
             match name.as_str() {
                 "events.jsonl" => *bytes = steps(bytes).into_bytes(),

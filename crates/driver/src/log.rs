@@ -1,0 +1,174 @@
+//! Log lines: on standard error for those who watch, and in the run directory's `run.log` for those who come later.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use tracing::{error, info, warn};
+use tracing_indicatif::IndicatifLayer;
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// The environment variable that filters log lines.
+const FILTER: &str = "ROBUSTSEG_LOG";
+
+/// The target of lines that say how far a stage is. Where there are bars, `run.log` alone has them.
+pub(crate) const PROGRESS: &str = "robustseg_driver::bar";
+
+/// The target of lines for `run.log` alone.
+const KEPT: &str = "robustseg_driver::kept";
+
+/// Bytes of lines that wait for a run directory, at most.
+const WAITING: usize = 1 << 16;
+
+/// Where `run.log` is, as soon as that is known.
+static KEEPER: Mutex<Keeper> = Mutex::new(Keeper::Waiting(Vec::new()));
+
+enum Keeper {
+    /// There is no directory yet: the lines so far.
+    Waiting(Vec<u8>),
+    File(File),
+    /// The file takes no more.
+    Closed,
+}
+
+/// What standard error can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Screen {
+    /// Whether a line may be drawn over.
+    pub(crate) bars: bool,
+    colours: bool,
+}
+
+impl Screen {
+    /// What standard error and the environment say.
+    pub(crate) fn of_this_process() -> Self {
+        static SCREEN: LazyLock<Screen> = LazyLock::new(|| {
+            let variable = |name| std::env::var_os(name).unwrap_or_default();
+            Screen::new(
+                io::stderr().is_terminal(),
+                variable("TERM") == "dumb",
+                !variable("NO_COLOR").is_empty(),
+            )
+        });
+        *SCREEN
+    }
+
+    fn new(terminal: bool, dumb: bool, no_colour: bool) -> Self {
+        let bars = terminal && !dumb;
+        Self { bars, colours: bars && !no_colour }
+    }
+}
+
+/// From now on, log lines go where they belong; `ROBUSTSEG_LOG` filters them (`info` by default).
+pub(crate) fn start() {
+    let Screen { bars, colours } = Screen::of_this_process();
+    let wanted = std::env::var(FILTER).ok().filter(|filter| !filter.is_empty());
+    let filter = wanted.as_deref().map(EnvFilter::try_new);
+    let fault = filter.as_ref().and_then(|filter| filter.as_ref().err()).map(ToString::to_string);
+    let filter = filter.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new("info"));
+
+    let layer = IndicatifLayer::new();
+    let shown = tracing_subscriber::fmt::layer()
+        .with_writer(layer.get_stderr_writer())
+        .with_ansi(colours)
+        .with_target(false)
+        .log_internal_errors(false);
+    // A person at a terminal knows the time.
+    let shown = if bars { shown.without_time().boxed() } else { shown.with_timer(Seconds).boxed() };
+    let shown = shown
+        .with_filter(filter_fn(move |line| line.target() != KEPT && !(bars && line.target() == PROGRESS)));
+    let kept = tracing_subscriber::fmt::layer()
+        .with_writer(|| Kept)
+        .with_ansi(false)
+        .with_target(false)
+        .with_timer(Seconds)
+        .log_internal_errors(false);
+    tracing_subscriber::registry().with(filter).with(shown).with(kept).with(layer).init();
+    if let Some(fault) = fault {
+        warn!("{FILTER} is no filter ({fault}), so `info` is; others are `warn` and `debug`");
+    }
+}
+
+/// From now on, log lines go to the file at `path` as well, after those that are there. It is no result: where it cannot be
+/// written, a run goes on without it.
+pub(crate) fn keep_in(path: &Path) {
+    let file = File::options().create(true).append(true).open(path);
+    let mut keeper = KEEPER.lock().unwrap_or_else(PoisonError::into_inner);
+    let lines = if let Keeper::Waiting(lines) = &mut *keeper { std::mem::take(lines) } else { Vec::new() };
+    let opened = file.and_then(|mut file| file.write_all(&lines).map(|()| file));
+    let fault = opened.as_ref().err().map(ToString::to_string);
+    *keeper = opened.map_or(Keeper::Closed, Keeper::File);
+    drop(keeper);
+    if let Some(fault) = fault {
+        warn!("no log is kept in {}: {fault}", path.display());
+    }
+    let command = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    let command = command.collect::<Vec<_>>().join(" ");
+    info!(target: KEPT, "robustseg {}: {command}", env!("CARGO_PKG_VERSION"));
+}
+
+/// Keeps what a command ends with, which standard error is told by other means.
+pub(crate) fn keep_error(text: &str) {
+    error!(target: KEPT, "{text}");
+}
+
+/// Waits until `run.log` is on the disk; its name is there with the files that were written after it.
+pub(crate) fn finish() {
+    if let Keeper::File(file) = &*KEEPER.lock().unwrap_or_else(PoisonError::into_inner) {
+        let _ = file.sync_all();
+    }
+}
+
+/// Writes to the run's log.
+struct Kept;
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut keeper = KEEPER.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *keeper {
+            Keeper::Waiting(lines) if lines.len() + bytes.len() <= WAITING => lines.extend_from_slice(bytes),
+            Keeper::File(file) => {
+                if file.write_all(bytes).is_err() {
+                    *keeper = Keeper::Closed;
+                }
+            }
+            Keeper::Waiting(_) | Keeper::Closed => {}
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The time in UTC, to the second.
+struct Seconds;
+
+impl FormatTime for Seconds {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let mut time = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        write!(writer, "{}Z", time.get(..19).unwrap_or(&time))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_screen_is_drawn_on_and_coloured_only_where_it_wants_to_be() {
+        let screen = |bars, colours| Screen { bars, colours };
+        assert_eq!(Screen::new(true, false, false), screen(true, true));
+        assert_eq!(Screen::new(true, false, true), screen(true, false));
+        assert_eq!(Screen::new(true, true, false), screen(false, false));
+        assert_eq!(Screen::new(false, false, false), screen(false, false));
+    }
+}
