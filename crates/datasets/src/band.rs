@@ -5,10 +5,10 @@ use std::path::Path;
 
 use crate::affine::Affine;
 use crate::crop::Source;
-use crate::decode::{Picture, Rows};
-use crate::label_table::LabelTable;
+use crate::decode::Picture;
+use crate::label_code::LabelCode;
 use crate::pack::Pack;
-use crate::{AugmentationParameters, Crop, LabelMap, Result};
+use crate::{AugmentationParameters, Crop, Result};
 
 /// Memory that a thread keeps from sample to sample: fresh pages cost more than what is written to them.
 #[derive(Default)]
@@ -32,7 +32,7 @@ thread_local! {
 pub(crate) fn crop(
     image: &Path,
     label: &Path,
-    table: &LabelTable,
+    code: &LabelCode,
     parameters: &AugmentationParameters,
     fill: [f32; 3],
     spare: &mut Crop,
@@ -46,15 +46,13 @@ pub(crate) fn crop(
         }
         let affine = Affine::new(width, height, parameters);
         let wanted = affine.rows();
-        let labels = label.label(wanted.clone(), std::mem::take(&mut buffers.label))?;
+        let labels = code.rows(&label, wanted.clone(), std::mem::take(&mut buffers.label))?;
         let colours = image.image(wanted.clone(), std::mem::take(&mut buffers.image))?;
-        let mut labels = LabelMap { width, height: wanted.len(), data: aligned(labels, &wanted, width) };
-        table.apply(&mut labels).ok()?;
         let first = wanted.start;
         let skipped = (first - colours.first) * 3 * width;
-        let source = Source { width, height, first, image: &colours.data[skipped..], label: &labels.data };
+        let source = Source { width, height, first, image: &colours.data[skipped..], label: &labels };
         let crop = source.crop(&affine, parameters, fill, std::mem::take(spare));
-        (buffers.image, buffers.label) = (colours.data, labels.data);
+        (buffers.image, buffers.label) = (colours.data, labels);
         Some(crop)
     })
 }
@@ -75,12 +73,4 @@ pub(crate) fn packed(
         pack.rows(index, rows, image, label)?;
         Ok(Source { width, height, first, image, label }.crop(&affine, parameters, fill, spare))
     })
-}
-
-/// The rows `wanted` of labels that may begin earlier and end later.
-fn aligned(rows: Rows, wanted: &std::ops::Range<usize>, width: usize) -> Vec<u8> {
-    let Rows { first, mut data } = rows;
-    data.truncate((wanted.end - first) * width);
-    data.drain(..(wanted.start - first) * width);
-    data
 }

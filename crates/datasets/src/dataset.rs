@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use crate::crop::apply_into;
-use crate::label_table::LabelTable;
+use crate::label_code::LabelCode;
 use crate::layout::synthetic::Scenes;
 use crate::layout::{Files, cityscapes, folders, pairs, voc};
 use crate::pack::Pack;
@@ -12,7 +12,7 @@ use crate::prefetch::Prefetch;
 use crate::stamp::{self, SampleStamp};
 use crate::{
     AugmentationParameters, Crop, Error, Layout, Manifest, Result, Sample, Split, band, content_sha256,
-    read_image, read_label, read_sbd_label,
+    read_image,
 };
 
 /// One split of a dataset. Clones share what they know.
@@ -33,7 +33,7 @@ struct Inner {
 
 #[derive(Debug)]
 enum Source {
-    Files { samples: Vec<Files>, table: Box<LabelTable> },
+    Files { samples: Vec<Files>, code: Box<LabelCode> },
     Scenes { ids: Vec<String>, scenes: Scenes },
 }
 
@@ -65,9 +65,8 @@ impl Dataset {
         if !manifest.is_generated() {
             there(root.to_owned())?;
         }
-        let files = |(samples, listing)| {
-            (Source::Files { samples, table: Box::new(manifest.label_table()) }, listing)
-        };
+        let files =
+            |(samples, listing)| (Source::Files { samples, code: Box::new(manifest.label_code()) }, listing);
         let list = expected.file.as_deref().unwrap_or(Path::new(""));
         let (source, listing) = match &manifest.layout {
             Layout::Voc { labels } => {
@@ -199,7 +198,7 @@ impl Dataset {
             return pack.sample(index);
         }
         match &self.0.source {
-            Source::Files { samples, table } => self.read(&samples[index], table),
+            Source::Files { samples, code } => read(&samples[index], code),
             Source::Scenes { ids, scenes } => Ok(scenes.sample(&ids[index], index)),
         }
     }
@@ -230,9 +229,9 @@ impl Dataset {
         if let Some(pack) = &self.1 {
             return band::packed(pack, index, parameters, fill, spare);
         }
-        if let Source::Files { samples, table } = &self.0.source {
+        if let Source::Files { samples, code } = &self.0.source {
             let Files { image, label, .. } = &samples[index];
-            if let Some(crop) = band::crop(image, label, table, parameters, fill, &mut spare) {
+            if let Some(crop) = band::crop(image, label, code, parameters, fill, &mut spare) {
                 return Ok(crop);
             }
         }
@@ -263,37 +262,21 @@ impl Dataset {
             Source::Scenes { .. } => Ok(()),
         }
     }
+}
 
-    fn read(&self, files: &Files, table: &LabelTable) -> Result<Sample> {
-        files.exist()?;
-        let image = read_image(&files.image)?;
-        // The layout alone gives this name, to files of SBD's dataset/cls.
-        let mat = files.label.extension().is_some_and(|extension| extension == "mat");
-        let mut label = if mat { read_sbd_label(&files.label) } else { read_label(&files.label) }?;
-        if (image.width, image.height) != (label.width, label.height) {
-            return Err(Error::Size {
-                image: files.image.clone(),
-                image_size: (image.width, image.height),
-                label: files.label.clone(),
-                label_size: (label.width, label.height),
-            });
-        }
-        if files.training_ids.is_some() && cityscapes::are_training_ids(&label) {
-            let reason =
-                "holds training ids (0 to 18, 255), but ids (0 to 33) are expected: somebody wrote one kind \
-                          over the other; take the original file, or make it again from the polygons"
-                    .into();
-            return Err(Error::TrainingIds { path: files.label.clone(), reason });
-        }
-        table.apply(&mut label).map_err(|wrong| Error::LabelValue {
-            path: files.label.clone(),
-            value: wrong.value,
-            x: wrong.x,
-            y: wrong.y,
-            classes: self.0.num_classes,
-        })?;
-        Ok(Sample { id: files.id.clone(), image, label })
+fn read(files: &Files, code: &LabelCode) -> Result<Sample> {
+    files.exist()?;
+    let image = read_image(&files.image)?;
+    let label = code.read(&files.label)?;
+    if (image.width, image.height) != (label.width, label.height) {
+        return Err(Error::Size {
+            image: files.image.clone(),
+            image_size: (image.width, image.height),
+            label: files.label.clone(),
+            label_size: (label.width, label.height),
+        });
     }
+    Ok(Sample { id: files.id.clone(), image, label })
 }
 
 /// Samples in the order asked for, read in advance on rayon's threads. An error takes its sample's place.

@@ -109,6 +109,8 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+        /// What to do about files of which this is true.
+        advice: &'static str,
     },
     /// A label map has a value that is neither a class nor ignored.
     #[error(
@@ -127,6 +129,39 @@ pub enum Error {
         y: usize,
         /// Classes of the dataset.
         classes: usize,
+    },
+    /// A label map has a colour that is neither a class's nor ignored.
+    #[error(
+        "{}: the colour {colour:?} at x {x}, y {y} is neither that of a class nor one of `ignored_colours`",
+        path.display()
+    )]
+    LabelColour {
+        /// The label file.
+        path: PathBuf,
+        /// The colour: red, green, blue.
+        colour: [u8; 3],
+        /// Column of its first pixel.
+        x: usize,
+        /// Row of its first pixel.
+        y: usize,
+    },
+    /// A label file's palette gives the colours of the classes to other values than the manifest does.
+    #[error(
+        "{}: the palette contradicts the manifest: value {value} has the colour {drawn_colour:?} of `{drawn}`, but is {}; \
+         to go by the colours, set `labels_by: colour` in the manifest, else take label files of class indices",
+        path.display(), meaning(means.as_ref())
+    )]
+    Palette {
+        /// The label file.
+        path: PathBuf,
+        /// The value, an index into the palette.
+        value: u8,
+        /// The class whose colour the palette gives it.
+        drawn: String,
+        /// That colour.
+        drawn_colour: [u8; 3],
+        /// The class that the manifest gives it, and that class's colour; `None` if it is no class.
+        means: Option<(String, [u8; 3])>,
     },
     /// Cityscapes' ids and training ids were confused, or two files of one label do not agree.
     #[error("{}: {reason}", path.display())]
@@ -257,6 +292,14 @@ fn cityscapes_hint(path: &Path) -> &'static str {
         "; by its name it holds Cityscapes' ids: take the layout `cityscapes`, or its *_labelTrainIds.png"
     } else {
         ""
+    }
+}
+
+/// What a value is by the manifest.
+fn meaning(class: Option<&(String, [u8; 3])>) -> String {
+    match class {
+        Some((name, colour)) => format!("`{name}` by the manifest, whose colour is {colour:?}"),
+        None => "no class by the manifest".into(),
     }
 }
 

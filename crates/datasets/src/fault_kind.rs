@@ -51,10 +51,20 @@ fn describe(fault: &Error) -> (String, &'static str) {
             "unpack the archive again; for a part of the data, take the ids out of the list",
         ),
         Error::Read { .. } => ("files cannot be read".into(), "see to permissions and to the disk"),
-        Error::Decode { reason, .. } => (common(reason), "obtain these files again"),
+        Error::Decode { reason, advice, .. } => (common(reason), advice),
         Error::LabelValue { .. } => (
             "label values outside the class table".into(),
-            "take label files of class indices; if the values mean not labelled, add them to the manifest's `ignored`",
+            "if they are classes, give these classes their `value` in the manifest; if they mean not labelled, add them to \
+             its `ignored`",
+        ),
+        Error::LabelColour { .. } => (
+            "label colours outside the class table".into(),
+            "if they are classes, add them to these classes' `label_colours` in the manifest; if they mean not labelled, \
+             to its `ignored_colours`",
+        ),
+        Error::Palette { .. } => (
+            "palettes that contradict the manifest".into(),
+            "to go by the colours, set `labels_by: colour` in the manifest; else take label files of class indices",
         ),
         Error::TrainingIds { .. } => (
             "Cityscapes' ids and training ids do not fit".into(),
@@ -88,7 +98,11 @@ mod tests {
 
     #[test]
     fn each_kind_stands_once_with_its_first_files() {
-        let decode = |path: &str, reason: &str| Error::Decode { path: path.into(), reason: reason.into() };
+        let decode = |path: &str, reason: &str| Error::Decode {
+            path: path.into(),
+            reason: reason.into(),
+            advice: "obtain them again",
+        };
         let mut faults =
             vec![decode("x.png", "id 300 is above 255"), decode("y.png", "id 4711 is above 255")];
         faults.extend((0..9).map(|n| decode(&format!("{n}.jpg"), "truncated JPEG: it ends early")));

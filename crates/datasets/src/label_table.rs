@@ -15,16 +15,21 @@ pub(crate) struct Meaningless {
 }
 
 impl LabelTable {
-    /// `values` are those of the classes in turn; 255 and `ignored` are not labelled.
-    pub(crate) fn of_values(values: impl Iterator<Item = u8>, ignored: &[u8]) -> Self {
+    /// `classes` are pairs of a value and its class; 255 is not labelled unless it is among them, `ignored` neither.
+    pub(crate) fn of_values(classes: impl Iterator<Item = (u8, u8)>, ignored: &[u8]) -> Self {
         let mut table = [None; 256];
-        for (class, value) in values.enumerate() {
-            table[usize::from(value)] = Some(class as u8);
-        }
         for value in ignored.iter().chain([&IGNORE_LABEL]) {
             table[usize::from(*value)] = Some(IGNORE_LABEL);
         }
+        for (value, class) in classes {
+            table[usize::from(value)] = Some(class);
+        }
         Self(table)
+    }
+
+    /// What `value` means.
+    pub(crate) fn meaning(&self, value: u8) -> Option<u8> {
+        self.0[usize::from(value)]
     }
 
     /// Values below `ids` are not labelled, but for those of `classes`: (value, class). 255 is not labelled.
@@ -60,8 +65,15 @@ mod tests {
     #[test]
     fn values_become_classes_and_ignored_ones_255() {
         let mut label = map(&[4, 1, 7, 255]);
-        LabelTable::of_values([4, 1].into_iter(), &[7]).apply(&mut label).unwrap();
+        LabelTable::of_values([(4, 0), (1, 1)].into_iter(), &[7]).apply(&mut label).unwrap();
         assert_eq!(label.data, [0, 1, 255, 255]);
+    }
+
+    #[test]
+    fn a_class_may_have_several_values_and_255_among_them() {
+        let mut label = map(&[0, 3, 255, 9]);
+        LabelTable::of_values([(0, 0), (3, 1), (255, 1)].into_iter(), &[9]).apply(&mut label).unwrap();
+        assert_eq!(label.data, [0, 1, 1, 255]);
     }
 
     #[test]
@@ -73,7 +85,8 @@ mod tests {
 
     #[test]
     fn the_first_meaningless_value_is_named() {
-        let wrong = LabelTable::of_values(0..2, &[]).apply(&mut map(&[0, 1, 0, 9, 8, 8]));
+        let wrong =
+            LabelTable::of_values([(0, 0), (1, 1)].into_iter(), &[]).apply(&mut map(&[0, 1, 0, 9, 8, 8]));
         assert_eq!(wrong, Err(Meaningless { value: 9, x: 1, y: 1 }));
     }
 }

@@ -49,6 +49,7 @@ mod fault_kind;
 mod fetch;
 mod fingerprint;
 mod image;
+mod label_code;
 mod label_table;
 mod layout;
 mod loader;
@@ -72,7 +73,7 @@ pub use fingerprint::fingerprint;
 pub use image::{IGNORE_LABEL, Image, LabelMap, Sample};
 pub use loader::{Batch, Loader, LoaderOptions, OnBadSample, Skipped};
 pub use manifest::{
-    Archive, Class, DATA_FOLDER, Folder, Folders, Layout, Manifest, Split, Synthetic, VocLabels,
+    Archive, Class, DATA_FOLDER, Folder, Folders, LabelsBy, Layout, Manifest, Split, Synthetic, VocLabels,
 };
 pub use mat::read_sbd_label;
 pub use pack::{Prepared, prepare};

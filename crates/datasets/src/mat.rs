@@ -10,6 +10,7 @@ use std::path::Path;
 
 use flate2::read::ZlibDecoder;
 
+use crate::decode::Fault;
 use crate::{Error, LabelMap, MAX_PIXELS};
 
 /// Bytes of the file's header.
@@ -33,7 +34,7 @@ const UINT8_CLASS: u8 = 9;
 /// or more than [`MAX_PIXELS`].
 pub fn read_sbd_label(path: &Path) -> crate::Result<LabelMap> {
     let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    label(&bytes).map_err(|reason| Error::Decode { path: path.to_owned(), reason })
+    label(&bytes).map_err(|reason| Fault::from(reason).of(path))
 }
 
 fn label(bytes: &[u8]) -> Result<LabelMap, String> {

@@ -143,7 +143,7 @@ fn manifest(address: &str, md5: &str, more: &str) -> Manifest {
         "name: tiny
 folder: tiny
 layout: pairs
-classes: [{{name: x, colour: [0, 0, 0]}}]
+classes: [{{name: x, colour: [0, 0, 0]}}, {{name: y, colour: [1, 1, 1]}}]
 splits: {{train: {{count: 1, file: train.txt}}}}
 citation: c
 licence: l

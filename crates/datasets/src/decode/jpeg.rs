@@ -8,23 +8,24 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
-use super::check_size;
 use super::exif::Orientation;
+use super::{Fault, check_size, fault};
 use crate::Image;
 
 /// Decodes a whole JPEG.
-pub(super) fn image(bytes: &[u8]) -> Result<Image, String> {
+pub(super) fn image(bytes: &[u8]) -> Result<Image, Fault> {
     decode(bytes, &Header::read(bytes)?, Vec::new())
 }
 
 /// Decodes a whole JPEG with this header, into `buffer` if it need not be turned.
-pub(super) fn decode(bytes: &[u8], header: &Header, mut buffer: Vec<u8>) -> Result<Image, String> {
+pub(super) fn decode(bytes: &[u8], header: &Header, mut buffer: Vec<u8>) -> Result<Image, Fault> {
     check_size(header.width, header.height)?;
     if !matches!(header.components, 1 | 3) {
-        return Err(format!(
+        let reason = format!(
             "JPEG of {} components (CMYK?); only gray and RGB are read, convert it",
             header.components
-        ));
+        );
+        return Err(Fault::new(reason, fault::CONVERT));
     }
     let options = DecoderOptions::default()
         .set_strict_mode(true)
@@ -36,15 +37,15 @@ pub(super) fn decode(bytes: &[u8], header: &Header, mut buffer: Vec<u8>) -> Resu
     let (whole, rest) = bytes.split_at(header.scan_end);
     let guarded = [whole, &[0xff, 0].repeat(16), rest].concat();
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(guarded), options);
-    let fault = |error: DecodeErrors| format!("corrupt JPEG: {}", error.to_string().trim_matches('"'));
-    decoder.decode_headers().map_err(fault)?;
+    let broken = |error: DecodeErrors| format!("corrupt JPEG: {}", error.to_string().trim_matches('"'));
+    decoder.decode_headers().map_err(broken)?;
     let pixels = header.width * header.height * 3;
     let found = decoder.output_buffer_size().unwrap_or(0);
     if found != pixels {
-        return Err(format!("corrupt JPEG: {found} bytes of pixels"));
+        return Err(format!("corrupt JPEG: {found} bytes of pixels").into());
     }
     buffer.resize(pixels, 0);
-    decoder.decode_into(&mut buffer).map_err(fault)?;
+    decoder.decode_into(&mut buffer).map_err(broken)?;
     let (width, height, data) = header.orientation.turn(buffer, header.width, header.height, 3);
     Ok(Image { width, height, data })
 }

@@ -1,6 +1,7 @@
 //! From files to pixels. What a file is, its content decides, never its name.
 
 mod exif;
+mod fault;
 mod jpeg;
 mod picture;
 mod png;
@@ -8,7 +9,8 @@ mod png;
 use std::path::Path;
 
 use crate::{Error, Image, LabelMap, Result};
-pub(crate) use picture::{Picture, Rows};
+pub(crate) use fault::Fault;
+pub(crate) use picture::Picture;
 
 /// What decodes pictures: decoders differ in the last bits of a JPEG.
 pub const DECODERS: &str = "zune-jpeg 0.5 (strict), png 0.18";
@@ -26,13 +28,10 @@ pub const MAX_PIXELS: usize = 1 << 27;
 /// [`Error::Read`] or [`Error::Decode`]: an unknown format, a truncated or corrupt file, CMYK, more than
 /// [`MAX_PIXELS`].
 pub fn read_image(path: &Path) -> Result<Image> {
-    let bytes = read(path)?;
-    let image = match Format::of(&bytes) {
-        Ok(Format::Jpeg) => jpeg::image(&bytes),
-        Ok(Format::Png) => png::image(&bytes),
-        Err(reason) => Err(reason),
-    };
-    image.map_err(|reason| Error::Decode { path: path.to_owned(), reason })
+    decode(path, |bytes, format| match format {
+        Format::Jpeg => jpeg::image(bytes),
+        Format::Png => png::image(bytes),
+    })
 }
 
 /// Reads a label map as the file has it: gray values or palette indices, no colours.
@@ -41,13 +40,40 @@ pub fn read_image(path: &Path) -> Result<Image> {
 /// [`Error::Read`] or [`Error::Decode`]: as [`read_image`], and for pictures that hold no ids (RGB, RGBA, gray with
 /// alpha, 16-bit values above 255) or not surely the right ones (JPEG).
 pub fn read_label(path: &Path) -> Result<LabelMap> {
+    Ok(read_ids(path)?.map)
+}
+
+/// As [`read_label`], with the palette.
+pub(crate) fn read_ids(path: &Path) -> Result<Ids> {
+    decode_label(path, png::ids)
+}
+
+/// Reads a label map that is to be read by its colours: the colours as the file has them.
+///
+/// # Errors
+/// As [`read_label`], and for 16 bits a channel and for pixels that can be seen through.
+pub(crate) fn read_colours(path: &Path) -> Result<Image> {
+    decode_label(path, png::colours)
+}
+
+/// A label map as its file has it, and the palette that comes with it: three bytes an index, none for gray.
+pub(crate) struct Ids {
+    pub(crate) map: LabelMap,
+    pub(crate) palette: Vec<u8>,
+}
+
+fn decode_label<T>(path: &Path, png: impl Fn(&[u8]) -> std::result::Result<T, Fault>) -> Result<T> {
+    decode(path, |bytes, format| match format {
+        Format::Jpeg => {
+            Err(Fault::new("a JPEG cannot be a label map, it changes ids; take PNG", fault::AS_PNG))
+        }
+        Format::Png => png(bytes),
+    })
+}
+
+fn decode<T>(path: &Path, decode: impl Fn(&[u8], Format) -> std::result::Result<T, Fault>) -> Result<T> {
     let bytes = read(path)?;
-    let label = match Format::of(&bytes) {
-        Ok(Format::Jpeg) => Err("a JPEG cannot be a label map, it changes ids; take PNG".into()),
-        Ok(Format::Png) => png::label(&bytes),
-        Err(reason) => Err(reason),
-    };
-    label.map_err(|reason| Error::Decode { path: path.to_owned(), reason })
+    Format::of(&bytes).and_then(|format| decode(&bytes, format)).map_err(|fault| fault.of(path))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -60,7 +86,7 @@ enum Format {
 }
 
 impl Format {
-    fn of(bytes: &[u8]) -> std::result::Result<Self, String> {
+    fn of(bytes: &[u8]) -> std::result::Result<Self, Fault> {
         if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
             Ok(Self::Jpeg)
         } else if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
@@ -68,17 +94,21 @@ impl Format {
         } else if bytes.is_empty() {
             Err("is empty".into())
         } else if bytes.starts_with(b"version https://git-lfs") {
-            Err("is a Git LFS pointer, not a picture; fetch the file itself".into())
+            let reason = "is a Git LFS pointer, not a picture; fetch the file itself";
+            Err(Fault::new(reason, "fetch the files themselves, with `git lfs pull`"))
         } else {
-            Err("is neither JPEG nor PNG".into())
+            Err(Fault::new("is neither JPEG nor PNG", fault::CONVERT))
         }
     }
 }
 
 /// Refuses pictures without pixels or with too many.
-fn check_size(width: usize, height: usize) -> std::result::Result<(), String> {
+fn check_size(width: usize, height: usize) -> std::result::Result<(), Fault> {
     match width.checked_mul(height) {
         Some(1..=MAX_PIXELS) => Ok(()),
-        _ => Err(format!("{width}x{height} pixels; possible are 1 to {MAX_PIXELS}")),
+        _ => Err(Fault::new(
+            format!("{width}x{height} pixels; possible are 1 to {MAX_PIXELS}"),
+            "cut these pictures into smaller ones",
+        )),
     }
 }

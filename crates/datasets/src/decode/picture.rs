@@ -4,7 +4,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
-use super::{Format, jpeg, png};
+use super::{Format, Ids, jpeg, png};
 
 /// Rows of a picture, from the row `first` on: at least those asked for.
 pub(crate) struct Rows {
@@ -65,9 +65,13 @@ impl<'a> Picture<'a> {
         }
     }
 
-    /// Decodes `rows` of a PNG as ids, into `buffer` if that fits.
-    pub(crate) fn label(&self, rows: Range<usize>, buffer: Vec<u8>) -> Option<Rows> {
-        let first = rows.start;
-        Some(Rows { first, data: png::label_rows(self.bytes, rows, buffer).ok()? })
+    /// Decodes `rows` of a PNG, and none else, as ids, into `buffer` if that fits.
+    pub(crate) fn ids(&self, rows: Range<usize>, buffer: Vec<u8>) -> Option<Ids> {
+        png::label_rows(self.bytes, rows, buffer).ok()
+    }
+
+    /// Decodes `rows` of a PNG, and none else, as colours that have a meaning, into `buffer` if that fits.
+    pub(crate) fn colours(&self, rows: Range<usize>, buffer: Vec<u8>) -> Option<Vec<u8>> {
+        png::colour_rows(self.bytes, rows, buffer).ok()
     }
 }

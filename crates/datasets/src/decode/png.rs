@@ -5,12 +5,12 @@ use std::ops::Range;
 
 use png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Transformations};
 
-use super::check_size;
 use super::exif::Orientation;
+use super::{Fault, Ids, check_size, fault};
 use crate::{Image, LabelMap};
 
 /// Decodes a PNG as RGB.
-pub(super) fn image(bytes: &[u8]) -> Result<Image, String> {
+pub(super) fn image(bytes: &[u8]) -> Result<Image, Fault> {
     let raw = Raw::decode(bytes)?;
     let (width, height, orientation) = (raw.width, raw.height, raw.orientation);
     let (width, height, data) = orientation.turn(raw.rgb()?, width, height, 3);
@@ -18,21 +18,37 @@ pub(super) fn image(bytes: &[u8]) -> Result<Image, String> {
 }
 
 /// Decodes a PNG as ids.
-pub(super) fn label(bytes: &[u8]) -> Result<LabelMap, String> {
-    let raw = Raw::decode(bytes)?;
+pub(super) fn ids(bytes: &[u8]) -> Result<Ids, Fault> {
+    let mut raw = Raw::decode(bytes)?;
+    let palette = std::mem::take(&mut raw.palette);
     let (width, height, orientation) = (raw.width, raw.height, raw.orientation);
     let (width, height, data) = orientation.turn(raw.ids()?, width, height, 1);
-    Ok(LabelMap { width, height, data })
+    Ok(Ids { map: LabelMap { width, height, data }, palette })
+}
+
+/// Decodes a PNG whose colours have a meaning.
+pub(super) fn colours(bytes: &[u8]) -> Result<Image, Fault> {
+    let raw = Raw::decode(bytes)?;
+    let (width, height, orientation) = (raw.width, raw.height, raw.orientation);
+    let (width, height, data) = orientation.turn(raw.exact_rgb()?, width, height, 3);
+    Ok(Image { width, height, data })
 }
 
 /// Decodes `rows` of a PNG that has a [`plain_size`] as RGB.
-pub(super) fn image_rows(bytes: &[u8], rows: Range<usize>, buffer: Vec<u8>) -> Result<Vec<u8>, String> {
+pub(super) fn image_rows(bytes: &[u8], rows: Range<usize>, buffer: Vec<u8>) -> Result<Vec<u8>, Fault> {
     Raw::decode_rows(bytes, rows, buffer)?.rgb()
 }
 
 /// Decodes `rows` of a PNG that has a [`plain_size`] as ids.
-pub(super) fn label_rows(bytes: &[u8], rows: Range<usize>, buffer: Vec<u8>) -> Result<Vec<u8>, String> {
-    Raw::decode_rows(bytes, rows, buffer)?.ids()
+pub(super) fn label_rows(bytes: &[u8], rows: Range<usize>, buffer: Vec<u8>) -> Result<Ids, Fault> {
+    let mut raw = Raw::decode_rows(bytes, rows.clone(), buffer)?;
+    let (width, palette) = (raw.width, std::mem::take(&mut raw.palette));
+    Ok(Ids { map: LabelMap { width, height: rows.len(), data: raw.ids()? }, palette })
+}
+
+/// Decodes `rows` of a PNG that has a [`plain_size`] as colours that have a meaning.
+pub(super) fn colour_rows(bytes: &[u8], rows: Range<usize>, buffer: Vec<u8>) -> Result<Vec<u8>, Fault> {
+    Raw::decode_rows(bytes, rows, buffer)?.exact_rgb()
 }
 
 /// Bytes of a PNG's signature, and of a chunk besides its content: length, name, CRC.
@@ -75,29 +91,27 @@ struct Raw {
 }
 
 impl Raw {
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
+    fn decode(bytes: &[u8]) -> Result<Self, Fault> {
         let mut decoder = decoder(bytes, false);
-        let header = decoder.read_header_info().map_err(fault)?;
+        let header = decoder.read_header_info().map_err(broken)?;
         let (width, height) = (header.width as usize, header.height as usize);
         check_size(width, height)?;
-        let mut reader = decoder.read_info().map_err(fault)?;
+        let mut reader = decoder.read_info().map_err(broken)?;
         let size = reader.output_buffer_size().ok_or("PNG too large for this machine")?;
         let mut data = vec![0; size];
-        let frame = reader.next_frame(&mut data).map_err(fault)?;
+        let frame = reader.next_frame(&mut data).map_err(broken)?;
         if (frame.width as usize, frame.height as usize) != (width, height) {
-            return Err(format!(
-                "corrupt PNG: a frame of {}x{} in {width}x{height}",
-                frame.width, frame.height
-            ));
+            let frame = format!("{}x{}", frame.width, frame.height);
+            return Err(format!("corrupt PNG: a frame of {frame} in {width}x{height}").into());
         }
-        reader.finish().map_err(fault)?;
+        reader.finish().map_err(broken)?;
         Ok(Self::new(reader.info(), frame.line_size, data))
     }
 
     /// Decodes no further than to the end of `rows`, and keeps these alone, in `buffer`. Of a PNG that is plain.
-    fn decode_rows(bytes: &[u8], rows: Range<usize>, mut buffer: Vec<u8>) -> Result<Self, String> {
+    fn decode_rows(bytes: &[u8], rows: Range<usize>, mut buffer: Vec<u8>) -> Result<Self, Fault> {
         // The chunks' CRCs were verified together with the size.
-        let mut reader = decoder(bytes, true).read_info().map_err(fault)?;
+        let mut reader = decoder(bytes, true).read_info().map_err(broken)?;
         let line = reader.output_line_size(reader.info().width).ok_or("PNG too large for this machine")?;
         buffer.resize(line * rows.len().max(1), 0);
         for row in 0..rows.end {
@@ -105,7 +119,7 @@ impl Raw {
             let start = row.saturating_sub(rows.start) * line;
             reader
                 .read_row(&mut buffer[start..start + line])
-                .map_err(fault)?
+                .map_err(broken)?
                 .ok_or("PNG with too few rows")?;
         }
         buffer.truncate(line * rows.len());
@@ -119,14 +133,16 @@ impl Raw {
         if (depth as u8) < 8 {
             data = unpack(&data, line, width * color.samples(), depth as u8);
         }
-        let palette = info.palette.as_deref().unwrap_or_default().to_vec();
+        // Of other kinds a palette is a mere suggestion.
+        let palette = info.palette.as_deref().filter(|_| color == ColorType::Indexed);
+        let palette = palette.unwrap_or_default().to_vec();
         let exif = info.exif_metadata.as_deref();
         let orientation = exif.map_or(Orientation::UPRIGHT, Orientation::of_tiff);
         Self { width, height, color, depth, palette, orientation, data }
     }
 
     /// Its colours, three bytes a pixel.
-    fn rgb(self) -> Result<Vec<u8>, String> {
+    fn rgb(self) -> Result<Vec<u8>, Fault> {
         let values = match self.depth {
             BitDepth::Sixteen => self.data.iter().copied().step_by(2).collect(),
             _ => self.data,
@@ -155,17 +171,37 @@ impl Raw {
         })
     }
 
+    /// Its colours, three bytes a pixel, if none of what the file says is lost by that.
+    fn exact_rgb(self) -> Result<Vec<u8>, Fault> {
+        if self.depth == BitDepth::Sixteen {
+            let reason = "PNG of 16 bits is no map of colours; store 8 bits a channel";
+            return Err(Fault::new(reason, fault::CONVERT));
+        }
+        let channels = self.color.samples();
+        let has_alpha = matches!(self.color, ColorType::Rgba | ColorType::GrayscaleAlpha);
+        if has_alpha && self.data.chunks_exact(channels).any(|pixel| pixel[channels - 1] != u8::MAX) {
+            let reason = "PNG with transparent pixels is no map of colours; store RGB";
+            return Err(Fault::new(
+                reason,
+                "store these files as RGB: what is transparent has no sure colour",
+            ));
+        }
+        self.rgb()
+    }
+
     /// Its ids, a byte a pixel.
-    fn ids(self) -> Result<Vec<u8>, String> {
+    fn ids(self) -> Result<Vec<u8>, Fault> {
         if !matches!(self.color, ColorType::Grayscale | ColorType::Indexed) {
-            return Err(format!(
+            let reason = format!(
                 "PNG of kind {:?} is no label map; store one id a pixel, as gray or palette PNG",
                 self.color
-            ));
+            );
+            return Err(Fault::new(reason, fault::BY_COLOUR));
         }
         if self.depth == BitDepth::Sixteen {
             if let Some(wide) = self.data.chunks_exact(2).find(|value| value[0] != 0) {
-                return Err(format!("id {} is above 255", u16::from_be_bytes([wide[0], wide[1]])));
+                let id = u16::from_be_bytes([wide[0], wide[1]]);
+                return Err(Fault::new(format!("id {id} is above 255"), "renumber the values to 0 to 255"));
             }
             return Ok(self.data.iter().copied().skip(1).step_by(2).collect());
         }
@@ -186,7 +222,7 @@ fn decoder(bytes: &[u8], verified: bool) -> Decoder<Cursor<&[u8]>> {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "an argument of map_err")]
-fn fault(error: DecodingError) -> String {
+fn broken(error: DecodingError) -> String {
     format!("corrupt or truncated PNG: {error}")
 }
 

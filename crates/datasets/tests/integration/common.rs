@@ -52,11 +52,21 @@ pub fn write_gray(path: &Path, label: &LabelMap) {
 
 /// Writes `label` as PNG with a palette of colours that are nothing like the indices.
 pub fn write_palette(path: &Path, label: &LabelMap) {
-    let colours: Vec<u8> = (0..256_usize).flat_map(|n| [255 - n as u8, (n * 64) as u8, 200]).collect();
+    let colours: Vec<[u8; 3]> = (0..256_usize).map(|n| [255 - n as u8, (n * 64) as u8, 200]).collect();
+    write_colours(path, label, &colours);
+}
+
+/// Writes `label` as PNG with this palette.
+pub fn write_colours(path: &Path, label: &LabelMap, palette: &[[u8; 3]]) {
     write(path, (label.width, label.height), &label.data, |encoder| {
         encoder.set_color(ColorType::Indexed);
-        encoder.set_palette(colours);
+        encoder.set_palette(palette.concat());
     });
+}
+
+/// Writes pixels of four channels as PNG.
+pub fn write_rgba(path: &Path, (width, height): (usize, usize), pixels: &[[u8; 4]]) {
+    write(path, (width, height), &pixels.concat(), |encoder| encoder.set_color(ColorType::Rgba));
 }
 
 type File = BufWriter<std::fs::File>;

@@ -186,8 +186,12 @@ fn folders_that_make_no_sense_are_named() {
         Manifest::parse(&FOLDERS.replace(from, to), "m.yaml".as_ref()).unwrap_err().to_string()
     };
     for (from, to, part) in [
-        ("value: 10", "value: 1", "the value 1 of `crop` is another's, too"),
-        ("value: 10", "value: 255", "255 is the class `soil`"),
+        ("value: 10", "value: 1", "the value 1 of `crop` occurs twice"),
+        ("value: 10", "value: [10, 1]", "the value 1 of `crop` occurs twice"),
+        ("value: 10", "value: []", "the list of values is empty"),
+        ("value: 10", "value: 300", "the value 300 is not from 0 to 255"),
+        ("value: 10", "value: [9, 300]", "300"),
+        ("ignored: [0]", "ignored: [10]", "ignored: 10 is the class `soil`"),
         ("ignored: [0]", "ignored: [1]", "ignored: 1 is the class `crop`"),
         ("_ids.png", "''", "a suffix is empty"),
         ("{folder: '{split}/labels', suffix: _ids.png}", "{folder: images, suffix: .jpg}", "the same files"),

@@ -117,7 +117,7 @@ fn files(folder: &std::path::Path, count: usize) -> Dataset {
     }
     fs::write(folder.join("list.txt"), list).unwrap();
     let manifest = manifest(&format!(
-        "name: pairs\nfolder: pairs\nlayout: pairs\nclasses: [{{name: all, colour: [0, 0, 0]}}]\n\
+        "name: pairs\nfolder: pairs\nlayout: pairs\nclasses: [{{name: all, colour: [0, 0, 0]}}, {{name: other, colour: [1, 1, 1]}}]\n\
          splits:\n  train: {{file: list.txt, count: {count}}}\ncitation: c\nlicence: l\nobtain: o\n",
     ));
     Dataset::open(&manifest, folder, "train").unwrap()

@@ -5,6 +5,7 @@ mod cache;
 mod common;
 mod crops;
 mod faults;
+mod labels;
 mod layouts;
 mod loader;
 mod odd_files;

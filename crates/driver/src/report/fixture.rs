@@ -41,7 +41,12 @@ pub fn evaluation(miou: f64, fall: f64) -> Evaluation {
 
 /// Three classes; one with a name that is no good as markup.
 pub fn classes() -> Vec<Class> {
-    let class = |name: &str, colour| Class { name: name.into(), colour, value: None };
+    let class = |name: &str, colour| Class {
+        name: name.into(),
+        colour,
+        values: Vec::new(),
+        label_colours: Vec::new(),
+    };
     vec![class("sky", [70, 130, 180]), class("<road>", [128, 64, 128]), class("tree", [107, 142, 35])]
 }
 
