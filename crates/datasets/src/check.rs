@@ -1,6 +1,5 @@
 //! A dataset verified: every file of every split.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -12,7 +11,8 @@ use sha2::{Digest, Sha256};
 
 use crate::fault_kind::{FaultKind, kinds};
 use crate::prefetch::guarded;
-use crate::{Dataset, Error, IGNORE_LABEL, Manifest, Result, Sample};
+use crate::shared::Shared;
+use crate::{Dataset, Error, IGNORE_LABEL, Image, Manifest, Result, Sample};
 
 /// What a dataset's folder holds, measured against its manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub struct CheckReport {
     pub name: String,
     /// Its splits, in alphabetical order.
     pub splits: Vec<SplitReport>,
-    /// Pairs of splits that share samples.
+    /// Pairs of splits that share images.
     pub overlaps: Vec<Overlap>,
 }
 
@@ -47,21 +47,33 @@ pub struct SplitReport {
     pub class_pixels: Vec<u64>,
     /// Pixels that are not labelled.
     pub ignored_pixels: u64,
+    /// Images that their EXIF orientation turns.
+    #[serde(default)]
+    pub turned_images: usize,
+    /// What speaks against numbers from this split although no file is at fault, a sentence each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// All that is wrong.
     pub faults: Vec<String>,
     /// The same, each kind once.
     pub fault_kinds: Vec<FaultKind>,
+    /// Which picture each sample shows, whatever file it is in: a hash of its pixels, for broken ones of the file's place.
+    #[serde(skip)]
+    pictures: Vec<(String, [u8; 32])>,
 }
 
-/// Two splits that share samples.
+/// Two splits that share images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overlap {
     /// One split.
     pub first: String,
     /// The other.
     pub second: String,
-    /// Samples in both.
+    /// How many images of the second split the first one holds, too, whatever they are called.
     pub count: usize,
+    /// Ids of the first few: in the one split and in the other.
+    #[serde(default)]
+    pub examples: Vec<(String, String)>,
     /// Whether the manifest says that they may share samples.
     pub allowed: bool,
 }
@@ -93,31 +105,38 @@ pub fn check(
         report.expected = expected.count;
         splits.push(report);
     }
-    let mut overlaps = Vec::new();
-    for (index, (first, of_first)) in found.iter().enumerate() {
-        let ids: HashSet<&str> = first.ids().collect();
-        for (second, of_second) in &found[index + 1..] {
-            let count = second.ids().filter(|id| ids.contains(id)).count();
-            if count > 0 {
-                let (first, second) = (first.split().to_owned(), second.split().to_owned());
-                let allowed =
-                    of_first.may_overlap.contains(&second) || of_second.may_overlap.contains(&first);
-                overlaps.push(Overlap { first, second, count, allowed });
-            }
-        }
-    }
+    let overlaps = overlaps(manifest, &splits);
     Ok(CheckReport { name: manifest.name.clone(), splits, overlaps })
 }
 
+/// The pairs of splits that show the same pictures, from reports that were just made.
+pub fn overlaps(manifest: &Manifest, splits: &[SplitReport]) -> Vec<Overlap> {
+    let mut overlaps = Vec::new();
+    for (index, first) in splits.iter().enumerate() {
+        for second in &splits[index + 1..] {
+            let shared = Shared::of(&first.pictures, &second.pictures);
+            overlaps.extend(shared.map(|Shared { count, examples }| Overlap {
+                first: first.split.clone(),
+                second: second.split.clone(),
+                count,
+                examples,
+                allowed: manifest.may_overlap(&first.split, &second.split),
+            }));
+        }
+    }
+    overlaps
+}
+
 impl Dataset {
-    /// Reads every sample.
+    /// Reads every sample, and tells what the split holds.
     ///
     /// # Errors
     /// [`Error::Faults`] with all that is wrong.
-    pub fn check(&self) -> Result<()> {
-        let SplitReport { faults, .. } = self.inspect(|| ());
+    pub fn check(&self) -> Result<SplitReport> {
+        let mut report = self.inspect(|| ());
+        let faults = std::mem::take(&mut report.faults);
         if faults.is_empty() {
-            return Ok(());
+            return Ok(report);
         }
         let (name, split) = (self.name().to_owned(), self.split().to_owned());
         Err(Error::Faults { name, split, samples: self.len(), faults })
@@ -141,7 +160,8 @@ impl Dataset {
                 let seen = guarded(self.id(index), || {
                     let sample = self.load(index)?;
                     self.cross_check(index, &sample)?;
-                    Ok(Seen { sha256: self.sample_sha256(index)?, ..Seen::of(&sample) })
+                    let (sha256, turned) = (self.sample_sha256(index)?, self.is_turned(index));
+                    Ok(Seen { sha256, turned, ..Seen::of(&sample) })
                 });
                 progress();
                 seen
@@ -151,9 +171,12 @@ impl Dataset {
         let (mut min_size, mut max_size) = (None, None);
         let mut faults: Vec<Error> = list.err().into_iter().collect();
         let mut hashes = Vec::new();
+        let (mut pictures, mut turned_images) = (Vec::new(), 0);
         for (index, seen) in seen.into_iter().enumerate() {
             match seen {
-                Ok(Seen { size: (width, height), counts, sha256 }) => {
+                Ok(Seen { size: (width, height), counts, sha256, picture, turned }) => {
+                    pictures.push((self.id(index).to_owned(), picture));
+                    turned_images += usize::from(turned);
                     let (w, h) = min_size.unwrap_or((width, height));
                     min_size = Some((width.min(w), height.min(h)));
                     let (w, h) = max_size.unwrap_or((width, height));
@@ -161,7 +184,12 @@ impl Dataset {
                     pixels.iter_mut().zip(counts.iter()).for_each(|(sum, count)| *sum += count);
                     hashes.extend(sha256.map(|hashes| (self.id(index), hashes)));
                 }
-                Err(error) => faults.push(error),
+                Err(error) => {
+                    // Nobody knows what a broken file shows, but in another split it is the same.
+                    let image = self.files(index).next();
+                    pictures.extend(image.map(|image| (self.id(index).to_owned(), picture_of_path(image))));
+                    faults.push(error);
+                }
             }
         }
         hashes.sort_unstable();
@@ -176,8 +204,11 @@ impl Dataset {
             max_size,
             class_pixels: pixels[..self.num_classes()].to_vec(),
             ignored_pixels: pixels[usize::from(IGNORE_LABEL)],
+            turned_images,
+            warnings: self.warnings_of(&pixels.map(|count| count > 0), turned_images),
             fault_kinds: kinds(&faults),
             faults: faults.iter().map(ToString::to_string).collect(),
+            pictures,
         }
     }
 
@@ -197,6 +228,14 @@ impl Dataset {
         let lines: String = ids.into_iter().flat_map(|id| [id, "\n"]).collect();
         hex(&Sha256::digest(lines))
     }
+}
+
+/// Stands for the picture in a file that cannot be read.
+fn picture_of_path(image: &Path) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(b"the file ");
+    hash.update(image.as_os_str().as_encoded_bytes());
+    hash.finalize().into()
 }
 
 /// SHA-256 of a file's content, in hexadecimal digits.
@@ -228,6 +267,10 @@ struct Seen {
     counts: Box<[u64; 256]>,
     /// Those of its files.
     sha256: Option<String>,
+    /// SHA-256 of its image's size and pixels.
+    picture: [u8; 32],
+    /// Whether EXIF turns its image.
+    turned: bool,
 }
 
 impl Seen {
@@ -236,6 +279,11 @@ impl Seen {
         for value in &sample.label.data {
             counts[usize::from(*value)] += 1;
         }
-        Self { size: (sample.image.width, sample.image.height), counts, sha256: None }
+        let Image { width, height, data } = &sample.image;
+        let mut picture = Sha256::new();
+        picture.update(format!("{width}x{height}"));
+        picture.update(data);
+        let picture = picture.finalize().into();
+        Self { size: (*width, *height), counts, sha256: None, picture, turned: false }
     }
 }

@@ -11,8 +11,8 @@ use crate::pack::Pack;
 use crate::prefetch::Prefetch;
 use crate::stamp::{self, SampleStamp};
 use crate::{
-    AugmentationParameters, Crop, Error, Layout, Manifest, Result, Sample, Split, band, content_sha256,
-    read_image,
+    AugmentationParameters, Class, Crop, Error, Layout, Manifest, Result, Sample, Split, band,
+    content_sha256, pair,
 };
 
 /// One split of a dataset. Clones share what they know.
@@ -23,7 +23,7 @@ pub struct Dataset(Arc<Inner>, Option<Arc<Pack>>);
 struct Inner {
     name: String,
     split: String,
-    num_classes: usize,
+    classes: Vec<Class>,
     /// The file or folder that says which samples there are; empty for generated ones.
     listing: PathBuf,
     source: Source,
@@ -61,7 +61,7 @@ impl Dataset {
             split: split.to_owned(),
             known: known(),
         })?;
-        let there = |path: PathBuf| if path.exists() { Ok(path) } else { Err(manifest.missing(path)) };
+        let there = |path: PathBuf| if path.exists() { Ok(path) } else { Err(manifest.missing(root, path)) };
         if !manifest.is_generated() {
             there(root.to_owned())?;
         }
@@ -70,7 +70,7 @@ impl Dataset {
         let list = expected.file.as_deref().unwrap_or(Path::new(""));
         let (source, listing) = match &manifest.layout {
             Layout::Voc { labels } => {
-                files(voc::Tree::find(root, |path| manifest.missing(path)).samples(list, *labels)?)
+                files(voc::Tree::find(root, |path| manifest.missing(root, path)).samples(list, *labels)?)
             }
             Layout::Cityscapes => {
                 let folder = there(cityscapes::images(root, split))?;
@@ -96,7 +96,7 @@ impl Dataset {
         let inner = Inner {
             name,
             split,
-            num_classes: manifest.num_classes(),
+            classes: manifest.classes.clone(),
             listing,
             source,
             stamps: OnceLock::new(),
@@ -164,7 +164,17 @@ impl Dataset {
 
     /// Classes of the dataset.
     pub fn num_classes(&self) -> usize {
-        self.0.num_classes
+        self.0.classes.len()
+    }
+
+    /// Whether 255 means not labelled in label files because the manifest does not say otherwise.
+    pub(crate) fn ignores_255(&self) -> bool {
+        matches!(&self.0.source, Source::Files { code, .. } if code.ignores_255())
+    }
+
+    /// Its classes, by index.
+    pub(crate) fn classes(&self) -> &[Class] {
+        &self.0.classes
     }
 
     /// Samples of the split.
@@ -198,8 +208,22 @@ impl Dataset {
             return pack.sample(index);
         }
         match &self.0.source {
-            Source::Files { samples, code } => read(&samples[index], code),
+            Source::Files { samples, code } => {
+                let files = &samples[index];
+                files.exist()?;
+                let (image, label) = pair::read(&files.image, &files.label, |path| code.read(path))?;
+                Ok(Sample { id: files.id.clone(), image, label })
+            }
             Source::Scenes { ids, scenes } => Ok(scenes.sample(&ids[index], index)),
+        }
+    }
+
+    /// The label map of the sample at `index` alone.
+    pub(crate) fn load_label(&self, index: usize) -> Result<Vec<u8>> {
+        match (&self.1, &self.0.source) {
+            (Some(pack), _) => pack.label(index),
+            (None, Source::Files { samples, code }) => Ok(code.read(&samples[index].label)?.data),
+            (None, Source::Scenes { ids, scenes }) => Ok(scenes.sample(&ids[index], index).label.data),
         }
     }
 
@@ -262,21 +286,6 @@ impl Dataset {
             Source::Scenes { .. } => Ok(()),
         }
     }
-}
-
-fn read(files: &Files, code: &LabelCode) -> Result<Sample> {
-    files.exist()?;
-    let image = read_image(&files.image)?;
-    let label = code.read(&files.label)?;
-    if (image.width, image.height) != (label.width, label.height) {
-        return Err(Error::Size {
-            image: files.image.clone(),
-            image_size: (image.width, image.height),
-            label: files.label.clone(),
-            label_size: (label.width, label.height),
-        });
-    }
-    Ok(Sample { id: files.id.clone(), image, label })
 }
 
 /// Samples in the order asked for, read in advance on rayon's threads. An error takes its sample's place.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::pair::holds_cityscapes_ids;
+
 /// Result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -17,18 +19,14 @@ pub enum Error {
         reason: String,
     },
     /// A dataset, or a part of it, is not there.
-    #[error(
-        "data {name}: {} is missing; expected it in ${}/{folder} or in the folder given; to get it: {obtain}",
-        path.display(),
-        crate::DATA_FOLDER
-    )]
+    #[error("data {name}: {} is missing{}; to get it: {obtain}", path.display(), expected(folder.as_deref()))]
     Missing {
         /// The dataset.
         name: String,
         /// Where it was looked for.
         path: PathBuf,
-        /// The dataset's folder below the data folder.
-        folder: String,
+        /// The dataset's folder below the data folder, if a person has to put it there.
+        folder: Option<String>,
         /// How to obtain it.
         obtain: String,
     },
@@ -92,6 +90,14 @@ pub enum Error {
         /// `image` or `label`.
         what: &'static str,
         /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A second file is the image of a sample.
+    #[error("sample {id}: {} is a second image of it; rename or remove one", path.display())]
+    TwoFiles {
+        /// The sample.
+        id: String,
+        /// The second file.
         path: PathBuf,
     },
     /// A file or folder cannot be read.
@@ -173,8 +179,9 @@ pub enum Error {
     },
     /// Image and label map differ in size.
     #[error(
-        "sizes differ: image {} is {}x{}, label {} is {}x{}",
-        image.display(), image_size.0, image_size.1, label.display(), label_size.0, label_size.1
+        "sizes differ: image {} is {}x{}, label {} is {}x{}{}",
+        image.display(), image_size.0, image_size.1, label.display(), label_size.0, label_size.1,
+        turned(*stored_size, *label_size)
     )]
     Size {
         /// The image file.
@@ -185,6 +192,8 @@ pub enum Error {
         label: PathBuf,
         /// Width and height of the label map.
         label_size: (usize, usize),
+        /// Width and height of the image as it is stored, if its EXIF data turn it.
+        stored_size: Option<(usize, usize)>,
     },
     /// A packed cache cannot be used or made.
     #[error("cache {}: {reason}; `robustseg data prepare` with --out {} makes it anew", path.display(), folder(path))]
@@ -288,10 +297,30 @@ fn folder(path: &std::path::Path) -> std::path::Display<'_> {
 
 /// What to do about Cityscapes' ids where class indices are expected.
 fn cityscapes_hint(path: &Path) -> &'static str {
-    if path.to_string_lossy().ends_with("_labelIds.png") {
+    if holds_cityscapes_ids(path) {
         "; by its name it holds Cityscapes' ids: take the layout `cityscapes`, or its *_labelTrainIds.png"
     } else {
         ""
+    }
+}
+
+/// Where a dataset belongs.
+fn expected(folder: Option<&str>) -> String {
+    let place = |folder| format!("; expected it in ${}/{folder} or in the folder given", crate::DATA_FOLDER);
+    folder.map_or(String::new(), place)
+}
+
+/// What an image that its EXIF data turn has to do with its label's size.
+fn turned(stored_size: Option<(usize, usize)>, label_size: (usize, usize)) -> String {
+    match stored_size {
+        Some((width, height)) if (width, height) == label_size => format!(
+            "; the image is stored as {width}x{height} and its EXIF orientation turns it, so the label was drawn on the \
+             stored pixels: remove the orientation from the image, or turn the label"
+        ),
+        Some((width, height)) => {
+            format!("; the image is stored as {width}x{height} and its EXIF orientation turns it")
+        }
+        None => String::new(),
     }
 }
 

@@ -44,11 +44,12 @@ fn describe(fault: &Error) -> (String, &'static str) {
     match fault {
         Error::Count { .. } | Error::Ids { .. } => (
             "the list is not the manifest's".into(),
-            "take the official list; for a part of the data, make a manifest with its own count and no ids_sha256",
+            "look for samples that are missing or are none, or take the official list; for a part of the data, make a \
+             manifest with its own count and no ids_sha256",
         ),
         Error::NoFile { what, .. } => (
             format!("{what} files are missing"),
-            "unpack the archive again; for a part of the data, take the ids out of the list",
+            "compare the paths with the manifest's layout; if it is right, unpack the data again, or leave these samples out",
         ),
         Error::Read { .. } => ("files cannot be read".into(), "see to permissions and to the disk"),
         Error::Decode { reason, advice, .. } => (common(reason), advice),
@@ -69,6 +70,11 @@ fn describe(fault: &Error) -> (String, &'static str) {
         Error::TrainingIds { .. } => (
             "Cityscapes' ids and training ids do not fit".into(),
             "make the label files again from the polygons",
+        ),
+        Error::Size { label_size, stored_size: Some(stored), .. } if stored == label_size => (
+            "images are turned by their EXIF orientation, and their labels are not".into(),
+            "the labels were drawn on the stored pixels: remove the orientation from the images (`exiftool -Orientation= \
+             FILES`), or turn the labels",
         ),
         Error::Size { .. } => (
             "image and label differ in size".into(),

@@ -15,12 +15,14 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct LabelCode {
     classes: Vec<Class>,
-    /// The class of each colour, or [`IGNORE_LABEL`]; where values count, what a palette is held to.
+    /// The class of each colour, or [`IGNORE_LABEL`]; where values count, a palette is compared with them.
     colours: HashMap<[u8; 3], u8>,
     /// What values mean; nothing where colours count.
     table: Option<LabelTable>,
     /// Whether files hold Cityscapes' ids.
     cityscapes: bool,
+    /// Whether 255 means not labelled because the manifest, which may say otherwise, does not.
+    ignores_255: bool,
 }
 
 impl LabelCode {
@@ -43,7 +45,14 @@ impl LabelCode {
                 colours.entry(*colour).and_modify(|class| *class = IGNORE_LABEL).or_insert(index);
             }
         }
-        Self { classes: manifest.classes.clone(), colours, table, cityscapes }
+        let by_default = |table: &LabelTable| table.meaning(IGNORE_LABEL) == Some(IGNORE_LABEL);
+        let ignores_255 = manifest.has_free_labels() && table.as_ref().is_some_and(by_default);
+        Self { classes: manifest.classes.clone(), colours, table, cityscapes, ignores_255 }
+    }
+
+    /// Whether 255 means not labelled because the manifest, which may say otherwise, does not.
+    pub(crate) fn ignores_255(&self) -> bool {
+        self.ignores_255
     }
 
     /// The label map in the file `path`: class indices and [`IGNORE_LABEL`].
@@ -98,7 +107,7 @@ impl LabelCode {
         Some(map.data)
     }
 
-    /// The classes of `colours`, three bytes a pixel, or the first colour that has none, with its place.
+    /// The classes of `colours`, three bytes for each pixel, or the first colour that has none, with its place.
     fn by_colour(&self, colours: &[u8], mut labels: Vec<u8>) -> Result<Vec<u8>, ([u8; 3], usize)> {
         labels.clear();
         // Neighbours are mostly alike.
@@ -140,7 +149,9 @@ impl LabelCode {
             return None;
         }
         let mut is_there = [false; 256];
-        labels.iter().for_each(|label| is_there[usize::from(*label)] = true);
+        for label in labels {
+            is_there[usize::from(*label)] = true;
+        }
         let labelled: Vec<u8> = (0..=u8::MAX)
             .filter(|value| is_there[usize::from(*value)] && table.meaning(*value) != Some(IGNORE_LABEL))
             .collect();

@@ -56,12 +56,15 @@ mod loader;
 mod manifest;
 mod mat;
 mod pack;
+mod pair;
 mod prefetch;
+mod shared;
 mod stamp;
+mod survey;
 mod yaml;
 
 pub use augmentation::{AugmentationConfig, AugmentationParameters};
-pub use check::{CheckReport, Overlap, SplitReport, check};
+pub use check::{CheckReport, Overlap, SplitReport, check, overlaps};
 pub use crop::{Crop, apply};
 pub use dataset::{Dataset, Samples};
 pub use decode::{DECODERS, MAX_PIXELS, read_image, read_label};
@@ -77,4 +80,6 @@ pub use manifest::{
 };
 pub use mat::read_sbd_label;
 pub use pack::{Prepared, prepare};
+pub use pair::read_pair;
+pub use shared::Shared;
 pub use stamp::{SampleStamp, content_sha256};

@@ -4,31 +4,11 @@ use std::path::Path;
 
 use anyhow::Context;
 use candle_core::{DType, Device, Tensor};
-use robustseg_datasets::{Image, LabelMap};
-
-use crate::exit::BadData;
+use robustseg_datasets::Image;
 
 /// The decoded image at `path`.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Image> {
     Ok(robustseg_datasets::read_image(path)?)
-}
-
-/// The decoded image and label map, which must have one size.
-pub(crate) fn read_pair(image: &Path, label: &Path) -> anyhow::Result<(Image, LabelMap)> {
-    let (pixels, labels) = (read(image)?, robustseg_datasets::read_label(label)?);
-    if (pixels.width, pixels.height) != (labels.width, labels.height) {
-        return Err(BadData(format!(
-            "sizes differ: image {} has {}x{}, label {} has {}x{}",
-            image.display(),
-            pixels.width,
-            pixels.height,
-            label.display(),
-            labels.width,
-            labels.height
-        ))
-        .into());
-    }
-    Ok((pixels, labels))
 }
 
 /// An image as the network takes it: (1, 3, H, W) in `[0, 1]`.

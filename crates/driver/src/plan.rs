@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use robustseg_datasets::{DATA_FOLDER, Dataset, Manifest};
+use robustseg_datasets::{DATA_FOLDER, Dataset, Manifest, Shared};
 use robustseg_models::{PspNetConfig, gradient_memory, multiply_adds, parameter_count, training_memory};
 use robustseg_training::{CurveConfig, Window};
 
@@ -37,9 +37,9 @@ impl Data {
             .map_err(|error| BadData(format!("manifest {}: cannot be read: {error}", path.display())))?;
         let root = root(&manifest, spec.data.root.as_deref()).ok_or_else(|| {
             BadData(format!(
-                "data {}: nowhere to look, as neither data.root in the spec nor ${DATA_FOLDER} is set; {}",
+                "data {}: nowhere to look, as neither data.root in the spec nor ${DATA_FOLDER} is set; to get it: {}",
                 manifest.name,
-                how_to_get(&manifest)
+                manifest.how_to_get(None)
             ))
         })?;
         Ok(Self { manifest, manifest_sha256: sha256(&bytes), root, cache: spec.data.cache.clone() })
@@ -71,10 +71,15 @@ pub(crate) fn root(manifest: &Manifest, given: Option<&Path>) -> Option<PathBuf>
     given.map(Path::to_owned).or_else(|| all.map(below))
 }
 
-/// How a person gets the data.
-pub fn how_to_get(manifest: &Manifest) -> String {
-    let obtain = manifest.obtain.split_whitespace().collect::<Vec<_>>().join(" ");
-    format!("to get it: {obtain}")
+/// Warnings about `split`, with its name.
+pub(crate) fn of_split(split: &str, warnings: Vec<String>) -> Vec<String> {
+    warnings.into_iter().map(|warning| format!("split {split}: {warning}")).collect()
+}
+
+/// Pairs of ids of one image, for a person.
+pub(crate) fn pairs(examples: &[(String, String)]) -> String {
+    let pair = |(first, second): &(String, String)| format!("{first} = {second}");
+    examples.iter().map(pair).collect::<Vec<_>>().join(", ")
 }
 
 /// What a spec amounts to.
@@ -119,6 +124,62 @@ impl Plan {
             seen.push(dataset.split());
             new
         })
+    }
+
+    /// Refuses to validate or evaluate on images that are trained on, whatever their names, unless the manifest says that
+    /// these splits share samples on purpose.
+    ///
+    /// # Errors
+    /// [`BadData`] with the images and how to allow it.
+    pub fn require_disjoint(&self) -> Result<(), BadData> {
+        self.shared_with_training().try_for_each(|(split, shared)| self.require_allowed(split, &shared))
+    }
+
+    /// Refuses that `split` has images of the training split, if the manifest does not allow it.
+    pub(crate) fn require_allowed(&self, split: &str, shared: &Shared) -> Result<(), BadData> {
+        let (manifest, train) = (&self.data.manifest, self.train.split());
+        if manifest.may_overlap(train, split) {
+            return Ok(());
+        }
+        let what = if train == split {
+            format!("{train} is both the split to train on and the one to validate or evaluate on")
+        } else {
+            let (pairs, of) = (pairs(&shared.examples), self.scored(split).len());
+            format!("{split} holds images of {train} ({} of {of}: {pairs})", shared.count)
+        };
+        let name = &manifest.name;
+        Err(BadData(format!(
+            "data {name}: {what}, so scores would be of what was learnt by heart. Take splits without common images; for a \
+             test that wants this, write `may_overlap: [{train}]` into the split {split} of the manifest"
+        )))
+    }
+
+    /// What speaks against the numbers of this plan, a sentence each: about the splits, and about what they share.
+    pub fn warnings(&self) -> Vec<String> {
+        self.splits()
+            .flat_map(|split| of_split(split.split(), split.warnings()))
+            .chain(self.overlaps())
+            .collect()
+    }
+
+    /// What the manifest allows the splits to share, a sentence each.
+    pub(crate) fn overlaps(&self) -> impl Iterator<Item = String> {
+        self.shared_with_training().map(|(split, Shared { count, .. })| {
+            let of = self.scored(split).len();
+            format!("split {split}: its images ({count} of {of}) are trained on, as the manifest allows")
+        })
+    }
+
+    /// The splits other than for training, each once, that have images of the training split, and those images.
+    fn shared_with_training(&self) -> impl Iterator<Item = (&str, Shared)> {
+        let evaluation = Some(&self.evaluation).filter(|split| split.split() != self.validation.split());
+        let others = [Some(&self.validation), evaluation].into_iter().flatten();
+        others.filter_map(|other| Some((other.split(), self.train.shared_with(other)?)))
+    }
+
+    /// The split that is validated or evaluated on and has this name.
+    fn scored(&self, split: &str) -> &Dataset {
+        if self.validation.split() == split { &self.validation } else { &self.evaluation }
     }
 
     /// Trainable numbers of the network.

@@ -45,6 +45,9 @@ pub struct DataProvenance {
     pub decoder: String,
     /// The splits that were used.
     pub splits: Vec<SplitProvenance>,
+    /// What speaks against numbers from them although no file is at fault, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A checkpoint by its content.
@@ -101,6 +104,7 @@ impl Provenance {
                 cache: data.cache.as_ref().map(|cache| cache.display().to_string()),
                 decoder: DECODERS.into(),
                 splits: splits.into_iter().map(SplitProvenance::of).collect(),
+                warnings: Vec::new(),
             },
             checkpoint: None,
             invocations: Vec::new(),

@@ -24,8 +24,9 @@ pub(crate) fn write(
     write_report(directory)
 }
 
-/// Prints mean IoU and pixel accuracy, clean and along the curves, and what gives reason to distrust them.
-pub(crate) fn print(evaluation: &Evaluation) {
+/// Prints mean IoU and pixel accuracy, clean and along the curves, and what gives reason to distrust them: in the data, and
+/// in the attacks.
+pub(crate) fn print(evaluation: &Evaluation, of_data: &[String]) {
     let Evaluation { clean, curves, worst_case, warnings } = evaluation;
     println!("{:<10} {:>8} {:>9} {:>15}", "attack", "epsilon", "mean IoU", "pixel accuracy");
     println!("{:<10} {:>8} {:>9.4} {:>15.4}", "none", "-", clean.miou, clean.pixel_accuracy);
@@ -38,6 +39,9 @@ pub(crate) fn print(evaluation: &Evaluation) {
                 point.epsilon, scores.miou, scores.pixel_accuracy
             );
         }
+    }
+    for warning in of_data {
+        println!("warning: {warning}");
     }
     for (place, message) in by_attack(warnings) {
         println!("warning: {place}: {message}");

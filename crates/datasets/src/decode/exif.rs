@@ -2,7 +2,7 @@
 
 /// How the stored picture has to be turned to stand upright: EXIF's numbers 1 to 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Orientation(u8);
+pub(crate) struct Orientation(u8);
 
 impl Orientation {
     /// Stored as it is displayed.
@@ -17,8 +17,13 @@ impl Orientation {
         }
     }
 
+    /// Whether the stored picture is not the upright one.
+    pub(crate) fn turns(self) -> bool {
+        self != Self::UPRIGHT
+    }
+
     /// Width and height of a picture of `width` x `height` pixels that was turned upright.
-    pub(super) fn size(self, width: usize, height: usize) -> (usize, usize) {
+    pub(crate) fn size(self, width: usize, height: usize) -> (usize, usize) {
         if self.0 >= 5 { (height, width) } else { (width, height) }
     }
 

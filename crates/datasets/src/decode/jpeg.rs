@@ -95,7 +95,7 @@ impl Header {
                     let side = |high, low| usize::from(u16::from_be_bytes([high, low]));
                     frame.get_or_insert((side(*w0, *w1), side(*h0, *h1), *components));
                 }
-                (0xe1, [b'E', b'x', b'i', b'f', 0, _, tiff @ ..]) => orientation = Orientation::of_tiff(tiff),
+                (APP1, [b'E', b'x', b'i', b'f', 0, _, tiff @ ..]) => orientation = Orientation::of_tiff(tiff),
                 (SCAN, _) => {
                     at = end_of_scan(bytes, at).ok_or_else(truncated)?;
                     scan_end = Some(at);
@@ -109,6 +109,25 @@ impl Header {
     }
 }
 
+/// The orientation in the markers before the first scan, of a JPEG of which `bytes` are the beginning.
+pub(super) fn orientation(bytes: &[u8]) -> Option<Orientation> {
+    let mut at = 2;
+    loop {
+        let (marker, after) = next_marker(bytes, at).ok()?;
+        at = after;
+        if is_alone(marker) {
+            continue;
+        }
+        let length = usize::from(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?));
+        match (marker, bytes.get(at + 2..at + length)?) {
+            (END | SCAN, _) => return None,
+            (APP1, [b'E', b'x', b'i', b'f', 0, _, tiff @ ..]) => return Some(Orientation::of_tiff(tiff)),
+            _ => at += length,
+        }
+    }
+}
+
+const APP1: u8 = 0xe1;
 const END: u8 = 0xd9;
 const SCAN: u8 = 0xda;
 

@@ -6,9 +6,12 @@ mod jpeg;
 mod picture;
 mod png;
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use crate::{Error, Image, LabelMap, Result};
+pub(crate) use exif::Orientation;
 pub(crate) use fault::Fault;
 pub(crate) use picture::Picture;
 
@@ -21,7 +24,8 @@ pub const MAX_PIXELS: usize = 1 << 27;
 /// Reads a JPEG or PNG as 8-bit RGB.
 ///
 /// Grayscale and palettes become RGB, of 16-bit values the high byte is taken, an alpha channel is dropped without
-/// blending. A picture is turned upright as its EXIF orientation says: label maps are drawn on displayed pictures.
+/// blending. A picture is turned upright as its EXIF orientation says, as label tools display it; for label maps that
+/// were drawn on the stored pixels, the tags have to be removed from the images.
 /// Colour profiles are not applied.
 ///
 /// # Errors
@@ -48,7 +52,7 @@ pub(crate) fn read_ids(path: &Path) -> Result<Ids> {
     decode_label(path, png::ids)
 }
 
-/// Reads a label map that is to be read by its colours: the colours as the file has them.
+/// Reads the colours of a label map whose colours have a meaning.
 ///
 /// # Errors
 /// As [`read_label`], and for 16 bits a channel and for pixels that can be seen through.
@@ -74,6 +78,23 @@ fn decode_label<T>(path: &Path, png: impl Fn(&[u8]) -> std::result::Result<T, Fa
 fn decode<T>(path: &Path, decode: impl Fn(&[u8], Format) -> std::result::Result<T, Fault>) -> Result<T> {
     let bytes = read(path)?;
     Format::of(&bytes).and_then(|format| decode(&bytes, format)).map_err(|fault| fault.of(path))
+}
+
+/// Bytes of a JPEG's beginning in which its orientation is looked for.
+const BEGINNING: u64 = 256 << 10;
+
+/// How the picture in the file `path` is turned, which is known from little of the file; upright if that cannot be read.
+pub(crate) fn orientation(path: &Path) -> Orientation {
+    let find = || -> Option<Orientation> {
+        let mut file = File::open(path).ok()?;
+        let mut bytes = Vec::new();
+        (&mut file).take(BEGINNING).read_to_end(&mut bytes).ok()?;
+        match Format::of(&bytes).ok()? {
+            Format::Jpeg => jpeg::orientation(&bytes),
+            Format::Png => png::orientation(file),
+        }
+    };
+    find().unwrap_or(Orientation::UPRIGHT)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -1,6 +1,6 @@
 //! PNG, with palette indices and small bit depths as the file has them.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::ops::Range;
 
 use png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Transformations};
@@ -76,6 +76,25 @@ pub(super) fn plain_size(bytes: &[u8]) -> Option<(usize, usize)> {
             return (interlaced == 0).then_some((width, height));
         }
         at += chunk.len();
+    }
+}
+
+/// The orientation in the chunks of a PNG, whose content is skipped.
+pub(super) fn orientation(mut file: impl Read + Seek) -> Option<Orientation> {
+    file.seek(SeekFrom::Start(SIGNATURE as u64)).ok()?;
+    loop {
+        let mut head = [0; 8];
+        file.read_exact(&mut head).ok()?;
+        let length = u32::from_be_bytes(*head.first_chunk()?);
+        match &head[4..] {
+            b"eXIf" => {
+                let mut tiff = Vec::new();
+                file.take(u64::from(length)).read_to_end(&mut tiff).ok()?;
+                return Some(Orientation::of_tiff(&tiff));
+            }
+            b"IEND" => return None,
+            _ => file.seek_relative(i64::from(length) + 4).ok()?,
+        }
     }
 }
 
@@ -171,7 +190,7 @@ impl Raw {
         })
     }
 
-    /// Its colours, three bytes a pixel, if none of what the file says is lost by that.
+    /// Its colours, three bytes for each pixel, if that loses nothing.
     fn exact_rgb(self) -> Result<Vec<u8>, Fault> {
         if self.depth == BitDepth::Sixteen {
             let reason = "PNG of 16 bits is no map of colours; store 8 bits a channel";

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Files, names};
+use super::{Files, names, strip_suffix};
 use crate::label_table::LabelTable;
 use crate::{Error, IGNORE_LABEL, LabelMap, Result, read_label};
 
@@ -93,7 +93,7 @@ pub(crate) fn samples(root: &Path, split: &str) -> Result<Vec<Files>> {
             continue;
         }
         for image in names(&folder)? {
-            if let Some(frame) = image.strip_suffix("_leftImg8bit.png") {
+            if let Some(frame) = strip_suffix(&image, "_leftImg8bit.png") {
                 let labels = root.join("gtFine").join(split).join(&city);
                 samples.push(Files {
                     id: format!("{city}/{frame}"),

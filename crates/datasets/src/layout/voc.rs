@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::{Files, list};
+use super::{Files, Place, list};
 use crate::{Error, Result, VocLabels};
 
 /// The list that SBD's labels belong to; where VOC's folder lacks it, it is computed.
@@ -34,7 +34,7 @@ impl<M: Fn(PathBuf) -> Error> Tree<M> {
 
     /// The samples of the list `file` of ids, and the list's place.
     pub(crate) fn samples(&self, file: &Path, labels: VocLabels) -> Result<(Vec<Files>, PathBuf)> {
-        let images = self.there(self.voc.join("JPEGImages"))?;
+        let images = Place::new(self.there(self.voc.join("JPEGImages"))?, ".jpg");
         let ready = self.voc.join(match labels {
             VocLabels::SegmentationClass => "SegmentationClass",
             VocLabels::SegmentationClassAug => "SegmentationClassAug",
@@ -57,12 +57,7 @@ impl<M: Fn(PathBuf) -> Error> Tree<M> {
         if of_voc.as_ref().is_some_and(|of_voc| ids.iter().any(|id| !of_voc.contains(id))) {
             self.there(self.sbd.join("cls"))?;
         }
-        let files = |id: String| Files {
-            image: images.join(format!("{id}.jpg")),
-            label: label(&id),
-            training_ids: None,
-            id,
-        };
+        let files = |id: String| Files { image: images.file(&id), label: label(&id), training_ids: None, id };
         Ok((ids.into_iter().map(files).collect(), listing))
     }
 

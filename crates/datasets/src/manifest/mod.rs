@@ -110,6 +110,9 @@ pub struct Manifest {
     /// Where a program gets it, if it may be had freely.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub archives: Vec<Archive>,
+    /// The file that it was read from.
+    #[serde(skip)]
+    path: PathBuf,
 }
 
 /// How the files of a dataset lie.
@@ -207,7 +210,8 @@ pub struct Split {
     /// SHA-256 of its sorted ids, one a line, as 64 lower-case hexadecimal digits: that of the official list, sorted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ids_sha256: Option<String>,
-    /// Other splits that share samples with it on purpose.
+    /// Splits that share samples with it on purpose. With its own name among them it may be trained and validated on alike,
+    /// as for a test whether a network can learn a few images by heart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub may_overlap: Vec<String>,
 }
@@ -227,7 +231,8 @@ impl Manifest {
     /// # Errors
     /// As [`Manifest::load`].
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        let manifest: Self = yaml::parse(text, path)?;
+        let mut manifest: Self = yaml::parse(text, path)?;
+        path.clone_into(&mut manifest.path);
         manifest
             .validate()
             .map_err(|reason| Error::Manifest { place: path.display().to_string(), reason })?;
@@ -249,19 +254,40 @@ impl Manifest {
         self.splits.keys().map(String::as_str)
     }
 
+    /// Whether the splits `first` and `second`, which may be one, share samples on purpose.
+    pub fn may_overlap(&self, first: &str, second: &str) -> bool {
+        let allows = |split: &str, other: &str| {
+            self.splits.get(split).is_some_and(|split| split.may_overlap.iter().any(|name| name == other))
+        };
+        allows(first, second) || allows(second, first)
+    }
+
     /// Whether its samples are generated, so that it needs no folder.
     pub fn is_generated(&self) -> bool {
         matches!(self.layout, Layout::Synthetic(_))
     }
 
-    /// The error of this dataset's `path` not being there.
-    pub(crate) fn missing(&self, path: PathBuf) -> Error {
-        Error::Missing {
-            name: self.name.clone(),
-            path,
-            folder: self.folder.clone(),
-            obtain: self.obtain.split_whitespace().collect::<Vec<_>>().join(" "),
-        }
+    /// How to get the data into the folder `root`, if that is known: the command, where a program can fetch it.
+    pub fn how_to_get(&self, root: Option<&Path>) -> String {
+        let Some(archive) = self.archives.first() else {
+            return self.obtain.split_whitespace().collect::<Vec<_>>().join(" ");
+        };
+        // Archives are unpacked above the folders that they hold.
+        let above = |root: &Path| {
+            let above = root
+                .ancestors()
+                .nth(archive.folder.components().count())
+                .filter(|_| root.ends_with(&archive.folder));
+            above.filter(|above| !above.as_os_str().is_empty()).unwrap_or(root).display().to_string()
+        };
+        let (manifest, root) = (self.path.display(), root.map_or("DIR".into(), above));
+        format!("robustseg data fetch {manifest} --root {root}")
+    }
+
+    /// The error of `path`, a part of this dataset in the folder `root`, not being there.
+    pub(crate) fn missing(&self, root: &Path, path: PathBuf) -> Error {
+        let folder = self.archives.is_empty().then(|| self.folder.clone());
+        Error::Missing { name: self.name.clone(), path, folder, obtain: self.how_to_get(Some(root)) }
     }
 
     /// How its label files are read.

@@ -135,7 +135,7 @@ impl Manifest {
     }
 
     /// Whether the manifest, and not the layout, says how label files are read.
-    fn has_free_labels(&self) -> bool {
+    pub(crate) fn has_free_labels(&self) -> bool {
         matches!(self.layout, Layout::Pairs | Layout::Folders(_))
     }
 

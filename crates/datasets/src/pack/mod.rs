@@ -74,6 +74,14 @@ impl Pack {
         })
     }
 
+    /// The labels of the sample at `index`.
+    pub(crate) fn label(&self, index: usize) -> Result<Vec<u8>> {
+        let height = self.entries[index].height;
+        let mut label = Vec::new();
+        self.label_rows(index, 0..height, &mut label)?;
+        Ok(label)
+    }
+
     /// Width and height of the sample at `index`.
     pub(crate) fn size(&self, index: usize) -> (usize, usize) {
         (self.entries[index].width, self.entries[index].height)
@@ -87,22 +95,28 @@ impl Pack {
         image: &mut Vec<u8>,
         label: &mut Vec<u8>,
     ) -> Result<()> {
-        let Entry { id, offset, width, height, .. } = &self.entries[index];
+        let Entry { offset, width, .. } = &self.entries[index];
         image.resize(rows.len() * width * 3, 0);
+        self.read(image, offset + (rows.start * width * 3) as u64)?;
+        self.label_rows(index, rows, label)
+    }
+
+    /// Reads the labels of `rows` of the sample at `index` into `label`, which becomes as long as that is.
+    fn label_rows(&self, index: usize, rows: std::ops::Range<usize>, label: &mut Vec<u8>) -> Result<()> {
+        let Entry { id, offset, width, height, .. } = &self.entries[index];
         label.resize(rows.len() * width, 0);
         let labels = offset + (height * width * 3) as u64;
-        let read = |bytes: &mut [u8], at: u64| {
-            let fault = |error| self.fault(format!("cannot be read ({error})"));
-            self.file.read_exact_at(bytes, at).map_err(fault)
-        };
-        read(image, offset + (rows.start * width * 3) as u64)?;
-        read(label, labels + (rows.start * width) as u64)?;
+        self.read(label, labels + (rows.start * width) as u64)?;
         // Whoever trains on labels relies on it.
         let known = |label: &u8| usize::from(*label) < self.num_classes || *label == IGNORE_LABEL;
         if label.iter().all(known) {
             return Ok(());
         }
         Err(self.fault(format!("sample {id} is damaged, it has labels that are no classes")))
+    }
+
+    fn read(&self, bytes: &mut [u8], at: u64) -> Result<()> {
+        self.file.read_exact_at(bytes, at).map_err(|error| self.fault(format!("cannot be read ({error})")))
     }
 
     fn fault(&self, reason: String) -> Error {

@@ -6,7 +6,7 @@ use std::path::Path;
 use robustseg_datasets::{Dataset, Error, Manifest, Result, check};
 use tempfile::TempDir;
 
-use crate::common::{image, label, manifest, write_gray, write_image, write_palette};
+use crate::common::{image, label, manifest, write_gray, write_image, write_palette, write_rgba};
 
 /// A sound dataset in VOC's layout, of three samples.
 struct Tree {
@@ -36,7 +36,10 @@ obtain: ask the
         );
         let tree = Self { folder, manifest };
         for id in ["a", "b", "c"] {
-            write_image(&tree.path(&format!("JPEGImages/{id}.jpg")), &image(8, 6));
+            // Other pixels for each.
+            let mut image = image(8, 6);
+            image.data[0] = id.as_bytes()[0];
+            write_image(&tree.path(&format!("JPEGImages/{id}.jpg")), &image);
             write_palette(
                 &tree.path(&format!("SegmentationClass/{id}.png")),
                 &label(8, 6, |x, _| x as u8 % 2),
@@ -101,6 +104,18 @@ fn a_missing_dataset_or_list_says_where_and_how_to_get_it() {
     let list = tree.path("train.txt");
     assert!(tree.fault().contains(list.to_str().unwrap()), "{}", tree.fault());
     assert!(check(&tree.manifest, tree.folder.path(), |_, _| ()).is_err());
+}
+
+#[test]
+fn a_missing_dataset_that_can_be_fetched_says_so_and_no_more() {
+    let manifest = crate::common::project_manifest("voc2012");
+    let missing = |root: &str| Dataset::open(&manifest, Path::new(root), "val").unwrap_err().to_string();
+    for root in ["/nowhere/VOCdevkit/VOC2012", "/nowhere"] {
+        let message = missing(root);
+        let place = message.find("robustseg data fetch ").expect("the command");
+        assert!(message[place..].ends_with("data-manifests/voc2012.yaml --root /nowhere"), "{message}");
+        assert!(!message.contains("benchmark.tgz"), "{message}");
+    }
 }
 
 #[test]
@@ -200,6 +215,58 @@ fn splits_that_share_samples_are_unsound_unless_the_manifest_allows_it() {
     assert!(!sound(&tree.manifest, tree.folder.path()));
     tree.manifest.splits.get_mut("val").unwrap().may_overlap.push("train".into());
     assert!(sound(&tree.manifest, tree.folder.path()));
+}
+
+#[test]
+fn images_that_splits_share_are_known_by_their_content_and_not_by_their_names() {
+    let tree = Tree::new();
+    let overlaps = || check(&tree.manifest, tree.folder.path(), |_, _| ()).unwrap().overlaps;
+    // A copy under another name.
+    fs::copy(tree.path("JPEGImages/a.jpg"), tree.path("JPEGImages/c.jpg")).unwrap();
+    let [found] = &overlaps()[..] else { panic!("{:?}", overlaps()) };
+    assert_eq!((found.count, found.allowed), (1, false));
+    assert_eq!(found.examples, [("a".to_owned(), "c".to_owned())]);
+    let open = |split: &str| Dataset::open(&tree.manifest, tree.folder.path(), split).unwrap();
+    assert_eq!(open("train").shared_with(&open("val")).unwrap().examples, found.examples);
+    // The same pixels in another file are seen where files are decoded.
+    let again = robustseg_datasets::read_image(&tree.path("JPEGImages/a.jpg")).unwrap();
+    let pixels: Vec<[u8; 4]> =
+        again.data.chunks_exact(3).map(|pixel| [pixel[0], pixel[1], pixel[2], 255]).collect();
+    write_rgba(&tree.path("JPEGImages/c.jpg"), (8, 6), &pixels);
+    assert_eq!(overlaps()[0].count, 1);
+    assert_eq!(open("train").shared_with(&open("val")), None);
+    // One pixel makes another picture.
+    let mut other = again;
+    other.data[7] ^= 1;
+    write_image(&tree.path("JPEGImages/c.jpg"), &other);
+    assert_eq!(overlaps(), []);
+}
+
+#[test]
+fn classes_that_no_pixel_has_are_a_warning_of_a_look_and_of_a_check() {
+    let tree = Tree::new();
+    let open = || Dataset::open(&tree.manifest, tree.folder.path(), "train").unwrap();
+    let checked = || {
+        let report = check(&tree.manifest, tree.folder.path(), |_, _| ()).unwrap();
+        assert!(report.is_sound());
+        report.splits[0].warnings.clone()
+    };
+    assert_eq!((open().warnings(), checked()), (vec![], vec![]));
+    for id in ["a", "b"] {
+        write_gray(&tree.path(&format!("SegmentationClass/{id}.png")), &label(8, 6, |_, _| 0));
+    }
+    let expected = ["no pixel is labelled `cat`"];
+    assert_eq!(
+        (&open().warnings()[..], &checked()[..]),
+        (&expected.map(String::from)[..], &expected.map(String::from)[..])
+    );
+    for id in ["a", "b"] {
+        write_gray(&tree.path(&format!("SegmentationClass/{id}.png")), &label(8, 6, |_, _| 255));
+    }
+    assert_eq!(open().warnings(), ["no pixel is labelled"]);
+    // One that cannot be read is not the look's affair.
+    fs::write(tree.path("SegmentationClass/a.png"), "").unwrap();
+    assert_eq!(open().warnings(), ["no pixel is labelled"]);
 }
 
 #[test]

@@ -221,6 +221,6 @@ fn a_manifest_comes_back_as_it_was_written() {
     ] {
         let before = Tree::new(classes).manifest;
         let text = serde_yaml::to_string(&before).unwrap();
-        assert_eq!(Manifest::parse(&text, Path::new("m.yaml")).unwrap(), before, "{text}");
+        assert_eq!(Manifest::parse(&text, Path::new("test.yaml")).unwrap(), before, "{text}");
     }
 }

@@ -179,6 +179,83 @@ fn folders_of_images_and_labels_need_a_manifest_and_no_code() {
     assert!(Dataset::open(&manifest, root, "val").unwrap_err().to_string().contains("val.txt is missing"));
 }
 
+/// A folder of images and labels, both below the folder that the manifest names `images` and `train/labels`.
+fn fields(images: &[&str], labels: &[&str]) -> (tempfile::TempDir, Manifest) {
+    let folder = tempfile::tempdir().unwrap();
+    for name in images {
+        write_image(&folder.path().join("images").join(name), &image(4, 2));
+    }
+    for name in labels {
+        write_gray(&folder.path().join("train/labels").join(name), &label(4, 2, |_, _| 1));
+    }
+    let mut manifest = manifest(FOLDERS);
+    manifest.splits.get_mut("train").unwrap().count = images.len();
+    (folder, manifest)
+}
+
+fn ids_of_train(folder: &tempfile::TempDir, manifest: &Manifest) -> Vec<String> {
+    let train = Dataset::open(manifest, folder.path(), "train").unwrap();
+    (0..train.len()).map(|index| train.load(index).unwrap().id).collect()
+}
+
+#[test]
+fn what_systems_leave_in_folders_is_no_sample() {
+    let (folder, manifest) = fields(&["a.jpg", "b.jpg"], &["a_ids.png", "b_ids.png"]);
+    for name in ["._a.jpg", ".DS_Store", "Thumbs.db", "desktop.ini", ".hidden.jpg"] {
+        fs::write(folder.path().join("images").join(name), "no image").unwrap();
+    }
+    fs::write(folder.path().join("train/labels/._a_ids.png"), "no label").unwrap();
+    assert_eq!(ids_of_train(&folder, &manifest), ["a", "b"]);
+}
+
+#[test]
+fn suffixes_match_in_small_and_capital_letters() {
+    let (folder, mut manifest) =
+        fields(&["a.JPG", "b.jpg", "B.Jpg"], &["a_ids.PNG", "b_IDS.png", "B_ids.png"]);
+    assert_eq!(ids_of_train(&folder, &manifest), ["B", "a", "b"]);
+    fs::write(folder.path().join("list.txt"), "a\nb\nB\n").unwrap();
+    manifest.splits.get_mut("train").unwrap().file = Some("list.txt".into());
+    assert_eq!(ids_of_train(&folder, &manifest), ["a", "b", "B"]);
+
+    manifest.splits.get_mut("train").unwrap().file = None;
+    write_image(&folder.path().join("images/a.jpg"), &image(4, 2));
+    let error = Dataset::open(&manifest, folder.path(), "train").unwrap_err().to_string();
+    assert!(error.contains("sample a: ") && error.contains("images/a.jpg is a second image"), "{error}");
+}
+
+#[test]
+fn masks_may_lie_beside_images() {
+    let (folder, mut manifest) = fields(&["a.png", "b.png"], &[]);
+    for id in ["a", "b"] {
+        write_gray(&folder.path().join(format!("images/{id}_mask.PNG")), &label(4, 2, |_, _| 1));
+    }
+    let Layout::Folders(layout) = &mut manifest.layout else { panic!() };
+    layout.images.suffix = ".png".into();
+    (layout.labels.folder, layout.labels.suffix) = ("images".into(), "_mask.png".into());
+    assert_eq!(ids_of_train(&folder, &manifest), ["a", "b"]);
+}
+
+#[test]
+fn names_may_hold_spaces() {
+    let (folder, mut manifest) = fields(&["my field 1.jpg", "b.jpg"], &["my field 1_ids.png", "b_ids.png"]);
+    assert_eq!(ids_of_train(&folder, &manifest), ["b", "my field 1"]);
+    fs::write(folder.path().join("list.txt"), "my field 1\r\n b \r\n").unwrap();
+    manifest.splits.get_mut("train").unwrap().file = Some("list.txt".into());
+    assert_eq!(ids_of_train(&folder, &manifest), ["my field 1", "b"]);
+
+    manifest.layout = Layout::Pairs;
+    let line = "images/my field 1.jpg\ttrain/labels/my field 1_ids.png\n";
+    fs::write(folder.path().join("list.txt"), format!("{line}images/b.jpg train/labels/b_ids.png\n"))
+        .unwrap();
+    assert_eq!(ids_of_train(&folder, &manifest), ["images/my field 1", "images/b"]);
+    fs::write(folder.path().join("list.txt"), line.replace('\t', " ")).unwrap();
+    let error = Dataset::open(&manifest, folder.path(), "train").unwrap_err().to_string();
+    assert!(
+        error.contains("list.txt:1: ") && error.contains("found 6 words; if names hold spaces"),
+        "{error}"
+    );
+}
+
 #[test]
 fn folders_that_make_no_sense_are_named() {
     let refused = |from: &str, to: &str| {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use clap::{ArgGroup, Args};
 use robustseg_attacks::{Adversarial, AttackConfig, Budget, Counted, Overrides};
+use robustseg_datasets::Manifest;
 use robustseg_metrics::ConfusionMatrix;
 use robustseg_models::{Pass, PspNet, write_atomically};
 use robustseg_ops::{IGNORE_LABEL, PixelObjective, pixel_objective_per_image, predict};
@@ -18,6 +19,9 @@ use crate::exit::BadData;
 use crate::image_file;
 use crate::number;
 use crate::run_directory::RunDirectory;
+
+/// What to do about label files that do not hold class indices.
+const ASK_MANIFEST: &str = "give the data's manifest with --manifest, which says what label values mean";
 
 /// Arguments of `attack`.
 #[derive(Args)]
@@ -48,12 +52,15 @@ pub(crate) struct Attack {
     /// An image, JPEG or PNG.
     #[arg(long, requires = "label")]
     image: Option<PathBuf>,
-    /// The image's label map, a PNG of class indices, 255 = not labelled.
+    /// The image's label map: a PNG of class indices, 255 = not labelled, or a label file as --manifest describes them.
     #[arg(long, requires = "image")]
     label: Option<PathBuf>,
     /// A safetensors file with `image` (f32 N,3,H,W in `[0, 1]`) and `label` (u8 N,H,W).
     #[arg(long, value_name = "CASE.safetensors")]
     input: Option<PathBuf>,
+    /// The data manifest that says what the values or colours of --label mean.
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
     /// Where results go: adversarial.safetensors and attack.json, with --image pictures too.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -141,7 +148,14 @@ impl Attack {
                 (image, label, path)
             }
             (None, Some(image), Some(label)) => {
-                let (pixels, labels) = image_file::read_pair(image, label)?;
+                let manifest = self.manifest(classes)?;
+                let pair = robustseg_datasets::read_pair(image, label, manifest.as_ref());
+                let (pixels, labels) = pair.map_err(|error| match error {
+                    robustseg_datasets::Error::TrainingIds { .. } if manifest.is_none() => {
+                        anyhow::Error::new(BadData(format!("{error}: {ASK_MANIFEST}")))
+                    }
+                    error => error.into(),
+                })?;
                 let (height, width) = (labels.height, labels.width);
                 let labels = Tensor::from_vec(labels.data, (1, height, width), device)?;
                 (image_file::tensor(&pixels, device)?, labels, label)
@@ -152,13 +166,28 @@ impl Attack {
         let wrong = labels.iter().find(|&&value| value != IGNORE_LABEL && usize::from(value) >= classes);
         if let Some(value) = wrong {
             let place = place.display();
+            let hint = if self.label.is_some() { format!("; {ASK_MANIFEST}") } else { String::new() };
             let text = format!(
-                "{place}: label value {value}, but the checkpoint has {classes} classes (0 to {}, 255 = not labelled)",
+                "{place}: label value {value}, but the checkpoint has {classes} classes (0 to {}, 255 = not \
+                 labelled){hint}",
                 classes - 1
             );
             return Err(BadData(text).into());
         }
         Ok((image, label))
+    }
+
+    /// The manifest that was given, which has to fit a checkpoint of so many classes.
+    fn manifest(&self, classes: usize) -> anyhow::Result<Option<Manifest>> {
+        let Some(path) = &self.manifest else { return Ok(None) };
+        let manifest = Manifest::load(path)?;
+        if manifest.num_classes() == classes {
+            return Ok(Some(manifest));
+        }
+        let (path, checkpoint) = (path.display(), self.checkpoint.display());
+        let has = manifest.num_classes();
+        let text = format!("manifest {path}: has {has} classes, the checkpoint {checkpoint} {classes}");
+        Err(BadData(text).into())
     }
 
     fn report(

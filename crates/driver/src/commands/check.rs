@@ -1,12 +1,13 @@
 //! `robustseg check`: what a spec would do, and whether its data is there.
 
 use clap::Args;
+use robustseg_datasets::{Dataset, Overlap, Shared, overlaps};
 use robustseg_models::pretrained;
 use serde::Serialize;
 
-use super::SpecArguments;
+use super::{SpecArguments, told};
 use crate::exit::BadData;
-use crate::plan::Plan;
+use crate::plan::{Plan, of_split};
 use crate::spec::is_hub_name;
 
 /// Arguments of `check`.
@@ -37,6 +38,7 @@ struct Summary {
     evaluation_multiply_adds: u64,
     training_memory_bytes: u64,
     evaluation_memory_bytes: u64,
+    warnings: Vec<String>,
 }
 
 impl Check {
@@ -49,10 +51,18 @@ impl Check {
                 return Err(BadData(format!("model.pretrained: no file {}", file.display())).into());
             }
         }
-        for dataset in plan.splits() {
-            dataset.check()?;
+        plan.require_disjoint()?;
+        let reports = plan.splits().map(Dataset::check).collect::<Result<Vec<_>, _>>()?;
+        // By their pixels: what a copy in another format shows is seen here alone.
+        for Overlap { first, second, count, examples, .. } in overlaps(&plan.data.manifest, &reports) {
+            // Reports stand in the order of the plan, the training split's first.
+            if first == plan.train.split() {
+                plan.require_allowed(&second, &Shared { count, examples })?;
+            }
         }
-        let summary = summary(&plan)?;
+        let of_splits = reports.into_iter().flat_map(|report| of_split(&report.split, report.warnings));
+        let warnings = told(of_splits.chain(plan.overlaps()).collect());
+        let summary = summary(&plan, warnings)?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&summary)?);
         } else {
@@ -63,7 +73,7 @@ impl Check {
     }
 }
 
-fn summary(plan: &Plan) -> anyhow::Result<Summary> {
+fn summary(plan: &Plan, warnings: Vec<String>) -> anyhow::Result<Summary> {
     let evaluation = plan.evaluation.len();
     Ok(Summary {
         name: plan.spec.name.clone(),
@@ -81,6 +91,7 @@ fn summary(plan: &Plan) -> anyhow::Result<Summary> {
         evaluation_multiply_adds: plan.evaluation_cost()?,
         training_memory_bytes: plan.training_memory()?,
         evaluation_memory_bytes: plan.evaluation_memory()?,
+        warnings,
     })
 }
 

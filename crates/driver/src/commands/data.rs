@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use clap::{Args, Subcommand};
 use robustseg_datasets::{
-    CheckReport, DATA_FOLDER, FaultKind, Fetch, FetchStage, Fetched, Manifest, fingerprint,
+    CheckReport, DATA_FOLDER, FaultKind, Fetch, FetchStage, Fetched, Manifest, Overlap, fingerprint,
 };
 use robustseg_words::counted;
 use tracing::info;
@@ -15,7 +15,7 @@ use super::prepare::Prepare;
 use super::preview::Preview;
 use crate::check_cache::CheckCache;
 use crate::exit::{BadData, Usage};
-use crate::plan;
+use crate::plan::{self, pairs};
 use crate::progress::Meter;
 
 /// Arguments of `data`.
@@ -205,6 +205,9 @@ fn print(report: &CheckReport, manifest: &Manifest) {
             classes.map(|(class, pixels)| format!("{} {:.2} %", class.name, percent(*pixels, labelled)));
         println!("  labelled  {}", shares.collect::<Vec<_>>().join(", "));
         println!("  ignored   {ignored:.2} % of all pixels");
+        for warning in &split.warnings {
+            println!("  warning   {warning}");
+        }
         for FaultKind { kind, advice, count, first } in &split.fault_kinds {
             println!("  fault     {kind}: {count} of {}; {advice}", counted(split.count, "sample"));
             for fault in first {
@@ -218,7 +221,8 @@ fn print(report: &CheckReport, manifest: &Manifest) {
     for overlap in &report.overlaps {
         let verdict =
             if overlap.allowed { "as the manifest allows" } else { "which the manifest does not allow" };
-        let shared = counted(overlap.count, "sample");
-        println!("{} and {} share {shared}, {verdict}", overlap.first, overlap.second);
+        let Overlap { first, second, count, examples, .. } = overlap;
+        let (shared, pairs) = (counted(*count, "image"), pairs(examples));
+        println!("{first} and {second} share {shared} ({pairs}), {verdict}");
     }
 }

@@ -10,12 +10,12 @@ use robustseg_models::PspNet;
 use robustseg_training::Evaluated;
 use tracing::info;
 
-use super::SpecArguments;
+use super::{SpecArguments, told};
 use crate::device::{DeviceChoice, describe};
 use crate::exit::BadData;
 use crate::interrupt::stop_flag;
 use crate::observer::RunObserver;
-use crate::plan::Data;
+use crate::plan::{Data, of_split};
 use crate::provenance::{CheckpointProvenance, Invocation, Provenance};
 use crate::results;
 use crate::run_directory::RunDirectory;
@@ -54,13 +54,14 @@ impl Evaluate {
             return Err(BadData(text).into());
         }
         let dataset = data.open(spec.evaluation_split())?;
-        let directory = self.directory(&spec, &data, &dataset, &device)?;
+        let warnings = told(of_split(dataset.split(), dataset.warnings()));
+        let directory = self.directory(&spec, &data, &dataset, &device, &warnings)?;
         let stop = stop_flag()?;
         let evaluated = measure(&network, &dataset, &spec, &stop, &mut RunObserver::new(None))?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&evaluated.evaluation)?);
         } else {
-            results::print(&evaluated.evaluation);
+            results::print(&evaluated.evaluation, &warnings);
         }
         if let Some(directory) = &directory {
             let report = results::write(directory, &evaluated, &data.manifest.classes)?;
@@ -77,11 +78,13 @@ impl Evaluate {
         data: &Data,
         dataset: &Dataset,
         device: &Device,
+        warnings: &[String],
     ) -> anyhow::Result<Option<RunDirectory>> {
         let Some(out) = &self.out else { return Ok(None) };
         let checkpoint = CheckpointProvenance::of(&self.checkpoint)?;
         let mut provenance = Provenance::of(spec, data, [dataset]).with_checkpoint(checkpoint);
         let directory = RunDirectory::open(out, &provenance.fingerprint, true)?;
+        provenance.data.warnings = warnings.to_vec();
         provenance.invocations.push(Invocation::now(&describe(device)));
         directory.write_json("provenance.json", &provenance)?;
         directory.write("spec.yaml", spec.to_yaml()?.as_bytes())?;

@@ -17,6 +17,7 @@ pub(crate) mod schema;
 use std::path::PathBuf;
 
 use clap::Args;
+use tracing::warn;
 
 use crate::spec::{Spec, SpecError};
 
@@ -34,4 +35,12 @@ impl SpecArguments {
     pub(crate) fn read(&self) -> Result<Spec, SpecError> {
         Spec::read(&self.spec, &self.overrides)
     }
+}
+
+/// Logs `warnings`, and gives them back.
+fn told(warnings: Vec<String>) -> Vec<String> {
+    for warning in &warnings {
+        warn!("{warning}");
+    }
+    warnings
 }

@@ -13,6 +13,7 @@ use tracing::info;
 
 use super::SpecArguments;
 use super::evaluate;
+use super::told;
 use crate::device::{DeviceChoice, describe};
 use crate::event_log::EventLog;
 use crate::exit::Interrupted;
@@ -50,6 +51,7 @@ impl Run {
         spec.device = self.device.unwrap_or(spec.device);
         let device = spec.device.open()?;
         let plan = Plan::new(spec)?;
+        plan.require_disjoint()?;
         if device.is_cpu() {
             plan.require_memory()?;
         }
@@ -63,6 +65,7 @@ impl Run {
         } else {
             directory.clear()?;
         }
+        provenance.data.warnings = told(plan.warnings());
         provenance.invocations.push(Invocation::now(&describe(&device)));
         directory.write_json("provenance.json", &provenance)?;
         directory.write("spec.yaml", plan.spec.to_yaml()?.as_bytes())?;
@@ -89,7 +92,7 @@ impl Run {
         );
         directory.write_json("timing.json", &timing)?;
         let report = results::write(&directory, &evaluated, &plan.data.manifest.classes)?;
-        results::print(&evaluated.evaluation);
+        results::print(&evaluated.evaluation, &provenance.data.warnings);
         println!("report: {}", report.display());
         Ok(())
     }

@@ -93,7 +93,7 @@ fn facts(run: &RunSummary) -> String {
         run.evaluation.curves.iter().flat_map(|curve| &curve.points).chain(&run.evaluation.worst_case);
     let worst = points.map(|point| point.scores.miou).reduce(f64::min);
     facts.extend(worst.map(|miou| ("least mean IoU attacked", format!("{miou:.4}"))));
-    let warned = run.evaluation.warnings.len();
+    let warned = run.evaluation.warnings.len() + of_data(run).len();
     facts.extend((warned > 0).then(|| ("warnings", warned.to_string())));
     if let Some(timing) = &run.timing {
         facts.push(("training", duration(timing.training_seconds)));
@@ -108,13 +108,19 @@ fn facts(run: &RunSummary) -> String {
     html::facts(facts)
 }
 
-/// What speaks against the numbers, a line for each attack and kind.
+/// What speaks against the data.
+fn of_data(run: &RunSummary) -> &[String] {
+    run.provenance.as_ref().map_or(&[], |provenance| &provenance.data.warnings)
+}
+
+/// What speaks against the numbers: in the data, and a line for each attack and kind.
 fn warnings(run: &RunSummary) -> String {
-    let lines = by_attack(&run.evaluation.warnings);
+    let data = of_data(run).iter().map(|warning| ("data".to_owned(), warning.clone()));
+    let lines = data.chain(by_attack(&run.evaluation.warnings));
     let item = |(place, message): (String, String)| {
         format!("<li><strong>{}</strong>: {}</li>\n", escape(&place), escape(&message))
     };
-    let items: String = lines.into_iter().map(item).collect();
+    let items: String = lines.map(item).collect();
     if items.is_empty() { items } else { format!("<ul class=\"warnings\">\n{items}</ul>\n") }
 }
 
