@@ -127,7 +127,7 @@ impl Provenance {
                     .map_err(|error| anyhow!(plain(error)))
                     .with_context(|| format!("reading {}: is it from another version?", path.display()))?,
             )),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
         }
     }

@@ -16,6 +16,17 @@ const LOCK: &str = ".lock";
 /// Where files are written, from the directory itself on.
 const FOLDERS: [&str; 5] = ["", "checkpoints", "figures", "figures/examples", "tables"];
 
+/// How a run takes the directory that it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// From the first step, where no run is.
+    Fresh,
+    /// From the saved state of the same run, if there is one.
+    Resume,
+    /// From the first step, in place of the run that is there.
+    Overwrite,
+}
+
 /// A run directory that this process alone writes.
 #[derive(Debug)]
 pub struct RunDirectory {
@@ -30,28 +41,27 @@ pub fn default_path(name: &str) -> PathBuf {
 }
 
 impl RunDirectory {
-    /// Makes or opens the directory at `path` for the run with `fingerprint`, and locks it.
+    /// Makes or opens the directory at `path` for the run with `fingerprint`, and locks it. Nothing in it changes.
     ///
     /// # Errors
-    /// If another process works in it, and with [`Usage`] if it holds something else, another spec's run, or without
-    /// `resume` an unfinished run of this one.
-    pub fn open(path: &Path, fingerprint: &str, resume: bool) -> anyhow::Result<Self> {
+    /// If another process works in it, and with [`Usage`] if it holds something other than a run, or a run that `start`
+    /// does not allow.
+    pub fn open(path: &Path, fingerprint: &str, start: Start) -> anyhow::Result<Self> {
+        // Looked at before it is locked: a folder that is no run gets no lock either.
+        check(path, fingerprint, start)?;
         let directory = Self::lock(path)?;
-        let shown = path.display();
-        if let Some(found) = Provenance::read(&directory.file("provenance.json"))? {
-            if found.fingerprint != fingerprint {
-                let advice = "take another --out, or delete it";
-                return refuse(format!(
-                    "{shown} holds the run of another spec (see its spec.yaml); {advice}"
-                ));
-            }
-            if !resume && !directory.file("evaluation.json").is_file() {
-                let advice = "go on with --resume, take another --out, or delete it";
-                return refuse(format!("{shown} holds an unfinished run of this spec; {advice}"));
-            }
-        } else if directory.holds_anything()? {
-            return refuse(format!("{shown} is not empty and holds no run; take another --out"));
-        }
+        check(path, fingerprint, start)?;
+        Ok(directory)
+    }
+
+    /// Makes or opens the directory at `path` for the evaluation with `fingerprint`, and locks it.
+    ///
+    /// # Errors
+    /// If another process works in it, and with [`Usage`] if it holds something other than this evaluation.
+    pub fn open_evaluation(path: &Path, fingerprint: &str) -> anyhow::Result<Self> {
+        check_evaluation(path, fingerprint)?;
+        let directory = Self::lock(path)?;
+        check_evaluation(path, fingerprint)?;
         Ok(directory)
     }
 
@@ -141,13 +151,73 @@ impl RunDirectory {
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> anyhow::Result<()> {
         self.write(name, (serde_json::to_string_pretty(value)? + "\n").as_bytes())
     }
+}
 
-    fn holds_anything(&self) -> anyhow::Result<bool> {
-        let entries = fs::read_dir(&self.path).with_context(|| format!("listing {}", self.path.display()))?;
-        let mut names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
-        // The lock is hidden, and other files that are do not matter.
-        Ok(names.any(|name| !name.as_encoded_bytes().starts_with(b".")))
+/// Refuses a directory in which the run with `fingerprint` must not be `start`ed.
+fn check(path: &Path, fingerprint: &str, start: Start) -> anyhow::Result<()> {
+    let shown = path.display();
+    let Some(found) = Provenance::read(&path.join("provenance.json"))? else {
+        if holds_anything(path)? {
+            return refuse(format!("{shown} is not empty and holds no run; take another --out"));
+        }
+        return Ok(());
+    };
+    if found.checkpoint.is_some() {
+        return refuse(format!("{shown} holds the evaluation of a checkpoint and no run; take another --out"));
     }
+    let same = found.fingerprint == fingerprint;
+    match start {
+        Start::Overwrite => Ok(()),
+        Start::Resume if same => Ok(()),
+        Start::Resume => refuse(format!(
+            "{shown} holds the run of another spec (see its spec.yaml), which cannot be resumed with this one; take \
+             another --out, or start over with --overwrite, which deletes that run"
+        )),
+        Start::Fresh => {
+            let state = if path.join("evaluation.json").is_file() { "a finished" } else { "an unfinished" };
+            let (what, resume) = match same {
+                true => ("this", "continue it with --resume, "),
+                false => ("another", ""),
+            };
+            refuse(format!(
+                "{shown} holds {state} run of {what} spec; {resume}take another --out, or start over with \
+                 --overwrite, which deletes that run"
+            ))
+        }
+    }
+}
+
+/// Refuses a directory that holds something other than the evaluation with `fingerprint`.
+fn check_evaluation(path: &Path, fingerprint: &str) -> anyhow::Result<()> {
+    let shown = path.display();
+    match Provenance::read(&path.join("provenance.json"))? {
+        None if holds_anything(path)? => {
+            refuse(format!("{shown} is not empty and holds no evaluation; take another --out"))
+        }
+        None => Ok(()),
+        Some(found) if found.checkpoint.is_none() => {
+            refuse(format!("{shown} holds a run, which an evaluation does not replace; take another --out"))
+        }
+        Some(found) if found.fingerprint != fingerprint => refuse(format!(
+            "{shown} holds the evaluation of another checkpoint or spec (see its provenance.json and spec.yaml); take \
+             another --out"
+        )),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Whether there is anything but hidden files in the folder at `path`.
+fn holds_anything(path: &Path) -> anyhow::Result<bool> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            return refuse(format!("{} is a file; --out takes a folder", path.display()));
+        }
+        entries => entries.with_context(|| format!("listing {}", path.display()))?,
+    };
+    let mut names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+    // The lock is hidden, and other files that are do not matter.
+    Ok(names.any(|name| !name.as_encoded_bytes().starts_with(b".")))
 }
 
 fn refuse<T>(message: String) -> anyhow::Result<T> {
@@ -158,16 +228,17 @@ fn refuse<T>(message: String) -> anyhow::Result<T> {
 mod tests {
     use super::*;
     use crate::exit::Exit;
+    use crate::provenance::CheckpointProvenance;
 
     fn started(path: &Path, fingerprint: &str) -> RunDirectory {
-        let directory = RunDirectory::open(path, fingerprint, false).unwrap();
+        let directory = RunDirectory::open(path, fingerprint, Start::Fresh).unwrap();
         let provenance = Provenance { fingerprint: fingerprint.into(), ..Provenance::default() };
         directory.write_json("provenance.json", &provenance).unwrap();
         directory
     }
 
-    fn refused(path: &Path, fingerprint: &str, resume: bool) -> (Exit, String) {
-        let error = RunDirectory::open(path, fingerprint, resume).unwrap_err();
+    fn refused(path: &Path, fingerprint: &str, start: Start) -> (Exit, String) {
+        let error = RunDirectory::open(path, fingerprint, start).unwrap_err();
         (Exit::of(&error), error.to_string())
     }
 
@@ -176,36 +247,69 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/run");
         let first = started(&path, "x");
-        let (exit, message) = refused(&path, "x", true);
-        assert_eq!(exit, Exit::Other);
-        assert!(message.contains("in use"), "{message}");
+        for start in [Start::Resume, Start::Overwrite] {
+            let (exit, message) = refused(&path, "x", start);
+            assert_eq!(exit, Exit::Other);
+            assert!(message.contains("in use"), "{message}");
+        }
         drop(first);
-        assert!(RunDirectory::open(&path, "x", true).is_ok());
+        assert!(RunDirectory::open(&path, "x", Start::Resume).is_ok());
     }
 
     #[test]
-    fn unfinished_and_other_runs_are_refused() {
+    fn unfinished_finished_and_other_runs_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run");
         let first = started(&path, "x");
-        drop(first);
-        let (exit, message) = refused(&path, "x", false);
-        assert!(exit == Exit::Usage && message.contains("--resume"), "{message}");
-        let (exit, message) = refused(&path, "y", true);
-        assert!(exit == Exit::Usage && message.contains("another spec"), "{message}");
-        let again = RunDirectory::open(&path, "x", true).unwrap();
-        again.write("evaluation.json", b"{}").unwrap();
-        drop(again);
-        let again = RunDirectory::open(&path, "x", false).unwrap();
-        again.clear().unwrap();
-        assert!(!again.file("evaluation.json").exists());
+        for state in ["unfinished", "a finished"] {
+            let (exit, message) = refused(&path, "x", Start::Fresh);
+            assert!(exit == Exit::Usage && message.contains(state), "{message}");
+            for way in ["--resume", "--out", "--overwrite"] {
+                assert!(message.contains(way), "{message}");
+            }
+            let (exit, message) = refused(&path, "y", Start::Fresh);
+            assert!(exit == Exit::Usage && message.contains("another spec"), "{message}");
+            assert!(!message.contains("--resume"), "{message}");
+            let (exit, message) = refused(&path, "y", Start::Resume);
+            assert!(exit == Exit::Usage && message.contains("another spec"), "{message}");
+            first.write("evaluation.json", b"{}").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_run_is_overwritten_whatever_its_spec_and_nothing_else_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        drop(RunDirectory::open(&path, "x", Start::Overwrite).unwrap());
+        let run = started(&path, "x");
+        run.write("evaluation.json", b"{}").unwrap();
+        drop(run);
+        let over = RunDirectory::open(&path, "y", Start::Overwrite).unwrap();
+        assert!(over.file("evaluation.json").exists(), "opening changes nothing");
+        over.clear().unwrap();
+        assert!(!over.file("evaluation.json").exists());
+        let checkpoint = Some(CheckpointProvenance { path: "c".into(), sha256: "s".into() });
+        over.write_json("provenance.json", &Provenance { checkpoint, ..Provenance::default() }).unwrap();
+        drop(over);
+        for start in [Start::Fresh, Start::Resume, Start::Overwrite] {
+            let (exit, message) = refused(&path, "y", start);
+            assert!(exit == Exit::Usage && message.contains("evaluation of a checkpoint"), "{message}");
+        }
+        assert!(RunDirectory::open_evaluation(&path, "").is_ok());
+        assert!(RunDirectory::open_evaluation(&path, "z").is_err());
     }
 
     #[test]
     fn a_folder_with_other_things_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("thesis.tex"), "x").unwrap();
-        let (exit, message) = refused(folder.path(), "x", true);
-        assert!(exit == Exit::Usage && message.contains("holds no run"), "{message}");
+        let file = folder.path().join("thesis.tex");
+        fs::write(&file, "x").unwrap();
+        for start in [Start::Fresh, Start::Resume, Start::Overwrite] {
+            let (exit, message) = refused(folder.path(), "x", start);
+            assert!(exit == Exit::Usage && message.contains("holds no run"), "{message}");
+            let (exit, message) = refused(&file, "x", start);
+            assert!(exit == Exit::Usage && message.contains("is a file"), "{message}");
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "not even a lock");
     }
 }

@@ -2,7 +2,8 @@
 
 mod common;
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -97,10 +98,70 @@ fn the_smoke_experiment_leaves_everything_behind() {
     assert!(run_in(folder.path(), &["compare", "runs/smoke", "again", "--out", "both"]).status.success());
     fails(folder.path(), &evaluate("runs/smoke"), 2, &["runs/smoke", "--out"]);
 
-    // Without --resume the finished run is done anew, with the same weights.
-    let before = std::fs::read(run.join("checkpoints/last.safetensors")).unwrap();
-    assert!(run_in(folder.path(), &["run", &smoke]).status.success());
-    assert!(before == std::fs::read(run.join("checkpoints/last.safetensors")).unwrap());
+}
+
+/// All files below `folder` with their content.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.insert(path.clone(), std::fs::read(path).unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_finished_run_is_not_replaced_unless_overwrite_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let smoke = smoke();
+    let with = |rest: &[&'static str]| -> Vec<String> {
+        let short = ["run", &smoke, "--set", "training.epochs=1", "--set", "evaluation.limit=1"];
+        short.iter().chain(rest).map(ToString::to_string).collect()
+    };
+    let succeeds = |rest: &[&'static str]| {
+        let arguments = with(rest);
+        let output = run_in(folder.path(), &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let refused = |rest: &[&'static str], status: i32, parts: &[&str]| {
+        let arguments = with(rest);
+        let before = files(folder.path());
+        fails(folder.path(), &arguments.iter().map(String::as_str).collect::<Vec<_>>(), status, parts);
+        assert!(files(folder.path()) == before, "{rest:?} changed something");
+    };
+    succeeds(&[]);
+    let run = folder.path().join("runs/smoke");
+    let last = run.join("checkpoints/last.safetensors");
+    let before = std::fs::read(&last).unwrap();
+    std::fs::write(run.join("notes.txt"), "mine").unwrap();
+
+    let ways = ["runs/smoke", "--resume", "--out", "--overwrite"];
+    refused(&[], 2, &ways);
+    refused(&["--set", "seed=1"], 2, &["another spec", "--overwrite"]);
+    refused(&["--overwrite", "--resume"], 2, &["--overwrite", "--resume"]);
+    // What keeps a run from starting keeps the former one.
+    refused(&["--overwrite", "--set", "model.pretrained=none.safetensors"], 3, &["none.safetensors"]);
+    refused(&["--overwrite", "--set", "data.train_split=none"], 3, &["none"]);
+    std::fs::create_dir(folder.path().join("pictures")).unwrap();
+    std::fs::write(folder.path().join("pictures/a.png"), "x").unwrap();
+    refused(&["--overwrite", "--out", "pictures"], 2, &["pictures", "holds no run"]);
+
+    succeeds(&["--overwrite"]);
+    assert!(before == std::fs::read(&last).unwrap(), "the same spec gives the same weights");
+    assert_eq!(json(&run.join("provenance.json"))["invocations"].as_array().unwrap().len(), 1);
+    succeeds(&["--overwrite", "--set", "seed=1"]);
+    assert!(before != std::fs::read(&last).unwrap());
+    assert_eq!(std::fs::read(run.join("notes.txt")).unwrap(), b"mine");
+
+    // An unfinished one is no different.
+    std::fs::remove_file(run.join("evaluation.json")).unwrap();
+    refused(&["--set", "seed=1"], 2, &["unfinished", "--resume", "--overwrite"]);
+    succeeds(&["--overwrite"]);
+    assert!(before == std::fs::read(&last).unwrap());
 }
 
 /// The smoke experiment with more steps.

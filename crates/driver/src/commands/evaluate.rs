@@ -83,7 +83,7 @@ impl Evaluate {
         let Some(out) = &self.out else { return Ok(None) };
         let checkpoint = CheckpointProvenance::of(&self.checkpoint)?;
         let mut provenance = Provenance::of(spec, data, [dataset]).with_checkpoint(checkpoint);
-        let directory = RunDirectory::open(out, &provenance.fingerprint, true)?;
+        let directory = RunDirectory::open_evaluation(out, &provenance.fingerprint)?;
         provenance.data.warnings = warnings.to_vec();
         provenance.invocations.push(Invocation::now(&describe(device)));
         directory.write_json("provenance.json", &provenance)?;

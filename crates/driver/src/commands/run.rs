@@ -23,7 +23,7 @@ use crate::observer::RunObserver;
 use crate::plan::Plan;
 use crate::provenance::{Invocation, Provenance};
 use crate::results;
-use crate::run_directory::{RunDirectory, default_path};
+use crate::run_directory::{RunDirectory, Start, default_path};
 use crate::run_timing::RunTiming;
 
 /// Arguments of `run`.
@@ -34,9 +34,12 @@ pub(crate) struct Run {
     /// The run directory [default: runs/NAME].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Goes on with an interrupted run of the same spec.
+    /// Continues an interrupted run of the same spec.
     #[arg(long)]
     resume: bool,
+    /// Starts over where a run is, finished or not, and deletes that run.
+    #[arg(long, conflicts_with = "resume")]
+    overwrite: bool,
     /// If the last saved state is damaged, goes on from the one before it.
     #[arg(long, requires = "resume")]
     fall_back: bool,
@@ -57,12 +60,15 @@ impl Run {
         }
         let path = self.out.clone().unwrap_or_else(|| default_path(&plan.spec.name));
         let mut provenance = Provenance::of(&plan.spec, &plan.data, plan.splits());
-        let directory = RunDirectory::open(&path, &provenance.fingerprint, self.resume)?;
+        let directory = RunDirectory::open(&path, &provenance.fingerprint, self.start())?;
         let stop = stop_flag()?;
+        let mut trainer = self.trainer(&plan, &directory, &provenance.fingerprint, &device)?;
         if self.resume {
             let former = Provenance::read(&directory.file("provenance.json"))?;
             provenance.invocations = former.map(|former| former.invocations).unwrap_or_default();
         } else {
+            // Nothing of a former run goes before this one is known to be able to start.
+            plan.splits().try_for_each(|dataset| dataset.load(0).map(drop))?;
             directory.clear()?;
         }
         provenance.data.warnings = told(plan.warnings());
@@ -72,7 +78,6 @@ impl Run {
         // A directory is a run's from its provenance on.
         log::keep_in(&directory.file("run.log"));
 
-        let mut trainer = self.trainer(&plan, &directory, &provenance.fingerprint, &device)?;
         let log = EventLog::open(&directory.file("events.jsonl"), trainer.steps_done())?;
         let mut observer = RunObserver::new(Some(log));
         train(&mut trainer, &plan, &directory, &provenance.fingerprint, &stop, &mut observer)?;
@@ -95,6 +100,14 @@ impl Run {
         results::print(&evaluated.evaluation, &provenance.data.warnings);
         println!("report: {}", report.display());
         Ok(())
+    }
+
+    fn start(&self) -> Start {
+        match (self.resume, self.overwrite) {
+            (true, _) => Start::Resume,
+            (_, true) => Start::Overwrite,
+            _ => Start::Fresh,
+        }
     }
 
     /// The training at its start, or where the saved state is.

@@ -206,7 +206,7 @@ fn a_power_cut_loses_nothing_that_was_told() {
     trees.iter().for_each(has_what_was_told);
     go_on(&run, &trees, &expected);
     // And of a run from the start over what is there.
-    let mut anew = robustseg(&["run", "short.yaml", "--out", "disk/run"]);
+    let mut anew = robustseg(&["run", "short.yaml", "--overwrite", "--out", "disk/run"]);
     anew.args(set.iter().flat_map(|set| ["--set", set])).current_dir(run.folder());
     let anew = cuts(&run, anew);
     go_on(&run, &anew, &expected);

@@ -1,6 +1,6 @@
-//! SIGINT and SIGTERM: the state is saved, status 5; a second one ends at once.
+//! Signals that ask for an end: the state is saved, status 5. A second SIGINT or SIGTERM ends at once.
 
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::short_run::ShortRun;
@@ -29,9 +29,13 @@ fn a_signal_saves_the_state_and_the_run_goes_on_from_it() {
     run.finish("whole");
     let mut expected = run.results("whole");
     expected.remove("checkpoints/resume.former.safetensors");
-    for signal in ["INT", "TERM"] {
+    for signal in ["INT", "TERM", "HUP", "USR1", "USR2", "XCPU"] {
         let mut child = started(&run, signal, || run.happened(signal, "step", 10));
         send(signal, &child);
+        if signal != "INT" && signal != "TERM" {
+            // Kernel and shell both send one when a terminal closes.
+            send(signal, &child);
+        }
         let start = Instant::now();
         assert_eq!(child.wait().unwrap().code(), Some(5), "{signal}");
         assert!(start.elapsed() < Duration::from_secs(10), "{signal} took {:?}", start.elapsed());
@@ -47,6 +51,19 @@ fn a_signal_saves_the_state_and_the_run_goes_on_from_it() {
         assert!(found == expected, "{signal}");
         std::fs::remove_dir_all(run.path(signal)).unwrap();
     }
+}
+
+#[test]
+fn a_hangup_that_is_ignored_under_nohup_stays_ignored() {
+    let run = ShortRun::new();
+    let mut command = run.shell(r#"trap "" HUP; exec "$0" "$@""#, "out");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !run.happened("out", "step", 0) {
+        assert!(child.try_wait().unwrap().is_none(), "the run is over already");
+    }
+    send("HUP", &child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(run.path("out/report.html").is_file());
 }
 
 #[test]
