@@ -79,7 +79,7 @@ pub use manifest::{
     Archive, Class, DATA_FOLDER, Folder, Folders, LabelsBy, Layout, Manifest, Split, Synthetic, VocLabels,
 };
 pub use mat::read_sbd_label;
-pub use pack::{Prepared, prepare};
+pub use pack::{Prepared, is_pack, prepare};
 pub use pair::read_pair;
 pub use shared::Shared;
 pub use stamp::{SampleStamp, content_sha256};

@@ -6,6 +6,8 @@ use anyhow::Context;
 use candle_core::{DType, Device, Tensor};
 use robustseg_datasets::Image;
 
+use crate::provenance::sha256;
+
 /// The decoded image at `path`.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Image> {
     Ok(robustseg_datasets::read_image(path)?)
@@ -64,11 +66,46 @@ pub(crate) fn label_png(
 
 /// A PNG of an RGB picture.
 pub(crate) fn rgb_png(image: &Image) -> anyhow::Result<Vec<u8>> {
+    encode_rgb(image, None)
+}
+
+/// A PNG of an RGB picture that says which command made it, for [`is_made_by`].
+pub(crate) fn marked_png(image: &Image, command: &str) -> anyhow::Result<Vec<u8>> {
+    encode_rgb(image, Some(mark(image, command)))
+}
+
+/// Whether `bytes` are a PNG that [`marked_png`] made for `command`, and nobody has changed its picture.
+pub(crate) fn is_made_by(bytes: &[u8], command: &str) -> bool {
+    let Ok(mut reader) = png::Decoder::new(std::io::Cursor::new(bytes)).read_info() else { return false };
+    let info = reader.info();
+    let (width, height) = (info.width as usize, info.height as usize);
+    let marks = info.uncompressed_latin1_text.iter().filter(|text| text.keyword == MARK);
+    let marks: Vec<String> = marks.map(|text| text.text.clone()).collect();
+    let Some(size) = reader.output_buffer_size().filter(|size| *size == width * height * 3) else {
+        return false;
+    };
+    let mut data = vec![0; size];
+    let whole = !marks.is_empty() && reader.next_frame(&mut data).is_ok();
+    whole && marks.contains(&mark(&Image { width, height, data }, command))
+}
+
+/// The keyword of the text that says what made a picture.
+const MARK: &str = "Software";
+
+/// The text: the command, and the SHA-256 of the pixels.
+fn mark(image: &Image, command: &str) -> String {
+    format!("robustseg {command}, pixels {}", sha256(&image.data))
+}
+
+fn encode_rgb(image: &Image, mark: Option<String>) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut encoder =
         png::Encoder::new(&mut bytes, u32::try_from(image.width)?, u32::try_from(image.height)?);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
+    if let Some(mark) = mark {
+        encoder.add_text_chunk(MARK.into(), mark)?;
+    }
     encoder.write_header()?.write_image_data(&image.data).context("encoding a picture")?;
     Ok(bytes)
 }
@@ -97,6 +134,19 @@ mod tests {
         let mut found = [0; 6];
         reader.next_frame(&mut found).unwrap();
         assert_eq!(found, labels);
+    }
+
+    #[test]
+    fn a_marked_picture_is_known_until_it_is_changed() {
+        let image = Image { width: 2, height: 1, data: vec![0, 100, 200, 10, 20, 30] };
+        let bytes = marked_png(&image, "data preview").unwrap();
+        assert!(is_made_by(&bytes, "data preview") && !is_made_by(&bytes, "predict"));
+        assert!(
+            !is_made_by(&rgb_png(&image).unwrap(), "data preview") && !is_made_by(b"text", "data preview")
+        );
+        let painted = Image { data: vec![1, 100, 200, 10, 20, 30], ..image.clone() };
+        let painted = encode_rgb(&painted, Some(mark(&image, "data preview"))).unwrap();
+        assert!(!is_made_by(&painted, "data preview"));
     }
 
     #[test]

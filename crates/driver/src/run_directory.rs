@@ -1,20 +1,28 @@
 //! The run directory: one experiment's results, written by one process at a time.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use robustseg_models::{create_folders, remove_temporary, sync_folder, write_atomically};
 use serde::Serialize;
 
 use crate::exit::Usage;
+use crate::lock::Lock;
+use crate::outputs::{Inputs, check_folder, holds_anything, is_folder};
 use crate::provenance::Provenance;
+use crate::record::{Record, Written};
 
-const LOCK: &str = ".lock";
+/// The command whose results are checkpoints, too, which training writes by itself.
+const RUN: &str = "run";
+
+/// The folder of what an interrupted evaluation has seen.
+pub(crate) const UNFINISHED: &str = "unfinished_evaluation";
 
 /// Where files are written, from the directory itself on.
-const FOLDERS: [&str; 5] = ["", "checkpoints", "figures", "figures/examples", "tables"];
+const FOLDERS: [&str; 6] = ["", "checkpoints", "figures", "figures/examples", "tables", UNFINISHED];
 
 /// How a run takes the directory that it is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +39,10 @@ pub enum Start {
 #[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
+    /// Of all that is written here, except what training writes by itself.
+    record: Option<Mutex<Record>>,
     // Held as long as the value lives.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// Where the run with `name` goes unless another place is given.
@@ -47,21 +57,31 @@ impl RunDirectory {
     /// If another process works in it, and with [`Usage`] if it holds something other than a run, or a run that `start`
     /// does not allow.
     pub fn open(path: &Path, fingerprint: &str, start: Start) -> anyhow::Result<Self> {
-        // Looked at before it is locked: a folder that is no run gets no lock either.
-        check(path, fingerprint, start)?;
-        let directory = Self::lock(path)?;
-        check(path, fingerprint, start)?;
-        Ok(directory)
+        Self::checked(path, RUN, || check(path, fingerprint, start))
     }
 
-    /// Makes or opens the directory at `path` for the evaluation with `fingerprint`, and locks it.
+    /// Makes or opens the directory at `path` for the evaluation with `fingerprint`, which reads `inputs`, and locks it.
     ///
     /// # Errors
-    /// If another process works in it, and with [`Usage`] if it holds something other than this evaluation.
-    pub fn open_evaluation(path: &Path, fingerprint: &str) -> anyhow::Result<Self> {
-        check_evaluation(path, fingerprint)?;
-        let directory = Self::lock(path)?;
-        check_evaluation(path, fingerprint)?;
+    /// If another process works in it, and with [`Usage`] if it holds something other than this evaluation, or an input.
+    pub(crate) fn open_evaluation(path: &Path, fingerprint: &str, inputs: &Inputs) -> anyhow::Result<Self> {
+        Self::checked(path, "evaluate", || check_evaluation(path, fingerprint, inputs))
+    }
+
+    /// Makes or opens the directory at `path` for the results of `command`, which reads `inputs`, and locks it.
+    ///
+    /// # Errors
+    /// If another process works in it, and with [`Usage`] as [`check_folder`].
+    pub(crate) fn for_results(path: &Path, command: &str, inputs: &Inputs) -> anyhow::Result<Self> {
+        Self::checked(path, command, || check_folder(path, command, "", inputs))
+    }
+
+    fn checked(path: &Path, command: &str, check: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<Self> {
+        // Looked at before it is locked: a folder that is somebody else's gets no lock either.
+        check()?;
+        let mut directory = Self::lock(path)?;
+        check()?;
+        directory.record = Some(Mutex::new(Record::begin(path, command)?));
         Ok(directory)
     }
 
@@ -72,24 +92,11 @@ impl RunDirectory {
     /// If another process works in it.
     pub fn lock(path: &Path) -> anyhow::Result<Self> {
         create_folders(path).with_context(|| format!("making the directory {}", path.display()))?;
-        let file = path.join(LOCK);
-        let lock = File::options().create(true).truncate(false).write(true).open(&file);
-        let lock = lock.with_context(|| format!("opening the lock {}", file.display()))?;
-        match lock.try_lock() {
-            Ok(()) => {
-                for folder in FOLDERS.map(|folder| path.join(folder)) {
-                    remove_temporary(&folder).with_context(|| format!("tidying {}", folder.display()))?;
-                }
-                Ok(Self { path: path.to_owned(), _lock: lock })
-            }
-            Err(TryLockError::WouldBlock) => bail!(
-                "directory {} is in use: another robustseg writes it; wait for that, or take another --out",
-                path.display()
-            ),
-            Err(TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("locking {}", file.display()))
-            }
+        let lock = Lock::take(path)?;
+        for folder in FOLDERS.map(|folder| path.join(folder)) {
+            remove_temporary(&folder).with_context(|| format!("tidying {}", folder.display()))?;
         }
+        Ok(Self { path: path.to_owned(), record: None, _lock: lock })
     }
 
     /// The directory's path.
@@ -135,16 +142,37 @@ impl RunDirectory {
         }
         let results =
             ["events.jsonl", "evaluation.json", "images.jsonl", "timing.json", "report.html", "run.log"];
-        results.into_iter().try_for_each(remove)
+        results.into_iter().try_for_each(remove)?;
+        // Figures, tables and examples, as the new run may have others; not the files that make the folder a run.
+        let written = Written::read(&self.path)?.unwrap_or_default().unchanged(&self.path)?;
+        let kept = ["provenance.json", "spec.yaml"];
+        written.iter().filter(|name| !kept.contains(&name.as_str())).try_for_each(|name| remove(name))
     }
 
     /// Writes `bytes` to the file `name`, whole or not at all; folders on the way are made.
     pub fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         let path = self.file(name);
+        if let Some(record) = &self.record {
+            let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+            if record.command() != RUN && !record.holds(name) && path.symlink_metadata().is_ok() {
+                return refuse(format!("{} is there, and this command did not write it", path.display()));
+            }
+            record.note(name, bytes).with_context(|| format!("noting {}", path.display()))?;
+        }
         if let Some(folder) = path.parent() {
             create_folders(folder).with_context(|| format!("making {}", folder.display()))?;
         }
         write_atomically(&path, bytes).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Deletes what an earlier invocation wrote and this one did not.
+    pub(crate) fn remove_others(&self) -> anyhow::Result<()> {
+        let Some(record) = &self.record else { return Ok(()) };
+        let record = record.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in record.others().map(|name| self.file(name)).filter(|path| path.exists()) {
+            fs::remove_file(&path).with_context(|| format!("deleting {}", path.display()))?;
+        }
+        Ok(())
     }
 
     /// Writes `value` as indented JSON to the file `name`.
@@ -156,6 +184,9 @@ impl RunDirectory {
 /// Refuses a directory in which the run with `fingerprint` must not be `start`ed.
 fn check(path: &Path, fingerprint: &str, start: Start) -> anyhow::Result<()> {
     let shown = path.display();
+    if !is_folder(path, "--out")? {
+        return Ok(());
+    }
     let Some(found) = Provenance::read(&path.join("provenance.json"))? else {
         if holds_anything(path)? {
             return refuse(format!("{shown} is not empty and holds no run; take another --out"));
@@ -163,7 +194,9 @@ fn check(path: &Path, fingerprint: &str, start: Start) -> anyhow::Result<()> {
         return Ok(());
     };
     if found.checkpoint.is_some() {
-        return refuse(format!("{shown} holds the evaluation of a checkpoint and no run; take another --out"));
+        return refuse(format!(
+            "{shown} holds the evaluation of a checkpoint and no run; take another --out"
+        ));
     }
     let same = found.fingerprint == fingerprint;
     match start {
@@ -187,13 +220,11 @@ fn check(path: &Path, fingerprint: &str, start: Start) -> anyhow::Result<()> {
     }
 }
 
-/// Refuses a directory that holds something other than the evaluation with `fingerprint`.
-fn check_evaluation(path: &Path, fingerprint: &str) -> anyhow::Result<()> {
+/// Refuses a directory that holds something other than the evaluation with `fingerprint`, or one of `inputs`.
+fn check_evaluation(path: &Path, fingerprint: &str, inputs: &Inputs) -> anyhow::Result<()> {
     let shown = path.display();
+    check_folder(path, "evaluate", UNFINISHED, inputs)?;
     match Provenance::read(&path.join("provenance.json"))? {
-        None if holds_anything(path)? => {
-            refuse(format!("{shown} is not empty and holds no evaluation; take another --out"))
-        }
         None => Ok(()),
         Some(found) if found.checkpoint.is_none() => {
             refuse(format!("{shown} holds a run, which an evaluation does not replace; take another --out"))
@@ -204,20 +235,6 @@ fn check_evaluation(path: &Path, fingerprint: &str) -> anyhow::Result<()> {
         )),
         Some(_) => Ok(()),
     }
-}
-
-/// Whether there is anything but hidden files in the folder at `path`.
-fn holds_anything(path: &Path) -> anyhow::Result<bool> {
-    let entries = match fs::read_dir(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        Err(error) if error.kind() == ErrorKind::NotADirectory => {
-            return refuse(format!("{} is a file; --out takes a folder", path.display()));
-        }
-        entries => entries.with_context(|| format!("listing {}", path.display()))?,
-    };
-    let mut names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
-    // The lock is hidden, and other files that are do not matter.
-    Ok(names.any(|name| !name.as_encoded_bytes().starts_with(b".")))
 }
 
 fn refuse<T>(message: String) -> anyhow::Result<T> {
@@ -295,8 +312,28 @@ mod tests {
             let (exit, message) = refused(&path, "y", start);
             assert!(exit == Exit::Usage && message.contains("evaluation of a checkpoint"), "{message}");
         }
-        assert!(RunDirectory::open_evaluation(&path, "").is_ok());
-        assert!(RunDirectory::open_evaluation(&path, "z").is_err());
+    }
+
+    #[test]
+    fn an_evaluation_replaces_itself_and_no_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("evaluation");
+        let open = |fingerprint| RunDirectory::open_evaluation(&path, fingerprint, &Inputs::default());
+        let first = open("x").unwrap();
+        let checkpoint = Some(CheckpointProvenance { path: "c".into(), sha256: "s".into() });
+        let provenance = Provenance { fingerprint: "x".into(), checkpoint, ..Provenance::default() };
+        first.write_json("provenance.json", &provenance).unwrap();
+        drop(first);
+        assert!(open("x").is_ok());
+        let error = open("y").unwrap_err();
+        assert!(
+            Exit::of(&error) == Exit::Usage && error.to_string().contains("another checkpoint"),
+            "{error}"
+        );
+        let run = folder.path().join("run");
+        drop(started(&run, "x"));
+        let error = RunDirectory::open_evaluation(&run, "x", &Inputs::default()).unwrap_err();
+        assert!(Exit::of(&error) == Exit::Usage && error.to_string().contains("`run`"), "{error}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use common::{fails, robustseg, run_in};
+use common::{fails, refuses, robustseg, run_in, succeeds};
 use robustseg_driver::provenance::sha256;
 use serde_json::Value;
 
@@ -393,4 +393,36 @@ fn a_preview_is_a_picture_of_rows_of_samples() {
     assert_eq!((sheet.width, sheet.height), (2 * 296 + 4 * 248 + 8, 2 * 248 + 8));
     fails(path, &[&preview[..], &["--count", "0"]].concat(), 2, &["--count"]);
     fails(path, &[&preview[..], &["--split", "none"]].concat(), 3, &["no split `none`"]);
+}
+
+#[test]
+fn a_preview_and_packs_replace_themselves_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    tiny(folder);
+    let preview =
+        |out: &'static str| ["data", "preview", "tiny.yaml", "--root", "tiny", "--crop", "16", "--out", out];
+    let prepare = |out: &'static str| ["data", "prepare", "tiny.yaml", "--root", "tiny", "--out", out];
+    for _ in 0..2 {
+        succeeds(folder, &preview("sheet.png"));
+        succeeds(folder, &prepare("packs"));
+    }
+    fs::write(folder.join("photo.png"), label(WIDTH, HEIGHT, 0)).unwrap();
+    refuses(folder, &preview("photo.png"), &["photo.png", "--out"]);
+    refuses(folder, &preview("tiny/1.png"), &["tiny/1.png"]);
+    refuses(folder, &preview("tiny/new.png"), &["tiny/new.png", "would lie in tiny"]);
+    refuses(folder, &preview("tiny.yaml"), &["tiny.yaml", "is read"]);
+    refuses(folder, &preview("packs"), &["is a folder"]);
+    refuses(folder, &preview("none/sheet.png"), &["no folder none"]);
+
+    refuses(folder, &prepare("tiny"), &["tiny", "dataset's folder"]);
+    refuses(folder, &prepare("tiny/cache"), &["tiny/cache", "dataset's folder"]);
+    refuses(folder, &prepare("."), &["--out"]);
+    refuses(folder, &prepare("tiny.yaml"), &["tiny.yaml"]);
+    fs::create_dir(folder.join("other")).unwrap();
+    fs::write(folder.join("other/train.pack"), "the words of a poem").unwrap();
+    refuses(folder, &prepare("other"), &["train.pack", "no pack"]);
+    fs::write(folder.join("packs/notes.txt"), "mine").unwrap();
+    refuses(folder, &prepare("packs"), &["packs", "notes.txt"]);
+    refuses(folder, &["data", "fetch", "tiny.yaml", "--root", "tiny.yaml"], &["tiny.yaml", "is a file"]);
 }

@@ -2,12 +2,11 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{experiments, fails, robustseg, run_in};
+use common::{experiments, fails, files, refuses, robustseg, run_in, succeeds};
 use robustseg_driver::run_directory::RunDirectory;
 use robustseg_driver::spec::Spec;
 use serde_json::Value;
@@ -97,21 +96,6 @@ fn the_smoke_experiment_leaves_everything_behind() {
     assert!(folder.path().join("again/report.html").is_file());
     assert!(run_in(folder.path(), &["compare", "runs/smoke", "again", "--out", "both"]).status.success());
     fails(folder.path(), &evaluate("runs/smoke"), 2, &["runs/smoke", "--out"]);
-
-}
-
-/// All files below `folder` with their content.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            found.insert(path.clone(), std::fs::read(path).unwrap());
-        }
-    }
-    found
 }
 
 #[test]
@@ -249,8 +233,30 @@ fn two_runs_are_compared() {
         let output = run_in(folder.path(), &["run", &smoke, "--set", &set, "--set", &name]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    let output = run_in(folder.path(), &["compare", "runs/basic", "runs/fgsm", "--out", "both"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let compare = |out| ["compare", "runs/basic", "runs/fgsm", "--out", out];
+    for _ in 0..2 {
+        succeeds(folder.path(), &compare("both"));
+    }
     assert!(folder.path().join("both/compare.html").is_file());
+    // It replaces itself, and nothing else: no run, no table that somebody has changed, nothing beside it.
+    refuses(folder.path(), &compare("runs/basic"), &["runs/basic", "is read"]);
+    refuses(folder.path(), &compare("runs"), &["runs", "is read"]);
+    let checkpoint = "runs/basic/checkpoints/last.safetensors";
+    let evaluate = |out| ["evaluate", &smoke, "--checkpoint", checkpoint, "--out", out];
+    refuses(folder.path(), &evaluate("runs/basic"), &["is read"]);
+    refuses(folder.path(), &evaluate("runs/fgsm"), &["`run`", "runs/fgsm-evaluate"]);
+    refuses(folder.path(), &evaluate("both"), &["`compare`"]);
+    let table = folder.path().join("both/tables/scores.tex");
+    let tex = std::fs::read_to_string(&table).unwrap();
+    std::fs::write(&table, tex.clone() + "% mine").unwrap();
+    refuses(folder.path(), &compare("both"), &["tables/scores.tex", "changed"]);
+    std::fs::write(&table, tex).unwrap();
+    std::fs::write(folder.path().join("both/notes.txt"), "mine").unwrap();
+    refuses(folder.path(), &compare("both"), &["both", "notes.txt", "both-compare"]);
+    std::fs::remove_file(folder.path().join("both/notes.txt")).unwrap();
+    refuses(folder.path(), &["run", &smoke, "--overwrite", "--out", "both"], &["both", "holds no run"]);
+    let pretrained = format!("model.pretrained={}", folder.path().join(checkpoint).display());
+    let from_itself = ["run", &smoke, "--overwrite", "--out", "runs/basic", "--set", &pretrained];
+    refuses(folder.path(), &from_itself, &[checkpoint, "is read"]);
     fails(folder.path(), &["compare", "runs/none", "--out", "both"], 3, &["runs/none"]);
 }

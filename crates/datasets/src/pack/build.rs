@@ -1,13 +1,13 @@
 //! Packs made and verified.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use rayon::prelude::*;
 
 use super::index::{Entry, Index, MAGIC};
-use super::{Pack, checksum, origin, path};
+use super::{PART, Pack, checksum, origin, path};
 use crate::{Dataset, Error, Manifest, Result};
 
 /// How a split's pack came to be valid.
@@ -50,10 +50,21 @@ pub fn prepare(
         None
     };
     std::fs::create_dir_all(out).map_err(|error| fault(format!("its folder cannot be made ({error})")))?;
-    let part = file.with_extension("pack.part");
+    let mut part = file.with_extension(&PART[1..]);
     let io = |error: std::io::Error| fault(format!("cannot be written ({error})"));
-    let open = OpenOptions::new().write(true).create(true).truncate(false).open(&part).map_err(io)?;
-    open.try_lock().map_err(|error| fault(format!("another process is making it ({error})")))?;
+    let create =
+        |part: &Path| OpenOptions::new().write(true).create(true).truncate(false).open(part).map_err(io);
+    let mut open = create(&part)?;
+    match open.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(fault("another process is making it".into())),
+        // A file system without locks: of several processes each makes one, and they are the same.
+        Err(TryLockError::Error(_)) => {
+            let _ = std::fs::remove_file(&part);
+            part = file.with_extension(format!("{}{PART}", std::process::id()));
+            open = create(&part)?;
+        }
+    }
     open.set_len(0).map_err(io)?;
     let written = write(&open, manifest, &dataset, progress, &io);
     let done = written.and_then(|()| std::fs::rename(&part, &file).map_err(io));

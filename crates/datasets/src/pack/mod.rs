@@ -16,9 +16,12 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 pub use build::{Prepared, prepare};
-use index::{Entry, Index};
+use index::{Entry, Index, MAGIC};
 
 use crate::{DECODERS, Dataset, Error, IGNORE_LABEL, Image, LabelMap, Manifest, Result, Sample, SampleStamp};
+
+/// What the names of packs in the making end with.
+const PART: &str = ".pack.part";
 
 /// A split's pack, open for reading.
 #[derive(Debug)]
@@ -122,6 +125,18 @@ impl Pack {
     fn fault(&self, reason: String) -> Error {
         Error::Cache { path: self.path.clone(), reason }
     }
+}
+
+/// Whether the file at `path` is a pack, whole or not, or one in the making.
+pub fn is_pack(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let begins_as_one = || {
+        let mut beginning = [0; MAGIC.len()];
+        File::open(path)
+            .is_ok_and(|file| file.read_exact_at(&mut beginning, 0).is_ok() && beginning == *MAGIC)
+    };
+    let has_its_name = path.extension().is_some_and(|extension| extension == "pack");
+    path.is_file() && (name.ends_with(PART) || has_its_name && begins_as_one())
 }
 
 /// The pack of `split` in `folder`.

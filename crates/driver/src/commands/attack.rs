@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args};
 use robustseg_attacks::{Adversarial, AttackConfig, Budget, Counted, Overrides};
 use robustseg_datasets::Manifest;
 use robustseg_metrics::ConfusionMatrix;
-use robustseg_models::{Pass, PspNet, write_atomically};
+use robustseg_models::{Pass, PspNet};
 use robustseg_ops::{IGNORE_LABEL, PixelObjective, pixel_objective_per_image, predict};
 use robustseg_random::stream;
 use robustseg_training::{Statistics, Target};
@@ -18,6 +18,7 @@ use crate::device::DeviceChoice;
 use crate::exit::BadData;
 use crate::image_file;
 use crate::number;
+use crate::outputs::{Inputs, check_folder};
 use crate::run_directory::RunDirectory;
 
 /// What to do about label files that do not hold class indices.
@@ -112,10 +113,14 @@ impl Attack {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         let Self { epsilon, alpha, steps, restarts, .. } = *self;
         let config = AttackConfig::by_name(&self.method, Overrides { epsilon, alpha, steps, restarts })?;
+        let given = [&self.image, &self.label, &self.input, &self.manifest];
+        let inputs = Inputs::of(given.into_iter().flatten().chain([&self.checkpoint]));
+        // Before the attack, and again once the folder is locked.
+        check_folder(&self.out, "attack", "", &inputs)?;
         let device = self.device.open()?;
         let network = PspNet::load(&self.checkpoint, &device)?;
         let (image, label) = self.case(&network, &device)?;
-        let directory = RunDirectory::lock(&self.out)?;
+        let directory = RunDirectory::for_results(&self.out, "attack", &inputs)?;
 
         let target = Target::new(&network, Statistics::Running);
         let mut random = stream(self.seed, "attack", [0; 3]);
@@ -125,12 +130,13 @@ impl Attack {
         let before = answer(&network, &image, &label)?;
         let after = answer(&network, &adversarial.image, &label)?;
 
-        write_tensors(&directory.file("adversarial.safetensors"), &network, &image, &adversarial)?;
+        write_tensors(&directory, &network, &image, &adversarial)?;
         if self.image.is_some() {
             write_pictures(&directory, &adversarial.image, &before, &after)?;
         }
         let report = self.report(&image, &adversarial, passes, before, after)?;
         directory.write_json("attack.json", &report)?;
+        directory.remove_others()?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
         } else {
@@ -272,7 +278,12 @@ fn answer(network: &PspNet, image: &Tensor, label: &Tensor) -> anyhow::Result<An
     Ok(Answer { predictions, measures })
 }
 
-fn write_tensors(path: &Path, network: &PspNet, image: &Tensor, crafted: &Adversarial) -> anyhow::Result<()> {
+fn write_tensors(
+    directory: &RunDirectory,
+    network: &PspNet,
+    image: &Tensor,
+    crafted: &Adversarial,
+) -> anyhow::Result<()> {
     let tensors = [
         ("adversarial", crafted.image.clone()),
         ("epsilon", crafted.epsilon.clone()),
@@ -282,7 +293,7 @@ fn write_tensors(path: &Path, network: &PspNet, image: &Tensor, crafted: &Advers
     let contiguous = |(name, tensor): (&'static str, Tensor)| Ok((name, tensor.contiguous()?));
     let tensors = tensors.into_iter().map(contiguous).collect::<candle_core::Result<HashMap<_, _>>>()?;
     let bytes = safetensors::serialize(&tensors, None)?;
-    write_atomically(path, &bytes).map_err(|error| anyhow::anyhow!("writing {}: {error}", path.display()))
+    directory.write("adversarial.safetensors", &bytes)
 }
 
 impl Report {

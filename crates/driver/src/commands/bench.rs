@@ -18,6 +18,7 @@ use tracing::info;
 use super::bench_evaluation;
 use crate::device::{self, Convolutions, DeviceChoice, Precision, peak_bytes};
 use crate::exit::Usage;
+use crate::outputs::{Inputs, check_file};
 use crate::plan::Plan;
 use crate::spec::Spec;
 
@@ -91,10 +92,20 @@ struct Times {
     parts: Vec<Seconds>,
 }
 
+/// Whether `bytes` are what an earlier bench wrote.
+fn is_results(bytes: &[u8]) -> bool {
+    let found: Option<Map<String, Value>> = serde_json::from_slice(bytes).ok();
+    let keys = ["config", "step_s", "images_per_s", "additional_time_percent", "split_s"];
+    found.is_some_and(|found| keys.iter().all(|key| found.contains_key(*key)))
+}
+
 impl Bench {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         if self.steps == 0 {
             return Err(Usage("--steps must be at least 1".into()).into());
+        }
+        if let Some(path) = &self.json {
+            check_file(path, "--json", &Inputs::of(&self.spec), is_results)?;
         }
         let methods = self.methods.iter().map(|name| method(name)).collect::<Result<Vec<_>, _>>()?;
         let device = self.device.open()?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::outputs::Inputs;
 use crate::report;
 use crate::run_directory::RunDirectory;
 
@@ -23,8 +24,9 @@ pub(crate) struct Compare {
 
 impl Compare {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
-        let directory = RunDirectory::lock(&self.out)?;
+        let directory = RunDirectory::for_results(&self.out, "compare", &Inputs::of(&self.runs))?;
         let comparison = report::compare(&self.runs, &directory)?;
+        directory.remove_others()?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&comparison.json())?);
         } else {

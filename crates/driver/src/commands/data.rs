@@ -15,6 +15,7 @@ use super::prepare::Prepare;
 use super::preview::Preview;
 use crate::check_cache::CheckCache;
 use crate::exit::{BadData, Usage};
+use crate::outputs::{Inputs, is_folder};
 use crate::plan::{self, pairs};
 use crate::progress::Meter;
 
@@ -55,6 +56,11 @@ impl Place {
             Usage(format!("data {name}: nowhere to look; give --root DIR, or set ${DATA_FOLDER} to the folder of all data"))
         })?;
         Ok((manifest, root))
+    }
+
+    /// What a command reads that works on the data in the folder `root`, which is empty for generated data.
+    pub(crate) fn inputs(&self, root: &Path) -> Inputs {
+        Inputs::of([self.manifest.as_path(), root])
     }
 }
 
@@ -137,6 +143,9 @@ impl FetchArguments {
     fn execute(&self) -> anyhow::Result<()> {
         let (manifest, root) = self.place.find()?;
         let root = if self.place.root.is_none() { unpacked_in(&manifest, root) } else { root };
+        if !manifest.is_generated() {
+            is_folder(&root, "--root")?;
+        }
         let meter = RefCell::new(Meter::new());
         let fetched = Fetch::default().run(&manifest, &root, |progress| {
             let stage = match progress.stage {

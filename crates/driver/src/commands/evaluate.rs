@@ -15,6 +15,7 @@ use crate::device::{DeviceChoice, describe};
 use crate::exit::BadData;
 use crate::interrupt::stop_flag;
 use crate::observer::RunObserver;
+use crate::outputs::Inputs;
 use crate::plan::{Data, of_split};
 use crate::provenance::{CheckpointProvenance, Invocation, Provenance};
 use crate::results;
@@ -81,9 +82,11 @@ impl Evaluate {
         warnings: &[String],
     ) -> anyhow::Result<Option<RunDirectory>> {
         let Some(out) = &self.out else { return Ok(None) };
+        let inputs =
+            Inputs::of([self.checkpoint.as_path(), self.spec.path(), &spec.data.manifest, &data.root]);
         let checkpoint = CheckpointProvenance::of(&self.checkpoint)?;
         let mut provenance = Provenance::of(spec, data, [dataset]).with_checkpoint(checkpoint);
-        let directory = RunDirectory::open_evaluation(out, &provenance.fingerprint)?;
+        let directory = RunDirectory::open_evaluation(out, &provenance.fingerprint, &inputs)?;
         provenance.data.warnings = warnings.to_vec();
         provenance.invocations.push(Invocation::now(&describe(device)));
         directory.write_json("provenance.json", &provenance)?;

@@ -14,7 +14,7 @@ pub(crate) mod preview;
 pub(crate) mod run;
 pub(crate) mod schema;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tracing::warn;
@@ -32,6 +32,11 @@ pub(crate) struct SpecArguments {
 }
 
 impl SpecArguments {
+    /// The spec's file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.spec
+    }
+
     pub(crate) fn read(&self) -> Result<Spec, SpecError> {
         Spec::read(&self.spec, &self.overrides)
     }

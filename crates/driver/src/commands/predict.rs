@@ -11,6 +11,7 @@ use robustseg_ops::predict;
 use crate::device::DeviceChoice;
 use crate::exit::Usage;
 use crate::image_file;
+use crate::outputs::{Inputs, check_folder};
 use crate::run_directory::RunDirectory;
 
 /// Arguments of `predict`.
@@ -39,20 +40,23 @@ pub(crate) struct Predict {
 impl Predict {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         let names = self.names()?;
+        let inputs = Inputs::of(self.images.iter().chain([&self.checkpoint]).chain(&self.manifest));
+        // Before the weights are read, and again once the folder is locked.
+        check_folder(&self.out, "predict", "", &inputs)?;
         let palette = match &self.manifest {
             Some(path) => Manifest::load(path)?.palette(),
             None => image_file::default_palette(),
         };
         let device = self.device.open()?;
         let network = PspNet::load(&self.checkpoint, &device)?;
-        let directory = RunDirectory::lock(&self.out)?;
+        let directory = RunDirectory::for_results(&self.out, "predict", &inputs)?;
         let mut written = Vec::new();
         for (path, name) in self.images.iter().zip(names) {
             let image = image_file::read(path)?;
             let (height, width) = (image.height, image.width);
             let logits = network.forward(&image_file::tensor(&image, &device)?, &mut Pass::Evaluation)?;
             let labels = predict(&logits, height, width, network.alignment())?.flatten_all()?.to_vec1()?;
-            let (map, overlay) = (format!("{name}.png"), format!("{name}_overlay.png"));
+            let [map, overlay] = files(&name);
             directory.write(&map, &image_file::label_png(&labels, width, height, &palette)?)?;
             let picture = image_file::overlay(&image, &labels, &palette);
             directory.write(&overlay, &image_file::rgb_png(&picture)?)?;
@@ -71,21 +75,28 @@ impl Predict {
         Ok(())
     }
 
-    /// The names of the results; two images of one name would overwrite each other.
+    /// The names of the results. No two images share a file, not even where the case of letters does not matter.
     fn names(&self) -> Result<Vec<String>, Usage> {
-        let mut seen: HashMap<String, &Path> = HashMap::new();
+        let mut owners: HashMap<String, &Path> = HashMap::new();
         let mut names = Vec::new();
         for path in &self.images {
             let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
             let stem = stem.ok_or_else(|| Usage(format!("{}: is no file", path.display())))?;
-            if let Some(other) = seen.insert(stem.clone(), path) {
-                let (a, b) = (other.display(), path.display());
-                return Err(Usage(format!(
-                    "{a} and {b} would both be written to {stem}.png; run them apart"
-                )));
+            for file in files(&stem) {
+                if let Some(other) = owners.insert(file.to_lowercase(), path) {
+                    let (a, b) = (other.display(), path.display());
+                    return Err(Usage(format!(
+                        "{a} and {b} would both be written to {file}; give each its own command and --out"
+                    )));
+                }
             }
             names.push(stem);
         }
         Ok(names)
     }
+}
+
+/// The files of the image `name`: label map and overlay.
+fn files(name: &str) -> [String; 2] {
+    [format!("{name}.png"), format!("{name}_overlay.png")]
 }

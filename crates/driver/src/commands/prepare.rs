@@ -1,13 +1,16 @@
 //! `robustseg data prepare`: packs of decoded samples, which a spec's `data.cache` reads.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use clap::Args;
-use robustseg_datasets::Prepared;
+use robustseg_datasets::{Prepared, is_pack};
 
 use super::data::Place;
+use crate::exit::Usage;
+use crate::outputs::{Inputs, is_folder};
 use crate::progress::Meter;
+use crate::record::names_below;
 
 /// Arguments of `data prepare`.
 #[derive(Args)]
@@ -25,6 +28,7 @@ pub(crate) struct Prepare {
 impl Prepare {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         let (manifest, root) = self.place.find()?;
+        self.check(&root)?;
         let all = || manifest.split_names().map(str::to_owned).collect();
         let splits: Vec<String> = if self.splits.is_empty() { all() } else { self.splits.clone() };
         for split in &splits {
@@ -45,5 +49,26 @@ impl Prepare {
             println!("{} {split}: {} {outcome}; {:.1} MB", manifest.name, pack.display(), bytes as f64 / 1e6);
         }
         Ok(())
+    }
+
+    /// Refuses a folder that is the dataset's, in `root`, or holds anything but packs.
+    fn check(&self, root: &Path) -> anyhow::Result<()> {
+        let out = &self.out;
+        if Inputs::of([root]).holds(out) {
+            let (out, root) = (out.display(), root.display());
+            let text = format!(
+                "{out} lies in the dataset's folder {root}, which is read; take an --out outside of it"
+            );
+            return Err(Usage(text).into());
+        }
+        if !is_folder(out, "--out")? {
+            return Ok(());
+        }
+        self.place.inputs(root).require_outside(out)?;
+        let foreign = names_below(out, "")?.into_iter().find(|name| !is_pack(&out.join(name)));
+        foreign.map_or(Ok(()), |name| {
+            let out = out.display();
+            Err(Usage(format!("{out} holds {name}, which is no pack; take another --out")).into())
+        })
     }
 }

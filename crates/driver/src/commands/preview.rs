@@ -8,8 +8,12 @@ use robustseg_datasets::{AugmentationConfig, AugmentationParameters, Crop, Datas
 use robustseg_models::{PspNetConfig, write_atomically};
 
 use super::data::Place;
-use crate::image_file::{overlay, rgb_png};
+use crate::image_file::{is_made_by, marked_png, overlay};
+use crate::outputs::check_file;
 use crate::report::contact_sheet;
+
+/// What a contact sheet says that made it.
+const COMMAND: &str = "data preview";
 
 /// Augmentations of each sample.
 const DRAWS: u64 = 2;
@@ -39,6 +43,8 @@ pub(crate) struct Preview {
 impl Preview {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         let (manifest, root) = self.place.find()?;
+        let inputs = self.place.inputs(&root);
+        check_file(&self.out, "--out", &inputs, |bytes| is_made_by(bytes, COMMAND))?;
         let dataset = Dataset::open(&manifest, &root, &self.split)?;
         let palette = manifest.palette();
         let config = AugmentationConfig { crop: self.crop as usize, ..AugmentationConfig::default() };
@@ -60,7 +66,7 @@ impl Preview {
             ));
             rows.push(pictures(&sample, &draws, fill, &palette));
         }
-        let sheet = rgb_png(&contact_sheet(&rows))?;
+        let sheet = marked_png(&contact_sheet(&rows), COMMAND)?;
         write_atomically(&self.out, &sheet).with_context(|| format!("writing {}", self.out.display()))?;
         for line in legend {
             println!("{line}");

@@ -1,6 +1,6 @@
 //! `robustseg run`: trains, evaluates and reports.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -20,11 +20,13 @@ use crate::exit::Interrupted;
 use crate::interrupt::stop_flag;
 use crate::log;
 use crate::observer::RunObserver;
+use crate::outputs::Inputs;
 use crate::plan::Plan;
 use crate::provenance::{Invocation, Provenance};
 use crate::results;
 use crate::run_directory::{RunDirectory, Start, default_path};
 use crate::run_timing::RunTiming;
+use crate::spec::Spec;
 
 /// Arguments of `run`.
 #[derive(Args)]
@@ -60,6 +62,9 @@ impl Run {
         }
         let path = self.out.clone().unwrap_or_else(|| default_path(&plan.spec.name));
         let mut provenance = Provenance::of(&plan.spec, &plan.data, plan.splits());
+        if self.overwrite {
+            inputs(&self.spec, &plan).require_outside(&path)?;
+        }
         let directory = RunDirectory::open(&path, &provenance.fingerprint, self.start())?;
         let stop = stop_flag()?;
         let mut trainer = self.trainer(&plan, &directory, &provenance.fingerprint, &device)?;
@@ -142,6 +147,13 @@ impl Run {
         }
         Ok(trainer)
     }
+}
+
+/// The files and folders that a run from the start reads.
+fn inputs(spec: &SpecArguments, plan: &Plan) -> Inputs {
+    let Plan { spec: Spec { data, model, .. }, .. } = plan;
+    let others = [data.root.as_deref(), data.cache.as_deref(), model.pretrained.as_deref().map(Path::new)];
+    Inputs::of([spec.path(), &data.manifest].into_iter().chain(others.into_iter().flatten()))
 }
 
 fn train(

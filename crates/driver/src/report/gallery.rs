@@ -14,6 +14,17 @@ use crate::run_directory::RunDirectory;
 
 const FOLDER: &str = "figures/examples";
 const FILE: &str = "figures/examples/gallery.json";
+/// What the names of an example's pictures end with.
+const PICTURES: [&str; 8] = [
+    "image",
+    "label",
+    "prediction",
+    "adversarial",
+    "adversarial_prediction",
+    "error",
+    "perturbation",
+    "figure1",
+];
 /// The longest side of a stored picture, in pixels; larger ones are thinned out.
 const LONGEST: usize = 1024;
 
@@ -59,10 +70,7 @@ impl Gallery {
         classes: &[Class],
         evaluated: &Evaluated,
     ) -> anyhow::Result<Option<Self>> {
-        let folder = directory.file(FOLDER);
-        if directory.file(FILE).is_file() {
-            std::fs::remove_dir_all(&folder).with_context(|| format!("deleting {}", folder.display()))?;
-        }
+        remove(directory)?;
         let Evaluated { examples, example_attack: Some(attack), .. } = evaluated else { return Ok(None) };
         let palette: Vec<[u8; 3]> = classes.iter().map(|class| class.colour).collect();
         let entries = examples.iter().enumerate().map(|(index, example)| {
@@ -100,6 +108,21 @@ impl GalleryExample {
         let file = path.join(FOLDER).join(format!("{}_{name}.png", self.number));
         std::fs::read(&file).map_err(|error| BadData(format!("{}: cannot be read: {error}", file.display())))
     }
+}
+
+/// Deletes the pictures of the gallery in `directory`, and nothing else that is there.
+fn remove(directory: &RunDirectory) -> anyhow::Result<()> {
+    // A gallery that cannot be read is replaced all the same.
+    let Ok(Some(former)) = Gallery::read(directory.path()) else { return Ok(()) };
+    let numbers = former.examples.iter().map(|example| example.number.as_str());
+    let numbers = numbers.filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+    for path in numbers.flat_map(|number| PICTURES.map(|name| format!("{FOLDER}/{number}_{name}.png"))) {
+        let path = directory.file(&path);
+        if path.exists() {
+            std::fs::remove_file(&path).with_context(|| format!("deleting {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes the pictures of one example; gives how many times its perturbation is shown.
@@ -152,8 +175,11 @@ mod tests {
         };
         write(&examples);
         assert!(directory.file("figures/examples/02_figure1.png").is_file());
+        std::fs::write(directory.file("figures/examples/notes.txt"), b"mine").unwrap();
         let written = write(&examples[..1]).unwrap();
-        assert!(!directory.file("figures/examples/02_figure1.png").exists());
+        let mut left = std::fs::read_dir(directory.file("figures/examples")).unwrap();
+        assert!(left.all(|entry| !entry.unwrap().file_name().to_string_lossy().starts_with("02")));
+        assert!(directory.file("figures/examples/notes.txt").exists());
         assert_eq!(Gallery::read(folder.path()).unwrap().unwrap(), written);
         assert_eq!(written.class_name(1), Some("<road>"));
         let label = std::fs::read(directory.file("figures/examples/01_label.png")).unwrap();

@@ -3,7 +3,7 @@
 // Each test file uses a part of it.
 #![allow(dead_code)]
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -44,6 +44,34 @@ pub fn fails(folder: &Path, arguments: &[&str], status: i32, parts: &[&str]) {
         assert!(error.contains(part), "{arguments:?} does not say {part:?}:\n{error}");
     }
     assert_eq!(found, status, "{arguments:?}: {error}");
+}
+
+/// All files below `folder` with their content.
+pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.insert(path.clone(), std::fs::read(path).unwrap());
+        }
+    }
+    found
+}
+
+/// Requires that the program refuses its command line with all of `parts`, and changes nothing below `folder`.
+pub fn refuses(folder: &Path, arguments: &[&str], parts: &[&str]) {
+    let before = files(folder);
+    fails(folder, arguments, 2, parts);
+    let after = files(folder);
+    assert!(after == before, "{arguments:?} left {:?} of {:?}", after.keys(), before.keys());
+}
+
+/// Requires that the program succeeds.
+pub fn succeeds(folder: &Path, arguments: &[&str]) {
+    let output = run_in(folder, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The repository's folder of experiments.

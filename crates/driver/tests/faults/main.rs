@@ -9,6 +9,7 @@ mod clocks;
 mod full_disks;
 mod kills;
 mod limits;
+mod no_locks;
 mod odd_images;
 mod pictures;
 mod places;

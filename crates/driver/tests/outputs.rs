@@ -1,0 +1,140 @@
+//! Where commands write: over nothing that they read, and over nothing but their own earlier output.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{case, checkpoint, files, refuses, succeeds};
+
+/// A picture of 16 x 12 pixels whose colours follow from `seed`.
+fn picture(path: &Path, seed: u8) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let data: Vec<u8> = (0..16 * 12 * 3).map(|at: u32| (at * 7 % 251) as u8 ^ seed).collect();
+    let mut encoder = png::Encoder::new(fs::File::create(path).unwrap(), 16, 12);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.write_header().unwrap().write_image_data(&data).unwrap();
+}
+
+/// `predict` of the images into `out`.
+fn predict<'a>(out: &'a str, images: &[&'a str]) -> Vec<&'a str> {
+    [&["predict", "--checkpoint", "model.safetensors", "--out", out], images].concat()
+}
+
+#[test]
+fn predict_writes_over_no_photograph_and_no_label() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    checkpoint(folder);
+    for (index, name) in
+        ["pics/street.png", "train/images/a.png", "train/labels/a.png"].into_iter().enumerate()
+    {
+        picture(&folder.join(name), index as u8);
+    }
+    fs::write(folder.join("file"), "x").unwrap();
+    refuses(folder, &predict("pics", &["pics/street.png"]), &["pics/street.png", "pics-predict"]);
+    refuses(
+        folder,
+        &predict("train/labels", &["train/images/a.png"]),
+        &["train/labels", "train/labels-predict"],
+    );
+    refuses(folder, &predict("train/../train/labels", &["train/images/a.png"]), &["--out"]);
+    refuses(folder, &predict("new/../train/labels", &["train/images/a.png"]), &["`..`"]);
+    refuses(folder, &predict(".", &["pics/street.png"]), &["is read"]);
+    refuses(folder, &predict("", &["pics/street.png"]), &["--out"]);
+    refuses(folder, &predict("file", &["pics/street.png"]), &["file", "is a file"]);
+    refuses(folder, &predict("file/new", &["pics/street.png"]), &["file"]);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("train/labels", folder.join("link")).unwrap();
+        refuses(folder, &predict("link", &["train/images/a.png"]), &["link"]);
+    }
+}
+
+#[test]
+fn images_that_would_share_a_file_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    checkpoint(folder);
+    for name in ["x.png", "x_overlay.png", "a/y.png", "b/y.png", "a/Z.png", "b/z.png"] {
+        picture(&folder.join(name), 0);
+    }
+    fs::rename(folder.join("b/y.png"), folder.join("b/y.jpg")).unwrap();
+    refuses(folder, &predict("out", &["x.png", "x_overlay.png"]), &["x.png", "x_overlay.png"]);
+    refuses(folder, &predict("out", &["a/y.png", "b/y.jpg"]), &["a/y.png", "b/y.jpg", "y.png"]);
+    refuses(folder, &predict("out", &["a/Z.png", "b/z.png"]), &["a/Z.png", "b/z.png"]);
+    refuses(folder, &predict("out", &["x.png", "x.png"]), &["x.png"]);
+}
+
+#[test]
+fn predict_replaces_and_adds_to_its_own_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    checkpoint(folder);
+    for (index, name) in ["x.png", "y.png"].into_iter().enumerate() {
+        picture(&folder.join(name), index as u8);
+    }
+    for images in [&["x.png"][..], &["x.png"], &["y.png"], &["x.png", "y.png"]] {
+        succeeds(folder, &predict("out", images));
+    }
+    assert!(folder.join("out/x_overlay.png").is_file() && folder.join("out/y.png").is_file());
+    refuses(folder, &predict("out", &["out/x.png"]), &["out/x.png", "is read"]);
+    // Somebody kept a better label map there, or something else.
+    let before = fs::read(folder.join("out/y.png")).unwrap();
+    picture(&folder.join("out/y.png"), 3);
+    refuses(folder, &predict("out", &["x.png"]), &["out", "y.png", "changed"]);
+    fs::write(folder.join("out/y.png"), before).unwrap();
+    fs::write(folder.join("out/thesis.tex"), "mine").unwrap();
+    refuses(folder, &predict("out", &["x.png"]), &["out", "thesis.tex", "out-predict"]);
+    fs::remove_file(folder.join("out/thesis.tex")).unwrap();
+    succeeds(folder, &predict("out", &["x.png"]));
+    // A hidden file is left out where folders are looked at, and yet not written over.
+    picture(&folder.join(".x.png"), 1);
+    picture(&folder.join("out/.x.png"), 2);
+    refuses(folder, &predict("out", &[".x.png"]), &["out/.x.png"]);
+}
+
+#[test]
+fn attack_replaces_its_own_output_and_leaves_nothing_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    checkpoint(folder);
+    case(folder);
+    picture(&folder.join("x.png"), 0);
+    succeeds(folder, &predict("labels", &["x.png"]));
+    let attack = |out: &'static str, rest: &[&'static str]| {
+        [&["attack", "--checkpoint", "model.safetensors", "--method", "fgsm", "--out", out], rest].concat()
+    };
+    let pair = ["--image", "x.png", "--label", "labels/x.png"];
+    refuses(folder, &attack("labels", &pair), &["labels", "is read"]);
+    refuses(folder, &attack(".", &["--input", "case.safetensors"]), &["is read"]);
+    for _ in 0..2 {
+        succeeds(folder, &attack("out", &pair));
+    }
+    assert!(folder.join("out/adversarial.png").is_file());
+    refuses(folder, &predict("out", &["x.png"]), &["out", "`attack`"]);
+    succeeds(folder, &attack("out", &["--input", "case.safetensors"]));
+    assert!(!folder.join("out/adversarial.png").exists(), "it is of another image");
+}
+
+#[test]
+fn bench_replaces_its_own_results_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let bench = |json: &'static str| {
+        let small =
+            ["bench", "--layers", "1,1,1,1", "--width", "4", "--size", "9", "--steps", "1", "--warmup", "0"];
+        [&small[..], &["--methods", "basic", "--json", json]].concat()
+    };
+    for _ in 0..2 {
+        succeeds(folder, &bench("bench.json"));
+    }
+    fs::write(folder.join("spec.yaml"), "name: x").unwrap();
+    fs::write(folder.join("other.json"), "{}").unwrap();
+    refuses(folder, &bench("spec.yaml"), &["spec.yaml", "--json"]);
+    refuses(folder, &bench("other.json"), &["other.json", "--json"]);
+    refuses(folder, &bench("none/bench.json"), &["none"]);
+    refuses(folder, &bench("/dev/null"), &["/dev/null", "regular"]);
+    assert_eq!(files(folder).len(), 3);
+}
