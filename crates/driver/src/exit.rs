@@ -46,8 +46,13 @@ pub struct OutOfMemory(pub String);
 
 /// The stop flag was seen, and the state was saved.
 #[derive(Debug, thiserror::Error)]
-#[error("interrupted; the state is saved, the same command with --resume goes on")]
+#[error("interrupted; the state is saved, the same command with --resume continues")]
 pub struct Interrupted;
+
+/// The stop flag was seen where nothing is saved.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted; nothing is saved without an --out, with which --resume would continue")]
+pub struct NotSaved;
 
 impl Exit {
     /// The status that `error` ends a command with.
@@ -72,6 +77,7 @@ fn of_training(error: &TrainingError) -> Exit {
         TrainingError::Setting { .. } => Exit::Usage,
         TrainingError::Data(_)
         | TrainingError::Resume { .. }
+        | TrainingError::OtherEvaluation { .. }
         | TrainingError::Metric(_)
         | TrainingError::Mismatch { .. } => Exit::Data,
         TrainingError::NotFinite { .. } => Exit::Training,

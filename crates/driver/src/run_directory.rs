@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use robustseg_models::{create_folders, remove_temporary, sync_folder, write_atomically};
+use robustseg_training::Journal;
 use serde::Serialize;
 
 use crate::exit::Usage;
@@ -63,9 +64,15 @@ impl RunDirectory {
     /// Makes or opens the directory at `path` for the evaluation with `fingerprint`, which reads `inputs`, and locks it.
     ///
     /// # Errors
-    /// If another process works in it, and with [`Usage`] if it holds something other than this evaluation, or an input.
-    pub(crate) fn open_evaluation(path: &Path, fingerprint: &str, inputs: &Inputs) -> anyhow::Result<Self> {
-        Self::checked(path, "evaluate", || check_evaluation(path, fingerprint, inputs))
+    /// If another process works in it, and with [`Usage`] if it holds something other than this evaluation, an input, or
+    /// without `resume` an unfinished one.
+    pub(crate) fn open_evaluation(
+        path: &Path,
+        fingerprint: &str,
+        inputs: &Inputs,
+        resume: bool,
+    ) -> anyhow::Result<Self> {
+        Self::checked(path, "evaluate", || check_evaluation(path, fingerprint, inputs, resume))
     }
 
     /// Makes or opens the directory at `path` for the results of `command`, which reads `inputs`, and locks it.
@@ -137,6 +144,7 @@ impl RunDirectory {
             }
             _ => {}
         }
+        Journal::remove(&self.file(UNFINISHED))?;
         for name in ["last", "best", "unflagged", "failed", "failed_batch"] {
             remove(&format!("checkpoints/{name}.safetensors"))?;
         }
@@ -208,10 +216,7 @@ fn check(path: &Path, fingerprint: &str, start: Start) -> anyhow::Result<()> {
         )),
         Start::Fresh => {
             let state = if path.join("evaluation.json").is_file() { "a finished" } else { "an unfinished" };
-            let (what, resume) = match same {
-                true => ("this", "continue it with --resume, "),
-                false => ("another", ""),
-            };
+            let (what, resume) = if same { ("this", "continue it with --resume, ") } else { ("another", "") };
             refuse(format!(
                 "{shown} holds {state} run of {what} spec; {resume}take another --out, or start over with \
                  --overwrite, which deletes that run"
@@ -221,11 +226,10 @@ fn check(path: &Path, fingerprint: &str, start: Start) -> anyhow::Result<()> {
 }
 
 /// Refuses a directory that holds something other than the evaluation with `fingerprint`, or one of `inputs`.
-fn check_evaluation(path: &Path, fingerprint: &str, inputs: &Inputs) -> anyhow::Result<()> {
+fn check_evaluation(path: &Path, fingerprint: &str, inputs: &Inputs, resume: bool) -> anyhow::Result<()> {
     let shown = path.display();
     check_folder(path, "evaluate", UNFINISHED, inputs)?;
     match Provenance::read(&path.join("provenance.json"))? {
-        None => Ok(()),
         Some(found) if found.checkpoint.is_none() => {
             refuse(format!("{shown} holds a run, which an evaluation does not replace; take another --out"))
         }
@@ -233,7 +237,11 @@ fn check_evaluation(path: &Path, fingerprint: &str, inputs: &Inputs) -> anyhow::
             "{shown} holds the evaluation of another checkpoint or spec (see its provenance.json and spec.yaml); take \
              another --out"
         )),
-        Some(_) => Ok(()),
+        Some(_) if !resume && Journal::is_in(&path.join(UNFINISHED)) => refuse(format!(
+            "{shown} holds this evaluation, unfinished; continue it with --resume, take another --out, or delete \
+             {shown}/{UNFINISHED} to start over"
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -318,21 +326,28 @@ mod tests {
     fn an_evaluation_replaces_itself_and_no_run() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("evaluation");
-        let open = |fingerprint| RunDirectory::open_evaluation(&path, fingerprint, &Inputs::default());
-        let first = open("x").unwrap();
+        let open = |fingerprint, resume| {
+            RunDirectory::open_evaluation(&path, fingerprint, &Inputs::default(), resume)
+        };
+        let first = open("x", false).unwrap();
         let checkpoint = Some(CheckpointProvenance { path: "c".into(), sha256: "s".into() });
         let provenance = Provenance { fingerprint: "x".into(), checkpoint, ..Provenance::default() };
         first.write_json("provenance.json", &provenance).unwrap();
         drop(first);
-        assert!(open("x").is_ok());
-        let error = open("y").unwrap_err();
+        assert!(open("x", false).is_ok());
+        fs::create_dir(path.join(UNFINISHED)).unwrap();
+        fs::write(path.join(UNFINISHED).join("images.log"), b"half").unwrap();
+        let error = open("x", false).unwrap_err();
+        assert!(Exit::of(&error) == Exit::Usage && error.to_string().contains("--resume"), "{error}");
+        assert!(open("x", true).is_ok());
+        let error = open("y", true).unwrap_err();
         assert!(
             Exit::of(&error) == Exit::Usage && error.to_string().contains("another checkpoint"),
             "{error}"
         );
         let run = folder.path().join("run");
         drop(started(&run, "x"));
-        let error = RunDirectory::open_evaluation(&run, "x", &Inputs::default()).unwrap_err();
+        let error = RunDirectory::open_evaluation(&run, "x", &Inputs::default(), true).unwrap_err();
         assert!(Exit::of(&error) == Exit::Usage && error.to_string().contains("`run`"), "{error}");
     }
 

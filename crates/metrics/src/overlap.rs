@@ -15,7 +15,11 @@ impl Overlap {
     }
 
     /// Of these counts, by class.
-    pub(crate) fn of(intersection: Vec<u64>, union: Vec<u64>) -> Self {
+    ///
+    /// # Panics
+    /// If they are of different numbers of classes.
+    pub fn of(intersection: Vec<u64>, union: Vec<u64>) -> Self {
+        assert_eq!(intersection.len(), union.len(), "counts of as many classes");
         Self { intersection, union }
     }
 

@@ -2,12 +2,14 @@
 
 use crate::durable::write_atomically;
 use crate::foreign::{is_counter, names};
+use crate::pretrained::hexadecimal;
 use crate::sealed::{Sealed, read, seal};
 use crate::variables::{Source, outside};
 use crate::{Error, Parameter, PspNet, PspNetConfig, Result};
 use candle_core::Device;
 use robustseg_words::plain;
 use safetensors::SafeTensors;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -41,6 +43,20 @@ impl PspNet {
     pub fn save(&self, path: &Path) -> Result<()> {
         let bytes = serialize(self.config(), self.parameters())?;
         write_atomically(path, &bytes).map_err(|source| Error::Write { path: path.to_path_buf(), source })
+    }
+
+    /// SHA-256 of all weights and statistics, in hexadecimal digits: what tells one trained network from another.
+    ///
+    /// # Errors
+    /// If they cannot be fetched from their device.
+    pub fn weights_sha256(&self) -> Result<String> {
+        let mut hash = Sha256::new();
+        for (name, parameter) in self.parameters() {
+            let values = parameter.var.as_detached_tensor().flatten_all()?.to_vec1::<f32>()?;
+            hash.update(format!("{name} {:?} ", parameter.var.dims()));
+            hash.update(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+        }
+        Ok(hexadecimal(&hash.finalize()))
     }
 }
 

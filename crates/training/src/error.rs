@@ -52,6 +52,16 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         reason: String,
     },
+    /// A folder holds what another evaluation has seen.
+    #[error(
+        "{path}: is of an evaluation with other {what}; delete its folder to evaluate from the first image"
+    )]
+    OtherEvaluation {
+        /// The file.
+        path: PathBuf,
+        /// In what the evaluations differ.
+        what: String,
+    },
     /// Reading or writing a file failed.
     #[error("{operation} {path}: {source}")]
     File {

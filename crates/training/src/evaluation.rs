@@ -9,6 +9,7 @@ use robustseg_models::PspNet;
 use serde::{Deserialize, Serialize};
 
 use crate::config::at_least_one;
+use crate::journal::Journal;
 use crate::tally::Tally;
 use crate::{
     CurveConfig, Error, Evaluation, Example, ExampleAttack, FgsmCurve, ImageRecord, IteratedCurve, Observer,
@@ -88,7 +89,22 @@ pub fn evaluate(
     stop: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Evaluated> {
-    measure(network, dataset, config, Stage::Evaluation, stop, observer)?.evaluated()
+    measure(network, dataset, config, Stage::Evaluation, None, stop, observer)?.evaluated()
+}
+
+/// [`evaluate`], which keeps in `journal` what it sees, and continues with what is there: the result is the same, bit for bit.
+///
+/// # Errors
+/// As [`evaluate`], and if the journal cannot be written or one of its examples is damaged.
+pub fn evaluate_with(
+    journal: &mut Journal,
+    network: &PspNet,
+    dataset: &Dataset,
+    config: &EvaluationConfig,
+    stop: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Evaluated> {
+    measure(network, dataset, config, Stage::Evaluation, Some(journal), stop, observer)?.evaluated()
 }
 
 /// A batch to evaluate a model on.
@@ -135,6 +151,7 @@ pub(crate) fn measure<'a>(
     dataset: &Dataset,
     config: &'a EvaluationConfig,
     stage: Stage,
+    mut journal: Option<&mut Journal>,
     stop: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Tally<'a>> {
@@ -144,9 +161,13 @@ pub(crate) fn measure<'a>(
     let tally = Tally::new(network.config().num_classes, &config.curves, config.examples);
     let mut tally = tally.with_seed(config.seed);
     let mut pending: Vec<Sample> = Vec::new();
-    let mut done = 0;
     let total = indices.len() as u64;
-    let mut samples = dataset.samples(indices);
+    if let Some(journal) = journal.as_deref_mut() {
+        tally.restore(journal)?;
+    }
+    // Batches begin where they would have begun.
+    let mut done = tally.len() as u64;
+    let mut samples = dataset.samples(indices.into_iter().skip(tally.len()));
     loop {
         if stop.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
@@ -156,7 +177,10 @@ pub(crate) fn measure<'a>(
         if !sample.as_ref().is_some_and(fits) && !pending.is_empty() {
             let (image, label) = stack(&pending, config.window, network)?;
             let ids: Vec<&str> = pending.iter().map(|sample| sample.id.as_str()).collect();
-            tally.add(&model, &image, &label, &ids)?;
+            match journal.as_deref_mut() {
+                Some(journal) => tally.add_to(journal, &model, &image, &label, &ids)?,
+                None => tally.add(&model, &image, &label, &ids)?,
+            }
             done += pending.len() as u64;
             observer.progress(Progress { stage, done, total });
             pending.clear();

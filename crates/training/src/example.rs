@@ -42,10 +42,13 @@ pub struct ExampleAttack {
     pub epsilon: f64,
 }
 
+/// An example with the number of its image.
+pub(crate) type Numbered = (usize, Example);
+
 /// The examples with the lowest pixel accuracy so far, at most `count`, lowest first.
 pub(crate) struct Worst {
     count: usize,
-    examples: Vec<Example>,
+    examples: Vec<Numbered>,
 }
 
 impl Worst {
@@ -53,22 +56,33 @@ impl Worst {
         Self { count, examples: Vec::new() }
     }
 
-    /// Takes the example in whose accuracy is `pixel_accuracy`, if it is among the worst.
+    /// Takes the example of the image `number` in, whose accuracy is `pixel_accuracy`, if it is among the worst.
     pub(crate) fn offer(
         &mut self,
+        number: usize,
         pixel_accuracy: f64,
         example: impl FnOnce() -> Result<Example>,
     ) -> Result<()> {
-        let place = self.examples.partition_point(|other| other.pixel_accuracy <= pixel_accuracy);
+        let place = self.examples.partition_point(|(_, other)| other.pixel_accuracy <= pixel_accuracy);
         if place < self.count {
-            self.examples.insert(place, example()?);
+            self.examples.insert(place, (number, example()?));
             self.examples.truncate(self.count);
         }
         Ok(())
     }
 
+    /// Those that are kept, each with the number of its image.
+    pub(crate) fn examples(&self) -> &[Numbered] {
+        &self.examples
+    }
+
+    /// Takes up those that were kept before.
+    pub(crate) fn restore(&mut self, examples: Vec<Numbered>) {
+        self.examples = examples;
+    }
+
     pub(crate) fn into_examples(self) -> Vec<Example> {
-        self.examples
+        self.examples.into_iter().map(|(_, example)| example).collect()
     }
 }
 

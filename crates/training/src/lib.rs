@@ -16,9 +16,11 @@ mod config;
 mod curve;
 mod error;
 mod evaluation;
+mod exact;
 mod example;
 #[cfg(test)]
 mod fixture;
+mod journal;
 mod methods;
 mod monitor;
 mod observer;
@@ -39,8 +41,9 @@ mod worst_case;
 pub use config::{AdversarialDraw, Statistics, TrainingConfig};
 pub use curve::{ApgdCurve, CurveConfig, FgsmCurve, IteratedCurve, MiFgsmCurve, PgdCurve, SeaCurve};
 pub use error::{Error, Result};
-pub use evaluation::{Evaluated, EvaluationBatch, EvaluationConfig, evaluate, evaluate_model};
+pub use evaluation::{Evaluated, EvaluationBatch, EvaluationConfig, evaluate, evaluate_model, evaluate_with};
 pub use example::{Example, ExampleAttack};
+pub use journal::Journal;
 pub use methods::{
     Basic, DdcAt, FgsmCkpt, Free, GradAlign, MethodConfig, NFgsm, Penalty, PgdAt, PixelNewton, Replay,
     RsFgsm, SegPgdAt, TrainingMethod,
@@ -55,4 +58,4 @@ pub use step::{Seconds, StepRecord};
 pub use target::Target;
 pub use trainer::{Timing, Trainer};
 pub use warning::{Warning, WarningKind};
-pub use window::{Window, Windowed};
+pub use window::{Views, Window, Windowed};

@@ -206,8 +206,8 @@ impl Trainer {
             ..EvaluationConfig::default()
         };
         let (network, stage) = (self.network(), Stage::Validation);
-        let clean =
-            evaluation::measure(network, run.validation, &config, stage, run.stop, observer)?.clean()?;
+        let clean = evaluation::measure(network, run.validation, &config, stage, None, run.stop, observer)?
+            .clean()?;
         let best = self.state.best_miou.is_none_or(|best| clean.miou > best);
         if best {
             self.network().save(&run.checkpoints.join("best.safetensors"))?;

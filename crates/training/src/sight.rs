@@ -5,25 +5,32 @@ use robustseg_metrics::{
     lowest_accuracy,
 };
 use robustseg_random::stream;
+use serde::{Deserialize, Serialize};
 
+use crate::exact::{bits, counts};
 use crate::{Error, Result, Scores};
 
 /// Bootstrap samples for an interval, and the share of them that it holds.
 const RESAMPLES: usize = 1000;
 const LEVEL: f64 = 0.95;
 
-/// What the network makes of one image.
-#[derive(Clone, Debug)]
+/// What the network makes of one image. It is stored and read again without any rounding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sight {
     /// Label, prediction and number of pixels, for the pairs that occur.
     pub(crate) pairs: Vec<(u8, u8, u64)>,
+    #[serde(with = "counts")]
     pub(crate) overlap: Overlap,
+    #[serde(with = "counts")]
     pub(crate) boundary: Overlap,
     /// Mean cross-entropy over the labelled pixels.
+    #[serde(with = "bits")]
     pub(crate) loss: f32,
     /// The largest change of a value from the clean image.
+    #[serde(with = "bits")]
     pub(crate) largest: f32,
     /// Share of the values, those at 0 and 1 left out, that did not change.
+    #[serde(with = "bits")]
     pub(crate) unmoved: f32,
 }
 

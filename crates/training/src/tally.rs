@@ -1,12 +1,16 @@
 //! Counting of predictions, clean and attacked, over a dataset.
 
+use std::time::Instant;
+
 use candle_core::{DType, Tensor};
 use robustseg_attacks::{Budget, Counted, Model};
 use robustseg_metrics::{ConfusionMatrix, Overlap, boundary_distance, boundary_overlap};
 use robustseg_ops::{PixelObjective, pixel_objective_per_image, predict};
 use robustseg_random::stream;
+use serde::{Deserialize, Serialize};
 
 use crate::example::{Worst, landscape, rgb};
+use crate::journal::{Entry, Journal};
 use crate::sight::{Sight, scores};
 use crate::warning::{Measured, warnings};
 use crate::worst_case::worst_case;
@@ -27,7 +31,8 @@ pub(crate) struct Tally<'a> {
 }
 
 /// What was seen of one image; of each curve and each point of it, of all the examples.
-struct Seen {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Seen {
     id: String,
     clean: Sight,
     attacked: Vec<Vec<Vec<Sight>>>,
@@ -125,6 +130,45 @@ impl<'a> Tally<'a> {
         Ok(())
     }
 
+    /// Images that were counted.
+    pub(crate) fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    /// [`Tally::add`], and what it added goes into `journal`.
+    pub(crate) fn add_to(
+        &mut self,
+        journal: &mut Journal,
+        model: &dyn Model,
+        image: &Tensor,
+        label: &Tensor,
+        ids: &[&str],
+    ) -> Result<()> {
+        let start = Instant::now();
+        let (first, before) = (self.images.len(), self.budgets.clone());
+        self.add(model, image, label, ids)?;
+        let spent = self.budgets.iter().zip(before).map(|(now, before)| Budget {
+            forward: now.forward - before.forward,
+            backward: now.backward - before.backward,
+        });
+        let spent: Vec<Budget> = spent.collect();
+        journal.append(&self.images[first..], &spent, self.worst.examples(), start.elapsed().as_secs_f64())
+    }
+
+    /// Takes up what `journal` holds of earlier processes: it is then as if this one had counted all of it.
+    pub(crate) fn restore(&mut self, journal: &mut Journal) -> Result<()> {
+        let (entries, examples) = journal.take()?;
+        for Entry { images, budgets, .. } in entries {
+            self.images.extend(images);
+            for (sum, Budget { forward, backward }) in self.budgets.iter_mut().zip(budgets) {
+                sum.forward += forward;
+                sum.backward += backward;
+            }
+        }
+        self.worst.restore(examples);
+        Ok(())
+    }
+
     /// What `model` makes of `image`, the batch's or an attacked form of it.
     fn look(&self, model: &dyn Model, batch: &Batch<'_>, image: &Tensor) -> Result<Look> {
         let (count, height, width) = batch.label.dims3()?;
@@ -171,6 +215,7 @@ impl<'a> Tally<'a> {
         looks: &[Look],
     ) -> Result<()> {
         let (_, height, width) = batch.label.dims3()?;
+        let first = self.images.len();
         for (row, id) in ids.iter().enumerate() {
             let accuracy = |look: &Look| look.sights[row].overlap.pixel_accuracy();
             let worst =
@@ -178,7 +223,7 @@ impl<'a> Tally<'a> {
             let Some((pixel_accuracy, look, image)) = worst.min_by(|a, b| a.0.total_cmp(&b.0)) else {
                 continue;
             };
-            self.worst.offer(pixel_accuracy, || {
+            self.worst.offer(first + row, pixel_accuracy, || {
                 let (image, adversarial) = (batch.image.narrow(0, row, 1)?, image.narrow(0, row, 1)?);
                 let label = batch.label.narrow(0, row, 1)?;
                 Ok(Example {

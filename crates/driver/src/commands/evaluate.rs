@@ -2,24 +2,25 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use candle_core::Device;
 use clap::Args;
 use robustseg_datasets::Dataset;
 use robustseg_models::PspNet;
-use robustseg_training::Evaluated;
-use tracing::info;
+use robustseg_training::{Error, Evaluated, Journal, evaluate, evaluate_with};
+use tracing::{info, warn};
 
 use super::{SpecArguments, told};
 use crate::device::{DeviceChoice, describe};
-use crate::exit::BadData;
+use crate::exit::{BadData, Interrupted, NotSaved};
 use crate::interrupt::stop_flag;
 use crate::observer::RunObserver;
 use crate::outputs::Inputs;
 use crate::plan::{Data, of_split};
-use crate::provenance::{CheckpointProvenance, Invocation, Provenance};
+use crate::provenance::{CheckpointProvenance, Invocation, Provenance, sha256};
 use crate::results;
-use crate::run_directory::RunDirectory;
+use crate::run_directory::{RunDirectory, UNFINISHED};
 use crate::spec::Spec;
 
 /// Arguments of `evaluate`.
@@ -33,6 +34,9 @@ pub(crate) struct Evaluate {
     /// Writes evaluation.json, figures and report.html into this directory.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Continues an evaluation that was interrupted, after the last image that it saw.
+    #[arg(long, requires = "out")]
+    resume: bool,
     /// Where to compute, instead of the spec's choice: auto, cpu, cuda or cuda:N.
     #[arg(long)]
     device: Option<DeviceChoice>,
@@ -58,7 +62,9 @@ impl Evaluate {
         let warnings = told(of_split(dataset.split(), dataset.warnings()));
         let directory = self.directory(&spec, &data, &dataset, &device, &warnings)?;
         let stop = stop_flag()?;
-        let evaluated = measure(&network, &dataset, &spec, &stop, &mut RunObserver::new(None))?;
+        let observer = &mut RunObserver::new(None);
+        let place = directory.as_ref().map(|directory| Place { directory, replaces_others: false });
+        let Measured { evaluated, .. } = measure(&network, &dataset, &spec, &data, place, &stop, observer)?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&evaluated.evaluation)?);
         } else {
@@ -66,6 +72,7 @@ impl Evaluate {
         }
         if let Some(directory) = &directory {
             let report = results::write(directory, &evaluated, &data.manifest.classes)?;
+            Journal::remove(&directory.file(UNFINISHED))?;
             info!("report: {}", report.display());
         }
         Ok(())
@@ -86,8 +93,12 @@ impl Evaluate {
             Inputs::of([self.checkpoint.as_path(), self.spec.path(), &spec.data.manifest, &data.root]);
         let checkpoint = CheckpointProvenance::of(&self.checkpoint)?;
         let mut provenance = Provenance::of(spec, data, [dataset]).with_checkpoint(checkpoint);
-        let directory = RunDirectory::open_evaluation(out, &provenance.fingerprint, &inputs)?;
+        let directory = RunDirectory::open_evaluation(out, &provenance.fingerprint, &inputs, self.resume)?;
         provenance.data.warnings = warnings.to_vec();
+        if self.resume {
+            let former = Provenance::read(&directory.file("provenance.json"))?;
+            provenance.invocations = former.map(|former| former.invocations).unwrap_or_default();
+        }
         provenance.invocations.push(Invocation::now(&describe(device)));
         directory.write_json("provenance.json", &provenance)?;
         directory.write("spec.yaml", spec.to_yaml()?.as_bytes())?;
@@ -95,13 +106,56 @@ impl Evaluate {
     }
 }
 
-/// The evaluation of `network` on `dataset` as `spec` wants it.
+/// Where an evaluation keeps what it has seen, until it is finished.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) directory: &'a RunDirectory,
+    /// Whether an unfinished evaluation with other settings is deleted, or refused.
+    pub(crate) replaces_others: bool,
+}
+
+/// An evaluation, and the seconds that it took, those before an interruption among them.
+pub(crate) struct Measured {
+    pub(crate) evaluated: Evaluated,
+    pub(crate) seconds: f64,
+}
+
+/// The evaluation of `network` on `dataset`, of `data`, as `spec` wants it; continues the one that is in `place`.
+///
+/// # Errors
+/// [`Interrupted`] if `stop` was seen and what was seen is kept, [`NotSaved`] if there is no `place`.
 pub(crate) fn measure(
     network: &PspNet,
     dataset: &Dataset,
     spec: &Spec,
+    data: &Data,
+    place: Option<Place<'_>>,
     stop: &AtomicBool,
     observer: &mut RunObserver,
-) -> anyhow::Result<Evaluated> {
-    Ok(robustseg_training::evaluate(network, dataset, &spec.evaluation, stop, observer)?)
+) -> anyhow::Result<Measured> {
+    let (config, start) = (&spec.evaluation, Instant::now());
+    let Some(Place { directory, replaces_others }) = place else {
+        return match evaluate(network, dataset, config, stop, observer) {
+            Err(Error::Interrupted) => Err(NotSaved.into()),
+            evaluated => Ok(Measured { evaluated: evaluated?, seconds: start.elapsed().as_secs_f64() }),
+        };
+    };
+    let folder = directory.file(UNFINISHED);
+    let identity = serde_json::to_string(&(&data.manifest, spec.precision, spec.convolutions))?;
+    let identity = sha256(identity.as_bytes());
+    let mut journal = match Journal::open(&folder, &identity, network, dataset, config) {
+        Err(Error::OtherEvaluation { what, .. }) if replaces_others => {
+            warn!("the unfinished evaluation had other {what}; evaluating from the first image");
+            Journal::remove(&folder)?;
+            Journal::open(&folder, &identity, network, dataset, config)?
+        }
+        opened => opened?,
+    };
+    if journal.images() > 0 {
+        info!("continuing the evaluation after {} images", journal.images());
+    }
+    match evaluate_with(&mut journal, network, dataset, config, stop, observer) {
+        Err(Error::Interrupted) => Err(Interrupted.into()),
+        evaluated => Ok(Measured { evaluated: evaluated?, seconds: journal.seconds() }),
+    }
 }

@@ -2,18 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 use anyhow::ensure;
 use candle_core::Device;
 use clap::Args;
 use robustseg_models::{PspNet, pretrained};
-use robustseg_training::{Error, Observer, Outcome, Trainer};
+use robustseg_training::{Journal, Observer, Outcome, Trainer};
 use tracing::info;
 
-use super::SpecArguments;
-use super::evaluate;
-use super::told;
+use super::evaluate::{self, Measured, Place};
+use super::{SpecArguments, told};
 use crate::device::{DeviceChoice, describe};
 use crate::event_log::EventLog;
 use crate::exit::Interrupted;
@@ -24,7 +22,7 @@ use crate::outputs::Inputs;
 use crate::plan::Plan;
 use crate::provenance::{Invocation, Provenance};
 use crate::results;
-use crate::run_directory::{RunDirectory, Start, default_path};
+use crate::run_directory::{RunDirectory, Start, UNFINISHED, default_path};
 use crate::run_timing::RunTiming;
 use crate::spec::Spec;
 
@@ -90,18 +88,15 @@ impl Run {
         // The paper evaluates the weights at the end of training, not the best ones on the way.
         let timing = trainer.timing();
         let network = trainer.into_network();
-        let start = Instant::now();
-        let evaluated = evaluate::measure(&network, &plan.evaluation, &plan.spec, &stop, &mut observer)
-            .map_err(|error| error_of(error, &stop))?;
+        let place = Some(Place { directory: &directory, replaces_others: true });
+        let Plan { spec, data, evaluation, .. } = &plan;
+        let Measured { evaluated, seconds } =
+            evaluate::measure(&network, evaluation, spec, data, place, &stop, &mut observer)?;
         observer.sync()?;
-        let timing = RunTiming::new(
-            plan.spec.training.method.name(),
-            describe(&device),
-            timing,
-            start.elapsed().as_secs_f64(),
-        );
+        let timing = RunTiming::new(spec.training.method.name(), describe(&device), timing, seconds);
         directory.write_json("timing.json", &timing)?;
         let report = results::write(&directory, &evaluated, &plan.data.manifest.classes)?;
+        Journal::remove(&directory.file(UNFINISHED))?;
         results::print(&evaluated.evaluation, &provenance.data.warnings);
         println!("report: {}", report.display());
         Ok(())
@@ -124,7 +119,8 @@ impl Run {
         device: &Device,
     ) -> anyhow::Result<Trainer> {
         let spec = &plan.spec;
-        let checkpoints = directory.checkpoints()?;
+        // Not made yet: a directory without provenance must stay empty.
+        let checkpoints = directory.file("checkpoints");
         let goes_on = self.resume && Trainer::has_state(&checkpoints);
         let mut network = if goes_on {
             PspNet::blank(&plan.model, device)?
@@ -177,10 +173,4 @@ fn train(
         Outcome::Finished => Ok(()),
         Outcome::Interrupted => Err(Interrupted.into()),
     }
-}
-
-/// An evaluation that was interrupted ends the run as an interrupted training does.
-fn error_of(error: anyhow::Error, stop: &AtomicBool) -> anyhow::Error {
-    let interrupted = matches!(error.downcast_ref(), Some(Error::Interrupted));
-    if interrupted && stop.load(std::sync::atomic::Ordering::Relaxed) { Interrupted.into() } else { error }
 }

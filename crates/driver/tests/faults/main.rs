@@ -6,6 +6,7 @@
 mod common;
 
 mod clocks;
+mod evaluations;
 mod full_disks;
 mod kills;
 mod limits;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::short_run::ShortRun;
 
-fn send(signal: &str, child: &Child) {
+pub fn send(signal: &str, child: &Child) {
     let status = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
     assert!(status.success());
 }
@@ -64,18 +64,6 @@ fn a_hangup_that_is_ignored_under_nohup_stays_ignored() {
     send("HUP", &child);
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(run.path("out/report.html").is_file());
-}
-
-#[test]
-fn a_signal_during_evaluation_loses_nothing() {
-    let run =
-        ShortRun::with(&["evaluation.curves=[{bim: {alpha: 0.001, steps: 2000, epsilons: [0, 0.02]}}]"]);
-    let mut child = started(&run, "out", || run.happened("out", "training_finished", 12));
-    send("TERM", &child);
-    assert_eq!(child.wait().unwrap().code(), Some(5));
-    assert!(!run.path("out/evaluation.json").exists());
-    run.finish("out");
-    assert_eq!(run.events("out").iter().filter(|event| event["kind"] == "step").count(), 12);
 }
 
 #[test]
