@@ -30,6 +30,6 @@ pub use config::{PspNetConfig, Upsampling};
 pub use durable::{create_folders, remove_temporary, sync_folder, write_atomically, write_keeping_former};
 pub use error::{Error, Result};
 pub use hub::{Fetched, Hub, HubFile};
-pub use memory::{gradient_memory, training_memory};
+pub use memory::{forward_memory, gradient_memory, training_memory};
 pub use pass::Pass;
 pub use pspnet::{BranchLogits, Parameter, ParameterKind, PspNet, multiply_adds, parameter_count};

@@ -28,23 +28,46 @@ pub fn gradient_memory(config: &PspNetConfig, batch: usize, height: usize, width
     Ok((BYTES * parameters).saturating_add(maps.saturating_mul(BYTES + BYTES / 2)))
 }
 
+/// Bytes that a forward pass without a gradient needs at least, on `batch` images of `height` x `width`: the weights, and the
+/// largest map of a stage with the one that it is made of.
+///
+/// # Errors
+/// If the configuration describes no network.
+pub fn forward_memory(config: &PspNetConfig, batch: usize, height: usize, width: usize) -> Result<u64> {
+    let parameters = parameter_count(config)? as u64;
+    let [_, quarter, eighth] = scales(height as u64, width as u64);
+    let channels = config.channels().map(|channels| channels as u64);
+    // A block's input and output; of a stage of one block the input is the former stage's output.
+    let pair = |stage: usize| {
+        let input = if config.layers[stage - 1] > 1 { channels[stage] } else { channels[stage - 1] };
+        let pixels = if stage == 1 { quarter } else { eighth };
+        pixels.saturating_mul(channels[stage] + input)
+    };
+    let largest = (1..=4).map(pair).max().unwrap_or(0).saturating_mul(batch as u64);
+    Ok(BYTES.saturating_mul(parameters).saturating_add(largest.saturating_mul(BYTES)))
+}
+
 /// Numbers in the maps that convolutions make of one image.
 fn maps(config: &PspNetConfig, height: u64, width: u64) -> u64 {
-    let halved = |[height, width]: [u64; 2]| [height.div_ceil(2), width.div_ceil(2)];
-    let half = halved([height, width]);
-    let quarter = halved(half);
-    let eighth = halved(quarter);
-    let pixels = |[height, width]: [u64; 2]| height.saturating_mul(width);
+    let [half, quarter, eighth] = scales(height, width);
     let channels = config.channels().map(|channels| channels as u64);
-    let mut total = pixels(half).saturating_mul(channels[0]);
+    let mut total = half.saturating_mul(channels[0]);
     for (stage, &blocks) in config.layers.iter().enumerate() {
-        let size = pixels(if stage == 0 { quarter } else { eighth });
+        let size = if stage == 0 { quarter } else { eighth };
         // Two maps of a quarter of the channels and one of all in each block, and the first one's shortcut.
         let outputs = channels[stage + 1] * (3 * blocks as u64 + 2) / 2;
         total = total.saturating_add(size.saturating_mul(outputs));
     }
     let heads = if config.divided { 3 } else { 1 };
-    total.saturating_add(pixels(eighth).saturating_mul(heads * config.head_channels() as u64))
+    total.saturating_add(eighth.saturating_mul(heads * config.head_channels() as u64))
+}
+
+/// Pixels of maps of half, a quarter and an eighth of an image's sides.
+fn scales(height: u64, width: u64) -> [u64; 3] {
+    let halved = |[height, width]: [u64; 2]| [height.div_ceil(2), width.div_ceil(2)];
+    let half = halved([height, width]);
+    let quarter = halved(half);
+    [half, quarter, halved(quarter)].map(|[height, width]| height.saturating_mul(width))
 }
 
 #[cfg(test)]
@@ -66,7 +89,8 @@ mod tests {
             let bytes = training_memory(&config, batch, side, side).unwrap();
             let share = bytes as f64 / f64::from(peak << 20);
             assert!((0.4..1.0).contains(&share), "{layers:?} {width} {batch} {side}: {share}");
-            assert!(gradient_memory(&config, batch, side, side).unwrap() < bytes);
+            let gradient = gradient_memory(&config, batch, side, side).unwrap();
+            assert!(gradient < bytes && forward_memory(&config, batch, side, side).unwrap() < gradient);
         }
     }
 
@@ -74,5 +98,6 @@ mod tests {
     fn sizes_without_end_are_counted() {
         let config = PspNetConfig::pspnet50(21);
         assert_eq!(training_memory(&config, usize::MAX, 8192, 8192).unwrap(), u64::MAX);
+        assert_eq!(forward_memory(&config, usize::MAX, 8192, 8192).unwrap(), u64::MAX);
     }
 }

@@ -1,8 +1,8 @@
 //! How an image that is evaluated is brought to the network: whole, in windows, or its centre.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use robustseg_attacks::{Alignment, Model};
-use robustseg_ops::upsample_bilinear;
+use robustseg_ops::{predict, upsample_bilinear};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -55,6 +55,34 @@ impl Window {
     }
 }
 
+/// How many windows an image has, and their height and width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Views {
+    /// Their number.
+    pub count: usize,
+    /// Rows of each.
+    pub height: usize,
+    /// Pixels in a row of each.
+    pub width: usize,
+}
+
+impl Window {
+    /// The windows of an image of `height` x `width`.
+    pub fn views(&self, height: usize, width: usize) -> Views {
+        match *self {
+            Self::Sliding { size, stride } => Views {
+                count: starts(height, size, stride).len() * starts(width, size, stride).len(),
+                height: size.min(height),
+                width: size.min(width),
+            },
+            Self::Whole | Self::CenterCrop { .. } => {
+                let [_, _, height, width] = self.region(height, width);
+                Views { count: 1, height, width }
+            }
+        }
+    }
+}
+
 /// A model that looks through windows: its logits are the average of `model`'s over them.
 pub struct Windowed<M> {
     model: M,
@@ -67,36 +95,94 @@ impl<M: Model> Windowed<M> {
         Self { model, window }
     }
 
+    /// The classes (N, H, W) that it sees in `image` (N, 3, H, W): those of [`Model::logits`], but full-size logits are made of
+    /// no more rows at once than a sliding window has.
+    pub fn predict(&self, image: &Tensor) -> candle_core::Result<Tensor> {
+        let (_, _, height, width) = image.dims4()?;
+        let alignment = self.model.alignment();
+        let Window::Sliding { size, stride } = self.window else {
+            return predict(&self.logits(image)?, height, width, alignment);
+        };
+        let grid = Grid::new(height, width, size, stride);
+        let mut labels = Vec::with_capacity(grid.tops.len());
+        // The sum from the row `top` on, over the windows so far.
+        let mut sum: Option<Tensor> = None;
+        for (index, &top) in grid.tops.iter().enumerate() {
+            let strip = self.strip(image, &grid, top)?;
+            let overlap = sum.as_ref().map_or(Ok(0), |sum| sum.dim(1))?;
+            let band = add(sum, strip.narrow(1, 0, overlap.max(1))?)?;
+            let band = match overlap {
+                0 => strip,
+                _ => Tensor::cat(&[&band, &strip.narrow(1, overlap, grid.height - overlap)?], 1)?,
+            };
+            // The windows to come begin there.
+            let done = grid.tops.get(index + 1).map_or(grid.height, |next| next - top);
+            let finished =
+                band.narrow(1, 0, done)?.broadcast_mul(&grid.shares(top, done, image.device())?)?;
+            labels.push(predict(&finished.contiguous()?, done, width, alignment)?);
+            sum = if done < grid.height { Some(band.narrow(1, done, grid.height - done)?) } else { None };
+        }
+        Tensor::cat(&labels, 1)
+    }
+
     /// Full-size logits (N, H, W, K), the average over windows of `size` every `stride`.
     fn average(&self, image: &Tensor, size: usize, stride: usize) -> candle_core::Result<Tensor> {
         let (_, _, height, width) = image.dims4()?;
-        let (tops, window_height) = (starts(height, size, stride), size.min(height));
-        let (lefts, window_width) = (starts(width, size, stride), size.min(width));
+        let grid = Grid::new(height, width, size, stride);
         let mut sum: Option<Tensor> = None;
-        for &top in &tops {
-            let mut strip: Option<Tensor> = None;
-            for &left in &lefts {
-                let part =
-                    image.narrow(2, top, window_height)?.narrow(3, left, window_width)?.contiguous()?;
-                let logits = self.model.logits(&part)?;
-                let logits = upsample_bilinear(&logits, window_height, window_width, self.model.alignment())?;
-                let placed = logits.pad_with_zeros(2, left, width - left - window_width)?;
-                strip = Some(add(strip, placed)?);
-            }
-            let Some(strip) = strip else { continue };
-            let placed = strip.pad_with_zeros(1, top, height - top - window_height)?;
+        for &top in &grid.tops {
+            let strip = self.strip(image, &grid, top)?;
+            let placed = strip.pad_with_zeros(1, top, height - top - grid.height)?;
             sum = Some(add(sum, placed)?);
         }
         let Some(sum) = sum else {
             candle_core::bail!("an image without pixels has no windows: {:?}", image.shape())
         };
-        let share = |starts: &[usize], length: usize, extent: usize| -> Vec<f32> {
+        sum.broadcast_mul(&grid.shares(0, height, image.device())?)
+    }
+
+    /// The sum (N, window's height, W, K) over the windows that begin in the row `top`.
+    fn strip(&self, image: &Tensor, grid: &Grid, top: usize) -> candle_core::Result<Tensor> {
+        let mut strip: Option<Tensor> = None;
+        for &left in &grid.lefts {
+            let part = image.narrow(2, top, grid.height)?.narrow(3, left, grid.width)?.contiguous()?;
+            let logits = self.model.logits(&part)?;
+            let logits = upsample_bilinear(&logits, grid.height, grid.width, self.model.alignment())?;
+            let placed = logits.pad_with_zeros(2, left, grid.columns - left - grid.width)?;
+            strip = Some(add(strip, placed)?);
+        }
+        strip.ok_or_else(|| candle_core::Error::Msg("an image without pixels has no windows".into()))
+    }
+}
+
+/// Where the windows of an image are.
+struct Grid {
+    tops: Vec<usize>,
+    lefts: Vec<usize>,
+    /// Rows and pixels in a row of a window.
+    height: usize,
+    width: usize,
+    /// Pixels in a row of the image.
+    columns: usize,
+}
+
+impl Grid {
+    fn new(height: usize, width: usize, size: usize, stride: usize) -> Self {
+        let (tops, lefts) = (starts(height, size, stride), starts(width, size, stride));
+        Self { tops, lefts, height: size.min(height), width: size.min(width), columns: width }
+    }
+
+    /// One over the number of windows that see each pixel of `rows` rows from `top` on: (1, rows, W, 1).
+    fn shares(&self, top: usize, rows: usize, device: &Device) -> candle_core::Result<Tensor> {
+        let share = |starts: &[usize], length: usize, pixels: std::ops::Range<usize>| -> Vec<f32> {
             let windows = |at| starts.iter().filter(|&&start| start <= at && at < start + length).count();
-            (0..extent).map(|at| 1.0 / windows(at) as f32).collect()
+            pixels.map(|at| 1.0 / windows(at) as f32).collect()
         };
-        let rows = Tensor::from_vec(share(&tops, window_height, height), (1, height, 1, 1), image.device())?;
-        let columns = Tensor::from_vec(share(&lefts, window_width, width), (1, 1, width, 1), image.device())?;
-        sum.broadcast_mul(&rows.broadcast_mul(&columns)?)
+        let vertical =
+            Tensor::from_vec(share(&self.tops, self.height, top..top + rows), (1, rows, 1, 1), device)?;
+        let horizontal = share(&self.lefts, self.width, 0..self.columns);
+        let horizontal = Tensor::from_vec(horizontal, (1, 1, self.columns, 1), device)?;
+        vertical.broadcast_mul(&horizontal)
     }
 }
 
@@ -133,7 +219,7 @@ fn starts(extent: usize, size: usize, stride: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
+    use candle_core::Var;
 
     /// Logits that are a fixed linear map of each pixel: windows cannot matter.
     fn per_pixel(image: &Tensor) -> candle_core::Result<Tensor> {
@@ -186,6 +272,35 @@ mod tests {
         let windowed = Windowed::new(mean_of_view, Window::Sliding { size: 9, stride: 2 });
         assert_eq!(distance(&windowed.logits(&image)?, &mean_of_view(&image)?)?, 0.0);
         Ok(())
+    }
+
+    #[test]
+    fn predictions_in_bands_are_those_of_the_full_size_logits() -> candle_core::Result<()> {
+        let classes = |image: &Tensor| -> candle_core::Result<Tensor> {
+            // Windows matter to one class, and pixels to the others.
+            Tensor::cat(&[per_pixel(image)?, mean_of_view(image)?], 3)
+        };
+        let image = image(23, 17)?;
+        for (size, stride) in [(8, 3), (8, 8), (9, 1), (40, 7), (17, 5), (6, 4)] {
+            let windowed = Windowed::new(classes, Window::Sliding { size, stride });
+            let whole = predict(&windowed.logits(&image)?, 23, 17, windowed.alignment())?;
+            let banded = windowed.predict(&image)?;
+            assert_eq!(banded.dims(), whole.dims());
+            let bytes = |labels: &Tensor| labels.flatten_all()?.to_vec1::<u8>();
+            assert_eq!(bytes(&banded)?, bytes(&whole)?, "{size} {stride}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn views_are_counted() {
+        let views = |window: Window| {
+            let Views { count, height, width } = window.views(10, 7);
+            (count, height, width)
+        };
+        assert_eq!(views(Window::Whole), (1, 10, 7));
+        assert_eq!(views(Window::CenterCrop { size: 8 }), (1, 8, 7));
+        assert_eq!(views(Window::Sliding { size: 4, stride: 3 }), (6, 4, 4));
     }
 
     #[test]
