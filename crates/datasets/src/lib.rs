@@ -67,7 +67,7 @@ pub use augmentation::{AugmentationConfig, AugmentationParameters};
 pub use check::{CheckReport, Overlap, SplitReport, check, overlaps};
 pub use crop::{Crop, apply};
 pub use dataset::{Dataset, Samples};
-pub use decode::{DECODERS, MAX_PIXELS, read_image, read_label};
+pub use decode::{DECODERS, MAX_PIXELS, image_size, read_image, read_label};
 pub use error::{Error, Result};
 pub use fault_kind::FaultKind;
 #[cfg(feature = "fetch")]

@@ -32,5 +32,6 @@ mod results;
 pub mod run_directory;
 pub mod run_timing;
 pub mod spec;
+mod window;
 
 pub use cli::main;

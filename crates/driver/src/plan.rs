@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use robustseg_datasets::{DATA_FOLDER, Dataset, Manifest, Shared};
-use robustseg_models::{PspNetConfig, gradient_memory, multiply_adds, parameter_count, training_memory};
-use robustseg_training::{CurveConfig, Window};
+use robustseg_models::{PspNetConfig, multiply_adds, parameter_count, training_memory};
+use robustseg_training::CurveConfig;
 
 use crate::exit::BadData;
 use crate::memory;
@@ -204,20 +204,9 @@ impl Plan {
         Ok(training_memory(&self.model, training.batch_size, crop, crop)?)
     }
 
-    /// Bytes that the attacks of the evaluation need at least, on images of the size of the split's first; 0 if it has none.
+    /// Bytes that the evaluation needs at least, on images of the size of the split's first.
     pub fn evaluation_memory(&self) -> anyhow::Result<u64> {
-        let evaluation = &self.spec.evaluation;
-        if evaluation.curves.is_empty() {
-            return Ok(0);
-        }
-        let first = self.evaluation.load(0)?;
-        let side = |side: usize| match evaluation.window {
-            Window::CenterCrop { size } => side.min(size),
-            Window::Whole | Window::Sliding { .. } => side,
-        };
-        let (height, width) = (side(first.image.height), side(first.image.width));
-        let batch = evaluation.batch_size.min(self.evaluation.len());
-        Ok(gradient_memory(&self.model, batch, height, width)?)
+        memory::of_evaluation(&self.model, &self.spec.evaluation, &self.evaluation)
     }
 
     /// Asks for the memory that the plan needs on the CPU, so that it is missed now and not after a week.
@@ -229,14 +218,12 @@ impl Plan {
             let keys = keys.iter().map(|(key, value)| format!("{key} ({value} now)")).collect::<Vec<_>>();
             format!("raise the limit, or lower {}", keys.join(", "))
         };
-        let (training, evaluation) = (&self.spec.training, &self.spec.evaluation);
+        let training = &self.spec.training;
         let batch_size = ("training.batch_size", training.batch_size);
         let crop = ("training.augmentation.crop", training.augmentation.crop);
         let width = ("model.width", self.model.width);
         memory::require(self.training_memory()?, "a training step", &lower(&[batch_size, crop, width]))?;
-        let batch_size = ("evaluation.batch_size", evaluation.batch_size);
-        let advice = lower(&[batch_size, width]) + ", or take an evaluation.window";
-        Ok(memory::require(self.evaluation_memory()?, "the evaluation", &advice)?)
+        memory::require_for_evaluation(&self.model, &self.spec.evaluation, &self.evaluation)
     }
 
     /// Multiply-adds of evaluating one image of the size of the split's first: a forward pass for each point, and an

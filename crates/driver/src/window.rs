@@ -7,8 +7,9 @@ const FORMS: &str = "`whole`, `sliding:SIZE:STRIDE` or `center_crop:SIZE`, in pi
 
 /// The window that `text` names. Half of its size is the stride of a sliding one that has none.
 pub(crate) fn parse(text: &str) -> Result<Window, String> {
-    let pixels =
-        |text: &str| text.parse::<usize>().map_err(|_| format!("`{text}` is no number of pixels; give {FORMS}"));
+    let pixels = |text: &str| {
+        text.parse::<usize>().map_err(|_| format!("`{text}` is no number of pixels; give {FORMS}"))
+    };
     let window = match text.split(':').collect::<Vec<_>>()[..] {
         ["whole"] => Window::Whole,
         ["center_crop", size] => Window::CenterCrop { size: pixels(size)? },

@@ -153,3 +153,33 @@ fn results_go_into_no_directory_in_use() {
     drop(lock);
     assert!(run_in(folder.path(), &arguments).status.success());
 }
+
+#[test]
+fn the_attacked_network_looks_through_the_window() {
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint(folder.path());
+    case(folder.path());
+    let attacked = |window: &'static str| {
+        let input = ["--method", "bim", "--input", "case.safetensors", "--json", "--window", window];
+        let output = run_in(folder.path(), &attack(&input));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let path = folder.path().join("out/adversarial.safetensors");
+        let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
+        let adversarial = tensors["adversarial"].clone();
+        (report, adversarial.dims().to_vec(), adversarial.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+    };
+    let (whole, dims, pixels) = attacked("whole");
+    assert_eq!((whole["window"].as_str(), &dims[..]), (Some("whole"), &[2, 3, 25, 33][..]));
+    // One window that covers the image is the whole image; several are not.
+    let (_, _, same) = attacked("sliding:40:40");
+    assert!(same == pixels);
+    let (sliding, dims, other) = attacked("sliding:16:8");
+    assert_eq!((&sliding["window"]["sliding"]["stride"], &dims[..]), (&8.into(), &[2, 3, 25, 33][..]));
+    assert!(other != pixels && sliding["passes"]["backward"] == 6);
+    let (_, dims, _) = attacked("center_crop:16");
+    assert_eq!(dims, [2, 3, 16, 16]);
+    let wrong = |window| attack(&["--method", "bim", "--input", "case.safetensors", "--window", window]);
+    fails(folder.path(), &wrong("sliding:8:9"), 2, &["--window", "gaps"]);
+    fails(folder.path(), &wrong("crop"), 2, &["--window", "center_crop:SIZE"]);
+}

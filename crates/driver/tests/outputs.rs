@@ -96,6 +96,22 @@ fn predict_replaces_and_adds_to_its_own_output() {
 }
 
 #[test]
+fn predict_looks_through_windows() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    checkpoint(folder);
+    picture(&folder.join("x.png"), 0);
+    for window in ["whole", "sliding:64:64", "sliding:8:4"] {
+        succeeds(folder, &[&predict(window, &["x.png"])[..], &["--window", window]].concat());
+    }
+    let map = |window: &str| fs::read(folder.join(window).join("x.png")).unwrap();
+    assert!(map("whole") == map("sliding:64:64"));
+    assert_eq!(robustseg_datasets::image_size(&folder.join("sliding:8:4/x.png")).unwrap(), (16, 12));
+    let centre = [&predict("out", &["x.png"])[..], &["--window", "center_crop:8"]].concat();
+    refuses(folder, &centre, &["--window", "border", "sliding"]);
+}
+
+#[test]
 fn attack_replaces_its_own_output_and_leaves_nothing_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -46,7 +46,7 @@ impl Window {
     }
 
     /// The part of a `height` x `width` image that counts: top, left, height, width.
-    pub(crate) fn region(&self, height: usize, width: usize) -> [usize; 4] {
+    pub fn region(&self, height: usize, width: usize) -> [usize; 4] {
         let Self::CenterCrop { size } = *self else {
             return [0, 0, height, width];
         };

@@ -38,6 +38,17 @@ pub fn read_image(path: &Path) -> Result<Image> {
     })
 }
 
+/// Width and height of the image that [`read_image`] gives, without decoding it where that is possible.
+///
+/// # Errors
+/// As [`read_image`], but for what decoding alone would show.
+pub fn image_size(path: &Path) -> Result<(usize, usize)> {
+    match Picture::open(path, &mut Vec::new()) {
+        Some(picture) => Ok(picture.size()),
+        None => read_image(path).map(|image| (image.width, image.height)),
+    }
+}
+
 /// Reads a label map as the file has it: gray values or palette indices, no colours.
 ///
 /// # Errors

@@ -5,21 +5,23 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use clap::{ArgGroup, Args};
-use robustseg_attacks::{Adversarial, AttackConfig, Budget, Counted, Overrides};
+use robustseg_attacks::{Adversarial, AttackConfig, Budget, Counted, Model, Overrides};
 use robustseg_datasets::Manifest;
 use robustseg_metrics::ConfusionMatrix;
-use robustseg_models::{Pass, PspNet};
-use robustseg_ops::{IGNORE_LABEL, PixelObjective, pixel_objective_per_image, predict};
+use robustseg_models::PspNet;
+use robustseg_ops::{IGNORE_LABEL, PixelObjective, pixel_objective_per_image, predict, upsample_bilinear};
 use robustseg_random::stream;
-use robustseg_training::{Statistics, Target};
+use robustseg_training::{Statistics, Target, Window, Windowed};
 use serde::Serialize;
 
 use crate::device::DeviceChoice;
 use crate::exit::BadData;
 use crate::image_file;
+use crate::memory;
 use crate::number;
 use crate::outputs::{Inputs, check_folder};
 use crate::run_directory::RunDirectory;
+use crate::window;
 
 /// What to do about label files that do not hold class indices.
 const ASK_MANIFEST: &str = "give the data's manifest with --manifest, which says what label values mean";
@@ -62,6 +64,11 @@ pub(crate) struct Attack {
     /// The data manifest that says what the values or colours of --label mean.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
+    /// What the attacked network sees, as in an evaluation: `whole`, the image, `sliding:SIZE:STRIDE`, square windows
+    /// whose logits are averaged where they overlap, or `center_crop:SIZE`, the square in the middle, to which image and
+    /// label are cut.
+    #[arg(long, default_value = "whole", value_parser = window::parse)]
+    window: Window,
     /// Where results go: adversarial.safetensors and attack.json, with --image pictures too.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -77,6 +84,8 @@ pub(crate) struct Attack {
 #[derive(Serialize)]
 struct Report {
     method: String,
+    /// What the attacked network sees.
+    window: Window,
     seed: u64,
     /// Passes of single images through the network, all images together.
     passes: Budget,
@@ -120,17 +129,26 @@ impl Attack {
         let device = self.device.open()?;
         let network = PspNet::load(&self.checkpoint, &device)?;
         let (image, label) = self.case(&network, &device)?;
+        if device.is_cpu() {
+            let (count, height, width) = label.dims3()?;
+            let bytes = memory::of_attack(network.config(), self.window, [count, height, width])?;
+            let what = format!("attacking {count} images of {width}x{height} pixels at once");
+            let advice =
+                "raise the limit, give fewer or smaller images, or take a --window, such as center_crop:512";
+            memory::require(bytes, &what, advice)?;
+        }
         let directory = RunDirectory::for_results(&self.out, "attack", &inputs)?;
 
-        let target = Target::new(&network, Statistics::Running);
+        let target = Windowed::new(Target::new(&network, Statistics::Running), self.window);
+        let classes = network.config().num_classes;
         let mut random = stream(self.seed, "attack", [0; 3]);
         let counted = Counted::new(&target);
         let adversarial = config.attack().perturb(&counted, &image, &label, &mut random)?;
         let passes = counted.take();
-        let before = answer(&network, &image, &label)?;
-        let after = answer(&network, &adversarial.image, &label)?;
+        let before = answer(&target, classes, &image, &label)?;
+        let after = answer(&target, classes, &adversarial.image, &label)?;
 
-        write_tensors(&directory, &network, &image, &adversarial)?;
+        write_tensors(&directory, &target, &image, &adversarial)?;
         if self.image.is_some() {
             write_pictures(&directory, &adversarial.image, &before, &after)?;
         }
@@ -145,7 +163,7 @@ impl Attack {
         Ok(())
     }
 
-    /// Images (N, 3, H, W) and labels (N, H, W) to attack.
+    /// Images (N, 3, H, W) and labels (N, H, W) to attack, cut to what the window leaves of them.
     fn case(&self, network: &PspNet, device: &Device) -> anyhow::Result<(Tensor, Tensor)> {
         let classes = network.config().num_classes;
         let (image, label, place) = match (&self.input, &self.image, &self.label) {
@@ -180,7 +198,14 @@ impl Attack {
             );
             return Err(BadData(text).into());
         }
-        Ok((image, label))
+        let (_, height, width) = label.dims3()?;
+        let [top, left, rows, columns] = self.window.region(height, width);
+        // Images of another size than their labels are the attack's to refuse.
+        if [rows, columns] == [height, width] || image.dims()[2..] != [height, width] {
+            return Ok((image, label));
+        }
+        let image = image.narrow(2, top, rows)?.narrow(3, left, columns)?.contiguous()?;
+        Ok((image, label.narrow(1, top, rows)?.narrow(2, left, columns)?.contiguous()?))
     }
 
     /// The manifest that was given, which has to fit a checkpoint of so many classes.
@@ -214,7 +239,13 @@ impl Attack {
             before,
             after,
         });
-        Ok(Report { method: self.method.clone(), seed: self.seed, passes, images: images.collect() })
+        Ok(Report {
+            method: self.method.clone(),
+            window: self.window,
+            seed: self.seed,
+            passes,
+            images: images.collect(),
+        })
     }
 }
 
@@ -253,20 +284,20 @@ fn read_case(path: &Path, device: &Device) -> anyhow::Result<(Tensor, Tensor)> {
     Ok((take("image", DType::F32, "(N, 3, H, W)", 4)?, take("label", DType::U8, "(N, H, W)", 3)?))
 }
 
-/// The network's small logits, predictions and scores for each of the images.
-fn answer(network: &PspNet, image: &Tensor, label: &Tensor) -> anyhow::Result<Answer> {
+/// The model's predictions and scores for each of the images.
+fn answer(model: &dyn Model, classes: usize, image: &Tensor, label: &Tensor) -> anyhow::Result<Answer> {
     let (count, height, width) = label.dims3()?;
-    let small = network.forward(image, &mut Pass::Evaluation)?;
+    let logits = model.logits(image)?;
     let objective = |objective| -> anyhow::Result<Vec<f32>> {
-        Ok(pixel_objective_per_image(&small, label, objective, network.alignment())?.to_vec1()?)
+        Ok(pixel_objective_per_image(&logits, label, objective, model.alignment())?.to_vec1()?)
     };
     let (losses, gains) = (objective(PixelObjective::CrossEntropy)?, objective(PixelObjective::Gain)?);
-    let predicted = predict(&small, height, width, network.alignment())?.reshape((count, height * width))?;
+    let predicted = predict(&logits, height, width, model.alignment())?.reshape((count, height * width))?;
     let predictions: Vec<Vec<u8>> = predicted.to_vec2()?;
     let labels: Vec<Vec<u8>> = label.reshape((count, height * width))?.to_vec2()?;
     let mut measures = Vec::with_capacity(count);
     for index in 0..count {
-        let mut matrix = ConfusionMatrix::new(network.config().num_classes);
+        let mut matrix = ConfusionMatrix::new(classes);
         matrix.update(&predictions[index], &labels[index])?;
         measures.push(Measures {
             loss: losses[index],
@@ -278,17 +309,24 @@ fn answer(network: &PspNet, image: &Tensor, label: &Tensor) -> anyhow::Result<An
     Ok(Answer { predictions, measures })
 }
 
+/// Logits (N, K, H, W) of the size of `image`.
+fn full_size(model: &dyn Model, image: &Tensor) -> candle_core::Result<Tensor> {
+    let (_, _, height, width) = image.dims4()?;
+    let logits = upsample_bilinear(&model.logits(image)?, height, width, model.alignment())?;
+    logits.permute((0, 3, 1, 2))
+}
+
 fn write_tensors(
     directory: &RunDirectory,
-    network: &PspNet,
+    model: &dyn Model,
     image: &Tensor,
     crafted: &Adversarial,
 ) -> anyhow::Result<()> {
     let tensors = [
         ("adversarial", crafted.image.clone()),
         ("epsilon", crafted.epsilon.clone()),
-        ("logits_clean", network.logits(image)?),
-        ("logits_adversarial", network.logits(&crafted.image)?),
+        ("logits_clean", full_size(model, image)?),
+        ("logits_adversarial", full_size(model, &crafted.image)?),
     ];
     let contiguous = |(name, tensor): (&'static str, Tensor)| Ok((name, tensor.contiguous()?));
     let tensors = tensors.into_iter().map(contiguous).collect::<candle_core::Result<HashMap<_, _>>>()?;

@@ -15,6 +15,7 @@ use super::{SpecArguments, told};
 use crate::device::{DeviceChoice, describe};
 use crate::exit::{BadData, Interrupted, NotSaved};
 use crate::interrupt::stop_flag;
+use crate::memory;
 use crate::observer::RunObserver;
 use crate::outputs::Inputs;
 use crate::plan::{Data, of_split};
@@ -59,6 +60,9 @@ impl Evaluate {
             return Err(BadData(text).into());
         }
         let dataset = data.open(spec.evaluation_split())?;
+        if device.is_cpu() {
+            memory::require_for_evaluation(network.config(), &spec.evaluation, &dataset)?;
+        }
         let warnings = told(of_split(dataset.split(), dataset.warnings()));
         let directory = self.directory(&spec, &data, &dataset, &device, &warnings)?;
         let stop = stop_flag()?;

@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use robustseg_datasets::Manifest;
-use robustseg_models::{Pass, PspNet};
-use robustseg_ops::predict;
+use robustseg_datasets::{Manifest, image_size};
+use robustseg_models::{PspNet, PspNetConfig};
+use robustseg_training::{Statistics, Target, Window, Windowed};
 
 use crate::device::DeviceChoice;
 use crate::exit::Usage;
 use crate::image_file;
+use crate::memory;
 use crate::outputs::{Inputs, check_folder};
 use crate::run_directory::RunDirectory;
+use crate::window;
 
 /// Arguments of `predict`.
 #[derive(Args)]
@@ -29,6 +31,10 @@ pub(crate) struct Predict {
     /// Where to compute: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
+    /// What the network sees at once: `whole`, the image, or `sliding:SIZE:STRIDE`, square windows whose logits are
+    /// averaged where they overlap. A huge image needs windows.
+    #[arg(long, default_value = "whole", value_parser = window::parse)]
+    window: Window,
     /// Prints the written files as JSON.
     #[arg(long)]
     json: bool,
@@ -39,6 +45,11 @@ pub(crate) struct Predict {
 
 impl Predict {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
+        if let Window::CenterCrop { .. } = self.window {
+            let text = "--window center_crop leaves out the border, where a label map has classes too; take \
+                        sliding:SIZE:STRIDE";
+            return Err(Usage(text.into()).into());
+        }
         let names = self.names()?;
         let inputs = Inputs::of(self.images.iter().chain([&self.checkpoint]).chain(&self.manifest));
         // Before the weights are read, and again once the folder is locked.
@@ -49,13 +60,16 @@ impl Predict {
         };
         let device = self.device.open()?;
         let network = PspNet::load(&self.checkpoint, &device)?;
+        if device.is_cpu() {
+            self.require_memory(network.config())?;
+        }
+        let model = Windowed::new(Target::new(&network, Statistics::Running), self.window);
         let directory = RunDirectory::for_results(&self.out, "predict", &inputs)?;
         let mut written = Vec::new();
         for (path, name) in self.images.iter().zip(names) {
             let image = image_file::read(path)?;
             let (height, width) = (image.height, image.width);
-            let logits = network.forward(&image_file::tensor(&image, &device)?, &mut Pass::Evaluation)?;
-            let labels = predict(&logits, height, width, network.alignment())?.flatten_all()?.to_vec1()?;
+            let labels = model.predict(&image_file::tensor(&image, &device)?)?.flatten_all()?.to_vec1()?;
             let [map, overlay] = files(&name);
             directory.write(&map, &image_file::label_png(&labels, width, height, &palette)?)?;
             let picture = image_file::overlay(&image, &labels, &palette);
@@ -73,6 +87,21 @@ impl Predict {
             }
         }
         Ok(())
+    }
+
+    /// Asks for the memory that the largest image needs at least.
+    fn require_memory(&self, model: &PspNetConfig) -> anyhow::Result<()> {
+        let need = |path: &PathBuf| -> anyhow::Result<(u64, PathBuf, usize, usize)> {
+            let (width, height) = image_size(path)?;
+            let bytes = memory::of_prediction(model, self.window, [1, height, width])?;
+            Ok((bytes, path.clone(), width, height))
+        };
+        let needs = self.images.iter().map(need).collect::<anyhow::Result<Vec<_>>>()?;
+        let Some((bytes, path, width, height)) = needs.into_iter().max() else { return Ok(()) };
+        let what = format!("predicting {} ({width}x{height} pixels)", path.display());
+        let advice =
+            "raise the limit, make the image smaller, or take a smaller --window, such as sliding:512:256";
+        Ok(memory::require(bytes, &what, advice)?)
     }
 
     /// The names of the results. No two images share a file, not even where the case of letters does not matter.

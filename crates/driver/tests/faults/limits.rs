@@ -4,7 +4,10 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Instant;
 
-use crate::common::robustseg;
+use candle_core::Device;
+use robustseg_models::{PspNet, PspNetConfig};
+
+use crate::common::{robustseg, tiny};
 use crate::short_run::{ShortRun, fails, under_shell};
 
 /// Specs that want to be large: deep nesting, anchors that explode, numbers without end, many keys.
@@ -183,6 +186,41 @@ fn a_log_carries_time_and_epoch_and_is_kept_with_the_run() {
     let kept = fs::read_to_string(run.path("out/run.log")).unwrap();
     let last = kept.lines().last().unwrap();
     assert!(last.contains("ERROR") && last.contains("resume.safetensors"), "{kept}");
+}
+
+#[test]
+fn predict_attack_and_evaluate_ask_for_memory_beforehand() {
+    let run = ShortRun::new();
+    let manifest = fs::read_to_string(run.path("tiny.yaml")).unwrap();
+    fs::write(run.path("tiny.yaml"), manifest.replace("height: 24, width: 32", "height: 3000, width: 3000"))
+        .unwrap();
+    let config = PspNetConfig { num_classes: 3, ..tiny() };
+    PspNet::new(&config, 1, &Device::Cpu).unwrap().save(&run.path("model.safetensors")).unwrap();
+    for (name, side) in [("large.png", 8000), ("image.png", 3000), ("label.png", 3000)] {
+        // A bit for each pixel.
+        let mut encoder = png::Encoder::new(fs::File::create(run.path(name)).unwrap(), side, side);
+        encoder.set_depth(png::BitDepth::One);
+        let rows = vec![0; side as usize * (side as usize).div_ceil(8)];
+        encoder.write_header().unwrap().write_image_data(&rows).unwrap();
+    }
+    let under_a_limit = |arguments: &[&str]| {
+        let checkpoint = ["--checkpoint", "model.safetensors"];
+        let mut command =
+            under_shell(r#"ulimit -v 700000; exec "$0" "$@""#, &[arguments, &checkpoint].concat());
+        command.current_dir(run.folder()).env("RAYON_NUM_THREADS", "2");
+        command
+    };
+    let predict = ["predict", "large.png", "--out", "out"];
+    fails(under_a_limit(&predict), 4, &["large.png", "8000x8000", "needs at least", "--window"]);
+    let attack =
+        ["attack", "--method", "fgsm", "--image", "image.png", "--label", "label.png", "--out", "out"];
+    fails(under_a_limit(&attack), 4, &["3000x3000", "needs at least", "--window"]);
+    let evaluate = ["evaluate", "short.yaml", "--out", "out"];
+    fails(under_a_limit(&evaluate), 4, &["the evaluation needs at least", "evaluation.window"]);
+    assert!(!run.path("out").exists());
+    let cropped = [&attack[..], &["--window", "center_crop:32"]].concat();
+    let output = under_a_limit(&cropped).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
