@@ -108,6 +108,15 @@ impl AttackConfig {
         copy.settings().validate()
     }
 
+    /// Passes with a gradient that each image takes at most, or nearly so.
+    pub fn backward_passes(&self) -> u64 {
+        let mut copy = *self;
+        let Settings { steps, restarts, .. } = copy.settings();
+        let [steps, restarts] = [steps, restarts].map(|count| count.map_or(1, |count| *count as u64));
+        let objectives = if let Self::Sea(_) = self { Sea::OBJECTIVES.len() as u64 } else { 1 };
+        steps.saturating_mul(restarts).saturating_mul(objectives)
+    }
+
     /// The attack's name.
     pub fn name(&self) -> &'static str {
         self.attack().name()

@@ -71,6 +71,76 @@ fn a_case_is_attacked_within_its_ball() {
     }
 }
 
+/// A picture of 40 x 32 pixels and its label map, in `folder`.
+fn picture_and_labels(folder: &std::path::Path) {
+    let file = |name: &str, colour: png::ColorType, data: &[u8]| {
+        let mut encoder = png::Encoder::new(std::fs::File::create(folder.join(name)).unwrap(), 40, 32);
+        encoder.set_color(colour);
+        encoder.write_header().unwrap().write_image_data(data).unwrap();
+    };
+    let values: Vec<u8> = (0..40 * 32 * 3_u32).map(|i| (i * 37 % 251) as u8).collect();
+    file("street.png", png::ColorType::Rgb, &values);
+    file(
+        "labels.png",
+        png::ColorType::Grayscale,
+        &values[..40 * 32].iter().map(|v| v % 4).collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn the_rounding_of_an_attacked_picture_is_told_and_logits_are_written_when_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint(folder.path());
+    picture_and_labels(folder.path());
+    let arguments =
+        attack(&["--method", "bim", "--epsilon", "0.005", "--image", "street.png", "--label", "labels.png"]);
+    let output = run_in(folder.path(), &arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains("adversarial.png is rounded to 8 bits, by up to 0.00"), "{printed}");
+    let report = std::fs::read(folder.path().join("out/attack.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+    let rounded = &report["adversarial_png"];
+    let number = |key: &str| rounded[key].as_f64().unwrap();
+    let path = folder.path().join("out/adversarial.safetensors");
+    let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+    assert!(!tensors.contains_key("logits_clean") && !tensors.contains_key("logits_adversarial"));
+    // By hand: the picture against the example.
+    let mut reader = png::Decoder::new(std::io::BufReader::new(
+        std::fs::File::open(folder.path().join("out/adversarial.png")).unwrap(),
+    ))
+    .read_info()
+    .unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut pixels).unwrap();
+    let example = tensors["adversarial"].get(0).unwrap().permute((1, 2, 0)).unwrap().flatten_all().unwrap();
+    let example: Vec<f32> = example.to_vec1().unwrap();
+    let differences =
+        pixels.iter().zip(&example).map(|(pixel, value)| (f32::from(*pixel) / 255.0 - value).abs());
+    let largest = f64::from(differences.fold(0.0, f32::max));
+    assert!(largest > 1e-4 && largest < 0.5001 / 255.0);
+    assert!((number("largest_rounding") - largest).abs() < 1e-6);
+    assert!((number("largest_rounding_in_epsilons") - largest / 0.005).abs() < 1e-4);
+    assert!(number("largest_perturbation") <= 0.005 + 0.5001 / 255.0);
+    assert!(
+        rounded["after"]["loss"].as_f64().unwrap() != report["images"][0]["after"]["loss"].as_f64().unwrap()
+    );
+    let output = run_in(folder.path(), &[&arguments[..], &["--logits"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+    assert_eq!(tensors["logits_clean"].dims(), [1, CLASSES, 32, 40]);
+}
+
+#[test]
+fn an_attack_says_how_far_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint(folder.path());
+    case(folder.path());
+    let arguments = attack(&["--method", "bim", "--steps", "7", "--input", "case.safetensors"]);
+    let told = String::from_utf8(run_in(folder.path(), &arguments).stderr).unwrap();
+    assert!(told.contains(" INFO attacking 1/7"), "{told}");
+}
+
 #[test]
 fn settings_out_of_range_and_unknown_methods_are_refused() {
     let folder = tempfile::tempdir().unwrap();

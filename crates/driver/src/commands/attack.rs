@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use clap::{ArgGroup, Args};
 use robustseg_attacks::{Adversarial, AttackConfig, Budget, Counted, Model, Overrides};
-use robustseg_datasets::Manifest;
+use robustseg_datasets::{Image, Manifest};
 use robustseg_metrics::ConfusionMatrix;
 use robustseg_models::PspNet;
 use robustseg_ops::{IGNORE_LABEL, PixelObjective, pixel_objective_per_image, predict, upsample_bilinear};
 use robustseg_random::stream;
 use robustseg_training::{Statistics, Target, Window, Windowed};
+use robustseg_words::counted;
 use serde::Serialize;
 
+use super::watched::Watched;
 use crate::device::DeviceChoice;
 use crate::exit::BadData;
 use crate::image_file;
@@ -72,6 +74,9 @@ pub(crate) struct Attack {
     /// Where results go: adversarial.safetensors and attack.json, with --image pictures too.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Writes the full-size logits before and after into adversarial.safetensors, as is always done for --input.
+    #[arg(long)]
+    logits: bool,
     /// Where to compute: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -90,6 +95,21 @@ struct Report {
     /// Passes of single images through the network, all images together.
     passes: Budget,
     images: Vec<ImageReport>,
+    /// What rounding to the 8 bits of adversarial.png does to the example, where that is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adversarial_png: Option<RoundedReport>,
+}
+
+/// The example of adversarial.png, which is rounded to 8 bits; that of adversarial.safetensors is not.
+#[derive(Serialize)]
+struct RoundedReport {
+    /// The largest change of a value by rounding, images being in `[0, 1]`.
+    largest_rounding: f32,
+    /// The same in units of epsilon, if there is one.
+    largest_rounding_in_epsilons: Option<f32>,
+    /// How far the rounded example is from the image at most.
+    largest_perturbation: f32,
+    after: Measures,
 }
 
 /// What the attack did to one image.
@@ -142,17 +162,30 @@ impl Attack {
         let target = Windowed::new(Target::new(&network, Statistics::Running), self.window);
         let classes = network.config().num_classes;
         let mut random = stream(self.seed, "attack", [0; 3]);
-        let counted = Counted::new(&target);
-        let adversarial = config.attack().perturb(&counted, &image, &label, &mut random)?;
-        let passes = counted.take();
+        let watched = Watched::new(&target, config.backward_passes());
+        let model = Counted::new(&watched);
+        let adversarial = config.attack().perturb(&model, &image, &label, &mut random)?;
+        let passes = model.take();
         let before = answer(&target, classes, &image, &label)?;
         let after = answer(&target, classes, &adversarial.image, &label)?;
 
-        write_tensors(&directory, &target, &image, &adversarial)?;
-        if self.image.is_some() {
-            write_pictures(&directory, &adversarial.image, &before, &after)?;
+        let mut tensors =
+            vec![("adversarial", adversarial.image.clone()), ("epsilon", adversarial.epsilon.clone())];
+        if self.logits || self.input.is_some() {
+            tensors.push(("logits_clean", full_size(&target, &image)?));
+            tensors.push(("logits_adversarial", full_size(&target, &adversarial.image)?));
         }
+        write_tensors(&directory, tensors)?;
+        let adversarial_png = if self.image.is_some() {
+            let picture = write_pictures(&directory, &adversarial.image, &before, &after)?;
+            let rounded = image_file::tensor(&picture, &device)?;
+            let seen = answer(&target, classes, &rounded, &label)?;
+            Some(rounding(&image, &adversarial, &rounded, seen)?)
+        } else {
+            None
+        };
         let report = self.report(&image, &adversarial, passes, before, after)?;
+        let report = Report { adversarial_png, ..report };
         directory.write_json("attack.json", &report)?;
         directory.remove_others()?;
         if self.json {
@@ -229,7 +262,7 @@ impl Attack {
         before: Answer,
         after: Answer,
     ) -> anyhow::Result<Report> {
-        let difference = (&adversarial.image - image)?.abs()?.flatten_from(1)?.max(1)?.to_vec1::<f32>()?;
+        let difference = largest_difference(&adversarial.image, image)?;
         let epsilons = adversarial.epsilon.to_vec1::<f32>()?;
         let measures = before.measures.into_iter().zip(after.measures);
         let images = measures.zip(epsilons.into_iter().zip(difference));
@@ -245,17 +278,40 @@ impl Attack {
             seed: self.seed,
             passes,
             images: images.collect(),
+            adversarial_png: None,
         })
     }
 }
 
-/// The attacked image rounded to 8 bits, and what the network sees before and after.
+/// The largest difference of a value in each of the images.
+fn largest_difference(a: &Tensor, b: &Tensor) -> candle_core::Result<Vec<f32>> {
+    (a - b)?.abs()?.flatten_from(1)?.max(1)?.to_vec1()
+}
+
+/// How far the `rounded` example of one `image` is from the one that was crafted, and what the network has `seen` in it.
+fn rounding(
+    image: &Tensor,
+    adversarial: &Adversarial,
+    rounded: &Tensor,
+    mut seen: Answer,
+) -> anyhow::Result<RoundedReport> {
+    let largest_rounding = largest_difference(rounded, &adversarial.image)?[0];
+    let epsilon = adversarial.epsilon.to_vec1::<f32>()?[0];
+    Ok(RoundedReport {
+        largest_rounding,
+        largest_rounding_in_epsilons: (epsilon > 0.0).then_some(largest_rounding / epsilon),
+        largest_perturbation: largest_difference(rounded, image)?[0],
+        after: seen.measures.remove(0),
+    })
+}
+
+/// The attacked image rounded to 8 bits, which is given back, and what the network sees before and after.
 fn write_pictures(
     directory: &RunDirectory,
     image: &Tensor,
     before: &Answer,
     after: &Answer,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Image> {
     let picture = image_file::rounded(image)?;
     directory.write("adversarial.png", &image_file::rgb_png(&picture)?)?;
     let palette = image_file::default_palette();
@@ -263,7 +319,7 @@ fn write_pictures(
         let bytes = image_file::label_png(&answer.predictions[0], picture.width, picture.height, &palette)?;
         directory.write(name, &bytes)?;
     }
-    Ok(())
+    Ok(picture)
 }
 
 fn read_case(path: &Path, device: &Device) -> anyhow::Result<(Tensor, Tensor)> {
@@ -316,22 +372,15 @@ fn full_size(model: &dyn Model, image: &Tensor) -> candle_core::Result<Tensor> {
     logits.permute((0, 3, 1, 2))
 }
 
-fn write_tensors(
-    directory: &RunDirectory,
-    model: &dyn Model,
-    image: &Tensor,
-    crafted: &Adversarial,
-) -> anyhow::Result<()> {
-    let tensors = [
-        ("adversarial", crafted.image.clone()),
-        ("epsilon", crafted.epsilon.clone()),
-        ("logits_clean", full_size(model, image)?),
-        ("logits_adversarial", full_size(model, &crafted.image)?),
-    ];
+fn write_tensors(directory: &RunDirectory, tensors: Vec<(&'static str, Tensor)>) -> anyhow::Result<()> {
     let contiguous = |(name, tensor): (&'static str, Tensor)| Ok((name, tensor.contiguous()?));
     let tensors = tensors.into_iter().map(contiguous).collect::<candle_core::Result<HashMap<_, _>>>()?;
     let bytes = safetensors::serialize(&tensors, None)?;
     directory.write("adversarial.safetensors", &bytes)
+}
+
+fn score(value: Option<f64>) -> String {
+    value.map_or("-".into(), |value| format!("{value:.4}"))
 }
 
 impl Report {
@@ -342,7 +391,6 @@ impl Report {
         );
         for (index, image) in self.images.iter().enumerate() {
             let ImageReport { epsilon, largest_perturbation: largest, before, after } = image;
-            let score = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.4}"));
             println!(
                 "{index:>5} {epsilon:>9.5} {largest:>9.5} {:>8.4} {:>8.4} {:>8.4} {:>8.4} {:>7} {:>7} {:>7} {:>7}",
                 before.loss,
@@ -356,6 +404,18 @@ impl Report {
             );
         }
         let Budget { forward, backward } = self.passes;
-        println!("{forward} forward and {backward} backward passes of single images");
+        println!("{forward} forward and {} of single images", counted(backward, "backward pass"));
+        if let Some(RoundedReport { largest_rounding, largest_rounding_in_epsilons, after, .. }) =
+            &self.adversarial_png
+        {
+            let share =
+                largest_rounding_in_epsilons.map_or(String::new(), |share| format!(", {share:.2} epsilon"));
+            println!(
+                "adversarial.png is rounded to 8 bits, by up to {largest_rounding:.5}{share}: loss {:.4}, accuracy {} \
+                 with it; adversarial.safetensors has the example as it is",
+                after.loss,
+                score(after.pixel_accuracy)
+            );
+        }
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod prepare;
 pub(crate) mod preview;
 pub(crate) mod run;
 pub(crate) mod schema;
+mod watched;
 
 use std::path::{Path, PathBuf};
 

@@ -178,8 +178,8 @@ impl Chart {
             .y_desc(self.y)
             .axis_desc_style((FONT, 15).with_color(INK))
             .label_style((FONT, 13).with_color(INK))
-            .x_label_formatter(&|value| short(*value))
-            .y_label_formatter(&|value| short(*value))
+            .x_label_formatter(&|value| tick(*value, right - left))
+            .y_label_formatter(&|value| tick(*value, top - bottom))
             .draw()?;
         for (index, line) in self.lines.iter().enumerate().filter(|(_, line)| line.band.len() > 1) {
             let there = line.band.iter().map(|&(x, low, _)| (x, low));
@@ -260,13 +260,26 @@ fn round_up(value: f64) -> f64 {
     step.unwrap_or(10.0) * power
 }
 
-/// A tick's number without superfluous digits.
-fn short(value: f64) -> String {
-    if value != 0.0 && !(1e-3..1e6).contains(&value.abs()) {
-        return format!("{value:e}");
+/// A tick's number on an axis of length `span`, without superfluous digits. What rounding leaves of a zero is zero.
+fn tick(value: f64, span: f64) -> String {
+    if value.abs() <= 1e-9 * span {
+        return "0".into();
     }
-    let text = format!("{value:.4}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    if !(1e-3..1e6).contains(&value.abs()) {
+        let text = format!("{value:.3e}");
+        return match text.split_once('e') {
+            Some((digits, power)) => format!("{}e{power}", trimmed(digits)),
+            None => text,
+        };
+    }
+    // Three digits more than the axis' own first one.
+    let decimals = (3.0 - span.log10().floor()).clamp(0.0, 9.0) as usize;
+    trimmed(&format!("{value:.decimals$}")).to_owned()
+}
+
+/// A number without zeros at the end of its decimals.
+fn trimmed(number: &str) -> &str {
+    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
 }
 
 #[cfg(test)]
@@ -346,7 +359,33 @@ mod tests {
         assert_eq!(chart.limits(), [0.0, 5.0, -0.015, 0.8]);
         assert_eq!(
             ["0.04", "0", "1", "0.7", "2000"],
-            [0.04, 0.0, 1.0, 0.7, 2000.0].map(short).each_ref().map(String::as_str)
+            [0.04, 0.0, 1.0, 0.7, 2000.0].map(|value| tick(value, value)).each_ref().map(String::as_str)
         );
+    }
+
+    #[test]
+    fn ticks_are_round_numbers_on_every_axis() {
+        for ends in [
+            (-0.3, 0.7),
+            (-0.1, 1.2),
+            (-0.00013, 0.0004),
+            (-7.0, 3.0),
+            (-0.6, 0.1),
+            (-2e-9, 3e-9),
+            (0.0, 3e7),
+        ] {
+            let points = vec![(ends.0, ends.1), (ends.1, ends.0)];
+            let line = Line { label: "x".into(), points, band: Vec::new(), markers: false, bold: false };
+            let svg = Chart { title: String::new(), x: "x", y: "y", lines: vec![line] }.svg().unwrap();
+            let texts = svg.split("</text>").filter_map(|part| part.rsplit('>').next());
+            let numbers: Vec<&str> =
+                texts.map(str::trim).filter(|text| text.parse::<f64>().is_ok()).collect();
+            assert!(numbers.len() > 6 && numbers.contains(&"0"), "{ends:?}: {numbers:?}");
+            assert!(numbers.iter().all(|number| number.len() < 9), "{ends:?}: {numbers:?}");
+        }
+        assert_eq!(tick(6.938_893_903_907_228e-18, 0.4), "0");
+        assert_eq!(tick(-0.0, 1.0), "0");
+        assert_eq!(tick(0.00125, 0.005), "0.00125");
+        assert_eq!(tick(0.000_150_000_000_000_000_02, 0.0004), "1.5e-4");
     }
 }

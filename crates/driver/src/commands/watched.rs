@@ -1,0 +1,46 @@
+//! An attack that somebody waits for.
+
+use std::cell::{Cell, RefCell};
+
+use candle_core::{DType, Result, Tensor};
+use robustseg_attacks::Model;
+use robustseg_ops::Alignment;
+
+use crate::progress::Meter;
+
+/// A model that says how far an attack on it is: each gradient counts as one step.
+pub(super) struct Watched<'a> {
+    model: &'a dyn Model,
+    meter: RefCell<Meter>,
+    done: Cell<u64>,
+    total: u64,
+}
+
+impl<'a> Watched<'a> {
+    /// `model`, attacked with so many gradients in `total`, or nearly so.
+    pub(super) fn new(model: &'a dyn Model, total: u64) -> Self {
+        Self { model, meter: RefCell::new(Meter::new()), done: Cell::new(0), total }
+    }
+}
+
+impl Model for Watched<'_> {
+    fn logits(&self, image: &Tensor) -> Result<Tensor> {
+        if image.track_op() {
+            self.meter.borrow_mut().advance(
+                "attacking",
+                self.done.get(),
+                self.total.max(self.done.get() + 1),
+            );
+            self.done.set(self.done.get() + 1);
+        }
+        self.model.logits(image)
+    }
+
+    fn image_dtype(&self) -> DType {
+        self.model.image_dtype()
+    }
+
+    fn alignment(&self) -> Alignment {
+        self.model.alignment()
+    }
+}
