@@ -148,15 +148,34 @@ pub fn peak_bytes(device: &Device) -> Option<u64> {
     Some(kilobytes * 1024)
 }
 
-/// The device as results name it: `cpu x 2`, with the threads that compute, or a GPU by its maker's name.
+/// The device as results name it: `cpu: AMD EPYC 7B13, 2 threads`, with the threads that compute, or a GPU by its maker's name.
 pub fn describe(device: &Device) -> String {
     match device {
-        Device::Cpu => format!("cpu x {}", rayon::current_num_threads()),
+        Device::Cpu => {
+            let threads = rayon::current_num_threads();
+            let plural = if threads == 1 { "" } else { "s" };
+            format!("cpu: {}, {threads} thread{plural}", processor())
+        }
         #[cfg(feature = "cuda")]
         gpu => robustseg_ops::cuda::name(gpu).unwrap_or_else(|| "GPU".into()),
         #[cfg(not(feature = "cuda"))]
         other => format!("{:?}", other.location()),
     }
+}
+
+/// The processor's model, or where the system does not tell it, the kind of processor.
+fn processor() -> String {
+    let known = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| model_name(&text));
+    known.unwrap_or_else(|| std::env::consts::ARCH.into())
+}
+
+/// The model in the text of Linux's `/proc/cpuinfo`. Not all architectures have one there.
+fn model_name(text: &str) -> Option<String> {
+    let value = |line: &str| {
+        let (key, value) = line.split_once(':')?;
+        (key.trim() == "model name").then(|| value.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    text.lines().find_map(value).filter(|model| !model.is_empty())
 }
 
 impl fmt::Display for DeviceChoice {
@@ -210,6 +229,18 @@ impl JsonSchema for DeviceChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_processor_is_named_by_its_model_or_by_its_kind() {
+        let text = "processor\t: 0\nmodel\t\t: 1\nmodel name\t: AMD EPYC  7B13 \n\nmodel name\t: other\n";
+        assert_eq!(model_name(text).as_deref(), Some("AMD EPYC 7B13"));
+        for text in ["", "processor\t: 0\nBogoMIPS\t: 50.00\n", "model name\t:\n"] {
+            assert_eq!(model_name(text), None, "{text}");
+        }
+        let described = describe(&Device::Cpu);
+        assert!(described.starts_with("cpu: ") && described.contains(" thread"), "{described}");
+        assert!(processor().len() > 2);
+    }
 
     #[test]
     fn names_read_as_they_are_written() {

@@ -9,11 +9,13 @@
 mod output;
 
 mod check_cache;
+mod checkpoint;
 mod cli;
 mod commands;
 pub mod device;
 pub mod event_log;
 pub mod exit;
+mod identity;
 mod image_file;
 mod interrupt;
 mod lock;

@@ -4,13 +4,15 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use robustseg_datasets::{DATA_FOLDER, Dataset, Manifest, Shared};
-use robustseg_models::{PspNetConfig, multiply_adds, parameter_count, training_memory};
-use robustseg_training::CurveConfig;
+use robustseg_models::{
+    Origin, PspNetConfig, TrainingOrigin, multiply_adds, parameter_count, pretrained, training_memory,
+};
+use robustseg_training::{CurveConfig, Identity};
 
 use crate::exit::BadData;
-use crate::memory;
-use crate::provenance::sha256;
-use crate::spec::Spec;
+use crate::provenance::{PretrainedProvenance, Provenance, file_sha256, sha256};
+use crate::spec::{Spec, is_hub_name};
+use crate::{checkpoint, identity, memory};
 
 /// A spec's data, found but not opened.
 pub struct Data {
@@ -80,6 +82,20 @@ pub(crate) fn of_split(split: &str, warnings: Vec<String>) -> Vec<String> {
 pub(crate) fn pairs(examples: &[(String, String)]) -> String {
     let pair = |(first, second): &(String, String)| format!("{first} = {second}");
     examples.iter().map(pair).collect::<Vec<_>>().join(", ")
+}
+
+/// The weights of `source`. A hub's model that a run was `begun` from is not looked up again, and a file that is gone by
+/// now is not missed: nothing is read from it when a run goes on.
+fn pretrained_provenance(
+    source: &str,
+    begun: Option<&PretrainedProvenance>,
+) -> anyhow::Result<PretrainedProvenance> {
+    let begun = begun.filter(|begun| begun.source == source);
+    if let Some(begun) = begun.filter(|_| is_hub_name(source) || !Path::new(source).exists()) {
+        return Ok(begun.clone());
+    }
+    let sha256 = file_sha256(&pretrained::resolve(source)?)?;
+    Ok(PretrainedProvenance { source: source.into(), sha256 })
 }
 
 /// What a spec amounts to.
@@ -180,6 +196,36 @@ impl Plan {
     /// The split that is validated or evaluated on and has this name.
     fn scored(&self, split: &str) -> &Dataset {
         if self.validation.split() == split { &self.validation } else { &self.evaluation }
+    }
+
+    /// The splits that decide the training, by the part that each plays in it.
+    pub(crate) fn roles(&self) -> [(&str, &Dataset); 2] {
+        [("train", &self.train), ("validation", &self.validation)]
+    }
+
+    /// Where the result comes from. Weights to start from are those that the run was `begun` from, if the spec names the
+    /// same and they are not to be had any more.
+    ///
+    /// # Errors
+    /// If the weights to start from cannot be had.
+    pub(crate) fn provenance(&self, begun: Option<&PretrainedProvenance>) -> anyhow::Result<Provenance> {
+        let source = self.spec.model.pretrained.as_ref();
+        let pretrained = source.map(|source| pretrained_provenance(source, begun)).transpose()?;
+        let sha256 = pretrained.as_ref().map(|weights| weights.sha256.as_str());
+        let identity = identity::of_training(&self.spec, &self.data, &self.train, &self.validation, sha256);
+        let provenance = Provenance::of(identity, &self.spec, &self.data, self.splits());
+        Ok(Provenance { pretrained, ..provenance })
+    }
+
+    /// What the checkpoints of a training of `identity` say about themselves.
+    pub(crate) fn origin(&self, identity: &Identity) -> Origin {
+        let training = TrainingOrigin {
+            method: self.spec.training.method.name().into(),
+            seed: self.spec.seed,
+            step: 0,
+            spec_sha256: identity::without_seed(identity),
+        };
+        Origin { classes: Some(checkpoint::classes(&self.data.manifest)), training: Some(training) }
     }
 
     /// Trainable numbers of the network.

@@ -73,6 +73,9 @@ impl Meter {
                     "epoch {epoch}: mean IoU {miou:.4}, pixel accuracy {pixel_accuracy:.4}{best} ({seconds:.1} s)"
                 );
             }
+            Event::BestScored { miou, samples, .. } => info!(
+                "the best weights so far have mean IoU {miou:.4} on the {samples} samples that are validated on now"
+            ),
             Event::Monitor { step, reading, sign, flagged, patience, overfitting, .. } => {
                 let [fgsm, bim] = [reading.fgsm.miou, reading.bim.miou];
                 let cosine = reading.cosine.map_or(String::new(), |cosine| format!("  cos {cosine:.2}"));

@@ -3,25 +3,35 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use robustseg_datasets::{DECODERS, Dataset};
+use robustseg_models::TrainingOrigin;
+use robustseg_training::Identity;
 use robustseg_words::plain;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::exit::BadData;
+use crate::identity;
 use crate::plan::Data;
 use crate::spec::Spec;
 
 /// What a run was made by and from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
-    /// Hash of the spec and the manifest, but for where data lies and which device computes: what decides whether a
-    /// saved state may be resumed.
+    /// SHA-256 of the identity.
     pub fingerprint: String,
+    /// What decides the result, by meaning and content: a saved state may be resumed, and a directory written, by an
+    /// invocation of the same identity alone. Empty in files of older versions.
+    #[serde(default)]
+    pub identity: Identity,
     /// The spec's seed, from which every draw follows.
     pub seed: u64,
     /// The data.
     pub data: DataProvenance,
+    /// The weights that the backbone started from, if they were not random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretrained: Option<PretrainedProvenance>,
     /// The checkpoint, where one was evaluated and nothing trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointProvenance>,
@@ -43,11 +53,21 @@ pub struct DataProvenance {
     pub cache: Option<String>,
     /// What decoded the images: decoders differ in the last bits of a JPEG.
     pub decoder: String,
-    /// The splits that were used.
+    /// The splits that were used. One that was evaluated on again after its content had changed stands here twice, the
+    /// later content last.
     pub splits: Vec<SplitProvenance>,
     /// What speaks against numbers from them although no file is at fault, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// Weights that a training starts from, by their content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PretrainedProvenance {
+    /// Their source, as the spec names it.
+    pub source: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
 }
 
 /// A checkpoint by its content.
@@ -57,6 +77,9 @@ pub struct CheckpointProvenance {
     pub path: String,
     /// SHA-256 of the file.
     pub sha256: String,
+    /// The training that made it, if it says so.
+    #[serde(default)]
+    pub training: Option<TrainingOrigin>,
 }
 
 /// A split by its content.
@@ -68,6 +91,9 @@ pub struct SplitProvenance {
     pub samples: usize,
     /// SHA-256 of the sorted ids, one a line.
     pub ids_sha256: String,
+    /// SHA-256 of ids and content of all samples, in the split's order. Empty in files of older versions.
+    #[serde(default)]
+    pub content_sha256: String,
 }
 
 /// One start of the program.
@@ -89,13 +115,22 @@ pub struct Invocation {
     pub device: String,
     /// Threads that computed on the CPU.
     pub threads: usize,
+    /// What is not as it was in the invocation before, though it decides no weight: places of files, the evaluation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
 }
 
 impl Provenance {
-    /// The provenance of what `spec` does with these splits of its `data`, with no invocation yet.
-    pub fn of<'a>(spec: &Spec, data: &Data, splits: impl IntoIterator<Item = &'a Dataset>) -> Self {
+    /// The provenance of a result of `identity`, which `spec` makes of these splits of its `data`, with no invocation yet.
+    pub fn of<'a>(
+        identity: Identity,
+        spec: &Spec,
+        data: &Data,
+        splits: impl IntoIterator<Item = &'a Dataset>,
+    ) -> Self {
         Self {
-            fingerprint: fingerprint(spec, &data.manifest_sha256),
+            fingerprint: identity::fingerprint(&identity),
+            identity,
             seed: spec.seed,
             data: DataProvenance {
                 manifest: spec.data.manifest.display().to_string(),
@@ -106,27 +141,31 @@ impl Provenance {
                 splits: splits.into_iter().map(SplitProvenance::of).collect(),
                 warnings: Vec::new(),
             },
+            pretrained: None,
             checkpoint: None,
             invocations: Vec::new(),
         }
     }
 
-    /// The same for the evaluation of `checkpoint`: another fingerprint for another one.
+    /// This provenance behind the `former` one of the same directory, from which nothing goes away.
     #[must_use]
-    pub fn with_checkpoint(mut self, checkpoint: CheckpointProvenance) -> Self {
-        self.fingerprint = sha256(format!("{} {}", self.fingerprint, checkpoint.sha256).as_bytes());
-        self.checkpoint = Some(checkpoint);
-        self
+    pub fn appended_to(self, former: Self) -> Self {
+        let mut splits = former.data.splits.clone();
+        splits.extend(self.data.splits.into_iter().filter(|split| !former.data.splits.contains(split)));
+        let mut warnings = former.data.warnings.clone();
+        warnings.extend(self.data.warnings.into_iter().filter(|told| !former.data.warnings.contains(told)));
+        let invocations = former.invocations.iter().chain(&self.invocations).cloned().collect();
+        Self { data: DataProvenance { splits, warnings, ..former.data }, invocations, ..former }
     }
 
     /// What `path` holds; nothing if there is no such file.
     pub fn read(path: &Path) -> anyhow::Result<Option<Self>> {
         match std::fs::read(path) {
-            Ok(bytes) => Ok(Some(
-                serde_json::from_slice(&bytes)
-                    .map_err(|error| anyhow!(plain(error)))
-                    .with_context(|| format!("reading {}: is it from another version?", path.display()))?,
-            )),
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+                let path = path.display();
+                BadData(format!("{path}: is not what robustseg writes ({}); is it damaged?", plain(error)))
+                    .into()
+            }),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
         }
@@ -148,31 +187,34 @@ impl Invocation {
             platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
             device: device.into(),
             threads: rayon::current_num_threads(),
+            changes: Vec::new(),
         }
     }
 }
 
 impl CheckpointProvenance {
-    /// The checkpoint at `path` as it is now.
-    pub fn of(path: &Path) -> anyhow::Result<Self> {
-        let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        Ok(Self { path: path.display().to_string(), sha256: sha256(&bytes) })
+    /// The checkpoint at `path` as it is now, which says that it is of `training`.
+    pub fn of(path: &Path, training: Option<TrainingOrigin>) -> Result<Self, BadData> {
+        Ok(Self { path: path.display().to_string(), sha256: file_sha256(path)?, training })
     }
 }
 
 impl SplitProvenance {
     fn of(dataset: &Dataset) -> Self {
-        Self { name: dataset.split().into(), samples: dataset.len(), ids_sha256: dataset.ids_sha256() }
+        Self {
+            name: dataset.split().into(),
+            samples: dataset.len(),
+            ids_sha256: dataset.ids_sha256(),
+            content_sha256: dataset.content_sha256(),
+        }
     }
 }
 
-fn fingerprint(spec: &Spec, manifest_sha256: &str) -> String {
-    let mut spec = spec.clone();
-    spec.device = crate::device::DeviceChoice::Auto;
-    spec.data.root = None;
-    spec.data.cache = None;
-    spec.data.manifest = manifest_sha256.into();
-    sha256(serde_json::to_string(&spec).expect("a spec is plain data").as_bytes())
+/// SHA-256 of the file of weights at `path`.
+pub(crate) fn file_sha256(path: &Path) -> Result<String, BadData> {
+    let bytes = robustseg_models::sealed::read(path)
+        .map_err(|reason| BadData(format!("checkpoint {}: {reason}", path.display())))?;
+    Ok(sha256(&bytes))
 }
 
 /// SHA-256 in hexadecimal digits.

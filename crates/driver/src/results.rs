@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use robustseg_datasets::Class;
 use robustseg_training::{Curve, Evaluated, Evaluation};
 
+use crate::checkpoint::training_in_words;
 use crate::report::warnings::by_attack;
 use crate::report::{Gallery, write_report};
 use crate::run_directory::RunDirectory;
@@ -27,7 +28,8 @@ pub(crate) fn write(
 /// Prints mean IoU and pixel accuracy, clean and along the curves, and what gives reason to distrust them: in the data, and
 /// in the attacks.
 pub(crate) fn print(evaluation: &Evaluation, of_data: &[String]) {
-    let Evaluation { clean, curves, worst_case, warnings } = evaluation;
+    let Evaluation { clean, curves, worst_case, warnings, training, .. } = evaluation;
+    println!("weights: {}", training_in_words(training.as_ref()));
     println!("{:<10} {:>8} {:>9} {:>15}", "attack", "epsilon", "mean IoU", "pixel accuracy");
     println!("{:<10} {:>8} {:>9.4} {:>15.4}", "none", "-", clean.miou, clean.pixel_accuracy);
     let all = curves.iter().map(|Curve { attack, points, .. }| (attack.as_str(), points));

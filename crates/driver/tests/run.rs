@@ -94,7 +94,9 @@ fn the_smoke_experiment_leaves_everything_behind() {
     }
     assert_eq!(json(&folder.path().join("again/evaluation.json")), evaluation);
     assert!(folder.path().join("again/report.html").is_file());
-    assert!(run_in(folder.path(), &["compare", "runs/smoke", "again", "--out", "both"]).status.success());
+    // It is the run's result once more, and no second one.
+    let twice = ["compare", "runs/smoke", "again", "--out", "both"];
+    fails(folder.path(), &twice, 2, &["runs/smoke", "again", "same checkpoint"]);
     fails(folder.path(), &evaluate("runs/smoke"), 2, &["runs/smoke", "--out"]);
 }
 

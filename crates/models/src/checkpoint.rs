@@ -1,11 +1,12 @@
-//! Checkpoints: one safetensors file that describes itself by its `model` metadata, and tells whether it is whole.
+//! Checkpoints: one safetensors file that describes itself by its `model` metadata, and tells whether it is whole. What it
+//! knows of its classes and its training stands beside that: see [`Origin`].
 
 use crate::durable::write_atomically;
 use crate::foreign::{is_counter, names};
 use crate::pretrained::hexadecimal;
 use crate::sealed::{Sealed, read, seal};
 use crate::variables::{Source, outside};
-use crate::{Error, Parameter, PspNet, PspNetConfig, Result};
+use crate::{Error, Origin, Parameter, PspNet, PspNetConfig, Result};
 use candle_core::Device;
 use robustseg_words::plain;
 use safetensors::SafeTensors;
@@ -13,17 +14,23 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-impl PspNet {
-    /// The network of a checkpoint file. Numbers in f16, bf16 and f64 are converted to f32; PyTorch's counters of batches
-    /// (`num_batches_tracked`) are not looked at.
+/// All that a checkpoint file holds.
+pub struct Checkpoint {
+    /// The network.
+    pub network: PspNet,
+    /// Its classes and its training, as far as the file knows them.
+    pub origin: Origin,
+}
+
+impl Checkpoint {
+    /// The checkpoint in the file at `path`, its network on `device`.
     ///
     /// # Errors
-    /// If the file cannot be read, is no safetensors file, is damaged, has no or a wrong `model` metadata, lacks a tensor,
-    /// or has one of another shape, another type, with values that are not finite, or that the model does not have.
+    /// As [`PspNet::load`].
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
         let refuse = |reason: String| Error::Checkpoint { path: path.to_path_buf(), reason };
         let bytes = read(path).map_err(refuse)?;
-        let (file, config) = parse(&bytes).map_err(refuse)?;
+        let (file, config, origin) = parse(&bytes).map_err(refuse)?;
         let net = PspNet::build(&config, Source::File(&file), device).map_err(|error| {
             let told = names(&file).map_or(String::new(), |told| format!("; {told}"));
             refuse(format!("does not fit its own model metadata: {error}{told}"))
@@ -32,16 +39,37 @@ impl PspNet {
         let unknown = file.names().into_iter().find(|name| !known(name));
         match unknown {
             Some(name) => Err(refuse(format!("tensor {name} is not part of the model"))),
-            None => Ok(net),
+            None => Ok(Self { network: net, origin }),
         }
     }
+}
 
-    /// Writes the network to `path`, whole or not at all.
+impl PspNet {
+    /// The network of a checkpoint file: [`Checkpoint::load`] without its origin. Numbers in f16, bf16 and f64 are converted to
+    /// f32; PyTorch's counters of batches (`num_batches_tracked`) are not looked at.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is no safetensors file, is damaged, has no or a wrong `model` metadata, a wrong
+    /// `classes` or `training`, lacks a tensor, or has one of another shape, another type, with values that are not finite,
+    /// or that the model does not have.
+    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+        Ok(Checkpoint::load(path, device)?.network)
+    }
+
+    /// Writes the network to `path`, whole or not at all. Its origin is then unknown.
     ///
     /// # Errors
     /// If the file cannot be written; a former file is then as it was.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let bytes = serialize(self.config(), self.parameters())?;
+        self.save_with(&Origin::default(), path)
+    }
+
+    /// Writes the network and its `origin` to `path`, whole or not at all.
+    ///
+    /// # Errors
+    /// As [`PspNet::save`].
+    pub fn save_with(&self, origin: &Origin, path: &Path) -> Result<()> {
+        let bytes = serialize(self.config(), origin, self.parameters())?;
         write_atomically(path, &bytes).map_err(|source| Error::Write { path: path.to_path_buf(), source })
     }
 
@@ -61,18 +89,24 @@ impl PspNet {
 }
 
 /// The bytes of a checkpoint of `parameters`.
-fn serialize(config: &PspNetConfig, parameters: &BTreeMap<String, Parameter>) -> Result<Vec<u8>> {
+fn serialize(
+    config: &PspNetConfig,
+    origin: &Origin,
+    parameters: &BTreeMap<String, Parameter>,
+) -> Result<Vec<u8>> {
     let mut tensors = Vec::with_capacity(parameters.len());
     for (name, parameter) in parameters {
         let tensor = outside(&parameter.var.as_detached_tensor())?;
         tensors.push((name.clone(), tensor));
     }
     let model = serde_json::to_string(config).expect("a configuration is plain data");
-    seal(tensors, "model", model).map_err(|error| Error::Candle(candle_core::Error::wrap(error)))
+    let mut metadata = BTreeMap::from([("model", model)]);
+    origin.write(&mut metadata);
+    seal(tensors, &metadata).map_err(|error| Error::Candle(candle_core::Error::wrap(error)))
 }
 
-/// The tensors and the configuration in a checkpoint's bytes.
-fn parse(bytes: &[u8]) -> Result<(SafeTensors<'_>, PspNetConfig), String> {
+/// The tensors, the configuration and the origin in a checkpoint's bytes.
+fn parse(bytes: &[u8]) -> Result<(SafeTensors<'_>, PspNetConfig, Origin), String> {
     let Sealed { tensors, metadata, .. } = Sealed::parse(bytes)?;
     let model = metadata.get("model");
     let model = model.ok_or_else(|| {
@@ -85,5 +119,6 @@ fn parse(bytes: &[u8]) -> Result<(SafeTensors<'_>, PspNetConfig), String> {
         format!("its `model` metadata is not understood: {}; is it of a newer robustseg?", plain(error))
     })?;
     config.validate().map_err(|error| format!("its `model` metadata is wrong: {error}"))?;
-    Ok((tensors, config))
+    let origin = Origin::parse(&metadata, config.num_classes)?;
+    Ok((tensors, config, origin))
 }

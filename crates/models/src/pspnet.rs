@@ -178,6 +178,11 @@ impl PspNet {
         Ok(())
     }
 
+    /// The type of the activations: see [`PspNet::set_activations`].
+    pub fn activations(&self) -> DType {
+        self.activations
+    }
+
     /// How [`PspNet::forward`]'s small logits are to be upsampled.
     pub fn alignment(&self) -> Alignment {
         self.config.upsampling.into()

@@ -59,26 +59,32 @@ impl<'a> Sealed<'a> {
     }
 }
 
-/// The bytes of a sealed file of `tensors`, whose metadata is `value` under `key`: the same for the same content.
+/// The bytes of a sealed file of `tensors` and `metadata`: the same for the same content.
 pub fn seal<V: View>(
     tensors: Vec<(String, V)>,
-    key: &str,
-    value: String,
+    metadata: &BTreeMap<&str, String>,
 ) -> Result<Vec<u8>, SafeTensorError> {
-    const BEGINNING: &str = r#"{"__metadata__":{"#;
-    let metadata = HashMap::from([(key.to_owned(), value)]);
-    let mut file = serialize(tensors, Some(metadata.clone()))?;
-    let seal = digest(&SafeTensors::deserialize(&file)?, &metadata);
+    let mut file = serialize(tensors, None)?;
+    let owned = metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    let seal = digest(&SafeTensors::deserialize(&file)?, &owned);
     // Put in by hand: of several keys, safetensors writes now one and now another first.
     let header = SafeTensors::read_metadata(&file)?.0;
     let text = std::str::from_utf8(&file[8..8 + header]).map_err(SafeTensorError::InvalidHeader)?;
-    let rest = text.strip_prefix(BEGINNING).ok_or(SafeTensorError::InvalidHeaderLength)?.trim_end();
-    let mut text = format!("{BEGINNING}\"{SEAL}\":\"{seal}\",{rest}");
+    let tensors = text.trim_end().strip_prefix('{').ok_or(SafeTensorError::InvalidHeaderLength)?;
+    let metadata = std::iter::once((&SEAL, &seal)).chain(metadata);
+    let metadata = metadata.map(|(key, value)| Ok(format!("{}:{}", json(key)?, json(value)?)));
+    let metadata = metadata.collect::<Result<Vec<_>, SafeTensorError>>()?.join(",");
+    let comma = if tensors == "}" { "" } else { "," };
+    let mut text = format!("{{\"__metadata__\":{{{metadata}}}{comma}{tensors}");
     // The data begin at a multiple of eight bytes.
     text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(8) - text.len()));
     let length = (text.len() as u64).to_le_bytes();
     file.splice(..8 + header, length.into_iter().chain(text.into_bytes()));
     Ok(file)
+}
+
+fn json(text: &str) -> Result<String, SafeTensorError> {
+    serde_json::to_string(text).map_err(SafeTensorError::InvalidHeaderDeserialization)
 }
 
 /// The bytes of the file at `path`, which must be a regular one. Room for all of it is asked for first.
@@ -134,8 +140,9 @@ mod tests {
 
     #[test]
     fn what_is_sealed_comes_back_and_no_flipped_bit_does() {
-        let file = seal(tensors(&DATA), "model", r#"{"width": 4}"#.into()).unwrap();
-        assert_eq!(file, seal(tensors(&DATA), "model", r#"{"width": 4}"#.into()).unwrap());
+        let model = BTreeMap::from([("model", r#"{"width": 4}"#.into())]);
+        let file = seal(tensors(&DATA), &model).unwrap();
+        assert_eq!(file, seal(tensors(&DATA), &model).unwrap());
         let whole = Sealed::parse(&file).unwrap();
         assert!(whole.sealed);
         assert_eq!(whole.metadata, HashMap::from([("model".into(), r#"{"width": 4}"#.into())]));
@@ -159,7 +166,7 @@ mod tests {
     #[test]
     fn data_begin_at_multiples_of_eight_bytes() {
         for length in 0..8 {
-            let file = seal(tensors(&DATA), "model", "x".repeat(length)).unwrap();
+            let file = seal(tensors(&DATA), &BTreeMap::from([("model", "x".repeat(length))])).unwrap();
             let (header, _) = SafeTensors::read_metadata(&file).unwrap();
             assert_eq!(header % 8, 0);
             assert_eq!(file.len(), 8 + header + DATA.len());
@@ -169,7 +176,8 @@ mod tests {
 
     #[test]
     fn a_seal_survives_another_order_of_writing() {
-        let file = seal(tensors(&DATA), "model", "{}".into()).unwrap();
+        let file = seal(tensors(&DATA), &BTreeMap::from([("model", "{}".into()), ("classes", "[]".into())]))
+            .unwrap();
         let (_, header) = SafeTensors::read_metadata(&file).unwrap();
         let again = serialize(tensors(&DATA), header.metadata().clone()).unwrap();
         assert!(Sealed::parse(&again).unwrap().sealed);

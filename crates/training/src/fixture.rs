@@ -9,7 +9,7 @@ use robustseg_datasets::{AugmentationConfig, Batch, Dataset, Manifest};
 use robustseg_models::{PspNet, PspNetConfig, Upsampling};
 use robustseg_random::stream;
 
-use crate::{MethodConfig, Result, Trainer, TrainingConfig};
+use crate::{Identity, MethodConfig, Result, Trainer, TrainingConfig};
 
 pub(crate) const CLASSES: usize = 3;
 
@@ -38,6 +38,13 @@ pub(crate) fn trainer(config: &TrainingConfig) -> Result<Trainer> {
 pub(crate) fn config(method: MethodConfig) -> TrainingConfig {
     let augmentation = AugmentationConfig { crop: 24, ..AugmentationConfig::default() };
     TrainingConfig { learning_rate: 0.001, augmentation, ..TrainingConfig::new(method, 1) }
+}
+
+/// That of a run that follows `spec`.
+pub(crate) fn identity(spec: &str) -> Identity {
+    let mut identity = Identity::default();
+    identity.set("spec", &serde_json::Value::from(spec));
+    identity
 }
 
 /// `count` images of 17 x 25 pixels, dark, green or bright by label, a few pixels unlabelled.

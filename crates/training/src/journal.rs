@@ -4,7 +4,7 @@
 //! hash over itself and the lines before it, and is on the disk before the next batch begins. The images that are kept to
 //! look at are sealed files of their own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -261,7 +261,8 @@ impl Journal {
         };
         let wrap = |error: safetensors::SafeTensorError| candle_core::Error::wrap(error);
         let head = serde_json::to_string(&head).map_err(|error| self.unwritable(error.into()))?;
-        let bytes = tensors().and_then(|tensors| seal(tensors, METADATA, head)).map_err(wrap)?;
+        let bytes =
+            tensors().and_then(|tensors| seal(tensors, &BTreeMap::from([(METADATA, head)]))).map_err(wrap)?;
         write_atomically(&path, &bytes).map_err(|source| file_error("writing", &path, source))?;
         self.kept.insert(number);
         Ok(())

@@ -20,6 +20,7 @@ mod exact;
 mod example;
 #[cfg(test)]
 mod fixture;
+mod identity;
 mod journal;
 mod methods;
 mod monitor;
@@ -34,6 +35,7 @@ mod step;
 mod tally;
 mod target;
 mod trainer;
+mod validation;
 mod warning;
 mod window;
 mod worst_case;
@@ -43,6 +45,7 @@ pub use curve::{ApgdCurve, CurveConfig, FgsmCurve, IteratedCurve, MiFgsmCurve, P
 pub use error::{Error, Result};
 pub use evaluation::{Evaluated, EvaluationBatch, EvaluationConfig, evaluate, evaluate_model, evaluate_with};
 pub use example::{Example, ExampleAttack};
+pub use identity::Identity;
 pub use journal::Journal;
 pub use methods::{
     Basic, DdcAt, FgsmCkpt, Free, GradAlign, MethodConfig, NFgsm, Penalty, PgdAt, PixelNewton, Replay,

@@ -99,6 +99,18 @@ pub enum Event {
         /// Seconds that it took.
         seconds: f64,
     },
+    /// The best weights so far were scored again, because their score was of other validation samples than those that are
+    /// validated on now.
+    BestScored {
+        /// Steps done so far.
+        step: u64,
+        /// Epochs done so far.
+        epoch: u64,
+        /// Their mean IoU on the validation samples.
+        miou: f64,
+        /// How many samples these are.
+        samples: usize,
+    },
     /// The monitor of catastrophic overfitting took a reading.
     Monitor {
         /// Steps done so far.

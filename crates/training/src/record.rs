@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Warning;
+use robustseg_models::TrainingOrigin;
 
 /// Scores of one network on clean and attacked images of a whole dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,45 @@ pub struct Evaluation {
     /// What gives reason to distrust a number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+    /// SHA-256 of the checkpoint whose weights were evaluated, if they are those of a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+    /// The training that made the weights; in JSON the word `unknown` if the checkpoint does not say.
+    #[serde(default, with = "unknown")]
+    pub training: Option<TrainingOrigin>,
+}
+
+/// JSON of what may be unknown.
+mod unknown {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Written<T> {
+        Known(T),
+        Unknown(String),
+    }
+
+    // Serde's signature.
+    #[allow(clippy::ref_option)]
+    pub(super) fn serialize<T: Serialize, S: Serializer>(
+        value: &Option<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => value.serialize(serializer),
+            None => serializer.serialize_str("unknown"),
+        }
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<T>, D::Error> {
+        Ok(match Written::deserialize(deserializer)? {
+            Written::Known(value) => Some(value),
+            Written::Unknown(_) => None,
+        })
+    }
 }
 
 /// Scores over a whole dataset, all of them fractions in `[0, 1]`. Where an attack has several examples of an image,

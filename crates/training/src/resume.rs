@@ -2,7 +2,7 @@
 //!
 //! One sealed safetensors file, written atomically: `parameter.NAME` for every weight and running statistic as the
 //! network holds it, `velocity.NAME` for every trainable one, `perturbation` where the method keeps one, and the metadata
-//! key `resume`, a JSON object with the state and a fingerprint of the run. Only the run that wrote it reads it. The one
+//! key `resume`, a JSON object with the state and the run's [`Identity`]. Only the run that wrote it reads it. The one
 //! before it is kept.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::trainer::State;
-use crate::{Error, Replay, Result, Trainer};
+use crate::{Error, Identity, Replay, Result, Trainer};
 
 /// The file's name in the checkpoints' folder.
 pub(crate) const FILE: &str = "resume.safetensors";
@@ -31,14 +31,14 @@ const PERTURBATION: &str = "perturbation";
 const METADATA: &str = "resume";
 
 /// The form of the file; another one is for every change of what it holds.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What stands beside the tensors.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Metadata {
     version: u32,
-    fingerprint: String,
+    identity: Identity,
     total_steps: u64,
     state: State,
 }
@@ -50,12 +50,12 @@ struct Version {
 }
 
 impl Trainer {
-    /// Writes all that resuming needs into `checkpoints`. `fingerprint` stands for the spec that the run follows.
-    pub(crate) fn save_state(&self, checkpoints: &Path, fingerprint: &str) -> Result<()> {
+    /// Writes all that resuming needs into `checkpoints`. `identity` is that of the run.
+    pub(crate) fn save_state(&self, checkpoints: &Path, identity: &Identity) -> Result<()> {
         let path = &checkpoints.join(FILE);
         let metadata = Metadata {
             version: VERSION,
-            fingerprint: fingerprint.into(),
+            identity: identity.clone(),
             total_steps: self.total_steps(),
             state: self.state.clone(),
         };
@@ -75,7 +75,7 @@ impl Trainer {
             })
             .collect::<Result<Vec<_>, SafeTensorError>>();
         let file = views
-            .and_then(|views| seal(views, METADATA, metadata))
+            .and_then(|views| seal(views, &BTreeMap::from([(METADATA, metadata)])))
             .map_err(|error| broken(error.to_string()))?;
         write_keeping_former(path, &file, &checkpoints.join(FORMER)).map_err(|source| Error::File {
             operation: "writing",
@@ -95,13 +95,13 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Resume`], and nothing has changed, if the file is damaged, or was written by a run of another
-    /// `fingerprint`, length or network.
-    pub fn restore(&mut self, checkpoints: &Path, fingerprint: &str) -> Result<bool> {
+    /// `identity`, length or network.
+    pub fn restore(&mut self, checkpoints: &Path, identity: &Identity) -> Result<bool> {
         if !Self::has_state(checkpoints) {
             return Ok(false);
         }
         let (path, former) = (checkpoints.join(FILE), checkpoints.join(FORMER));
-        self.take_state(&path, fingerprint).map_err(|error| match error {
+        self.take_state(&path, identity).map_err(|error| match error {
             Error::Resume { path, reason } if former.exists() => {
                 let reason = format!("{reason}; {FORMER} beside it holds the state before (--fall-back)");
                 Error::Resume { path, reason }
@@ -115,11 +115,11 @@ impl Trainer {
     ///
     /// # Errors
     /// As [`Trainer::restore`], if neither can be used.
-    pub fn restore_or_fall_back(&mut self, checkpoints: &Path, fingerprint: &str) -> Result<bool> {
+    pub fn restore_or_fall_back(&mut self, checkpoints: &Path, identity: &Identity) -> Result<bool> {
         let (path, former) = (checkpoints.join(FILE), checkpoints.join(FORMER));
-        match self.restore(checkpoints, fingerprint) {
+        match self.restore(checkpoints, identity) {
             Err(Error::Resume { .. }) if former.exists() => {
-                self.take_state(&former, fingerprint)?;
+                self.take_state(&former, identity)?;
                 let renamed = std::fs::rename(&former, &path);
                 renamed.map_err(|source| Error::File { operation: "replacing", path, source })?;
                 Ok(true)
@@ -129,7 +129,7 @@ impl Trainer {
     }
 
     /// Takes weights, velocities and state from the file at `path`.
-    fn take_state(&mut self, path: &Path, fingerprint: &str) -> Result<()> {
+    fn take_state(&mut self, path: &Path, identity: &Identity) -> Result<()> {
         let refuse = |reason: String| Error::Resume { path: path.into(), reason };
         let file = read(path).map_err(|reason| refuse(format!("it {reason}")))?;
         let Sealed { tensors, metadata, sealed } =
@@ -140,15 +140,19 @@ impl Trainer {
             |error: serde_json::Error| refuse(format!("its state is unreadable ({})", plain(error)));
         let Version { version } = serde_json::from_str(metadata).map_err(unreadable)?;
         if version != VERSION {
-            let reason =
-                format!("it is of another robustseg: of version {version}, where {VERSION} is understood");
+            let reason = format!(
+                "it is of another robustseg: of version {version}, where {VERSION} is understood; go on with the one \
+                 that wrote it, or begin a new run in another directory"
+            );
             return Err(refuse(reason));
         }
         let metadata: Metadata = serde_json::from_str(metadata).map_err(unreadable)?;
-        if metadata.fingerprint != fingerprint {
-            let reason =
-                "the spec has changed since; start anew in another directory, or go back to the former spec";
-            return Err(refuse(reason.into()));
+        if metadata.identity != *identity {
+            let differences = metadata.identity.differences(identity);
+            return Err(refuse(format!(
+                "the spec has changed since, or the data: {differences}; go back to what it was, or begin a new run \
+                 in another directory"
+            )));
         }
         if metadata.total_steps != self.total_steps() {
             let (then, now) = (metadata.total_steps, self.total_steps());

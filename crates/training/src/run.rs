@@ -1,5 +1,6 @@
 //! A whole training: epochs, validations, saved states.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,12 +8,12 @@ use std::time::Instant;
 
 use robustseg_datasets::{Batch, Dataset, Loader, OnBadSample, Skipped};
 use robustseg_models::sealed::seal;
-use robustseg_models::write_atomically;
+use robustseg_models::{Origin, write_atomically};
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, TensorView};
 
-use crate::monitor::Monitor;
-use crate::{Error, EvaluationConfig, Event, Observer, Progress, Result, Stage, Trainer, evaluation};
+use crate::monitor::{Monitor, Then};
+use crate::{Error, Event, Identity, Observer, Progress, Result, Stage, Trainer};
 
 /// What a training runs on and where it leaves its states.
 pub struct Run<'a> {
@@ -22,9 +23,10 @@ pub struct Run<'a> {
     pub validation: &'a Dataset,
     /// An existing folder for `last.safetensors`, `best.safetensors` and `resume.safetensors`.
     pub checkpoints: &'a Path,
-    /// What the run follows, for example a hash of the spec: only a run of the same fingerprint may go on with the
-    /// saved state.
-    pub fingerprint: &'a str,
+    /// What decides the run's weights: only a run of the same identity may go on with the saved state.
+    pub identity: &'a Identity,
+    /// What checkpoints say about their classes and their training; the step is the trainer's to fill in.
+    pub origin: &'a Origin,
     /// When set, the training saves its state after the present step and ends.
     pub stop: &'a AtomicBool,
     /// What becomes of training samples that are missing or broken; in validation they always end the training.
@@ -108,8 +110,8 @@ impl Trainer {
             let wanted = finished || stopped || (every > 0 && step > start && step.is_multiple_of(every));
             if wanted && saved.as_ref() != Some(&self.state) {
                 observer.sync()?;
-                self.network().save(&run.checkpoints.join("last.safetensors"))?;
-                self.save_state(run.checkpoints, run.fingerprint)?;
+                self.save_network(run, "last.safetensors")?;
+                self.save_state(run.checkpoints, run.identity)?;
                 saved = Some(self.state.clone());
                 observer.event(&Event::Checkpoint { step, epoch })?;
             }
@@ -154,8 +156,29 @@ impl Trainer {
         }
     }
 
+    /// Writes the network as it is now to the checkpoint `name` of `run`.
+    pub(crate) fn save_network(&self, run: &Run<'_>, name: &str) -> Result<()> {
+        Ok(self.network().save_with(&self.origin(run.origin), &run.checkpoints.join(name))?)
+    }
+
+    /// `origin` with the steps that the weights have behind them now.
+    pub fn origin(&self, origin: &Origin) -> Origin {
+        let mut origin = origin.clone();
+        if let Some(training) = &mut origin.training {
+            training.step = self.weights_step();
+        }
+        origin
+    }
+
+    /// Steps that the weights have behind them: fewer than were done once the monitor has brought weights back.
+    fn weights_step(&self) -> u64 {
+        let state = &self.state.monitor;
+        let rolls_back = self.config().monitor.as_ref().is_some_and(|monitor| monitor.then == Then::RollBack);
+        state.unflagged.filter(|_| rolls_back && state.stopped).unwrap_or(self.state.step)
+    }
+
     /// Whether there are no more steps to do.
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.steps_done() == self.total_steps() || self.state.monitor.stopped
     }
 
@@ -177,7 +200,7 @@ impl Trainer {
             return Ok(());
         }
         observer.event(&Event::TrainingFailed { step, epoch, reason })?;
-        self.network().save(&run.checkpoints.join("failed.safetensors"))?;
+        self.save_network(run, "failed.safetensors")?;
         let path = run.checkpoints.join("failed_batch.safetensors");
         let bytes = serialize_batch(batch).map_err(candle_core::Error::wrap)?;
         write_atomically(&path, &bytes).map_err(|source| Error::File {
@@ -187,39 +210,6 @@ impl Trainer {
         })?;
         Err(error)
     }
-
-    /// Whether the steps done so far end an epoch that is validated, and it was not.
-    fn validation_is_due(&self, per_epoch: u64) -> bool {
-        let (step, every) = (self.steps_done(), self.config().validate_every as u64);
-        let epoch = step / per_epoch;
-        let wanted = every > 0 && step > 0 && step.is_multiple_of(per_epoch) && epoch.is_multiple_of(every);
-        (wanted || self.is_over()) && self.state.validated != Some(step)
-    }
-
-    /// Scores the network on clean images, and keeps it if it is the best so far.
-    fn validate(&mut self, run: &Run<'_>, epoch: u64, observer: &mut dyn Observer) -> Result<()> {
-        let start = Instant::now();
-        let config = EvaluationConfig {
-            limit: self.config().validation_limit,
-            curves: Vec::new(),
-            examples: 0,
-            ..EvaluationConfig::default()
-        };
-        let (network, stage) = (self.network(), Stage::Validation);
-        let clean = evaluation::measure(network, run.validation, &config, stage, None, run.stop, observer)?
-            .clean()?;
-        let best = self.state.best_miou.is_none_or(|best| clean.miou > best);
-        if best {
-            self.network().save(&run.checkpoints.join("best.safetensors"))?;
-            self.state.best_miou = Some(clean.miou);
-        }
-        let (step, seconds) = (self.steps_done(), start.elapsed().as_secs_f64());
-        self.state.validated = Some(step);
-        self.state.timing.validation_seconds += seconds;
-        let (miou, pixel_accuracy) = (clean.miou, clean.pixel_accuracy);
-        observer.event(&Event::Validation { step, epoch, miou, pixel_accuracy, best, seconds })?;
-        Ok(())
-    }
 }
 
 /// A safetensors file of the batch's `image` (N, 3, H, W) and `label` (N, H, W).
@@ -228,13 +218,13 @@ fn serialize_batch(batch: &Batch) -> Result<Vec<u8>, SafeTensorError> {
     let images: Vec<u8> = batch.images.iter().flat_map(|value| value.to_le_bytes()).collect();
     let image = TensorView::new(Dtype::F32, vec![count, 3, height, width], &images)?;
     let label = TensorView::new(Dtype::U8, vec![count, height, width], &batch.labels)?;
-    seal(vec![("image".to_owned(), image), ("label".to_owned(), label)], "samples", batch.ids.join("\n"))
+    let tensors = vec![("image".to_owned(), image), ("label".to_owned(), label)];
+    seal(tensors, &BTreeMap::from([("samples", batch.ids.join("\n"))]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     use robustseg_attacks::RandomFgsm;
     use robustseg_models::sealed::{self, Sealed};
@@ -295,7 +285,8 @@ mod tests {
                 train: &self.dataset,
                 validation: &self.dataset,
                 checkpoints: self.folder.path(),
-                fingerprint: "spec",
+                identity: &fixture::identity("spec"),
+                origin: &Origin::default(),
                 stop: &stop,
                 on_bad_sample: OnBadSample::Fail,
             };
@@ -335,14 +326,14 @@ mod tests {
         assert_eq!(outcome, Outcome::Finished);
 
         let mut first = broken.trainer()?;
-        assert!(!first.restore(broken.folder.path(), "spec")?, "nothing is saved yet");
+        assert!(!first.restore(broken.folder.path(), &fixture::identity("spec"))?, "nothing is saved yet");
         // Step 3 ends an epoch: its validation is left for the resumed run.
         let (outcome, mut events) = broken.run(&mut first, Some(3))?;
         assert_eq!(outcome, Outcome::Interrupted);
         assert_eq!(of_kind(&events, "training_interrupted")[0]["step"], 3);
         drop(first);
         let mut second = broken.trainer()?;
-        assert!(second.restore(broken.folder.path(), "spec")?);
+        assert!(second.restore(broken.folder.path(), &fixture::identity("spec"))?);
         assert_eq!(second.steps_done(), 3);
         let (outcome, later) = broken.run(&mut second, None)?;
         assert_eq!(outcome, Outcome::Finished);
@@ -398,13 +389,18 @@ mod tests {
     fn states_of_other_runs_and_broken_ones_are_refused() -> Result<()> {
         let bench = Bench::new()?;
         bench.run(&mut bench.trainer()?, Some(1))?;
-        let refusal = |trainer: &mut Trainer, fingerprint: &str| {
+        let refusal = |trainer: &mut Trainer, spec: &str| {
             let before = weights(trainer).expect("weights");
-            let message = trainer.restore(bench.folder.path(), fingerprint).unwrap_err().to_string();
+            let message =
+                trainer.restore(bench.folder.path(), &fixture::identity(spec)).unwrap_err().to_string();
             assert_eq!(weights(trainer).expect("weights"), before, "nothing changes");
             message
         };
-        assert!(refusal(&mut bench.trainer()?, "another spec").contains("the spec has changed"));
+        let other = refusal(&mut bench.trainer()?, "another spec");
+        assert!(
+            other.contains("the spec has changed") && other.contains("spec then, another spec now"),
+            "{other}"
+        );
         let mut longer = Trainer::new(fixture::network(1)?, &bench.config, 7, 600)?;
         assert!(refusal(&mut longer, "spec").contains("a training of 6 steps, this one has 600"));
         let mut wider = fixture::network(1)?.config().clone();
@@ -424,10 +420,10 @@ mod tests {
         std::fs::copy(bench.folder.path().join("last.safetensors"), &file).expect("another file");
         assert!(refusal(&mut bench.trainer()?, "spec").contains("not written by a training run"));
         let Sealed { tensors, mut metadata, .. } = Sealed::parse(&whole).expect("the state");
-        let newer = metadata.remove("resume").expect("its state").replace("\"version\":1", "\"version\":2");
-        let newer = sealed::seal(tensors.tensors(), "resume", newer).expect("a file");
+        let newer = metadata.remove("resume").expect("its state").replace("\"version\":2", "\"version\":3");
+        let newer = sealed::seal(tensors.tensors(), &BTreeMap::from([("resume", newer)])).expect("a file");
         std::fs::write(&file, &newer).expect("a newer state");
-        assert!(refusal(&mut bench.trainer()?, "spec").contains("version 2, where 1 is understood"));
+        assert!(refusal(&mut bench.trainer()?, "spec").contains("version 3, where 2 is understood"));
         std::fs::remove_file(&file).expect("it was there");
         std::fs::create_dir(&file).expect("a folder in its place");
         assert!(refusal(&mut bench.trainer()?, "spec").contains("is a folder"));
@@ -448,11 +444,13 @@ mod tests {
             let mut tensors: Tensors<'_> = tensors.tensors();
             tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
             change(&mut tensors);
-            let other = seal(tensors, "resume", metadata["resume"].clone()).expect("a file");
+            let other =
+                seal(tensors, &BTreeMap::from([("resume", metadata["resume"].clone())])).expect("a file");
             std::fs::write(&file, other).expect("another state");
             let mut trainer = bench.trainer().expect("a trainer");
             let before = weights(&trainer).expect("weights");
-            let message = trainer.restore(bench.folder.path(), "spec").unwrap_err().to_string();
+            let message =
+                trainer.restore(bench.folder.path(), &fixture::identity("spec")).unwrap_err().to_string();
             assert_eq!(weights(&trainer).expect("weights"), before, "nothing changes");
             assert!(!message.contains("--fall-back"), "there is none before it");
             message
@@ -470,6 +468,28 @@ mod tests {
     }
 
     #[test]
+    fn the_best_weights_are_scored_again_when_other_samples_are_validated_on() -> Result<()> {
+        let mut bench = Bench::new()?;
+        bench.config.validation_limit = Some(1);
+        let (_, events) = bench.run(&mut bench.trainer()?, Some(4))?;
+        assert_eq!(of_kind(&events, "validation").len(), 1);
+        assert!(of_kind(&events, "best_scored").is_empty());
+        bench.config.validation_limit = None;
+        let mut trainer = bench.trainer()?;
+        trainer.restore(bench.folder.path(), &fixture::identity("spec"))?;
+        let (_, events) = bench.run(&mut trainer, None)?;
+        let best = of_kind(&events, "best_scored");
+        assert_eq!(best.len(), 1);
+        assert_eq!(best[0]["samples"], 6);
+        let last = of_kind(&events, "validation")[0];
+        let better = last["miou"].as_f64() > best[0]["miou"].as_f64();
+        assert_eq!(last["best"], better);
+        let kept = if better { last } else { best[0] };
+        assert_eq!(trainer.best_miou(), kept["miou"].as_f64());
+        Ok(())
+    }
+
+    #[test]
     fn the_state_before_the_last_is_taken_when_asked_for_and_then_is_the_last() -> Result<()> {
         let bench = Bench::new()?;
         let path = bench.folder.path();
@@ -478,10 +498,10 @@ mod tests {
         let expected = weights(&trainer)?;
         let (file, former) = (path.join(resume::FILE), path.join(resume::FORMER));
         std::fs::write(&file, b"rust").expect("a damaged state");
-        let message = bench.trainer()?.restore(path, "spec").unwrap_err().to_string();
+        let message = bench.trainer()?.restore(path, &fixture::identity("spec")).unwrap_err().to_string();
         assert!(message.contains("truncated") && message.contains("--fall-back"), "{message}");
         let mut again = bench.trainer()?;
-        assert!(again.restore_or_fall_back(path, "spec")?);
+        assert!(again.restore_or_fall_back(path, &fixture::identity("spec"))?);
         assert_eq!(again.steps_done(), 4);
         assert!(file.exists() && !former.exists());
         bench.run(&mut again, None)?;
@@ -489,11 +509,19 @@ mod tests {
 
         // A lost state is not a training that never began.
         std::fs::remove_file(&file).expect("it was there");
-        assert!(bench.trainer()?.restore(path, "spec").unwrap_err().to_string().contains("no such file"));
-        assert!(bench.trainer()?.restore_or_fall_back(path, "other").is_err());
-        assert!(bench.trainer()?.restore_or_fall_back(path, "spec")?);
+        assert!(
+            bench
+                .trainer()?
+                .restore(path, &fixture::identity("spec"))
+                .unwrap_err()
+                .to_string()
+                .contains("no such file")
+        );
+        assert!(bench.trainer()?.restore_or_fall_back(path, &fixture::identity("other")).is_err());
+        assert!(bench.trainer()?.restore_or_fall_back(path, &fixture::identity("spec"))?);
         std::fs::write(&file, b"rust").expect("a damaged state");
-        let message = bench.trainer()?.restore_or_fall_back(path, "spec").unwrap_err().to_string();
+        let message =
+            bench.trainer()?.restore_or_fall_back(path, &fixture::identity("spec")).unwrap_err().to_string();
         assert!(
             message.contains("resume.safetensors") && message.contains("truncated"),
             "there is none before it"
@@ -541,7 +569,8 @@ mod tests {
                 train: &bench.dataset,
                 validation: &bench.dataset,
                 checkpoints: bench.folder.path(),
-                fingerprint: "spec",
+                identity: &fixture::identity("spec"),
+                origin: &Origin::default(),
                 stop: &stop,
                 on_bad_sample: OnBadSample::Fail,
             };

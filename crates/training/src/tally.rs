@@ -254,7 +254,8 @@ impl<'a> Tally<'a> {
         let curves: Vec<Curve> =
             (0..self.curves.len()).map(|index| self.curve(index)).collect::<Result<_>>()?;
         let warnings = self.warnings(clean.miou, &curves);
-        Ok(Evaluation { clean, worst_case: self.worst_case()?, curves, warnings })
+        let worst_case = self.worst_case()?;
+        Ok(Evaluation { clean, curves, worst_case, warnings, checkpoint: None, training: None })
     }
 
     /// The scores without an attack.

@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(crate) validated: Option<u64>,
     /// The best mean IoU of all validations.
     pub(crate) best_miou: Option<f64>,
+    /// The validation samples that it was measured on.
+    pub(crate) best_samples: usize,
     /// What the monitor remembers.
     #[serde(default)]
     pub(crate) monitor: monitor::State,

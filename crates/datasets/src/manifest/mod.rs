@@ -13,7 +13,7 @@ pub use archive::Archive;
 pub use class::Class;
 
 use crate::label_code::LabelCode;
-use crate::{Error, LabelMap, Result, yaml};
+use crate::{Error, IGNORE_LABEL, LabelMap, Result, yaml};
 
 /// The environment variable that names the folder of all datasets.
 pub const DATA_FOLDER: &str = "ROBUSTSEG_DATA";
@@ -265,6 +265,31 @@ impl Manifest {
     /// Whether its samples are generated, so that it needs no folder.
     pub fn is_generated(&self) -> bool {
         matches!(self.layout, Layout::Synthetic(_))
+    }
+
+    /// The same dataset in one of the many ways to write it: values and colours of label files are given for each class where
+    /// they count, and those that are ignored are sorted. Two manifests of one meaning differ at most in what describes
+    /// the data.
+    #[must_use]
+    pub fn meaning(&self) -> Self {
+        let mut meaning = self.clone();
+        let free = matches!(self.layout, Layout::Pairs | Layout::Folders(_));
+        for (class, index) in meaning.classes.iter_mut().zip(0..) {
+            if self.labels_by == LabelsBy::Colour {
+                class.label_colours = class.colours().to_vec();
+                class.label_colours.sort_unstable();
+            } else if free {
+                class.values = class.values_at(index);
+                class.values.sort_unstable();
+            }
+        }
+        let taken = meaning.classes.iter().any(|class| class.values.contains(&IGNORE_LABEL));
+        meaning.ignored.retain(|value| taken || *value != IGNORE_LABEL);
+        meaning.ignored.sort_unstable();
+        meaning.ignored.dedup();
+        meaning.ignored_colours.sort_unstable();
+        meaning.ignored_colours.dedup();
+        meaning
     }
 
     /// How to get the data into the folder `root`, if that is known: the command, where a program can fetch it.

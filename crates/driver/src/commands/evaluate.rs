@@ -7,19 +7,21 @@ use std::time::Instant;
 use candle_core::Device;
 use clap::Args;
 use robustseg_datasets::Dataset;
-use robustseg_models::PspNet;
-use robustseg_training::{Error, Evaluated, Journal, evaluate, evaluate_with};
+use robustseg_models::{Checkpoint, PspNet};
+use robustseg_training::{Error, Evaluated, Evaluation, Journal, evaluate, evaluate_with};
 use tracing::{info, warn};
 
 use super::{SpecArguments, told};
+use crate::checkpoint::require_classes;
 use crate::device::{DeviceChoice, describe};
-use crate::exit::{BadData, Interrupted, NotSaved};
+use crate::exit::{Interrupted, NotSaved};
+use crate::identity;
 use crate::interrupt::stop_flag;
 use crate::memory;
 use crate::observer::RunObserver;
 use crate::outputs::Inputs;
 use crate::plan::{Data, of_split};
-use crate::provenance::{CheckpointProvenance, Invocation, Provenance, sha256};
+use crate::provenance::{CheckpointProvenance, Invocation, Provenance};
 use crate::results;
 use crate::run_directory::{RunDirectory, UNFINISHED};
 use crate::spec::Spec;
@@ -41,6 +43,9 @@ pub(crate) struct Evaluate {
     /// Where to compute, instead of the spec's choice: auto, cpu, cuda or cuda:N.
     #[arg(long)]
     device: Option<DeviceChoice>,
+    /// Takes the checkpoint's classes for those of the data, whatever their names are.
+    #[arg(long)]
+    ignore_classes: bool,
     /// Prints evaluation.json instead of a table.
     #[arg(long)]
     json: bool,
@@ -50,25 +55,24 @@ impl Evaluate {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         let spec = self.spec.read()?;
         let device = self.device.unwrap_or(spec.device).open()?;
-        let mut network = PspNet::load(&self.checkpoint, &device)?;
+        let Checkpoint { mut network, origin } = Checkpoint::load(&self.checkpoint, &device)?;
         spec.precision.set(&mut network, spec.convolutions)?;
         let data = Data::find(&spec)?;
-        let (has, needs) = (network.config().num_classes, data.num_classes());
-        if has != needs {
-            let path = self.checkpoint.display();
-            let text = format!("checkpoint {path}: has {has} classes, the data of this spec {needs}");
-            return Err(BadData(text).into());
-        }
+        let num_classes = network.config().num_classes;
+        require_classes(&self.checkpoint, &origin, num_classes, &data.manifest, self.ignore_classes)?;
         let dataset = data.open(spec.evaluation_split())?;
         if device.is_cpu() {
             memory::require_for_evaluation(network.config(), &spec.evaluation, &dataset)?;
         }
         let warnings = told(of_split(dataset.split(), dataset.warnings()));
-        let directory = self.directory(&spec, &data, &dataset, &device, &warnings)?;
+        let checkpoint = CheckpointProvenance::of(&self.checkpoint, origin.training)?;
+        let directory = self.directory(&spec, &data, &dataset, &checkpoint, &device, &warnings)?;
         let stop = stop_flag()?;
         let observer = &mut RunObserver::new(None);
         let place = directory.as_ref().map(|directory| Place { directory, replaces_others: false });
-        let Measured { evaluated, .. } = measure(&network, &dataset, &spec, &data, place, &stop, observer)?;
+        let Measured { mut evaluated, .. } =
+            measure(&network, &dataset, &spec, &data, place, &stop, observer)?;
+        say_of(&mut evaluated.evaluation, &checkpoint);
         if self.json {
             println!("{}", serde_json::to_string_pretty(&evaluated.evaluation)?);
         } else {
@@ -89,25 +93,34 @@ impl Evaluate {
         spec: &Spec,
         data: &Data,
         dataset: &Dataset,
+        checkpoint: &CheckpointProvenance,
         device: &Device,
         warnings: &[String],
     ) -> anyhow::Result<Option<RunDirectory>> {
         let Some(out) = &self.out else { return Ok(None) };
         let inputs =
             Inputs::of([self.checkpoint.as_path(), self.spec.path(), &spec.data.manifest, &data.root]);
-        let checkpoint = CheckpointProvenance::of(&self.checkpoint)?;
-        let mut provenance = Provenance::of(spec, data, [dataset]).with_checkpoint(checkpoint);
+        let identity = identity::of_evaluation(spec, data, dataset, &checkpoint.sha256);
+        let mut provenance = Provenance::of(identity, spec, data, [dataset]);
+        provenance.checkpoint = Some(checkpoint.clone());
+        identity::require_same(out, &provenance, &[("evaluation", dataset)])?;
         let directory = RunDirectory::open_evaluation(out, &provenance.fingerprint, &inputs, self.resume)?;
         provenance.data.warnings = warnings.to_vec();
-        if self.resume {
-            let former = Provenance::read(&directory.file("provenance.json"))?;
-            provenance.invocations = former.map(|former| former.invocations).unwrap_or_default();
-        }
         provenance.invocations.push(Invocation::now(&describe(device)));
+        if let Some(former) = Provenance::read(&directory.file("provenance.json"))? {
+            provenance = provenance.appended_to(former);
+        }
         directory.write_json("provenance.json", &provenance)?;
+        identity::record_samples(&directory, [dataset])?;
         directory.write("spec.yaml", spec.to_yaml()?.as_bytes())?;
         Ok(Some(directory))
     }
+}
+
+/// Puts into `evaluation` which checkpoint it is of.
+pub(crate) fn say_of(evaluation: &mut Evaluation, checkpoint: &CheckpointProvenance) {
+    evaluation.checkpoint = Some(checkpoint.sha256.clone());
+    evaluation.training.clone_from(&checkpoint.training);
 }
 
 /// Where an evaluation keeps what it has seen, until it is finished.
@@ -145,8 +158,7 @@ pub(crate) fn measure(
         };
     };
     let folder = directory.file(UNFINISHED);
-    let identity = serde_json::to_string(&(&data.manifest, spec.precision, spec.convolutions))?;
-    let identity = sha256(identity.as_bytes());
+    let identity = identity::of_scores(spec, data);
     let mut journal = match Journal::open(&folder, &identity, network, dataset, config) {
         Err(Error::OtherEvaluation { what, .. }) if replaces_others => {
             warn!("the unfinished evaluation had other {what}; evaluating from the first image");

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use robustseg_datasets::{Manifest, image_size};
-use robustseg_models::{PspNet, PspNetConfig};
+use robustseg_models::{Checkpoint, PspNetConfig};
 use robustseg_training::{Statistics, Target, Window, Windowed};
 
+use crate::checkpoint::{self, require_classes};
 use crate::device::DeviceChoice;
 use crate::exit::Usage;
 use crate::image_file;
@@ -25,9 +26,12 @@ pub(crate) struct Predict {
     /// Where results go: for each image NAME.png, its label map as a palette PNG, and `NAME_overlay.png`.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Takes the palette from this data manifest instead of PASCAL VOC's.
+    /// Takes the palette from this data manifest instead of the checkpoint's colours (PASCAL VOC's where it has none).
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
+    /// Takes the manifest's classes for those of the checkpoint, whatever their names are.
+    #[arg(long, requires = "manifest")]
+    ignore_classes: bool,
     /// Where to compute: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -54,12 +58,16 @@ impl Predict {
         let inputs = Inputs::of(self.images.iter().chain([&self.checkpoint]).chain(&self.manifest));
         // Before the weights are read, and again once the folder is locked.
         check_folder(&self.out, "predict", "", &inputs)?;
-        let palette = match &self.manifest {
-            Some(path) => Manifest::load(path)?.palette(),
-            None => image_file::default_palette(),
-        };
         let device = self.device.open()?;
-        let network = PspNet::load(&self.checkpoint, &device)?;
+        let Checkpoint { network, origin } = Checkpoint::load(&self.checkpoint, &device)?;
+        let palette = match &self.manifest {
+            Some(path) => {
+                let (manifest, num_classes) = (Manifest::load(path)?, network.config().num_classes);
+                require_classes(&self.checkpoint, &origin, num_classes, &manifest, self.ignore_classes)?;
+                manifest.palette()
+            }
+            None => checkpoint::palette(&origin),
+        };
         if device.is_cpu() {
             self.require_memory(network.config())?;
         }

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 use anyhow::ensure;
 use candle_core::Device;
 use clap::Args;
-use robustseg_models::{PspNet, pretrained};
-use robustseg_training::{Journal, Observer, Outcome, Trainer};
+use robustseg_models::{Origin, PspNet, pretrained};
+use robustseg_training::{Identity, Journal, Observer, Outcome, Trainer};
 use tracing::info;
 
 use super::evaluate::{self, Measured, Place};
@@ -15,12 +15,13 @@ use super::{SpecArguments, told};
 use crate::device::{DeviceChoice, describe};
 use crate::event_log::EventLog;
 use crate::exit::Interrupted;
+use crate::identity;
 use crate::interrupt::stop_flag;
 use crate::log;
 use crate::observer::RunObserver;
 use crate::outputs::Inputs;
 use crate::plan::Plan;
-use crate::provenance::{Invocation, Provenance};
+use crate::provenance::{CheckpointProvenance, Invocation, Provenance};
 use crate::results;
 use crate::run_directory::{RunDirectory, Start, UNFINISHED, default_path};
 use crate::run_timing::RunTiming;
@@ -59,45 +60,54 @@ impl Run {
             plan.require_memory()?;
         }
         let path = self.out.clone().unwrap_or_else(|| default_path(&plan.spec.name));
-        let mut provenance = Provenance::of(&plan.spec, &plan.data, plan.splits());
+        let former =
+            self.resume.then(|| Provenance::read(&path.join("provenance.json"))).transpose()?.flatten();
+        let mut provenance =
+            plan.provenance(former.as_ref().and_then(|former| former.pretrained.as_ref()))?;
+        let warnings = told(plan.warnings());
+        provenance.data.warnings.clone_from(&warnings);
         if self.overwrite {
             inputs(&self.spec, &plan).require_outside(&path)?;
         }
+        if self.resume {
+            identity::require_same(&path, &provenance, &plan.roles())?;
+        }
         let directory = RunDirectory::open(&path, &provenance.fingerprint, self.start())?;
         let stop = stop_flag()?;
-        let mut trainer = self.trainer(&plan, &directory, &provenance.fingerprint, &device)?;
-        if self.resume {
-            let former = Provenance::read(&directory.file("provenance.json"))?;
-            provenance.invocations = former.map(|former| former.invocations).unwrap_or_default();
-        } else {
+        let identity = provenance.identity.clone();
+        let origin = plan.origin(&identity);
+        // Before anything is written: a state that is refused leaves everything as it was.
+        let mut trainer = self.trainer(&plan, &directory, &identity, &device)?;
+        if !self.resume {
             // Nothing of a former run goes before this one is known to be able to start.
             plan.splits().try_for_each(|dataset| dataset.load(0).map(drop))?;
             directory.clear()?;
         }
-        provenance.data.warnings = told(plan.warnings());
-        provenance.invocations.push(Invocation::now(&describe(&device)));
-        directory.write_json("provenance.json", &provenance)?;
-        directory.write("spec.yaml", plan.spec.to_yaml()?.as_bytes())?;
-        // A directory is a run's from its provenance on.
-        log::keep_in(&directory.file("run.log"));
-
+        begin(&directory, provenance, former, &plan, &device)?;
         let log = EventLog::open(&directory.file("events.jsonl"), trainer.steps_done())?;
         let mut observer = RunObserver::new(Some(log));
-        train(&mut trainer, &plan, &directory, &provenance.fingerprint, &stop, &mut observer)?;
+        train(&mut trainer, &plan, &directory, (&identity, &origin), &stop, &mut observer)?;
 
         // The paper evaluates the weights at the end of training, not the best ones on the way.
         let timing = trainer.timing();
+        let last = directory.file("checkpoints/last.safetensors");
+        if !last.exists() {
+            // Of a run that was over, and from whose folder somebody took it.
+            trainer.network().save_with(&trainer.origin(&origin), &last)?;
+        }
+        let checkpoint = CheckpointProvenance::of(&last, trainer.origin(&origin).training)?;
         let network = trainer.into_network();
         let place = Some(Place { directory: &directory, replaces_others: true });
         let Plan { spec, data, evaluation, .. } = &plan;
-        let Measured { evaluated, seconds } =
+        let Measured { mut evaluated, seconds } =
             evaluate::measure(&network, evaluation, spec, data, place, &stop, &mut observer)?;
+        evaluate::say_of(&mut evaluated.evaluation, &checkpoint);
         observer.sync()?;
         let timing = RunTiming::new(spec.training.method.name(), describe(&device), timing, seconds);
         directory.write_json("timing.json", &timing)?;
         let report = results::write(&directory, &evaluated, &plan.data.manifest.classes)?;
         Journal::remove(&directory.file(UNFINISHED))?;
-        results::print(&evaluated.evaluation, &provenance.data.warnings);
+        results::print(&evaluated.evaluation, &warnings);
         println!("report: {}", report.display());
         Ok(())
     }
@@ -115,7 +125,7 @@ impl Run {
         &self,
         plan: &Plan,
         directory: &RunDirectory,
-        fingerprint: &str,
+        identity: &Identity,
         device: &Device,
     ) -> anyhow::Result<Trainer> {
         let spec = &plan.spec;
@@ -131,9 +141,9 @@ impl Run {
         let mut trainer = Trainer::new(network, &spec.training, spec.seed, plan.total_steps)?;
         if goes_on {
             let restored = if self.fall_back {
-                trainer.restore_or_fall_back(&checkpoints, fingerprint)?
+                trainer.restore_or_fall_back(&checkpoints, identity)?
             } else {
-                trainer.restore(&checkpoints, fingerprint)?
+                trainer.restore(&checkpoints, identity)?
             };
             ensure!(restored, "{}: the saved state is gone again", checkpoints.display());
         } else if let Some(source) = &spec.model.pretrained {
@@ -152,11 +162,42 @@ fn inputs(spec: &SpecArguments, plan: &Plan) -> Inputs {
     Inputs::of([spec.path(), &data.manifest].into_iter().chain(others.into_iter().flatten()))
 }
 
+/// Writes down that an invocation begins the run in `directory`, or continues that of the `former` provenance.
+fn begin(
+    directory: &RunDirectory,
+    mut provenance: Provenance,
+    former: Option<Provenance>,
+    plan: &Plan,
+    device: &Device,
+) -> anyhow::Result<()> {
+    let mut invocation = Invocation::now(&describe(device));
+    if let Some(former) = &former {
+        // Of the spec as it was then; one that cannot be read any more says nothing.
+        let then = Spec::read(&directory.file("spec.yaml"), &[]).ok();
+        let now = identity::of_spec(&plan.spec);
+        invocation.changes = then.map_or_else(Vec::new, |then| identity::of_spec(&then).changes(&now));
+        let (then, now) = (&former.data.manifest_sha256, &provenance.data.manifest_sha256);
+        invocation.changes.extend(
+            (then != now).then(|| format!("the manifest's file: SHA-256 {then} at first, {now} now")),
+        );
+    }
+    provenance.invocations = vec![invocation];
+    let provenance = match former {
+        Some(former) => provenance.appended_to(former),
+        None => provenance,
+    };
+    directory.write_json("provenance.json", &provenance)?;
+    directory.write("spec.yaml", plan.spec.to_yaml()?.as_bytes())?;
+    // A directory is a run's from its provenance on.
+    log::keep_in(&directory.file("run.log"));
+    identity::record_samples(directory, plan.roles().map(|(_, dataset)| dataset))
+}
+
 fn train(
     trainer: &mut Trainer,
     plan: &Plan,
     directory: &RunDirectory,
-    fingerprint: &str,
+    (identity, origin): (&Identity, &Origin),
     stop: &AtomicBool,
     observer: &mut RunObserver,
 ) -> anyhow::Result<()> {
@@ -165,7 +206,8 @@ fn train(
         train: &plan.train,
         validation: &plan.validation,
         checkpoints: &checkpoints,
-        fingerprint,
+        identity,
+        origin,
         stop,
         on_bad_sample: plan.spec.data.on_bad_sample,
     };

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::chart::{Chart, Line};
 use super::table::{Cell, Table};
-use super::{RunSummary, compare_page, curve_title, paper_name, protocol, seeds};
+use super::{RunSummary, compare_page, copies, curve_title, paper_name, protocol, seeds};
 use crate::exit::Usage;
 use crate::run_directory::RunDirectory;
 use crate::run_timing::RunTiming;
@@ -22,8 +22,8 @@ const WORST_CASE: &str = "worst case over all attacks";
 pub struct ComparedRun {
     /// Its name in figures and tables, which no other run has.
     pub label: String,
-    /// The resolved spec.
-    pub spec: Spec,
+    /// The method that its weights were trained with, by its name in specs, if that is known.
+    pub method: Option<String>,
     /// The scores.
     pub evaluation: Evaluation,
     /// Where the time went, if that was kept.
@@ -48,8 +48,8 @@ pub struct Comparison {
 /// [`Comparison::tables`]).
 ///
 /// # Errors
-/// If a directory holds no finished run, or runs were not evaluated alike: by another dataset, split, window, attack,
-/// or other epsilons.
+/// If a directory holds no finished run, or runs were not evaluated alike: by other data, split, window, attack, or other
+/// epsilons. [`Usage`] if two are one result: the same directory, a copy, the same checkpoint, or the same training and seed.
 pub fn compare(run_directories: &[PathBuf], out: &RunDirectory) -> anyhow::Result<Comparison> {
     let runs =
         run_directories.iter().map(|path| RunSummary::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -62,35 +62,35 @@ impl Comparison {
     /// The comparison of `runs`.
     ///
     /// # Errors
-    /// If there are none, or they were not evaluated alike.
+    /// If there are none, they were not evaluated alike, or two of them are one result (see [`compare`]).
     pub fn new(runs: &[RunSummary]) -> anyhow::Result<Self> {
         let Some(first) = runs.first() else {
             return Err(Usage("there is no run to compare".into()).into());
         };
         runs.iter().try_for_each(|run| protocol::require_same(first, run))?;
+        copies::refuse(runs)?;
         let mut names: HashMap<String, usize> = HashMap::new();
         for run in runs {
             *names.entry(run.name()).or_default() += 1;
         }
         let compared = runs.iter().map(|run| {
-            let (spec, timing) = (protocol::spec(run)?.clone(), run.timing.clone());
             let label = match run.name() {
                 name if names[&name] == 1 => name,
                 name => format!("{name} ({})", run.path.display()),
             };
-            Ok(ComparedRun {
+            ComparedRun {
                 label,
-                spec,
+                method: run.method().map(str::to_owned),
                 additional_time_percent: additional_time(run, runs),
                 evaluation: run.evaluation.clone(),
-                timing,
-            })
+                timing: run.timing.clone(),
+            }
         });
         let known = runs.iter().find_map(|run| run.gallery.as_ref());
         let class_names = known.map_or_else(Vec::new, |gallery| {
             gallery.classes.iter().map(|class| class.name.clone()).collect()
         });
-        Ok(Self { runs: compared.collect::<anyhow::Result<_>>()?, class_names })
+        Ok(Self { runs: compared.collect(), class_names })
     }
 
     /// The robustness curves, a chart for each attack and one for the worst case over all: the name of its file without
@@ -195,8 +195,16 @@ impl Comparison {
 
     /// Tables 1 and 2 of the paper.
     fn time(&self) -> Table {
-        let columns =
-            ["run", "method", "steps", "seconds a step", "images a second", "training s", "additional time"];
+        let columns = [
+            "run",
+            "method",
+            "steps",
+            "seconds a step",
+            "images a second",
+            "training s",
+            "additional time",
+            "device",
+        ];
         let mut table = Table::new("Additional training time over Basic", columns);
         table.rows.extend(self.runs.iter().map(|run| {
             let timing = run.timing.as_ref();
@@ -206,6 +214,7 @@ impl Comparison {
                 Cell::number(timing.map(|timing| timing.images_per_second), 2),
                 Cell::number(timing.map(|timing| timing.training_seconds), 1),
                 Cell::percent(run.additional_time_percent),
+                Cell::Text(timing.map_or_else(|| "n/a".into(), |timing| timing.device.clone())),
             ];
             run.head().into_iter().chain(numbers).collect()
         }));
@@ -262,7 +271,8 @@ impl Comparison {
         let run = |run: &ComparedRun| {
             json!({
                 "name": run.label,
-                "method": run.spec.training.method.name(),
+                "method": run.method.as_deref().unwrap_or("unknown"),
+                "seed": run.evaluation.training.as_ref().map(|training| training.seed),
                 "evaluation": run.evaluation,
                 "step_seconds": run.timing.as_ref().map(|timing| timing.step_seconds),
                 "training_seconds": run.timing.as_ref().map(|timing| timing.training_seconds),
@@ -290,7 +300,7 @@ impl Comparison {
 impl ComparedRun {
     /// The cells that every row starts with.
     fn head(&self) -> [Cell; 2] {
-        [Cell::text(self.label.clone()), Cell::text(paper_name(self.spec.training.method.name()))]
+        [Cell::text(self.label.clone()), Cell::text(self.method.as_deref().map_or("unknown", paper_name))]
     }
 }
 
@@ -363,9 +373,9 @@ mod tests {
             ("spec.yaml", "validation_split: val", "validation_split: test", "split"),
             ("spec.yaml", "limit: 24", "limit: 25", "limit of samples"),
             ("spec.yaml", "window: whole", "window: {center_crop: {size: 9}}", "window"),
-            ("spec.yaml", "scenes.yaml", "other.yaml", "dataset"),
-            ("provenance.json", "aaaa", "bbbb", "dataset"),
+            ("provenance.json", "aaaa", "bbbb", "classes"),
             ("provenance.json", "cccc", "dddd", "samples"),
+            ("provenance.json", "eeee", "ffff", "images or labels"),
             ("evaluation.json", "\"alpha\": 0.004", "\"alpha\": 0.01", "attacks"),
             ("evaluation.json", "\"epsilon\": 0.035", "\"epsilon\": 0.036", "attacks"),
         ] {
@@ -389,7 +399,7 @@ mod tests {
         fixture::run(&paths[0], "one", "fast_newton: {}", 0.7, 2.0);
         fixture::run(&paths[1], "two", "fast_newton: {}", 0.6, 2.0);
         fixture::run(&paths[2], "other", "basic", 0.1, 2.0);
-        change(&paths[1], "spec.yaml", "\nseed: 0", "\nseed: 1");
+        change(&paths[1], "evaluation.json", "\"seed\": 0", "\"seed\": 1");
         let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
         compare(&paths, &out).unwrap();
         let csv = std::fs::read_to_string(out.file("tables/seeds.csv")).unwrap();
@@ -407,6 +417,99 @@ mod tests {
         assert!(alone.tables().iter().all(|(name, _)| name != "seeds"));
         let classes = std::fs::read_to_string(out.file("tables/classes.csv")).unwrap();
         assert!(classes.starts_with("class,two,other\nsky,"), "{classes}");
+    }
+
+    #[test]
+    fn one_result_given_twice_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
+        let paths = ["one", "two"].map(|name| folder.path().join(name));
+        let refused = |paths: &[PathBuf], what: &str| {
+            let error = compare(paths, &out).unwrap_err();
+            let message = error.to_string();
+            assert!(message.contains("are one result") && message.contains(what), "{what}: {message}");
+            assert_eq!(Exit::of(&error), Exit::Usage);
+            assert!(!out.file("compare.html").exists());
+        };
+        fixture::run(&paths[0], "one", "basic", 0.7, 2.0);
+        fixture::run(&paths[1], "two", "basic", 0.6, 2.0);
+        refused(&paths, "the same setting with the same seed, 0");
+        refused(&[paths[0].clone(), paths[0].join("../one")], "the same directory");
+        change(&paths[1], "evaluation.json", "\"seed\": 0", "\"seed\": 1");
+        assert_eq!(seed_rows(&paths, folder.path()), 1);
+        for path in &paths {
+            change(
+                path,
+                "evaluation.json",
+                "\"training\": {",
+                "\"checkpoint\": \"abcd\",\n  \"training\": {",
+            );
+        }
+        refused(&paths, "the same checkpoint (SHA-256 abcd)");
+        // Of runs that do not say of which checkpoint they are, equal scores say it.
+        fixture::run(&paths[1], "two", "basic", 0.7, 2.0);
+        change(&paths[1], "evaluation.json", "\"seed\": 0", "\"seed\": 1");
+        refused(&paths, "all their scores are equal");
+    }
+
+    /// The rows of the table of seeds.
+    fn seed_rows(paths: &[PathBuf], folder: &Path) -> usize {
+        let out = RunDirectory::lock(&folder.join("seeds")).unwrap();
+        let tables = compare(paths, &out).unwrap().tables();
+        tables.iter().find(|(name, _)| name == "seeds").map_or(0, |(_, table)| table.rows.len())
+    }
+
+    #[test]
+    fn trainings_of_other_settings_data_or_unknown_origin_are_no_seeds_of_one_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["one", "two"].map(|name| folder.path().join(name));
+        let begin = || {
+            fixture::run(&paths[0], "one", "basic", 0.7, 2.0);
+            fixture::run(&paths[1], "two", "basic", 0.6, 2.0);
+            change(&paths[1], "evaluation.json", "\"seed\": 0", "\"seed\": 1");
+        };
+        begin();
+        assert_eq!(seed_rows(&paths, folder.path()), 1);
+        for (from, to) in [
+            ("\"step\": 200", "\"step\": 100"),
+            ("\"spec_sha256\": \"", "\"spec_sha256\": \"0"),
+            ("\"training\": {", "\"training\": \"unknown\", \"other\": {"),
+        ] {
+            begin();
+            change(&paths[1], "evaluation.json", from, to);
+            assert_eq!(seed_rows(&paths, folder.path()), 0, "{to}");
+        }
+        let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
+        // That of a training whose spec says it.
+        assert_eq!(compare(&paths, &out).unwrap().runs[1].method.as_deref(), Some("basic"));
+        // The spec of an evaluation says nothing of the checkpoint's training.
+        let checkpoint = "\"checkpoint\": {\"path\": \"a\", \"sha256\": \"b\"},\n  \"seed\": 7";
+        change(&paths[1], "provenance.json", "\"seed\": 7", checkpoint);
+        let comparison = compare(&paths, &out).unwrap();
+        assert_eq!(comparison.runs[1].method, None);
+        assert!(comparison.plain().contains("unknown"), "{}", comparison.plain());
+    }
+
+    #[test]
+    fn a_manifest_written_or_named_otherwise_is_the_same_data() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = pair(folder.path());
+        change(&paths[1], "spec.yaml", "scenes.yaml", "renamed.yaml");
+        change(&paths[1], "provenance.json", "\"manifest_sha256\": \"", "\"manifest_sha256\": \"0");
+        let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
+        compare(&paths, &out).unwrap();
+    }
+
+    #[test]
+    fn the_table_of_times_names_the_device() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = pair(folder.path());
+        change(&paths[1], "timing.json", "\"device\": \"cpu\"", "\"device\": \"cpu: EPYC, 2 threads\"");
+        let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
+        compare(&paths, &out).unwrap();
+        let csv = std::fs::read_to_string(out.file("tables/time.csv")).unwrap();
+        assert!(csv.lines().next().unwrap().ends_with(",device"), "{csv}");
+        assert!(csv.contains("\"cpu: EPYC, 2 threads\""), "{csv}");
     }
 
     #[test]
@@ -429,6 +532,7 @@ mod tests {
         let [basic, _] = pair(folder.path());
         let other = folder.path().join("again");
         fixture::run(&other, "basic", "basic", 0.6, 2.0);
+        change(&other, "evaluation.json", "\"seed\": 0", "\"seed\": 1");
         let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
         let labels = compare(&[basic, other], &out).unwrap().runs.into_iter().map(|run| run.label);
         let labels: Vec<String> = labels.collect();

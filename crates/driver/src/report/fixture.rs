@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use robustseg_datasets::Class;
+use robustseg_models::TrainingOrigin;
 use robustseg_training::{
     Curve, Evaluated, Evaluation, Example, ExampleAttack, Parameters, Point, Scores, Seconds, Timing,
 };
 
 use super::Gallery;
-use crate::provenance::{Invocation, Provenance, SplitProvenance};
+use crate::provenance::{Invocation, Provenance, SplitProvenance, sha256};
 use crate::run_directory::RunDirectory;
 use crate::run_timing::RunTiming;
 use crate::spec::Spec;
@@ -36,7 +37,14 @@ pub fn evaluation(miou: f64, fall: f64) -> Evaluation {
     };
     let bim = Parameters { alpha: Some(0.004), steps: Some(10), ..Parameters::default() };
     let curves = vec![curve("fgsm", Parameters::default(), fall), curve("bim", bim, 2.0 * fall)];
-    Evaluation { clean: scores(1.0), curves, worst_case: Vec::new(), warnings: Vec::new() }
+    Evaluation {
+        clean: scores(1.0),
+        curves,
+        worst_case: Vec::new(),
+        warnings: Vec::new(),
+        checkpoint: None,
+        training: None,
+    }
 }
 
 /// Three classes; one with a name that is no good as markup.
@@ -103,6 +111,12 @@ pub fn run(path: &Path, name: &str, method: &str, miou: f64, step_seconds: f64) 
     directory.write("spec.yaml", spec.to_yaml().unwrap().as_bytes()).unwrap();
     let mut evaluation = evaluation(miou, 40.0 * (step_seconds - 1.0).recip());
     evaluation.worst_case = evaluation.curves[1].points[1..].to_vec();
+    evaluation.training = Some(TrainingOrigin {
+        method: spec.training.method.name().into(),
+        seed: spec.seed,
+        step: 200,
+        spec_sha256: sha256(method.as_bytes()),
+    });
     directory.write_json("evaluation.json", &evaluation).unwrap();
 
     let share = |part: f64| part * step_seconds * 200.0;
@@ -118,9 +132,15 @@ pub fn run(path: &Path, name: &str, method: &str, miou: f64, step_seconds: f64) 
     directory.write_json("timing.json", &timing).unwrap();
 
     let mut provenance = Provenance { fingerprint: "0123abcd".into(), seed: 7, ..Provenance::default() };
-    provenance.data.manifest_sha256 = "aaaa".into();
+    provenance.identity.set("data.manifest.classes", &"aaaa".into());
+    provenance.data.manifest_sha256 = "bcbc".into();
     provenance.data.splits = ["train", "val"]
-        .map(|name| SplitProvenance { name: name.into(), samples: 24, ids_sha256: "cccc".into() })
+        .map(|name| SplitProvenance {
+            name: name.into(),
+            samples: 24,
+            ids_sha256: "cccc".into(),
+            content_sha256: "eeee".into(),
+        })
         .into();
     provenance.invocations.push(Invocation::now("cpu"));
     directory.write_json("provenance.json", &provenance).unwrap();

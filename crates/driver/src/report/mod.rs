@@ -9,6 +9,7 @@ pub mod chart;
 mod compare;
 mod compare_page;
 mod contact_sheet;
+mod copies;
 mod epsilons;
 mod gallery;
 pub mod html;

@@ -4,15 +4,17 @@ use robustseg_training::Curve;
 
 use super::{RunSummary, curve_title};
 use crate::exit::BadData;
+use crate::identity;
 use crate::spec::Spec;
 
-/// Requires that `run` was evaluated as `first` was: same data, split, samples, window, attacks and epsilons.
+/// Requires that `run` was evaluated as `first` was: same classes, samples, content of images and labels, window, attacks and
+/// epsilons. What an older run did not keep is not compared.
 ///
 /// # Errors
 /// If it was not; the error names both runs and what differs.
 pub(super) fn require_same(first: &RunSummary, run: &RunSummary) -> anyhow::Result<()> {
     for ((what, one), (_, other)) in of(first)?.into_iter().zip(of(run)?) {
-        if one != other {
+        if one != other && !one.is_empty() && !other.is_empty() {
             let (a, b) = (first.path.display(), run.path.display());
             return Err(BadData(format!(
                 "{a} and {b} cannot stand in one figure, as they differ in their {what}: {one}, and {other}; compare \
@@ -25,7 +27,7 @@ pub(super) fn require_same(first: &RunSummary, run: &RunSummary) -> anyhow::Resu
 }
 
 /// The spec of `run`, without which there is no comparing it.
-pub(super) fn spec(run: &RunSummary) -> Result<&Spec, BadData> {
+fn spec(run: &RunSummary) -> Result<&Spec, BadData> {
     run.spec.as_ref().ok_or_else(|| BadData(format!("{}: has no spec.yaml", run.path.display())))
 }
 
@@ -34,18 +36,22 @@ fn of(run: &RunSummary) -> Result<Vec<(&'static str, String)>, BadData> {
     let spec = spec(run)?;
     let split = spec.evaluation_split();
     let data = run.provenance.as_ref().map(|provenance| &provenance.data);
-    let manifest = spec.data.manifest.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let dataset = data.map_or(String::new(), |data| format!(" (SHA-256 {})", short(&data.manifest_sha256)));
-    let samples = data.and_then(|data| data.splits.iter().find(|known| known.name == split));
-    let samples = samples.map_or(String::new(), |split| {
+    let classes = run.provenance.as_ref().map(|provenance| identity::meaning_sha256(&provenance.identity));
+    let classes = classes.flatten().map_or(String::new(), |hash| format!("SHA-256 {}", short(&hash)));
+    // The last one of a name is that of the last evaluation.
+    let known = data.and_then(|data| data.splits.iter().rfind(|known| known.name == split));
+    let samples = known.map_or(String::new(), |split| {
         format!("{} samples, SHA-256 of the ids {}", split.samples, short(&split.ids_sha256))
     });
+    let content = known.map(|split| split.content_sha256.as_str()).filter(|hash| !hash.is_empty());
+    let content = content.map_or(String::new(), |hash| format!("SHA-256 {}", short(hash)));
     let limit = spec.evaluation.limit.map_or("all".into(), |limit| format!("at most {limit}"));
     let curves: Vec<String> = run.evaluation.curves.iter().map(curve).collect();
     Ok(vec![
-        ("dataset", manifest + &dataset),
+        ("classes or what stands for them in label files", classes),
         ("split", split.to_owned()),
         ("samples", samples),
+        ("images or labels", content),
         ("limit of samples", limit),
         ("window", format!("{:?}", spec.evaluation.window)),
         ("attacks", curves.join("; ")),

@@ -76,9 +76,17 @@ impl RunSummary {
         name.or_else(folder).unwrap_or_else(|| self.path.display().to_string())
     }
 
-    /// The method that it was trained with, by its name in specs, if that is known.
-    pub fn method(&self) -> Option<&'static str> {
-        self.spec.as_ref().map(|spec| spec.training.method.name())
+    /// The method that the weights were trained with, by its name in specs, if that is known. The checkpoint says it; the
+    /// spec of an evaluation says nothing of the training.
+    pub fn method(&self) -> Option<&str> {
+        let known = self.evaluation.training.as_ref().map(|training| training.method.as_str());
+        let trained_here = || self.spec.as_ref().filter(|_| !self.is_of_checkpoint());
+        known.or_else(|| trained_here().map(|spec| spec.training.method.name()))
+    }
+
+    /// Whether nothing was trained, and a checkpoint evaluated.
+    pub(super) fn is_of_checkpoint(&self) -> bool {
+        self.provenance.as_ref().is_some_and(|provenance| provenance.checkpoint.is_some())
     }
 
     /// Its charts: the name of each file in `figures` without `.svg`, and the chart.

@@ -8,6 +8,7 @@ use super::picture::ERRORS;
 use super::table::{Cell, Table};
 use super::warnings::by_attack;
 use super::{Gallery, RunSummary, curve_title, duration, paper_name, scores};
+use crate::checkpoint::training_in_words;
 use crate::provenance::Provenance;
 use crate::run_timing::RunTiming;
 
@@ -76,7 +77,7 @@ fn lead(run: &RunSummary) -> String {
         return "Evaluation of a checkpoint".into();
     };
     let manifest = spec.data.manifest.file_stem().unwrap_or_default().to_string_lossy();
-    let method = paper_name(spec.training.method.name());
+    let method = run.method().map_or("an unknown method", paper_name);
     if let Some(checkpoint) = run.provenance.as_ref().and_then(|provenance| provenance.checkpoint.as_ref()) {
         return format!("{} evaluated on {manifest}, split {}", checkpoint.path, spec.evaluation_split());
     }
@@ -86,7 +87,11 @@ fn lead(run: &RunSummary) -> String {
 fn facts(run: &RunSummary) -> String {
     let clean = &run.evaluation.clean;
     let mut facts = Vec::new();
-    facts.extend(run.method().map(|method| ("method", paper_name(method).to_owned())));
+    facts.push(("method", run.method().map_or("unknown", paper_name).to_owned()));
+    let training = run.evaluation.training.as_ref();
+    let number = |value: Option<u64>| value.map_or("unknown".into(), |value| value.to_string());
+    facts.push(("seed", number(training.map(|training| training.seed))));
+    facts.push(("step of the weights", number(training.map(|training| training.step))));
     facts.push(("clean mean IoU", format!("{:.4}", clean.miou)));
     facts.push(("clean pixel accuracy", format!("{:.4}", clean.pixel_accuracy)));
     let points =
@@ -207,8 +212,10 @@ fn origin(provenance: &Provenance) -> Table {
         row("versions", format!("robustseg {}, candle {}", invocation.robustseg, invocation.candle));
         let (device, threads) = (&invocation.device, invocation.threads);
         row("machine", format!("{}, {device}, {threads} threads", invocation.platform));
+        row("changed before it", invocation.changes.join("; "));
     }
-    row("seed", seed.to_string());
+    // That of an evaluation is the spec's, which trained nothing.
+    row("seed", if provenance.checkpoint.is_none() { seed.to_string() } else { String::new() });
     row("fingerprint of the run", fingerprint.clone());
     row("manifest", format!("{}, SHA-256 {}", data.manifest, data.manifest_sha256));
     row("data", data.root.clone());
@@ -217,12 +224,16 @@ fn origin(provenance: &Provenance) -> Table {
     }
     if let Some(checkpoint) = &provenance.checkpoint {
         row("checkpoint", format!("{}, SHA-256 {}", checkpoint.path, checkpoint.sha256));
+        row("trained by", training_in_words(checkpoint.training.as_ref()));
     }
     row("decoder", data.decoder.clone());
     for split in &data.splits {
         row(
             "split",
-            format!("{}: {} samples, SHA-256 of the ids {}", split.name, split.samples, split.ids_sha256),
+            format!(
+                "{}: {} samples, SHA-256 of the ids {}, of the content {}",
+                split.name, split.samples, split.ids_sha256, split.content_sha256
+            ),
         );
     }
     table.rows.retain(|row| row[1] != Cell::text(""));

@@ -1,12 +1,11 @@
-//! Runs that differ in their seed alone: mean and deviation of their scores.
+//! Trainings that differ in their seed alone: mean and deviation of their scores.
 
 use robustseg_metrics::mean_and_deviation;
+use robustseg_training::Evaluation;
 
 use super::compare::ComparedRun;
 use super::curve_title;
 use super::table::{Cell, Table};
-use crate::device::DeviceChoice;
-use crate::spec::Spec;
 
 /// Mean and standard deviation over the seeds of each setting that several of `runs` have, clean and at the largest
 /// epsilon of each curve and of the worst case over all; no row if there is no such setting. All `runs` have the same curves.
@@ -53,11 +52,11 @@ pub(super) fn table(runs: &[ComparedRun]) -> Table {
     table
 }
 
-/// The runs of each setting that has several, in the order of the first of each.
+/// The runs of each setting that has several, in the order of the first of each. A run whose training is unknown is in none.
 fn groups(runs: &[ComparedRun]) -> Vec<Vec<&ComparedRun>> {
-    let mut groups: Vec<(Spec, Vec<&ComparedRun>)> = Vec::new();
+    let mut groups: Vec<(Setting<'_>, Vec<&ComparedRun>)> = Vec::new();
     for run in runs {
-        let setting = setting(&run.spec);
+        let Some(setting) = setting(&run.evaluation) else { continue };
         match groups.iter_mut().find(|(other, _)| *other == setting) {
             Some((_, group)) => group.push(run),
             None => groups.push((setting, vec![run])),
@@ -66,11 +65,10 @@ fn groups(runs: &[ComparedRun]) -> Vec<Vec<&ComparedRun>> {
     groups.into_iter().map(|(_, group)| group).filter(|group| group.len() > 1).collect()
 }
 
-/// `spec` without what does not change a training but for its seed.
-fn setting(spec: &Spec) -> Spec {
-    let mut setting = spec.clone();
-    setting.name.clear();
-    (setting.seed, setting.device) = (0, DeviceChoice::default());
-    (setting.data.root, setting.data.cache) = (None, None);
-    setting
+/// A method with its settings, the content of the data, and how far the training went.
+pub(super) type Setting<'a> = (&'a str, u64);
+
+/// What trainings share that differ in their seed alone; nothing if the training is unknown.
+pub(super) fn setting(evaluation: &Evaluation) -> Option<Setting<'_>> {
+    evaluation.training.as_ref().map(|training| (training.spec_sha256.as_str(), training.step))
 }

@@ -38,7 +38,7 @@ pub(crate) struct State {
     /// Pixel accuracy under BIM at the last reading without a sign.
     robust: Option<f64>,
     /// Steps done at that reading.
-    unflagged: Option<u64>,
+    pub(crate) unflagged: Option<u64>,
     /// Readings with a sign since then.
     #[serde(default)]
     flagged: usize,
@@ -116,7 +116,7 @@ impl Trainer {
             Verdict::NoSign => {
                 (state.robust, state.unflagged, state.flagged) = (Some(robust), Some(step), 0);
                 if config.then == Then::RollBack {
-                    self.network().save(&run.checkpoints.join(FILE))?;
+                    self.save_network(run, FILE)?;
                 }
                 None
             }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{DType, Device, Tensor};
 use robustseg_attacks::{Bim, Fgsm};
 use robustseg_datasets::{Dataset, OnBadSample};
+use robustseg_models::Origin;
 use robustseg_random::stream;
 
 use super::*;
@@ -217,7 +218,8 @@ impl Bench {
             train: &self.dataset,
             validation: &self.dataset,
             checkpoints: self.folder.path(),
-            fingerprint: "spec",
+            identity: &fixture::identity("spec"),
+            origin: &Origin::default(),
             stop: &stop,
             on_bad_sample: OnBadSample::Fail,
         };
@@ -256,7 +258,7 @@ fn a_resumed_training_reads_what_an_uninterrupted_one_does() -> Result<()> {
     let mut found = Vec::new();
     for _ in 0..10 {
         let mut trainer = broken.trainer()?;
-        trainer.restore(broken.folder.path(), "spec")?;
+        trainer.restore(broken.folder.path(), &fixture::identity("spec"))?;
         let (outcome, events) = broken.run(&mut trainer, true)?;
         found.extend(of_kind(&events, "monitor"));
         if outcome == Outcome::Finished {
@@ -294,7 +296,8 @@ fn a_sign_stops_the_training_or_rolls_it_back() -> Result<()> {
             train: &bench.dataset,
             validation: &bench.dataset,
             checkpoints: bench.folder.path(),
-            fingerprint: "spec",
+            identity: &fixture::identity("spec"),
+            origin: &Origin::default(),
             stop: &AtomicBool::new(false),
             on_bad_sample: OnBadSample::Fail,
         };
@@ -321,7 +324,7 @@ fn a_sign_stops_the_training_or_rolls_it_back() -> Result<()> {
         }
         // What was stopped stays so.
         let mut again = bench.trainer()?;
-        assert!(again.restore(bench.folder.path(), "spec")?);
+        assert!(again.restore(bench.folder.path(), &fixture::identity("spec"))?);
         let (outcome, _) = bench.run(&mut again, false)?;
         assert_eq!((outcome, weights(&again)?), (Outcome::Finished, weights(&trainer)?));
     }
@@ -337,7 +340,8 @@ fn a_sign_that_passes_is_waited_out() -> Result<()> {
         train: &bench.dataset,
         validation: &bench.dataset,
         checkpoints: bench.folder.path(),
-        fingerprint: "spec",
+        identity: &fixture::identity("spec"),
+        origin: &Origin::default(),
         stop: &AtomicBool::new(false),
         on_bad_sample: OnBadSample::Fail,
     };
@@ -365,7 +369,8 @@ fn collapse_after_two(
         train: &bench.dataset,
         validation: &bench.dataset,
         checkpoints: bench.folder.path(),
-        fingerprint: "spec",
+        identity: &fixture::identity("spec"),
+        origin: &Origin::default(),
         stop: &stop,
         on_bad_sample: OnBadSample::Fail,
     };

@@ -1,0 +1,79 @@
+//! What a checkpoint says about its classes and its training: the metadata keys `classes` and `training`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The metadata key of the classes.
+const CLASSES: &str = "classes";
+
+/// The metadata key of the training.
+const TRAINING: &str = "training";
+
+/// Where a checkpoint is from. A network runs without it; what a file does not say is unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The classes in the order of the logits.
+    pub classes: Option<Vec<CheckpointClass>>,
+    /// The training that made the weights.
+    pub training: Option<TrainingOrigin>,
+}
+
+/// A class as a checkpoint knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointClass {
+    /// Its name.
+    pub name: String,
+    /// Its colour in pictures: red, green, blue.
+    pub colour: [u8; 3],
+}
+
+/// The training that made a checkpoint's weights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainingOrigin {
+    /// The method, by its name in specs.
+    pub method: String,
+    /// The seed, from which every draw follows.
+    pub seed: u64,
+    /// Steps that the weights have behind them.
+    pub step: u64,
+    /// SHA-256 of what else decides the weights, as 64 hexadecimal digits: of the spec's training keys, and of the
+    /// content of the data. Trainings that differ in their seed alone share it.
+    pub spec_sha256: String,
+}
+
+impl Origin {
+    /// What `metadata` says about the origin of a network of `num_classes` classes.
+    ///
+    /// # Errors
+    /// What is wrong, as the end of a sentence that begins with the file's name: a key is not understood, or there are
+    /// more or fewer classes than logits.
+    pub(crate) fn parse(metadata: &HashMap<String, String>, num_classes: usize) -> Result<Self, String> {
+        let classes: Option<Vec<CheckpointClass>> = read(metadata, CLASSES)?;
+        if let Some(named) = classes.as_ref().map(Vec::len).filter(|named| *named != num_classes) {
+            return Err(format!(
+                "names {named} classes in its `{CLASSES}` metadata, but its network has {num_classes}"
+            ));
+        }
+        Ok(Self { classes, training: read(metadata, TRAINING)? })
+    }
+
+    /// Puts what is known into `metadata`.
+    pub(crate) fn write(&self, metadata: &mut BTreeMap<&str, String>) {
+        let text = |value: serde_json::Result<String>| value.expect("an origin is plain data");
+        if let Some(classes) = &self.classes {
+            metadata.insert(CLASSES, text(serde_json::to_string(classes)));
+        }
+        if let Some(training) = &self.training {
+            metadata.insert(TRAINING, text(serde_json::to_string(training)));
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(metadata: &HashMap<String, String>, key: &str) -> Result<Option<T>, String> {
+    let value = metadata.get(key).map(|text| serde_json::from_str(text)).transpose();
+    value.map_err(|error| {
+        format!("its `{key}` metadata is not understood: {error}; is it of a newer robustseg?")
+    })
+}

@@ -1,0 +1,72 @@
+//! Validation during training, which decides which weights are the best.
+
+use std::time::Instant;
+
+use robustseg_models::PspNet;
+
+use crate::{EvaluationConfig, Event, Observer, Result, Run, Scores, Stage, Trainer, evaluation};
+
+/// The checkpoint of the best weights.
+const BEST: &str = "best.safetensors";
+
+impl Trainer {
+    /// Whether the steps done so far end an epoch that is validated, and it was not.
+    pub(crate) fn validation_is_due(&self, per_epoch: u64) -> bool {
+        let (step, every) = (self.steps_done(), self.config().validate_every as u64);
+        let epoch = step / per_epoch;
+        let wanted = every > 0 && step > 0 && step.is_multiple_of(per_epoch) && epoch.is_multiple_of(every);
+        (wanted || self.is_over()) && self.state.validated != Some(step)
+    }
+
+    /// Scores the network on clean images, and keeps it if it is the best so far.
+    pub(crate) fn validate(&mut self, run: &Run<'_>, epoch: u64, observer: &mut dyn Observer) -> Result<()> {
+        let start = Instant::now();
+        self.compare_best(run, epoch, observer)?;
+        let clean = self.score(self.network(), run, observer)?;
+        let best = self.state.best_miou.is_none_or(|best| clean.miou > best);
+        if best {
+            self.save_network(run, BEST)?;
+            self.state.best_miou = Some(clean.miou);
+        }
+        let (step, seconds) = (self.steps_done(), start.elapsed().as_secs_f64());
+        self.state.validated = Some(step);
+        self.state.timing.validation_seconds += seconds;
+        let (miou, pixel_accuracy) = (clean.miou, clean.pixel_accuracy);
+        observer.event(&Event::Validation { step, epoch, miou, pixel_accuracy, best, seconds })?;
+        Ok(())
+    }
+
+    /// Scores the weights that are the best so far on the images that are validated on now. Scores on other images decide
+    /// nothing: `validation_limit` may have changed since.
+    fn compare_best(&mut self, run: &Run<'_>, epoch: u64, observer: &mut dyn Observer) -> Result<()> {
+        let samples = self.config().validation_limit.unwrap_or(usize::MAX).min(run.validation.len());
+        if self.state.best_miou.is_some() && self.state.best_samples != samples {
+            let path = run.checkpoints.join(BEST);
+            let miou = if path.exists() {
+                let mut best = PspNet::load(&path, self.network().device())?;
+                best.set_activations(self.network().activations())?;
+                Some(self.score(&best, run, observer)?.miou)
+            } else {
+                None
+            };
+            self.state.best_miou = miou;
+            if let Some(miou) = miou {
+                observer.event(&Event::BestScored { step: self.steps_done(), epoch, miou, samples })?;
+            }
+        }
+        self.state.best_samples = samples;
+        Ok(())
+    }
+
+    /// The clean scores of `network` on the images that are validated on.
+    fn score(&self, network: &PspNet, run: &Run<'_>, observer: &mut dyn Observer) -> Result<Scores> {
+        let config = EvaluationConfig {
+            limit: self.config().validation_limit,
+            curves: Vec::new(),
+            examples: 0,
+            ..EvaluationConfig::default()
+        };
+        evaluation::measure(network, run.validation, &config, Stage::Validation, None, run.stop, observer)?
+            .clean()
+    }
+}
