@@ -14,13 +14,14 @@ struct Room {
     candle: bool,
 }
 
-const ROOMS: [Room; 9] = [
+const ROOMS: [Room; 10] = [
     Room { name: "words", level: 0, imports: &[], candle: false },
+    Room { name: "trust", level: 0, imports: &[], candle: false },
     Room { name: "random", level: 0, imports: &[], candle: false },
     Room { name: "metrics", level: 0, imports: &[], candle: false },
-    Room { name: "datasets", level: 1, imports: &["random", "words"], candle: false },
+    Room { name: "datasets", level: 1, imports: &["random", "trust", "words"], candle: false },
     Room { name: "ops", level: 0, imports: &[], candle: true },
-    Room { name: "models", level: 1, imports: &["ops", "random", "words"], candle: true },
+    Room { name: "models", level: 1, imports: &["ops", "random", "trust", "words"], candle: true },
     Room { name: "attacks", level: 1, imports: &["ops", "random"], candle: true },
     Room {
         name: "training",
@@ -37,7 +38,7 @@ const ROOMS: [Room; 9] = [
 ];
 
 /// Dependencies that belong to some rooms alone, and why.
-const HOMES: [(&str, &[&str], &str); 16] = [
+const HOMES: [(&str, &[&str], &str); 17] = [
     ("anyhow", &["driver"], "libraries have an error enum each"),
     ("clap", &["driver"], "the command line"),
     ("indicatif", &["driver"], "formats for people"),
@@ -48,7 +49,8 @@ const HOMES: [(&str, &[&str], &str); 16] = [
     ("png", &["datasets", "driver"], "pixel files"),
     ("md-5", &["datasets"], "archives of datasets, behind the feature fetch"),
     ("tar", &["datasets"], "archives of datasets, behind the feature fetch"),
-    ("ureq", &["datasets"], "archives of datasets, behind the feature fetch"),
+    ("ureq", &["datasets", "trust"], "archives of datasets, behind the feature fetch, and whom to trust"),
+    ("rustls", &["trust"], "whom to trust"),
     ("zune-jpeg", &["datasets"], "pixel files"),
     ("gemm", &["ops"], "matrix products are behind an operation"),
     ("candle-nn", &["models"], "layers"),

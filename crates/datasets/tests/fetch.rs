@@ -420,3 +420,21 @@ fn what_is_no_whole_archive_is_refused() {
     assert!(error.contains("holds no folder tiny"), "{error}");
     assert_eq!(names(root.path()), ["tiny.tar"]);
 }
+
+#[test]
+fn a_refused_certificate_is_not_tried_again_and_says_what_to_set() {
+    use robustseg_trust::loopback::Server as TlsServer;
+    let folder = tempfile::tempdir().unwrap();
+    let file = archive();
+    let server = TlsServer::start(&file);
+    let manifest = manifest(&server.address, &md5(&file), "");
+    let run = |certificates| Fetch { certificates, ..fetch() }.run(&manifest, folder.path(), |_| ());
+    let message = run(None).unwrap_err().to_string();
+    assert!(message.contains("certificate is refused") && message.contains("SSL_CERT_FILE"), "{message}");
+    assert!(!message.contains("tried"), "{message}");
+    assert_eq!(server.connections(), 1);
+    let message = run(Some(folder.path().join("none.pem"))).unwrap_err().to_string();
+    assert!(message.contains("SSL_CERT_FILE: ") && message.contains("none.pem cannot be read"), "{message}");
+    run(Some(TlsServer::certificate())).unwrap();
+    assert!(folder.path().join("tiny/images/a.jpg").is_file());
+}

@@ -35,6 +35,8 @@ pub struct Hub {
     pub attempts: u32,
     /// Pause behind the first try; it doubles with each further one.
     pub pause: Duration,
+    /// A file of root certificates (PEM) to trust in place of Mozilla's.
+    pub certificates: Option<PathBuf>,
 }
 
 /// The weights of a repository, pinned or not.
@@ -60,7 +62,8 @@ pub struct Fetched {
 impl Hub {
     /// The hub as the environment describes it: `HF_ENDPOINT`; the cache folder `HF_HUB_CACHE`, else `hub` in
     /// `HF_HOME`, else in `huggingface` in `XDG_CACHE_HOME` or `~/.cache`; the token `HF_TOKEN`, else the file
-    /// `token` in `HF_HOME`; offline if `HF_HUB_OFFLINE` is `1`, `on`, `yes` or `true`. An empty variable is as
+    /// `token` in `HF_HOME`; offline if `HF_HUB_OFFLINE` is `1`, `on`, `yes` or `true`; root
+    /// certificates `SSL_CERT_FILE`. An empty variable is as
     /// good as none.
     pub fn from_environment() -> Self {
         let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
@@ -76,6 +79,7 @@ impl Hub {
             timeout: Duration::from_secs(20),
             attempts: 4,
             pause: Duration::from_millis(500),
+            certificates: robustseg_trust::certificate_file(),
         }
     }
 
@@ -152,6 +156,7 @@ impl Hub {
             Wanted::File => (request.uri(repository.url(FILE)), repository.url(FILE)),
         };
         let timeout = Some(self.timeout);
+        let trust = robustseg_trust::tls(self.certificates.as_deref()).map_err(Failure::lasting)?;
         let response = request
             .config()
             .timeout_resolve(timeout)
@@ -159,9 +164,16 @@ impl Hub {
             .timeout_recv_response(timeout)
             .timeout_per_read(timeout)
             .http_status_as_error(false)
+            .tls_config(trust)
             .build()
             .call()
-            .map_err(|error| Failure::transient(format!("cannot reach the hub for {address}: {error}")))?;
+            .map_err(|error| {
+                let refused = robustseg_trust::refused_certificate(&error, self.certificates.as_deref());
+                match refused {
+                    Some(reason) => Failure::lasting(format!("cannot reach the hub for {address}: {reason}")),
+                    None => Failure::transient(format!("cannot reach the hub for {address}: {error}")),
+                }
+            })?;
         let status = response.status();
         let because = match status.as_u16() {
             200 => return Ok(response.into_body().into_reader()),

@@ -105,6 +105,7 @@ fn hub(server: &Server, cache: &Path) -> Hub {
         timeout: Duration::from_millis(300),
         attempts: 2,
         pause: Duration::from_millis(1),
+        certificates: None,
     }
 }
 
@@ -256,6 +257,20 @@ fn without_a_network_the_message_says_so() {
     assert!(message.contains("cannot reach the hub") && message.contains(&server.address), "{message}");
     let offline = Hub { offline: true, ..hub(&server, cache.path()) };
     assert!(failure(&offline, &unpinned()).contains("HF_HUB_OFFLINE"));
+}
+
+#[test]
+fn a_refused_certificate_is_not_tried_again_and_says_what_to_set() {
+    use robustseg_trust::loopback::Server as TlsServer;
+    let cache = tempfile::tempdir().unwrap();
+    let server = TlsServer::start(b"abc");
+    let online = Hub { endpoint: Some(server.address.clone()), ..hub(&Server::start(&[]), cache.path()) };
+    let message = failure(&online, &pinned(HASH));
+    assert!(message.contains("certificate is refused") && message.contains("SSL_CERT_FILE"), "{message}");
+    assert!(!message.contains("tried"), "{message}");
+    assert_eq!(server.connections(), 1);
+    let trusting = Hub { certificates: Some(TlsServer::certificate()), ..online };
+    abc(&trusting, &pinned(HASH));
 }
 
 #[test]

@@ -71,12 +71,14 @@ impl Fetch {
         progress: &dyn Fn(FetchProgress),
     ) -> Result<(), String> {
         let timeout = Some(self.timeout);
+        let trust = robustseg_trust::tls(self.certificates.as_deref())?;
         let agent: Agent = Agent::config_builder()
             .timeout_resolve(timeout)
             .timeout_connect(timeout)
             .timeout_recv_response(timeout)
             .timeout_per_read(timeout)
             .http_status_as_error(false)
+            .tls_config(trust)
             .build()
             .into();
         let (mut furthest, mut failures, mut pause) = (length(part), 0, self.pause);
@@ -117,8 +119,13 @@ impl Fetch {
         if there > 0 {
             request = request.header("Range", format!("bytes={there}-"));
         }
-        let response =
-            request.call().map_err(|error| Failure::transient(format!("cannot reach {url}: {error}")))?;
+        let response = request.call().map_err(|error| {
+            let refused = robustseg_trust::refused_certificate(&error, self.certificates.as_deref());
+            match refused {
+                Some(reason) => Failure::lasting(format!("cannot reach {url}: {reason}")),
+                None => Failure::transient(format!("cannot reach {url}: {error}")),
+            }
+        })?;
         let Some(from) = start(&response, there, url)? else {
             // There is nothing after what has come, or what has come is not of this file.
             let complete = whole_length(&response) == Some(there);

@@ -27,6 +27,8 @@ pub struct Fetch {
     pub max_bytes: u64,
     /// Files and folders that an archive may hold.
     pub max_entries: u64,
+    /// A file of root certificates (PEM) to trust in place of Mozilla's; by default the one that `SSL_CERT_FILE` names.
+    pub certificates: Option<PathBuf>,
 }
 
 impl Default for Fetch {
@@ -37,6 +39,7 @@ impl Default for Fetch {
             pause: Duration::from_secs(1),
             max_bytes: 1 << 36,
             max_entries: 2_000_000,
+            certificates: robustseg_trust::certificate_file(),
         }
     }
 }
