@@ -205,7 +205,12 @@ impl Dataset {
             class_pixels: pixels[..self.num_classes()].to_vec(),
             ignored_pixels: pixels[usize::from(IGNORE_LABEL)],
             turned_images,
-            warnings: self.warnings_of(&pixels.map(|count| count > 0), turned_images),
+            // Of what cannot be read at all, the faults say enough.
+            warnings: if min_size.is_some() {
+                self.warnings_of(&pixels.map(|count| count > 0), turned_images)
+            } else {
+                Vec::new()
+            },
             fault_kinds: kinds(&faults),
             faults: faults.iter().map(ToString::to_string).collect(),
             pictures,

@@ -167,7 +167,7 @@ impl Dataset {
         self.0.classes.len()
     }
 
-    /// Whether 255 means not labelled in label files because the manifest does not say otherwise.
+    /// Whether 255 alone means not labelled in label files, because the manifest says nothing else.
     pub(crate) fn ignores_255(&self) -> bool {
         matches!(&self.0.source, Source::Files { code, .. } if code.ignores_255())
     }

@@ -21,7 +21,7 @@ pub(crate) struct LabelCode {
     table: Option<LabelTable>,
     /// Whether files hold Cityscapes' ids.
     cityscapes: bool,
-    /// Whether 255 means not labelled because the manifest, which may say otherwise, does not.
+    /// Whether 255 alone means not labelled, because the manifest says nothing else.
     ignores_255: bool,
 }
 
@@ -46,11 +46,13 @@ impl LabelCode {
             }
         }
         let by_default = |table: &LabelTable| table.meaning(IGNORE_LABEL) == Some(IGNORE_LABEL);
-        let ignores_255 = manifest.has_free_labels() && table.as_ref().is_some_and(by_default);
+        // Where other values are ignored, these are what is not labelled.
+        let free = manifest.has_free_labels() && manifest.ignored.is_empty();
+        let ignores_255 = free && table.as_ref().is_some_and(by_default);
         Self { classes: manifest.classes.clone(), colours, table, cityscapes, ignores_255 }
     }
 
-    /// Whether 255 means not labelled because the manifest, which may say otherwise, does not.
+    /// Whether 255 alone means not labelled, because the manifest says nothing else.
     pub(crate) fn ignores_255(&self) -> bool {
         self.ignores_255
     }

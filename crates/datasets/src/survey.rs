@@ -56,7 +56,7 @@ impl Dataset {
             warnings.push("no pixel is labelled".into());
         } else if !missing.is_empty() {
             let hint = if seen[usize::from(IGNORE_LABEL)] && self.ignores_255() {
-                "; if it is 255 in the label files, give it `value: 255` in the manifest: else 255 means not labelled"
+                "; if it is 255 in the label files, give it `value: 255` in the manifest, for without that 255 means not labelled"
             } else {
                 ""
             };

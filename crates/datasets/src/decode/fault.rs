@@ -11,6 +11,8 @@ pub(super) const CONVERT: &str = "convert these files to JPEG or PNG, gray or RG
 /// What to do about label files that compression has changed.
 pub(super) const AS_PNG: &str =
     "obtain these label files as PNG; converting a JPEG does not bring the values back";
+/// What to do about gray label files with an alpha channel.
+pub(super) const AS_GRAY: &str = "store one value a pixel, as gray or palette PNG without an alpha channel";
 /// What to do about label files that hold colours.
 pub(super) const BY_COLOUR: &str = "if each class has one colour, set `labels_by: colour` in the manifest and give the \
                                     classes these colours; else store one value a pixel, as gray or palette PNG";

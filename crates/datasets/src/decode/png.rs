@@ -215,7 +215,8 @@ impl Raw {
                 "PNG of kind {:?} is no label map; store one id a pixel, as gray or palette PNG",
                 self.color
             );
-            return Err(Fault::new(reason, fault::BY_COLOUR));
+            let has_colour = matches!(self.color, ColorType::Rgb | ColorType::Rgba);
+            return Err(Fault::new(reason, if has_colour { fault::BY_COLOUR } else { fault::AS_GRAY }));
         }
         if self.depth == BitDepth::Sixteen {
             if let Some(wide) = self.data.chunks_exact(2).find(|value| value[0] != 0) {
