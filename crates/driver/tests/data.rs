@@ -235,7 +235,7 @@ fn a_broken_file_is_told_each_time_and_kinds_once() {
         assert_eq!(output.status.code(), Some(3));
         let told = String::from_utf8(output.stdout).unwrap();
         assert_eq!(told.matches("label values outside the class table: 3 of 3 samples").count(), 1, "{told}");
-        assert_eq!(told.matches("is empty: 1 of 1 samples; obtain").count(), 1, "{told}");
+        assert_eq!(told.matches("is empty: 1 of 1 sample; obtain").count(), 1, "{told}");
         assert!(told.contains("2.png: value 7"), "{told}");
     }
 }
@@ -366,7 +366,7 @@ fn a_bad_sample_ends_a_run_or_is_skipped_as_the_spec_says() {
     let output = run_in(path, &skip);
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{told}");
-    assert!(told.contains("1 bad training samples were skipped") && told.contains("1.jpg"), "{told}");
+    assert!(told.contains("1 bad training sample skipped") && told.contains("1.jpg"), "{told}");
     let skipped = events(path, "sample_skipped");
     assert_eq!(skipped.len(), 1);
     assert_eq!(skipped[0]["sample"], "1");
