@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use robustseg_words::counted;
+
 use crate::pair::holds_cityscapes_ids;
 
 /// Result of this crate's operations.
@@ -41,7 +43,7 @@ pub enum Error {
         known: String,
     },
     /// A split is not as large as the manifest says.
-    #[error("data {name}, split {split}: expected {expected} samples, found {found} in {}", path.display())]
+    #[error("data {name}, split {split}: expected {}, found {found} in {}", counted(*expected, "sample"), path.display())]
     Count {
         /// The dataset.
         name: String,
@@ -212,7 +214,7 @@ pub enum Error {
         reason: String,
     },
     /// A split is smaller than a batch.
-    #[error("data {name}, split {split}: {samples} samples do not fill one batch of {batch_size}")]
+    #[error("data {name}, split {split}: {} not fill one batch of {batch_size}", do_not(*samples))]
     Batch {
         /// The dataset.
         name: String,
@@ -342,6 +344,11 @@ fn first(faults: &[String]) -> String {
         0 => told,
         more => format!("{told}; and {more} more"),
     }
+}
+
+/// The beginning of `3 samples do not`.
+fn do_not(samples: usize) -> String {
+    format!("{} {}", counted(samples, "sample"), if samples == 1 { "does" } else { "do" })
 }
 
 #[cfg(test)]

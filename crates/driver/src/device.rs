@@ -111,15 +111,24 @@ impl Precision {
         }
     }
 
+    /// Requires that `device` has this precision.
+    ///
+    /// # Errors
+    /// [`Usage`] on the CPU, which has f32 alone.
+    pub fn require_on(self, device: &Device) -> Result<(), Usage> {
+        if device.is_cpu() && self != Self::F32 {
+            let text = format!("precision {}: the CPU computes in f32; take f32, or a GPU", self.name());
+            return Err(Usage(text));
+        }
+        Ok(())
+    }
+
     /// From now on `network`, and all that this process computes on GPUs, uses this precision.
     ///
     /// # Errors
     /// [`Usage`] if the network is on the CPU, which has f32 alone.
     pub fn set(self, network: &mut PspNet, convolutions: Convolutions) -> anyhow::Result<()> {
-        if network.device().is_cpu() && self != Self::F32 {
-            let text = format!("precision {}: the CPU computes in f32; take f32, or a GPU", self.name());
-            return Err(Usage(text).into());
-        }
+        self.require_on(network.device())?;
         #[cfg(feature = "cuda")]
         {
             use robustseg_ops::cuda::{ConvolutionChoice, convolve_in};

@@ -26,6 +26,7 @@ mod observer;
 mod outputs;
 mod panic;
 pub mod plan;
+mod preparation;
 mod progress;
 pub mod provenance;
 mod record;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use robustseg_datasets::{AugmentationConfig, Dataset, Loader, LoaderOptions, OnBadSample};
+use robustseg_words::counted;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, MethodConfig, MonitorConfig, Result};
@@ -164,8 +165,8 @@ impl TrainingConfig {
     /// [`Error::Setting`] if there are fewer samples than a batch holds.
     pub fn steps_per_epoch(&self, samples: usize) -> Result<u64> {
         if self.batch_size == 0 || samples < self.batch_size {
-            let reason =
-                format!("{} is 0 or more than the {samples} samples of the training split", self.batch_size);
+            let samples = counted(samples, "sample");
+            let reason = format!("{} is 0 or more than the {samples} of the training split", self.batch_size);
             return Err(Error::Setting { setting: "training.batch_size", reason });
         }
         Ok((samples / self.batch_size) as u64)

@@ -1,6 +1,7 @@
 //! Signs that a robustness number is not to be trusted, as `AutoAttack` checks for them (Croce & Hein 2020) and as
 //! Carlini et al., *On Evaluating Adversarial Robustness*, 2019, list them.
 
+use robustseg_words::counted;
 use serde::{Deserialize, Serialize};
 
 use crate::sight::Sight;
@@ -129,11 +130,12 @@ fn of_images(
     };
 
     let unmoved = images(&|_, seen| seen.iter().all(|sight| sight.unmoved >= UNMOVED));
+    let of = counted(count, "image");
     if config.starts_at_the_image() && unmoved > 0 {
         warn(
             WarningKind::ZeroGradient,
             format!(
-                "at least half of the values of {unmoved} of {count} images did not move: their gradient vanishes, and an attack that follows gradients says little about them"
+                "at least half of the values of {unmoved} of {of} did not move: their gradient vanishes, and an attack that follows gradients says little about them"
             ),
         );
     }
@@ -142,7 +144,7 @@ fn of_images(
         warn(
             WarningKind::LossDoesNotRise,
             format!(
-                "the cross-entropy of {fallen} of {count} images is not above that of the clean image: the step overshoots, or the gradient points elsewhere"
+                "the cross-entropy of {fallen} of {of} is not above that of the clean image: the step overshoots, or the gradient points elsewhere"
             ),
         );
     }

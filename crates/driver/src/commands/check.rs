@@ -2,19 +2,21 @@
 
 use clap::Args;
 use robustseg_datasets::{Dataset, Overlap, Shared, overlaps};
-use robustseg_models::pretrained;
+use robustseg_words::counted;
 use serde::Serialize;
 
 use super::{SpecArguments, told};
-use crate::exit::BadData;
+use crate::device::DeviceChoice;
 use crate::plan::{Plan, of_split};
-use crate::spec::is_hub_name;
 
 /// Arguments of `check`.
 #[derive(Args)]
 pub(crate) struct Check {
     #[command(flatten)]
     spec: SpecArguments,
+    /// Where the run is to compute, instead of the spec's choice: auto, cpu, cuda or cuda:N.
+    #[arg(long)]
+    device: Option<DeviceChoice>,
     /// Prints the plan as JSON.
     #[arg(long)]
     json: bool,
@@ -43,15 +45,10 @@ struct Summary {
 
 impl Check {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
-        let plan = Plan::new(self.spec.read()?)?;
-        // A model of the hub is not fetched: a check changes nothing.
-        if let Some(source) = plan.spec.model.pretrained.as_deref().filter(|source| !is_hub_name(source)) {
-            let file = pretrained::resolve(source)?;
-            if !file.is_file() {
-                return Err(BadData(format!("model.pretrained: no file {}", file.display())).into());
-            }
-        }
-        plan.require_disjoint()?;
+        let mut spec = self.spec.read()?;
+        spec.device = self.device.unwrap_or(spec.device);
+        let (plan, device) = Plan::prepare(spec)?;
+        plan.require_weights(&device)?;
         let reports = plan.splits().map(Dataset::check).collect::<Result<Vec<_>, _>>()?;
         // By their pixels: what a copy in another format shows is seen here alone.
         for Overlap { first, second, count, examples, .. } in overlaps(&plan.data.manifest, &reports) {
@@ -61,7 +58,7 @@ impl Check {
             }
         }
         let of_splits = reports.into_iter().flat_map(|report| of_split(&report.split, report.warnings));
-        let warnings = told(of_splits.chain(plan.overlaps()).collect());
+        let warnings = told(of_splits.chain(plan.overlaps()).chain(plan.occupied()).collect());
         let summary = summary(&plan, warnings)?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&summary)?);
@@ -108,8 +105,12 @@ impl Summary {
             "  samples     {} to train on, {} to validate on, {} to evaluate on",
             self.train_samples, self.validation_samples, self.evaluation_samples
         );
-        println!("  network     {} parameters, {} classes", self.parameters, self.classes);
-        println!("  training    {} steps, {} an epoch", self.total_steps, self.steps_per_epoch);
+        println!(
+            "  network     {}, {}",
+            counted(self.parameters, "parameter"),
+            counted(self.classes, "class")
+        );
+        println!("  training    {}, {} each epoch", counted(self.total_steps, "step"), self.steps_per_epoch);
         println!(
             "  cost        about {:.2} T multiply-adds to train, at most {:.2} T to evaluate, and the validations",
             tera(self.training_multiply_adds),

@@ -6,9 +6,8 @@ use std::sync::atomic::AtomicBool;
 use anyhow::ensure;
 use candle_core::Device;
 use clap::Args;
-use robustseg_models::{Origin, PspNet, pretrained};
+use robustseg_models::{Origin, PspNet};
 use robustseg_training::{Identity, Journal, Observer, Outcome, Trainer};
-use tracing::info;
 
 use super::evaluate::{self, Measured, Place};
 use super::{SpecArguments, told};
@@ -53,12 +52,7 @@ impl Run {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         let mut spec = self.spec.read()?;
         spec.device = self.device.unwrap_or(spec.device);
-        let device = spec.device.open()?;
-        let plan = Plan::new(spec)?;
-        plan.require_disjoint()?;
-        if device.is_cpu() {
-            plan.require_memory()?;
-        }
+        let (plan, device) = Plan::prepare(spec)?;
         let path = self.out.clone().unwrap_or_else(|| default_path(&plan.spec.name));
         let former =
             self.resume.then(|| Provenance::read(&path.join("provenance.json"))).transpose()?.flatten();
@@ -132,11 +126,8 @@ impl Run {
         // Not made yet: a directory without provenance must stay empty.
         let checkpoints = directory.file("checkpoints");
         let goes_on = self.resume && Trainer::has_state(&checkpoints);
-        let mut network = if goes_on {
-            PspNet::blank(&plan.model, device)?
-        } else {
-            PspNet::new(&plan.model, spec.seed, device)?
-        };
+        let mut network =
+            if goes_on { PspNet::blank(&plan.model, device)? } else { plan.initial_network(device)? };
         spec.precision.set(&mut network, spec.convolutions)?;
         let mut trainer = Trainer::new(network, &spec.training, spec.seed, plan.total_steps)?;
         if goes_on {
@@ -146,10 +137,6 @@ impl Run {
                 trainer.restore(&checkpoints, identity)?
             };
             ensure!(restored, "{}: the saved state is gone again", checkpoints.display());
-        } else if let Some(source) = &spec.model.pretrained {
-            let file = pretrained::resolve(source)?;
-            let taken = trainer.network().load_backbone(&file)?;
-            info!("pretrained weights {}: {taken}; all other weights are random", file.display());
         }
         Ok(trainer)
     }

@@ -1,5 +1,7 @@
 //! The page of several runs: `compare.html`.
 
+use robustseg_words::counted;
+
 use super::Comparison;
 use super::html::{self, Page};
 
@@ -7,7 +9,7 @@ use super::html::{self, Page};
 pub(super) fn render(comparison: &Comparison, figures: &[(String, String)]) -> String {
     let runs = comparison.runs.len();
     let names: Vec<&str> = comparison.runs.iter().map(|run| run.label.as_str()).collect();
-    let mut page = Page::new(&format!("{runs} runs compared"), &names.join(", "));
+    let mut page = Page::new(&format!("{} compared", counted(runs, "run")), &names.join(", "));
     let figure = |(title, svg): &(String, String)| {
         html::chart(svg, &format!("Mean IoU over epsilon under {title}, a line for each run"))
     };

@@ -1,6 +1,7 @@
 //! How a run was evaluated: what must be equal for two runs to stand in one figure.
 
 use robustseg_training::Curve;
+use robustseg_words::counted;
 
 use super::{RunSummary, curve_title};
 use crate::exit::BadData;
@@ -41,7 +42,7 @@ fn of(run: &RunSummary) -> Result<Vec<(&'static str, String)>, BadData> {
     // The last one of a name is that of the last evaluation.
     let known = data.and_then(|data| data.splits.iter().rfind(|known| known.name == split));
     let samples = known.map_or(String::new(), |split| {
-        format!("{} samples, SHA-256 of the ids {}", split.samples, short(&split.ids_sha256))
+        format!("{}, SHA-256 of the ids {}", counted(split.samples, "sample"), short(&split.ids_sha256))
     });
     let content = known.map(|split| split.content_sha256.as_str()).filter(|hash| !hash.is_empty());
     let content = content.map_or(String::new(), |hash| format!("SHA-256 {}", short(hash)));

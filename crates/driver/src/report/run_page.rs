@@ -1,6 +1,7 @@
 //! The page of one run: `report.html`.
 
 use robustseg_training::{Seconds, Timing};
+use robustseg_words::counted;
 
 use super::html::{self, Page, escape};
 use super::monitor;
@@ -192,8 +193,9 @@ fn time(timing: &RunTiming) -> String {
         table.rows.push(std::iter::once(Cell::text(text)).chain(numbers).collect());
     }
     table.note = format!(
-        "{steps} steps, {images} images ({:.1} a second), {attacked} of them attacked; {} of validation beside that. \
-         Device: {}.",
+        "{}, {} ({:.1} each second), {attacked} of them attacked; {} of validation beside that. Device: {}.",
+        counted(*steps, "step"),
+        counted(*images, "image"),
         timing.images_per_second,
         duration(*validation_seconds),
         timing.device
@@ -231,8 +233,11 @@ fn origin(provenance: &Provenance) -> Table {
         row(
             "split",
             format!(
-                "{}: {} samples, SHA-256 of the ids {}, of the content {}",
-                split.name, split.samples, split.ids_sha256, split.content_sha256
+                "{}: {}, SHA-256 of the ids {}, of the content {}",
+                split.name,
+                counted(split.samples, "sample"),
+                split.ids_sha256,
+                split.content_sha256
             ),
         );
     }
