@@ -52,6 +52,10 @@ impl Model for Counted<'_> {
     fn alignment(&self) -> Alignment {
         self.model.alignment()
     }
+
+    fn has_surrogate_gradient(&self) -> bool {
+        self.model.has_surrogate_gradient()
+    }
 }
 
 #[cfg(test)]
@@ -74,12 +78,17 @@ mod tests {
         fn alignment(&self) -> Alignment {
             Alignment::AlignCorners
         }
+
+        fn has_surrogate_gradient(&self) -> bool {
+            true
+        }
     }
 
     #[test]
     fn who_counts_changes_nothing() -> Result<()> {
         let counted = Counted::new(&Odd);
         assert_eq!((counted.image_dtype(), counted.alignment()), (DType::F64, Alignment::AlignCorners));
+        assert!(counted.has_surrogate_gradient());
         let image = Tensor::rand(0.0, 1.0, (2, 3, 4, 5), &Device::Cpu)?;
         assert_eq!(
             counted.logits(&image)?.flatten_all()?.to_vec1::<f64>()?,

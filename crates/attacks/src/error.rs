@@ -37,6 +37,21 @@ pub enum Error {
          is every operation in it differentiable in candle?"
     )]
     NoGradient,
+    /// The model's gradient is not the slope of its loss; see [`check_gradient`](crate::check_gradient).
+    #[error(
+        "the model's gradient is not the slope of its loss: they differ by {:.0} % along the gradient and {:.0} % in random \
+         directions, and every attack would overstate its robustness; does it have an operation without a backward pass in \
+         candle, such as candle-nn's softmax_last_dim, layer_norm, rms_norm, rope or sdpa? softmax, layer_norm_slow, \
+         rms_norm_slow and rope_slow have one",
+        100.0 * .along,
+        100.0 * .across
+    )]
+    WrongGradient {
+        /// The relative difference along the gradient's sign.
+        along: f64,
+        /// The relative difference in random directions.
+        across: f64,
+    },
     /// The objective or its gradient is infinite or not a number for one image of the batch.
     #[error("{quantity} of image {index} in the batch is {value}; has the model diverged?")]
     NotFinite {

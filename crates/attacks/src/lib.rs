@@ -26,7 +26,8 @@
 //! What an attack costs is counted by a [`Counted`] model.
 //!
 //! Any candle model can be attacked: give a closure from images to logits. Its weights should be
-//! detached, or candle computes their gradients too.
+//! detached, or candle computes their gradients too. Some of candle's operations cut the gradient
+//! and do not say so (see [`Model`]): [`check_gradient`] finds that out.
 //!
 //! ```
 //! use candle_core::{Device, Tensor};
@@ -62,6 +63,7 @@ mod error;
 mod fast_newton;
 mod fgsm;
 mod gradient;
+mod gradient_check;
 mod input;
 mod iteration;
 mod mi_fgsm;
@@ -86,6 +88,7 @@ pub use error::{Error, Result};
 pub use fast_newton::{FastNewton, NegativeGain};
 pub use fgsm::Fgsm;
 pub use gradient::{InputGradient, input_gradient};
+pub use gradient_check::{GradientCheck, check_gradient};
 pub use mi_fgsm::MiFgsm;
 pub use model::{ChannelsFirst, Model, channels_first};
 pub use pgd::Pgd;

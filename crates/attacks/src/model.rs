@@ -9,6 +9,25 @@ use robustseg_ops::Alignment;
 /// Weights that take part in the computation should be detached: candle would otherwise compute their
 /// gradients along with the image's.
 ///
+/// # Operations that cut the gradient
+///
+/// Some operations have no backward pass in candle, and give no error: the gradient lacks what would come through them.
+/// Where a residual connection leads around them, it is then wrong and not missing, and every attack overstates the
+/// model's robustness. In candle-nn 0.11 these are
+///
+/// | cuts the gradient | can be differentiated |
+/// |---|---|
+/// | `ops::softmax_last_dim` | `ops::softmax` |
+/// | `ops::layer_norm`, and `LayerNorm` with a bias on contiguous tensors | `ops::layer_norm_slow`, `LayerNorm::new_no_bias` |
+/// | `ops::rms_norm`, and `RmsNorm` on contiguous tensors | `ops::rms_norm_slow`, `RmsNorm::forward_diff` |
+/// | `rotary_emb::rope`, `rope_i`, `rope_thd` | `rotary_emb::rope_slow`, `rope_i_slow` |
+/// | `ops::sdpa` | products and `ops::softmax` |
+///
+/// and, everywhere, `detach`, quantised layers and every custom operation that is applied by `apply_op1_no_bwd` and its like.
+/// candle-core's `max_pool2d` has a gradient that is too short, by the number of pixels of a window
+/// (`robustseg_ops::max_pool2d` has the right one).
+/// [`check_gradient`](crate::check_gradient) finds them; evaluations and the command line call it before they attack.
+///
 /// Closures from an image (N, 3, H, W) to logits (N, h, w, K) are models; for logits (N, K, h, w), as most
 /// candle models give them, use [`channels_first`].
 pub trait Model {
@@ -25,6 +44,12 @@ pub trait Model {
     /// How the logits are brought to the label's size.
     fn alignment(&self) -> Alignment {
         Alignment::HalfPixel
+    }
+
+    /// Whether the gradient is meant to differ from the slope of the logits, as that of a straight-through estimator does;
+    /// it is then not compared with it.
+    fn has_surrogate_gradient(&self) -> bool {
+        false
     }
 }
 

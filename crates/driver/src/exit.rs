@@ -96,7 +96,8 @@ fn of_attack(error: &robustseg_attacks::Error) -> Exit {
         Error::Input { .. } => Exit::Data,
         Error::NotFinite { .. } => Exit::Training,
         Error::Candle(error) => of_candle(error),
-        Error::NoGradient => Exit::Other,
+        // No state to go on from and no data at fault: the model itself cannot be attacked.
+        Error::NoGradient | Error::WrongGradient { .. } => Exit::Other,
     }
 }
 

@@ -122,7 +122,8 @@ pub struct EvaluationBatch {
 /// network; `examples` images are kept to look at. Windows, if any, are the model's own affair (see [`Windowed`]).
 ///
 /// # Errors
-/// If a batch is not what the attacks need, or nothing is labelled.
+/// If a batch is not what the attacks need, or nothing is labelled, or the model's gradient differs grossly from the slope of
+/// its loss on the first image with a label ([`check_gradient`](robustseg_attacks::check_gradient)).
 pub fn evaluate_model(
     model: &dyn Model,
     num_classes: usize,
@@ -139,6 +140,9 @@ pub fn evaluate_model(
                 expected: format!("one for each image of {:?}", image.dims()),
                 actual: ids.len().to_string(),
             });
+        }
+        if tally.wants_gradient_check() {
+            tally.check_gradient(model, &image, &label)?;
         }
         tally.add(model, &image, &label, &ids.iter().map(String::as_str).collect::<Vec<_>>())?;
     }
@@ -160,6 +164,14 @@ pub(crate) fn measure<'a>(
     let indices = evenly_spaced(dataset.len(), config.limit);
     let tally = Tally::new(network.config().num_classes, &config.curves, config.examples);
     let mut tally = tally.with_seed(config.seed);
+    // On the first sample with a label, wherever the evaluation begins.
+    for &index in &indices {
+        if !tally.wants_gradient_check() || stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let (image, label) = stack(&[dataset.load(index)?], config.window, network)?;
+        tally.check_gradient(&model, &image, &label)?;
+    }
     let mut pending: Vec<Sample> = Vec::new();
     let total = indices.len() as u64;
     if let Some(journal) = journal.as_deref_mut() {

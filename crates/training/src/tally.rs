@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use candle_core::{DType, Tensor};
-use robustseg_attacks::{Budget, Counted, Model};
+use robustseg_attacks::{Budget, Counted, GradientCheck, Model, check_gradient};
 use robustseg_metrics::{ConfusionMatrix, Overlap, boundary_distance, boundary_overlap};
 use robustseg_ops::{PixelObjective, pixel_objective_per_image, predict};
 use robustseg_random::stream;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::example::{Worst, landscape, rgb};
 use crate::journal::{Entry, Journal};
 use crate::sight::{Sight, scores};
-use crate::warning::{Measured, warnings};
+use crate::warning::{Measured, inexact_gradient, warnings};
 use crate::worst_case::worst_case;
 use crate::{
     CandidateScores, Curve, CurveConfig, Evaluated, Evaluation, Example, ExampleAttack, ImageRecord,
@@ -28,6 +28,7 @@ pub(crate) struct Tally<'a> {
     exhibited: Option<Exhibited>,
     worst: Worst,
     seed: u64,
+    gradient: Option<GradientCheck>,
 }
 
 /// What was seen of one image; of each curve and each point of it, of all the examples.
@@ -68,12 +69,29 @@ impl<'a> Tally<'a> {
             Some(Exhibited { curve, point })
         });
         let budgets = vec![Budget::default(); curves.len()];
-        Self { classes, curves, images: Vec::new(), budgets, exhibited, worst: Worst::new(examples), seed: 0 }
+        let (images, worst) = (Vec::new(), Worst::new(examples));
+        Self { classes, curves, images, budgets, exhibited, worst, seed: 0, gradient: None }
     }
 
     /// The same, with another seed of the attacks' random starts than 0.
     pub(crate) fn with_seed(self, seed: u64) -> Self {
         Self { seed, ..self }
+    }
+
+    /// Whether the curves' attacks follow a gradient that was not compared with the loss yet.
+    pub(crate) fn wants_gradient_check(&self) -> bool {
+        self.gradient.is_none()
+            && self.curves.iter().flat_map(CurveConfig::epsilons).any(|&epsilon| epsilon > 0.0)
+    }
+
+    /// Compares the gradient of `model` with its loss on the first of the images (N, 3, H, W) that has a labelled pixel in
+    /// `label` (N, H, W), if one has. What it costs is no attack's cost.
+    ///
+    /// # Errors
+    /// If they differ grossly: no number under attack would be worth anything.
+    pub(crate) fn check_gradient(&mut self, model: &dyn Model, image: &Tensor, label: &Tensor) -> Result<()> {
+        self.gradient = check_gradient(model, image, label)?;
+        Ok(())
     }
 
     /// Counts `model`'s predictions for `image` (N, 3, H, W) with `label` (N, H, W), the samples `ids`, clean and under
@@ -253,7 +271,8 @@ impl<'a> Tally<'a> {
         let clean = self.clean()?;
         let curves: Vec<Curve> =
             (0..self.curves.len()).map(|index| self.curve(index)).collect::<Result<_>>()?;
-        let warnings = self.warnings(clean.miou, &curves);
+        let inexact = self.gradient.and_then(|check| inexact_gradient(check, self.curves));
+        let warnings = inexact.into_iter().chain(self.warnings(clean.miou, &curves)).collect();
         let worst_case = self.worst_case()?;
         Ok(Evaluation { clean, curves, worst_case, warnings, checkpoint: None, training: None })
     }
@@ -363,6 +382,7 @@ impl<'a> Tally<'a> {
 mod tests {
     use super::*;
     use crate::{ApgdCurve, FgsmCurve, IteratedCurve, MiFgsmCurve, PgdCurve, SeaCurve, WarningKind};
+    use crate::{Error, EvaluationBatch, evaluate_model};
     use candle_core::Device;
     use rand::RngExt;
     use robustseg_attacks::IGNORE_LABEL;
@@ -539,6 +559,40 @@ mod tests {
         let point = &evaluation.curves[0].points[1];
         assert_eq!((point.candidates.len(), point.scores.pixel_accuracy), (8, 0.0));
         assert!(point.candidates.iter().any(|one| one.pixel_accuracy > 0.0));
+        Ok(())
+    }
+
+    /// Reads red of which the gradient sees `share`.
+    fn reads_red_with_a_cut(share: f64) -> impl Fn(&Tensor) -> candle_core::Result<Tensor> {
+        move |image: &Tensor| reads_red(&((image * share)? + (image.detach() * (1.0 - share))?)?)
+    }
+
+    #[test]
+    fn a_gradient_that_lacks_a_part_is_told_and_one_that_lacks_half_refused() -> Result<()> {
+        let (image, label) = scene(0.3)?;
+        let run = |share: f64, curves: &[CurveConfig]| {
+            let (ids, image, label) = (vec!["a".into(), "b".into()], image.clone(), label.clone());
+            let batches = [EvaluationBatch { ids, image, label }];
+            evaluate_model(&reads_red_with_a_cut(share), 5, batches, curves, 0)
+        };
+        let curves = [CurveConfig::Fgsm(FgsmCurve { epsilons: vec![0.0, 0.01, 0.02] })];
+        let whole = run(1.0, &curves)?.evaluation;
+        assert!(whole.warnings.iter().all(|warning| warning.kind != WarningKind::InexactGradient));
+        let most = run(0.92, &curves)?.evaluation;
+        let told = &most.warnings[0];
+        assert_eq!((told.kind, told.epsilon), (WarningKind::InexactGradient, 0.02));
+        assert!(told.message.contains("9 % along itself"), "{}", told.message);
+        // Comparing costs no attack anything.
+        assert_eq!(most.curves[0].passes, whole.curves[0].passes);
+        assert_eq!(most.curves[0].passes.expect("counted").forward, 1.0);
+        let refused = run(0.5, &curves).unwrap_err();
+        assert!(
+            matches!(refused, Error::Attack(robustseg_attacks::Error::WrongGradient { .. })),
+            "{refused}"
+        );
+        // Where nothing is attacked the gradient does not matter.
+        assert!(run(0.5, &[]).is_ok());
+        assert!(run(0.5, &[CurveConfig::Fgsm(FgsmCurve { epsilons: vec![0.0] })]).is_ok());
         Ok(())
     }
 

@@ -49,12 +49,26 @@ mod tests {
     use super::*;
     use crate::fixture;
     use candle_core::Device;
-    use robustseg_attacks::{PixelObjective, input_gradient};
+    use robustseg_attacks::{PixelObjective, check_gradient, input_gradient};
 
     /// Norm of the difference over the norm.
     fn relative_l2(a: &Tensor, b: &Tensor) -> candle_core::Result<f32> {
         let norm = |t: &Tensor| t.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>();
         Ok(norm(&(a - b)?)? / norm(b)?)
+    }
+
+    #[test]
+    fn the_networks_gradient_is_the_slope_of_its_loss() -> crate::Result<()> {
+        let batch = fixture::batch(1, 1);
+        let images = Tensor::from_slice(&batch.images, (1, 3, batch.height, batch.width), &Device::Cpu)?;
+        let labels = Tensor::from_slice(&batch.labels, (1, batch.height, batch.width), &Device::Cpu)?;
+        for seed in 0..8 {
+            let network = fixture::network(seed)?;
+            let target = Target::new(&network, Statistics::Running);
+            let found = check_gradient(&target, &images, &labels)?.expect("labels");
+            assert!(found.agrees(), "seed {seed}: {found:?}");
+        }
+        Ok(())
     }
 
     #[test]

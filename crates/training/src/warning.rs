@@ -1,6 +1,7 @@
 //! Signs that a robustness number is not to be trusted, as `AutoAttack` checks for them (Croce & Hein 2020) and as
 //! Carlini et al., *On Evaluating Adversarial Robustness*, 2019, list them.
 
+use robustseg_attacks::GradientCheck;
 use robustseg_words::counted;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,8 @@ pub enum WarningKind {
     RandomStartDecisive,
     /// The attack does not reach the surface of its ball.
     BudgetUnused,
+    /// The model's gradient is not quite the slope of its loss; of all attacks, at the largest epsilon.
+    InexactGradient,
 }
 
 /// A curve that was measured: its configuration, its points, and of each point and image what was seen of the examples.
@@ -100,6 +103,18 @@ pub(crate) fn warnings(clean: &[&Sight], clean_miou: f64, curves: &[Measured<'_>
         }
     }
     found
+}
+
+/// What there is to say of a gradient that `check` compared with the loss, for the `curves` that follow it.
+pub(crate) fn inexact_gradient(check: GradientCheck, curves: &[CurveConfig]) -> Option<Warning> {
+    let epsilon = curves.iter().flat_map(CurveConfig::epsilons).copied().fold(0.0, f64::max);
+    Some(Warning {
+        kind: WarningKind::InexactGradient,
+        attack: "all attacks".into(),
+        parameters: Parameters::default(),
+        epsilon,
+        message: check.complaint()?,
+    })
 }
 
 /// The lowest mean IoU at the same epsilon of a curve that costs less, and its attack.

@@ -201,6 +201,10 @@ impl<M: Model> Model for Windowed<M> {
     fn alignment(&self) -> Alignment {
         self.model.alignment()
     }
+
+    fn has_surrogate_gradient(&self) -> bool {
+        self.model.has_surrogate_gradient()
+    }
 }
 
 fn add(sum: Option<Tensor>, term: Tensor) -> candle_core::Result<Tensor> {

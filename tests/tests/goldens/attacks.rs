@@ -2,7 +2,7 @@
 
 use crate::case::cases;
 use crate::faults::Faults;
-use robustseg_attacks::{AttackConfig, Overrides};
+use robustseg_attacks::{AttackConfig, Overrides, check_gradient};
 use robustseg_random::stream;
 use robustseg_training::{Statistics, Target};
 
@@ -105,5 +105,19 @@ fn names_tell_attacks_and_their_parameters() {
     assert_eq!(attack("fast_newton"), by_name("fast_newton", None, None, None));
     for name in ["fast_newton_epsilon", "fgsm_x", "bim_0.1_0.1_1_1", "image", "cw_0.1"] {
         assert_eq!(attack(name), None);
+    }
+}
+
+#[test]
+fn the_gradient_is_the_slope_of_the_loss() {
+    for case in cases() {
+        let target = Target::new(&case.network, Statistics::Running);
+        for row in 0..case.image.dim(0).unwrap() {
+            let (image, label) =
+                (case.image.narrow(0, row, 1).unwrap(), case.label.narrow(0, row, 1).unwrap());
+            if let Some(found) = check_gradient(&target, &image, &label).unwrap() {
+                assert!(found.agrees(), "{}, image {row}: {found:?}", case.name);
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use clap::{ArgGroup, Args};
-use robustseg_attacks::{Adversarial, AttackConfig, Budget, Counted, Model, Overrides};
+use robustseg_attacks::{Adversarial, AttackConfig, Budget, Counted, Model, Overrides, check_gradient};
 use robustseg_datasets::{Image, Manifest};
 use robustseg_metrics::ConfusionMatrix;
 use robustseg_models::PspNet;
@@ -14,6 +14,7 @@ use robustseg_random::stream;
 use robustseg_training::{Statistics, Target, Window, Windowed};
 use robustseg_words::counted;
 use serde::Serialize;
+use tracing::warn;
 
 use super::watched::Watched;
 use crate::device::DeviceChoice;
@@ -161,6 +162,10 @@ impl Attack {
 
         let target = Windowed::new(Target::new(&network, Statistics::Running), self.window);
         let classes = network.config().num_classes;
+        if let Some(complaint) = check_gradient(&target, &image, &label)?.and_then(|check| check.complaint())
+        {
+            warn!("{complaint}");
+        }
         let mut random = stream(self.seed, "attack", [0; 3]);
         let watched = Watched::new(&target, config.backward_passes());
         let model = Counted::new(&watched);

@@ -43,4 +43,8 @@ impl Model for Watched<'_> {
     fn alignment(&self) -> Alignment {
         self.model.alignment()
     }
+
+    fn has_surrogate_gradient(&self) -> bool {
+        self.model.has_surrogate_gradient()
+    }
 }
