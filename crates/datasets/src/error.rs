@@ -155,7 +155,7 @@ pub enum Error {
     },
     /// A label file's palette gives the colours of the classes to other values than the manifest does.
     #[error(
-        "{}: the palette contradicts the manifest: value {value} has the colour {drawn_colour:?} of `{drawn}`, but is {}; \
+        "{}: the palette contradicts the classes: value {value} has the colour {drawn_colour:?} of `{drawn}`, but is {}; \
          to go by the colours, set `labels_by: colour` in the manifest, else take label files of class indices",
         path.display(), meaning(means.as_ref())
     )]
@@ -329,8 +329,8 @@ fn turned(stored_size: Option<(usize, usize)>, label_size: (usize, usize)) -> St
 /// What a value is by the manifest.
 fn meaning(class: Option<&(String, [u8; 3])>) -> String {
     match class {
-        Some((name, colour)) => format!("`{name}` by the manifest, whose colour is {colour:?}"),
-        None => "no class by the manifest".into(),
+        Some((name, colour)) => format!("`{name}`, whose colour is {colour:?}"),
+        None => "no class".into(),
     }
 }
 

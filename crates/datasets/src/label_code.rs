@@ -29,27 +29,29 @@ impl LabelCode {
     /// How `manifest` says that they are read.
     pub(crate) fn of(manifest: &Manifest) -> Self {
         let cityscapes = manifest.layout == Layout::Cityscapes;
-        let classes = || manifest.classes.iter().zip(0_u8..);
-        let values = classes()
-            .flat_map(|(class, index)| class.values_at(index).into_iter().map(move |value| (value, index)));
         let table = match manifest.labels_by {
             LabelsBy::Value if cityscapes => Some(cityscapes::label_table()),
-            LabelsBy::Value => Some(LabelTable::of_values(values, &manifest.ignored)),
+            LabelsBy::Value => Some(table(&manifest.classes, &manifest.ignored)),
             LabelsBy::Colour => None,
         };
-        // Where several classes have one colour, a palette says nothing.
-        let mut colours: HashMap<[u8; 3], u8> =
-            manifest.ignored_colours.iter().map(|colour| (*colour, IGNORE_LABEL)).collect();
-        for (class, index) in classes() {
-            for colour in class.colours() {
-                colours.entry(*colour).and_modify(|class| *class = IGNORE_LABEL).or_insert(index);
-            }
-        }
         let by_default = |table: &LabelTable| table.meaning(IGNORE_LABEL) == Some(IGNORE_LABEL);
         // Where other values are ignored, these are what is not labelled.
         let free = manifest.has_free_labels() && manifest.ignored.is_empty();
         let ignores_255 = free && table.as_ref().is_some_and(by_default);
+        let mut colours = colours(&manifest.classes);
+        colours.extend(manifest.ignored_colours.iter().map(|colour| (*colour, IGNORE_LABEL)));
         Self { classes: manifest.classes.clone(), colours, table, cityscapes, ignores_255 }
+    }
+
+    /// That values are the indices of `classes`.
+    pub(crate) fn of_classes(classes: &[Class]) -> Self {
+        Self {
+            colours: colours(classes),
+            table: Some(table(classes, &[])),
+            classes: classes.to_vec(),
+            cityscapes: false,
+            ignores_255: true,
+        }
     }
 
     /// Whether 255 alone means not labelled, because the manifest says nothing else.
@@ -169,4 +171,24 @@ impl LabelCode {
             .find_map(|value| Some((*value, contradicts(*value)?)))?;
         (2 * of_classes > labelled.len()).then_some((value, class))
     }
+}
+
+/// What the values of `classes` mean.
+fn table(classes: &[Class], ignored: &[u8]) -> LabelTable {
+    let values = classes
+        .iter()
+        .zip(0_u8..)
+        .flat_map(|(class, index)| class.values_at(index).into_iter().map(move |value| (value, index)));
+    LabelTable::of_values(values, ignored)
+}
+
+/// The class of each colour; [`IGNORE_LABEL`] where several classes have it, so that it says nothing.
+fn colours(classes: &[Class]) -> HashMap<[u8; 3], u8> {
+    let mut colours: HashMap<[u8; 3], u8> = HashMap::new();
+    for (class, index) in classes.iter().zip(0_u8..) {
+        for colour in class.colours() {
+            colours.entry(*colour).and_modify(|class| *class = IGNORE_LABEL).or_insert(index);
+        }
+    }
+    colours
 }

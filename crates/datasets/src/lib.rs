@@ -80,6 +80,6 @@ pub use manifest::{
 };
 pub use mat::read_sbd_label;
 pub use pack::{Prepared, is_pack, prepare};
-pub use pair::read_pair;
+pub use pair::{Labelling, read_pair};
 pub use shared::Shared;
 pub use stamp::{SampleStamp, content_sha256};

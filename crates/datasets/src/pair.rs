@@ -3,22 +3,35 @@
 use std::path::Path;
 
 use crate::decode::orientation;
-use crate::{Error, Image, LabelMap, Manifest, Result, read_image, read_label};
+use crate::label_code::LabelCode;
+use crate::{Class, Error, Image, LabelMap, Manifest, Result, read_image, read_label};
 
-/// Reads an image and its label map, which have to be of one size. With a manifest the label map holds class indices and
-/// [`IGNORE_LABEL`](crate::IGNORE_LABEL), as [`Manifest::read_label`] gives them, without one what [`read_label`] gives.
+/// What says which values of a label file mean which classes.
+#[derive(Clone, Copy, Debug)]
+pub enum Labelling<'a> {
+    /// A manifest.
+    Manifest(&'a Manifest),
+    /// Values are the indices of these classes, with whose colours palettes are compared.
+    Classes(&'a [Class]),
+    /// Values are the indices of classes of which nothing is known.
+    Indices,
+}
+
+/// Reads an image and its label map, which have to be of one size. The label map holds class indices and
+/// [`IGNORE_LABEL`](crate::IGNORE_LABEL), as `labelling` says; where it knows nothing, what [`read_label`] gives.
 ///
 /// # Errors
 /// If one of them cannot be read, or their sizes differ; without a manifest also if the label file is one of Cityscapes' ids
 /// by its name, `*_labelIds.png`: many of them look like class indices and are others.
-pub fn read_pair(image: &Path, label: &Path, manifest: Option<&Manifest>) -> Result<(Image, LabelMap)> {
-    read(image, label, |path| match manifest {
-        Some(manifest) => manifest.read_label(path),
-        None if holds_cityscapes_ids(path) => {
+pub fn read_pair(image: &Path, label: &Path, labelling: Labelling<'_>) -> Result<(Image, LabelMap)> {
+    read(image, label, |path| match labelling {
+        Labelling::Manifest(manifest) => manifest.read_label(path),
+        _ if holds_cityscapes_ids(path) => {
             let reason = "holds Cityscapes' ids by its name, which are no class indices; a manifest has to say what they mean";
             Err(Error::TrainingIds { path: path.to_owned(), reason: reason.into() })
         }
-        None => read_label(path),
+        Labelling::Classes(classes) => LabelCode::of_classes(classes).read(path),
+        Labelling::Indices => read_label(path),
     })
 }
 

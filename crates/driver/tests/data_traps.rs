@@ -174,7 +174,27 @@ fn an_attack_reads_labels_as_its_manifest_says_and_refuses_raw_ids() {
     let (by_class, _) = told(folder, &attack("classes.png", &[]));
     assert_eq!(by_manifest, by_class);
     let camvid = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data-manifests/camvid.yaml");
-    fails(folder, &attack(ids, &["--manifest", camvid]), 3, &["camvid.yaml", "11 classes", "19"]);
+    fails(folder, &attack(ids, &["--manifest", camvid]), 3, &["19 classes", "camvid has 11"]);
+}
+
+#[test]
+fn an_attack_compares_labels_with_the_classes_of_the_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    tiny(folder, 0, 1);
+    told(folder, RUN);
+    write_png(&folder.join("permuted.png"), &halves(0, 1), png::ColorType::Indexed, &[255, 0, 0, 0, 0, 0]);
+    let attack = |more: &[&'static str]| {
+        let start = ["attack", "--checkpoint", "run/checkpoints/last.safetensors", "--method", "fgsm"];
+        [&start[..], &["--image", "tiny/val/images/0.png", "--out", "out", "--label"], more].concat()
+    };
+    told(folder, &attack(&["tiny/val/labels/0.png"]));
+    fails(folder, &attack(&["permuted.png"]), 3, &["permuted.png", "of `lesion`", "`skin`"]);
+    let renamed = MANIFEST.replace("name: skin", "name: eye");
+    fs::write(folder.join("tiny.yaml"), renamed).unwrap();
+    let with_manifest = attack(&["tiny/val/labels/0.png", "--manifest", "tiny.yaml"]);
+    fails(folder, &with_manifest, 3, &["`skin`", "`eye`", "--ignore-classes"]);
+    told(folder, &[&with_manifest[..], &["--ignore-classes"]].concat());
 }
 
 #[test]

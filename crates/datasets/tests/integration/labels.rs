@@ -183,7 +183,7 @@ fn a_palette_of_the_classes_colours_in_another_order_is_an_error() {
     refused(&[0, 1], &[BACKGROUND, DOG], &["value 1", "`dog`", "`cat`"]);
     refused(&[1], &[BACKGROUND, DOG], &["value 1", "`dog`", "`cat`"]);
     refused(&[0, 1, 2], &[BACKGROUND, BORDER, CAT, BACKGROUND], &["value 2", "`cat`", "`dog`"]);
-    refused(&[0, 5], &[BACKGROUND, CAT, DOG, CAT, CAT, DOG], &["value 5", "is no class by the manifest"]);
+    refused(&[0, 5], &[BACKGROUND, CAT, DOG, CAT, CAT, DOG], &["value 5", "but is no class;"]);
 }
 
 #[test]

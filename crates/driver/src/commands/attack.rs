@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use clap::{ArgGroup, Args};
 use robustseg_attacks::{Adversarial, AttackConfig, Budget, Counted, Model, Overrides, check_gradient};
-use robustseg_datasets::{Image, Manifest};
+use robustseg_datasets::{Class, Error, Image, LabelMap, Labelling, Manifest, read_pair};
 use robustseg_metrics::ConfusionMatrix;
-use robustseg_models::PspNet;
+use robustseg_models::{Checkpoint, CheckpointClass, Origin, PspNet};
 use robustseg_ops::{IGNORE_LABEL, PixelObjective, pixel_objective_per_image, predict, upsample_bilinear};
 use robustseg_random::stream;
 use robustseg_training::{Statistics, Target, Window, Windowed};
@@ -17,6 +17,7 @@ use serde::Serialize;
 use tracing::warn;
 
 use super::watched::Watched;
+use crate::checkpoint::require_classes;
 use crate::device::DeviceChoice;
 use crate::exit::BadData;
 use crate::image_file;
@@ -67,6 +68,9 @@ pub(crate) struct Attack {
     /// The data manifest that says what the values or colours of --label mean.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
+    /// Takes the manifest's classes for those of the checkpoint, whatever their names are.
+    #[arg(long, requires = "manifest")]
+    ignore_classes: bool,
     /// What the attacked network sees, as in an evaluation: `whole`, the image, `sliding:SIZE:STRIDE`, square windows
     /// whose logits are averaged where they overlap, or `center_crop:SIZE`, the square in the middle, to which image and
     /// label are cut.
@@ -148,8 +152,8 @@ impl Attack {
         // Before the attack, and again once the folder is locked.
         check_folder(&self.out, "attack", "", &inputs)?;
         let device = self.device.open()?;
-        let network = PspNet::load(&self.checkpoint, &device)?;
-        let (image, label) = self.case(&network, &device)?;
+        let Checkpoint { network, origin } = Checkpoint::load(&self.checkpoint, &device)?;
+        let (image, label) = self.case(&network, &origin, &device)?;
         if device.is_cpu() {
             let (count, height, width) = label.dims3()?;
             let bytes = memory::of_attack(network.config(), self.window, [count, height, width])?;
@@ -202,7 +206,7 @@ impl Attack {
     }
 
     /// Images (N, 3, H, W) and labels (N, H, W) to attack, cut to what the window leaves of them.
-    fn case(&self, network: &PspNet, device: &Device) -> anyhow::Result<(Tensor, Tensor)> {
+    fn case(&self, network: &PspNet, origin: &Origin, device: &Device) -> anyhow::Result<(Tensor, Tensor)> {
         let classes = network.config().num_classes;
         let (image, label, place) = match (&self.input, &self.image, &self.label) {
             (Some(path), _, _) => {
@@ -210,14 +214,7 @@ impl Attack {
                 (image, label, path)
             }
             (None, Some(image), Some(label)) => {
-                let manifest = self.manifest(classes)?;
-                let pair = robustseg_datasets::read_pair(image, label, manifest.as_ref());
-                let (pixels, labels) = pair.map_err(|error| match error {
-                    robustseg_datasets::Error::TrainingIds { .. } if manifest.is_none() => {
-                        anyhow::Error::new(BadData(format!("{error}: {ASK_MANIFEST}")))
-                    }
-                    error => error.into(),
-                })?;
+                let (pixels, labels) = self.pair(image, label, classes, origin)?;
                 let (height, width) = (labels.height, labels.width);
                 let labels = Tensor::from_vec(labels.data, (1, height, width), device)?;
                 (image_file::tensor(&pixels, device)?, labels, label)
@@ -246,17 +243,35 @@ impl Attack {
         Ok((image, label.narrow(1, top, rows)?.narrow(2, left, columns)?.contiguous()?))
     }
 
-    /// The manifest that was given, which has to fit a checkpoint of so many classes.
-    fn manifest(&self, classes: usize) -> anyhow::Result<Option<Manifest>> {
-        let Some(path) = &self.manifest else { return Ok(None) };
-        let manifest = Manifest::load(path)?;
-        if manifest.num_classes() == classes {
-            return Ok(Some(manifest));
+    /// Image and label as the manifest says, which has to be of the checkpoint's classes; without one, the label's values
+    /// are the indices of these classes.
+    fn pair(
+        &self,
+        image: &Path,
+        label: &Path,
+        num_classes: usize,
+        origin: &Origin,
+    ) -> anyhow::Result<(Image, LabelMap)> {
+        if let Some(path) = &self.manifest {
+            let manifest = Manifest::load(path)?;
+            require_classes(&self.checkpoint, origin, num_classes, &manifest, self.ignore_classes)?;
+            return Ok(read_pair(image, label, Labelling::Manifest(&manifest))?);
         }
-        let (path, checkpoint) = (path.display(), self.checkpoint.display());
-        let has = manifest.num_classes();
-        let text = format!("manifest {path}: has {has} classes, the checkpoint {checkpoint} {classes}");
-        Err(BadData(text).into())
+        let class = |class: &CheckpointClass| Class {
+            name: class.name.clone(),
+            colour: class.colour,
+            values: Vec::new(),
+            label_colours: Vec::new(),
+        };
+        let classes: Option<Vec<Class>> =
+            origin.classes.as_ref().map(|classes| classes.iter().map(class).collect());
+        let labelling = classes.as_deref().map_or(Labelling::Indices, Labelling::Classes);
+        read_pair(image, label, labelling).map_err(|error| match error {
+            Error::TrainingIds { .. } | Error::LabelValue { .. } => {
+                BadData(format!("{error}; {ASK_MANIFEST}")).into()
+            }
+            error => error.into(),
+        })
     }
 
     fn report(
