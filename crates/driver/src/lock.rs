@@ -166,7 +166,7 @@ fn remove_if(path: &Path, found: &str) -> bool {
     false
 }
 
-/// When the process with this number began; `None` if there is none, or the system does not tell.
+/// When the process with this number began; `None` if it is over or the system does not tell.
 fn start_of(process: u32) -> Option<String> {
     if !Path::new("/proc/self/stat").exists() {
         return output_of("ps", &["-o", "lstart=", "-p", &process.to_string()]);

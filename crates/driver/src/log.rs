@@ -8,6 +8,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use tracing::{error, info, warn};
 use tracing_indicatif::IndicatifLayer;
+use tracing_indicatif::writer::{IndicatifWriter, Stderr};
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
@@ -74,8 +75,9 @@ pub(crate) fn start() {
     let filter = filter.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new("info"));
 
     let layer = IndicatifLayer::new();
+    let writer = layer.get_stderr_writer();
     let shown = tracing_subscriber::fmt::layer()
-        .with_writer(layer.get_stderr_writer())
+        .with_writer(move || Shown(writer.clone()))
         .with_ansi(colours)
         .with_target(false)
         .log_internal_errors(false);
@@ -122,6 +124,24 @@ pub(crate) fn keep_error(text: &str) {
 pub(crate) fn finish() {
     if let Keeper::File(file) = &*KEEPER.lock().unwrap_or_else(PoisonError::into_inner) {
         let _ = file.sync_all();
+    }
+}
+
+/// Writes to standard error, above the bars. A terminal that has closed takes no line: the bars, which are cleared for one,
+/// would panic, in the midst of saving a state.
+struct Shown(IndicatifWriter<Stderr>);
+
+impl Write for Shown {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Nothing at all is an error there, too.
+        if io::stderr().write(&[]).is_err() {
+            return Ok(bytes.len());
+        }
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

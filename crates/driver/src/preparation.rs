@@ -6,7 +6,7 @@ use candle_core::Device;
 use robustseg_models::{PspNet, pretrained};
 use tracing::info;
 
-use crate::outputs::holds_anything;
+use crate::inputs::holds_anything;
 use crate::plan::Plan;
 use crate::run_directory::default_path;
 use crate::spec::{Spec, is_hub_name};

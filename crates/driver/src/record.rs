@@ -51,7 +51,7 @@ struct Line {
 }
 
 impl Written {
-    /// What the record in `folder` says; nothing if there is none. A line that a crash tore, and any after it, is left out.
+    /// What the record in `folder` says, if it exists. A line that a crash tore, and any after it, is left out.
     pub(crate) fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
         let path = folder.join(FILE);
         let text = match fs::read(&path) {

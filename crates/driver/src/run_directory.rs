@@ -11,8 +11,8 @@ use robustseg_training::Journal;
 use serde::Serialize;
 
 use crate::exit::Usage;
+use crate::inputs::{Inputs, check_folder, holds_anything, is_folder};
 use crate::lock::Lock;
-use crate::outputs::{Inputs, check_folder, holds_anything, is_folder};
 use crate::provenance::Provenance;
 use crate::record::{Record, Written};
 

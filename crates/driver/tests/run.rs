@@ -129,7 +129,7 @@ fn a_finished_run_is_not_replaced_unless_overwrite_says_so() {
     refused(&[], 2, &ways);
     refused(&["--set", "seed=1"], 2, &["another spec", "--overwrite"]);
     refused(&["--overwrite", "--resume"], 2, &["--overwrite", "--resume"]);
-    // What keeps a run from starting keeps the former one.
+    // A run that cannot start leaves the earlier one alone.
     refused(&["--overwrite", "--set", "model.pretrained=none.safetensors"], 3, &["none.safetensors"]);
     refused(&["--overwrite", "--set", "data.train_split=none"], 3, &["none"]);
     std::fs::create_dir(folder.path().join("pictures")).unwrap();
@@ -240,7 +240,7 @@ fn two_runs_are_compared() {
         succeeds(folder.path(), &compare("both"));
     }
     assert!(folder.path().join("both/compare.html").is_file());
-    // It replaces itself, and nothing else: no run, no table that somebody has changed, nothing beside it.
+    // A comparison replaces itself alone, not a run, a table that somebody has changed, or a folder with other files.
     refuses(folder.path(), &compare("runs/basic"), &["runs/basic", "is read"]);
     refuses(folder.path(), &compare("runs"), &["runs", "is read"]);
     let checkpoint = "runs/basic/checkpoints/last.safetensors";

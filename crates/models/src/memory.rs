@@ -37,7 +37,7 @@ pub fn forward_memory(config: &PspNetConfig, batch: usize, height: usize, width:
     let parameters = parameter_count(config)? as u64;
     let [_, quarter, eighth] = scales(height as u64, width as u64);
     let channels = config.channels().map(|channels| channels as u64);
-    // A block's input and output; of a stage of one block the input is the former stage's output.
+    // A block's input and output; the input of a stage's only block is the previous stage's output.
     let pair = |stage: usize| {
         let input = if config.layers[stage - 1] > 1 { channels[stage] } else { channels[stage - 1] };
         let pixels = if stage == 1 { quarter } else { eighth };

@@ -21,9 +21,9 @@ use crate::checkpoint::require_classes;
 use crate::device::DeviceChoice;
 use crate::exit::BadData;
 use crate::image_file;
+use crate::inputs::{Inputs, check_folder};
 use crate::memory;
 use crate::number;
-use crate::outputs::{Inputs, check_folder};
 use crate::run_directory::RunDirectory;
 use crate::window;
 

@@ -18,7 +18,7 @@ use tracing::info;
 use super::bench_evaluation;
 use crate::device::{self, Convolutions, DeviceChoice, Precision, peak_bytes};
 use crate::exit::Usage;
-use crate::outputs::{Inputs, check_file};
+use crate::inputs::{Inputs, check_file};
 use crate::plan::Plan;
 use crate::spec::Spec;
 

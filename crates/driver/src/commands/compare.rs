@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::outputs::Inputs;
+use crate::inputs::Inputs;
 use crate::report;
 use crate::run_directory::RunDirectory;
 

@@ -15,7 +15,7 @@ use super::prepare::Prepare;
 use super::preview::Preview;
 use crate::check_cache::CheckCache;
 use crate::exit::{BadData, Usage};
-use crate::outputs::{Inputs, is_folder};
+use crate::inputs::{Inputs, is_folder};
 use crate::plan::{self, pairs};
 use crate::progress::Meter;
 

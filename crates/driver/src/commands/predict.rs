@@ -12,8 +12,8 @@ use crate::checkpoint::{self, require_classes};
 use crate::device::DeviceChoice;
 use crate::exit::Usage;
 use crate::image_file;
+use crate::inputs::{Inputs, check_folder};
 use crate::memory;
-use crate::outputs::{Inputs, check_folder};
 use crate::run_directory::RunDirectory;
 use crate::window;
 

@@ -8,7 +8,7 @@ use robustseg_datasets::{Prepared, is_pack};
 
 use super::data::Place;
 use crate::exit::Usage;
-use crate::outputs::{Inputs, is_folder};
+use crate::inputs::{Inputs, is_folder};
 use crate::progress::Meter;
 use crate::record::names_below;
 

@@ -9,7 +9,7 @@ use robustseg_models::{PspNetConfig, write_atomically};
 
 use super::data::Place;
 use crate::image_file::{is_made_by, marked_png, overlay};
-use crate::outputs::check_file;
+use crate::inputs::check_file;
 use crate::report::contact_sheet;
 
 /// What a contact sheet says that made it.

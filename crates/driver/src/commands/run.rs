@@ -15,10 +15,10 @@ use crate::device::{DeviceChoice, describe};
 use crate::event_log::EventLog;
 use crate::exit::Interrupted;
 use crate::identity;
+use crate::inputs::Inputs;
 use crate::interrupt::stop_flag;
 use crate::log;
 use crate::observer::RunObserver;
-use crate::outputs::Inputs;
 use crate::plan::Plan;
 use crate::provenance::{CheckpointProvenance, Invocation, Provenance};
 use crate::results;
@@ -67,6 +67,10 @@ impl Run {
             identity::require_same(&path, &provenance, &plan.roles())?;
         }
         let directory = RunDirectory::open(&path, &provenance.fingerprint, self.start())?;
+        if former.is_some() {
+            // Before the state is read, whose fault would not be kept otherwise.
+            log::keep_in(&directory.file("run.log"));
+        }
         let stop = stop_flag()?;
         let identity = provenance.identity.clone();
         let origin = plan.origin(&identity);
@@ -158,6 +162,7 @@ fn begin(
     device: &Device,
 ) -> anyhow::Result<()> {
     let mut invocation = Invocation::now(&describe(device));
+    let continues = former.is_some();
     if let Some(former) = &former {
         // Of the spec as it was then; one that cannot be read any more says nothing.
         let then = Spec::read(&directory.file("spec.yaml"), &[]).ok();
@@ -175,8 +180,10 @@ fn begin(
     };
     directory.write_json("provenance.json", &provenance)?;
     directory.write("spec.yaml", plan.spec.to_yaml()?.as_bytes())?;
-    // A directory is a run's from its provenance on.
-    log::keep_in(&directory.file("run.log"));
+    if !continues {
+        // A directory is a run's from its provenance on.
+        log::keep_in(&directory.file("run.log"));
+    }
     identity::record_samples(directory, plan.roles().map(|(_, dataset)| dataset))
 }
 

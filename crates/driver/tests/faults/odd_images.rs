@@ -43,7 +43,7 @@ classes: [{name: left, colour: [0, 0, 0]}, {name: right, colour: [255, 0, 0]}]
 ignored: [255]
 splits:
   train: {file: all.txt, count: 5}
-  val: {file: all.txt, count: 5, may_overlap: [train]}
+  val: {file: all.txt, count: 5, may_overlap: [train, none]}
   none: {file: none.txt, count: 1, may_overlap: [train]}
 citation: none
 licence: none

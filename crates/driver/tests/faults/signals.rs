@@ -54,6 +54,33 @@ fn a_signal_saves_the_state_and_the_run_goes_on_from_it() {
 }
 
 #[test]
+fn a_terminal_that_closes_saves_the_state() {
+    let run = ShortRun::with(&["training.epochs=100000"]);
+    // `script` has a terminal made for the run, which goes with it.
+    let line = r#"exec script -qec "$0 run short.yaml --out out --set training.epochs=100000" /dev/null"#;
+    let mut script = run.shell(line, "out");
+    let Ok(mut script) = script.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+    else {
+        return;
+    };
+    while !run.happened("out", "step", 10) {
+        if script.try_wait().unwrap().is_some() {
+            eprintln!("skipped: this system has no `script`");
+            return;
+        }
+    }
+    script.kill().unwrap();
+    script.wait().unwrap();
+    let start = Instant::now();
+    while run.events("out").last().is_none_or(|event| event["kind"] != "training_interrupted") {
+        assert!(start.elapsed() < Duration::from_secs(60), "the state is not saved");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let log = std::fs::read_to_string(run.path("out/run.log")).unwrap();
+    assert!(log.contains("state saved"), "{log}");
+}
+
+#[test]
 fn a_hangup_that_is_ignored_under_nohup_stays_ignored() {
     let run = ShortRun::new();
     let mut command = run.shell(r#"trap "" HUP; exec "$0" "$@""#, "out");

@@ -1,4 +1,4 @@
-//! Where a command may write: over nothing that it reads, and over nothing but its own earlier output.
+//! What a command reads, and hence where it may write: over nothing of that, and over its own earlier output alone.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -28,9 +28,17 @@ impl Inputs {
 
     /// Refuses a folder `out` that is one of them or holds one.
     pub(crate) fn require_outside(&self, out: &Path) -> Result<(), Usage> {
-        self.below(out).map_or(Ok(()), |input| {
-            let (input, out) = (input.display(), out.display());
-            Err(Usage(format!("{input} is read and lies in {out}, which is written; copy it elsewhere, or take another --out")))
+        let reason = self.conflict(out);
+        reason.map_or(Ok(()), |reason| Err(Usage(format!("{reason}; copy it, or take another --out"))))
+    }
+
+    /// That the folder `out` is one of them or holds one, as the beginning of a message.
+    fn conflict(&self, out: &Path) -> Option<String> {
+        let input = self.below(out)?;
+        Some(if real(input) == real(out) {
+            format!("{} is read by this command, which would write into it", input.display())
+        } else {
+            format!("{} is read and lies in {}, where results would go", input.display(), out.display())
         })
     }
 
@@ -59,8 +67,8 @@ pub(crate) fn check_folder(out: &Path, command: &str, left_out: &str, inputs: &I
     let shown = out.display();
     let instead = || format!("take another --out, for example {}", unused(out, command).display());
     let refuse = |reason: String| Err(Usage(format!("{reason}; {}", instead())).into());
-    if let Some(input) = inputs.below(out) {
-        return refuse(format!("{} is read and lies in {shown}, where results would go", input.display()));
+    if let Some(reason) = inputs.conflict(out) {
+        return refuse(reason);
     }
     let Some(written) = Written::read(out)? else {
         if holds_anything(out)? {
@@ -124,7 +132,7 @@ pub(crate) fn check_file(
             }
         }
         Ok(found) if found.is_dir() => refuse(format!("{shown} is a folder, where a file is needed")),
-        Ok(found) if !found.is_file() => refuse(format!("{shown} is no regular file")),
+        Ok(found) if !found.is_file() => refuse(format!("{shown} is not a regular file")),
         Ok(_) => {
             let bytes = fs::read(out).with_context(|| format!("reading {shown}"))?;
             if is_own(&bytes) {
@@ -188,7 +196,7 @@ fn unused(out: &Path, command: &str) -> PathBuf {
     (1..1000).map(numbered).find(|path| !path.exists()).unwrap_or_else(|| numbered(1000))
 }
 
-/// The one name of a file or folder; of one that is not there, the one name of the folder that it would be in, and its own.
+/// A path without links and `..`. A missing file gets the real path of its folder and its own name.
 fn real(path: &Path) -> PathBuf {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     fs::canonicalize(path).unwrap_or_else(|_| match (path.parent(), path.file_name()) {
