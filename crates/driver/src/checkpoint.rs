@@ -59,10 +59,22 @@ pub(crate) fn require_classes(
     }
 }
 
-/// The colours that a checkpoint of `origin` draws its classes in: its own, or PASCAL VOC's if it has none.
-pub(crate) fn palette(origin: &Origin) -> Vec<[u8; 3]> {
-    let own = |classes: &Vec<CheckpointClass>| classes.iter().map(|class| class.colour).collect();
-    origin.classes.as_ref().map_or_else(default_palette, own)
+/// The classes that pictures of a network with `num_classes` classes show: those of `manifest`, else those that its
+/// checkpoint of `origin` names, else numbers in PASCAL VOC's colours.
+pub(crate) fn drawn_classes(
+    manifest: Option<&Manifest>,
+    origin: &Origin,
+    num_classes: usize,
+) -> Vec<CheckpointClass> {
+    let numbered = |(index, colour)| CheckpointClass { name: format!("class {index}"), colour };
+    manifest.map(classes).or_else(|| origin.classes.clone()).unwrap_or_else(|| {
+        default_palette().into_iter().take(num_classes).enumerate().map(numbered).collect()
+    })
+}
+
+/// The colours of `classes`.
+pub(crate) fn palette(classes: &[CheckpointClass]) -> Vec<[u8; 3]> {
+    classes.iter().map(|class| class.colour).collect()
 }
 
 /// The training that made a checkpoint, in words.

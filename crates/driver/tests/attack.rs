@@ -3,7 +3,8 @@
 mod common;
 
 use candle_core::{DType, Device, Tensor};
-use common::{CLASSES, case, checkpoint, fails, run_in, save_case};
+use common::{CLASSES, case, checkpoint, fails, run_in, save_case, tiny};
+use robustseg_models::{CheckpointClass, Origin, PspNet};
 
 fn attack<'a>(rest: &[&'a str]) -> Vec<&'a str> {
     [&["attack", "--checkpoint", "model.safetensors", "--out", "out"], rest].concat()
@@ -129,6 +130,41 @@ fn the_rounding_of_an_attacked_picture_is_told_and_logits_are_written_when_asked
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
     assert_eq!(tensors["logits_clean"].dims(), [1, CLASSES, 32, 40]);
+}
+
+#[test]
+fn pictures_have_the_checkpoints_colours_and_a_legend() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["road", "sky", "tree", "car"];
+    let class = |(index, name): (usize, &&str)| CheckpointClass {
+        name: (*name).into(),
+        colour: [10 + index as u8, 200, 30],
+    };
+    let origin = Origin { classes: Some(names.iter().enumerate().map(class).collect()), training: None };
+    let network = PspNet::new(&tiny(), 1, &Device::Cpu).unwrap();
+    network.save_with(&origin, &folder.path().join("model.safetensors")).unwrap();
+    picture_and_labels(folder.path());
+    let pair = ["--image", "street.png", "--label", "labels.png"];
+    let attacked = attack(&[&["--method", "fgsm"], &pair[..]].concat());
+    let predicted = vec!["predict", "--checkpoint", "model.safetensors", "--out", "seen", "street.png"];
+    for (arguments, out, picture) in
+        [(attacked, "out", "prediction_adversarial.png"), (predicted, "seen", "street.png")]
+    {
+        let output = run_in(folder.path(), &arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let out = folder.path().join(out);
+        let file = std::io::BufReader::new(std::fs::File::open(out.join(picture)).unwrap());
+        let reader = png::Decoder::new(file).read_info().unwrap();
+        let palette = reader.info().palette.clone().unwrap();
+        assert_eq!(palette[..12], [10, 200, 30, 11, 200, 30, 12, 200, 30, 13, 200, 30]);
+        let legend = std::fs::read_to_string(out.join("legend.svg")).unwrap();
+        for (index, name) in names.iter().enumerate() {
+            assert!(legend.contains(&format!(">{index} {name}<")), "{legend}");
+            assert!(legend.contains(&format!("rgb({},200,30)", 10 + index)), "{legend}");
+        }
+        // Given again, the command replaces its own files.
+        assert!(run_in(folder.path(), &arguments).status.success());
+    }
 }
 
 #[test]

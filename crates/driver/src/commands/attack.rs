@@ -17,13 +17,14 @@ use serde::Serialize;
 use tracing::warn;
 
 use super::watched::Watched;
-use crate::checkpoint::require_classes;
+use crate::checkpoint::{self, require_classes};
 use crate::device::DeviceChoice;
 use crate::exit::BadData;
 use crate::image_file;
 use crate::inputs::{Inputs, check_folder};
 use crate::memory;
 use crate::number;
+use crate::report::legend;
 use crate::run_directory::RunDirectory;
 use crate::window;
 
@@ -153,7 +154,8 @@ impl Attack {
         check_folder(&self.out, "attack", "", &inputs)?;
         let device = self.device.open()?;
         let Checkpoint { network, origin } = Checkpoint::load(&self.checkpoint, &device)?;
-        let (image, label) = self.case(&network, &origin, &device)?;
+        let manifest = self.manifest.as_deref().map(Manifest::load).transpose()?;
+        let (image, label) = self.case(&network, &origin, manifest.as_ref(), &device)?;
         if device.is_cpu() {
             let (count, height, width) = label.dims3()?;
             let bytes = memory::of_attack(network.config(), self.window, [count, height, width])?;
@@ -186,7 +188,8 @@ impl Attack {
         }
         write_tensors(&directory, tensors)?;
         let adversarial_png = if self.image.is_some() {
-            let picture = write_pictures(&directory, &adversarial.image, &before, &after)?;
+            let drawn = checkpoint::drawn_classes(manifest.as_ref(), &origin, classes);
+            let picture = write_pictures(&directory, &adversarial.image, [&before, &after], &drawn)?;
             let rounded = image_file::tensor(&picture, &device)?;
             let seen = answer(&target, classes, &rounded, &label)?;
             Some(rounding(&image, &adversarial, &rounded, seen)?)
@@ -206,7 +209,13 @@ impl Attack {
     }
 
     /// Images (N, 3, H, W) and labels (N, H, W) to attack, cut to what the window leaves of them.
-    fn case(&self, network: &PspNet, origin: &Origin, device: &Device) -> anyhow::Result<(Tensor, Tensor)> {
+    fn case(
+        &self,
+        network: &PspNet,
+        origin: &Origin,
+        manifest: Option<&Manifest>,
+        device: &Device,
+    ) -> anyhow::Result<(Tensor, Tensor)> {
         let classes = network.config().num_classes;
         let (image, label, place) = match (&self.input, &self.image, &self.label) {
             (Some(path), _, _) => {
@@ -214,7 +223,7 @@ impl Attack {
                 (image, label, path)
             }
             (None, Some(image), Some(label)) => {
-                let (pixels, labels) = self.pair(image, label, classes, origin)?;
+                let (pixels, labels) = self.pair((image, label), classes, origin, manifest)?;
                 let (height, width) = (labels.height, labels.width);
                 let labels = Tensor::from_vec(labels.data, (1, height, width), device)?;
                 (image_file::tensor(&pixels, device)?, labels, label)
@@ -247,15 +256,14 @@ impl Attack {
     /// are the indices of these classes.
     fn pair(
         &self,
-        image: &Path,
-        label: &Path,
+        (image, label): (&Path, &Path),
         num_classes: usize,
         origin: &Origin,
+        manifest: Option<&Manifest>,
     ) -> anyhow::Result<(Image, LabelMap)> {
-        if let Some(path) = &self.manifest {
-            let manifest = Manifest::load(path)?;
-            require_classes(&self.checkpoint, origin, num_classes, &manifest, self.ignore_classes)?;
-            return Ok(read_pair(image, label, Labelling::Manifest(&manifest))?);
+        if let Some(manifest) = manifest {
+            require_classes(&self.checkpoint, origin, num_classes, manifest, self.ignore_classes)?;
+            return Ok(read_pair(image, label, Labelling::Manifest(manifest))?);
         }
         let class = |class: &CheckpointClass| Class {
             name: class.name.clone(),
@@ -329,13 +337,14 @@ fn rounding(
 fn write_pictures(
     directory: &RunDirectory,
     image: &Tensor,
-    before: &Answer,
-    after: &Answer,
+    answers: [&Answer; 2],
+    classes: &[CheckpointClass],
 ) -> anyhow::Result<Image> {
     let picture = image_file::rounded(image)?;
     directory.write("adversarial.png", &image_file::rgb_png(&picture)?)?;
-    let palette = image_file::default_palette();
-    for (name, answer) in [("prediction_clean.png", before), ("prediction_adversarial.png", after)] {
+    directory.write("legend.svg", legend(classes).as_bytes())?;
+    let palette = checkpoint::palette(classes);
+    for (name, answer) in ["prediction_clean.png", "prediction_adversarial.png"].into_iter().zip(answers) {
         let bytes = image_file::label_png(&answer.predictions[0], picture.width, picture.height, &palette)?;
         directory.write(name, &bytes)?;
     }

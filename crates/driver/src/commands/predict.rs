@@ -14,6 +14,7 @@ use crate::exit::Usage;
 use crate::image_file;
 use crate::inputs::{Inputs, check_folder};
 use crate::memory;
+use crate::report::legend;
 use crate::run_directory::RunDirectory;
 use crate::window;
 
@@ -23,7 +24,8 @@ pub(crate) struct Predict {
     /// The checkpoint.
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
-    /// Where results go: for each image NAME.png, its label map as a palette PNG, and `NAME_overlay.png`.
+    /// Where results go: for each image NAME.png, its label map as a palette PNG, and `NAME_overlay.png`; legend.svg has
+    /// the colours of the classes.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Takes the palette from this data manifest instead of the checkpoint's colours (PASCAL VOC's where it has none).
@@ -60,19 +62,19 @@ impl Predict {
         check_folder(&self.out, "predict", "", &inputs)?;
         let device = self.device.open()?;
         let Checkpoint { network, origin } = Checkpoint::load(&self.checkpoint, &device)?;
-        let palette = match &self.manifest {
-            Some(path) => {
-                let (manifest, num_classes) = (Manifest::load(path)?, network.config().num_classes);
-                require_classes(&self.checkpoint, &origin, num_classes, &manifest, self.ignore_classes)?;
-                manifest.palette()
-            }
-            None => checkpoint::palette(&origin),
-        };
+        let num_classes = network.config().num_classes;
+        let manifest = self.manifest.as_deref().map(Manifest::load).transpose()?;
+        if let Some(manifest) = &manifest {
+            require_classes(&self.checkpoint, &origin, num_classes, manifest, self.ignore_classes)?;
+        }
+        let classes = checkpoint::drawn_classes(manifest.as_ref(), &origin, num_classes);
+        let palette = checkpoint::palette(&classes);
         if device.is_cpu() {
             self.require_memory(network.config())?;
         }
         let model = Windowed::new(Target::new(&network, Statistics::Running), self.window);
         let directory = RunDirectory::for_results(&self.out, "predict", &inputs)?;
+        directory.write("legend.svg", legend(&classes).as_bytes())?;
         let mut written = Vec::new();
         for (path, name) in self.images.iter().zip(names) {
             let image = image_file::read(path)?;

@@ -13,6 +13,7 @@ mod copies;
 mod epsilons;
 mod gallery;
 pub mod html;
+mod legend;
 mod monitor;
 pub mod picture;
 mod protocol;
@@ -26,6 +27,7 @@ pub mod warnings;
 pub use compare::{ComparedRun, Comparison, compare};
 pub use contact_sheet::contact_sheet;
 pub use gallery::{Gallery, GalleryExample};
+pub use legend::legend;
 pub use run::{RunSummary, write_report};
 
 /// The name that a method or an attack has in its paper, such as "random FGSM" for `random_fgsm`; `name` itself
