@@ -27,7 +27,7 @@ pub fn read_pair(image: &Path, label: &Path, labelling: Labelling<'_>) -> Result
     read(image, label, |path| match labelling {
         Labelling::Manifest(manifest) => manifest.read_label(path),
         _ if holds_cityscapes_ids(path) => {
-            let reason = "holds Cityscapes' ids by its name, which are no class indices; a manifest has to say what they mean";
+            let reason = "holds Cityscapes' ids by its name, which are no class indices";
             Err(Error::TrainingIds { path: path.to_owned(), reason: reason.into() })
         }
         Labelling::Classes(classes) => LabelCode::of_classes(classes).read(path),

@@ -58,7 +58,7 @@ impl Run {
             self.resume.then(|| Provenance::read(&path.join("provenance.json"))).transpose()?.flatten();
         let mut provenance =
             plan.provenance(former.as_ref().and_then(|former| former.pretrained.as_ref()))?;
-        let warnings = told(plan.warnings());
+        let warnings = plan.warnings();
         provenance.data.warnings.clone_from(&warnings);
         if self.overwrite {
             inputs(&self.spec, &plan).require_outside(&path)?;
@@ -82,6 +82,8 @@ impl Run {
             directory.clear()?;
         }
         begin(&directory, provenance, former, &plan, &device)?;
+        // From here on the log is kept.
+        let warnings = told(warnings);
         let log = EventLog::open(&directory.file("events.jsonl"), trainer.steps_done())?;
         let mut observer = RunObserver::new(Some(log));
         train(&mut trainer, &plan, &directory, (&identity, &origin), &stop, &mut observer)?;
