@@ -28,10 +28,10 @@ const GROSS: f64 = 0.15;
 pub struct GradientCheck {
     /// The difference between the loss's slope along the gradient's sign and what the gradient says, over the latter.
     pub along: f64,
-    /// The same in random directions, over the slope to be expected of a gradient of that length: about the length of what
-    /// the gradient lacks, over its own.
+    /// The same in random directions, over the slope to be expected of a gradient of that length: about the length of the
+    /// missing part over that of the gradient.
     pub across: f64,
-    /// Forward passes of the batch that this took, beside the gradient's own.
+    /// Forward passes of the image that this took, in addition to the gradient's own.
     pub forward: usize,
 }
 
@@ -122,7 +122,7 @@ struct Probe<'a> {
     value: f64,
     gradient: Tensor,
     norm: f64,
-    /// The smallest difference of the loss that says something.
+    /// A difference of the loss that is not larger may be rounding.
     smallest: f64,
     forward: usize,
 }
@@ -144,7 +144,7 @@ impl<'a> Probe<'a> {
         Ok(Self { model, label, point, value, gradient, norm, smallest, forward: 0 })
     }
 
-    /// The gradient's sign: whither attacks go.
+    /// The gradient's sign: the direction of attacks.
     fn sign(&self) -> Result<Tensor> {
         let [up, down] = [self.gradient.gt(0.0)?, self.gradient.lt(0.0)?];
         Ok((up.to_dtype(DType::F64)? - down.to_dtype(DType::F64)?)?)

@@ -96,7 +96,7 @@ fn of_attack(error: &robustseg_attacks::Error) -> Exit {
         Error::Input { .. } => Exit::Data,
         Error::NotFinite { .. } => Exit::Training,
         Error::Candle(error) => of_candle(error),
-        // No state to go on from and no data at fault: the model itself cannot be attacked.
+        // Neither a training nor data is at fault: the model itself cannot be attacked.
         Error::NoGradient | Error::WrongGradient { .. } => Exit::Other,
     }
 }

@@ -58,7 +58,7 @@ pub enum Then {
     /// Training ends with the weights as they are.
     Stop,
     /// Training ends with the weights of the last reading without a sign, as the early stop of Wong et al. 2020 does; with
-    /// the weights as they are if there was none.
+    /// the weights as they are if there was no such reading.
     RollBack,
 }
 
