@@ -119,7 +119,7 @@ test_emulated() {
     local emulator=$PWD/target/cuda-none/emulator out
     scripts/gpu_emulator.sh "$emulator"
     export LD_LIBRARY_PATH=$emulator${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-    cargo_for none test --workspace --test devices --test goldens --test precision \
+    cargo_for none test --workspace --test devices --test fallbacks --test goldens --test precision \
         --test gpu_emulator "$@"
     (($# == 0)) || return 0
     # The whole way, spec to report, with the program that the tests have built.

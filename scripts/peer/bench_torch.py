@@ -87,8 +87,9 @@ class Bench:
 
         self.network = make().train()
         self.target = twin_for_attacks(self.network, make)
-        self.scores = torch.compile(self.network) if options.compile else self.network
-        self.attacked = torch.compile(self.target) if options.compile else self.target
+        # A graph for each shape: one for all shapes would be slower.
+        compiled = (lambda network: torch.compile(network, dynamic=False)) if options.compile else (lambda network: network)
+        self.scores, self.attacked = compiled(self.network), compiled(self.target)
         self.optimiser = torch.optim.SGD(
             self.network.parameters(), lr=1e-6, momentum=0.9, weight_decay=1e-4, fused=True if on_gpu else None
         )

@@ -11,9 +11,9 @@ using namespace emulator;
 
 namespace {
 
-enum Status : int { success = 0, bad_param = 2000, size_insufficient = 2006, not_supported = 3000 };
+enum Status : int { success = 0, bad_param = 2000, size_insufficient = 2006, not_supported = 3000, execution_failed = 5000 };
 enum Layout : int { nchw = 0, nhwc = 1 };
-enum : int { fma_math = 3 };
+enum : int { default_math = 0, fma_math = 3 };
 enum class Pass { forward, backward_data, backward_filter };
 
 struct Handle {
@@ -251,6 +251,12 @@ void convolve_backward_filter(const void *x_data, const Tensor &x, const void *d
     });
 }
 
+// Whether this algorithm is to fail when it is called.
+bool fails(int algorithm, const Convolution &convolution) {
+    if (fault("run:all") || fault("run:" + std::to_string(algorithm))) return true;
+    return fault("math") && convolution.math != default_math;
+}
+
 // What all three calls check; `given` is scribbled over as the algorithm would.
 int prepare(Handle *handle, Pass pass, int algorithm, const Tensor &x, const void *x_data, const Filter &w, const void *w_data,
             const Convolution &convolution, const Tensor &y, const void *y_data, void *given, size_t given_bytes) {
@@ -262,6 +268,7 @@ int prepare(Handle *handle, Pass pass, int algorithm, const Tensor &x, const voi
     check_range(y_data, y.reach() * size_of(y.type), "cuDNN, y");
     size_t needed = workspace(pass, algorithm, x, w, convolution, y);
     if (given_bytes < needed) return refuse(size_insufficient, "the workspace is too small");
+    if (fails(algorithm, convolution)) return refuse(execution_failed, "as it was asked to");
     check_range(given, given_bytes, "cuDNN, workspace");
     if (needed) enqueue(stream_of(handle->stream), [=] { memset(given, 0xFF, needed); });
     static const char *names[] = {"forward", "backward data", "backward filter"};
@@ -276,14 +283,16 @@ int rank(Pass pass, const Tensor &x, const Filter &w, const Convolution &convolu
          Performance *results) {
     if (requested < 1) return bad_param;
     if (int status = check_shapes(x, w, convolution, y)) return status;
+    if (fault("query")) return refuse(not_supported, "to name algorithms, as it was asked to");
     std::vector<Performance> all;
     for (int i = 0; i < algorithm_counts[(int)pass]; ++i) {
         // Algorithm 1 is the fastest, as mostly.
         int algorithm = i == 0 ? 1 : i == 1 ? 0 : i;
         int status = support(pass, algorithm, x, w, convolution, y);
-        bool deterministic = pass == Pass::forward || algorithm != 0;
+        bool deterministic = !fault("random") && (pass == Pass::forward || algorithm != 0);
+        int math = fault("math") ? default_math : convolution.math;
         all.push_back({algorithm, status, status ? -1.0f : 0.1f * (i + 1),
-                       status ? 0 : workspace(pass, algorithm, x, w, convolution, y), deterministic, convolution.math, {}});
+                       status ? 0 : workspace(pass, algorithm, x, w, convolution, y), deterministic, math, {}});
     }
     std::stable_partition(all.begin(), all.end(), [](auto &result) { return result.status == success; });
     *returned = std::min<int>(requested, all.size());
@@ -396,6 +405,7 @@ namespace {
 
 int search(void *handle, Pass pass, const Tensor &x, const void *x_data, const Filter &w, const void *w_data, const Convolution &convolution,
            const Tensor &y, const void *y_data, int requested, int *returned, Performance *results, void *given, size_t given_bytes) {
+    if (fault("find")) return refuse(execution_failed, "to measure algorithms, as it was asked to");
     if (int status = rank(pass, x, w, convolution, y, requested, returned, results)) return status;
     check_range(x_data, x.reach() * size_of(x.type), "cuDNN, x");
     check_range(w_data, w.count() * size_of(w.type), "cuDNN, w");
@@ -438,7 +448,7 @@ namespace {
 int workspace_size(Pass pass, int algorithm, const Tensor &x, const Filter &w, const Convolution &convolution, const Tensor &y, size_t *bytes) {
     if (int status = check_shapes(x, w, convolution, y)) return status;
     if (int status = support(pass, algorithm, x, w, convolution, y)) return refuse(status, "this algorithm for these layouts and shapes");
-    *bytes = workspace(pass, algorithm, x, w, convolution, y);
+    *bytes = fault("workspace:" + std::to_string(algorithm)) ? (size_t)1 << 40 : workspace(pass, algorithm, x, w, convolution, y);
     return success;
 }
 

@@ -93,7 +93,7 @@ EXPORT int cuDeviceGetAttribute(int *value, int attribute, int) {
     case 81: *value = 228 << 10; break;              // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
     case 95: *value = 1; break;                      // COOPERATIVE_LAUNCH
     case 97: *value = 227 << 10; break;              // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
-    case 115: *value = 1; break;                     // MEMORY_POOLS_SUPPORTED
+    case 115: *value = !fault("pools"); break;       // MEMORY_POOLS_SUPPORTED
     default: *value = 0;
     }
     return success;
@@ -141,6 +141,7 @@ EXPORT int cuMemFree_v2(void *start) {
     return success;
 }
 EXPORT int cuMemAllocAsync(void **start, size_t bytes, void *stream) {
+    if (fault("pools")) return not_supported;
     NEEDS_CONTEXT;
     stream_of(stream);
     if (bytes == 0) return *start = nullptr, success;
@@ -226,9 +227,12 @@ EXPORT int cuMemsetD8Async(void *start, unsigned char value, size_t bytes, void 
 }
 EXPORT int cuMemsetD8_v2(void *start, unsigned char value, size_t bytes) { return cuMemsetD8Async(start, value, bytes, nullptr); }
 
-// One pool of memory.
-EXPORT int cuDeviceGetDefaultMemPool(void **pool, int) { return *pool = &release_threshold, success; }
-EXPORT int cuDeviceGetMemPool(void **pool, int) { return *pool = &release_threshold, success; }
+// One pool of memory, or none.
+EXPORT int cuDeviceGetDefaultMemPool(void **pool, int) {
+    if (fault("pools")) return not_supported;
+    return *pool = &release_threshold, success;
+}
+EXPORT int cuDeviceGetMemPool(void **pool, int device) { return cuDeviceGetDefaultMemPool(pool, device); }
 EXPORT int cuDeviceSetMemPool(int, void *) { return success; }
 EXPORT int cuMemPoolTrimTo(void *, size_t) { return success; }
 EXPORT int cuMemPoolSetAttribute(void *, int attribute, void *value) {

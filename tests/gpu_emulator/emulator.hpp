@@ -68,6 +68,14 @@ void launch(const Kernel *kernel, Extent grid, Extent block, void **arguments, S
 void load_kernels();
 
 bool setting(const char *name);
+// Whether GPU_EMULATOR_FAULTS, a list with commas between, names this fault:
+//   query, find       cuDNN does not answer what algorithms there are; does not measure them
+//   run:N             cuDNN's algorithm N fails when it is called; run:all, every one
+//   random            no algorithm of cuDNN's is repeatable
+//   math              algorithms are judged with the default arithmetic, and fail with another one
+//   workspace:N       algorithm N takes more memory than it was said to
+//   pools             the driver has no memory pools
+bool fault(const std::string &name);
 inline void log(const std::string &line) {
     if (setting("GPU_EMULATOR_LOG")) fprintf(stderr, "gpu emulator: %s\n", line.c_str());
 }

@@ -79,6 +79,11 @@ bool setting(const char *name) {
     return value && *value && strcmp(value, "0") != 0;
 }
 
+bool fault(const std::string &name) {
+    const char *value = getenv("GPU_EMULATOR_FAULTS");
+    return value && ("," + std::string(value) + ",").find("," + name + ",") != std::string::npos;
+}
+
 void *allocate(size_t bytes) {
     size_t data = rounded_up(std::max<size_t>(bytes, 1), alignment);
     size_t pages = rounded_up(data, page());

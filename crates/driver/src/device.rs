@@ -9,6 +9,9 @@ use candle_core::{DType, Device};
 use robustseg_models::PspNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+#[cfg(feature = "cuda")]
+use serde_json::json;
 
 use crate::exit::Usage;
 use crate::memory::no_threads;
@@ -155,6 +158,29 @@ pub fn peak_bytes(device: &Device) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
+}
+
+/// How convolutions were computed on a GPU, each by which algorithm; null where none was.
+#[cfg(feature = "cuda")]
+pub fn convolutions() -> Value {
+    let records = robustseg_ops::cuda::convolution_records();
+    let row = |record: robustseg_ops::cuda::ConvolutionRecord| {
+        json!({
+            "product": record.product, "elements": record.elements, "batch": record.batch,
+            "input": record.input, "output": record.output, "kernel": record.kernel,
+            "stride": record.stride, "padding": record.padding, "dilation": record.dilation,
+            "algorithm": record.algorithm, "math": record.math, "repeatable": record.repeatable,
+            "workspace": record.workspace, "milliseconds": record.milliseconds,
+            "dismissed": record.dismissed,
+        })
+    };
+    if records.is_empty() { Value::Null } else { records.into_iter().map(row).collect() }
+}
+
+/// How convolutions were computed on a GPU, which this build cannot use.
+#[cfg(not(feature = "cuda"))]
+pub fn convolutions() -> Value {
+    Value::Null
 }
 
 /// The device as results name it: `cpu: AMD EPYC 7B13, 2 threads`, with the threads that compute, or a GPU by its maker's name.

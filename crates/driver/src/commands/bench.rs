@@ -128,6 +128,7 @@ impl Bench {
             results["evaluation_s"] = json!({"forward": seconds.forward, "curves": seconds.curves});
             results["peak_bytes"] = peak_bytes(&device).into();
         }
+        results["convolutions"] = device::convolutions();
         if let Some(path) = &self.json {
             let text = serde_json::to_string_pretty(&results)? + "\n";
             write_atomically(path, text.as_bytes())

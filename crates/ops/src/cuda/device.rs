@@ -1,7 +1,7 @@
 //! Finding and opening a GPU.
 
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, result, sys};
-use candle_core::{Device, Error, Result};
+use candle_core::{Device, Result};
 use std::sync::{Mutex, PoisonError};
 
 /// How many GPUs this machine has; 0 without NVIDIA's driver.
@@ -35,13 +35,18 @@ pub fn open(index: usize) -> Result<Device> {
         let stream = cuda.cuda_stream();
         // SAFETY: all tensors of the device live on its one stream, so no events are needed to order their uses; the
         // attribute's value is an integer of 64 bits, as the driver expects it.
-        unsafe {
+        let kept = unsafe {
             cuda.disable_event_tracking();
-            let pool =
-                result::device::get_default_mem_pool(stream.context().cu_device()).map_err(Error::wrap)?;
-            let mut keep = u64::MAX;
-            let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
-            result::mem_pool::set_attribute(pool, attribute, (&raw mut keep).cast()).map_err(Error::wrap)?;
+            result::device::get_default_mem_pool(stream.context().cu_device()).and_then(|pool| {
+                let mut keep = u64::MAX;
+                let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+                result::mem_pool::set_attribute(pool, attribute, (&raw mut keep).cast())
+            })
+        };
+        if let Err(error) = kept {
+            tracing::warn!(
+                "GPU {index} keeps no freed memory, which takes time but changes no result: {error}"
+            );
         }
     }
     known.push((index, device.clone()));
@@ -56,7 +61,8 @@ pub fn name(device: &Device) -> Option<String> {
     }
 }
 
-/// The most bytes that tensors of the device held at once since the program began; cuDNN's own code is not in it.
+/// The most bytes that tensors of the device held at once since the program began, where the driver has memory pools, which count
+/// them; cuDNN's own code is not in it.
 pub fn peak_bytes(device: &Device) -> Option<u64> {
     let Device::Cuda(cuda) = device else { return None };
     let mut bytes = 0_u64;

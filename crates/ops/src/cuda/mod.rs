@@ -15,7 +15,7 @@ pub(crate) mod sgd;
 pub(crate) mod staging;
 pub(crate) mod upsample;
 
-pub use convolution::{ConvolutionChoice, convolve_in};
+pub use convolution::{ConvolutionChoice, ConvolutionRecord, convolution_records, convolve_in};
 pub use device::{count, name, open, peak_bytes};
 
 use candle_core::cuda_backend::CudaDType;
@@ -24,9 +24,9 @@ use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, CudaModule, CudaSlice, CudaView, CudaViewMut, DevicePtr, DeviceRepr, LaunchConfig,
 };
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
-use candle_core::{CudaDevice, CudaStorage, Error, Layout, Result, Storage, Tensor, bail};
+use candle_core::{CudaDevice, CudaStorage, DType, Error, Layout, Result, Storage, Tensor, bail};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 /// An element of an activation.
 pub(crate) trait Element: CudaDType + CudnnDataType + DeviceRepr {
@@ -34,16 +34,19 @@ pub(crate) trait Element: CudaDType + CudnnDataType + DeviceRepr {
     const NAME: &'static str;
     /// Elements of an access of 16 bytes.
     const WIDTH: usize;
+    const TYPE: DType;
 }
 
 impl Element for f32 {
     const NAME: &'static str = "f32";
     const WIDTH: usize = 4;
+    const TYPE: DType = DType::F32;
 }
 
 impl Element for half::bf16 {
     const NAME: &'static str = "bf16";
     const WIDTH: usize = 8;
+    const TYPE: DType = DType::BF16;
 }
 
 /// Calls `$function::<T>` with T the type of the elements of `$storage`.
@@ -107,6 +110,17 @@ pub(crate) fn width<T: Element>(channels: usize, layouts: &[&Layout]) -> usize {
 /// The name of the kernel for elements of type T and accesses of `width` elements.
 pub(crate) fn stamped<T: Element>(name: &str, width: usize) -> String {
     format!("{name}_{}_{width}", T::NAME)
+}
+
+/// Warns the first time; later it writes a debug message.
+pub(crate) fn warn_once(once: &Once, text: std::fmt::Arguments<'_>) {
+    let mut first = false;
+    once.call_once(|| first = true);
+    if first {
+        tracing::warn!("{text}");
+    } else {
+        tracing::debug!("{text}");
+    }
 }
 
 static KERNELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin"));

@@ -1,0 +1,36 @@
+//! What is said of how convolutions are computed.
+
+/// How one of a convolution's three products is computed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConvolutionRecord {
+    /// `output`, `input_gradient` or `weight_gradient`.
+    pub product: &'static str,
+    /// The type of the tensors' elements: `f32` or `bf16`.
+    pub elements: &'static str,
+    /// Images in the batch.
+    pub batch: usize,
+    /// Height, width and channels of the input.
+    pub input: [usize; 3],
+    /// Height, width and channels of the output.
+    pub output: [usize; 3],
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+    /// Steps of the kernel, in pixels of the input.
+    pub stride: usize,
+    /// Pixels of zeros on each side.
+    pub padding: usize,
+    /// Pixels of the input between two of the kernel.
+    pub dilation: usize,
+    /// cuDNN's name of the algorithm, or `patches`.
+    pub algorithm: String,
+    /// cuDNN's name of the arithmetic.
+    pub math: Option<String>,
+    /// Whether it gives the same bits when it is done again.
+    pub repeatable: bool,
+    /// Bytes of memory that it takes beside its tensors.
+    pub workspace: usize,
+    /// How long it took when it was measured.
+    pub milliseconds: Option<f32>,
+    /// What was to be taken before, and why it was not.
+    pub dismissed: Vec<String>,
+}

@@ -1,0 +1,235 @@
+//! Convolutions on a GPU whose libraries fail: right all the same, and it is said how they were computed. The faults are the
+//! emulated GPU's (`GPU_EMULATOR_FAULTS`, see `tests/gpu_emulator/emulator.hpp`); on a real one there is nothing to test.
+#![cfg(feature = "cuda")]
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use robustseg_ops::cuda::{ConvolutionChoice, ConvolutionRecord, convolution_records, convolve_in};
+use robustseg_ops::{Conv2dConfig, conv2d_add, cuda};
+use std::process::Command;
+
+/// Numbers between -1 and 1, the same for the same shape.
+fn numbers(shape: &[usize]) -> Tensor {
+    let count: usize = shape.iter().product();
+    let values: Vec<f32> =
+        (0..count).map(|index| ((index * 7919 + count) % 1999) as f32 / 999.5 - 1.0).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+/// A convolution with a residual, and the gradients of all three.
+fn outcome(
+    device: &Device,
+    elements: DType,
+    config: Conv2dConfig,
+    shapes: &[Vec<usize>; 3],
+) -> Result<Vec<Tensor>> {
+    let variables = shapes
+        .iter()
+        .map(|shape| Var::from_tensor(&numbers(shape).to_device(device)?.to_dtype(elements)?))
+        .collect::<Result<Vec<_>>>()?;
+    let out = conv2d_add(&variables[0], &variables[1], config, &variables[2])?;
+    let factors = numbers(&shapes[2]).affine(0.5, 0.25)?.to_device(device)?.to_dtype(elements)?;
+    let gradients = (&out * factors)?.to_dtype(DType::F32)?.sum_all()?.backward()?;
+    let of = |variable: &Var| gradients.get(variable).expect("each has a gradient").clone();
+    let mut all = vec![out.detach()];
+    all.extend(variables.iter().map(of));
+    Ok(all)
+}
+
+/// The largest difference, as a share of the largest value.
+fn difference(expected: &Tensor, found: &Tensor) -> f64 {
+    let values = |tensor: &Tensor| -> Vec<f64> {
+        let tensor = tensor.to_device(&Device::Cpu).unwrap().to_dtype(DType::F64).unwrap();
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    };
+    let (expected, found) = (values(expected), values(found));
+    assert!(found.iter().all(|value| value.is_finite()));
+    let largest = expected.iter().fold(1e-3_f64, |largest, value| largest.max(value.abs()));
+    expected.iter().zip(&found).fold(0.0_f64, |most, (a, b)| most.max((a - b).abs())) / largest
+}
+
+/// Prints warnings, one a line.
+struct Warnings;
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Line;
+        impl tracing::field::Visit for Line {
+            fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                println!("warning: {value:?}");
+            }
+        }
+        event.record(&mut Line);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// What a process of its own does, for faults are decided about when a process starts.
+#[test]
+#[ignore = "the others start it"]
+fn convolutions_of_this_process() {
+    tracing::subscriber::set_global_default(Warnings).unwrap();
+    let gpu = cuda::open(0).unwrap();
+    let shapes = |input: [usize; 4], outputs, kernel, config: Conv2dConfig| {
+        let [height, width] = [input[1], input[2]].map(|size| config.output_size(size, kernel).unwrap());
+        [input.to_vec(), vec![outputs, kernel, kernel, input[3]], vec![input[0], height, width, outputs]]
+    };
+    for (input, outputs, kernel, stride, padding, dilation) in
+        [([2, 7, 9, 3], 5, 3, 2, 1, 1), ([1, 9, 11, 16], 8, 3, 1, 4, 4), ([3, 6, 5, 8], 24, 1, 1, 0, 1)]
+    {
+        let config = Conv2dConfig { stride, padding, dilation };
+        let shapes = shapes(input, outputs, kernel, config);
+        let expected = outcome(&Device::Cpu, DType::F32, config, &shapes).unwrap();
+        // Measuring takes a large piece of memory, which the emulator fills.
+        let measured = (kernel == 1).then_some(ConvolutionChoice::Measured);
+        for choice in [Some(ConvolutionChoice::Predicted), measured].into_iter().flatten() {
+            convolve_in(false, choice);
+            for (elements, bound) in [(DType::F32, 2e-5), (DType::BF16, 4e-2)] {
+                let found = outcome(&gpu, elements, config, &shapes).unwrap();
+                for (index, (expected, found)) in expected.iter().zip(&found).enumerate() {
+                    let difference = difference(expected, found);
+                    assert!(difference < bound, "{config:?} {elements:?} {choice:?} {index}: {difference}");
+                }
+            }
+        }
+    }
+    // Three products in two types, of three convolutions predicted and one measured.
+    let records = convolution_records();
+    assert_eq!(records.len(), 24);
+    for record in records {
+        println!("record: {record:?}");
+    }
+}
+
+/// What a process with these faults prints, after it has found every number right. `None` where there is no emulated GPU.
+fn with(faults: &str) -> Option<String> {
+    let here =
+        (cuda::count() > 0).then(|| cuda::open(0).ok().and_then(|device| cuda::name(&device))).flatten();
+    if !here.is_some_and(|name| name.contains("emulated")) {
+        eprintln!("no emulated GPU here: not tested");
+        return None;
+    }
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "convolutions_of_this_process", "--ignored", "--nocapture"])
+        .env("GPU_EMULATOR_FAULTS", faults)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&child.stdout).into_owned();
+    assert!(child.status.success(), "{faults}: {text}{}", String::from_utf8_lossy(&child.stderr));
+    Some(text)
+}
+
+fn lines<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
+    text.lines().filter(|line| line.contains(start)).collect()
+}
+
+/// Holds every record of a process with these faults, and its warnings, to be as expected.
+fn expect(faults: &str, warnings: &[&str], record: impl Fn(&str) -> bool) {
+    let Some(text) = with(faults) else { return };
+    let records = lines(&text, "record: ");
+    assert_eq!(records.len(), 24, "{text}");
+    for line in records {
+        assert!(record(line), "{faults}: {line}");
+    }
+    let said = lines(&text, "warning: ");
+    assert_eq!(said.len(), warnings.len(), "{faults}: {said:?}");
+    for warning in warnings {
+        assert!(said.iter().any(|line| line.contains(warning)), "{faults}: {said:?}");
+    }
+}
+
+#[test]
+fn where_nothing_fails_each_convolution_has_a_repeatable_algorithm_and_nothing_is_said() {
+    expect("", &[], |line| {
+        line.contains("repeatable: true") && line.contains("dismissed: []") && !line.contains("patches")
+    });
+}
+
+#[test]
+fn an_algorithm_that_fails_makes_room_for_the_next_be_it_not_repeatable() {
+    let warnings = ["instead of", "no repeatable algorithm"];
+    expect("run:1", &warnings, |line| {
+        let output = line.contains("\"output\"");
+        line.contains("EXECUTION_FAILED") && line.contains(&format!("repeatable: {output}"))
+    });
+}
+
+#[test]
+fn where_all_algorithms_fail_patches_do() {
+    expect("run:all", &["instead of", "patches"], |line| {
+        line.contains("algorithm: \"patches\"") && line.contains("EXECUTION_FAILED")
+    });
+}
+
+#[test]
+fn where_cudnn_names_no_algorithm_patches_do() {
+    expect("query", &["patches"], |line| {
+        line.contains("algorithm: \"patches\"") && line.contains("asking: ")
+    });
+}
+
+#[test]
+fn what_cannot_be_measured_is_predicted() {
+    expect("find", &[], |line| {
+        !line.contains("patches") && (line.contains("dismissed: []") || line.contains("measuring: "))
+    });
+}
+
+#[test]
+fn what_is_not_repeatable_is_taken_with_one_warning_where_there_is_nothing_else() {
+    expect("random", &["no repeatable algorithm"], |line| {
+        line.contains("repeatable: false") && !line.contains("patches")
+    });
+}
+
+#[test]
+fn arithmetic_that_cudnn_did_not_name_is_not_forced_and_f32_stays_exact() {
+    expect("math", &["instead of", "patches"], |line| {
+        if line.contains("elements: \"f32\"") {
+            line.contains("patches")
+        } else {
+            line.contains("DEFAULT_MATH")
+        }
+    });
+}
+
+#[test]
+fn an_algorithm_that_needs_more_memory_than_it_said_is_left_out() {
+    let warnings = ["instead of", "no repeatable algorithm"];
+    expect("workspace:1", &warnings, |line| line.contains("more than 268435456"));
+}
+
+#[test]
+fn without_memory_pools_all_is_as_before() {
+    expect("pools", &["keeps no freed memory"], |line| line.contains("dismissed: []"));
+}
+
+#[test]
+fn records_say_what_was_computed() {
+    if cuda::count() == 0 {
+        eprintln!("no GPU here: not tested");
+        return;
+    }
+    let gpu = cuda::open(0).unwrap();
+    let (x, weight) = (numbers(&[2, 5, 4, 3]), numbers(&[7, 3, 3, 3]));
+    let [x, weight] = [x, weight].map(|tensor| tensor.to_device(&gpu).unwrap());
+    robustseg_ops::conv2d(&x, &weight, Conv2dConfig { stride: 1, padding: 1, dilation: 1 }).unwrap();
+    let records = convolution_records();
+    let ConvolutionRecord { product, batch, input, output, kernel, .. } = &records[0];
+    assert_eq!((records.len(), *product, *batch), (1, "output", 2));
+    assert_eq!((*input, *output, *kernel), ([5, 4, 3], [5, 4, 7], [3, 3]));
+}
