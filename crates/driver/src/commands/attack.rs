@@ -159,7 +159,8 @@ impl Attack {
         if device.is_cpu() {
             let (count, height, width) = label.dims3()?;
             let bytes = memory::of_attack(network.config(), self.window, [count, height, width])?;
-            let what = format!("attacking {count} images of {width}x{height} pixels at once");
+            let images = counted(count, "image");
+            let what = format!("attacking {images} of {width}x{height} pixels at once");
             let advice =
                 "raise the limit, give fewer or smaller images, or take a --window, such as center_crop:512";
             memory::require(bytes, &what, advice)?;

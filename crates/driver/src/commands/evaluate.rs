@@ -9,6 +9,7 @@ use clap::Args;
 use robustseg_datasets::Dataset;
 use robustseg_models::{Checkpoint, PspNet};
 use robustseg_training::{Error, Evaluated, Evaluation, Journal, evaluate, evaluate_with};
+use robustseg_words::counted;
 use tracing::{info, warn};
 
 use super::{SpecArguments, told};
@@ -168,7 +169,7 @@ pub(crate) fn measure(
         opened => opened?,
     };
     if journal.images() > 0 {
-        info!("continuing the evaluation after {} images", journal.images());
+        info!("continuing the evaluation after {}", counted(journal.images(), "image"));
     }
     match evaluate_with(&mut journal, network, dataset, config, stop, observer) {
         Err(Error::Interrupted) => Err(Interrupted.into()),
