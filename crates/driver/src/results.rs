@@ -7,7 +7,7 @@ use robustseg_datasets::Class;
 use robustseg_training::{Curve, Evaluated, Evaluation};
 
 use crate::checkpoint::training_in_words;
-use crate::report::warnings::by_attack;
+use crate::report::warnings::{SELECTED, by_attack};
 use crate::report::{Gallery, write_report};
 use crate::run_directory::RunDirectory;
 
@@ -28,7 +28,7 @@ pub(crate) fn write(
 /// Prints mean IoU and pixel accuracy, clean and along the curves, and what gives reason to distrust them: in the data, and
 /// in the attacks.
 pub(crate) fn print(evaluation: &Evaluation, of_data: &[String]) {
-    let Evaluation { clean, curves, worst_case, warnings, training, .. } = evaluation;
+    let Evaluation { clean, curves, worst_case, warnings, training, scope, .. } = evaluation;
     println!("weights: {}", training_in_words(training.as_ref()));
     println!("{:<10} {:>8} {:>9} {:>15}", "attack", "epsilon", "mean IoU", "pixel accuracy");
     println!("{:<10} {:>8} {:>9.4} {:>15.4}", "none", "-", clean.miou, clean.pixel_accuracy);
@@ -41,6 +41,10 @@ pub(crate) fn print(evaluation: &Evaluation, of_data: &[String]) {
                 point.epsilon, scores.miou, scores.pixel_accuracy
             );
         }
+    }
+    println!("{scope}");
+    if scope.selected_on_evaluated_split {
+        println!("warning: {SELECTED}");
     }
     for warning in of_data {
         println!("warning: {warning}");

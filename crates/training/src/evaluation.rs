@@ -33,10 +33,35 @@ pub struct EvaluationConfig {
     pub seed: u64,
     /// How an image is brought to the network.
     pub window: Window,
+    /// Which of the training's weights are evaluated.
+    pub weights: Weights,
     /// The robustness curves.
     pub curves: Vec<CurveConfig>,
     /// How many samples become examples to look at: those that the last curve makes the worst at its largest epsilon.
     pub examples: usize,
+}
+
+/// Which weights of a training are evaluated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Weights {
+    /// Those at the end of the training, as in the paper.
+    #[default]
+    Last,
+    /// Those with the highest clean mean IoU of all validations. If the validation split is also the one evaluated, that is
+    /// a selection on the test data, and the report says so.
+    Best,
+}
+
+impl Weights {
+    /// Their name in specs and results, which is also that of their checkpoint's file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Last => "last",
+            Self::Best => "best",
+        }
+    }
 }
 
 impl Default for EvaluationConfig {
@@ -47,6 +72,7 @@ impl Default for EvaluationConfig {
             batch_size: 1,
             seed: 0,
             window: Window::default(),
+            weights: Weights::default(),
             curves: vec![CurveConfig::Fgsm(FgsmCurve::default()), CurveConfig::Bim(IteratedCurve::default())],
             examples: 4,
         }
@@ -78,7 +104,8 @@ pub struct Evaluated {
     pub example_attack: Option<ExampleAttack>,
 }
 
-/// Evaluates `network`, in evaluation mode, on `dataset` as `config` says (its `split` is the caller's to choose).
+/// Evaluates `network`, in evaluation mode, on `dataset` as `config` says. Its `split` and `weights` are the caller's to
+/// choose, and the caller adds to the result's [`Scope`](crate::Scope) what only it knows: classes, weights, checkpoint.
 ///
 /// # Errors
 /// [`Error::Interrupted`] as soon as `stop` is seen set, between two batches.
@@ -89,7 +116,8 @@ pub fn evaluate(
     stop: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Evaluated> {
-    measure(network, dataset, config, Stage::Evaluation, None, stop, observer)?.evaluated()
+    let tally = measure(network, dataset, config, Stage::Evaluation, None, stop, observer)?;
+    Ok(on(dataset, tally.evaluated()?))
 }
 
 /// [`evaluate`], which keeps in `journal` what it sees, and continues with what is there: the result is the same, bit for bit.
@@ -104,7 +132,15 @@ pub fn evaluate_with(
     stop: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Evaluated> {
-    measure(network, dataset, config, Stage::Evaluation, Some(journal), stop, observer)?.evaluated()
+    let tally = measure(network, dataset, config, Stage::Evaluation, Some(journal), stop, observer)?;
+    Ok(on(dataset, tally.evaluated()?))
+}
+
+/// `evaluated`, which says that it is on `dataset`.
+fn on(dataset: &Dataset, mut evaluated: Evaluated) -> Evaluated {
+    let scope = &mut evaluated.evaluation.scope;
+    (scope.split, scope.split_images) = (Some(dataset.split().into()), Some(dataset.len()));
+    evaluated
 }
 
 /// A batch to evaluate a model on.
@@ -304,6 +340,7 @@ mod tests {
         let window = Window::Sliding { size: 4096, stride: 4096 };
         let sliding = run(network, &EvaluationConfig { window, ..config() })?;
         assert_eq!(sliding.evaluation.clean, one_by_one.evaluation.clean);
+        assert_eq!(sliding.evaluation.scope.to_string(), "3 of 6 images of split train");
         let cropped = run(network, &EvaluationConfig { window: Window::CenterCrop { size: 9 }, ..config() })?;
         assert_eq!((cropped.examples[0].width, cropped.examples[0].height), (9, 9));
         Ok(())

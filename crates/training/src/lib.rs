@@ -43,7 +43,9 @@ mod worst_case;
 pub use config::{AdversarialDraw, Statistics, TrainingConfig};
 pub use curve::{ApgdCurve, CurveConfig, FgsmCurve, IteratedCurve, MiFgsmCurve, PgdCurve, SeaCurve};
 pub use error::{Error, Result};
-pub use evaluation::{Evaluated, EvaluationBatch, EvaluationConfig, evaluate, evaluate_model, evaluate_with};
+pub use evaluation::{
+    Evaluated, EvaluationBatch, EvaluationConfig, Weights, evaluate, evaluate_model, evaluate_with,
+};
 pub use example::{Example, ExampleAttack};
 pub use identity::Identity;
 pub use journal::Journal;
@@ -54,7 +56,7 @@ pub use methods::{
 pub use monitor::{Mark, MonitorConfig, Reading, Sign, Then, Verdict};
 pub use observer::{Event, Observer, Progress, Stage};
 pub use optimiser::Optimiser;
-pub use record::{CandidateScores, Curve, Evaluation, ImageRecord, Parameters, Passes, Point, Scores};
+pub use record::{CandidateScores, Curve, Evaluation, ImageRecord, Parameters, Passes, Point, Scope, Scores};
 pub use run::{Outcome, Run};
 pub use schedule::PolynomialDecay;
 pub use step::{Seconds, StepRecord};

@@ -1,5 +1,7 @@
 //! The records that an evaluation leaves: `evaluation.json`.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Warning;
@@ -26,6 +28,9 @@ pub struct Evaluation {
     /// The training that made the weights; in JSON the word `unknown` if the checkpoint does not say.
     #[serde(default, with = "unknown")]
     pub training: Option<TrainingOrigin>,
+    /// What was scored, and on which images.
+    #[serde(flatten)]
+    pub scope: Scope,
 }
 
 /// JSON of what may be unknown.
@@ -58,6 +63,46 @@ mod unknown {
             Written::Known(value) => Some(value),
             Written::Unknown(_) => None,
         })
+    }
+}
+
+/// What was scored, and on which images. A part that is unknown is missing: files from before it was kept have none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Scope {
+    /// The split that the images are from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
+    /// Images that were evaluated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<usize>,
+    /// Images in the split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split_images: Option<usize>,
+    /// The names of the classes, in the order of the logits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
+    /// Which of a training's weights were scored: `last`, `best`, or the name of a checkpoint's file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
+    /// Whether the weights were chosen by their clean score on the split that is evaluated: a selection on the test data.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub selected_on_evaluated_split: bool,
+}
+
+/// As a sentence says it: `24 of 100 images of split val, weights: last`. Empty if nothing is known.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let images = match (self.images, self.split_images) {
+            (Some(images), Some(all)) => Some(format!("{images} of {all} images")),
+            (Some(images), None) => Some(format!("{images} image{}", if images == 1 { "" } else { "s" })),
+            (None, _) => None,
+        };
+        let split =
+            self.split.as_ref().filter(|_| images.is_some()).map(|split| format!(" of split {split}"));
+        let weights = self.weights.as_ref().map(|weights| format!("weights: {weights}"));
+        let images = images.map(|images| images + &split.unwrap_or_default());
+        f.write_str(&images.into_iter().chain(weights).collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -171,4 +216,33 @@ pub struct ImageRecord {
     pub largest_perturbation: f32,
     /// Label, prediction and number of pixels, for the pairs that occur.
     pub confusion: Vec<(u8, u8, u64)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_says_how_many_images_of_how_many() {
+        let scope = Scope {
+            split: Some("val".into()),
+            images: Some(24),
+            split_images: Some(100),
+            weights: Some("best".into()),
+            ..Scope::default()
+        };
+        assert_eq!(scope.to_string(), "24 of 100 images of split val, weights: best");
+        assert_eq!(Scope { images: Some(1), ..Scope::default() }.to_string(), "1 image");
+        assert_eq!(Scope::default().to_string(), "");
+    }
+
+    #[test]
+    fn an_evaluation_from_before_there_were_scopes_is_read() -> serde_json::Result<()> {
+        let text = r#"{"clean": {"miou": 0.5, "pixel_accuracy": 0.75, "iou": [0.5, null]}, "curves": []}"#;
+        let read: Evaluation = serde_json::from_str(text)?;
+        assert_eq!(read.scope, Scope::default());
+        let written = serde_json::to_string(&read)?;
+        assert!(!written.contains("images") && !written.contains("selected"), "{written}");
+        Ok(())
+    }
 }

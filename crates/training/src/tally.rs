@@ -16,7 +16,7 @@ use crate::warning::{Measured, inexact_gradient, warnings};
 use crate::worst_case::worst_case;
 use crate::{
     CandidateScores, Curve, CurveConfig, Evaluated, Evaluation, Example, ExampleAttack, ImageRecord,
-    Parameters, Passes, Point, Result, Scores, Warning,
+    Parameters, Passes, Point, Result, Scope, Scores, Warning,
 };
 
 /// What was seen of all images so far: without attack, and at each point of each curve.
@@ -274,7 +274,8 @@ impl<'a> Tally<'a> {
         let inexact = self.gradient.and_then(|check| inexact_gradient(check, self.curves));
         let warnings = inexact.into_iter().chain(self.warnings(clean.miou, &curves)).collect();
         let worst_case = self.worst_case()?;
-        Ok(Evaluation { clean, curves, worst_case, warnings, checkpoint: None, training: None })
+        let scope = Scope { images: Some(self.images.len()), ..Scope::default() };
+        Ok(Evaluation { clean, curves, worst_case, warnings, checkpoint: None, training: None, scope })
     }
 
     /// The scores without an attack.

@@ -8,7 +8,7 @@ use candle_core::Device;
 use clap::Args;
 use robustseg_datasets::Dataset;
 use robustseg_models::{Checkpoint, PspNet};
-use robustseg_training::{Error, Evaluated, Evaluation, Journal, evaluate, evaluate_with};
+use robustseg_training::{Error, Evaluated, Evaluation, Journal, Weights, evaluate, evaluate_with};
 use robustseg_words::counted;
 use tracing::{info, warn};
 
@@ -74,6 +74,7 @@ impl Evaluate {
         let Measured { mut evaluated, .. } =
             measure(&network, &dataset, &spec, &data, place, &stop, observer)?;
         say_of(&mut evaluated.evaluation, &checkpoint);
+        say_weights(&mut evaluated.evaluation, &spec, &data, &self.weights());
         if self.json {
             println!("{}", serde_json::to_string_pretty(&evaluated.evaluation)?);
         } else {
@@ -85,6 +86,11 @@ impl Evaluate {
             info!("report: {}", report.display());
         }
         Ok(())
+    }
+
+    /// The name of the checkpoint's file, which says which weights of a training it holds, where training wrote it.
+    fn weights(&self) -> String {
+        self.checkpoint.file_stem().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// The directory for the results, with the spec and where they come from. One that holds another checkpoint's
@@ -122,6 +128,16 @@ impl Evaluate {
 pub(crate) fn say_of(evaluation: &mut Evaluation, checkpoint: &CheckpointProvenance) {
     evaluation.checkpoint = Some(checkpoint.sha256.clone());
     evaluation.training.clone_from(&checkpoint.training);
+}
+
+/// Puts into `evaluation` of a split of `data` which `weights` of a training it is of, and the names of their classes.
+pub(crate) fn say_weights(evaluation: &mut Evaluation, spec: &Spec, data: &Data, weights: &str) {
+    let scope = &mut evaluation.scope;
+    scope.classes = Some(data.manifest.classes.iter().map(|class| class.name.clone()).collect());
+    scope.weights = Some(weights.to_owned());
+    let chosen = weights == Weights::Best.name();
+    let same = scope.split.as_deref() == Some(spec.data.validation_split.as_str());
+    scope.selected_on_evaluated_split = chosen && same;
 }
 
 /// Where an evaluation keeps what it has seen, until it is finished.

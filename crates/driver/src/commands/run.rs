@@ -7,7 +7,7 @@ use anyhow::ensure;
 use candle_core::Device;
 use clap::Args;
 use robustseg_models::{Origin, PspNet};
-use robustseg_training::{Identity, Journal, Observer, Outcome, Trainer};
+use robustseg_training::{Identity, Journal, Observer, Outcome, Trainer, Weights};
 
 use super::evaluate::{self, Measured, Place};
 use super::{SpecArguments, told};
@@ -88,20 +88,32 @@ impl Run {
         let mut observer = RunObserver::new(Some(log));
         train(&mut trainer, &plan, &directory, (&identity, &origin), &stop, &mut observer)?;
 
-        // The paper evaluates the weights at the end of training, not the best ones on the way.
         let timing = trainer.timing();
         let last = directory.file("checkpoints/last.safetensors");
         if !last.exists() {
             // Of a run that was over, and from whose folder somebody took it.
             trainer.network().save_with(&trainer.origin(&origin), &last)?;
         }
-        let checkpoint = CheckpointProvenance::of(&last, trainer.origin(&origin).training)?;
-        let network = trainer.into_network();
+        let weights = plan.spec.evaluation.weights;
+        let (network, checkpoint) = match weights {
+            Weights::Last => {
+                let checkpoint = CheckpointProvenance::of(&last, trainer.origin(&origin).training)?;
+                (trainer.into_network(), checkpoint)
+            }
+            Weights::Best => {
+                drop(trainer);
+                let best = directory.file("checkpoints/best.safetensors");
+                let Checkpoint { mut network, origin } = Checkpoint::load(&best, &device)?;
+                plan.spec.precision.set(&mut network, plan.spec.convolutions)?;
+                (network, CheckpointProvenance::of(&best, origin.training)?)
+            }
+        };
         let place = Some(Place { directory: &directory, replaces_others: true });
         let Plan { spec, data, evaluation, .. } = &plan;
         let Measured { mut evaluated, seconds } =
             evaluate::measure(&network, evaluation, spec, data, place, &stop, &mut observer)?;
         evaluate::say_of(&mut evaluated.evaluation, &checkpoint);
+        evaluate::say_weights(&mut evaluated.evaluation, spec, data, weights.name());
         observer.sync()?;
         let timing = RunTiming::new(spec.training.method.name(), describe(&device), timing, seconds);
         directory.write_json("timing.json", &timing)?;

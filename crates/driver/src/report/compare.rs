@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use robustseg_training::Evaluation;
+use robustseg_training::{Evaluation, Scope};
 use serde_json::{Value, json};
 
 use super::chart::{Chart, Line};
 use super::table::{Cell, Table};
+use super::warnings::SELECTED;
 use super::{RunSummary, compare_page, copies, curve_title, paper_name, protocol, seeds};
 use crate::exit::Usage;
 use crate::run_directory::RunDirectory;
@@ -38,7 +39,7 @@ pub struct ComparedRun {
 pub struct Comparison {
     /// The runs, in the order in which they were given.
     pub runs: Vec<ComparedRun>,
-    /// The names of the data's classes, as far as a run has kept them.
+    /// The names of the data's classes.
     pub class_names: Vec<String>,
 }
 
@@ -86,10 +87,8 @@ impl Comparison {
                 timing: run.timing.clone(),
             }
         });
-        let known = runs.iter().find_map(|run| run.gallery.as_ref());
-        let class_names = known.map_or_else(Vec::new, |gallery| {
-            gallery.classes.iter().map(|class| class.name.clone()).collect()
-        });
+        let classes = runs.iter().map(|run| run.evaluation.clean.iou.len()).max().unwrap_or(0);
+        let class_names = (0..classes).map(|label| first.class_name(label)).collect();
         Ok(Self { runs: compared.collect(), class_names })
     }
 
@@ -114,16 +113,26 @@ impl Comparison {
     /// All tables, with the names of their files: `scores`, `time`, `mean_iou_ATTACK` for each attack,
     /// `mean_iou_worst_case`, `classes`, and `seeds` if there are runs that differ in their seed alone.
     pub fn tables(&self) -> Vec<(String, Table)> {
-        let mut tables = vec![("scores".into(), self.scores()), ("time".into(), self.time())];
+        let scope = self.scope();
+        let mut tables = vec![("scores".into(), self.scores().on(&scope)), ("time".into(), self.time())];
         let names = self.curve_names().into_iter().enumerate();
-        tables.extend(names.map(|(index, name)| (format!("mean_iou_{name}"), self.mean_iou(index))));
-        tables.extend(self.worst_case().map(|table| ("mean_iou_worst_case".into(), table)));
-        tables.push(("classes".into(), self.classes()));
+        tables
+            .extend(names.map(|(index, name)| (format!("mean_iou_{name}"), self.mean_iou(index).on(&scope))));
+        tables.extend(self.worst_case().map(|table| ("mean_iou_worst_case".into(), table.on(&scope))));
+        tables.push(("classes".into(), self.classes().on(&scope)));
         let seeds = seeds::table(&self.runs);
         if !seeds.rows.is_empty() {
-            tables.push(("seeds".into(), seeds));
+            tables.push(("seeds".into(), seeds.on(&scope)));
         }
         tables
+    }
+
+    /// What all runs were evaluated on, and their weights if those are of one kind.
+    pub(super) fn scope(&self) -> Scope {
+        let scopes = || self.runs.iter().map(|run| &run.evaluation.scope);
+        let Some(first) = scopes().find(|scope| scope.images.is_some()) else { return Scope::default() };
+        let alike = scopes().all(|scope| scope.weights == first.weights);
+        Scope { weights: first.weights.clone().filter(|_| alike), ..first.clone() }
     }
 
     /// The tables as text for a terminal.
@@ -150,6 +159,7 @@ impl Comparison {
         let columns = [
             "run",
             "method",
+            "weights",
             "mean IoU",
             "95 % from",
             "to",
@@ -162,7 +172,9 @@ impl Comparison {
             let clean = &run.evaluation.clean;
             let end = |index: usize| Cell::number(clean.miou_interval.map(|interval| interval[index]), 4);
             let warnings = run.evaluation.warnings.len() as f64;
+            let weights = run.evaluation.scope.weights.clone();
             let scores = [
+                weights.map_or(Cell::Missing, Cell::Text),
                 Cell::Fraction(clean.miou),
                 end(0),
                 end(1),
@@ -176,6 +188,11 @@ impl Comparison {
             table.note =
                 "Warnings give reason to distrust numbers under attack; the report of the run has them."
                     .into();
+        }
+        let selected = self.runs.iter().filter(|run| run.evaluation.scope.selected_on_evaluated_split);
+        let selected: Vec<&str> = selected.map(|run| run.label.as_str()).collect();
+        if !selected.is_empty() {
+            table.note = format!("{} {}: {SELECTED}.", table.note, selected.join(", ")).trim().to_owned();
         }
         table
     }
@@ -354,6 +371,16 @@ mod tests {
             assert!(svg.contains(">\nbasic") && svg.contains(">\nnewton"), "{svg}");
             assert!(read("compare.html").contains(&svg));
         }
+        for table in ["scores", "mean_iou_bim", "classes"] {
+            let sentence = "24 of 100 images of split val, weights: last.";
+            for ending in ["md", "tex"] {
+                let text = read(&format!("tables/{table}.{ending}"));
+                assert!(text.contains(sentence), "{table}.{ending}: {text}");
+            }
+            let csv = read(&format!("tables/{table}.csv"));
+            assert!(csv.lines().nth(1).is_some_and(|line| line.ends_with(",val,24,100")), "{csv}");
+            assert!(read("compare.html").contains(sentence));
+        }
         let csv = read("tables/mean_iou_bim.csv");
         assert!(csv.starts_with("run,method,0,0.005,0.01,"), "{csv}");
         assert_eq!(csv.lines().count(), 3);
@@ -416,7 +443,39 @@ mod tests {
         let alone = compare(&paths[1..], &out).unwrap();
         assert!(alone.tables().iter().all(|(name, _)| name != "seeds"));
         let classes = std::fs::read_to_string(out.file("tables/classes.csv")).unwrap();
-        assert!(classes.starts_with("class,two,other\nsky,"), "{classes}");
+        assert!(classes.starts_with("class,two,other,split,images,split_images\nsky,"), "{classes}");
+    }
+
+    #[test]
+    fn the_weights_of_each_run_are_named_and_a_selection_on_the_test_data_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = pair(folder.path());
+        let selected = "\"weights\": \"best\", \"selected_on_evaluated_split\": true";
+        change(&paths[1], "evaluation.json", "\"weights\": \"last\"", selected);
+        let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
+        compare(&paths, &out).unwrap();
+        let csv = std::fs::read_to_string(out.file("tables/scores.csv")).unwrap();
+        assert!(csv.contains("basic,Basic,last,") && csv.contains("newton,Fast Newton,best,"), "{csv}");
+        let page = std::fs::read_to_string(out.file("compare.html")).unwrap();
+        assert!(
+            page.contains("newton: these weights were chosen by their clean score on the evaluated split")
+        );
+        assert!(!page.contains("weights: last"), "they are not alike");
+    }
+
+    #[test]
+    fn results_from_before_images_were_counted_are_compared() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = pair(folder.path());
+        for path in &paths {
+            let file = path.join("evaluation.json");
+            let mut value: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+            value.as_object_mut().unwrap().retain(|key, _| ["clean", "curves"].contains(&key.as_str()));
+            std::fs::write(file, value.to_string()).unwrap();
+        }
+        let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
+        let text = compare(&paths, &out).unwrap().plain();
+        assert!(text.contains("0.6800") && !text.contains("images of"), "{text}");
     }
 
     #[test]

@@ -9,7 +9,9 @@ use super::html::{self, Page};
 pub(super) fn render(comparison: &Comparison, figures: &[(String, String)]) -> String {
     let runs = comparison.runs.len();
     let names: Vec<&str> = comparison.runs.iter().map(|run| run.label.as_str()).collect();
-    let mut page = Page::new(&format!("{} compared", counted(runs, "run")), &names.join(", "));
+    let scope = comparison.scope().to_string();
+    let lead = names.join(", ") + if scope.is_empty() { "" } else { "; " } + &scope;
+    let mut page = Page::new(&format!("{} compared", counted(runs, "run")), &lead);
     let figure = |(title, svg): &(String, String)| {
         html::chart(svg, &format!("Mean IoU over epsilon under {title}, a line for each run"))
     };

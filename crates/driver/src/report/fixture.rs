@@ -5,7 +5,7 @@ use std::path::Path;
 use robustseg_datasets::Class;
 use robustseg_models::TrainingOrigin;
 use robustseg_training::{
-    Curve, Evaluated, Evaluation, Example, ExampleAttack, Parameters, Point, Scores, Seconds, Timing,
+    Curve, Evaluated, Evaluation, Example, ExampleAttack, Parameters, Point, Scope, Scores, Seconds, Timing,
 };
 
 use super::Gallery;
@@ -37,6 +37,14 @@ pub fn evaluation(miou: f64, fall: f64) -> Evaluation {
     };
     let bim = Parameters { alpha: Some(0.004), steps: Some(10), ..Parameters::default() };
     let curves = vec![curve("fgsm", Parameters::default(), fall), curve("bim", bim, 2.0 * fall)];
+    let scope = Scope {
+        split: Some("val".into()),
+        images: Some(24),
+        split_images: Some(100),
+        classes: Some(classes().into_iter().map(|class| class.name).collect()),
+        weights: Some("last".into()),
+        ..Scope::default()
+    };
     Evaluation {
         clean: scores(1.0),
         curves,
@@ -44,6 +52,7 @@ pub fn evaluation(miou: f64, fall: f64) -> Evaluation {
         warnings: Vec::new(),
         checkpoint: None,
         training: None,
+        scope,
     }
 }
 
@@ -137,7 +146,7 @@ pub fn run(path: &Path, name: &str, method: &str, miou: f64, step_seconds: f64) 
     provenance.data.splits = ["train", "val"]
         .map(|name| SplitProvenance {
             name: name.into(),
-            samples: 24,
+            samples: 100,
             ids_sha256: "cccc".into(),
             content_sha256: "eeee".into(),
         })

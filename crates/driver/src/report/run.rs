@@ -89,6 +89,14 @@ impl RunSummary {
         self.provenance.as_ref().is_some_and(|provenance| provenance.checkpoint.is_some())
     }
 
+    /// The name of class `label`.
+    pub fn class_name(&self, label: usize) -> String {
+        let classes = self.evaluation.scope.classes.as_ref();
+        let kept = classes.and_then(|names| names.get(label).map(String::as_str));
+        let known = kept.or_else(|| self.gallery.as_ref().and_then(|gallery| gallery.class_name(label)));
+        known.map_or_else(|| format!("class {label}"), str::to_owned)
+    }
+
     /// Its charts: the name of each file in `figures` without `.svg`, and the chart.
     pub(super) fn charts(&self) -> Vec<(&'static str, Chart)> {
         let mut charts = Vec::new();
@@ -221,6 +229,11 @@ mod tests {
             "0123abcd",
             "Training loss",
             "Epsilon of the adversarial examples",
+            "evaluated on 24 of 100 images of split val",
+            "<dt>images</dt><dd>24 of 100 of split val</dd>",
+            "<dt>weights</dt><dd>last</dd>",
+            "val: 100 samples, 24 of them evaluated",
+            "24 of 100 images of split val, weights: last.</p>",
         ] {
             assert!(html.contains(part), "{part} is missing");
         }
@@ -234,7 +247,7 @@ mod tests {
         let svg = std::fs::read_to_string(path.join("figures/robustness.svg")).unwrap();
         assert!(svg.contains("worst case over all") && svg.contains("stroke-width=\"4\""), "{svg}");
         let csv = std::fs::read_to_string(path.join("tables/classes.csv")).unwrap();
-        assert!(csv.starts_with("class,clean,FGSM at 0.04,BIM at 0.04\n"), "{csv}");
+        assert!(csv.starts_with("class,clean,FGSM at 0.04,BIM at 0.04,split,images,split_images\n"), "{csv}");
         assert!(path.join("tables/scores.tex").is_file() && !path.join("tables/passes.csv").exists());
         let before = html;
         write_report(&RunDirectory::lock(&path).unwrap()).unwrap();
@@ -248,8 +261,24 @@ mod tests {
         directory.write_json("evaluation.json", &fixture::evaluation(0.5, 1.0)).unwrap();
         let report = write_report(&directory).unwrap();
         let html = std::fs::read_to_string(report).unwrap();
-        assert!(html.contains("class 1") && html.contains("0.5000"));
+        assert!(html.contains("&lt;road&gt;") && html.contains("0.5000"));
         assert!(!html.contains("Resolved spec"));
+    }
+
+    #[test]
+    fn a_selection_on_the_test_data_is_a_warning() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::lock(folder.path()).unwrap();
+        let mut evaluation = fixture::evaluation(0.5, 1.0);
+        evaluation.scope.weights = Some("best".into());
+        let mut page = |selected| {
+            evaluation.scope.selected_on_evaluated_split = selected;
+            directory.write_json("evaluation.json", &evaluation).unwrap();
+            std::fs::read_to_string(write_report(&directory).unwrap()).unwrap()
+        };
+        assert!(page(true).contains("selection on the test data"));
+        let html = page(false);
+        assert!(!html.contains("selection on the test data") && html.contains("<dd>best</dd>"));
     }
 
     #[test]

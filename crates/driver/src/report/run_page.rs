@@ -1,13 +1,13 @@
 //! The page of one run: `report.html`.
 
-use robustseg_training::{Seconds, Timing};
+use robustseg_training::{Scope, Seconds, Timing};
 use robustseg_words::counted;
 
 use super::html::{self, Page, escape};
 use super::monitor;
 use super::picture::ERRORS;
 use super::table::{Cell, Table};
-use super::warnings::by_attack;
+use super::warnings::{SELECTED, by_attack};
 use super::{Gallery, RunSummary, curve_title, duration, paper_name, scores};
 use crate::checkpoint::training_in_words;
 use crate::provenance::Provenance;
@@ -68,21 +68,27 @@ pub(super) fn render(run: &RunSummary, charts: &[(&str, String)]) -> anyhow::Res
         page.section("Resolved spec", &html::folded("every setting, defaults filled in", &spec.to_yaml()?));
     }
     if let Some(provenance) = &run.provenance {
-        page.section("Provenance", &origin(provenance).html());
+        page.section("Provenance", &origin(provenance, &run.evaluation.scope).html());
     }
     Ok(page.finish())
 }
 
 fn lead(run: &RunSummary) -> String {
+    let Scope { split, images, split_images, .. } = &run.evaluation.scope;
+    let images = match (images, split_images) {
+        (Some(images), Some(all)) => format!("{images} of {all} images of "),
+        _ => String::new(),
+    };
     let Some(spec) = &run.spec else {
         return "Evaluation of a checkpoint".into();
     };
     let manifest = spec.data.manifest.file_stem().unwrap_or_default().to_string_lossy();
     let method = run.method().map_or("an unknown method", paper_name);
+    let split = split.as_deref().unwrap_or_else(|| spec.evaluation_split());
     if let Some(checkpoint) = run.provenance.as_ref().and_then(|provenance| provenance.checkpoint.as_ref()) {
-        return format!("{} evaluated on {manifest}, split {}", checkpoint.path, spec.evaluation_split());
+        return format!("{} evaluated on {images}split {split} of {manifest}", checkpoint.path);
     }
-    format!("PSPNet trained with {method} on {manifest}, evaluated on its split {}", spec.evaluation_split())
+    format!("PSPNet trained with {method} on {manifest}, evaluated on {images}split {split}")
 }
 
 fn facts(run: &RunSummary) -> String {
@@ -93,13 +99,21 @@ fn facts(run: &RunSummary) -> String {
     let number = |value: Option<u64>| value.map_or("unknown".into(), |value| value.to_string());
     facts.push(("seed", number(training.map(|training| training.seed))));
     facts.push(("step of the weights", number(training.map(|training| training.step))));
+    let Scope { split, images, split_images, weights, .. } = &run.evaluation.scope;
+    if let Some(images) = images {
+        let all = split_images.map_or(String::new(), |all| format!(" of {all}"));
+        let split = split.as_ref().map_or(String::new(), |split| format!(" of split {split}"));
+        facts.push(("images", format!("{images}{all}{split}")));
+    }
+    facts.extend(weights.clone().map(|weights| ("weights", weights)));
     facts.push(("clean mean IoU", format!("{:.4}", clean.miou)));
     facts.push(("clean pixel accuracy", format!("{:.4}", clean.pixel_accuracy)));
     let points =
         run.evaluation.curves.iter().flat_map(|curve| &curve.points).chain(&run.evaluation.worst_case);
     let worst = points.map(|point| point.scores.miou).reduce(f64::min);
     facts.extend(worst.map(|miou| ("least mean IoU attacked", format!("{miou:.4}"))));
-    let warned = run.evaluation.warnings.len() + of_data(run).len();
+    let selected = usize::from(run.evaluation.scope.selected_on_evaluated_split);
+    let warned = run.evaluation.warnings.len() + of_data(run).len() + selected;
     facts.extend((warned > 0).then(|| ("warnings", warned.to_string())));
     if let Some(timing) = &run.timing {
         facts.push(("training", duration(timing.training_seconds)));
@@ -122,7 +136,9 @@ fn of_data(run: &RunSummary) -> &[String] {
 /// What speaks against the numbers: in the data, and a line for each attack and kind.
 fn warnings(run: &RunSummary) -> String {
     let data = of_data(run).iter().map(|warning| ("data".to_owned(), warning.clone()));
-    let lines = data.chain(by_attack(&run.evaluation.warnings));
+    let selected = run.evaluation.scope.selected_on_evaluated_split;
+    let selected = selected.then(|| ("weights".to_owned(), SELECTED.to_owned()));
+    let lines = data.chain(selected).chain(by_attack(&run.evaluation.warnings));
     let item = |(place, message): (String, String)| {
         format!("<li><strong>{}</strong>: {}</li>\n", escape(&place), escape(&message))
     };
@@ -203,7 +219,7 @@ fn time(timing: &RunTiming) -> String {
     format!("<div class=\"split\">{bar}</div>\n<p class=\"legend\">{legend}</p>\n{}", table.html())
 }
 
-fn origin(provenance: &Provenance) -> Table {
+fn origin(provenance: &Provenance, scope: &Scope) -> Table {
     let Provenance { fingerprint, seed, data, invocations, .. } = provenance;
     let mut table = Table::new("", ["what", "value"]);
     let mut row = |what: &str, value: String| table.rows.push(vec![Cell::text(what), Cell::Text(value)]);
@@ -230,10 +246,12 @@ fn origin(provenance: &Provenance) -> Table {
     }
     row("decoder", data.decoder.clone());
     for split in &data.splits {
+        let images = scope.images.filter(|_| scope.split.as_ref() == Some(&split.name));
+        let evaluated = images.map_or(String::new(), |images| format!(", {images} of them evaluated"));
         row(
             "split",
             format!(
-                "{}: {}, SHA-256 of the ids {}, of the content {}",
+                "{}: {}{evaluated}, SHA-256 of the ids {}, of the content {}",
                 split.name,
                 counted(split.samples, "sample"),
                 split.ids_sha256,

@@ -13,7 +13,8 @@ pub(super) fn tables(run: &RunSummary) -> Vec<(&'static str, Table)> {
         ("worst_case_over", candidates(run)),
         ("passes", passes(run)),
     ];
-    tables.into_iter().filter(|(_, table)| !table.rows.is_empty()).collect()
+    let tables = tables.into_iter().filter(|(_, table)| !table.rows.is_empty());
+    tables.map(|(name, table)| (name, table.on(&run.evaluation.scope))).collect()
 }
 
 /// The clean scores, all points of the curves, and the worst case over them.
@@ -77,8 +78,7 @@ fn classes(run: &RunSummary) -> Table {
     let names = std::iter::once("class".to_owned()).chain(columns.iter().map(|(name, _)| name.clone()));
     let mut table = Table::new("IoU of each class", names);
     for label in 0..clean.iou.len() {
-        let known = run.gallery.as_ref().and_then(|gallery| gallery.class_name(label));
-        let name = known.map_or_else(|| format!("class {label}"), str::to_owned);
+        let name = run.class_name(label);
         let iou = columns.iter().map(|(_, scores)| Cell::fraction(scores.iou.get(label).copied().flatten()));
         table.rows.push(std::iter::once(Cell::Text(name)).chain(iou).collect());
     }

@@ -1,5 +1,7 @@
 //! Tables: one [`Table`], rendered for the terminal, Markdown, CSV, LaTeX and HTML.
 
+use robustseg_training::Scope;
+
 use super::html::escape;
 use crate::run_directory::RunDirectory;
 
@@ -70,13 +72,35 @@ pub struct Table {
     pub rows: Vec<Vec<Cell>>,
     /// How to read it, below it; nothing if empty.
     pub note: String,
+    /// What holds for all rows, by name: further columns of a CSV, which has no note.
+    pub constants: Vec<(String, Cell)>,
 }
 
 impl Table {
     /// A table without rows.
     pub fn new<S: Into<String>>(title: impl Into<String>, columns: impl IntoIterator<Item = S>) -> Self {
         let columns = columns.into_iter().map(Into::into).collect();
-        Self { title: title.into(), columns, rows: Vec::new(), note: String::new() }
+        Self { title: title.into(), columns, rows: Vec::new(), note: String::new(), constants: Vec::new() }
+    }
+
+    /// The same table, saying that its numbers are of `scope`: at the end of its note, and in a CSV's columns `split`,
+    /// `images` and `split_images`.
+    #[must_use]
+    pub fn on(mut self, scope: &Scope) -> Self {
+        let sentence = scope.to_string();
+        if !sentence.is_empty() {
+            let parts = [self.note.trim_end_matches('.'), sentence.as_str()];
+            self.note =
+                parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(". ") + ".";
+        }
+        let count = |count: usize| Cell::Number(count as f64, 0);
+        let constants = [
+            ("split", scope.split.clone().map(Cell::Text)),
+            ("images", scope.images.map(count)),
+            ("split_images", scope.split_images.map(count)),
+        ];
+        self.constants.extend(constants.into_iter().filter_map(|(name, cell)| Some((name.into(), cell?))));
+        self
     }
 
     /// Whether a column holds words, which stand to the left; numbers stand to the right.
@@ -123,7 +147,7 @@ impl Table {
         text
     }
 
-    /// Comma-separated values as in RFC 4180, with all digits, without title and note.
+    /// Comma-separated values as in RFC 4180, with all digits, without title and note; the constants are its last columns.
     pub fn csv(&self) -> String {
         let quote = |text: String| {
             if text.contains([',', '"', '\n', '\r']) {
@@ -133,8 +157,9 @@ impl Table {
             }
         };
         let line = |cells: Vec<String>| cells.into_iter().map(quote).collect::<Vec<_>>().join(",") + "\n";
-        let rows = self.rows.iter().map(|row| line(row.iter().map(Cell::exact).collect()));
-        line(self.columns.clone()) + &rows.collect::<String>()
+        let (names, constants): (Vec<_>, Vec<_>) = self.constants.iter().cloned().unzip();
+        let rows = self.rows.iter().map(|row| line(row.iter().chain(&constants).map(Cell::exact).collect()));
+        line([self.columns.clone(), names].concat()) + &rows.collect::<String>()
     }
 
     /// A `table` environment with rules of the package booktabs.
@@ -248,6 +273,23 @@ n/a: no basic run.
     fn csv_has_all_digits_and_quotes() {
         let expected = "run,mean IoU,added\n\"a|b_\"\"c\"\", <d>\",0.123456,31.18\nbasic,,\n";
         assert_eq!(table().csv(), expected);
+    }
+
+    #[test]
+    fn every_form_says_how_many_images_of_how_many() {
+        let (split, weights) = (Some("val".into()), Some("last".into()));
+        let scope = Scope { split, weights, images: Some(24), split_images: Some(100), ..Scope::default() };
+        let table = table().on(&scope);
+        let sentence = "n/a: no basic run. 24 of 100 images of split val, weights: last.";
+        for text in [table.plain(), table.markdown(), table.latex(), table.html()] {
+            assert!(text.contains(sentence), "{text}");
+        }
+        let csv = table.csv();
+        let lines: Vec<&str> = csv.lines().collect();
+        assert_eq!(lines[0], "run,mean IoU,added,split,images,split_images");
+        assert_eq!(lines[2], "basic,,,val,24,100");
+        let unknown = super::tests::table().on(&Scope::default());
+        assert_eq!((unknown.note.as_str(), unknown.constants.len()), ("n/a: no basic run.", 0));
     }
 
     #[test]

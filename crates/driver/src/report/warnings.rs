@@ -4,6 +4,10 @@ use robustseg_training::Warning;
 
 use super::curve_title;
 
+/// What is said of weights that were chosen by their clean score on the split that is evaluated.
+pub const SELECTED: &str = "these weights were chosen by their clean score on the evaluated split: a selection on the test \
+                            data, which flatters them; choose on another split, or evaluate the last weights";
+
 /// For each attack and kind of `warnings` the attack with the epsilons that are concerned, and what was seen at the last
 /// of them.
 pub fn by_attack(warnings: &[Warning]) -> Vec<(String, String)> {

@@ -1,0 +1,87 @@
+//! What an evaluation says of itself: how many images of how many, which weights, which checkpoint.
+
+mod common;
+
+use std::path::Path;
+
+use candle_core::Device;
+use common::{experiments, run_in};
+use robustseg_driver::provenance::sha256;
+use robustseg_models::PspNet;
+use serde_json::{Value, json};
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn done(folder: &Path, arguments: &[&str]) -> String {
+    let output = run_in(folder, arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn results_say_how_many_images_of_how_many_and_of_which_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let smoke = experiments().join("smoke.yaml").display().to_string();
+    let printed = done(folder.path(), &["run", &smoke]);
+    assert!(printed.contains("4 of 100 images of split val, weights: last"), "{printed}");
+    let run = folder.path().join("runs/smoke");
+    let evaluation = json(&run.join("evaluation.json"));
+    assert_eq!((&evaluation["images"], &evaluation["split_images"]), (&json!(4), &json!(100)));
+    assert_eq!((&evaluation["split"], &evaluation["weights"]), (&json!("val"), &json!("last")));
+    assert_eq!(evaluation["classes"][1], "upright stripes");
+    let checkpoint = std::fs::read(run.join("checkpoints/last.safetensors")).unwrap();
+    assert_eq!(evaluation["checkpoint"], sha256(&checkpoint));
+    assert!(evaluation.get("selected_on_evaluated_split").is_none());
+    let report = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(report.contains("evaluated on 4 of 100 images of split val"));
+    assert!(std::fs::read_to_string(run.join("tables/scores.tex")).unwrap().contains("4 of 100 images"));
+}
+
+#[test]
+fn the_spec_says_which_weights_are_evaluated_and_a_resumed_run_takes_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let smoke = experiments().join("smoke.yaml").display().to_string();
+    let run = ["run", &smoke, "--set", "evaluation.weights=best", "--out", "run"];
+    let printed = done(folder.path(), &run);
+    assert!(printed.contains("weights: best") && printed.contains("selection on the test data"), "{printed}");
+    let path = |file: &str| folder.path().join("run").join(file);
+    // The best weights of all; the last ones are others now.
+    let best = path("checkpoints/best.safetensors");
+    let config = PspNet::load(&best, &Device::Cpu).unwrap().config().clone();
+    PspNet::new(&config, 9, &Device::Cpu).unwrap().save(&best).unwrap();
+    let first = json(&path("evaluation.json"));
+    std::fs::remove_file(path("evaluation.json")).unwrap();
+    done(folder.path(), &[&run[..], &["--resume"]].concat());
+    let evaluation = json(&path("evaluation.json"));
+    assert_ne!(evaluation["clean"], first["clean"]);
+    assert_eq!(evaluation["checkpoint"], sha256(&std::fs::read(&best).unwrap()));
+    assert_eq!(evaluation["selected_on_evaluated_split"], true);
+    assert!(std::fs::read_to_string(path("report.html")).unwrap().contains("selection on the test data"));
+
+    // As when that checkpoint is evaluated alone; on another split there was no selection.
+    let best = best.display().to_string();
+    let evaluate = ["evaluate", &smoke, "--checkpoint", &best, "--json"];
+    let alone: Value = serde_json::from_str(&done(folder.path(), &evaluate)).unwrap();
+    assert_eq!(alone, evaluation);
+    let test = [&evaluate[..], &["--set", "evaluation.split=test"]].concat();
+    let test: Value = serde_json::from_str(&done(folder.path(), &test)).unwrap();
+    assert_eq!((&test["split"], &test["weights"]), (&json!("test"), &json!("best")));
+    assert!(test.get("selected_on_evaluated_split").is_none());
+}
+
+#[test]
+fn a_finished_training_whose_last_checkpoint_is_gone_is_still_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    let smoke = experiments().join("smoke.yaml").display().to_string();
+    let run = ["run", &smoke, "--out", "run"];
+    done(folder.path(), &run);
+    let path = |file: &str| folder.path().join("run").join(file);
+    let first = json(&path("evaluation.json"));
+    for file in ["evaluation.json", "checkpoints/last.safetensors"] {
+        std::fs::remove_file(path(file)).unwrap();
+    }
+    done(folder.path(), &[&run[..], &["--resume"]].concat());
+    assert_eq!(json(&path("evaluation.json")), first);
+}
