@@ -62,10 +62,13 @@ impl Side {
     }
 }
 
-/// From a crop's pixels to places in the source: what flip, resize, rotation and crop come to.
+/// From a crop's pixels to places in the source: what flip, resize, rotation and crop come to. Where a blur sees beyond the
+/// crop, a margin around it is looked up, too.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Affine {
+    /// The crop with its margin.
     size: usize,
+    margin: usize,
     width: usize,
     height: usize,
     /// From a pixel to the next in its row.
@@ -80,26 +83,38 @@ impl Affine {
     pub(crate) fn new(width: usize, height: usize, parameters: &AugmentationParameters) -> Self {
         let resized = |side: usize| (side as f64 * parameters.scale).round().max(1.0);
         let (new_width, new_height) = (resized(width), resized(height));
+        let margin = if parameters.sigma > 0.0 { parameters.reach.unwrap_or(0) } else { 0 };
         let size = parameters.crop as f64;
         let start = |side: f64, place: f64| {
             let room = side - size;
             if room >= 0.0 { (place * (room + 1.0)).floor().min(room) } else { (room / 2.0).floor() }
         };
-        // The crop's first pixel, seen from the centre of the resized image.
-        let left = start(new_width, parameters.place[1]) + 0.5 - new_width / 2.0;
-        let top = start(new_height, parameters.place[0]) + 0.5 - new_height / 2.0;
+        // The first pixel, seen from the centre of the resized image.
+        let left = start(new_width, parameters.place[1]) - margin as f64 + 0.5 - new_width / 2.0;
+        let top = start(new_height, parameters.place[0]) - margin as f64 + 0.5 - new_height / 2.0;
         let (sin, cos) = parameters.rotation.to_radians().sin_cos();
         let mirror = if parameters.flip { -1.0 } else { 1.0 };
         let (to_x, to_y) = (mirror * width as f64 / new_width, height as f64 / new_height);
         let (centre_x, centre_y) = (width as f64 / 2.0, height as f64 / 2.0);
         Self {
-            size: parameters.crop,
+            size: parameters.crop + 2 * margin,
+            margin,
             width,
             height,
             step: Place { x: fixed(to_x * cos), y: fixed(-to_y * sin) },
             x: [centre_x + to_x * (cos * left + sin * top), to_x * sin],
             y: [centre_y + to_y * (cos * top - sin * left), to_y * cos],
         }
+    }
+
+    /// Rows and columns of what is looked up: the crop with its margin.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Pixels around the crop.
+    pub(crate) fn margin(&self) -> usize {
+        self.margin
     }
 
     /// From a pixel to the next in its row.

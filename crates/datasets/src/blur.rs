@@ -3,13 +3,14 @@
 /// Pixels that are summed up at once, in registers.
 const BLOCK: usize = 16;
 
-/// Blurs a channel of `size` x `size` values in `[0, 1]` with the standard deviation `sigma`, in pixels, cut off at three of them.
+/// Blurs a channel of `size` x `size` values in `[0, 1]` with the standard deviation `sigma`, in pixels, cut off at `reach` pixels
+/// from the middle, or at three standard deviations.
 /// At the border its outermost pixels go on.
 ///
 /// Rows are blurred into a ring of as many as the kernel is high, and summed up from there: each value is read and
 /// written once, and what is between fits the nearest cache.
-pub(crate) fn blur(channel: &mut [f32], size: usize, sigma: f64) {
-    let half = half_kernel(sigma);
+pub(crate) fn blur(channel: &mut [f32], size: usize, sigma: f64, reach: Option<usize>) {
+    let half = half_kernel(sigma, reach);
     let radius = half.len() - 1;
     let mut ring = vec![0.0; (2 * radius + 1) * size];
     let slot = |row: usize| row % (2 * radius + 1) * size;
@@ -41,8 +42,8 @@ pub(crate) fn blur(channel: &mut [f32], size: usize, sigma: f64) {
 }
 
 /// The kernel from its middle outwards; all of it, both sides, sums up to 1.
-fn half_kernel(sigma: f64) -> Vec<f32> {
-    let radius = (3.0 * sigma).ceil() as usize;
+fn half_kernel(sigma: f64, reach: Option<usize>) -> Vec<f32> {
+    let radius = reach.unwrap_or((3.0 * sigma).ceil() as usize);
     let weight = |offset: usize| (-0.5 * (offset as f64 / sigma).powi(2)).exp();
     let sum = weight(0) + 2.0 * (1..=radius).map(weight).sum::<f64>();
     (0..=radius).map(|offset| (weight(offset) / sum) as f32).collect()
@@ -83,14 +84,24 @@ mod tests {
     fn blur_keeps_the_mean_and_a_constant_and_smooths() {
         let mut channel = vec![0.0; 21 * 21];
         channel[10 * 21 + 10] = 1.0;
-        blur(&mut channel, 21, 1.2);
+        blur(&mut channel, 21, 1.2, None);
         assert!((channel.iter().sum::<f32>() - 1.0).abs() < 1e-5);
         let expected = 1.0 / (std::f32::consts::TAU * 1.2 * 1.2);
         assert!((channel[10 * 21 + 10] - expected).abs() < 2e-3, "{}", channel[220]);
         assert_eq!(channel[10 * 21 + 8], channel[8 * 21 + 10]);
         let mut constant = vec![0.3; 49];
-        blur(&mut constant, 7, 1.5);
+        blur(&mut constant, 7, 1.5, None);
         assert!(constant.iter().all(|value| (value - 0.3).abs() < 1e-6));
+    }
+
+    #[test]
+    fn the_kernel_of_pspnets_authors_is_opencvs() {
+        // cv2.getGaussianKernel(5, 0), whose standard deviation is 0.3 * ((5 - 1) * 0.5 - 1) + 0.8.
+        let expected = [0.369_546_64, 0.244_460_22, 0.070_766_46];
+        for (found, expected) in half_kernel(1.1, Some(2)).iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
+        }
+        assert_eq!(half_kernel(1.1, Some(2)).len(), 3);
     }
 
     proptest! {
@@ -100,7 +111,7 @@ mod tests {
             let mut random = robustseg_random::stream(seed, "test", [0; 3]);
             let source: Vec<f32> = (0..size * size).map(|_| random.random()).collect();
             let mut found = source.clone();
-            blur(&mut found, size, sigma);
+            blur(&mut found, size, sigma, None);
             let radius = (3.0 * sigma).ceil() as i64;
             let weight = |offset: i64| (-0.5 * (offset as f64 / sigma).powi(2)).exp();
             let at = |place: usize, by: i64| (place as i64 + by).clamp(0, size as i64 - 1) as usize;

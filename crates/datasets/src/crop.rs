@@ -64,7 +64,7 @@ impl Source<'_> {
         fill: [f32; 3],
         mut crop: Crop,
     ) -> Crop {
-        let size = parameters.crop;
+        let size = affine.size();
         let area = size * size;
         crop.image.resize(3 * area, 0.0);
         crop.label.resize(area, IGNORE_LABEL);
@@ -88,7 +88,12 @@ impl Source<'_> {
             }
         }
         if parameters.sigma > 0.0 {
-            crop.image.chunks_exact_mut(area).for_each(|channel| blur(channel, size, parameters.sigma));
+            let AugmentationParameters { sigma, reach, .. } = *parameters;
+            crop.image.chunks_exact_mut(area).for_each(|channel| blur(channel, size, sigma, reach));
+        }
+        if affine.margin() > 0 {
+            cut(&mut crop.image, size, affine.margin());
+            cut(&mut crop.label, size, affine.margin());
         }
         crop
     }
@@ -118,6 +123,20 @@ impl Source<'_> {
         let bytes = rest.first_chunk().copied().unwrap_or_else(|| [rest[0], rest[1], rest[2], 0]);
         bytes.map(f32::from)
     }
+}
+
+/// Takes `margin` pixels off each side of every channel of `size` x `size` values.
+fn cut<T: Copy>(channels: &mut Vec<T>, size: usize, margin: usize) {
+    let inner = size - 2 * margin;
+    let mut end = 0;
+    for channel in 0..channels.len() / (size * size) {
+        for row in margin..margin + inner {
+            let start = (channel * size + row) * size + margin;
+            channels.copy_within(start..start + inner, end);
+            end += inner;
+        }
+    }
+    channels.truncate(end);
 }
 
 /// What lies between two colours.
@@ -192,7 +211,8 @@ mod tests {
             w in 1_usize..50, h in 1_usize..50, seed: u64, epoch in 0_u64..9, index in 0_u64..9,
         ) {
             let sample = sample(w, h, seed);
-            let config = AugmentationConfig { rotation: 60.0, scale: [0.1, 3.0], crop: 24, ..Default::default() };
+            let base = if seed % 2 == 0 { AugmentationConfig::default() } else { AugmentationConfig::semseg() };
+            let config = AugmentationConfig { rotation: 60.0, scale: [0.1, 3.0], crop: 24, ..base };
             let parameters = config.draw(seed, epoch, index);
             let crop = apply(&sample, &parameters, FILL);
             prop_assert_eq!(&crop, &apply(&sample, &config.draw(seed, epoch, index), FILL));
@@ -219,6 +239,26 @@ mod tests {
                 assert_eq!(turned.label[row * 9 + column], upright.label[(8 - column) * 9 + row]);
             }
         }
+    }
+
+    #[test]
+    fn a_blur_with_a_kernel_comes_before_the_crop() {
+        let sample = sample(40, 40, 1);
+        let identity = AugmentationParameters::identity;
+        let blurred = AugmentationParameters { sigma: 1.1, reach: Some(2), ..identity(16) };
+        let found = apply(&sample, &blurred, FILL);
+        // The same place with two pixels more on each side.
+        let mut around = apply(&sample, &identity(20), FILL);
+        around.image.chunks_exact_mut(400).for_each(|channel| blur(channel, 20, 1.1, Some(2)));
+        let inner = |channel: usize, row: usize| (channel * 20 + row + 2) * 20 + 2;
+        for row in 0..16 {
+            for channel in 0..3 {
+                let expected = &around.image[inner(channel, row)..][..16];
+                assert_eq!(&found.image[(channel * 16 + row) * 16..][..16], expected);
+            }
+            assert_eq!(&found.label[row * 16..][..16], &around.label[inner(0, row)..][..16]);
+        }
+        assert_eq!((found.image.len(), found.label.len()), (3 * 256, 256));
     }
 
     #[test]

@@ -29,8 +29,11 @@ fn whole(dataset: &Dataset, parameters: &AugmentationParameters) -> Result<Crop>
 
 /// Draws of all kinds, whose crops need all, few or none of the rows.
 fn draws(count: u64) -> impl Iterator<Item = AugmentationParameters> {
-    let config = AugmentationConfig { crop: 24, scale: [0.3, 4.0], rotation: 60.0, ..Default::default() };
-    (0..count).map(move |index| config.draw(1, 0, index))
+    (0..count).map(|index| {
+        // Every other one with a blur that sees beyond the crop.
+        let base = if index % 2 == 0 { AugmentationConfig::default() } else { AugmentationConfig::semseg() };
+        AugmentationConfig { crop: 24, scale: [0.3, 4.0], rotation: 60.0, ..base }.draw(1, 0, index)
+    })
 }
 
 fn assert_alike(dataset: &Dataset, count: u64, what: &str) {

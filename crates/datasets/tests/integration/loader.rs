@@ -62,7 +62,14 @@ fn a_batch_holds_what_its_ids_and_shapes_say() {
         assert!(batch.labels.iter().all(|label| [0, 1, 255].contains(label)));
     }
     // Without augmentation, a sample's place in its batch holds its own centre.
-    let plain = AugmentationConfig { flip: false, scale: [1.0; 2], rotation: 0.0, blur: false, crop: 40 };
+    let plain = AugmentationConfig {
+        flip: false,
+        scale: [1.0; 2],
+        rotation: 0.0,
+        blur: false,
+        crop: 40,
+        ..Default::default()
+    };
     let options = LoaderOptions { augmentation: plain, ..options(3, 0..2) };
     for batch in Loader::new(&dataset, options).unwrap().map(Result::unwrap) {
         for (id, labels) in batch.ids.iter().zip(batch.labels.chunks_exact(40 * 40)) {
