@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::dag::check_wrong;
 use crate::{
     Apgd, Attack, Bim, CosPgd, Dag, Error, FastNewton, Fgsm, MiFgsm, Pgd, RandomFgsm, Result, Sea, SegPgd,
+    Start,
 };
 
 /// An attack with its settings, as a spec or the command line names it: `bim: {epsilon: 0.03}`.
@@ -49,6 +50,8 @@ pub struct Overrides {
     pub steps: Option<usize>,
     /// `restarts` of PGD.
     pub restarts: Option<usize>,
+    /// `start` of `SegPGD` and `CosPGD`.
+    pub start: Option<Start>,
 }
 
 /// The settings that attacks have in common, those that one does not have left out.
@@ -60,6 +63,7 @@ struct Settings<'a> {
     alpha: Option<&'a mut f64>,
     steps: Option<&'a mut usize>,
     restarts: Option<&'a mut usize>,
+    start: Option<&'a mut Start>,
     decay: Option<&'a mut f64>,
     wrong: Option<&'a mut f64>,
 }
@@ -146,11 +150,15 @@ impl AttackConfig {
             Self::Fgsm(Fgsm { epsilon }) | Self::RandomFgsm(RandomFgsm { epsilon }) => {
                 settings.epsilon = Some(epsilon);
             }
-            Self::Bim(Bim { epsilon, alpha, steps })
-            | Self::SegPgd(SegPgd { epsilon, alpha, steps })
-            | Self::CosPgd(CosPgd { epsilon, alpha, steps }) => {
+            Self::Bim(Bim { epsilon, alpha, steps }) => {
                 settings =
                     Settings { epsilon: Some(epsilon), alpha: Some(alpha), steps: Some(steps), ..settings };
+            }
+            Self::SegPgd(SegPgd { epsilon, alpha, steps, start })
+            | Self::CosPgd(CosPgd { epsilon, alpha, steps, start }) => {
+                settings =
+                    Settings { epsilon: Some(epsilon), alpha: Some(alpha), steps: Some(steps), ..settings };
+                settings.start = Some(start);
             }
             Self::Pgd(Pgd { epsilon, alpha, steps, restarts }) => {
                 settings =
@@ -188,14 +196,15 @@ impl Settings<'_> {
                 (None, Some(_)) => Err(name),
             }
         }
-        let Overrides { epsilon, alpha, steps, restarts } = overrides;
+        let Overrides { epsilon, alpha, steps, restarts, start } = overrides;
         match self.max_epsilon {
             Some(place) => set("epsilon", Some(place), epsilon.map(Some))?,
             None => set("epsilon", self.epsilon, epsilon)?,
         }
         set("alpha", self.alpha, alpha)?;
         set("steps", self.steps, steps)?;
-        set("restarts", self.restarts, restarts)
+        set("restarts", self.restarts, restarts)?;
+        set("start", self.start, start)
     }
 
     fn validate(self) -> Result<()> {
@@ -298,6 +307,10 @@ mod tests {
         assert!(refusal("fgsm", some).contains("alpha is not a setting"));
         assert!(refusal("sea", some).contains("alpha is not a setting"));
         assert!(refusal("bim", Overrides { restarts: Some(2), ..some }).contains("restarts is not"));
+        let random = Overrides { start: Some(Start::Random), ..Overrides::default() };
+        assert!(refusal("pgd", random).contains("start is not a setting"));
+        let cospgd = AttackConfig::by_name("cospgd", random)?;
+        assert_eq!(cospgd, AttackConfig::CosPgd(CosPgd { start: Start::Random, ..CosPgd::default() }));
         assert!(refusal("pgd", Overrides { restarts: Some(0), ..some }).contains("restarts = 0"));
         assert!(AttackConfig::Dag(Dag { wrong: 0.0, ..Dag::default() }).validate().is_err());
         assert!(refusal("cw", some).contains("there are fgsm, random_fgsm"));

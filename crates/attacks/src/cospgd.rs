@@ -6,11 +6,12 @@ use robustseg_ops::PixelObjective;
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::iteration::Iteration;
-use crate::{Adversarial, Attack, Model, Result};
+use crate::iteration::{Iteration, adversarial};
+use crate::{Adversarial, Attack, Model, Result, Start};
 
 /// Iterated steps on a cross-entropy that weighs each pixel by the cosine similarity of its class
-/// probabilities and its one-hot label, the weight being held fixed in the gradient.
+/// probabilities and its one-hot label, the weight being held fixed in the gradient. The paper starts at a random point of
+/// the ball ([`Start::Random`]).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -21,12 +22,14 @@ pub struct CosPgd {
     pub alpha: f64,
     /// Number of steps, at least 1.
     pub steps: usize,
+    /// Where to start.
+    pub start: Start,
 }
 
 impl Default for CosPgd {
-    /// Epsilon 0.03, alpha 0.01, 3 steps, as [`Bim`](crate::Bim).
+    /// Epsilon 0.03, alpha 0.01, 3 steps from the image, as [`Bim`](crate::Bim): nothing is drawn.
     fn default() -> Self {
-        Self { epsilon: 0.03, alpha: 0.01, steps: 3 }
+        Self { epsilon: 0.03, alpha: 0.01, steps: 3, start: Start::Image }
     }
 }
 
@@ -50,8 +53,10 @@ impl Attack for CosPgd {
         model: &dyn Model,
         image: &Tensor,
         label: &Tensor,
-        _random: &mut ChaCha8Rng,
+        random: &mut ChaCha8Rng,
     ) -> Result<Adversarial> {
-        iteration(self.alpha, self.steps).attack(model, image, label, self.epsilon)
+        let iteration = iteration(self.alpha, self.steps);
+        let moved = iteration.curve_from(self.start, model, image, label, &[self.epsilon], random)?;
+        adversarial(moved, self.epsilon)
     }
 }

@@ -7,7 +7,10 @@ use candle_core::Tensor;
 use robustseg_ops::{PixelObjective, sign_step};
 use robustseg_random::ChaCha8Rng;
 
-use crate::{MiFgsm, Model, Pgd, Result, bim, check_epsilon, cospgd, input, input_gradient, mi_fgsm, segpgd};
+use crate::{
+    CosPgd, MiFgsm, Model, Pgd, Result, SegPgd, bim, check_epsilon, cospgd, input, input_gradient, mi_fgsm,
+    segpgd,
+};
 
 /// [`Fgsm`](crate::Fgsm) at each of `epsilons`: one gradient for all of them, as its sign does not depend on
 /// epsilon. Images (N, 3, H, W) in the order of `epsilons`.
@@ -43,28 +46,32 @@ pub fn bim_curve(
     bim::iteration(alpha, steps).curve(model, image, label, epsilons, None)
 }
 
-/// [`SegPgd`](crate::SegPgd) at each of `epsilons`, shared as in [`bim_curve`].
+/// [`SegPgd`] with the settings of `attack` at each of `epsilons` (its own is not used). From the image, paths are shared as in
+/// [`bim_curve`]; a random start is the same point of the ball at every epsilon, and nothing is shared.
 pub fn segpgd_curve(
     model: &dyn Model,
     image: &Tensor,
     label: &Tensor,
-    alpha: f64,
-    steps: usize,
+    attack: SegPgd,
     epsilons: &[f64],
+    random: &mut ChaCha8Rng,
 ) -> Result<Vec<Tensor>> {
-    segpgd::iteration(alpha, steps).curve(model, image, label, epsilons, None)
+    let SegPgd { alpha, steps, start, .. } = attack;
+    segpgd::iteration(alpha, steps).curve_from(start, model, image, label, epsilons, random)
 }
 
-/// [`CosPgd`](crate::CosPgd) at each of `epsilons`, shared as in [`bim_curve`].
+/// [`CosPgd`] with the settings of `attack` at each of `epsilons` (its own is not used). From the image, paths are shared as in
+/// [`bim_curve`]; a random start is the same point of the ball at every epsilon, and nothing is shared.
 pub fn cospgd_curve(
     model: &dyn Model,
     image: &Tensor,
     label: &Tensor,
-    alpha: f64,
-    steps: usize,
+    attack: CosPgd,
     epsilons: &[f64],
+    random: &mut ChaCha8Rng,
 ) -> Result<Vec<Tensor>> {
-    cospgd::iteration(alpha, steps).curve(model, image, label, epsilons, None)
+    let CosPgd { alpha, steps, start, .. } = attack;
+    cospgd::iteration(alpha, steps).curve_from(start, model, image, label, epsilons, random)
 }
 
 /// [`MiFgsm`] with the settings of `attack` at each of `epsilons` (its own is not used), shared as in [`bim_curve`].

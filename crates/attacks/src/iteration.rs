@@ -6,7 +6,7 @@ use robustseg_ops::{PixelObjective, l1_norm_per_image, project, sign_step};
 use robustseg_random::ChaCha8Rng;
 
 use crate::gradient::{InputGradient, finite, unchecked};
-use crate::{Adversarial, Model, Result, check_alpha, check_epsilon, check_steps, input, selection};
+use crate::{Adversarial, Model, Result, Start, check_alpha, check_epsilon, check_steps, input, selection};
 
 /// Iterated sign steps: BIM and its relatives differ in the objective, in momentum, and in where they start.
 pub(crate) struct Iteration {
@@ -38,6 +38,22 @@ impl Iteration {
     ) -> Result<Adversarial> {
         let images = self.curve(model, image, label, &[epsilon], None)?;
         adversarial(images, epsilon)
+    }
+
+    /// [`Iteration::curve`] from `start`.
+    pub(crate) fn curve_from(
+        &self,
+        start: Start,
+        model: &dyn Model,
+        image: &Tensor,
+        label: &Tensor,
+        epsilons: &[f64],
+        random: &mut ChaCha8Rng,
+    ) -> Result<Vec<Tensor>> {
+        match start {
+            Start::Image => self.curve(model, image, label, epsilons, None),
+            Start::Random => self.curve_from_random_start(model, image, label, epsilons, random),
+        }
     }
 
     /// [`Iteration::curve`] from a random point of the ball, the same one for all radii. Images without a labelled pixel

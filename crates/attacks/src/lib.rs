@@ -73,6 +73,7 @@ mod random_fgsm;
 mod sea;
 mod segpgd;
 mod selection;
+mod start;
 
 pub use apgd::Apgd;
 pub use attack::{Adversarial, Attack};
@@ -96,3 +97,4 @@ pub use random_fgsm::RandomFgsm;
 pub use robustseg_ops::{Alignment, IGNORE_LABEL, PixelObjective};
 pub use sea::Sea;
 pub use segpgd::SegPgd;
+pub use start::Start;

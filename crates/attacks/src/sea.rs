@@ -14,6 +14,11 @@ use crate::{Adversarial, Attack, Model, Result, check_epsilon, check_steps, inpu
 /// From each climb the point with the fewest right pixels goes on. The example is the one of the three with the fewest
 /// right pixels; what an evaluation takes of them is the worst case over its whole dataset.
 ///
+/// As in the authors' program the cross-entropy decides when steps are halved, whatever is climbed. When that is looked at,
+/// and by which rule, is [`Apgd`](crate::Apgd)'s, as its paper has it (algorithm 1). Their program counts otherwise: it looks
+/// after `floor(0.22 n)` of a ball's n steps, then after intervals that shrink by `floor(0.03 n)` down to `floor(0.06 n)`, and
+/// also halves where exactly three quarters of an interval's steps rose.
+///
 /// Balanced weights come from the image at hand; the authors' program counts the classes' pixels over the dataset that it
 /// evaluates. So an image's examples do not depend on which others are evaluated with it (a split, a limit, a batch), and
 /// nothing but image and label is needed to attack one.

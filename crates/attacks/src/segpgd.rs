@@ -7,10 +7,11 @@ use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::iteration::{Iteration, adversarial};
-use crate::{Adversarial, Attack, Model, Result};
+use crate::{Adversarial, Attack, Model, Result, Start};
 
 /// Iterated steps on a cross-entropy that weighs right pixels by `1 - lambda` and wrong ones by `lambda`,
-/// where `lambda = t / (2 * steps)` at step t = 0, 1, ...: right pixels first, all of them later.
+/// where `lambda = t / (2 * steps)` at step t = 0, 1, ...: right pixels first, all of them later. The paper starts at a random
+/// point of the ball ([`Start::Random`]).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -21,12 +22,14 @@ pub struct SegPgd {
     pub alpha: f64,
     /// Number of steps, at least 1.
     pub steps: usize,
+    /// Where to start.
+    pub start: Start,
 }
 
 impl Default for SegPgd {
-    /// Epsilon 0.03, alpha 0.01, 3 steps, as [`Bim`](crate::Bim).
+    /// Epsilon 0.03, alpha 0.01, 3 steps from the image, as [`Bim`](crate::Bim): nothing is drawn.
     fn default() -> Self {
-        Self { epsilon: 0.03, alpha: 0.01, steps: 3 }
+        Self { epsilon: 0.03, alpha: 0.01, steps: 3, start: Start::Image }
     }
 }
 
@@ -40,25 +43,6 @@ pub(crate) fn iteration(alpha: f64, steps: usize) -> Iteration {
     Iteration { alpha, steps, objective, decay: None }
 }
 
-impl SegPgd {
-    /// The attack from a random point of the ball, as the paper trains with it. Images without a labelled pixel stay as
-    /// they are.
-    ///
-    /// # Errors
-    /// As [`Attack::perturb`].
-    pub fn perturb_from_random_start(
-        &self,
-        model: &dyn Model,
-        image: &Tensor,
-        label: &Tensor,
-        random: &mut ChaCha8Rng,
-    ) -> Result<Adversarial> {
-        let iteration = iteration(self.alpha, self.steps);
-        let moved = iteration.curve_from_random_start(model, image, label, &[self.epsilon], random)?;
-        adversarial(moved, self.epsilon)
-    }
-}
-
 impl Attack for SegPgd {
     fn name(&self) -> &'static str {
         "segpgd"
@@ -69,9 +53,11 @@ impl Attack for SegPgd {
         model: &dyn Model,
         image: &Tensor,
         label: &Tensor,
-        _random: &mut ChaCha8Rng,
+        random: &mut ChaCha8Rng,
     ) -> Result<Adversarial> {
-        iteration(self.alpha, self.steps).attack(model, image, label, self.epsilon)
+        let iteration = iteration(self.alpha, self.steps);
+        let moved = iteration.curve_from(self.start, model, image, label, &[self.epsilon], random)?;
+        adversarial(moved, self.epsilon)
     }
 }
 

@@ -8,7 +8,8 @@ use rand::RngExt;
 use robustseg_attacks::{
     Adversarial, Alignment, Apgd, Attack, AttackConfig, Bim, Budget, CosPgd, Counted, Dag, Error, FastNewton,
     Fgsm, IGNORE_LABEL, MiFgsm, Model, NegativeGain, Overrides, Pgd, PixelObjective, RandomFgsm, Result, Sea,
-    SegPgd, bim_curve, cospgd_curve, fgsm_curve, input_gradient, mi_fgsm_curve, pgd_curve, segpgd_curve,
+    SegPgd, Start, bim_curve, cospgd_curve, fgsm_curve, input_gradient, mi_fgsm_curve, pgd_curve,
+    segpgd_curve,
 };
 use robustseg_random::stream;
 
@@ -87,6 +88,7 @@ fn attacks(epsilon: f64, alpha: f64, steps: usize) -> Vec<Box<dyn Attack>> {
                 alpha: (!one_step && !matches!(name, "apgd" | "sea")).then_some(alpha),
                 steps: (!one_step).then_some(steps),
                 restarts: (name == "pgd").then_some(2),
+                start: None,
             };
             AttackConfig::by_name(name, overrides).unwrap().attack()
         })
@@ -241,18 +243,25 @@ proptest! {
         let (image, label) = (&scene.image, &scene.label);
         let fgsm = fgsm_curve(&model, image, label, &epsilons).unwrap();
         let bim = bim_curve(&model, image, label, alpha, steps, &epsilons).unwrap();
-        let segpgd = segpgd_curve(&model, image, label, alpha, steps, &epsilons).unwrap();
-        let cospgd = cospgd_curve(&model, image, label, alpha, steps, &epsilons).unwrap();
+        let random = || stream(1, "attack", [0; 3]);
+        let [segpgd, from_random] = [Start::Image, Start::Random].map(|start| SegPgd { epsilon: 0.0, alpha, steps, start });
+        let segpgds = [segpgd, from_random]
+            .map(|attack| segpgd_curve(&model, image, label, attack, &epsilons, &mut random()).unwrap());
+        let [cospgd, cos_from_random] = [Start::Image, Start::Random].map(|start| CosPgd { epsilon: 0.0, alpha, steps, start });
+        let cospgds = [cospgd, cos_from_random]
+            .map(|attack| cospgd_curve(&model, image, label, attack, &epsilons, &mut random()).unwrap());
         let momentum = MiFgsm { epsilon: 0.0, alpha, steps, decay: 0.9 };
         let mi_fgsm = mi_fgsm_curve(&model, image, label, momentum, &epsilons).unwrap();
         let start = Pgd { epsilon: 0.0, alpha, steps, restarts: 1 };
-        let pgd = pgd_curve(&model, image, label, start, &epsilons, &mut stream(1, "attack", [0; 3])).unwrap();
+        let pgd = pgd_curve(&model, image, label, start, &epsilons, &mut random()).unwrap();
         for (index, epsilon) in epsilons.into_iter().enumerate() {
-            let pairs: [(&dyn Attack, &Tensor); 6] = [
+            let pairs: [(&dyn Attack, &Tensor); 8] = [
                 (&Fgsm { epsilon }, &fgsm[index]),
                 (&Bim { epsilon, alpha, steps }, &bim[index]),
-                (&SegPgd { epsilon, alpha, steps }, &segpgd[index]),
-                (&CosPgd { epsilon, alpha, steps }, &cospgd[index]),
+                (&SegPgd { epsilon, ..segpgd }, &segpgds[0][index]),
+                (&SegPgd { epsilon, ..from_random }, &segpgds[1][index]),
+                (&CosPgd { epsilon, ..cospgd }, &cospgds[0][index]),
+                (&CosPgd { epsilon, ..cos_from_random }, &cospgds[1][index]),
                 (&MiFgsm { epsilon, ..momentum }, &mi_fgsm[index]),
                 (&Pgd { epsilon, ..start }, &pgd[index][0]),
             ];
@@ -262,6 +271,35 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn segpgd_and_cospgd_start_where_they_are_told() -> Result<()> {
+    let scene = Scene::new(6, 3, 0.2, 0.8)?;
+    let first = |attack: &dyn Attack, seed| -> Result<Vec<f32>> {
+        let seen = RefCell::new(None);
+        let model = |image: &Tensor| {
+            seen.borrow_mut().get_or_insert_with(|| image.detach());
+            scene.logits(image)
+        };
+        attack.perturb(&model, &scene.image, &scene.label, &mut stream(seed, "attack", [0; 3]))?;
+        Ok(values(&seen.take().expect("the model saw it").to_dtype(DType::F32)?))
+    };
+    let image = values(&scene.image);
+    let (epsilon, alpha, steps) = (0.05, 0.01, 2);
+    let attacks = |start| -> [Box<dyn Attack>; 2] {
+        [Box::new(SegPgd { epsilon, alpha, steps, start }), Box::new(CosPgd { epsilon, alpha, steps, start })]
+    };
+    for (at_image, random) in attacks(Start::Image).iter().zip(&attacks(Start::Random)) {
+        assert_eq!(first(at_image.as_ref(), 1)?, image, "{}", at_image.name());
+        let start = first(random.as_ref(), 1)?;
+        let distances = || start.iter().zip(&image).map(|(start, image)| f64::from((start - image).abs()));
+        assert!(distances().all(|distance| distance <= epsilon + 1e-6), "{}", random.name());
+        let beyond = distances().filter(|distance| *distance > epsilon / 2.0).count();
+        assert!((0.3..0.7).contains(&(beyond as f64 / image.len() as f64)), "{beyond} of {}", image.len());
+        assert_ne!(first(random.as_ref(), 2)?, start, "the seed decides");
+    }
+    Ok(())
 }
 
 #[test]

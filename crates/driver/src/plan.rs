@@ -238,7 +238,7 @@ impl Plan {
         let training = &self.spec.training;
         let crop = training.augmentation.crop;
         let forward = multiply_adds(&self.model, crop, crop)?;
-        let passes = training.method.passes(training.adversarial_probability, crop * crop);
+        let passes = training.method.passes(training.practice().probability, crop * crop);
         let images = self.total_steps as f64 * training.batch_size as f64;
         Ok((forward as f64 * passes * images) as u64)
     }

@@ -249,6 +249,27 @@ fn cases_that_are_none_are_refused() {
 }
 
 #[test]
+fn segpgd_and_cospgd_start_at_the_image_unless_told_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint(folder.path());
+    case(folder.path());
+    let crafted = |more: &[&str]| {
+        let arguments = attack(&[&["--input", "case.safetensors", "--steps", "2"][..], more].concat());
+        let output = run_in(folder.path(), &arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        std::fs::read(folder.path().join("out/adversarial.safetensors")).unwrap()
+    };
+    for method in ["segpgd", "cospgd"] {
+        let with = |more: &[&str]| crafted(&[&["--method", method][..], more].concat());
+        assert!(with(&[]) == with(&["--start", "image", "--seed", "3"]), "{method}");
+        let random = with(&["--start", "random"]);
+        assert!(random != with(&[]) && random != with(&["--start", "random", "--seed", "3"]), "{method}");
+    }
+    let other = attack(&["--method", "bim", "--input", "case.safetensors", "--start", "random"]);
+    fails(folder.path(), &other, 2, &["bim", "start is not a setting"]);
+}
+
+#[test]
 fn results_go_into_no_directory_in_use() {
     let folder = tempfile::tempdir().unwrap();
     checkpoint(folder.path());

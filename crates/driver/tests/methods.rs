@@ -33,6 +33,7 @@ data: {manifest: scenes.yaml}
 model: {layers: [1, 1, 1, 1], width: 4}
 training:
   method: basic
+  adversarial_probability: 0.5
   adversarial_draw: exact
   epochs: 1
   batch_size: 2

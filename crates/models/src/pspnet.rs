@@ -99,7 +99,9 @@ pub struct BranchLogits {
 }
 
 impl PspNet {
-    /// A network with He-initialised weights, each keyed by `seed` and its name.
+    /// A network whose convolutions, the classifier's among them, start from normal numbers of variance 2 / fan-in (He et al.
+    /// 2015), each keyed by `seed` and its name; biases are 0. PSPNet's authors leave the layers beyond the backbone to
+    /// PyTorch's default: uniform numbers of variance 1 / (3 fan-in), in the classifier's bias as well. The paper says nothing.
     ///
     /// # Errors
     /// If the configuration describes no network, or memory is short on the device.

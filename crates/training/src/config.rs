@@ -6,7 +6,7 @@ use robustseg_datasets::{AugmentationConfig, Dataset, Loader, LoaderOptions, OnB
 use robustseg_words::counted;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, MethodConfig, MonitorConfig, Result};
+use crate::{Error, MethodConfig, MonitorConfig, Practice, Result};
 
 /// Everything about training but the model, the data and the seed. The defaults are the paper's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,15 +20,16 @@ pub struct TrainingConfig {
     /// Samples in a batch.
     #[serde(default = "default::batch_size")]
     pub batch_size: usize,
-    /// Probability with which a sample is replaced by its adversarial example.
-    #[serde(default = "default::adversarial_probability")]
-    pub adversarial_probability: f64,
-    /// Whether each sample has its own draw, or a batch one for all.
+    /// Probability with which a sample is replaced by its adversarial example; by default the method's own
+    /// ([`MethodConfig::practice`]).
     #[serde(default)]
-    pub adversarial_draw: AdversarialDraw,
-    /// The statistics that batch norm uses while adversarial examples are crafted.
+    pub adversarial_probability: Option<f64>,
+    /// Whether each sample has its own draw, or a batch one for all; by default as the method has it.
     #[serde(default)]
-    pub crafting_statistics: Statistics,
+    pub adversarial_draw: Option<AdversarialDraw>,
+    /// The statistics that batch norm uses while adversarial examples are crafted; by default those of the method.
+    #[serde(default)]
+    pub crafting_statistics: Option<Statistics>,
     /// Learning rate of the backbone at the first step.
     #[serde(default = "default::learning_rate")]
     pub learning_rate: f64,
@@ -101,9 +102,6 @@ mod default {
     pub(super) fn batch_size() -> usize {
         16
     }
-    pub(super) fn adversarial_probability() -> f64 {
-        0.5
-    }
     pub(super) fn learning_rate() -> f64 {
         0.01
     }
@@ -134,15 +132,15 @@ mod default {
 }
 
 impl TrainingConfig {
-    /// The paper's training with `method` over `epochs`.
+    /// The paper's training with `method` over `epochs`; the method's own share and statistics.
     pub fn new(method: MethodConfig, epochs: usize) -> Self {
         Self {
             method,
             epochs,
             batch_size: default::batch_size(),
-            adversarial_probability: default::adversarial_probability(),
-            adversarial_draw: AdversarialDraw::default(),
-            crafting_statistics: Statistics::default(),
+            adversarial_probability: None,
+            adversarial_draw: None,
+            crafting_statistics: None,
             learning_rate: default::learning_rate(),
             head_learning_rate_factor: default::head_learning_rate_factor(),
             power: default::power(),
@@ -157,6 +155,25 @@ impl TrainingConfig {
             checkpoint_every: default::checkpoint_every(),
             monitor: None,
         }
+    }
+
+    /// How adversarial examples enter the training: as these settings say, and where they say nothing, as the method's
+    /// authors do it.
+    pub fn practice(&self) -> Practice {
+        let own = self.method.practice();
+        Practice {
+            probability: self.adversarial_probability.unwrap_or(own.probability),
+            draw: self.adversarial_draw.unwrap_or(own.draw),
+            statistics: self.crafting_statistics.unwrap_or(own.statistics),
+        }
+    }
+
+    /// Fills in what the method decides.
+    pub fn resolve(&mut self) {
+        let Practice { probability, draw, statistics } = self.practice();
+        self.adversarial_probability = Some(probability);
+        self.adversarial_draw = Some(draw);
+        self.crafting_statistics = Some(statistics);
     }
 
     /// Steps in an epoch over `samples` training samples; what does not fill a batch waits for another epoch.
@@ -214,7 +231,7 @@ impl TrainingConfig {
         }
         let unit = "must be from 0 to 1";
         let below_one = "must be at least 0 and below 1";
-        let p = self.adversarial_probability;
+        let p = self.practice().probability;
         check("training.adversarial_probability", p, (0.0..=1.0).contains(&p), unit)?;
         check("training.learning_rate", self.learning_rate, self.learning_rate > 0.0, "must be above 0")?;
         let factor = self.head_learning_rate_factor;
@@ -260,6 +277,35 @@ mod tests {
     }
 
     #[test]
+    fn share_draw_and_statistics_are_the_methods_unless_they_are_given() {
+        let practice = |method| TrainingConfig::new(method, 1).practice();
+        for method in MethodConfig::paper() {
+            let Practice { probability, draw, statistics } = practice(method);
+            let own = (AdversarialDraw::Sample, Statistics::Running);
+            assert_eq!((probability, (draw, statistics)), (0.5, own), "{}", method.name());
+        }
+        for method in MethodConfig::all() {
+            let Practice { probability, draw, statistics } = practice(method);
+            let of_its_paper = match method.name() {
+                "rs_fgsm" | "n_fgsm" | "grad_align" | "free" | "pgd_at" => (1.0, Statistics::Batch),
+                "fgsm_ckpt" => (1.0, Statistics::Running),
+                _ => (0.5, Statistics::Running),
+            };
+            assert_eq!((probability, statistics), of_its_paper, "{}", method.name());
+            let exact = ["segpgd_at", "ddc_at"].contains(&method.name());
+            assert_eq!(draw == AdversarialDraw::Exact, exact, "{}", method.name());
+        }
+        let mut given = TrainingConfig::new(MethodConfig::RsFgsm(crate::RsFgsm::default()), 1);
+        given.adversarial_probability = Some(0.25);
+        given.resolve();
+        assert_eq!(given.practice(), Practice { probability: 0.25, ..given.method.practice() });
+        assert_eq!(given.crafting_statistics, Some(Statistics::Batch));
+        // What is filled in stays when the method changes.
+        given.method = MethodConfig::Basic;
+        assert_eq!(given.practice().statistics, Statistics::Batch);
+    }
+
+    #[test]
     fn each_setting_out_of_range_is_named() {
         let good = TrainingConfig::new(MethodConfig::Basic, 1);
         assert!(good.validate().is_ok());
@@ -267,7 +313,7 @@ mod tests {
         for (key, bad) in [
             ("epochs", TrainingConfig { epochs: 0, ..good() }),
             ("batch_size", TrainingConfig { batch_size: 0, ..good() }),
-            ("adversarial_probability", TrainingConfig { adversarial_probability: 1.5, ..good() }),
+            ("adversarial_probability", TrainingConfig { adversarial_probability: Some(1.5), ..good() }),
             ("learning_rate", TrainingConfig { learning_rate: f64::INFINITY, ..good() }),
             ("head_learning_rate_factor", TrainingConfig { head_learning_rate_factor: 0.0, ..good() }),
             ("power", TrainingConfig { power: f64::NAN, ..good() }),

@@ -2,8 +2,9 @@
 
 use candle_core::Tensor;
 use robustseg_attacks::{
-    Apgd, Attack, MiFgsm, Model, Pgd, Sea, bim_curve, check_alpha, check_decay, check_epsilon,
-    check_restarts, check_steps, cospgd_curve, fgsm_curve, mi_fgsm_curve, pgd_curve, segpgd_curve,
+    Apgd, Attack, CosPgd, MiFgsm, Model, Pgd, Sea, SegPgd, Start, bim_curve, check_alpha, check_decay,
+    check_epsilon, check_restarts, check_steps, cospgd_curve, fgsm_curve, mi_fgsm_curve, pgd_curve,
+    segpgd_curve,
 };
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -25,10 +26,10 @@ pub enum CurveConfig {
     MiFgsm(MiFgsmCurve),
     /// `SegPGD`.
     #[serde(rename = "segpgd")]
-    SegPgd(IteratedCurve),
+    SegPgd(StartedCurve),
     /// `CosPGD`.
     #[serde(rename = "cospgd")]
-    CosPgd(IteratedCurve),
+    CosPgd(StartedCurve),
     /// Auto-PGD.
     Apgd(ApgdCurve),
     /// The segmentation ensemble attack.
@@ -53,6 +54,21 @@ pub struct IteratedCurve {
     pub alpha: f64,
     /// Number of steps.
     pub steps: usize,
+    /// The curve's epsilons, each in `[0, 1]`; 0 is the clean image.
+    pub epsilons: Vec<f64>,
+}
+
+/// A curve of an iterated attack that starts at the image or at a random point.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct StartedCurve {
+    /// Size of one step, in `(0, 1]`.
+    pub alpha: f64,
+    /// Number of steps.
+    pub steps: usize,
+    /// Where to start: at a random point of the ball, as the papers of these attacks, or at the image.
+    pub start: Start,
     /// The curve's epsilons, each in `[0, 1]`; 0 is the clean image.
     pub epsilons: Vec<f64>,
 }
@@ -121,6 +137,13 @@ impl Default for IteratedCurve {
     }
 }
 
+impl Default for StartedCurve {
+    /// As [`IteratedCurve`], from a random start.
+    fn default() -> Self {
+        Self { alpha: 0.004, steps: 10, start: Start::Random, epsilons: paper_epsilons() }
+    }
+}
+
 impl Default for PgdCurve {
     /// As [`IteratedCurve`], five starts.
     fn default() -> Self {
@@ -178,7 +201,8 @@ impl CurveConfig {
     pub fn epsilons(&self) -> &[f64] {
         match self {
             Self::Fgsm(curve) => &curve.epsilons,
-            Self::Bim(curve) | Self::SegPgd(curve) | Self::CosPgd(curve) => &curve.epsilons,
+            Self::Bim(curve) => &curve.epsilons,
+            Self::SegPgd(curve) | Self::CosPgd(curve) => &curve.epsilons,
             Self::Pgd(curve) => &curve.epsilons,
             Self::MiFgsm(curve) => &curve.epsilons,
             Self::Apgd(curve) => &curve.epsilons,
@@ -191,8 +215,10 @@ impl CurveConfig {
         let none = Parameters::default();
         match self {
             Self::Fgsm(_) => none,
-            Self::Bim(curve) | Self::SegPgd(curve) | Self::CosPgd(curve) => {
-                Parameters { alpha: Some(curve.alpha), steps: Some(curve.steps), ..none }
+            Self::Bim(curve) => Parameters { alpha: Some(curve.alpha), steps: Some(curve.steps), ..none },
+            Self::SegPgd(StartedCurve { alpha, steps, start, .. })
+            | Self::CosPgd(StartedCurve { alpha, steps, start, .. }) => {
+                Parameters { alpha: Some(*alpha), steps: Some(*steps), start: Some(*start), ..none }
             }
             Self::Pgd(PgdCurve { alpha, steps, restarts, .. }) => {
                 Parameters { alpha: Some(*alpha), steps: Some(*steps), restarts: Some(*restarts), ..none }
@@ -226,7 +252,11 @@ impl CurveConfig {
 
     /// Whether the attack starts at the image itself, so that what does not move has no gradient.
     pub(crate) fn starts_at_the_image(&self) -> bool {
-        !matches!(self, Self::Pgd(_) | Self::Apgd(_) | Self::Sea(_))
+        match self {
+            Self::Fgsm(_) | Self::Bim(_) | Self::MiFgsm(_) => true,
+            Self::SegPgd(curve) | Self::CosPgd(curve) => curve.start == Start::Image,
+            Self::Pgd(_) | Self::Apgd(_) | Self::Sea(_) => false,
+        }
     }
 
     /// Refuses settings out of range.
@@ -236,7 +266,7 @@ impl CurveConfig {
             return Err(Error::Setting { setting: "evaluation.curves.epsilons", reason });
         }
         self.epsilons().iter().try_for_each(|&epsilon| check_epsilon(epsilon))?;
-        let Parameters { alpha, steps, restarts, decay } = self.parameters();
+        let Parameters { alpha, steps, restarts, decay, .. } = self.parameters();
         alpha.map_or(Ok(()), check_alpha)?;
         steps.map_or(Ok(()), check_steps)?;
         restarts.map_or(Ok(()), check_restarts)?;
@@ -255,8 +285,14 @@ impl CurveConfig {
         let images = match self {
             Self::Fgsm(_) => fgsm_curve(model, image, label, epsilons)?,
             Self::Bim(curve) => bim_curve(model, image, label, curve.alpha, curve.steps, epsilons)?,
-            Self::SegPgd(curve) => segpgd_curve(model, image, label, curve.alpha, curve.steps, epsilons)?,
-            Self::CosPgd(curve) => cospgd_curve(model, image, label, curve.alpha, curve.steps, epsilons)?,
+            &Self::SegPgd(StartedCurve { alpha, steps, start, .. }) => {
+                let attack = SegPgd { alpha, steps, start, ..SegPgd::default() };
+                segpgd_curve(model, image, label, attack, epsilons, random)?
+            }
+            &Self::CosPgd(StartedCurve { alpha, steps, start, .. }) => {
+                let attack = CosPgd { alpha, steps, start, ..CosPgd::default() };
+                cospgd_curve(model, image, label, attack, epsilons, random)?
+            }
             &Self::MiFgsm(MiFgsmCurve { alpha, steps, decay, .. }) => {
                 let attack = MiFgsm { alpha, steps, decay, ..MiFgsm::default() };
                 mi_fgsm_curve(model, image, label, attack, epsilons)?

@@ -363,6 +363,30 @@ mod tests {
     }
 
     #[test]
+    fn segpgd_and_cospgd_start_at_random_unless_the_spec_says_otherwise() -> Result<()> {
+        let network = fixture::network(1)?;
+        let read = |name: &str, more: &str| {
+            let text = format!(r#"{{"{name}": {{"alpha": 0.01, "steps": 2, "epsilons": [0, 0.03]{more}}}}}"#);
+            serde_json::from_str::<CurveConfig>(&text).expect("a curve")
+        };
+        for name in ["segpgd", "cospgd"] {
+            let [random, at_image] = [read(name, ""), read(name, r#", "start": "image""#)];
+            let curves = |seed, curve: &CurveConfig| {
+                run(&network, &EvaluationConfig { seed, curves: vec![curve.clone()], ..config() })
+                    .map(|evaluated| evaluated.evaluation.curves)
+            };
+            assert_eq!(curves(1, &at_image)?, curves(2, &at_image)?, "{name}");
+            let [one, other] = [curves(1, &random)?, curves(2, &random)?];
+            assert_ne!(one[0].points[1], other[0].points[1], "{name}");
+            let start =
+                |curves: &[crate::Curve]| serde_json::to_value(curves[0].parameters).expect("plain data");
+            assert_eq!(start(&one)["start"], "random");
+            assert_eq!(start(&curves(1, &at_image)?)["start"], "image");
+        }
+        Ok(())
+    }
+
+    #[test]
     fn a_stop_and_bad_settings_end_it() -> Result<()> {
         let network = fixture::network(1)?;
         let stopped = evaluate(&network, &fixture::dataset()?, &config(), &AtomicBool::new(true), &mut ());

@@ -41,7 +41,9 @@ mod window;
 mod worst_case;
 
 pub use config::{AdversarialDraw, Statistics, TrainingConfig};
-pub use curve::{ApgdCurve, CurveConfig, FgsmCurve, IteratedCurve, MiFgsmCurve, PgdCurve, SeaCurve};
+pub use curve::{
+    ApgdCurve, CurveConfig, FgsmCurve, IteratedCurve, MiFgsmCurve, PgdCurve, SeaCurve, StartedCurve,
+};
 pub use error::{Error, Result};
 pub use evaluation::{
     Evaluated, EvaluationBatch, EvaluationConfig, Weights, evaluate, evaluate_model, evaluate_with,
@@ -50,8 +52,8 @@ pub use example::{Example, ExampleAttack};
 pub use identity::Identity;
 pub use journal::Journal;
 pub use methods::{
-    Basic, DdcAt, FgsmCkpt, Free, GradAlign, MethodConfig, NFgsm, Penalty, PgdAt, PixelNewton, Replay,
-    RsFgsm, SegPgdAt, TrainingMethod,
+    Basic, DdcAt, FgsmCkpt, Free, GradAlign, MethodConfig, NFgsm, Penalty, PgdAt, PixelNewton, Practice,
+    Replay, RsFgsm, SegPgdAt, TrainingMethod,
 };
 pub use monitor::{Mark, MonitorConfig, Reading, Sign, Then, Verdict};
 pub use observer::{Event, Observer, Progress, Stage};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use robustseg_attacks::Start;
 use serde::{Deserialize, Serialize};
 
 use crate::Warning;
@@ -120,6 +121,10 @@ pub struct Scores {
     /// The mean over images of their own mean IoU, which is another number than `miou`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_averaged_miou: Option<f64>,
+    /// The mean over images of the share of their own labelled pixels that are right, which is another number than
+    /// `pixel_accuracy` unless all images have as many: the accuracy (aAcc) that SEA's authors report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_averaged_pixel_accuracy: Option<f64>,
     /// Mean of the classes' boundary IoU over the dataset (Cheng et al. 2021, 2 % of the diagonal).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boundary_miou: Option<f64>,
@@ -166,6 +171,9 @@ pub struct Parameters {
     /// Number of random starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts: Option<usize>,
+    /// Where it starts, for attacks that have the choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Start>,
     /// What momentum keeps at a step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decay: Option<f64>,

@@ -2,7 +2,7 @@
 
 use robustseg_metrics::{
     Overlap, bootstrap_interval, greedy_mean_iou, greedy_mean_iou_from, image_averaged_mean_iou,
-    lowest_accuracy,
+    lowest_accuracy, mean_and_deviation,
 };
 use robustseg_random::stream;
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,7 @@ pub(crate) fn scores_after(images: &[Vec<&Sight>], former: Option<&Chosen>) -> R
         least.map(|(overlap, _)| overlap.clone())
     };
     let own: Vec<Overlap> = overlaps.iter().filter_map(own).collect();
+    let accuracies: Vec<f64> = lowest.iter().filter_map(Overlap::pixel_accuracy).collect();
     let interval = |images: &[Overlap], statistic: fn(&Overlap) -> Option<f64>| {
         let random = &mut stream(0, "bootstrap", [0; 3]);
         bootstrap_interval(images, statistic, LEVEL, RESAMPLES, |below| below_from(random, below))
@@ -93,6 +94,7 @@ pub(crate) fn scores_after(images: &[Vec<&Sight>], former: Option<&Chosen>) -> R
         pixel_accuracy,
         iou: sum.iou(),
         image_averaged_miou: image_averaged_mean_iou(&own),
+        image_averaged_pixel_accuracy: mean_and_deviation(&accuracies).map(|(mean, _)| mean),
         boundary_miou: boundary.mean_iou(),
         miou_interval: interval(&taken, Overlap::mean_iou),
         pixel_accuracy_interval: interval(&lowest, Overlap::pixel_accuracy),

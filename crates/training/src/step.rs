@@ -12,7 +12,7 @@ use robustseg_random::{ChaCha8Rng, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::methods::DividedLoss;
-use crate::{AdversarialDraw, Error, MethodConfig, Penalty, Replay, Result, Target, Trainer};
+use crate::{AdversarialDraw, Error, MethodConfig, Penalty, Practice, Replay, Result, Target, Trainer};
 
 /// What one step did.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -221,14 +221,15 @@ impl Trainer {
         if config.method == MethodConfig::Basic {
             return vec![false; count];
         }
+        let Practice { probability, draw: how, .. } = config.practice();
         let mut random = stream(self.seed(), "attacked", [self.steps_done(), 0, 0]);
-        let draw = |random: &mut ChaCha8Rng| random.random::<f64>() < config.adversarial_probability;
-        match config.adversarial_draw {
+        let draw = |random: &mut ChaCha8Rng| random.random::<f64>() < probability;
+        match how {
             AdversarialDraw::Sample => (0..count).map(|_| draw(&mut random)).collect(),
             AdversarialDraw::Batch => vec![draw(&mut random); count],
             AdversarialDraw::Exact => {
                 let mut attacked = vec![false; count];
-                let share = (config.adversarial_probability * count as f64).round() as usize;
+                let share = (probability * count as f64).round() as usize;
                 // The first places of a shuffle.
                 let mut places: Vec<usize> = (0..count).collect();
                 for place in 0..share {
@@ -281,7 +282,7 @@ impl Trainer {
             let mut parts = labels.zeros_like()?.chunk(attacked.len(), 0)?;
             if !clean.is_empty() {
                 let (images, labels) = (rows(images, &clean)?, rows(labels, &clean)?);
-                let statistics = self.config().crafting_statistics;
+                let statistics = self.config().practice().statistics;
                 let mut random = stream(self.seed(), "division", [step, replay, 0]);
                 let divided = method.divide(self.network(), &images, &labels, statistics, &mut random);
                 let divided = divided.map_err(|error| named(&clean, error))?;
@@ -295,7 +296,7 @@ impl Trainer {
             return Ok(examples);
         }
         let (drawn, truth) = (rows(images, &selected)?, rows(labels, &selected)?);
-        let target = Target::new(self.network(), self.config().crafting_statistics);
+        let target = Target::new(self.network(), self.config().practice().statistics);
         let mut random = stream(self.seed(), "step_size", [step, replay, 0]);
         let crafted = self.method().craft(&target, &drawn, &truth, &mut random);
         let Some(crafted) = crafted.map_err(|error| named(&selected, error))? else {
@@ -383,7 +384,7 @@ mod tests {
     fn half_of_the_samples_are_drawn_each_by_itself_or_all_by_one() -> Result<()> {
         let mut config = fixture::config(fgsm());
         for (draw, batches_in_between) in [(AdversarialDraw::Sample, true), (AdversarialDraw::Batch, false)] {
-            config.adversarial_draw = draw;
+            config.adversarial_draw = Some(draw);
             let mut trainer = fixture::trainer(&config)?;
             let (mut drawn, mut mixed) = (0, 0);
             for step in 0..1000 {
@@ -398,7 +399,7 @@ mod tests {
             // 7/8 of the batches if drawn apart.
             assert_eq!(mixed > 800, batches_in_between, "{mixed}");
         }
-        config.adversarial_draw = AdversarialDraw::Exact;
+        config.adversarial_draw = Some(AdversarialDraw::Exact);
         let mut trainer = fixture::trainer(&config)?;
         let mut drawn = [0; 5];
         for step in 0..1000 {
@@ -417,7 +418,7 @@ mod tests {
     fn only_marked_samples_are_replaced() -> Result<()> {
         for statistics in [crate::Statistics::Running, crate::Statistics::Batch] {
             let mut config = fixture::config(fgsm());
-            config.crafting_statistics = statistics;
+            config.crafting_statistics = Some(statistics);
             let trainer = fixture::trainer(&config)?;
             let batch = fixture::batch(1, 4);
             let (images, labels) = upload(&batch, &Device::Cpu)?;
@@ -448,8 +449,8 @@ mod tests {
         for method in MethodConfig::all() {
             for (probability, steps) in [(0.5, 3), (1.0, 1)] {
                 let mut config = fixture::config(method);
-                config.adversarial_probability = probability;
-                config.adversarial_draw = AdversarialDraw::Exact;
+                config.adversarial_probability = Some(probability);
+                config.adversarial_draw = Some(AdversarialDraw::Exact);
                 let mut trainer = fixture::trainer(&config)?;
                 let steps = if is_affordable(&method) { steps } else { 1 };
                 let attacked = if method == MethodConfig::Basic { 0 } else { (2.0 * probability) as usize };

@@ -382,11 +382,13 @@ impl<'a> Tally<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ApgdCurve, FgsmCurve, IteratedCurve, MiFgsmCurve, PgdCurve, SeaCurve, WarningKind};
+    use crate::{
+        ApgdCurve, FgsmCurve, IteratedCurve, MiFgsmCurve, PgdCurve, SeaCurve, StartedCurve, WarningKind,
+    };
     use crate::{Error, EvaluationBatch, evaluate_model};
     use candle_core::Device;
     use rand::RngExt;
-    use robustseg_attacks::IGNORE_LABEL;
+    use robustseg_attacks::{IGNORE_LABEL, Start};
     use robustseg_random::stream;
 
     /// Images whose red value tells the class, a fifth each, by `margin` inside its fifth; a few pixels unlabelled.
@@ -602,6 +604,8 @@ mod tests {
         let (image, label) = scene(0.3)?;
         let epsilons = vec![0.02, 0.1];
         let iterated = || IteratedCurve { alpha: 0.07, steps: 3, epsilons: epsilons.clone() };
+        let started =
+            || StartedCurve { alpha: 0.07, steps: 3, start: Start::Random, epsilons: epsilons.clone() };
         let pgd = PgdCurve { alpha: 0.07, steps: 3, restarts: 2, epsilons: epsilons.clone() };
         let mi_fgsm = MiFgsmCurve { alpha: 0.07, steps: 3, decay: 1.0, epsilons: epsilons.clone() };
         let curves = [
@@ -609,8 +613,8 @@ mod tests {
             CurveConfig::Bim(iterated()),
             CurveConfig::Pgd(pgd),
             CurveConfig::MiFgsm(mi_fgsm),
-            CurveConfig::SegPgd(iterated()),
-            CurveConfig::CosPgd(iterated()),
+            CurveConfig::SegPgd(started()),
+            CurveConfig::CosPgd(started()),
             CurveConfig::Apgd(ApgdCurve { steps: 3, epsilons: epsilons.clone() }),
             CurveConfig::Sea(SeaCurve { steps: 10, epsilons: epsilons.clone() }),
         ];
@@ -624,6 +628,22 @@ mod tests {
                 }
             }
         }
+        Ok(())
+    }
+
+    #[test]
+    fn accuracy_is_of_all_pixels_and_also_a_mean_over_images() -> Result<()> {
+        // The first image has three labelled pixels, all right; the second 300, a third of them right.
+        let reads = |image: &Tensor| reads_red(image);
+        let red: Vec<f32> = (0..600).map(|pixel| if pixel < 400 { 0.1 } else { 0.3 }).collect();
+        let red = Tensor::from_vec(red, (2, 1, 10, 30), &Device::Cpu)?;
+        let image = Tensor::cat(&[&red, &red.zeros_like()?, &red.zeros_like()?], 1)?;
+        let label = (0..600).map(|pixel| if (3..300).contains(&pixel) { IGNORE_LABEL } else { 0 });
+        let label = Tensor::from_vec(label.collect::<Vec<u8>>(), (2, 10, 30), &Device::Cpu)?;
+        let clean = evaluate(&reads, &image, Some(&label), &[])?.clean;
+        assert!((clean.pixel_accuracy - 103.0 / 303.0).abs() < 1e-12, "{clean:?}");
+        let mean = clean.image_averaged_pixel_accuracy.expect("two labelled images");
+        assert!((mean - (1.0 + 1.0 / 3.0) / 2.0).abs() < 1e-12, "{clean:?}");
         Ok(())
     }
 

@@ -97,7 +97,7 @@ fn cospgd() {
 #[test]
 fn names_tell_attacks_and_their_parameters() {
     let by_name = |name, epsilon, alpha, steps| {
-        AttackConfig::by_name(name, Overrides { epsilon, alpha, steps, restarts: None }).ok()
+        AttackConfig::by_name(name, Overrides { epsilon, alpha, steps, ..Overrides::default() }).ok()
     };
     assert_eq!(attack("bim_0.04_0.004_10"), by_name("bim", Some(0.04), Some(0.004), Some(10)));
     assert_eq!(attack("segpgd_0.03_0.01_5"), by_name("segpgd", Some(0.03), Some(0.01), Some(5)));

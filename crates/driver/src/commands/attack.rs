@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args};
-use robustseg_attacks::{Adversarial, AttackConfig, Budget, Counted, Model, Overrides, check_gradient};
+use robustseg_attacks::{
+    Adversarial, AttackConfig, Budget, Counted, Model, Overrides, Start, check_gradient,
+};
 use robustseg_datasets::{Class, Error, Image, LabelMap, Labelling, Manifest, read_pair};
 use robustseg_metrics::ConfusionMatrix;
 use robustseg_models::{Checkpoint, CheckpointClass, Origin, PspNet};
@@ -54,6 +57,10 @@ pub(crate) struct Attack {
     /// Random starts of pgd [default: 1].
     #[arg(long)]
     restarts: Option<usize>,
+    /// Where segpgd and cospgd start: at the image, or at a random point of the ball as in their papers and in the curves
+    /// of a spec [default: image].
+    #[arg(long, value_parser = PossibleValuesParser::new(["image", "random"]).map(start))]
+    start: Option<Start>,
     /// Decides the draws of random attacks.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -89,6 +96,12 @@ pub(crate) struct Attack {
     /// Prints attack.json instead of a table.
     #[arg(long)]
     json: bool,
+}
+
+/// What `--start` says.
+#[allow(clippy::needless_pass_by_value)] // as clap gives it
+fn start(text: String) -> Start {
+    if text == "random" { Start::Random } else { Start::Image }
 }
 
 /// `attack.json`.
@@ -146,8 +159,9 @@ struct Answer {
 
 impl Attack {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
-        let Self { epsilon, alpha, steps, restarts, .. } = *self;
-        let config = AttackConfig::by_name(&self.method, Overrides { epsilon, alpha, steps, restarts })?;
+        let Self { epsilon, alpha, steps, restarts, start, .. } = *self;
+        let overrides = Overrides { epsilon, alpha, steps, restarts, start };
+        let config = AttackConfig::by_name(&self.method, overrides)?;
         let given = [&self.image, &self.label, &self.input, &self.manifest];
         let inputs = Inputs::of(given.into_iter().flatten().chain([&self.checkpoint]));
         // Before the attack, and again once the folder is locked.

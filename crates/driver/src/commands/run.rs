@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::ensure;
 use candle_core::Device;
 use clap::Args;
-use robustseg_models::{Origin, PspNet};
+use robustseg_models::{Checkpoint, Origin, PspNet};
 use robustseg_training::{Identity, Journal, Observer, Outcome, Trainer, Weights};
 
 use super::evaluate::{self, Measured, Place};

@@ -192,7 +192,8 @@ impl Comparison {
         let selected = self.runs.iter().filter(|run| run.evaluation.scope.selected_on_evaluated_split);
         let selected: Vec<&str> = selected.map(|run| run.label.as_str()).collect();
         if !selected.is_empty() {
-            table.note = format!("{} {}: {SELECTED}.", table.note, selected.join(", ")).trim().to_owned();
+            let space = if table.note.is_empty() { "" } else { " " };
+            table.note += &format!("{space}{}: {SELECTED}.", selected.join(", "));
         }
         table
     }
@@ -432,7 +433,7 @@ mod tests {
         let csv = std::fs::read_to_string(out.file("tables/seeds.csv")).unwrap();
         let lines: Vec<&str> = csv.lines().collect();
         assert!(lines[0].starts_with("runs,seeds,clean,deviation,FGSM at 0.04,deviation,"), "{csv}");
-        assert!(lines[0].ends_with(",worst case at 0.04,deviation"), "{csv}");
+        assert!(lines[0].ends_with(",worst case at 0.04,deviation,split,images,split_images"), "{csv}");
         assert_eq!(lines.len(), 2, "{csv}");
         assert!(
             lines[1].starts_with("\"one, two\",2,0.6499999") || lines[1].starts_with("\"one, two\",2,0.65"),

@@ -30,6 +30,8 @@ pub use gallery::{Gallery, GalleryExample};
 pub use legend::legend;
 pub use run::{RunSummary, write_report};
 
+use robustseg_attacks::Start;
+
 /// The name that a method or an attack has in its paper, such as "random FGSM" for `random_fgsm`; `name` itself
 /// where there is none.
 pub fn paper_name(name: &str) -> &str {
@@ -71,6 +73,11 @@ pub fn curve_title(attack: &str, parameters: robustseg_training::Parameters) -> 
     if let Some(restarts) = parameters.restarts {
         title += &format!(", {restarts} start{}", if restarts == 1 { "" } else { "s" });
     }
+    match parameters.start {
+        Some(Start::Random) => title += ", random start",
+        Some(Start::Image) => title += ", from the image",
+        None => {}
+    }
     if let Some(decay) = parameters.decay {
         title += &format!(", decay {decay}");
     }
@@ -104,6 +111,8 @@ mod tests {
         let parameters = Parameters { restarts: Some(5), decay: Some(1.0), ..parameters };
         assert_eq!(curve_title("pgd", parameters), "PGD, alpha 0.004, 10 steps, 5 starts, decay 1");
         assert_eq!(curve_title("fgsm", Parameters::default()), "FGSM");
+        let parameters = Parameters { start: Some(Start::Random), ..Parameters::default() };
+        assert_eq!(curve_title("segpgd", parameters), "SegPGD, random start");
     }
 
     #[test]

@@ -27,6 +27,7 @@ fn points(run: &RunSummary) -> Table {
         "to",
         "pixel accuracy",
         "image-averaged mean IoU",
+        "image-averaged accuracy",
         "boundary mean IoU",
     ];
     let mut table = Table::new("Scores", names);
@@ -42,6 +43,7 @@ fn points(run: &RunSummary) -> Table {
             plain(end(1)),
             Cell::Fraction(scores.pixel_accuracy),
             Cell::fraction(scores.image_averaged_miou),
+            Cell::fraction(scores.image_averaged_pixel_accuracy),
             Cell::fraction(scores.boundary_miou),
         ];
         table.rows.push([Cell::text(title), epsilon].into_iter().chain(numbers).collect());
@@ -56,7 +58,8 @@ fn points(run: &RunSummary) -> Table {
     for point in &run.evaluation.worst_case {
         row("worst case over all", Cell::Number(point.epsilon, 3), &point.scores);
     }
-    table.note = "Mean IoU is of the whole dataset, from one confusion matrix; the image-averaged one is another number. \
+    table.note = "Mean IoU and pixel accuracy are of the whole dataset, from one confusion matrix; the image-averaged ones are \
+                  other numbers. SEA's authors report the image-averaged accuracy (their aAcc). \
                   Intervals hold 95 % of bootstrap samples of the images: how far off other images might be, not other \
                   trainings."
         .into();

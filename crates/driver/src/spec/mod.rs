@@ -143,7 +143,8 @@ impl Spec {
         for argument in overrides {
             node.set(argument)?;
         }
-        let spec = Self::deserialize(&node)?;
+        let mut spec = Self::deserialize(&node)?;
+        spec.training.resolve();
         ranges::check(&spec).map_err(|fault| {
             let place = node.deepest(&fault.path).place.clone();
             fault.at(&place)

@@ -16,7 +16,9 @@ fn at(line: u64, column: u64) -> Place {
 fn the_smallest_spec_has_the_papers_defaults() {
     let spec = Spec::parse(SMALL, &[]).unwrap();
     assert_eq!(spec.model.layers, [3, 4, 6, 3]);
-    assert_eq!(spec.training, TrainingConfig::new(MethodConfig::Basic, 2));
+    let mut training = TrainingConfig::new(MethodConfig::Basic, 2);
+    training.resolve();
+    assert_eq!(spec.training, training);
     assert_eq!(spec.evaluation, EvaluationConfig::default());
     assert_eq!((spec.data.train_split.as_str(), spec.data.validation_split.as_str()), ("train", "val"));
 }
@@ -31,6 +33,38 @@ fn the_resolved_spec_reads_as_the_same_spec() {
         let yaml = spec.to_yaml().unwrap();
         assert_eq!(Spec::parse(&yaml, &[]).unwrap(), spec, "{yaml}");
     }
+}
+
+#[test]
+fn share_and_statistics_are_the_methods_and_the_resolved_spec_states_them() {
+    let resolved = |overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        Spec::parse(SMALL, &overrides).unwrap().to_yaml().unwrap()
+    };
+    for (method, share, statistics) in
+        [("n_fgsm", "1.0", "batch"), ("fgsm_ckpt", "1.0", "running"), ("bim", "0.5", "running")]
+    {
+        let yaml = resolved(&[&format!("training.method={method}")]);
+        assert!(yaml.contains(&format!("adversarial_probability: {share}\n")), "{yaml}");
+        assert!(yaml.contains(&format!("crafting_statistics: {statistics}\n")), "{yaml}");
+    }
+    let given = ["training.method=n_fgsm", "training.adversarial_probability=0.25"];
+    assert!(resolved(&given).contains("adversarial_probability: 0.25\n"));
+}
+
+#[test]
+fn augmentation_has_a_preset_and_its_faults_have_places() {
+    let read = |text: &str| Spec::parse(SMALL, &[format!("training.augmentation={text}")]);
+    let semseg = robustseg_datasets::AugmentationConfig::semseg();
+    assert_eq!(read("semseg").unwrap().training.augmentation, semseg);
+    let spec = read("{preset: semseg, crop: 64}").unwrap();
+    assert!(spec.to_yaml().unwrap().contains("rotation_probability: 0.5\n"), "every setting is stated");
+    assert_eq!(spec.training.augmentation.crop, 64);
+    assert!(read("pspnet").unwrap_err().to_string().contains("did you mean") || read("pspnet").is_err());
+    let text = "name: small\ndata: {manifest: m}\ntraining:\n  method: basic\n  epochs: 1\n  augmentation:\n    crop: 64\n    blurr: true\n";
+    let found = fault(text, &[]);
+    assert_eq!(found.place, Some(at(8, 5)));
+    assert_eq!(found.to_string(), "training.augmentation: unknown key `blurr`; did you mean `blur`?");
 }
 
 #[test]

@@ -6,8 +6,7 @@
 //! The division, the losses, the attack and what remains for inference are those of the authors' published code
 //! (`dvlab-research/Robust-Semantic-Segmentation`), where text and code could be read differently. Four things differ:
 //!
-//! - The drawn samples are adversarial; the code takes the second half of each batch (`adversarial_draw: exact` beside
-//!   the method is its half). With `adversarial_probability: 1` nothing is left to divide, and the mask branch learns to
+//! - The drawn samples are adversarial, by default exactly half of each batch; the code takes its second half. With `adversarial_probability: 1` nothing is left to divide, and the mask branch learns to
 //!   send every pixel to the main one.
 //! - The code has a fourth head, a deeply supervised one on the third stage with weight 0.4. Networks here have none,
 //!   whatever the method (Wiens & Hammer train without).

@@ -14,7 +14,8 @@ use crate::Result;
 /// the whole one, k = 0, 1, ...; the whole one if none does.
 ///
 /// A classifier is wrong about an image or it is not. Here it is wrong when at least the share `wrong` of the labelled
-/// pixels is predicted wrongly. An image that is wrong as it is stays clean (k = 0), as in the paper's code.
+/// pixels is predicted wrongly. An image that is wrong without a perturbation stays clean (k = 0). The authors'
+/// program decides this by another prediction: that for the random start, which the gradient's forward pass gives.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]

@@ -14,7 +14,8 @@ use crate::Result;
 /// between replays and for the next batch, and starts at zero.
 ///
 /// A step of training is one batch, that is `replays` updates at one learning rate; the paper divides the number of epochs
-/// by `replays`. The drawn samples of a batch take the perturbation's first places.
+/// by `replays`. The drawn samples of a batch take the perturbation's first places. No example is crafted apart, so
+/// `crafting_statistics` changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]

@@ -40,9 +40,12 @@ const STEP: f64 = 0.002;
 /// `U(-epsilon, epsilon)`, where g is the gradient of the image's mean cross-entropy with respect to it: the gradients
 /// inside the ball are to point one way, so that a single step is as good as many.
 ///
-/// The penalty's gradient with respect to the weights is a central difference of ordinary ones. It is taken on batch norm's
-/// running statistics: an image has then a gradient of its own, and the statistics do not move. The paper's code takes it in
-/// training mode.
+/// The penalty's gradient with respect to the weights is a central difference of ordinary ones, through both g(x) and g(x + n),
+/// as the paper's formula has it. The authors' program holds g(x) constant where the attack is FGSM (it is detached there), so
+/// that the weights learn from g(x + n) alone.
+///
+/// The penalty is taken on batch norm's running statistics, whatever `crafting_statistics` says: an image has then a gradient
+/// of its own, and the statistics do not move. The authors' program takes it in training mode.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]

@@ -11,6 +11,7 @@ mod n_fgsm;
 mod noise;
 mod pgd_at;
 mod pixel_newton;
+mod practice;
 mod rs_fgsm;
 mod segpgd_at;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use n_fgsm::NFgsm;
 pub(crate) use noise::noisy;
 pub use pgd_at::PgdAt;
 pub use pixel_newton::PixelNewton;
+pub use practice::Practice;
 pub use rs_fgsm::RsFgsm;
 pub use segpgd_at::SegPgdAt;
 

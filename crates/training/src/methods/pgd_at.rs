@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::TrainingMethod;
 use crate::Result;
 
-/// BIM from a random start in the ball. The literature on segmentation attacks exactly half of each batch:
-/// `adversarial_draw: exact` beside the method.
+/// BIM from a random start in the ball, of every sample. The literature on segmentation attacks exactly half of each batch:
+/// `adversarial_probability: 0.5` and `adversarial_draw: exact` next to the method.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]

@@ -2,7 +2,7 @@
 //! Evaluating and Boosting Segmentation Robustness*, ECCV 2022.
 
 use candle_core::Tensor;
-use robustseg_attacks::{Adversarial, Model, SegPgd};
+use robustseg_attacks::{Adversarial, Attack, Model, SegPgd, Start};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +10,8 @@ use super::TrainingMethod;
 use crate::Result;
 
 /// `SegPGD` from a random start in the ball (algorithm 1): pixels that are right weigh `1 - lambda`, wrong ones
-/// `lambda`, where `lambda = (t - 1) / 2T` at step t of T. The paper attacks exactly half of each batch (algorithm 2):
-/// `adversarial_draw: exact` beside the method.
+/// `lambda`, where `lambda = (t - 1) / 2T` at step t of T. As in the paper (algorithm 2), exactly
+/// half of each batch is attacked, unless the spec says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -35,7 +35,7 @@ impl SegPgdAt {
     /// The attack that crafts the examples.
     pub(super) fn attack(&self) -> SegPgd {
         let Self { epsilon, alpha, steps } = *self;
-        SegPgd { epsilon, alpha, steps }
+        SegPgd { epsilon, alpha, steps, start: Start::Random }
     }
 }
 
@@ -51,6 +51,6 @@ impl TrainingMethod for SegPgdAt {
         labels: &Tensor,
         random: &mut ChaCha8Rng,
     ) -> Result<Option<Adversarial>> {
-        Ok(Some(self.attack().perturb_from_random_start(model, images, labels, random)?))
+        Ok(Some(self.attack().perturb(model, images, labels, random)?))
     }
 }

@@ -155,7 +155,7 @@ impl MonitorConfig {
             return step.is_multiple_of(every) || step == total;
         }
         let pixels = training.augmentation.crop * training.augmentation.crop;
-        let of_a_step = training.method.passes(training.adversarial_probability, pixels);
+        let of_a_step = training.method.passes(training.practice().probability, pixels);
         let all = of_a_step * (training.batch_size as u64 * total) as f64;
         let readings = ((SHARE * all / self.passes()) as u64).clamp(1, total);
         // Evenly spaced, the last one at the end.
