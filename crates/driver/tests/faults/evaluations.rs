@@ -104,11 +104,11 @@ fn a_signal_during_a_runs_evaluation_loses_at_most_an_image() {
     let run = short_run();
     run.finish("whole");
     let expected = run.results("whole");
-    for signal in ["HUP", "KILL"] {
+    for signal in ["USR1", "KILL"] {
         let mut child = begun(&run, run.command(signal), signal);
         send(signal, &child);
         let status = child.wait().unwrap().code();
-        assert_eq!(status, (signal == "HUP").then_some(5));
+        assert_eq!(status, (signal == "USR1").then_some(5));
         let done = seen(&run, signal);
         assert!((1..3).contains(&done) && !run.path(signal).join("evaluation.json").exists());
         let output = run.command(signal).output().unwrap();
