@@ -71,10 +71,9 @@ pub const DATA_FOLDER: &str = "ROBUSTSEG_DATA";
 /// labels_by: colour
 /// classes:
 ///   - {name: road, colour: [128, 64, 128]}
-///   # Several colours of the masks, one class.
-///   - {name: car, colour: [0, 0, 142], label_colours: [[0, 0, 142], [0, 0, 70]]}
+///   - {name: car, colour: [0, 0, 142], label_colours: [[0, 0, 142], [0, 0, 70]]} # two colours, one class
 /// ignored_colours: [[0, 0, 0]]     # not labelled; any other colour is an error
-/// #     ".replace("\n# ", "\n").as_str(),
+/// #     ",
 /// #     "streets.yaml".as_ref(),
 /// # )?;
 /// # Ok::<(), robustseg_datasets::Error>(())
