@@ -539,6 +539,15 @@ mod tests {
             change(&paths[1], "evaluation.json", from, to);
             assert_eq!(seed_rows(&paths, folder.path()), 0, "{to}");
         }
+        // The best weights are of whatever step.
+        begin();
+        change(&paths[1], "evaluation.json", "\"step\": 200", "\"step\": 100");
+        for path in &paths {
+            change(path, "evaluation.json", "\"weights\": \"last\"", "\"weights\": \"best\"");
+        }
+        assert_eq!(seed_rows(&paths, folder.path()), 1);
+        begin();
+        change(&paths[1], "evaluation.json", "\"training\": {", "\"training\": \"unknown\", \"other\": {");
         let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
         // That of a training whose spec says it.
         assert_eq!(compare(&paths, &out).unwrap().runs[1].method.as_deref(), Some("basic"));

@@ -65,10 +65,13 @@ fn groups(runs: &[ComparedRun]) -> Vec<Vec<&ComparedRun>> {
     groups.into_iter().map(|(_, group)| group).filter(|group| group.len() > 1).collect()
 }
 
-/// A method with its settings, the content of the data, and how far the training went.
-pub(super) type Setting<'a> = (&'a str, u64);
+/// A method with its settings, the content of the data, and how far the training went. The best weights of two seeds are
+/// seldom of the same step, so their step does not count.
+pub(super) type Setting<'a> = (&'a str, Option<u64>);
 
 /// What trainings share that differ in their seed alone; nothing if the training is unknown.
 pub(super) fn setting(evaluation: &Evaluation) -> Option<Setting<'_>> {
-    evaluation.training.as_ref().map(|training| (training.spec_sha256.as_str(), training.step))
+    let best = evaluation.scope.weights.as_deref() == Some("best");
+    let training = evaluation.training.as_ref()?;
+    Some((training.spec_sha256.as_str(), (!best).then_some(training.step)))
 }
