@@ -32,8 +32,9 @@ impl Checkpoint {
         let bytes = read(path).map_err(refuse)?;
         let (file, config, origin) = parse(&bytes).map_err(refuse)?;
         let net = PspNet::build(&config, Source::File(&file), device).map_err(|error| {
-            let told = names(&file).map_or(String::new(), |told| format!("; {told}"));
-            refuse(format!("does not fit its own model metadata: {error}{told}"))
+            // Other names explain the missing tensor.
+            let reason = names(&file).unwrap_or_else(|| error.to_string());
+            refuse(format!("does not fit its own model metadata: {reason}"))
         })?;
         let known = |name: &str| net.parameters().contains_key(name) || is_counter(name);
         let unknown = file.names().into_iter().find(|name| !known(name));
