@@ -18,6 +18,7 @@ Environment variables:
   RAYON_NUM_THREADS   threads that compute [default: one for each processor]
   HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE
                       the hub's folder, cache, token and address, and whether to use its cache alone
+  SSL_CERT_FILE       root certificates that downloads trust, in place of the built-in ones
   NO_COLOR            if it is set, nothing is coloured
   TERM                if it is `dumb`, nothing is coloured and no bars are drawn";
 

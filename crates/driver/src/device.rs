@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use candle_core::{DType, Device};
 use robustseg_models::PspNet;
+use robustseg_words::counted;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -188,8 +189,7 @@ pub fn describe(device: &Device) -> String {
     match device {
         Device::Cpu => {
             let threads = rayon::current_num_threads();
-            let plural = if threads == 1 { "" } else { "s" };
-            format!("cpu: {}, {threads} thread{plural}", processor())
+            format!("cpu: {}, {}", processor(), counted(threads, "thread"))
         }
         #[cfg(feature = "cuda")]
         gpu => robustseg_ops::cuda::name(gpu).unwrap_or_else(|| "GPU".into()),

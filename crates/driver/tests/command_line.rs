@@ -153,9 +153,15 @@ fn a_check_refuses_what_a_run_would_refuse() {
 fn the_environment_is_told_and_used() {
     let here = Path::new(".");
     let help = String::from_utf8(run_in(here, &["--help"]).stdout).unwrap();
-    for variable in
-        ["ROBUSTSEG_DATA", "ROBUSTSEG_LOG", "RAYON_NUM_THREADS", "HF_HOME", "HF_TOKEN", "NO_COLOR"]
-    {
+    for variable in [
+        "ROBUSTSEG_DATA",
+        "ROBUSTSEG_LOG",
+        "RAYON_NUM_THREADS",
+        "HF_HOME",
+        "HF_TOKEN",
+        "SSL_CERT_FILE",
+        "NO_COLOR",
+    ] {
         assert!(help.contains(variable), "{variable}: {help}");
     }
     let manifest = experiments().join("../data-manifests/camvid.yaml").display().to_string();

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use robustseg_attacks::Start;
+use robustseg_models::TrainingOrigin;
+use robustseg_words::counted;
 use serde::{Deserialize, Serialize};
 
 use crate::Warning;
-use robustseg_models::TrainingOrigin;
 
 /// Scores of one network on clean and attacked images of a whole dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,7 +97,7 @@ impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let images = match (self.images, self.split_images) {
             (Some(images), Some(all)) => Some(format!("{images} of {all} images")),
-            (Some(images), None) => Some(format!("{images} image{}", if images == 1 { "" } else { "s" })),
+            (Some(images), None) => Some(counted(images, "image")),
             (None, _) => None,
         };
         let split =

@@ -11,7 +11,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor, Var};
 use robustseg_models::sealed::{Sealed, read, seal};
 use robustseg_models::write_keeping_former;
-use robustseg_words::plain;
+use robustseg_words::{counted, plain};
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
@@ -156,7 +156,10 @@ impl Trainer {
         }
         if metadata.total_steps != self.total_steps() {
             let (then, now) = (metadata.total_steps, self.total_steps());
-            return Err(refuse(format!("it is of a training of {then} steps, this one has {now}")));
+            return Err(refuse(format!(
+                "it is of a training of {}, this one has {now}",
+                counted(then, "step")
+            )));
         }
         let variables = self.variables();
         let known = |name: &str| variables.contains_key(name) || name == PERTURBATION;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use robustseg_training::{MonitorConfig, Reading, Sign};
-use robustseg_words::plain;
+use robustseg_words::{counted, plain};
 use serde::Deserialize;
 
 use super::RunSummary;
@@ -116,11 +116,12 @@ pub(super) fn section(run: &RunSummary, charts: &[(&str, String)]) -> String {
     let flagged: Vec<&MonitorRecord> = records.iter().filter(|record| record.any_sign().is_some()).collect();
     let all = records.len();
     let verdict = match (flagged.last(), records.iter().find(|record| record.overfitting.is_some())) {
-        (None, _) => format!("no sign in {all} readings"),
+        (None, _) => format!("no sign in {}", counted(all, "reading")),
         (Some(last), None) => format!("sign {} at step {}, and no more", last.number(), last.step),
         (Some(_), Some(first)) => {
             let signs = flagged.len();
-            format!("catastrophic overfitting, a sign in {signs} of {all} readings, from step {}", first.step)
+            let all = counted(all, "reading");
+            format!("catastrophic overfitting, a sign in {signs} of {all}, from step {}", first.step)
         }
     };
     let mut content = html::facts([
@@ -179,7 +180,7 @@ fn cost(run: &RunSummary) -> String {
     let seconds: f64 = run.monitor.iter().map(|record| record.seconds).sum();
     let share = run.timing.as_ref().map(|timing| 100.0 * seconds / timing.training.seconds.total());
     let share = share.map_or(String::new(), |share| format!(", {share:.1} % of the training's time"));
-    format!("{} readings took {seconds:.1} s{share}.", run.monitor.len())
+    format!("{} took {seconds:.1} s{share}.", counted(run.monitor.len(), "reading"))
 }
 
 #[cfg(test)]

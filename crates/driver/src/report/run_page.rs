@@ -228,8 +228,8 @@ fn origin(provenance: &Provenance, scope: &Scope) -> Table {
         row("command", invocation.command.join(" "));
         row("commit", invocation.commit.clone());
         row("versions", format!("robustseg {}, candle {}", invocation.robustseg, invocation.candle));
-        let (device, threads) = (&invocation.device, invocation.threads);
-        row("machine", format!("{}, {device}, {threads} threads", invocation.platform));
+        row("machine", format!("{}, {}", invocation.platform, invocation.device));
+        row("threads on the CPU", invocation.threads.to_string());
         row("changed before it", invocation.changes.join("; "));
     }
     // That of an evaluation is the spec's, which trained nothing.
