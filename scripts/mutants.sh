@@ -14,7 +14,7 @@ attacks)
     tests+=(--cargo-test-arg=--test=properties)
     ;;
 checkpoints)
-    code=(--file 'crates/models/src/{checkpoint,sealed,durable,store}.rs')
+    code=(--file 'crates/models/src/{checkpoint,store}.rs' --file 'crates/files/src/{sealed,durable}.rs')
     tests+=(--cargo-test-arg=--test=pspnet --cargo-test-arg=--test=pretrained)
     ;;
 resuming) code=(--file crates/training/src/resume.rs) ;;

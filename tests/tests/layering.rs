@@ -14,38 +14,40 @@ struct Room {
     candle: bool,
 }
 
-const ROOMS: [Room; 10] = [
+const ROOMS: [Room; 11] = [
+    Room { name: "files", level: 0, imports: &[], candle: false },
     Room { name: "words", level: 0, imports: &[], candle: false },
     Room { name: "trust", level: 0, imports: &[], candle: false },
     Room { name: "random", level: 0, imports: &[], candle: false },
     Room { name: "metrics", level: 0, imports: &[], candle: false },
-    Room { name: "datasets", level: 1, imports: &["random", "trust", "words"], candle: false },
+    Room { name: "datasets", level: 1, imports: &["files", "random", "trust", "words"], candle: false },
     Room { name: "ops", level: 0, imports: &[], candle: true },
-    Room { name: "models", level: 1, imports: &["ops", "random", "trust", "words"], candle: true },
+    Room { name: "models", level: 1, imports: &["files", "ops", "random", "trust", "words"], candle: true },
     Room { name: "attacks", level: 1, imports: &["ops", "random"], candle: true },
     Room {
         name: "training",
         level: 2,
-        imports: &["attacks", "datasets", "metrics", "models", "ops", "random", "words"],
+        imports: &["attacks", "datasets", "files", "metrics", "models", "ops", "random", "words"],
         candle: true,
     },
     Room {
         name: "driver",
         level: 3,
-        imports: &["attacks", "datasets", "metrics", "models", "ops", "random", "training", "words"],
+        imports: &["attacks", "datasets", "files", "metrics", "models", "ops", "random", "training", "words"],
         candle: true,
     },
 ];
 
 /// Dependencies that belong to some rooms alone, and why.
-const HOMES: [(&str, &[&str], &str); 17] = [
+const HOMES: [(&str, &[&str], &str); 18] = [
     ("anyhow", &["driver"], "libraries have an error enum each"),
     ("clap", &["driver"], "the command line"),
     ("indicatif", &["driver"], "formats for people"),
     ("plotters", &["driver"], "formats for people"),
     ("tracing-subscriber", &["driver"], "libraries only emit"),
     ("signal-hook", &["driver"], "the process"),
-    ("serde-saphyr", &["datasets", "driver"], "YAML: manifests and specs"),
+    ("serde-saphyr", &["datasets", "driver", "files"], "YAML: manifests and specs"),
+    ("sha2", &["files"], "one way to hash"),
     ("png", &["datasets", "driver"], "pixel files"),
     ("md-5", &["datasets"], "archives of datasets, behind the feature fetch"),
     ("tar", &["datasets"], "archives of datasets, behind the feature fetch"),
@@ -55,7 +57,7 @@ const HOMES: [(&str, &[&str], &str); 17] = [
     ("gemm", &["ops"], "matrix products are behind an operation"),
     ("candle-nn", &["models"], "layers"),
     ("hf-hub", &["models"], "pretrained weights"),
-    ("safetensors", &["driver", "models", "training"], "weights and cases"),
+    ("safetensors", &["driver", "files", "models", "training"], "weights and cases"),
 ];
 
 fn root() -> PathBuf {

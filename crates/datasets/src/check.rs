@@ -1,13 +1,11 @@
 //! A dataset verified: every file of every split.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
+use robustseg_files::{Sha256, sha256, sha256_of};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::fault_kind::{FaultKind, kinds};
 use crate::prefetch::guarded;
@@ -199,7 +197,7 @@ impl Dataset {
             expected: self.len(),
             count: self.len(),
             ids_sha256: self.ids_sha256(),
-            files_sha256: (hashes.len() == self.len()).then(|| hex(&Sha256::digest(lines))),
+            files_sha256: (hashes.len() == self.len()).then(|| sha256(lines)),
             min_size,
             max_size,
             class_pixels: pixels[..self.num_classes()].to_vec(),
@@ -231,7 +229,7 @@ impl Dataset {
         let mut ids: Vec<&str> = self.ids().collect();
         ids.sort_unstable();
         let lines: String = ids.into_iter().flat_map(|id| [id, "\n"]).collect();
-        hex(&Sha256::digest(lines))
+        sha256(lines)
     }
 }
 
@@ -240,30 +238,12 @@ fn picture_of_path(image: &Path) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(b"the file ");
     hash.update(image.as_os_str().as_encoded_bytes());
-    hash.finalize().into()
+    hash.bytes()
 }
 
 /// SHA-256 of a file's content, in hexadecimal digits.
 fn file_sha256(path: &Path) -> Result<String> {
-    let mut hash = Sha256::new();
-    let mut block = vec![0; 1 << 16];
-    let mut read = || -> std::io::Result<()> {
-        let mut file = File::open(path)?;
-        loop {
-            match file.read(&mut block)? {
-                0 => return Ok(()),
-                bytes => hash.update(&block[..bytes]),
-            }
-        }
-    };
-    read().map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    Ok(hex(&hash.finalize()))
-}
-
-/// Bytes as hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    sha256_of(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }
 
 /// What is kept of a sample.
@@ -288,7 +268,7 @@ impl Seen {
         let mut picture = Sha256::new();
         picture.update(format!("{width}x{height}"));
         picture.update(data);
-        let picture = picture.finalize().into();
+        let picture = picture.bytes();
         Self { size: (*width, *height), counts, sha256: None, picture, turned: false }
     }
 }

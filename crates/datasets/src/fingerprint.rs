@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use sha2::{Digest, Sha256};
+use robustseg_files::Sha256;
 
-use crate::check::hex;
 use crate::{Dataset, Error, Manifest, Result};
 
 /// Another one for every change of what a check looks at.
@@ -45,7 +44,7 @@ pub fn fingerprint(manifest: &Manifest, root: &Path) -> Result<String> {
             }
         }
     }
-    Ok(hex(&hash.finalize()))
+    Ok(hash.hexadecimal())
 }
 
 /// Size and times of a file, and which one it is.

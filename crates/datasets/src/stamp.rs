@@ -5,9 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
-
-use crate::check::hex;
+use robustseg_files::{Sha256, hexadecimal};
 
 /// An image file of up to this many bytes is hashed whole.
 const WHOLE: u64 = 128 << 10;
@@ -63,16 +61,16 @@ pub(crate) fn all(count: usize, stamp: impl Fn(usize) -> SampleStamp + Sync + Se
 pub fn content_sha256<'a>(stamps: impl IntoIterator<Item = &'a SampleStamp>) -> String {
     let mut hash = Sha256::new();
     for SampleStamp { id, image, label } in stamps {
-        hash.update(format!("{} {} {id}\n", hex(image), hex(label)));
+        hash.update(format!("{} {} {id}\n", hexadecimal(image), hexadecimal(label)));
     }
-    hex(&hash.finalize())
+    hash.hexadecimal()
 }
 
 /// SHA-256 of the file at `path`.
 fn whole(path: &Path) -> io::Result<[u8; 32]> {
     let mut hash = Sha256::new();
-    copy(&mut File::open(path)?, &mut hash)?;
-    Ok(hash.finalize().into())
+    hash.read(File::open(path)?)?;
+    Ok(hash.bytes())
 }
 
 /// SHA-256 of the file at `path`, if it is large of its length and three blocks.
@@ -87,21 +85,9 @@ fn sampled(path: &Path) -> io::Result<[u8; 32]> {
     hash.update(length.to_le_bytes());
     for start in [0, (length - BLOCK) / 2, length - BLOCK] {
         file.seek(SeekFrom::Start(start))?;
-        copy(&mut (&mut file).take(BLOCK), &mut hash)?;
+        hash.read((&mut file).take(BLOCK))?;
     }
-    Ok(hash.finalize().into())
-}
-
-fn copy(from: &mut impl Read, hash: &mut Sha256) -> io::Result<()> {
-    let mut block = vec![0; BLOCK as usize];
-    loop {
-        match from.read(&mut block) {
-            Ok(0) => return Ok(()),
-            Ok(bytes) => hash.update(&block[..bytes]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    Ok(hash.bytes())
 }
 
 /// SHA-256 of `parts`, each with its length.
@@ -111,7 +97,7 @@ fn digest(parts: &[&[u8]]) -> [u8; 32] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    hash.finalize().into()
+    hash.bytes()
 }
 
 #[cfg(test)]

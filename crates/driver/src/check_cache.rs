@@ -3,11 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use robustseg_datasets::{CheckReport, Manifest};
-use robustseg_models::write_atomically;
+use robustseg_files::{sha256, write_atomically};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
-
-use crate::provenance::sha256;
 
 /// The last result of checking one manifest in one folder.
 pub(crate) struct CheckCache {
@@ -31,11 +29,11 @@ impl CheckCache {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let folder = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))?;
         let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
-        let name = sha256(format!("{} {}", manifest.name, root.display()).as_bytes());
+        let name = sha256(format!("{} {}", manifest.name, root.display()));
         let program = (env!("CARGO_PKG_VERSION"), option_env!("ROBUSTSEG_COMMIT").unwrap_or_default());
         Some(Self {
             path: folder.join("robustseg/checks").join(format!("{}.json", &name[..32])),
-            key: sha256(format!("{fingerprint} {} {}", program.0, program.1).as_bytes()),
+            key: sha256(format!("{fingerprint} {} {}", program.0, program.1)),
         })
     }
 
@@ -43,7 +41,7 @@ impl CheckCache {
     pub(crate) fn read(&self) -> Option<CheckReport> {
         let bytes = std::fs::read(&self.path).ok()?;
         let entry = serde_json::from_slice::<Entry>(&bytes).map_err(|error| error.to_string());
-        let whole = entry.and_then(|entry| match sha256(text(&entry.report)?.as_bytes()) {
+        let whole = entry.and_then(|entry| match sha256(text(&entry.report)?) {
             found if found == entry.report_sha256 => Ok(entry),
             _ => Err("its checksum is wrong".into()),
         });
@@ -65,7 +63,7 @@ impl CheckCache {
         }
         let entry = |report_text: String| Entry {
             key: self.key.clone(),
-            report_sha256: sha256(report_text.as_bytes()),
+            report_sha256: sha256(&report_text),
             report: report.clone(),
         };
         let written = text(report).and_then(|report| {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use robustseg_models::write_atomically;
+use robustseg_files::write_atomically;
 use robustseg_training::Event;
 use serde_json::Value;
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::exit::{BadData, Usage};
 use crate::plan::Data;
-use crate::provenance::{Provenance, sha256};
+use crate::provenance::Provenance;
 use crate::run_directory::RunDirectory;
 use crate::spec::Spec;
 
@@ -127,7 +127,7 @@ pub(crate) fn meaning_sha256(identity: &Identity) -> Option<String> {
 
 /// SHA-256 of an identity.
 pub(crate) fn fingerprint(identity: &Identity) -> String {
-    sha256(identity.canonical().as_bytes())
+    robustseg_files::sha256(identity.canonical())
 }
 
 /// SHA-256 of all that decides a training but its seed: trainings that differ in their seed alone share it.

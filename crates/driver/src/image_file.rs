@@ -6,8 +6,6 @@ use anyhow::Context;
 use candle_core::{DType, Device, Tensor};
 use robustseg_datasets::Image;
 
-use crate::provenance::sha256;
-
 /// The decoded image at `path`.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Image> {
     Ok(robustseg_datasets::read_image(path)?)
@@ -94,7 +92,7 @@ const MARK: &str = "Software";
 
 /// The text: the command, and the SHA-256 of the pixels.
 fn mark(image: &Image, command: &str) -> String {
-    format!("robustseg {command}, pixels {}", sha256(&image.data))
+    format!("robustseg {command}, pixels {}", robustseg_files::sha256(&image.data))
 }
 
 fn encode_rgb(image: &Image, mark: Option<String>) -> anyhow::Result<Vec<u8>> {

@@ -10,7 +10,7 @@ use robustseg_models::{
 use robustseg_training::{CurveConfig, Identity};
 
 use crate::exit::BadData;
-use crate::provenance::{PretrainedProvenance, Provenance, file_sha256, sha256};
+use crate::provenance::{PretrainedProvenance, Provenance, file_sha256};
 use crate::spec::{Spec, is_hub_name};
 use crate::{checkpoint, identity, memory};
 
@@ -44,7 +44,12 @@ impl Data {
                 manifest.how_to_get(None)
             ))
         })?;
-        Ok(Self { manifest, manifest_sha256: sha256(&bytes), root, cache: spec.data.cache.clone() })
+        Ok(Self {
+            manifest,
+            manifest_sha256: robustseg_files::sha256(&bytes),
+            root,
+            cache: spec.data.cache.clone(),
+        })
     }
 
     /// Opens `split`, from its pack if there is a cache.

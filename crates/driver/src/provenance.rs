@@ -9,7 +9,6 @@ use robustseg_models::TrainingOrigin;
 use robustseg_training::Identity;
 use robustseg_words::plain;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::exit::BadData;
 use crate::identity;
@@ -212,13 +211,7 @@ impl SplitProvenance {
 
 /// SHA-256 of the file of weights at `path`.
 pub(crate) fn file_sha256(path: &Path) -> Result<String, BadData> {
-    let bytes = robustseg_models::sealed::read(path)
+    let bytes = robustseg_files::sealed::read(path)
         .map_err(|reason| BadData(format!("checkpoint {}: {reason}", path.display())))?;
-    Ok(sha256(&bytes))
-}
-
-/// SHA-256 in hexadecimal digits.
-pub fn sha256(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).expect("a nibble is below 16");
-    Sha256::digest(bytes).iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    Ok(robustseg_files::sha256(bytes))
 }

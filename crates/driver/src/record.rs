@@ -9,10 +9,8 @@ use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use robustseg_models::write_atomically;
+use robustseg_files::{sha256, sha256_of, write_atomically};
 use serde::{Deserialize, Serialize};
-
-use crate::provenance::sha256;
 
 /// The record's name.
 const FILE: &str = ".robustseg.jsonl";
@@ -85,7 +83,7 @@ impl Written {
     pub(crate) fn foreign(&self, folder: &Path, left_out: &str) -> anyhow::Result<Option<(String, bool)>> {
         for name in names_below(folder, left_out)? {
             let Some(contents) = self.files.get(&name) else { return Ok(Some((name, false))) };
-            if !contents.contains(&sha256_of(&folder.join(&name))?) {
+            if !contents.contains(&content(&folder.join(&name))?) {
                 return Ok(Some((name, true)));
             }
         }
@@ -97,7 +95,7 @@ impl Written {
         let mut found = Vec::new();
         for (name, contents) in &self.files {
             let path = folder.join(name);
-            if path.is_file() && contents.contains(&sha256_of(&path)?) {
+            if path.is_file() && contents.contains(&content(&path)?) {
                 found.push(name.clone());
             }
         }
@@ -170,9 +168,8 @@ fn line(file: &str, sha256: &str) -> serde_json::Result<String> {
     Ok(serde_json::to_string(&Line { file, sha256 })? + "\n")
 }
 
-fn sha256_of(path: &Path) -> anyhow::Result<String> {
-    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    Ok(sha256(&bytes))
+fn content(path: &Path) -> anyhow::Result<String> {
+    sha256_of(path).with_context(|| format!("reading {}", path.display()))
 }
 
 /// The paths from `folder` of all that is below it and no folder, without hidden files and the folder `left_out`. A link

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use common::{fails, refuses, robustseg, run_in, succeeds};
-use robustseg_driver::provenance::sha256;
+use robustseg_files::sha256;
 use serde_json::Value;
 
 /// An image of 48 x 40 pixels, a colour ramp.
@@ -181,7 +181,7 @@ fn a_second_check_is_cached_until_anything_changes() {
     let (told, first) = cached_check(folder, &[]);
     assert!(!told.contains(CACHED), "{told}");
     // `printf '%s %s %s\n' $(sha256sum < v.png) $(sha256sum < v_label.png) v`
-    let hash = |name: &str| sha256(&fs::read(folder.join("tiny").join(name)).unwrap());
+    let hash = |name: &str| sha256(fs::read(folder.join("tiny").join(name)).unwrap());
     let lines = format!("{} {} v\n", hash("v.png"), hash("v_label.png"));
     assert_eq!(first["splits"][1]["files_sha256"], sha256(lines.as_bytes()));
     let is_cached = |expected: bool| {

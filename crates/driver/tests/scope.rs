@@ -6,7 +6,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use common::{experiments, run_in};
-use robustseg_driver::provenance::sha256;
+use robustseg_files::sha256;
 use robustseg_models::PspNet;
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ fn the_spec_says_which_weights_are_evaluated_and_a_resumed_run_takes_the_same() 
     done(folder.path(), &[&run[..], &["--resume"]].concat());
     let evaluation = json(&path("evaluation.json"));
     assert_ne!(evaluation["clean"], first["clean"]);
-    assert_eq!(evaluation["checkpoint"], sha256(&std::fs::read(&best).unwrap()));
+    assert_eq!(evaluation["checkpoint"], sha256(std::fs::read(&best).unwrap()));
     assert_eq!(evaluation["selected_on_evaluated_split"], true);
     assert!(std::fs::read_to_string(path("report.html")).unwrap().contains("selection on the test data"));
 

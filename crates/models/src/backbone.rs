@@ -1,10 +1,10 @@
 //! The backbone's weights from a file that holds more, or less, than the whole network.
 
 use crate::foreign::{is_counter, names};
-use crate::sealed::{Sealed, read};
 use crate::variables::stored;
 use crate::{Error, PspNet, Result};
 use candle_core::{Tensor, Var};
+use robustseg_files::sealed::{Sealed, read};
 use robustseg_words::counted;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeSet;

@@ -1,16 +1,14 @@
 //! Checkpoints: one safetensors file that describes itself by its `model` metadata, and tells whether it is whole. What it
 //! knows of its classes and its training stands beside that: see [`Origin`].
 
-use crate::durable::write_atomically;
 use crate::foreign::{is_counter, names};
-use crate::pretrained::hexadecimal;
-use crate::sealed::{Sealed, read, seal};
 use crate::variables::{Source, outside};
 use crate::{Error, Origin, Parameter, PspNet, PspNetConfig, Result};
 use candle_core::Device;
+use robustseg_files::sealed::{Sealed, read, seal};
+use robustseg_files::{Sha256, write_atomically};
 use robustseg_words::plain;
 use safetensors::SafeTensors;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -85,7 +83,7 @@ impl PspNet {
             hash.update(format!("{name} {:?} ", parameter.var.dims()));
             hash.update(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
         }
-        Ok(hexadecimal(&hash.finalize()))
+        Ok(hash.hexadecimal())
     }
 }
 

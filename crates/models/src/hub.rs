@@ -4,11 +4,11 @@
 //! a file into the cache whole or not at all are done here, because `hf-hub` 0.5 has none of them. Its version 1.0
 //! is asynchronous inside and brings 284 crates instead of 64, for one file that is fetched once.
 
-use crate::pretrained::is_hex;
 use crate::store::{FILE, Store};
 use crate::{Error, Result};
 use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
+use robustseg_files::is_hexadecimal;
 use robustseg_words::plain;
 use serde::Deserialize;
 use std::env;
@@ -249,7 +249,7 @@ impl Listing {
     fn pins(self) -> Result<(String, Option<String>), String> {
         let file = self.siblings.into_iter().find(|sibling| sibling.rfilename == FILE);
         let sha256 = file.ok_or(format!("the repository has no {FILE}"))?.lfs.map(|lfs| lfs.sha256);
-        if !is_hex(&self.sha, 40) || sha256.as_ref().is_some_and(|hash| !is_hex(hash, 64)) {
+        if !is_hexadecimal(&self.sha, 40) || sha256.as_ref().is_some_and(|hash| !is_hexadecimal(hash, 64)) {
             return Err("the hub announces a revision or hash that is none".into());
         }
         Ok((self.sha, sha256))

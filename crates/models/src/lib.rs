@@ -9,7 +9,6 @@
 mod backbone;
 mod checkpoint;
 mod config;
-mod durable;
 mod error;
 mod foreign;
 mod head;
@@ -22,14 +21,12 @@ pub mod pretrained;
 mod pspnet;
 mod pyramid;
 mod resnet_v2;
-pub mod sealed;
 mod store;
 mod variables;
 
 pub use backbone::Taken;
 pub use checkpoint::Checkpoint;
 pub use config::{PspNetConfig, Upsampling};
-pub use durable::{create_folders, remove_temporary, sync_folder, write_atomically, write_keeping_former};
 pub use error::{Error, Result};
 pub use hub::{Fetched, Hub, HubFile};
 pub use memory::{forward_memory, gradient_memory, training_memory};

@@ -2,9 +2,7 @@
 
 use crate::hub::{Hub, HubFile};
 use crate::{Error, Result};
-use sha2::{Digest, Sha256};
-use std::fs::File;
-use std::io::{self, Read};
+use robustseg_files::{is_hexadecimal, sha256_of};
 use std::path::{Path, PathBuf};
 
 /// The local file that `source` stands for.
@@ -54,7 +52,7 @@ impl Source {
             None => (text, None),
         };
         if let Some(hash) = &sha256
-            && !is_hex(hash, 64)
+            && !is_hexadecimal(hash, 64)
         {
             return Err(format!("the sha256 must be 64 hexadecimal digits, found {hash}"));
         }
@@ -70,7 +68,7 @@ impl Source {
             None => (place, None),
         };
         if let Some(revision) = &revision
-            && !is_hex(revision, 40)
+            && !is_hexadecimal(revision, 40)
         {
             return Err(format!("the revision must be a commit's 40 hexadecimal digits, found {revision}"));
         }
@@ -90,43 +88,6 @@ fn is_repository(text: &str) -> bool {
             && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
     };
     text.split_once('/').is_some_and(|(organisation, name)| is_name(organisation) && is_name(name))
-}
-
-/// Whether `text` is `digits` hexadecimal digits in lower case.
-pub(crate) fn is_hex(text: &str, digits: usize) -> bool {
-    text.len() == digits && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))
-}
-
-/// The SHA-256 of a file, in lower-case hexadecimal digits.
-pub(crate) fn sha256_of(path: &Path) -> io::Result<String> {
-    digest(File::open(path)?, |error| error, |_| Ok(()))
-}
-
-/// The SHA-256 of all that `from` gives, in lower-case hexadecimal digits. `keep` gets it piece by piece; a fault of `from`
-/// is told by `broken`.
-pub(crate) fn digest<E>(
-    mut from: impl Read,
-    broken: impl Fn(io::Error) -> E,
-    mut keep: impl FnMut(&[u8]) -> Result<(), E>,
-) -> Result<String, E> {
-    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        let piece = match from.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => &buffer[..count],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(broken(error)),
-        };
-        hasher.update(piece);
-        keep(piece)?;
-    }
-    Ok(hexadecimal(&hasher.finalize()))
-}
-
-/// `bytes` in lower-case hexadecimal digits.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).expect("four bits");
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 pub(crate) fn wrong_hash(expected: &str, found: &str) -> String {

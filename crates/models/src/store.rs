@@ -1,9 +1,9 @@
 //! The hub's cache folder, laid out as its other clients do.
 
-use crate::durable::{Draft, remove_temporary};
 use crate::hub::{Failure, Fetched, HubFile};
-use crate::pretrained::{digest, is_hex, sha256_of, wrong_hash};
+use crate::pretrained::wrong_hash;
 use hf_hub::Cache;
+use robustseg_files::{Draft, Sha256, is_hexadecimal, pieces, remove_temporary, sha256_of};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -41,7 +41,7 @@ impl<'a> Store<'a> {
         // A blob is named by its hash, which tells a damaged one.
         let blob = path.canonicalize().ok()?;
         let name = blob.file_name()?.to_string_lossy().into_owned();
-        let expected = self.file.sha256.clone().or(is_hex(&name, 64).then_some(name));
+        let expected = self.file.sha256.clone().or(is_hexadecimal(&name, 64).then_some(name));
         Some(match sha256_of(&path) {
             Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
             Ok(found) => match expected {
@@ -70,11 +70,16 @@ impl<'a> Store<'a> {
             .and_then(|()| remove_temporary(&blobs))
             .and_then(|()| Draft::new(&blobs))
             .map_err(|error| unwritable(&blobs, error))?;
-        let found = digest(
+        let mut hash = Sha256::new();
+        pieces(
             body,
             |error| Failure::transient(format!("the download broke off: {error}")),
-            |piece| draft.write_all(piece).map_err(|error| unwritable(&blobs, error)),
+            |piece| {
+                hash.update(piece);
+                draft.write_all(piece).map_err(|error| unwritable(&blobs, error))
+            },
         )?;
+        let found = hash.hexadecimal();
         if let Some(expected) = expected
             && expected != found
         {

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use robustseg_attacks::Budget;
 use robustseg_datasets::{Dataset, content_sha256};
-use robustseg_models::sealed::{self, Sealed, seal};
-use robustseg_models::{PspNet, create_folders, sync_folder, write_atomically};
+use robustseg_files::sealed::{self, Sealed, seal};
+use robustseg_files::{create_folders, sha256, sync_folder, write_atomically};
+use robustseg_models::PspNet;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::evaluation::evenly_spaced;
 use crate::example::Numbered;
@@ -92,9 +92,8 @@ struct Chain(String);
 impl Chain {
     /// The line that says `text`, without its end.
     fn line(&mut self, text: &str) -> String {
-        let hash = Sha256::digest(format!("{}{text}", self.0));
-        let beginning = hash.iter().take(8).fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
-        self.0 = format!("{beginning:016x}");
+        let hash = sha256(format!("{}{text}", self.0));
+        hash[..16].clone_into(&mut self.0);
         format!("{} {text}", self.0)
     }
 

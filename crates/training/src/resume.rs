@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
-use robustseg_models::sealed::{Sealed, read, seal};
-use robustseg_models::write_keeping_former;
+use robustseg_files::sealed::{Sealed, read, seal};
+use robustseg_files::write_keeping_former;
 use robustseg_words::{counted, plain};
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, TensorView};

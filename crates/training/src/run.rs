@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use robustseg_datasets::{Batch, Dataset, Loader, OnBadSample, Skipped};
-use robustseg_models::sealed::seal;
-use robustseg_models::{Origin, write_atomically};
+use robustseg_files::sealed::seal;
+use robustseg_files::write_atomically;
+use robustseg_models::Origin;
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -227,7 +228,7 @@ mod tests {
     use super::*;
 
     use robustseg_attacks::RandomFgsm;
-    use robustseg_models::sealed::{self, Sealed};
+    use robustseg_files::sealed::{self, Sealed};
 
     use crate::{DdcAt, Free, GradAlign, MethodConfig, TrainingConfig, fixture, resume};
 

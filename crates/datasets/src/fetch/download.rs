@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 
 use md5::{Digest, Md5};
+use robustseg_files::{hexadecimal, pieces};
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
 use super::{Fetch, FetchProgress, FetchStage, local};
 use crate::Archive;
-use crate::check::hex;
 
 /// Bytes that are read and written at a time.
 const BLOCK: usize = 1 << 16;
@@ -223,15 +223,17 @@ pub(super) fn with_end(path: &Path, end: &str) -> PathBuf {
 /// MD5 of a file, in hexadecimal digits: what the publishers of the archives announce.
 pub(super) fn md5_of(path: &Path, progress: &dyn Fn(FetchProgress)) -> Result<String, String> {
     let total = length(path);
-    let (mut hash, mut done, mut block) = (Md5::new(), 0, vec![0; BLOCK]);
-    let mut file = File::open(path).map_err(|error| local(path, &error))?;
-    loop {
-        let read = file.read(&mut block).map_err(|error| local(path, &error))?;
-        if read == 0 {
-            return Ok(hex(&hash.finalize()));
-        }
-        hash.update(&block[..read]);
-        done += read as u64;
-        progress(FetchProgress { stage: FetchStage::Verifying, done, total });
-    }
+    let (mut hash, mut done) = (Md5::new(), 0);
+    let file = File::open(path).map_err(|error| local(path, &error))?;
+    pieces(
+        file,
+        |error| local(path, &error),
+        |piece| {
+            hash.update(piece);
+            done += piece.len() as u64;
+            progress(FetchProgress { stage: FetchStage::Verifying, done, total });
+            Ok(())
+        },
+    )?;
+    Ok(hexadecimal(&hash.finalize()))
 }

@@ -4,8 +4,6 @@ use std::path::{Component, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::validation::is_hex;
-
 /// A tar file, gzipped or not, that may be downloaded freely.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,7 +34,7 @@ impl Archive {
         if name.is_empty() || name.starts_with('.') || name.contains(['?', '#', '\\', ':']) {
             return Err(format!("url: `{}` does not end with the name of a file", self.url));
         }
-        if !is_hex(&self.md5, 32) {
+        if !robustseg_files::is_hexadecimal(&self.md5, 32) {
             return Err("md5: expected 32 hexadecimal digits, in lower case".into());
         }
         if self.folder.as_os_str().is_empty() || !self.folder.components().all(plain) {

@@ -149,7 +149,7 @@ impl Manifest {
             let reason = if listed { "is missing" } else { "this layout has no lists" };
             return Err(format!("splits.{name}.file: {reason}"));
         }
-        if split.ids_sha256.as_ref().is_some_and(|hash| !is_hex(hash, 64)) {
+        if split.ids_sha256.as_ref().is_some_and(|hash| !robustseg_files::is_hexadecimal(hash, 64)) {
             return Err(format!("splits.{name}.ids_sha256: expected 64 hexadecimal digits, in lower case"));
         }
         match split.may_overlap.iter().find(|other| !self.splits.contains_key(*other)) {
@@ -157,11 +157,6 @@ impl Manifest {
             None => Ok(()),
         }
     }
-}
-
-/// Whether `text` is `digits` hexadecimal digits, in lower case.
-pub(super) fn is_hex(text: &str, digits: usize) -> bool {
-    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use robustseg_files::Sha256;
 
 pub use build::{Prepared, prepare};
 use index::{Entry, Index, MAGIC};
@@ -148,7 +148,9 @@ fn path(folder: &Path, split: &str) -> PathBuf {
 fn origin(manifest: &Manifest, split: &str) -> [u8; 32] {
     // A manifest is plain data: writing it cannot fail, and if it did, packs would only be made again.
     let manifest = serde_yaml::to_string(manifest).unwrap_or_default();
-    Sha256::digest(format!("{DECODERS}\n{split}\n{manifest}")).into()
+    let mut hash = Sha256::new();
+    hash.update(format!("{DECODERS}\n{split}\n{manifest}"));
+    hash.bytes()
 }
 
 fn checksum(image: &[u8], label: &[u8]) -> u32 {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use robustseg_datasets::{Result, read_image, read_label};
-use sha2::{Digest, Sha256};
+use robustseg_files::sha256;
 
 use crate::common::real_data;
 
@@ -26,8 +26,7 @@ struct Pixels {
 impl Pixels {
     /// The first 16 hexadecimal digits of the SHA-256 of the values.
     fn digest(&self) -> String {
-        let digest = Sha256::digest(&self.data);
-        format!("{:016x}", digest[..8].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
+        sha256(&self.data)[..16].to_owned()
     }
 
     /// Red, green and blue: means of the values, of values times column, and of values times row; columns and rows

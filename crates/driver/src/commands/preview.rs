@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use robustseg_datasets::{AugmentationConfig, AugmentationParameters, Crop, Dataset, Image, Sample, apply};
-use robustseg_models::{PspNetConfig, write_atomically};
+use robustseg_files::write_atomically;
+use robustseg_models::PspNetConfig;
 
 use super::data::Place;
 use crate::image_file::{is_made_by, marked_png, overlay};

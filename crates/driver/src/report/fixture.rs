@@ -9,7 +9,7 @@ use robustseg_training::{
 };
 
 use super::Gallery;
-use crate::provenance::{Invocation, Provenance, SplitProvenance, sha256};
+use crate::provenance::{Invocation, Provenance, SplitProvenance};
 use crate::run_directory::RunDirectory;
 use crate::run_timing::RunTiming;
 use crate::spec::Spec;
@@ -124,7 +124,7 @@ pub fn run(path: &Path, name: &str, method: &str, miou: f64, step_seconds: f64) 
         method: spec.training.method.name().into(),
         seed: spec.seed,
         step: 200,
-        spec_sha256: sha256(method.as_bytes()),
+        spec_sha256: robustseg_files::sha256(method),
     });
     directory.write_json("evaluation.json", &evaluation).unwrap();
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use robustseg_files::yaml;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::{Location, Spanned};
 
@@ -38,33 +39,12 @@ pub(super) struct Entry {
 }
 
 impl Node {
-    /// The document's tree. Duplicate keys, YAML 1.1 booleans, and documents that grow beyond what a spec needs are
-    /// refused.
+    /// The tree of the document `text`, within the limits of [`yaml::parse`].
     pub(super) fn parse(text: &str) -> Result<Self, Fault> {
-        let options = serde_yaml::options! {
-            strict_booleans: true,
-            non_finite_float_policy: serde_yaml::options::NonFiniteFloatPolicy::PassThrough,
-            with_snippet: false,
-            budget: serde_yaml::budget! {
-                max_events: 20_000,
-                max_nodes: 10_000,
-                max_aliases: 100,
-                max_anchors: 100,
-                max_recorded_anchor_events: 20_000,
-                max_depth: 24,
-                flow_nesting_limit: 24,
-                max_documents: 1,
-            },
-            alias_limits: serde_yaml::alias_limits! {
-                max_total_replayed_events: 20_000,
-                max_replay_stack_depth: 8,
-                max_alias_expansions_per_anchor: 100,
-            },
-        };
-        let parsed: Result<Spanned<Value>, _> = serde_yaml::from_str_with_options(text, options);
-        parsed.map(Node::from).map_err(|error| {
-            let place = error.location().filter(|location| *location != Location::UNKNOWN).map(Place::from);
-            Fault { path: Vec::new(), place, message: without_place(&error.to_string()) }
+        yaml::parse::<Spanned<Value>>(text).map(Node::from).map_err(|fault| Fault {
+            path: Vec::new(),
+            place: fault.place.map(|(line, column)| Place::File { line, column }),
+            message: fault.reason,
         })
     }
 
@@ -78,13 +58,6 @@ impl Node {
         };
         child.map_or(self, |child| child.deepest(rest))
     }
-}
-
-/// The parser's message without the place at its end, which is told by other means.
-fn without_place(message: &str) -> String {
-    let first = message.lines().next().unwrap_or_default();
-    let end = first.find(" at line ").unwrap_or(first.len());
-    first[..end].trim_start_matches("error: ").to_owned()
 }
 
 impl From<Location> for Place {

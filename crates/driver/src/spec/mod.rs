@@ -10,10 +10,11 @@ mod overrides;
 mod ranges;
 mod typed;
 
-use std::io::Read;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use robustseg_datasets::OnBadSample;
+use robustseg_files::{TextFault, read_text};
 use robustseg_models::{PspNetConfig, Upsampling};
 use robustseg_training::{EvaluationConfig, TrainingConfig};
 use schemars::generate::SchemaSettings;
@@ -210,21 +211,17 @@ pub fn is_hub_name(source: &str) -> bool {
 }
 
 fn read(path: &Path) -> Result<String, SpecError> {
-    let refuse = |reason: String| SpecError::File { path: path.to_owned(), reason };
-    let file = std::fs::File::open(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            refuse("no such file; those that come along are in experiments/".into())
-        }
-        _ => refuse(format!("cannot be opened: {error}")),
-    })?;
-    let mut bytes = Vec::new();
-    file.take(LARGEST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| refuse(format!("cannot be read: {error}")))?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(refuse(format!("is larger than {LARGEST} bytes, so it is hardly a spec")));
-    }
-    String::from_utf8(bytes).map_err(|_| refuse("is not UTF-8 text, so it is no spec".into()))
+    read_text(path, LARGEST).map_err(|fault| {
+        let reason = match fault {
+            TextFault::Unreadable(error) if error.kind() == ErrorKind::NotFound => {
+                "no such file; the specs that come with robustseg are in experiments/".into()
+            }
+            TextFault::TooLarge(_) => format!("{fault}, so it is hardly a spec"),
+            TextFault::NotUtf8(_) => "is not UTF-8 text, so it is not a spec".into(),
+            TextFault::Unreadable(_) => fault.to_string(),
+        };
+        SpecError::File { path: path.to_owned(), reason }
+    })
 }
 
 #[cfg(test)]

@@ -1,12 +1,23 @@
-//! Safetensors files that tell whether they are whole: among their metadata is a SHA-256 over all else, the seal.
+//! Safetensors files that tell whether they are whole. Their metadata hold a seal, a SHA-256 over everything else.
 //!
-//! It is taken over what a file says and not over its bytes, so that a program that reads one and writes it again
-//! does not break the seal. Files of other origin have none.
+//! The seal covers the names, types, shapes and values, not the bytes of the file. A program that reads a file and
+//! writes it again therefore does not break it. Files of other programs have no seal.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use robustseg_files::sealed::{Sealed, seal};
+//! use safetensors::tensor::{Dtype, TensorView};
+//!
+//! let tensor = TensorView::new(Dtype::U8, vec![3], &[1, 2, 3]).unwrap();
+//! let mut file = seal(vec![("a".into(), tensor)], &BTreeMap::from([("note", "x".into())])).unwrap();
+//! assert!(Sealed::parse(&file).unwrap().sealed);
+//! *file.last_mut().unwrap() ^= 1;
+//! assert!(Sealed::parse(&file).is_err());
+//! ```
 
+use crate::Sha256;
 use crate::foreign::kind;
-use crate::pretrained::hexadecimal;
 use safetensors::tensor::{SafeTensorError, SafeTensors, View, serialize};
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -15,10 +26,10 @@ use std::path::Path;
 /// The metadata key of the seal.
 const SEAL: &str = "sha256";
 
-/// The longest header that is read, in bytes; that of the largest network is a fifth of it.
+/// The longest header that is read, in bytes. The largest network's header takes a fifth of it.
 const LONGEST_HEADER: u64 = 16 << 20;
 
-/// A safetensors file whose seal is right, or that has none.
+/// A safetensors file whose seal is right or missing.
 pub struct Sealed<'a> {
     /// The tensors.
     pub tensors: SafeTensors<'a>,
@@ -29,11 +40,11 @@ pub struct Sealed<'a> {
 }
 
 impl<'a> Sealed<'a> {
-    /// The file that `bytes` are.
+    /// Reads the file with the content `bytes`.
     ///
     /// # Errors
-    /// What is wrong with it, as the end of a sentence that begins with the file's name: it is no safetensors file, or
-    /// its content is not what was sealed.
+    /// The fault, as the end of a sentence that begins with the file's name: the bytes are not a safetensors file, or
+    /// the content was changed after it was sealed.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         let no_file = |error: SafeTensorError| match kind(bytes) {
             Some(told) => format!("is no whole safetensors file {told}"),
@@ -51,7 +62,7 @@ impl<'a> Sealed<'a> {
         if seal.as_ref().is_some_and(|seal| *seal != digest(&tensors, &metadata)) {
             return Err(
                 "is damaged: its content does not have the SHA-256 that was written with it; take another \
-                 copy (and whoever changes a checkpoint removes the metadata key `sha256`)"
+                 copy (if you changed the checkpoint on purpose, remove its metadata key `sha256`)"
                     .into(),
             );
         }
@@ -59,7 +70,10 @@ impl<'a> Sealed<'a> {
     }
 }
 
-/// The bytes of a sealed file of `tensors` and `metadata`: the same for the same content.
+/// The bytes of a sealed file of `tensors` and `metadata`. The same content gives the same bytes.
+///
+/// # Errors
+/// If the names or shapes of the tensors do not make a safetensors file.
 pub fn seal<V: View>(
     tensors: Vec<(String, V)>,
     metadata: &BTreeMap<&str, String>,
@@ -67,7 +81,7 @@ pub fn seal<V: View>(
     let mut file = serialize(tensors, None)?;
     let owned = metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     let seal = digest(&SafeTensors::deserialize(&file)?, &owned);
-    // Put in by hand: of several keys, safetensors writes now one and now another first.
+    // The metadata are written here because safetensors writes several keys in an order that varies.
     let header = SafeTensors::read_metadata(&file)?.0;
     let text = std::str::from_utf8(&file[8..8 + header]).map_err(SafeTensorError::InvalidHeader)?;
     let tensors = text.trim_end().strip_prefix('{').ok_or(SafeTensorError::InvalidHeaderLength)?;
@@ -76,7 +90,7 @@ pub fn seal<V: View>(
     let metadata = metadata.collect::<Result<Vec<_>, SafeTensorError>>()?.join(",");
     let comma = if tensors == "}" { "" } else { "," };
     let mut text = format!("{{\"__metadata__\":{{{metadata}}}{comma}{tensors}");
-    // The data begin at a multiple of eight bytes.
+    // The data must begin at a multiple of eight bytes.
     text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(8) - text.len()));
     let length = (text.len() as u64).to_le_bytes();
     file.splice(..8 + header, length.into_iter().chain(text.into_bytes()));
@@ -87,16 +101,16 @@ fn json(text: &str) -> Result<String, SafeTensorError> {
     serde_json::to_string(text).map_err(SafeTensorError::InvalidHeaderDeserialization)
 }
 
-/// The bytes of the file at `path`, which must be a regular one. Room for all of it is asked for first.
+/// The bytes of the regular file at `path`. Memory for all of it is reserved before it is read.
 ///
 /// # Errors
-/// What is wrong with it, as the end of a sentence that begins with the file's name.
+/// The fault, as the end of a sentence that begins with the file's name.
 pub fn read(path: &Path) -> Result<Vec<u8>, String> {
     let broken = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => "no such file; give the path of a .safetensors file".into(),
         _ => format!("cannot be read: {error}"),
     };
-    // Before it is opened, which would wait for ever at a pipe.
+    // Opening a pipe would wait for ever, so the kind of file is checked first.
     let about = std::fs::metadata(path).map_err(broken)?;
     if about.is_dir() {
         return Err("is a folder; give the file in it, for example checkpoints/last.safetensors".into());
@@ -123,7 +137,7 @@ fn digest(tensors: &SafeTensors<'_>, metadata: &HashMap<String, String>) -> Stri
         hash.update(format!("{name:?} {:?} {:?}", tensor.dtype(), tensor.shape()));
         hash.update(tensor.data());
     }
-    hexadecimal(&hash.finalize())
+    hash.hexadecimal()
 }
 
 #[cfg(test)]

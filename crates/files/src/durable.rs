@@ -1,34 +1,36 @@
-//! Files that are either the former one or the new one, whatever happens while they are written.
+//! Writes after which a file is either the old one or the new one, whatever interrupts them.
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-/// What names of temporary files begin and end with.
+/// The beginning and the end of the names of temporary files.
 const TEMPORARY: (&str, &str) = (".robustseg-", ".tmp");
 
-/// Writes `bytes` to `path`: a temporary file beside it, synced, renamed over it, and the folder synced, so that
-/// a crash or a full disk leaves the former file whole. The temporary file goes with the error; only a process that is
-/// killed leaves it behind, for [`remove_temporary`].
+/// Writes `bytes` to `path` so that a crash or a full disk leaves the old file whole.
+///
+/// The bytes go to a temporary file in the same folder, which is synced and renamed to `path`; then the
+/// folder is synced. An error deletes the temporary file. A killed process leaves it for
+/// [`remove_temporary`].
 ///
 /// # Errors
-/// Whatever the file system says; the former file is then as it was.
+/// Those of the file system. The old file is then unchanged.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut draft = Draft::new(folder(path))?;
     draft.write_all(bytes)?;
     draft.publish(path)
 }
 
-/// [`write_atomically`], and the file that was at `path` is then at `former`, in place of any that was there. One of
-/// the two is whole at any moment, and at `path` there is always a file once there was one.
+/// Writes `bytes` to `path` as [`write_atomically`] does and keeps the old file at `former`, replacing any file there.
+/// At every moment one of the two is whole, and once `path` exists it never disappears.
 ///
 /// # Errors
-/// As [`write_atomically`].
+/// Those of [`write_atomically`].
 pub fn write_keeping_former(path: &Path, bytes: &[u8], former: &Path) -> io::Result<()> {
     let mut draft = Draft::new(folder(path))?;
     draft.write_all(bytes)?;
-    // A disk that is full may say so only now: the one before the last must not be gone by then.
+    // A full disk may report its error only here, before `former` is deleted.
     draft.0.as_file().sync_all()?;
     if path.exists() {
         if former.exists() {
@@ -40,10 +42,10 @@ pub fn write_keeping_former(path: &Path, bytes: &[u8], former: &Path) -> io::Res
     draft.publish(path)
 }
 
-/// Makes the folder at `path`, and those that it is in, where they are missing, so that a power cut does not take them.
+/// Makes the folder at `path` and its missing parents, and syncs them so that a power cut does not remove them.
 ///
 /// # Errors
-/// Whatever the file system says.
+/// Those of the file system.
 pub fn create_folders(path: &Path) -> io::Result<()> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
     let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
@@ -51,28 +53,46 @@ pub fn create_folders(path: &Path) -> io::Result<()> {
     missing.into_iter().try_for_each(|path| sync_folder(folder(path)))
 }
 
-/// A file in the making, under a name that nobody reads. It is deleted if it is not published.
-pub(crate) struct Draft(NamedTempFile);
+/// A file that is being written under a temporary name. Dropping it deletes the file; [`Draft::publish`] names it.
+///
+/// ```
+/// use std::io::Write;
+/// # fn main() -> std::io::Result<()> {
+/// let folder = tempfile::tempdir()?;
+/// let mut draft = robustseg_files::Draft::new(folder.path())?;
+/// draft.write_all(b"content")?;
+/// draft.publish(&folder.path().join("file"))?;
+/// assert_eq!(std::fs::read(folder.path().join("file"))?, b"content");
+/// # Ok(())
+/// # }
+/// ```
+pub struct Draft(NamedTempFile);
 
 impl Draft {
-    /// An empty one, to become a file in `folder`.
-    pub(crate) fn new(folder: &Path) -> io::Result<Self> {
+    /// An empty draft of a file in `folder`.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn new(folder: &Path) -> io::Result<Self> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // What other programs give new files; the process's umask still applies.
+            // The permissions that other programs give new files; the process's umask still applies.
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let file = builder.tempfile_in(folder)?;
-        // For `remove_temporary`. A file system without locks has nobody that would ask for them.
+        // `remove_temporary` spares locked files. On a file system without locks it deletes none.
         let _ = file.as_file().try_lock();
         Ok(Self(file))
     }
 
-    /// Brings it to the disk and gives it its name, for good.
-    pub(crate) fn publish(self, path: &Path) -> io::Result<()> {
+    /// Syncs the content, renames the file to `path`, which must be in the draft's folder, and syncs the folder.
+    ///
+    /// # Errors
+    /// Those of the file system. A file that was at `path` is then unchanged.
+    pub fn publish(self, path: &Path) -> io::Result<()> {
         self.0.as_file().sync_all()?;
         self.0.persist(path).map_err(|failed| failed.error)?;
         sync_folder(folder(path))
@@ -89,10 +109,10 @@ impl Write for Draft {
     }
 }
 
-/// Brings the names in `folder` to the disk: which files there are, and which are gone.
+/// Syncs the list of files in `folder`: new names, new places, deletions.
 ///
 /// # Errors
-/// Whatever the file system says.
+/// Those of the file system.
 #[cfg_attr(not(unix), allow(unused_variables, clippy::unnecessary_wraps))]
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
@@ -107,11 +127,11 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Deletes what [`write_atomically`] left half-written in `folder`, if there is such a folder, because its process was
-/// killed. What a process still writes is locked and stays.
+/// Deletes the temporary files that killed processes left in `folder`. A draft that a process still writes is locked
+/// and stays. A missing folder holds none.
 ///
 /// # Errors
-/// Whatever the file system says.
+/// Those of the file system.
 pub fn remove_temporary(folder: &Path) -> io::Result<()> {
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -1,0 +1,40 @@
+//! Files of other formats, found where a safetensors file is wanted.
+
+/// How to turn a PyTorch file into a safetensors file.
+const CONVERT: &str = "turn it into a safetensors file, where PyTorch is installed: python3 -c 'import sys, torch; \
+    from safetensors.torch import save_file; w = torch.load(sys.argv[1], map_location=\"cpu\", weights_only=True); \
+    w = w.get(\"state_dict\", w); save_file({k: v.clone().contiguous() for k, v in w.items() if torch.is_tensor(v)}, \
+    sys.argv[2])' IN.pth OUT.safetensors";
+
+/// The kind of the file that begins with `bytes` and what to do with it, if the beginning is known. Continues a
+/// sentence.
+pub(crate) fn kind(bytes: &[u8]) -> Option<String> {
+    let starts = |magic: &[u8]| bytes.starts_with(magic);
+    let text = bytes.trim_ascii_start();
+    let page = [&b"<!doctype"[..], b"<html"]
+        .iter()
+        .any(|start| text.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start)));
+    let again = "download it again";
+    let (what, advice) = if starts(b"PK\x03\x04") {
+        ("a zip archive, as PyTorch's torch.save writes (.pth, .pt)", CONVERT)
+    } else if matches!(bytes, [0x80, 2..=5, ..]) || bytes.get(257..262) == Some(b"ustar") {
+        ("a pickle or tar, as older versions of PyTorch write (.pth, .pt)", CONVERT)
+    } else if starts(b"\x89HDF") {
+        ("an HDF5 file, as Keras writes (.h5)", "take the model's safetensors file")
+    } else if starts(b"\x93NUMPY") {
+        ("an array of NumPy (.npy)", "take the model's safetensors file")
+    } else if starts(b"GGUF") {
+        ("a GGUF file", "take the model's safetensors file")
+    } else if starts(b"\x1f\x8b") {
+        ("compressed by gzip", "unpack it first")
+    } else if starts(b"version https://git-lfs") {
+        ("a pointer of Git LFS in the place of the file", "fetch the file with `git lfs pull`")
+    } else if page {
+        ("a web page in the place of the file", again)
+    } else if starts(b"\x89PNG") || starts(b"\xff\xd8\xff") {
+        ("a picture", "give the file of weights")
+    } else {
+        return None;
+    };
+    Some(format!("but {what}; {advice}"))
+}
