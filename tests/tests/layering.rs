@@ -39,7 +39,7 @@ const ROOMS: [Room; 11] = [
 ];
 
 /// Dependencies that belong to some rooms alone, and why.
-const HOMES: [(&str, &[&str], &str); 18] = [
+const HOMES: [(&str, &[&str], &str); 17] = [
     ("anyhow", &["driver"], "libraries have an error enum each"),
     ("clap", &["driver"], "the command line"),
     ("indicatif", &["driver"], "formats for people"),
@@ -55,7 +55,6 @@ const HOMES: [(&str, &[&str], &str); 18] = [
     ("rustls", &["trust"], "whom to trust"),
     ("zune-jpeg", &["datasets"], "pixel files"),
     ("gemm", &["ops"], "matrix products are behind an operation"),
-    ("candle-nn", &["models"], "layers"),
     ("hf-hub", &["models"], "pretrained weights"),
     ("safetensors", &["driver", "files", "models", "training"], "weights and cases"),
 ];

@@ -4,7 +4,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use robustseg_attacks::{Attack, FastNewton, PixelObjective, input_gradient};
-use robustseg_models::PspNet;
+use robustseg_models::Network;
 use robustseg_ops::cuda::{ConvolutionChoice, convolve_in, count, open};
 use robustseg_random::stream;
 use robustseg_training::{Statistics, Target};
@@ -22,7 +22,7 @@ fn relative(found: &Tensor, expected: &Tensor) -> f64 {
 }
 
 /// Logits, the mean gain's gradient, and Fast Newton's epsilon.
-fn outcome(network: &PspNet, image: &Tensor, label: &Tensor) -> [Tensor; 3] {
+fn outcome(network: &Network, image: &Tensor, label: &Tensor) -> [Tensor; 3] {
     let target = Target::new(network, Statistics::Running);
     let logits = network.logits(image).expect("logits");
     let gradient = input_gradient(&target, image, label, PixelObjective::Gain).expect("gradient").gradient;
@@ -50,7 +50,7 @@ fn reduced_precision_stays_near() {
     let cases = cases();
     assert!(!cases.is_empty());
     for case in cases {
-        let mut network = PspNet::load(&case.join("model.safetensors"), &device).expect("a network");
+        let mut network = Network::load(&case.join("model.safetensors"), &device).expect("a network");
         let tensors = candle_core::safetensors::load(case.join("case.safetensors"), &device).expect("a case");
         let (image, label) = (&tensors["image"], &tensors["label"]);
         let exact = outcome(&network, image, label);

@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use candle_core::{DType, Device};
-use robustseg_models::PspNet;
+use robustseg_models::Network;
 use robustseg_words::counted;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -131,7 +131,7 @@ impl Precision {
     ///
     /// # Errors
     /// [`Usage`] if the network is on the CPU, which has f32 alone.
-    pub fn set(self, network: &mut PspNet, convolutions: Convolutions) -> anyhow::Result<()> {
+    pub fn set(self, network: &mut Network, convolutions: Convolutions) -> anyhow::Result<()> {
         self.require_on(network.device())?;
         #[cfg(feature = "cuda")]
         {

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::hint::black_box;
 
 use robustseg_datasets::Dataset;
-use robustseg_models::{PspNetConfig, forward_memory, gradient_memory};
+use robustseg_models::NetworkConfig;
 use robustseg_training::{EvaluationConfig, Views, Window};
 
 use crate::exit::OutOfMemory;
@@ -17,12 +17,12 @@ const NUMBER: u64 = 4;
 /// # Errors
 /// If the configuration describes no network.
 pub(crate) fn of_prediction(
-    model: &PspNetConfig,
+    model: &NetworkConfig,
     window: Window,
     [batch, height, width]: [usize; 3],
 ) -> anyhow::Result<u64> {
     let views = window.views(height, width);
-    let network = forward_memory(model, batch, views.height, views.width)?;
+    let network = model.outline()?.forward_memory(batch, views.height, views.width);
     // Full-size logits of the windows side by side, and their sum.
     let logits = match window {
         Window::Sliding { .. } => [batch, views.height, width, model.num_classes],
@@ -41,12 +41,12 @@ pub(crate) fn of_prediction(
 /// # Errors
 /// If the configuration describes no network.
 pub(crate) fn of_attack(
-    model: &PspNetConfig,
+    model: &NetworkConfig,
     window: Window,
     [batch, height, width]: [usize; 3],
 ) -> anyhow::Result<u64> {
     let Views { count, height, width } = window.views(height, width);
-    Ok(gradient_memory(model, batch.saturating_mul(count), height, width)?)
+    Ok(model.outline()?.gradient_memory(batch.saturating_mul(count), height, width))
 }
 
 /// Bytes that an evaluation needs at least, on images of the size of the first of `dataset`.
@@ -54,7 +54,7 @@ pub(crate) fn of_attack(
 /// # Errors
 /// If that image cannot be read, or the configuration describes no network.
 pub(crate) fn of_evaluation(
-    model: &PspNetConfig,
+    model: &NetworkConfig,
     evaluation: &EvaluationConfig,
     dataset: &Dataset,
 ) -> anyhow::Result<u64> {
@@ -72,14 +72,14 @@ pub(crate) fn of_evaluation(
 /// # Errors
 /// As [`of_evaluation`], and [`OutOfMemory`] with what to lower.
 pub(crate) fn require_for_evaluation(
-    model: &PspNetConfig,
+    model: &NetworkConfig,
     evaluation: &EvaluationConfig,
     dataset: &Dataset,
 ) -> anyhow::Result<()> {
-    let (batch_size, width) = (evaluation.batch_size, model.width);
+    let (batch_size, (scale, value)) = (evaluation.batch_size, model.architecture.scale());
     let advice = format!(
         "raise the limit, lower evaluation.batch_size ({batch_size} now), take an evaluation.window, or a network of a \
-         smaller width ({width} now)"
+         smaller {scale} ({value} now)"
     );
     Ok(require(of_evaluation(model, evaluation, dataset)?, "the evaluation", &advice)?)
 }

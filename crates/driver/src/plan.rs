@@ -4,9 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use robustseg_datasets::{DATA_FOLDER, Dataset, Manifest, Shared};
-use robustseg_models::{
-    Origin, PspNetConfig, TrainingOrigin, multiply_adds, parameter_count, pretrained, training_memory,
-};
+use robustseg_models::{NetworkConfig, Origin, TrainingOrigin, pretrained};
 use robustseg_training::{CurveConfig, Identity};
 
 use crate::exit::BadData;
@@ -108,7 +106,7 @@ pub struct Plan {
     /// The spec.
     pub spec: Spec,
     /// The network.
-    pub model: PspNetConfig,
+    pub model: NetworkConfig,
     /// The data.
     pub data: Data,
     /// The training split.
@@ -235,14 +233,14 @@ impl Plan {
 
     /// Trainable numbers of the network.
     pub fn parameters(&self) -> anyhow::Result<usize> {
-        Ok(parameter_count(&self.model)?)
+        Ok(self.model.outline()?.parameter_count())
     }
 
     /// Multiply-adds of the whole training.
     pub fn training_cost(&self) -> anyhow::Result<u64> {
         let training = &self.spec.training;
         let crop = training.augmentation.crop;
-        let forward = multiply_adds(&self.model, crop, crop)?;
+        let forward = self.model.outline()?.multiply_adds(crop, crop);
         let passes = training.method.passes(training.practice().probability, crop * crop);
         let images = self.total_steps as f64 * training.batch_size as f64;
         Ok((forward as f64 * passes * images) as u64)
@@ -252,7 +250,7 @@ impl Plan {
     pub fn training_memory(&self) -> anyhow::Result<u64> {
         let training = &self.spec.training;
         let crop = training.augmentation.crop;
-        Ok(training_memory(&self.model, training.batch_size, crop, crop)?)
+        Ok(self.model.outline()?.training_memory(training.batch_size, crop, crop))
     }
 
     /// Bytes that the evaluation needs at least, on images of the size of the split's first.
@@ -272,8 +270,10 @@ impl Plan {
         let training = &self.spec.training;
         let batch_size = ("training.batch_size", training.batch_size);
         let crop = ("training.augmentation.crop", training.augmentation.crop);
-        let width = ("model.width", self.model.width);
-        memory::require(self.training_memory()?, "a training step", &lower(&[batch_size, crop, width]))?;
+        let (scale, value) = self.model.architecture.scale();
+        let scale = format!("model.{scale}");
+        let keys = [batch_size, crop, (&scale, value)];
+        memory::require(self.training_memory()?, "a training step", &lower(&keys))?;
         memory::require_for_evaluation(&self.model, &self.spec.evaluation, &self.evaluation)
     }
 
@@ -281,7 +281,7 @@ impl Plan {
     /// attack's gradients, at most one for each step of each point.
     pub fn evaluation_cost(&self) -> anyhow::Result<u64> {
         let first = self.evaluation.load(0)?;
-        let forward = multiply_adds(&self.model, first.image.height, first.image.width)?;
+        let forward = self.model.outline()?.multiply_adds(first.image.height, first.image.width);
         let passes = self.spec.evaluation.curves.iter().map(|curve| {
             let points = curve.epsilons().iter().filter(|epsilon| **epsilon > 0.0).count();
             // FGSM's gradient serves all points.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use candle_core::Device;
-use robustseg_models::{PspNet, pretrained};
+use robustseg_models::{Network, pretrained};
 use tracing::info;
 
 use crate::inputs::holds_anything;
@@ -31,8 +31,8 @@ impl Plan {
     ///
     /// # Errors
     /// If these weights cannot be had or do not fit.
-    pub(crate) fn initial_network(&self, device: &Device) -> anyhow::Result<PspNet> {
-        let network = PspNet::new(&self.model, self.spec.seed, device)?;
+    pub(crate) fn initial_network(&self, device: &Device) -> anyhow::Result<Network> {
+        let network = Network::new(&self.model, self.spec.seed, device)?;
         if let Some(source) = &self.spec.model.pretrained {
             let file = pretrained::resolve(source)?;
             let taken = network.load_backbone(&file)?;

@@ -4,7 +4,7 @@ mod common;
 
 use candle_core::{DType, Device, Tensor};
 use common::{CLASSES, case, checkpoint, fails, run_in, save_case, tiny};
-use robustseg_models::{CheckpointClass, Origin, PspNet};
+use robustseg_models::{CheckpointClass, Network, Origin};
 
 fn attack<'a>(rest: &[&'a str]) -> Vec<&'a str> {
     [&["attack", "--checkpoint", "model.safetensors", "--out", "out"], rest].concat()
@@ -141,7 +141,7 @@ fn pictures_have_the_checkpoints_colours_and_a_legend() {
         colour: [10 + index as u8, 200, 30],
     };
     let origin = Origin { classes: Some(names.iter().enumerate().map(class).collect()), training: None };
-    let network = PspNet::new(&tiny(), 1, &Device::Cpu).unwrap();
+    let network = Network::new(&tiny(), 1, &Device::Cpu).unwrap();
     network.save_with(&origin, &folder.path().join("model.safetensors")).unwrap();
     picture_and_labels(folder.path());
     let pair = ["--image", "street.png", "--label", "labels.png"];

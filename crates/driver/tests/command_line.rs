@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use common::{case, checkpoint, experiments, fails, robustseg, run_in, tiny};
-use robustseg_models::{PspNet, PspNetConfig};
+use robustseg_models::{Network, NetworkConfig, PspNetConfig};
 use serde_json::Value;
 
 fn smoke() -> String {
@@ -117,8 +117,9 @@ fn fractions_are_understood_on_the_command_line() {
 #[test]
 fn a_check_refuses_what_a_run_would_refuse() {
     let folder = tempfile::tempdir().unwrap();
-    let other = PspNetConfig { width: 8, ..tiny() };
-    let other = PspNet::new(&other, 1, &candle_core::Device::Cpu).unwrap();
+    let wider = PspNetConfig { layers: [1, 1, 1, 1], width: 8 };
+    let other = NetworkConfig { architecture: wider.into(), ..tiny() };
+    let other = Network::new(&other, 1, &candle_core::Device::Cpu).unwrap();
     other.save(&folder.path().join("model.safetensors")).unwrap();
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("pickle.pth"), b"PK\x03\x04\0\0archive/data.pkl").unwrap();

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use common::{fails, run_in};
-use robustseg_models::{PspNet, PspNetConfig};
+use robustseg_models::{Network, NetworkConfig, PspNetConfig};
 
 /// An image of 48 x 40 pixels, a colour ramp.
 const JPEG: &[u8] = include_bytes!("files/ramp.jpg");
@@ -154,8 +154,8 @@ fn a_palette_of_the_classes_colours_in_another_order_is_refused_by_every_command
 fn an_attack_reads_labels_as_its_manifest_says_and_refuses_raw_ids() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let network = PspNetConfig { layers: [1, 1, 1, 1], width: 4, ..PspNetConfig::pspnet50(19) };
-    PspNet::new(&network, 1, &Device::Cpu).unwrap().save(&folder.join("model.safetensors")).unwrap();
+    let network = NetworkConfig::new(PspNetConfig { layers: [1, 1, 1, 1], width: 4 }, 19);
+    Network::new(&network, 1, &Device::Cpu).unwrap().save(&folder.join("model.safetensors")).unwrap();
     write_image(&folder.join("street.png"), 1);
     // Road and building, as ids and as training classes.
     write_png(&folder.join("street_gtFine_labelIds.png"), &halves(7, 11), png::ColorType::Grayscale, &[]);

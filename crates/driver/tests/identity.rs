@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use common::{fails, run_in, scenes};
-use robustseg_models::{Checkpoint, PspNet};
+use robustseg_models::{Checkpoint, Network};
 use serde_json::Value;
 
 fn json(path: &Path) -> Value {
@@ -148,7 +148,7 @@ fn what_decides_no_weight_may_change_between_a_run_and_its_resumption() {
 
     // Weights of another content are other weights; those that are gone are not needed to go on.
     common::checkpoint(path);
-    PspNet::new(&common::tiny(), 9, &candle_core::Device::Cpu).unwrap().save(&weights).unwrap();
+    Network::new(&common::tiny(), 9, &candle_core::Device::Cpu).unwrap().save(&weights).unwrap();
     let other = [&resume[..], &["--set", "model.pretrained=../model.safetensors"]].concat();
     fails(path, &other, 3, &["model.pretrained"]);
     fs::remove_file(elsewhere.join("weights.safetensors")).unwrap();

@@ -7,7 +7,7 @@ use std::path::Path;
 use candle_core::Device;
 use common::{experiments, run_in};
 use robustseg_files::sha256;
-use robustseg_models::PspNet;
+use robustseg_models::Network;
 use serde_json::{Value, json};
 
 fn json(path: &Path) -> Value {
@@ -49,8 +49,8 @@ fn the_spec_says_which_weights_are_evaluated_and_a_resumed_run_takes_the_same() 
     let path = |file: &str| folder.path().join("run").join(file);
     // The best weights of all; the last ones are others now.
     let best = path("checkpoints/best.safetensors");
-    let config = PspNet::load(&best, &Device::Cpu).unwrap().config().clone();
-    PspNet::new(&config, 9, &Device::Cpu).unwrap().save(&best).unwrap();
+    let config = Network::load(&best, &Device::Cpu).unwrap().config().clone();
+    Network::new(&config, 9, &Device::Cpu).unwrap().save(&best).unwrap();
     let first = json(&path("evaluation.json"));
     std::fs::remove_file(path("evaluation.json")).unwrap();
     done(folder.path(), &[&run[..], &["--resume"]].concat());

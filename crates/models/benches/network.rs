@@ -4,7 +4,7 @@
 //!     cargo bench -p robustseg-models --bench network -- [SIZE [BATCH [ROUNDS]]]
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use robustseg_models::{Pass, PspNet, PspNetConfig, multiply_adds};
+use robustseg_models::{Mode, Network, NetworkConfig, PspNetConfig};
 use robustseg_ops::{PixelObjective, pixel_objective_mean};
 use robustseg_random::stream;
 use std::time::Instant;
@@ -19,28 +19,28 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut numbers = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let mut number = |default: usize| numbers.next().map_or(Ok(default), |text| text.parse());
     let (size, batch, rounds) = (number(472)?, number(1)?, number(5)?);
-    let config = PspNetConfig::pspnet50(CLASSES);
-    let network = PspNet::new(&config, 0, &Device::Cpu)?;
+    let config = NetworkConfig::new(PspNetConfig::default(), CLASSES);
+    let network = Network::new(&config, 0, &Device::Cpu)?;
     let image = Var::rand(0_f32, 1.0, (batch, 3, size, size), &Device::Cpu)?;
     let label =
         Tensor::rand(0_f32, CLASSES as f32, (batch, size, size), &Device::Cpu)?.to_dtype(DType::U8)?;
-    let giga = batch as f64 * multiply_adds(&config, size, size)? as f64 / 1e9;
-    println!("PSPNet50, {batch} x {size}x{size}: {giga:.1} GMAC a forward pass");
+    let giga = batch as f64 * network.outline().multiply_adds(size, size) as f64 / 1e9;
+    println!("PSPNet50, {batch} x {size}x{size}: {giga:.1} GMAC per forward pass");
 
     let works: [(&str, f64, Work<'_>); 3] = [
-        ("forward", 1.0, Box::new(|| network.forward(&image.detach(), &mut Pass::Evaluation).map(drop))),
+        ("forward", 1.0, Box::new(|| network.forward(&image.detach(), &mut Mode::Evaluation).map(drop))),
         (
             "attack gradient",
             2.0,
-            Box::new(|| backward(&network, image.as_tensor(), &label, &mut Pass::Evaluation)),
+            Box::new(|| backward(&network, image.as_tensor(), &label, &mut Mode::Evaluation)),
         ),
         (
             "training step",
             3.0,
             Box::new(|| {
                 let mut random = stream(0, "dropout", [0; 3]);
-                let mut pass = Pass::Training { dropout: 0.1, random: &mut random };
-                backward(&network, &image.detach(), &label, &mut pass)
+                let mut mode = Mode::Training { dropout: 0.1, random: &mut random };
+                backward(&network, &image.detach(), &label, &mut mode)
             }),
         ),
     ];
@@ -60,8 +60,8 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn backward(network: &PspNet, image: &Tensor, label: &Tensor, pass: &mut Pass<'_>) -> Result<()> {
-    let logits = network.forward(image, pass)?;
+fn backward(network: &Network, image: &Tensor, label: &Tensor, mode: &mut Mode<'_>) -> Result<()> {
+    let logits = network.forward(image, mode)?;
     let objective = PixelObjective::CrossEntropy;
     pixel_objective_mean(&logits, label, objective, network.alignment())?.backward().map(drop)
 }

@@ -1,12 +1,12 @@
 //! The backbone's weights from a file that holds more, or less, than the whole network.
 
-use crate::foreign::{is_counter, names};
-use crate::variables::stored;
-use crate::{Error, PspNet, Result};
+use crate::foreign::is_counter;
+use crate::stored::stored;
+use crate::{Error, Network, Parameter, Part, Result};
 use candle_core::{Tensor, Var};
 use robustseg_files::sealed::{Sealed, read};
 use robustseg_words::counted;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
@@ -43,7 +43,7 @@ impl fmt::Display for Taken {
     }
 }
 
-impl PspNet {
+impl Network {
     /// Takes the backbone's weights and statistics from a safetensors file with timm's names (with or without
     /// `backbone.` before them), f16, bf16 and f64 converted to f32; other tensors of the file, such as a classifier's, are
     /// left alone.
@@ -56,14 +56,16 @@ impl PspNet {
         let bytes = read(path).map_err(refuse)?;
         let file = Sealed::parse(&bytes).map_err(refuse)?.tensors;
         let no_backbone = |reason: String| {
-            let told = names(&file).unwrap_or_else(|| depth(&file));
-            refuse(format!("is no backbone of this model: {reason}; {told}"))
+            let settings = self.config().architecture.settings();
+            let hint = settings.foreign(&file).or_else(|| settings.fitting(&file));
+            let hint = hint.map_or(String::new(), |hint| format!("; {hint}"));
+            refuse(format!("is no backbone of this model: {reason}{hint}"))
         };
         let mut values: Vec<(&Var, Tensor)> = Vec::new();
         let mut left: BTreeSet<&str> = file.names().into_iter().filter(|name| !is_counter(name)).collect();
         let mut converted = BTreeSet::new();
-        for (full, parameter) in self.parameters() {
-            let Some(name) = full.strip_prefix("backbone.") else { continue };
+        for (full, parameter) in self.backbone() {
+            let name = without_prefix(full);
             let name = if file.tensor(name).is_ok() { name } else { full };
             let tensor = stored(&file, name, parameter.var.shape(), self.device())
                 .map_err(|error| no_backbone(error.to_string()))?;
@@ -71,7 +73,9 @@ impl PspNet {
             left.remove(name);
             values.push((&parameter.var, tensor));
         }
-        if let Some(name) = left.iter().find(|name| is_of_backbone(name)) {
+        let layers: BTreeSet<&str> = self.backbone().map(|(name, _)| first_layer(name)).collect();
+        let more = |name: &&&str| name.starts_with("backbone.") || layers.contains(first_layer(name));
+        if let Some(name) = left.iter().find(more) {
             return Err(no_backbone(format!("tensor {name} has no place in it")));
         }
         let tensors = values.len();
@@ -80,10 +84,22 @@ impl PspNet {
         }
         Ok(Taken { tensors, converted, left: left.into_iter().map(str::to_owned).collect() })
     }
+
+    /// The backbone's variables by name.
+    fn backbone(&self) -> impl Iterator<Item = (&String, &Parameter)> {
+        self.parameters().iter().filter(|(_, parameter)| parameter.part == Part::Backbone)
+    }
 }
 
-fn is_of_backbone(name: &str) -> bool {
-    ["backbone.", "stem.", "stages.", "norm."].iter().any(|start| name.starts_with(start))
+/// `name` as a file of the backbone alone has it.
+fn without_prefix(name: &str) -> &str {
+    name.strip_prefix("backbone.").unwrap_or(name)
+}
+
+/// The outermost layer of the backbone that the tensor `name` would belong to.
+fn first_layer(name: &str) -> &str {
+    let name = without_prefix(name);
+    name.split_once('.').map_or(name, |(layer, _)| layer)
 }
 
 fn converted_type(dtype: Dtype) -> Option<&'static str> {
@@ -93,21 +109,4 @@ fn converted_type(dtype: Dtype) -> Option<&'static str> {
         Dtype::F64 => Some("f64"),
         _ => None,
     }
-}
-
-/// The size of the network that the file's backbone belongs to, for who has to set it.
-fn depth(file: &SafeTensors<'_>) -> String {
-    let blocks = |stage: usize| {
-        let has = |block: usize| {
-            let name = format!("stages.{stage}.blocks.{block}.conv1.weight");
-            file.tensor(&name).is_ok() || file.tensor(&format!("backbone.{name}")).is_ok()
-        };
-        (0..file.len()).take_while(|&block| has(block)).count()
-    };
-    let layers = [0, 1, 2, 3].map(blocks);
-    // The last norm has 32 channels for each of the width.
-    let norm = file.tensor("norm.weight").or_else(|_| file.tensor("backbone.norm.weight"));
-    let width = norm.ok().and_then(|view| view.shape().first().map(|channels| channels / 32));
-    let width = width.map_or(String::new(), |width| format!(" and width {width}"));
-    format!("the file has layers {layers:?}{width}, which model.layers and model.width have to name")
 }

@@ -2,8 +2,9 @@
 //! knows of its classes and its training stands beside that: see [`Origin`].
 
 use crate::foreign::{is_counter, names};
-use crate::variables::{Source, outside};
-use crate::{Error, Origin, Parameter, PspNet, PspNetConfig, Result};
+use crate::stored::outside;
+use crate::variables::Source;
+use crate::{Error, Network, NetworkConfig, Origin, Parameter, Result};
 use candle_core::Device;
 use robustseg_files::sealed::{Sealed, read, seal};
 use robustseg_files::{Sha256, write_atomically};
@@ -15,7 +16,7 @@ use std::path::Path;
 /// All that a checkpoint file holds.
 pub struct Checkpoint {
     /// The network.
-    pub network: PspNet,
+    pub network: Network,
     /// Its classes and its training, as far as the file knows them.
     pub origin: Origin,
 }
@@ -24,26 +25,27 @@ impl Checkpoint {
     /// The checkpoint in the file at `path`, its network on `device`.
     ///
     /// # Errors
-    /// As [`PspNet::load`].
+    /// As [`Network::load`].
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
         let refuse = |reason: String| Error::Checkpoint { path: path.to_path_buf(), reason };
         let bytes = read(path).map_err(refuse)?;
         let (file, config, origin) = parse(&bytes).map_err(refuse)?;
-        let net = PspNet::build(&config, Source::File(&file), device).map_err(|error| {
+        let network = Network::build(&config, Source::File(&file), device).map_err(|error| {
             // Other names explain the missing tensor.
-            let reason = names(&file).unwrap_or_else(|| error.to_string());
+            let foreign = config.architecture.settings().foreign(&file);
+            let reason = foreign.unwrap_or_else(|| error.to_string());
             refuse(format!("does not fit its own model metadata: {reason}"))
         })?;
-        let known = |name: &str| net.parameters().contains_key(name) || is_counter(name);
+        let known = |name: &str| network.parameters().contains_key(name) || is_counter(name);
         let unknown = file.names().into_iter().find(|name| !known(name));
         match unknown {
             Some(name) => Err(refuse(format!("tensor {name} is not part of the model"))),
-            None => Ok(Self { network: net, origin }),
+            None => Ok(Self { network, origin }),
         }
     }
 }
 
-impl PspNet {
+impl Network {
     /// The network of a checkpoint file: [`Checkpoint::load`] without its origin. Numbers in f16, bf16 and f64 are converted to
     /// f32; PyTorch's counters of batches (`num_batches_tracked`) are not looked at.
     ///
@@ -66,7 +68,7 @@ impl PspNet {
     /// Writes the network and its `origin` to `path`, whole or not at all.
     ///
     /// # Errors
-    /// As [`PspNet::save`].
+    /// As [`Network::save`].
     pub fn save_with(&self, origin: &Origin, path: &Path) -> Result<()> {
         let bytes = serialize(self.config(), origin, self.parameters())?;
         write_atomically(path, &bytes).map_err(|source| Error::Write { path: path.to_path_buf(), source })
@@ -89,7 +91,7 @@ impl PspNet {
 
 /// The bytes of a checkpoint of `parameters`.
 fn serialize(
-    config: &PspNetConfig,
+    config: &NetworkConfig,
     origin: &Origin,
     parameters: &BTreeMap<String, Parameter>,
 ) -> Result<Vec<u8>> {
@@ -105,7 +107,7 @@ fn serialize(
 }
 
 /// The tensors, the configuration and the origin in a checkpoint's bytes.
-fn parse(bytes: &[u8]) -> Result<(SafeTensors<'_>, PspNetConfig, Origin), String> {
+fn parse(bytes: &[u8]) -> Result<(SafeTensors<'_>, NetworkConfig, Origin), String> {
     let Sealed { tensors, metadata, .. } = Sealed::parse(bytes)?;
     let model = metadata.get("model");
     let model = model.ok_or_else(|| {
@@ -114,7 +116,7 @@ fn parse(bytes: &[u8]) -> Result<(SafeTensors<'_>, PspNetConfig, Origin), String
         });
         format!("has no `model` metadata, so it is no robustseg checkpoint; {told}")
     })?;
-    let config: PspNetConfig = serde_json::from_str(model).map_err(|error| {
+    let config: NetworkConfig = serde_json::from_str(model).map_err(|error| {
         format!("its `model` metadata is not understood: {}; is it of a newer robustseg?", plain(error))
     })?;
     config.validate().map_err(|error| format!("its `model` metadata is wrong: {error}"))?;

@@ -1,118 +1,133 @@
-//! What a PSPNet is made of: the `model` metadata of a checkpoint.
+//! The full description of a network.
 
-use crate::{Error, Result};
-use robustseg_ops::Alignment;
-use serde::{Deserialize, Serialize};
+use crate::branch;
+use crate::layers::Heads;
+use crate::networks::{Architecture, Flat};
+use crate::outline::Outline;
+use crate::variables::{Maker, Source};
+use crate::{Branch, Error, Result, Upsampling};
+use candle_core::Device;
+use serde_json::{Map, Value};
 
-/// How the logits are brought to the image's size, and the pyramid's maps to the backbone's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Upsampling {
-    /// Bilinear, half-pixel centres.
-    #[default]
-    HalfPixel,
-    /// Bilinear, corners aligned, as PSPNet's authors (who crop to 8k+1).
-    AlignCorners,
-}
-
-impl From<Upsampling> for Alignment {
-    fn from(upsampling: Upsampling) -> Self {
-        match upsampling {
-            Upsampling::HalfPixel => Alignment::HalfPixel,
-            Upsampling::AlignCorners => Alignment::AlignCorners,
-        }
-    }
-}
-
-/// The shape of a PSPNet on a pre-activation ResNet, and the normalisation at its entry.
+/// All that makes a network, but for its weights: the `model` metadata of a checkpoint.
 ///
 /// ```
-/// let pspnet50 = robustseg_models::PspNetConfig::pspnet50(21);
-/// assert_eq!(robustseg_models::parameter_count(&pspnet50).unwrap(), 46_584_917);
+/// use robustseg_models::{NetworkConfig, PspNetConfig, Upsampling};
+/// let small = PspNetConfig { layers: [1, 1, 1, 1], width: 8 };
+/// let config = NetworkConfig { upsampling: Upsampling::AlignCorners, ..NetworkConfig::new(small, 21) };
+/// assert_eq!(config.outline().unwrap().parameter_count(), 727_509);
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PspNetConfig {
-    /// Residual blocks of the four stages.
-    pub layers: [usize; 4],
-    /// Channels of the stem; stages have 4, 8, 16 and 32 times as many, pyramid branches and head 8 times.
-    pub width: usize,
-    /// Classes, at most 255.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkConfig {
+    /// The kind of network and its own settings.
+    pub architecture: Architecture,
+    /// Classes, 1 to 255.
     pub num_classes: usize,
-    /// Mean of each colour channel, in units of `[0, 1]`.
+    /// Mean of each colour channel, in units of `[0, 1]`. Images are normalised inside the network.
     pub mean: [f32; 3],
     /// Standard deviation of each colour channel.
     pub std: [f32; 3],
     /// Kind of upsampling.
-    #[serde(default, skip_serializing_if = "is_half_pixel")]
     pub upsampling: Upsampling,
-    /// Whether an auxiliary and a mask branch, heads like the main one, stand beside it: Xu, Zhao, Jia, ICCV 2021, train
-    /// with them. Predictions are the main branch's alone.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub divided: bool,
+    /// Heads beside the main one.
+    pub branches: Vec<Branch>,
 }
 
-// Serde's predicates take a reference.
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_half_pixel(upsampling: &Upsampling) -> bool {
-    *upsampling == Upsampling::HalfPixel
-}
-
-impl PspNetConfig {
-    /// PSPNet50: layers 3, 4, 6, 3, width 64, normalised by mean and deviation 0.5.
-    pub fn pspnet50(num_classes: usize) -> Self {
+impl NetworkConfig {
+    /// `architecture` for `num_classes` classes: mean and standard deviation 0.5, half-pixel upsampling,
+    /// no branches.
+    pub fn new(architecture: impl Into<Architecture>, num_classes: usize) -> Self {
         Self {
-            layers: [3, 4, 6, 3],
-            width: 64,
+            architecture: architecture.into(),
             num_classes,
             mean: [0.5; 3],
             std: [0.5; 3],
             upsampling: Upsampling::HalfPixel,
-            divided: false,
+            branches: Vec::new(),
         }
     }
 
-    /// Refuses what describes no network.
+    /// Checks that the configuration describes a network.
     ///
     /// # Errors
-    /// If a number is out of its range.
+    /// [`Error::Setting`] for the first setting out of its range.
     pub fn validate(&self) -> Result<()> {
-        let within = |name: &str, value: usize, largest: usize| {
-            if (1..=largest).contains(&value) {
-                Ok(())
-            } else {
-                Err(Error::Config(format!("{name} must be 1 to {largest}, found {value}")))
-            }
-        };
-        for blocks in self.layers {
-            within("each of layers", blocks, 256)?;
-        }
-        within("width", self.width, 1024)?;
-        within("num_classes", self.num_classes, 255)?;
+        self.architecture.validate()?;
+        crate::layers::within("num_classes", self.num_classes, 255)?;
         if !self.mean.iter().all(|mean| mean.is_finite()) {
-            return Err(Error::Config(format!("mean must be finite, found {:?}", self.mean)));
+            let reason = format!("must be finite, found {:?}", self.mean);
+            return Err(Error::Setting { field: "mean", reason });
         }
         if !self.std.iter().all(|std| std.is_finite() && *std > 0.0) {
-            return Err(Error::Config(format!("std must be positive, found {:?}", self.std)));
+            let reason = format!("must be positive, found {:?}", self.std);
+            return Err(Error::Setting { field: "std", reason });
         }
-        Ok(())
+        branch::validate(&self.branches)
     }
 
-    /// Channels of the stem and of the four stages.
-    pub(crate) fn channels(&self) -> [usize; 5] {
-        [1, 4, 8, 16, 32].map(|factor| divisible_by_eight(factor * self.width))
+    /// The costs of the network, without its weights. Takes milliseconds and next to no memory.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the configuration describes no network.
+    pub fn outline(&self) -> Result<Outline> {
+        self.build(&Maker::new(Source::Outline, &Device::Cpu))
     }
 
-    /// Channels of each pyramid branch and of the head.
-    pub(crate) fn head_channels(&self) -> usize {
-        8 * self.width
+    /// Builds the layers of the network with variables from `maker`.
+    pub(crate) fn build(&self, maker: &Maker<'_>) -> Result<Outline> {
+        self.validate()?;
+        let heads =
+            Heads { classes: self.num_classes, branches: &self.branches, alignment: self.upsampling.into() };
+        let layers = self.architecture.settings().layers(&heads, &maker.variables())?;
+        Ok(Outline::new(layers, maker.trainable()))
     }
 }
 
-/// The nearest multiple of eight, at least eight and at least nine tenths of `channels`: timm's rule for the
-/// channels of stem, stages and bottlenecks.
-pub(crate) fn divisible_by_eight(channels: usize) -> usize {
-    let nearest = ((channels + 4) / 8 * 8).max(8);
-    if nearest * 10 < channels * 9 { nearest + 8 } else { nearest }
+impl Architecture {
+    /// Checks that the settings describe a network.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for the first setting out of its range.
+    pub fn validate(&self) -> Result<()> {
+        self.settings().validate()
+    }
+
+    /// The setting that scales the network's memory, by its name, and its value.
+    ///
+    /// ```
+    /// use robustseg_models::{Architecture, PspNetConfig};
+    /// assert_eq!(Architecture::from(PspNetConfig::default()).scale(), ("width", 64));
+    /// ```
+    pub fn scale(&self) -> (&'static str, usize) {
+        self.settings().scale()
+    }
+
+    /// The settings by their names.
+    pub fn fields(&self) -> Map<String, Value> {
+        match serde_json::to_value(Flat(self)) {
+            Ok(Value::Object(fields)) => fields,
+            // Settings are structs of plain data.
+            _ => Map::new(),
+        }
+    }
+
+    /// The same kind of network with the settings in `fields` and the others of this one. Values out of
+    /// range are for [`Architecture::validate`] to find.
+    ///
+    /// ```
+    /// use robustseg_models::{Architecture, PspNetConfig};
+    /// use serde_json::{Map, json};
+    /// let pspnet50 = Architecture::from(PspNetConfig::default());
+    /// let fields = Map::from_iter([("width".to_owned(), json!(16))]);
+    /// let narrow = PspNetConfig { width: 16, ..PspNetConfig::default() };
+    /// assert_eq!(pspnet50.with(fields).unwrap(), narrow.into());
+    /// ```
+    ///
+    /// # Errors
+    /// If this kind of network does not have one of the settings, or its value is of another type.
+    pub fn with(&self, fields: Map<String, Value>) -> serde_json::Result<Self> {
+        let mut all = self.fields();
+        all.extend(fields);
+        Self::read(self.name(), Value::Object(all))
+    }
 }

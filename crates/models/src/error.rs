@@ -29,9 +29,14 @@ pub enum Error {
         /// What went wrong, where they were looked for, and what to do.
         reason: String,
     },
-    /// A configuration that describes no network.
-    #[error("model: {0}")]
-    Config(String),
+    /// A setting of a network is out of its range.
+    #[error("model: {field} {reason}")]
+    Setting {
+        /// The setting: a field of [`NetworkConfig`](crate::NetworkConfig) or of its architecture.
+        field: &'static str,
+        /// The range and the value. The text continues a sentence that begins with the field.
+        reason: String,
+    },
     /// An operation on tensors failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -1,8 +1,8 @@
-//! The two layers that everything is made of.
+//! The two layers that convolutional networks are made of.
 
-use crate::Pass;
+use crate::variables::Variables;
+use crate::{Mode, ParameterKind};
 use candle_core::{Result, Tensor, Var};
-use candle_nn::{Init, VarBuilder};
 use robustseg_ops::{
     BatchNorm, BatchStatistics, Conv2dConfig, StatisticsSource, batch_norm_relu, batch_norm_relu_conv2d,
     batch_statistics, conv2d, conv2d_add,
@@ -15,32 +15,30 @@ pub(crate) struct Convolution {
 }
 
 impl Convolution {
-    /// He initialisation: normal with variance 2 / fan-in.
+    /// Its variable is `weight`.
     pub(crate) fn new(
         inputs: usize,
         outputs: usize,
         kernel: usize,
         config: Conv2dConfig,
-        vb: &VarBuilder<'_>,
+        variables: &Variables<'_>,
     ) -> Result<Self> {
-        let stdev = (2.0 / (inputs * kernel * kernel) as f64).sqrt();
-        let shape = (outputs, kernel, kernel, inputs);
-        let weight = vb.get_with_hints(shape, "weight", Init::Randn { mean: 0.0, stdev })?;
+        let weight = variables.convolution([outputs, kernel, kernel, inputs], "weight")?;
         Ok(Self { weight, config })
     }
 
-    /// The weight (O, K, K, I) as `pass` uses it beside `x`: in the type of its elements.
-    pub(crate) fn weight(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        pass.weight(&self.weight).to_dtype(x.dtype())
+    /// The weight (O, K, K, I) as `mode` uses it on `x`, in the type of its elements.
+    pub(crate) fn weight(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
+        mode.weight(&self.weight).to_dtype(x.dtype())
     }
 
-    pub(crate) fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        conv2d(x, &self.weight(x, pass)?, self.config)
+    pub(crate) fn forward(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
+        conv2d(x, &self.weight(x, mode)?, self.config)
     }
 
     /// The convolution's output added to `residual`.
-    pub(crate) fn forward_add(&self, x: &Tensor, residual: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        conv2d_add(x, &self.weight(x, pass)?, self.config, residual)
+    pub(crate) fn forward_add(&self, x: &Tensor, residual: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
+        conv2d_add(x, &self.weight(x, mode)?, self.config, residual)
     }
 
     /// (O, K, K, I).
@@ -70,40 +68,42 @@ const EPS: f32 = 1e-5;
 const MOMENTUM: f64 = 0.1;
 
 impl NormRelu {
-    pub(crate) fn new(channels: usize, vb: &VarBuilder<'_>) -> Result<Self> {
-        let get = |name, value| vb.get_with_hints(channels, name, Init::Const(value));
+    /// Its variables are `weight`, `bias`, `running_mean` and `running_var`.
+    pub(crate) fn new(channels: usize, variables: &Variables<'_>) -> Result<Self> {
+        use ParameterKind::{NormBias, NormWeight, RunningStatistic};
+        let get = |name, kind, value| variables.constant(channels, name, kind, value);
         Ok(Self {
-            weight: get("weight", 1.0)?,
-            bias: get("bias", 0.0)?,
-            running_mean: get("running_mean", 0.0)?,
-            running_var: get("running_var", 1.0)?,
+            weight: get("weight", NormWeight, 1.0)?,
+            bias: get("bias", NormBias, 0.0)?,
+            running_mean: get("running_mean", RunningStatistic, 0.0)?,
+            running_var: get("running_var", RunningStatistic, 1.0)?,
         })
     }
 
-    pub(crate) fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let (statistics, source) = self.statistics(x, pass)?;
-        let (weight, bias) = (pass.weight(&self.weight), pass.weight(&self.bias));
+    pub(crate) fn forward(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
+        let (statistics, source) = self.statistics(x, mode)?;
+        let (weight, bias) = (mode.weight(&self.weight), mode.weight(&self.bias));
         batch_norm_relu(x, &weight, &bias, &statistics, source, EPS)
     }
 
-    /// `convolution` behind this layer, as one operation.
-    pub(crate) fn convolve(&self, x: &Tensor, convolution: &Convolution, pass: &Pass<'_>) -> Result<Tensor> {
-        let (statistics, source) = self.statistics(x, pass)?;
-        let (weight, bias) = (pass.weight(&self.weight), pass.weight(&self.bias));
+    /// This layer and then `convolution`, as one operation.
+    pub(crate) fn convolve(&self, x: &Tensor, convolution: &Convolution, mode: &Mode<'_>) -> Result<Tensor> {
+        let (statistics, source) = self.statistics(x, mode)?;
+        let (weight, bias) = (mode.weight(&self.weight), mode.weight(&self.bias));
         let norm = BatchNorm { weight: &weight, bias: &bias, statistics: &statistics, source, eps: EPS };
-        batch_norm_relu_conv2d(x, norm, &convolution.weight(x, pass)?, convolution.config)
+        batch_norm_relu_conv2d(x, norm, &convolution.weight(x, mode)?, convolution.config)
     }
 
-    /// What normalises `x` in this pass.
-    fn statistics(&self, x: &Tensor, pass: &Pass<'_>) -> Result<(BatchStatistics, StatisticsSource)> {
-        Ok(match pass {
-            Pass::Evaluation | Pass::FixedStatistics => {
+    /// The statistics that normalise `x` in this mode.
+    fn statistics(&self, x: &Tensor, mode: &Mode<'_>) -> Result<(BatchStatistics, StatisticsSource)> {
+        Ok(match mode {
+            Mode::Evaluation | Mode::FixedStatistics => {
                 let mean = self.running_mean.detach();
                 let variance = self.running_var.detach();
                 (BatchStatistics { mean, variance }, StatisticsSource::Running)
             }
-            Pass::BatchStatistics => (batch_statistics(x)?, StatisticsSource::Batch),
-            Pass::Training { .. } => {
+            Mode::BatchStatistics => (batch_statistics(x)?, StatisticsSource::Batch),
+            Mode::Training { .. } => {
                 let statistics = batch_statistics(x)?;
                 self.update_running(&statistics, x.elem_count() / self.weight.elem_count())?;
                 (statistics, StatisticsSource::Batch)
@@ -111,8 +111,8 @@ impl NormRelu {
         })
     }
 
-    /// Moves the running statistics towards those of a batch of `count` pixels; the variance is kept unbiased,
-    /// as PyTorch keeps it. One pixel alone has no variance and counts as zero.
+    /// Moves the running statistics towards those of a batch of `count` pixels. The running variance is
+    /// unbiased, as in PyTorch. The variance of a single pixel counts as zero.
     fn update_running(&self, statistics: &BatchStatistics, count: usize) -> Result<()> {
         let unbiased = count as f64 / (count.max(2) - 1) as f64;
         let mix = |running: &Tensor, new: &Tensor, factor: f64| {

@@ -1,35 +1,52 @@
-//! PSPNet on a pre-activation ResNet in candle: a network of any depth and width, its initialisation, its
-//! self-describing checkpoints and pretrained backbones.
+//! Networks for semantic segmentation in candle: a registry of kinds, initialisation, checkpoints that
+//! describe themselves, and pretrained backbones.
 //!
-//! Images come in as (N, 3, H, W) in `[0, 1]` and are normalised inside, so that an attack's epsilon is in the same
-//! unit. Inside, everything is channels last. The same network serves training, evaluation and attacks by the
-//! [`Pass`] that it is run with; under all but training its weights are detached, so that only the image's
-//! gradient is computed.
+//! Images are (N, 3, H, W) in `[0, 1]` and are normalised inside the network, so that an attack's
+//! epsilon has the same unit. Inside, everything is channels last. One [`Network`] serves training,
+//! evaluation and attacks, depending on the [`Mode`] that it runs in. Only training and
+//! [`Mode::FixedStatistics`] track the weights; other modes compute the image's gradient alone.
 
 mod backbone;
+mod branch;
 mod checkpoint;
 mod config;
 mod error;
 mod foreign;
-mod head;
 mod hub;
 mod layer;
-mod memory;
+mod layers;
+mod metadata;
+mod mode;
+mod network;
+mod networks;
 mod origin;
-mod pass;
+mod outline;
+mod parameter;
 pub mod pretrained;
-mod pspnet;
-mod pyramid;
 mod resnet_v2;
+mod spec;
 mod store;
+mod stored;
+mod upsampling;
 mod variables;
 
 pub use backbone::Taken;
+pub use branch::Branch;
 pub use checkpoint::Checkpoint;
-pub use config::{PspNetConfig, Upsampling};
+pub use config::NetworkConfig;
 pub use error::{Error, Result};
 pub use hub::{Fetched, Hub, HubFile};
-pub use memory::{forward_memory, gradient_memory, training_memory};
+pub use mode::Mode;
+pub use network::Network;
+pub use networks::{Architecture, PspNetConfig};
 pub use origin::{CheckpointClass, Origin, TrainingOrigin};
-pub use pass::Pass;
-pub use pspnet::{BranchLogits, Parameter, ParameterKind, PspNet, multiply_adds, parameter_count};
+pub use outline::Outline;
+pub use parameter::{Parameter, ParameterKind, Part};
+pub use spec::NetworkSpec;
+pub use upsampling::Upsampling;
+
+/// The name of [`Network`] until 0.1, for users that are still to follow.
+pub type PspNet = Network;
+
+/// The name of [`Mode`] until 0.1, for users that are still to follow.
+pub type Pass<'a> = Mode<'a>;

@@ -1,12 +1,24 @@
 //! Pre-activation ResNet (He et al. 2016, *Identity Mappings*) at output stride 8, named and dilated as timm's
 //! `resnetv2_50`.
 
-use crate::config::divisible_by_eight;
+use crate::Mode;
 use crate::layer::{Convolution, NormRelu};
-use crate::{Pass, PspNetConfig};
+use crate::variables::Variables;
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use robustseg_ops::{Conv2dConfig, max_pool2d};
+use safetensors::SafeTensors;
+
+/// Channels of the stem and of the four stages of a network of `width`.
+pub(crate) fn channels(width: usize) -> [usize; 5] {
+    [1, 4, 8, 16, 32].map(|factor| divisible_by_eight(factor * width))
+}
+
+/// The nearest multiple of eight, at least eight and at least nine tenths of `channels`: timm's rule
+/// for the channels of stem, stages and bottlenecks.
+fn divisible_by_eight(channels: usize) -> usize {
+    let nearest = ((channels + 4) / 8 * 8).max(8);
+    if nearest * 10 < channels * 9 { nearest + 8 } else { nearest }
+}
 
 /// Stem, four stages and a last norm; (N, H, W, 3) to (N, H/8, W/8, 32 width).
 pub(crate) struct ResNetV2 {
@@ -22,8 +34,8 @@ struct Stage {
     dilation: usize,
 }
 
-/// Output stride 8: the last two stages are dilated instead of strided; a dilated stage's first block keeps the
-/// former stage's dilation.
+/// Output stride 8: the last two stages are dilated instead of strided. The first block of a dilated
+/// stage keeps the dilation of the stage before.
 const STAGES: [Stage; 4] = [
     Stage { stride: 1, first_dilation: 1, dilation: 1 },
     Stage { stride: 2, first_dilation: 1, dilation: 1 },
@@ -32,40 +44,42 @@ const STAGES: [Stage; 4] = [
 ];
 
 impl ResNetV2 {
-    pub(crate) fn new(config: &PspNetConfig, vb: &VarBuilder<'_>) -> Result<Self> {
-        let channels = config.channels();
+    /// A network of `layers` blocks in its four stages.
+    pub(crate) fn new(layers: [usize; 4], width: usize, variables: &Variables<'_>) -> Result<Self> {
+        let channels = channels(width);
         let seven = Conv2dConfig { stride: 2, padding: 3, dilation: 1 };
-        let stem = Convolution::new(3, channels[0], 7, seven, &vb.pp("stem.conv"))?;
+        let stem = Convolution::new(3, channels[0], 7, seven, &variables.at("stem.conv"))?;
         let mut stages = Vec::new();
         for (s, stage) in STAGES.iter().enumerate() {
             let mut blocks = Vec::new();
-            for b in 0..config.layers[s] {
-                let vb = vb.pp(format!("stages.{s}.blocks.{b}"));
+            for b in 0..layers[s] {
+                let variables = variables.at(&format!("stages.{s}.blocks.{b}"));
                 blocks.push(if b == 0 {
                     let conv = Conv2dConfig {
                         stride: stage.stride,
                         padding: stage.first_dilation,
                         dilation: stage.first_dilation,
                     };
-                    Bottleneck::new(channels[s], channels[s + 1], conv, true, &vb)?
+                    Bottleneck::new(channels[s], channels[s + 1], conv, true, &variables)?
                 } else {
                     let conv = Conv2dConfig { stride: 1, padding: stage.dilation, dilation: stage.dilation };
-                    Bottleneck::new(channels[s + 1], channels[s + 1], conv, false, &vb)?
+                    Bottleneck::new(channels[s + 1], channels[s + 1], conv, false, &variables)?
                 });
             }
             stages.push(blocks);
         }
-        Ok(Self { stem, stages, norm: NormRelu::new(channels[4], &vb.pp("norm"))? })
+        Ok(Self { stem, stages, norm: NormRelu::new(channels[4], &variables.at("norm"))? })
     }
 
-    pub(crate) fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let mut x = max_pool2d(&self.stem.forward(x, pass)?, 3, 2, 1)?;
+    pub(crate) fn forward(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
+        let mut x = max_pool2d(&self.stem.forward(x, mode)?, 3, 2, 1)?;
         for block in self.stages.iter().flatten() {
-            x = block.forward(&x, pass)?;
+            x = block.forward(&x, mode)?;
         }
-        self.norm.forward(&x, pass)
+        self.norm.forward(&x, mode)
     }
 
+    /// Output size and multiply-adds for an image of `size` (height, width).
     pub(crate) fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {
         let (size, mut total) = self.stem.cost(size);
         let mut size = size.map(|size| (size - 1) / 2 + 1);
@@ -78,11 +92,11 @@ impl ResNetV2 {
     }
 }
 
-/// 1x1, 3x3 and 1x1 convolutions, each behind norm and `ReLU`, added to the block's input.
+/// 1x1, 3x3 and 1x1 convolutions, each after norm and `ReLU`, added to the block's input.
 struct Bottleneck {
     norms: [NormRelu; 3],
     convs: [Convolution; 3],
-    /// Where channels or size change, the shortcut is a 1x1 convolution behind the first norm.
+    /// Where channels or size change, the shortcut is a 1x1 convolution after the first norm.
     downsample: Option<Convolution>,
 }
 
@@ -92,42 +106,42 @@ impl Bottleneck {
         outputs: usize,
         conv: Conv2dConfig,
         downsample: bool,
-        vb: &VarBuilder<'_>,
+        variables: &Variables<'_>,
     ) -> Result<Self> {
         let middle = divisible_by_eight(outputs / 4);
         let one = Conv2dConfig::default();
         Ok(Self {
             norms: [
-                NormRelu::new(inputs, &vb.pp("norm1"))?,
-                NormRelu::new(middle, &vb.pp("norm2"))?,
-                NormRelu::new(middle, &vb.pp("norm3"))?,
+                NormRelu::new(inputs, &variables.at("norm1"))?,
+                NormRelu::new(middle, &variables.at("norm2"))?,
+                NormRelu::new(middle, &variables.at("norm3"))?,
             ],
             convs: [
-                Convolution::new(inputs, middle, 1, one, &vb.pp("conv1"))?,
-                Convolution::new(middle, middle, 3, conv, &vb.pp("conv2"))?,
-                Convolution::new(middle, outputs, 1, one, &vb.pp("conv3"))?,
+                Convolution::new(inputs, middle, 1, one, &variables.at("conv1"))?,
+                Convolution::new(middle, middle, 3, conv, &variables.at("conv2"))?,
+                Convolution::new(middle, outputs, 1, one, &variables.at("conv3"))?,
             ],
             downsample: downsample
                 .then(|| {
                     let one = Conv2dConfig { stride: conv.stride, ..one };
-                    Convolution::new(inputs, outputs, 1, one, &vb.pp("downsample.conv"))
+                    Convolution::new(inputs, outputs, 1, one, &variables.at("downsample.conv"))
                 })
                 .transpose()?,
         })
     }
 
-    fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
         let [norm1, norm2, norm3] = &self.norms;
         let [conv1, conv2, conv3] = &self.convs;
         let (y, shortcut) = match &self.downsample {
             Some(conv) => {
-                let activated = norm1.forward(x, pass)?;
-                (conv1.forward(&activated, pass)?, conv.forward(&activated, pass)?)
+                let activated = norm1.forward(x, mode)?;
+                (conv1.forward(&activated, mode)?, conv.forward(&activated, mode)?)
             }
-            None => (norm1.convolve(x, conv1, pass)?, x.clone()),
+            None => (norm1.convolve(x, conv1, mode)?, x.clone()),
         };
-        let y = norm2.convolve(&y, conv2, pass)?;
-        conv3.forward_add(&norm3.forward(&y, pass)?, &shortcut, pass)
+        let y = norm2.convolve(&y, conv2, mode)?;
+        conv3.forward_add(&norm3.forward(&y, mode)?, &shortcut, mode)
     }
 
     fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {
@@ -137,4 +151,19 @@ impl Bottleneck {
         let (size, third) = self.convs[2].cost(size);
         (size, shortcut + first + second + third)
     }
+}
+
+/// The blocks of each stage and the width of the network that the backbone in `file` belongs to.
+pub(crate) fn size_of(file: &SafeTensors<'_>) -> ([usize; 4], Option<usize>) {
+    let blocks = |stage: usize| {
+        let has = |block: usize| {
+            let name = format!("stages.{stage}.blocks.{block}.conv1.weight");
+            file.tensor(&name).is_ok() || file.tensor(&format!("backbone.{name}")).is_ok()
+        };
+        (0..file.len()).take_while(|&block| has(block)).count()
+    };
+    // The last norm has 32 channels per unit of width.
+    let norm = file.tensor("norm.weight").or_else(|_| file.tensor("backbone.norm.weight"));
+    let width = norm.ok().and_then(|view| view.shape().first().map(|channels| channels / 32));
+    ([0, 1, 2, 3].map(blocks), width)
 }

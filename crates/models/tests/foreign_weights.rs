@@ -1,20 +1,22 @@
 //! Weights that other programs wrote: converted where that is plain, else refused with what they are and what to do.
 
 use candle_core::{DType, Device, Tensor};
-use robustseg_models::{PspNet, PspNetConfig};
+use robustseg_models::{Network, NetworkConfig, PspNetConfig};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-fn tiny() -> PspNetConfig {
-    PspNetConfig { layers: [1, 2, 1, 1], width: 4, ..PspNetConfig::pspnet50(3) }
+const TINY: PspNetConfig = PspNetConfig { layers: [1, 2, 1, 1], width: 4 };
+
+fn tiny() -> NetworkConfig {
+    NetworkConfig::new(TINY, 3)
 }
 
-fn network(seed: u64) -> PspNet {
-    PspNet::new(&tiny(), seed, &Device::Cpu).unwrap()
+fn network(seed: u64) -> Network {
+    Network::new(&tiny(), seed, &Device::Cpu).unwrap()
 }
 
 /// The tensors of `network` as a checkpoint has them.
-fn tensors(network: &PspNet) -> HashMap<String, Tensor> {
+fn tensors(network: &Network) -> HashMap<String, Tensor> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("net.safetensors");
     network.save(&path).unwrap();
@@ -22,7 +24,7 @@ fn tensors(network: &PspNet) -> HashMap<String, Tensor> {
 }
 
 /// The backbone alone, with timm's names.
-fn backbone(network: &PspNet) -> HashMap<String, Tensor> {
+fn backbone(network: &Network) -> HashMap<String, Tensor> {
     let all = tensors(network).into_iter();
     all.filter_map(|(name, tensor)| Some((name.strip_prefix("backbone.")?.to_owned(), tensor))).collect()
 }
@@ -32,13 +34,13 @@ fn renamed(tensors: HashMap<String, Tensor>, name: impl Fn(&str) -> String) -> H
 }
 
 /// Writes `tensors` with the `model` metadata of a checkpoint, if it is to have some.
-fn write(path: &Path, tensors: &HashMap<String, Tensor>, model: Option<&PspNetConfig>) {
+fn write(path: &Path, tensors: &HashMap<String, Tensor>, model: Option<&NetworkConfig>) {
     let model = model.map(|config| ("model".to_owned(), serde_json::to_string(config).unwrap()));
     let metadata = model.map(|model| HashMap::from([model]));
     std::fs::write(path, safetensors::serialize(tensors, metadata).unwrap()).unwrap();
 }
 
-fn values(network: &PspNet, name: &str) -> Vec<f32> {
+fn values(network: &Network, name: &str) -> Vec<f32> {
     network.parameters()[name].var.flatten_all().unwrap().to_vec1().unwrap()
 }
 
@@ -74,7 +76,7 @@ fn numbers_of_half_and_double_precision_are_converted() {
             tensors.into_iter().map(|(name, tensor)| (name, tensor.to_dtype(dtype).unwrap())).collect()
         };
         write(&folder.file(), &convert(tensors(&source)), Some(&tiny()));
-        let loaded = PspNet::load(&folder.file(), &Device::Cpu).unwrap();
+        let loaded = Network::load(&folder.file(), &Device::Cpu).unwrap();
         write(&folder.file(), &convert(backbone(&source)), None);
         let started = network(2);
         let taken = started.load_backbone(&folder.file()).unwrap();
@@ -111,7 +113,7 @@ fn counters_of_batches_are_not_looked_at() {
     let mut all = tensors(&source);
     all.insert("backbone.norm.num_batches_tracked".into(), counter.clone());
     write(&folder.file(), &all, Some(&tiny()));
-    PspNet::load(&folder.file(), &Device::Cpu).unwrap();
+    Network::load(&folder.file(), &Device::Cpu).unwrap();
     let mut part = backbone(&source);
     part.insert("stages.0.blocks.0.norm1.num_batches_tracked".into(), counter);
     write(&folder.file(), &part, None);
@@ -164,9 +166,9 @@ fn foreign_names_are_told_with_what_to_do() {
 #[test]
 fn checkpoints_with_foreign_names_are_told_too() {
     let (folder, source) = (Folder::new(), network(1));
-    let refusal = |tensors: &HashMap<String, Tensor>, model: Option<&PspNetConfig>| {
+    let refusal = |tensors: &HashMap<String, Tensor>, model: Option<&NetworkConfig>| {
         write(&folder.file(), tensors, model);
-        PspNet::load(&folder.file(), &Device::Cpu).err().unwrap().to_string()
+        Network::load(&folder.file(), &Device::Cpu).err().unwrap().to_string()
     };
     let module = refusal(&renamed(tensors(&source), |name| format!("module.{name}")), Some(&tiny()));
     assert!(module.contains("begin with `module.`"), "{module}");
@@ -178,11 +180,12 @@ fn checkpoints_with_foreign_names_are_told_too() {
 fn the_backbone_of_another_size_is_no_backbone_of_this_one() {
     let folder = Folder::new();
     for (config, layers) in [
-        (PspNetConfig { layers: [1, 2, 3, 1], ..tiny() }, "layers [1, 2, 3, 1] and width 4"),
-        (PspNetConfig { layers: [1, 1, 1, 1], ..tiny() }, "layers [1, 1, 1, 1] and width 4"),
-        (PspNetConfig { width: 8, ..tiny() }, "layers [1, 2, 1, 1] and width 8"),
+        (PspNetConfig { layers: [1, 2, 3, 1], ..TINY }, "layers [1, 2, 3, 1] and width 4"),
+        (PspNetConfig { layers: [1, 1, 1, 1], ..TINY }, "layers [1, 1, 1, 1] and width 4"),
+        (PspNetConfig { width: 8, ..TINY }, "layers [1, 2, 1, 1] and width 8"),
     ] {
-        let other = PspNet::new(&config, 1, &Device::Cpu).unwrap();
+        let other = NetworkConfig::new(config, 3);
+        let other = Network::new(&other, 1, &Device::Cpu).unwrap();
         for tensors in [tensors(&other), backbone(&other)] {
             let refusal = folder.refusal(&tensors);
             assert!(refusal.contains(layers) && refusal.contains("model.layers"), "{refusal}");
@@ -204,7 +207,7 @@ fn files_of_other_kinds_are_told_with_what_to_do() {
         std::fs::write(&path, bytes).unwrap();
         let errors = [
             network(1).load_backbone(&path).unwrap_err().to_string(),
-            PspNet::load(&path, &Device::Cpu).err().unwrap().to_string(),
+            Network::load(&path, &Device::Cpu).err().unwrap().to_string(),
         ];
         for error in errors {
             assert!(parts.iter().all(|part| error.contains(part)), "{error}");

@@ -2,13 +2,17 @@
 
 use candle_core::{Device, Tensor};
 use proptest::prelude::*;
-use robustseg_models::{Error, Pass, PspNet, PspNetConfig, multiply_adds, parameter_count};
+use robustseg_models::{Branch, Error, Mode, Network, NetworkConfig, Part, PspNetConfig};
 use robustseg_ops::{PixelObjective, pixel_objective_mean};
 use robustseg_random::stream;
 use std::path::Path;
 
-fn tiny() -> PspNetConfig {
-    PspNetConfig { layers: [1, 2, 1, 1], width: 4, ..PspNetConfig::pspnet50(5) }
+fn tiny() -> NetworkConfig {
+    tiny_of_width(4)
+}
+
+fn tiny_of_width(width: usize) -> NetworkConfig {
+    NetworkConfig::new(PspNetConfig { layers: [1, 2, 1, 1], width }, 5)
 }
 
 fn image(shape: (usize, usize, usize, usize)) -> Tensor {
@@ -23,20 +27,20 @@ fn values(tensor: &Tensor) -> Vec<f32> {
 }
 
 #[test]
-fn pspnet50_has_the_size_that_the_contract_names() {
-    let config = PspNetConfig::pspnet50(21);
-    assert_eq!(parameter_count(&config).unwrap(), 46_584_917);
-    let giga = multiply_adds(&config, 472, 472).unwrap() as f64 / 1e9;
+fn pspnet50_has_the_published_size() {
+    let outline = NetworkConfig::new(PspNetConfig::default(), 21).outline().unwrap();
+    assert_eq!(outline.parameter_count(), 46_584_917);
+    let giga = outline.multiply_adds(472, 472) as f64 / 1e9;
     // 150.5 by the definition, in which the head's convolution reads the upsampled means.
     assert!((giga - 118.6).abs() < 0.1, "{giga} GMAC");
 }
 
 #[test]
 fn any_image_size_gives_logits_of_an_eighth_and_of_its_own_size() {
-    let net = PspNet::new(&tiny(), 0, &Device::Cpu).unwrap();
+    let net = Network::new(&tiny(), 0, &Device::Cpu).unwrap();
     for (height, width) in [(1, 1), (1, 40), (33, 7), (64, 48), (37, 51)] {
         let image = image((1, 3, height, width));
-        let small = net.forward(&image, &mut Pass::Evaluation).unwrap();
+        let small = net.forward(&image, &mut Mode::Evaluation).unwrap();
         assert_eq!(small.dims(), [1, height.div_ceil(8), width.div_ceil(8), 5]);
         let full = net.logits(&image).unwrap();
         assert_eq!(full.dims(), [1, 5, height, width]);
@@ -46,10 +50,10 @@ fn any_image_size_gives_logits_of_an_eighth_and_of_its_own_size() {
 
 #[test]
 fn weights_are_a_function_of_seed_and_name() {
-    let net = |seed| PspNet::new(&tiny(), seed, &Device::Cpu).unwrap();
+    let net = |seed| Network::new(&tiny(), seed, &Device::Cpu).unwrap();
     let (a, b, c) = (net(3), net(3), net(4));
     let name = "backbone.stages.1.blocks.0.conv2.weight";
-    let weight = |net: &PspNet| values(&net.parameters()[name].var);
+    let weight = |net: &Network| values(&net.parameters()[name].var);
     assert_eq!(weight(&a), weight(&b));
     assert_ne!(weight(&a), weight(&c));
     let weights = weight(&a);
@@ -60,17 +64,17 @@ fn weights_are_a_function_of_seed_and_name() {
 
 #[test]
 fn only_training_tracks_weights_and_moves_running_statistics() {
-    let net = PspNet::new(&tiny(), 0, &Device::Cpu).unwrap();
+    let net = Network::new(&tiny(), 0, &Device::Cpu).unwrap();
     let (image, label) =
         (image((2, 3, 33, 29)), Tensor::zeros((2, 33, 29), candle_core::DType::U8, &Device::Cpu).unwrap());
     let running = || values(&net.parameters()["backbone.norm.running_mean"].var);
     let before = running();
-    for mut pass in [Pass::Evaluation, Pass::BatchStatistics] {
-        assert!(!net.forward(&image, &mut pass).unwrap().track_op());
+    for mut mode in [Mode::Evaluation, Mode::BatchStatistics] {
+        assert!(!net.forward(&image, &mut mode).unwrap().track_op());
         assert_eq!(running(), before);
     }
     let mut random = stream(0, "dropout", [0; 3]);
-    let logits = net.forward(&image, &mut Pass::Training { dropout: 0.1, random: &mut random }).unwrap();
+    let logits = net.forward(&image, &mut Mode::Training { dropout: 0.1, random: &mut random }).unwrap();
     assert_ne!(running(), before);
     let loss = pixel_objective_mean(&logits, &label, PixelObjective::CrossEntropy, net.alignment()).unwrap();
     let gradients = loss.backward().unwrap();
@@ -80,12 +84,34 @@ fn only_training_tracks_weights_and_moves_running_statistics() {
 }
 
 #[test]
+fn every_variable_has_the_kind_and_part_that_its_name_says() {
+    use robustseg_models::ParameterKind::{Bias, ConvolutionWeight, NormBias, NormWeight, RunningStatistic};
+    let branches = vec![Branch::new("auxiliary", 5), Branch::new("mask", 2)];
+    let net = Network::new(&NetworkConfig { branches, ..tiny() }, 0, &Device::Cpu).unwrap();
+    let kind = |name: &str| match name.rsplit_once('.') {
+        Some((_, "running_mean" | "running_var")) => RunningStatistic,
+        Some((layer, "weight")) if layer.contains("norm") => NormWeight,
+        Some((layer, "bias")) if layer.contains("norm") => NormBias,
+        Some((_, "bias")) => Bias,
+        _ => ConvolutionWeight,
+    };
+    for (name, parameter) in net.parameters() {
+        assert_eq!(parameter.kind, kind(name), "{name}");
+        let part = if name.starts_with("backbone.") { Part::Backbone } else { Part::Head };
+        assert_eq!(parameter.part, part, "{name}");
+    }
+    let trainable = net.parameters().values().filter(|parameter| parameter.is_trainable());
+    let numbers = trainable.map(|parameter| parameter.var.elem_count()).sum::<usize>();
+    assert_eq!(numbers, net.parameter_count());
+}
+
+#[test]
 fn a_checkpoint_gives_the_same_network_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("net.safetensors");
-    let net = PspNet::new(&tiny(), 5, &Device::Cpu).unwrap();
+    let net = Network::new(&tiny(), 5, &Device::Cpu).unwrap();
     net.save(&path).unwrap();
-    let again = PspNet::load(&path, &Device::Cpu).unwrap();
+    let again = Network::load(&path, &Device::Cpu).unwrap();
     assert_eq!(again.config(), net.config());
     let image = image((1, 3, 33, 29));
     assert_eq!(values(&net.logits(&image).unwrap()), values(&again.logits(&image).unwrap()));
@@ -96,31 +122,32 @@ fn a_checkpoint_gives_the_same_network_back() {
 }
 
 #[test]
-fn a_divided_network_is_its_main_branch_and_keeps_the_others() {
+fn a_network_with_branches_is_its_main_head_and_keeps_the_branches() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("net.safetensors");
-    let config = PspNetConfig { divided: true, ..tiny() };
-    let net = PspNet::new(&config, 5, &Device::Cpu).unwrap();
+    let branches = vec![Branch::new("auxiliary", 5), Branch::new("mask", 2)];
+    let config = NetworkConfig { branches, ..tiny() };
+    let net = Network::new(&config, 5, &Device::Cpu).unwrap();
     let image = image((2, 3, 33, 29));
-    let branches = net.forward_branches(&image, &mut Pass::Evaluation).unwrap();
-    assert_eq!(values(&branches.main), values(&net.forward(&image, &mut Pass::Evaluation).unwrap()));
-    let dims = [&branches.auxiliary, &branches.mask].map(|logits| logits.dims().to_vec());
-    assert_eq!(dims, [[2, 5, 4, 5], [2, 5, 4, 2]]);
-    // The main branch does not know of the others.
-    let alone = PspNet::new(&tiny(), 5, &Device::Cpu).unwrap();
+    let branches = |net: &Network| net.forward_branches(&image, &mut Mode::Evaluation).unwrap();
+    let logits = branches(&net);
+    assert_eq!(values(&logits[0]), values(&net.forward(&image, &mut Mode::Evaluation).unwrap()));
+    let dims: Vec<_> = logits.iter().map(Tensor::dims).collect();
+    assert_eq!(dims, [[2, 5, 4, 5], [2, 5, 4, 5], [2, 5, 4, 2]]);
+    // The main head does not depend on the branches.
+    let alone = Network::new(&tiny(), 5, &Device::Cpu).unwrap();
     assert_eq!(values(&net.logits(&image).unwrap()), values(&alone.logits(&image).unwrap()));
-    assert!(alone.forward_branches(&image, &mut Pass::Evaluation).is_err());
+    assert_eq!(branches(&alone).len(), 1);
     let [own, more] = [&alone, &net].map(|net| net.parameters().keys().cloned().collect::<Vec<_>>());
     let further: Vec<_> = more.iter().filter(|name| !own.contains(name)).collect();
     assert_eq!(further.len(), 2 * 7, "{further:?}");
     assert!(further.iter().all(|name| name.starts_with("auxiliary.") || name.starts_with("mask.")));
-    assert_eq!(parameter_count(&config).unwrap(), net.parameter_count());
+    assert_eq!(config.outline().unwrap().parameter_count(), net.parameter_count());
 
     net.save(&path).unwrap();
-    let again = PspNet::load(&path, &Device::Cpu).unwrap();
+    let again = Network::load(&path, &Device::Cpu).unwrap();
     assert_eq!(again.config(), &config);
-    let same = again.forward_branches(&image, &mut Pass::Evaluation).unwrap();
-    assert_eq!(values(&same.mask), values(&branches.mask));
+    assert_eq!(values(&branches(&again)[2]), values(&logits[2]));
     let bytes = std::fs::read(&path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(file.tensor("auxiliary.head.conv.weight").unwrap().shape(), [32, 256, 3, 3]);
@@ -130,7 +157,7 @@ fn a_divided_network_is_its_main_branch_and_keeps_the_others() {
 #[test]
 fn a_checkpoint_that_cannot_be_written_is_another_error_than_a_broken_one() {
     let folder = tempfile::tempdir().unwrap();
-    let net = PspNet::new(&tiny(), 5, &Device::Cpu).unwrap();
+    let net = Network::new(&tiny(), 5, &Device::Cpu).unwrap();
     let path = folder.path().join("missing/net.safetensors");
     let error = net.save(&path).unwrap_err();
     assert!(matches!(&error, Error::Write { path: of, .. } if *of == path), "{error}");
@@ -147,7 +174,7 @@ proptest! {
     ) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("net.safetensors");
-        PspNet::new(&PspNetConfig { width: 1, ..tiny() }, 5, &Device::Cpu).unwrap().save(&path).unwrap();
+        Network::new(&tiny_of_width(1), 5, &Device::Cpu).unwrap().save(&path).unwrap();
         // Without the seal, which would tell of any change, and where it tells most: in the header.
         let mut bytes = std::fs::read(&path).unwrap();
         let seal = bytes.windows(8).position(|window| window == br#""sha256""#).unwrap();
@@ -160,7 +187,7 @@ proptest! {
             bytes.truncate((length * bytes.len() as f64) as usize);
         }
         std::fs::write(&path, &bytes).unwrap();
-        match PspNet::load(&path, &Device::Cpu) {
+        match Network::load(&path, &Device::Cpu) {
             Ok(net) => {
                 let numbers = net.parameters().values().flat_map(|parameter| values(&parameter.var));
                 prop_assert!(numbers.into_iter().all(f32::is_finite));
@@ -174,16 +201,16 @@ proptest! {
 fn a_backbone_is_taken_over_and_the_rest_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("net.safetensors");
-    let source = PspNet::new(&tiny(), 5, &Device::Cpu).unwrap();
+    let source = Network::new(&tiny(), 5, &Device::Cpu).unwrap();
     source.save(&path).unwrap();
-    let net = PspNet::new(&tiny(), 6, &Device::Cpu).unwrap();
+    let net = Network::new(&tiny(), 6, &Device::Cpu).unwrap();
     let head = values(&net.parameters()["head.conv.weight"].var);
     net.load_backbone(&path).unwrap();
     for (name, parameter) in net.parameters().iter().filter(|(name, _)| name.starts_with("backbone.")) {
         assert_eq!(values(&parameter.var), values(&source.parameters()[name].var), "{name}");
     }
     assert_eq!(values(&net.parameters()["head.conv.weight"].var), head);
-    let other = PspNet::new(&PspNetConfig { width: 8, ..tiny() }, 6, &Device::Cpu).unwrap();
+    let other = Network::new(&tiny_of_width(8), 6, &Device::Cpu).unwrap();
     assert!(other.load_backbone(&path).unwrap_err().to_string().contains("expected f32 of shape"));
 }
 
@@ -191,10 +218,10 @@ fn a_backbone_is_taken_over_and_the_rest_left_alone() {
 fn broken_checkpoints_are_named_and_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("net.safetensors");
-    let net = PspNet::new(&tiny(), 5, &Device::Cpu).unwrap();
+    let net = Network::new(&tiny(), 5, &Device::Cpu).unwrap();
     net.save(&path).unwrap();
     let whole = std::fs::read(&path).unwrap();
-    let refused = |path: &Path| match PspNet::load(path, &Device::Cpu) {
+    let refused = |path: &Path| match Network::load(path, &Device::Cpu) {
         Err(error @ Error::Checkpoint { .. }) => error.to_string(),
         Err(other) => panic!("not a checkpoint error: {other}"),
         Ok(_) => panic!("was not refused"),

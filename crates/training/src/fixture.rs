@@ -6,7 +6,7 @@ use candle_core::Device;
 use rand::RngExt;
 use robustseg_attacks::IGNORE_LABEL;
 use robustseg_datasets::{AugmentationConfig, Batch, Dataset, Manifest};
-use robustseg_models::{PspNet, PspNetConfig, Upsampling};
+use robustseg_models::{NetworkConfig, PspNet, PspNetConfig};
 use robustseg_random::stream;
 
 use crate::{Identity, MethodConfig, Result, Trainer, TrainingConfig};
@@ -19,15 +19,9 @@ pub(crate) fn network(seed: u64) -> Result<PspNet> {
 
 /// A network as `method` trains it.
 pub(crate) fn network_for(method: MethodConfig, seed: u64) -> Result<PspNet> {
-    let config = PspNetConfig {
-        layers: [1, 1, 1, 1],
-        width: 4,
-        num_classes: CLASSES,
-        mean: [0.5; 3],
-        std: [0.5; 3],
-        upsampling: Upsampling::HalfPixel,
-        divided: method.divides(),
-    };
+    let small = PspNetConfig { layers: [1, 1, 1, 1], width: 4 };
+    let branches = method.branches(CLASSES);
+    let config = NetworkConfig { branches, ..NetworkConfig::new(small, CLASSES) };
     Ok(PspNet::new(&config, seed, &Device::Cpu)?)
 }
 

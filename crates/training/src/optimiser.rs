@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Var;
 use candle_core::backprop::GradStore;
-use robustseg_models::{Parameter, ParameterKind, PspNet};
+use robustseg_models::{Parameter, ParameterKind, Part, PspNet};
 use robustseg_ops::{SgdConfig, SgdUpdate, sgd_step};
 
 use crate::{Error, Result, TrainingConfig};
@@ -64,7 +64,7 @@ impl Optimiser {
                     expected: "the network that the optimiser was made for".into(),
                     actual: format!("one with another parameter, {name}"),
                 })?;
-                let config = self.config(name, parameter.kind, learning_rate);
+                let config = self.config(parameter, learning_rate);
                 Ok((name, SgdUpdate { parameter: &parameter.var, gradient, velocity, config }))
             })
             .collect::<Result<Vec<_>>>()?
@@ -78,9 +78,12 @@ impl Optimiser {
     }
 
     /// What one parameter's update looks like.
-    fn config(&self, name: &str, kind: ParameterKind, learning_rate: f64) -> SgdConfig {
-        let factor = if name.starts_with("backbone.") { 1.0 } else { self.head_learning_rate_factor };
-        let decayed = self.decay_norm_and_bias || kind == ParameterKind::ConvolutionWeight;
+    fn config(&self, parameter: &Parameter, learning_rate: f64) -> SgdConfig {
+        let factor = match parameter.part {
+            Part::Backbone => 1.0,
+            Part::Head => self.head_learning_rate_factor,
+        };
+        let decayed = self.decay_norm_and_bias || parameter.kind == ParameterKind::ConvolutionWeight;
         SgdConfig {
             learning_rate: learning_rate * factor,
             momentum: self.momentum,

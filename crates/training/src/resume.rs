@@ -85,7 +85,7 @@ impl Trainer {
     }
 
     /// Whether a run left a state in `checkpoints`, usable or not. All weights come from it then, and the network that is to
-    /// take them may be [`PspNet::blank`](robustseg_models::PspNet::blank).
+    /// take them may be [`Network::blank`](robustseg_models::Network::blank).
     pub fn has_state(checkpoints: &Path) -> bool {
         checkpoints.join(FILE).exists() || checkpoints.join(FORMER).exists()
     }

@@ -405,7 +405,7 @@ mod tests {
         let mut longer = Trainer::new(fixture::network(1)?, &bench.config, 7, 600)?;
         assert!(refusal(&mut longer, "spec").contains("a training of 6 steps, this one has 600"));
         let mut wider = fixture::network(1)?.config().clone();
-        wider.width = 8;
+        wider.architecture = robustseg_models::PspNetConfig { layers: [1, 1, 1, 1], width: 8 }.into();
         let wider = robustseg_models::PspNet::new(&wider, 1, &candle_core::Device::Cpu)?;
         let mut wider = Trainer::new(wider, &bench.config, 7, 6)?;
         assert!(refusal(&mut wider, "spec").contains("is needed"));

@@ -11,7 +11,7 @@ use robustseg_ops::{PixelObjective, pixel_objective_mean};
 use robustseg_random::{ChaCha8Rng, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::methods::DividedLoss;
+use crate::methods::{BranchLogits, DividedLoss};
 use crate::{AdversarialDraw, Error, MethodConfig, Penalty, Practice, Replay, Result, Target, Trainer};
 
 /// What one step did.
@@ -167,7 +167,7 @@ impl Trainer {
                 (pixel_objective_mean(&logits, labels, PixelObjective::CrossEntropy, alignment)?, None)
             }
             Some(division) => {
-                let logits = network.forward_branches(&images, &mut pass)?;
+                let logits = BranchLogits::of(network, &images, &mut pass)?;
                 let DividedLoss { pixels, mask } = DividedLoss::of(&logits, labels, division, alignment)?;
                 (pixels, Some(mask))
             }

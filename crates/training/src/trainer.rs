@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 use robustseg_datasets::Batch;
-use robustseg_models::PspNet;
+use robustseg_models::{Branch, PspNet};
 use robustseg_ops::Staging;
 use serde::{Deserialize, Serialize};
 
@@ -65,20 +65,32 @@ pub struct Timing {
     pub validation_seconds: f64,
 }
 
+/// What a network with `branches` is, for a message.
+fn heads(branches: &[Branch]) -> String {
+    let branch = |Branch { name, channels }: &Branch| format!("{name} ({channels} channels)");
+    match branches {
+        [] => "a network without branches".into(),
+        some => {
+            let branches = some.iter().map(branch).collect::<Vec<_>>().join(", ");
+            format!("a network with the branches {branches}")
+        }
+    }
+}
+
 impl Trainer {
     /// A training of `network` over `total_steps`, at its start.
     ///
     /// # Errors
-    /// [`Error::Setting`] if `config` is out of range, [`Error::Mismatch`] if the network is divided and the method does
-    /// not divide, or the other way round.
+    /// [`Error::Setting`] if `config` is out of range, [`Error::Mismatch`] if the network does not have the
+    /// branches that the method needs, or has others.
     pub fn new(network: PspNet, config: &TrainingConfig, seed: u64, total_steps: u64) -> Result<Self> {
         config.validate()?;
-        if network.config().divided != config.method.divides() {
-            let branches = |divided| if divided { "a divided network" } else { "a network of one branch" };
+        let branches = config.method.branches(network.config().num_classes);
+        if network.config().branches != branches {
             return Err(Error::Mismatch {
                 what: format!("network for {}", config.method.name()),
-                expected: branches(config.method.divides()).into(),
-                actual: branches(network.config().divided).into(),
+                expected: heads(&branches),
+                actual: heads(&network.config().branches),
             });
         }
         Ok(Self {

@@ -1,14 +1,14 @@
 //! A golden case: a folder with a network, an input, and what PyTorch makes of them.
 
 use candle_core::{DType, Device, Tensor};
-use robustseg_models::PspNet;
+use robustseg_models::Network;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 pub(crate) struct Case {
     pub(crate) name: String,
-    pub(crate) network: PspNet,
+    pub(crate) network: Network,
     pub(crate) image: Tensor,
     pub(crate) label: Tensor,
     tensors: HashMap<String, Tensor>,
@@ -57,7 +57,7 @@ impl Case {
         let path = |name: &str| folder.join(name);
         let of = |name: &str, error: &dyn std::fmt::Display| format!("{}: {error}", path(name).display());
         let device = device();
-        let network = PspNet::load(&path("model.safetensors"), &device)
+        let network = Network::load(&path("model.safetensors"), &device)
             .unwrap_or_else(|error| panic!("{}", of("model.safetensors", &error)));
         let tensors = candle_core::safetensors::load(path("case.safetensors"), &Device::Cpu)
             .unwrap_or_else(|error| panic!("{}", of("case.safetensors", &error)));

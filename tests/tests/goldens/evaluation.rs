@@ -5,7 +5,7 @@ use crate::faults::Faults;
 use candle_core::{Device, Tensor};
 use robustseg_attacks::{PixelObjective, input_gradient};
 use robustseg_metrics::ConfusionMatrix;
-use robustseg_models::Pass;
+use robustseg_models::Mode;
 use robustseg_ops::{Alignment, predict, upsample_bilinear};
 use robustseg_training::{Statistics, Target};
 
@@ -82,7 +82,7 @@ fn predictions() {
     let mut faults = Faults::default();
     for case in cases() {
         let (height, width) = size(&case);
-        let small = case.network.forward(&case.image, &mut Pass::Evaluation).expect("logits");
+        let small = case.network.forward(&case.image, &mut Mode::Evaluation).expect("logits");
         let alignment = case.network.alignment();
         let prediction = predict(&small, height, width, alignment).expect("prediction");
         let full = upsample_bilinear(&small, height, width, alignment).expect("logits");

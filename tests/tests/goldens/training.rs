@@ -3,7 +3,7 @@
 use crate::case::{Case, cases, channels_first};
 use crate::faults::Faults;
 use candle_core::{Tensor, backprop::GradStore};
-use robustseg_models::Pass;
+use robustseg_models::Mode;
 use robustseg_ops::{PixelObjective, pixel_objective_mean, upsample_bilinear};
 use robustseg_random::stream;
 use robustseg_training::{MethodConfig, Optimiser, TrainingConfig};
@@ -19,7 +19,7 @@ pub(crate) fn is_known(name: &str) -> bool {
 /// Small logits and loss of a training step without dropout; the running statistics move.
 fn forward(case: &Case) -> (Tensor, Tensor) {
     let mut random = stream(0, "golden", [0; 3]);
-    let mut pass = Pass::Training { dropout: 0.0, random: &mut random };
+    let mut pass = Mode::Training { dropout: 0.0, random: &mut random };
     let logits = case.network.forward(&case.image, &mut pass).expect("logits");
     let alignment = case.network.alignment();
     let loss = pixel_objective_mean(&logits, &case.label, PixelObjective::CrossEntropy, alignment);

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use robustseg_attacks::{Apgd, Attack, Model, PixelObjective, Sea, channels_first, input_gradient};
-use robustseg_models::PspNet;
+use robustseg_models::Network;
 use robustseg_random::stream;
 use robustseg_training::{Statistics, Target};
 use serde_json::Value;
@@ -56,7 +56,7 @@ fn objectives_and_their_gradients_on_a_network() {
     let (golden, errors) = golden();
     let case = load("goldens/positive_gain/case.safetensors");
     let network =
-        PspNet::load(&file("goldens/positive_gain/model.safetensors"), &Device::Cpu).expect("network");
+        Network::load(&file("goldens/positive_gain/model.safetensors"), &Device::Cpu).expect("network");
     let target = Target::new(&network, Statistics::Running);
     for (name, objective) in Sea::OBJECTIVES.into_iter().zip(OBJECTIVES) {
         let ours = input_gradient(&target, &case["image"], &case["label"], objective).expect("gradient");

@@ -11,7 +11,7 @@ use robustseg_attacks::{
 };
 use robustseg_datasets::{Class, Error, Image, LabelMap, Labelling, Manifest, read_pair};
 use robustseg_metrics::ConfusionMatrix;
-use robustseg_models::{Checkpoint, CheckpointClass, Origin, PspNet};
+use robustseg_models::{Checkpoint, CheckpointClass, Network, Origin};
 use robustseg_ops::{IGNORE_LABEL, PixelObjective, pixel_objective_per_image, predict, upsample_bilinear};
 use robustseg_random::stream;
 use robustseg_training::{Statistics, Target, Window, Windowed};
@@ -226,7 +226,7 @@ impl Attack {
     /// Images (N, 3, H, W) and labels (N, H, W) to attack, cut to what the window leaves of them.
     fn case(
         &self,
-        network: &PspNet,
+        network: &Network,
         origin: &Origin,
         manifest: Option<&Manifest>,
         device: &Device,

@@ -10,9 +10,10 @@ use clap::Args;
 use rand::RngExt;
 use robustseg_datasets::{Batch, IGNORE_LABEL, Loader};
 use robustseg_files::write_atomically;
-use robustseg_models::{PspNet, PspNetConfig};
+use robustseg_models::{Architecture, Branch, Network, NetworkConfig, NetworkSpec};
 use robustseg_random::stream;
 use robustseg_training::{MethodConfig, Seconds, Trainer, TrainingConfig};
+use robustseg_words::plain;
 use serde_json::{Map, Value, json};
 use tracing::info;
 
@@ -72,7 +73,7 @@ pub(crate) struct Bench {
 
 /// What is timed.
 struct Workload {
-    model: PspNetConfig,
+    model: NetworkConfig,
     training: TrainingConfig,
     batch: usize,
     size: usize,
@@ -149,14 +150,9 @@ impl Bench {
             let mut training = TrainingConfig::new(MethodConfig::Basic, 1);
             training.batch_size = self.batch.unwrap_or(if device.is_cpu() { 2 } else { 16 });
             training.augmentation.crop = self.size.unwrap_or(472);
-            (PspNetConfig::pspnet50(21), training, None)
+            (NetworkSpec::default().network(21, Vec::new()), training, None)
         };
-        if let Some(layers) = &self.layers {
-            model.layers = layers.as_slice().try_into().map_err(|_| {
-                Usage(format!("--layers needs four numbers, for example 3,4,6,3; found {}", layers.len()))
-            })?;
-        }
-        model.width = self.width.unwrap_or(model.width);
+        model.architecture = self.architecture(&model.architecture)?;
         // Random labels teach nothing; a small rate keeps the weights where they are.
         training.learning_rate = if plan.is_some() { training.learning_rate } else { 1e-6 };
         training.validate()?;
@@ -176,13 +172,30 @@ impl Bench {
         Ok(Workload { model, training, batch, size, precision, source })
     }
 
+    /// The network of the spec with the settings of the command line.
+    fn architecture(&self, of_spec: &Architecture) -> Result<Architecture, Usage> {
+        let mut fields = Map::new();
+        if let Some(layers) = &self.layers {
+            if layers.len() != 4 {
+                let text = "--layers needs four numbers, for example 3,4,6,3; found";
+                return Err(Usage(format!("{text} {}", layers.len())));
+            }
+            fields.insert("layers".into(), layers.clone().into());
+        }
+        if let Some(width) = self.width {
+            fields.insert("width".into(), width.into());
+        }
+        let name = of_spec.name();
+        of_spec.with(fields).map_err(|error| Usage(format!("--layers, --width: of {name}, {}", plain(error))))
+    }
+
     /// The times of `methods`, taken in turn, so that a drifting machine hits all of them alike; and the network.
     fn measure(
         &self,
         work: &Workload,
         methods: &[MethodConfig],
         device: &Device,
-    ) -> anyhow::Result<(Vec<Times>, PspNet)> {
+    ) -> anyhow::Result<(Vec<Times>, Network)> {
         let rounds = self.warmup + self.steps;
         let mut loader = match &work.source {
             Source::Memory(_) => None,
@@ -199,20 +212,20 @@ impl Bench {
         };
         let half: Vec<bool> = (0..work.batch).map(|index| index < (work.batch / 2).max(1)).collect();
         let mut times: Vec<Times> = methods.iter().map(|_| Times::default()).collect();
-        let build = |divided| -> anyhow::Result<PspNet> {
-            let mut network = PspNet::new(&PspNetConfig { divided, ..work.model.clone() }, 0, device)?;
+        let build = |branches| -> anyhow::Result<Network> {
+            let mut network = Network::new(&NetworkConfig { branches, ..work.model.clone() }, 0, device)?;
             work.precision.set(&mut network, self.convolutions)?;
             Ok(network)
         };
-        // One for all methods, and another for those that divide theirs.
-        let mut networks: BTreeMap<bool, PspNet> = BTreeMap::new();
+        // Methods that need the same branches share a network.
+        let mut networks: BTreeMap<Vec<Branch>, Network> = BTreeMap::new();
         for round in 0..rounds {
             for (method, times) in methods.iter().zip(&mut times) {
                 let config = TrainingConfig { method: *method, ..work.training.clone() };
-                let divided = method.divides();
-                let network = match networks.remove(&divided) {
+                let branches = method.branches(work.model.num_classes);
+                let network = match networks.remove(&branches) {
                     Some(network) => network,
-                    None => build(divided)?,
+                    None => build(branches.clone())?,
                 };
                 let mut trainer = Trainer::new(network, &config, 0, rounds as u64)?;
                 let start = Instant::now();
@@ -236,11 +249,27 @@ impl Bench {
                     times.step.push(step);
                     times.parts.push(record.seconds);
                 }
-                networks.insert(divided, trainer.into_network());
+                networks.insert(branches, trainer.into_network());
             }
         }
         let (_, network) = networks.pop_first().context("there are neither methods nor rounds")?;
         Ok((times, network))
+    }
+
+    /// All that decides the times.
+    fn config(&self, work: &Workload) -> Value {
+        let mut config = json!({
+            "spec": self.spec.as_deref().map(|path| path.display().to_string()),
+            "methods": self.methods, "batch": work.batch, "size": work.size,
+            "classes": work.model.num_classes,
+        });
+        for (key, value) in work.model.architecture.fields() {
+            config[key] = value;
+        }
+        config["precision"] = work.precision.name().into();
+        config["steps"] = self.steps.into();
+        config["warmup"] = self.warmup.into();
+        config
     }
 
     fn results(&self, work: &Workload, methods: &[MethodConfig], times: &[Times], device: &Device) -> Value {
@@ -257,12 +286,7 @@ impl Bench {
         json!({
             "robustseg": env!("CARGO_PKG_VERSION"),
             "device": device::describe(device),
-            "config": {
-                "spec": self.spec.as_deref().map(|path| path.display().to_string()),
-                "methods": self.methods, "batch": work.batch, "size": work.size,
-                "classes": work.model.num_classes, "layers": work.model.layers, "width": work.model.width,
-                "precision": work.precision.name(), "steps": self.steps, "warmup": self.warmup,
-            },
+            "config": self.config(work),
             "step_s": by_method(&|times| median(times.step.iter().copied()).into()),
             "images_per_s": by_method(&|times| (work.batch as f64 / median(times.step.iter().copied())).into()),
             "additional_time_percent": basic.map(|basic| by_method(&|times| {

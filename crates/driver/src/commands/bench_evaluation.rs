@@ -5,7 +5,7 @@ use std::time::Instant;
 use candle_core::Tensor;
 use robustseg_attacks::{Model, bim_curve, fgsm_curve};
 use robustseg_datasets::Batch;
-use robustseg_models::PspNet;
+use robustseg_models::Network;
 use robustseg_ops::predict;
 use robustseg_training::{FgsmCurve, IteratedCurve, Statistics, Target};
 use tracing::info;
@@ -23,7 +23,7 @@ pub(super) struct Evaluation {
 /// Times forward passes of `batch` and, as they take long, half as many times the curves of its first `at_once` images. `rounds` are those
 /// of warm-up and those that count.
 pub(super) fn measure(
-    network: &PspNet,
+    network: &Network,
     batch: &Batch,
     at_once: usize,
     (warmup, rounds): (usize, usize),

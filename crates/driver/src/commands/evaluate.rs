@@ -7,7 +7,7 @@ use std::time::Instant;
 use candle_core::Device;
 use clap::Args;
 use robustseg_datasets::Dataset;
-use robustseg_models::{Checkpoint, PspNet};
+use robustseg_models::{Checkpoint, Network};
 use robustseg_training::{Error, Evaluated, Evaluation, Journal, Weights, evaluate, evaluate_with};
 use robustseg_words::counted;
 use tracing::{info, warn};
@@ -159,7 +159,7 @@ pub(crate) struct Measured {
 /// # Errors
 /// [`Interrupted`] if `stop` was seen and what was seen is kept, [`NotSaved`] if there is no `place`.
 pub(crate) fn measure(
-    network: &PspNet,
+    network: &Network,
     dataset: &Dataset,
     spec: &Spec,
     data: &Data,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use robustseg_datasets::{Manifest, image_size};
-use robustseg_models::{Checkpoint, PspNetConfig};
+use robustseg_models::{Checkpoint, NetworkConfig};
 use robustseg_training::{Statistics, Target, Window, Windowed};
 
 use crate::checkpoint::{self, require_classes};
@@ -100,7 +100,7 @@ impl Predict {
     }
 
     /// Asks for the memory that the largest image needs at least.
-    fn require_memory(&self, model: &PspNetConfig) -> anyhow::Result<()> {
+    fn require_memory(&self, model: &NetworkConfig) -> anyhow::Result<()> {
         let need = |path: &PathBuf| -> anyhow::Result<(u64, PathBuf, usize, usize)> {
             let (width, height) = image_size(path)?;
             let bytes = memory::of_prediction(model, self.window, [1, height, width])?;

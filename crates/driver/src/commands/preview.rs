@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use robustseg_datasets::{AugmentationConfig, AugmentationParameters, Crop, Dataset, Image, Sample, apply};
 use robustseg_files::write_atomically;
-use robustseg_models::PspNetConfig;
+use robustseg_models::NetworkSpec;
 
 use super::data::Place;
 use crate::image_file::{is_made_by, marked_png, overlay};
@@ -49,7 +49,7 @@ impl Preview {
         let dataset = Dataset::open(&manifest, &root, &self.split)?;
         let palette = manifest.palette();
         let config = AugmentationConfig { crop: self.crop as usize, ..AugmentationConfig::default() };
-        let fill = PspNetConfig::pspnet50(manifest.num_classes()).mean;
+        let fill = NetworkSpec::default().mean;
         let count = dataset.len().min(self.count as usize);
         let mut rows = Vec::new();
         let mut legend = vec!["rows, from the top:".to_owned()];

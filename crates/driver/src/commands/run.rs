@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::ensure;
 use candle_core::Device;
 use clap::Args;
-use robustseg_models::{Checkpoint, Origin, PspNet};
+use robustseg_models::{Checkpoint, Network, Origin};
 use robustseg_training::{Identity, Journal, Observer, Outcome, Trainer, Weights};
 
 use super::evaluate::{self, Measured, Place};
@@ -145,7 +145,7 @@ impl Run {
         let checkpoints = directory.file("checkpoints");
         let goes_on = self.resume && Trainer::has_state(&checkpoints);
         let mut network =
-            if goes_on { PspNet::blank(&plan.model, device)? } else { plan.initial_network(device)? };
+            if goes_on { Network::blank(&plan.model, device)? } else { plan.initial_network(device)? };
         spec.precision.set(&mut network, spec.convolutions)?;
         let mut trainer = Trainer::new(network, &spec.training, spec.seed, plan.total_steps)?;
         if goes_on {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use robustseg_datasets::OnBadSample;
 use robustseg_files::{TextFault, read_text};
-use robustseg_models::{PspNetConfig, Upsampling};
+use robustseg_models::{NetworkConfig, NetworkSpec};
 use robustseg_training::{EvaluationConfig, TrainingConfig};
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
@@ -53,7 +53,7 @@ pub struct Spec {
     pub data: DataSpec,
     /// The network.
     #[serde(default)]
-    pub model: ModelSpec,
+    pub model: NetworkSpec,
     /// The training.
     pub training: TrainingConfig,
     /// The evaluation.
@@ -99,32 +99,6 @@ fn validation() -> String {
     "val".into()
 }
 
-/// A PSPNet, but for its classes, which come from the data. The default is PSPNet50 from random weights.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ModelSpec {
-    /// Residual blocks of the four stages.
-    pub layers: [usize; 4],
-    /// Channels of the stem; everything else follows from it.
-    pub width: usize,
-    /// Mean of each colour channel, in units of `[0, 1]`.
-    pub mean: [f32; 3],
-    /// Standard deviation of each colour channel.
-    pub std: [f32; 3],
-    /// Kind of upsampling.
-    pub upsampling: Upsampling,
-    /// Weights of the backbone to start from: a model of the hub such as `timm/resnetv2_50.a1h_in1k`, or a
-    /// safetensors file (a relative path starts at the spec's folder). Random weights by default.
-    pub pretrained: Option<String>,
-}
-
-impl Default for ModelSpec {
-    fn default() -> Self {
-        let PspNetConfig { layers, width, mean, std, upsampling, .. } = PspNetConfig::pspnet50(1);
-        Self { layers, width, mean, std, upsampling, pretrained: None }
-    }
-}
-
 impl Spec {
     /// Reads the spec at `path` with `overrides` (`key.path=value`) put in, checks every range, and makes relative
     /// paths absolute.
@@ -146,7 +120,11 @@ impl Spec {
         }
         let mut spec = Self::deserialize(&node)?;
         spec.training.resolve();
-        ranges::check(&spec).map_err(|fault| {
+        ranges::check(&spec).map_err(|mut fault| {
+            // A network's settings may stand without its name.
+            if fault.path.len() == 3 && fault.path[0] == "model" && !node.has(&fault.path[..2]) {
+                fault.path.remove(1);
+            }
             let place = node.deepest(&fault.path).place.clone();
             fault.at(&place)
         })?;
@@ -167,10 +145,8 @@ impl Spec {
     }
 
     /// The configuration of the network that is trained, for `num_classes` classes.
-    pub fn network(&self, num_classes: usize) -> PspNetConfig {
-        let ModelSpec { layers, width, mean, std, upsampling, .. } = self.model;
-        let divided = self.training.method.divides();
-        PspNetConfig { layers, width, num_classes, mean, std, upsampling, divided }
+    pub fn network(&self, num_classes: usize) -> NetworkConfig {
+        self.model.network(num_classes, self.training.method.branches(num_classes))
     }
 
     /// The split that is evaluated on.

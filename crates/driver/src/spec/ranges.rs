@@ -40,16 +40,21 @@ fn text(key: &str, value: &str) -> Result<(), Fault> {
     if value.trim().is_empty() { Err(setting(key, "is empty".into())) } else { Ok(()) }
 }
 
-/// The model's own check names its settings first.
+/// The settings of the kind of network stand under its name, those that all kinds share beside it.
 fn model(spec: &Spec) -> Result<(), Fault> {
-    spec.network(1).validate().map_err(|error| {
-        let reason = match error {
-            robustseg_models::Error::Config(reason) => reason,
-            other => other.to_string(),
-        };
-        let key = ["layers", "width", "mean", "std"].into_iter().find(|key| reason.contains(key));
-        setting(&key.map_or("model".into(), |key| format!("model.{key}")), reason)
-    })
+    let architecture = &spec.model.architecture;
+    let own = format!("model.{}", architecture.name());
+    architecture.validate().map_err(|error| model_fault(&own, error))?;
+    spec.network(1).validate().map_err(|error| model_fault("model", error))
+}
+
+fn model_fault(prefix: &str, error: robustseg_models::Error) -> Fault {
+    match error {
+        robustseg_models::Error::Setting { field, reason } => {
+            setting(&format!("{prefix}.{field}"), format!("{field} {reason}"))
+        }
+        other => setting(prefix, other.to_string()),
+    }
 }
 
 /// The attack's setting under `prefix`, or the setting that the error itself names in full.

@@ -1,4 +1,5 @@
 use super::*;
+use robustseg_models::PspNetConfig;
 use robustseg_training::MethodConfig;
 
 const SMALL: &str = "name: small\ndata: {manifest: m.yaml}\ntraining: {method: basic, epochs: 2}\n";
@@ -15,7 +16,7 @@ fn at(line: u64, column: u64) -> Place {
 #[test]
 fn the_smallest_spec_has_the_papers_defaults() {
     let spec = Spec::parse(SMALL, &[]).unwrap();
-    assert_eq!(spec.model.layers, [3, 4, 6, 3]);
+    assert_eq!(spec.model.architecture, PspNetConfig { layers: [3, 4, 6, 3], width: 64 }.into());
     let mut training = TrainingConfig::new(MethodConfig::Basic, 2);
     training.resolve();
     assert_eq!(spec.training, training);
@@ -104,6 +105,9 @@ fn ranges_are_checked_at_their_place() {
         ("training.learning_rate=.inf", "training.learning_rate"),
         ("training.batch_size=0", "training.batch_size"),
         ("model.width=0", "model.width"),
+        ("model={layers: [1, 1, 0, 1]}", "model.layers"),
+        ("model.pspnet.width=0", "model.pspnet.width"),
+        ("model={pspnet: {width: 0}}", "model.pspnet.width"),
         ("model.std=[0.5, 0.0, 0.5]", "model.std"),
         ("name=../up", "name"),
         ("data.train_split=''", "data.train_split"),
@@ -120,6 +124,23 @@ fn ranges_are_checked_at_their_place() {
         assert_eq!(found.path.join("."), key, "{argument}: {found}");
         assert_eq!(found.place, Some(Place::Override(argument.into())), "{argument}");
     }
+}
+
+#[test]
+fn a_network_may_be_named_and_the_resolved_spec_is_the_same() {
+    let yaml =
+        |model: &str| Spec::parse(&format!("{SMALL}model: {model}\n"), &[]).unwrap().to_yaml().unwrap();
+    let (short, long) =
+        ("{width: 8, upsampling: align_corners}", "{pspnet: {width: 8}, upsampling: align_corners}");
+    assert_eq!(yaml(short), yaml(long));
+    assert_eq!(yaml("{}"), Spec::parse(SMALL, &[]).unwrap().to_yaml().unwrap());
+    let found = fault(SMALL, &["model.unet={}"]).to_string();
+    assert!(found.starts_with("model: unknown key `unet`; "), "{found}");
+    let found = fault(&(SMALL.to_owned() + "model:\n  pspnet:\n    widht: 8\n"), &[]);
+    assert_eq!(found.to_string(), "model.pspnet: unknown key `widht`; did you mean `width`?");
+    assert_eq!(found.place, Some(at(6, 5)));
+    let found = fault(SMALL, &["model.pspnet.width=8", "model.width=8"]).to_string();
+    assert!(found.starts_with("model: `layers` and `width` stand beside `pspnet`"), "{found}");
 }
 
 #[test]
@@ -179,7 +200,8 @@ fn an_argument_is_yaml_without_comments_where_something_else_is_wanted() {
         Spec::parse(SMALL, &overrides).unwrap_or_else(|fault| panic!("{overrides:?}: {fault}"))
     };
     assert_eq!(spec(&["training.epochs= 7 "]).training.epochs, 7);
-    assert_eq!(spec(&["model.layers=[1, 2, 3, 4]"]).model.layers, [1, 2, 3, 4]);
+    let deep = PspNetConfig { layers: [1, 2, 3, 4], width: 64 };
+    assert_eq!(spec(&["model.layers=[1, 2, 3, 4]"]).model.architecture, deep.into());
     assert_eq!(spec(&["data={manifest: m #2.yaml}"]).data.manifest, Path::new("m #2.yaml"));
     assert_eq!(spec(&["data.root=a", "data.root="]).data.root, None);
     assert_eq!(spec(&["model.pretrained=x", "model.pretrained=null"]).model.pretrained, None);

@@ -62,6 +62,16 @@ impl Node {
         }
     }
 
+    /// Whether there is a node at `path`.
+    pub(super) fn has(&self, path: &[String]) -> bool {
+        let Some((first, rest)) = path.split_first() else { return true };
+        let child = match self.read().map(|node| &node.value) {
+            Ok(Value::Map(entries)) => entries.iter().find(|entry| entry.key == *first),
+            _ => None,
+        };
+        child.is_some_and(|entry| entry.node.has(rest))
+    }
+
     fn text<'de, V: Visitor<'de>>(&'de self, visitor: V) -> Result<V::Value, Fault> {
         let Value::Argument(argument) = &self.value else {
             return de::Deserializer::deserialize_any(self, visitor);

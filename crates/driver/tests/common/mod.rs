@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 
 use candle_core::{Device, Tensor};
 use rand::RngExt;
-use robustseg_models::{PspNet, PspNetConfig};
+use robustseg_models::{Network, NetworkConfig, PspNetConfig};
 use robustseg_random::stream;
 
 /// Classes of the tiny network.
@@ -82,14 +82,14 @@ pub fn experiments() -> PathBuf {
 }
 
 /// A tiny network's configuration.
-pub fn tiny() -> PspNetConfig {
-    PspNetConfig { layers: [1, 1, 1, 1], width: 4, ..PspNetConfig::pspnet50(CLASSES) }
+pub fn tiny() -> NetworkConfig {
+    NetworkConfig::new(PspNetConfig { layers: [1, 1, 1, 1], width: 4 }, CLASSES)
 }
 
 /// A checkpoint of the tiny network at `folder`/model.safetensors.
 pub fn checkpoint(folder: &Path) -> PathBuf {
     let path = folder.join("model.safetensors");
-    PspNet::new(&tiny(), 1, &Device::Cpu).unwrap().save(&path).unwrap();
+    Network::new(&tiny(), 1, &Device::Cpu).unwrap().save(&path).unwrap();
     path
 }
 

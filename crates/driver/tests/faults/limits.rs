@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use candle_core::Device;
-use robustseg_models::{PspNet, PspNetConfig};
+use robustseg_models::{Network, NetworkConfig};
 
 use crate::common::{robustseg, tiny};
 use crate::short_run::{ShortRun, fails, under_shell};
@@ -194,8 +194,8 @@ fn predict_attack_and_evaluate_ask_for_memory_beforehand() {
     let manifest = fs::read_to_string(run.path("tiny.yaml")).unwrap();
     fs::write(run.path("tiny.yaml"), manifest.replace("height: 24, width: 32", "height: 3000, width: 3000"))
         .unwrap();
-    let config = PspNetConfig { num_classes: 3, ..tiny() };
-    PspNet::new(&config, 1, &Device::Cpu).unwrap().save(&run.path("model.safetensors")).unwrap();
+    let config = NetworkConfig { num_classes: 3, ..tiny() };
+    Network::new(&config, 1, &Device::Cpu).unwrap().save(&run.path("model.safetensors")).unwrap();
     for (name, side) in [("large.png", 8000), ("image.png", 3000), ("label.png", 3000)] {
         // A bit for each pixel.
         let mut encoder = png::Encoder::new(fs::File::create(run.path(name)).unwrap(), side, side);

@@ -17,13 +17,13 @@
 
 use candle_core::{DType, Tensor};
 use robustseg_attacks::{Adversarial, Attack, Bim, Model, PixelObjective};
-use robustseg_models::{BranchLogits, PspNet};
+use robustseg_models::{Branch, Pass, PspNet};
 use robustseg_ops::{Alignment, IGNORE_LABEL, pixel_objective_mean, predict};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::TrainingMethod;
-use crate::{Result, Statistics, Target};
+use crate::{Error, Result, Statistics, Target};
 
 /// BIM on the main branch, and a network that is divided while it is trained: a mask branch sends each pixel to a main or
 /// an auxiliary branch.
@@ -60,6 +60,11 @@ impl DdcAt {
         Bim { epsilon, alpha, steps }
     }
 
+    /// The branches that the method needs in a network of `num_classes` classes.
+    pub(super) fn branches(num_classes: usize) -> Vec<Branch> {
+        vec![Branch::new("auxiliary", num_classes), Branch::new("mask", 2)]
+    }
+
     /// For each pixel of `images` (N, 3, H, W) that stay clean, u8 (N, H, W): 1 if it is for the auxiliary branch, as BIM
     /// changes its prediction, else 0.
     pub(crate) fn divide(
@@ -75,7 +80,7 @@ impl DdcAt {
         let (_, height, width) = labels.dims3()?;
         let prediction = |images: &Tensor| -> Result<Tensor> {
             let BranchLogits { main, auxiliary, mask } =
-                network.forward_branches(images, &mut statistics.pass())?;
+                BranchLogits::of(network, images, &mut statistics.pass())?;
             let [main, auxiliary, mask] =
                 [main, auxiliary, mask].map(|logits| predict(&logits, height, width, network.alignment()));
             Ok(mask?.where_cond(&auxiliary?, &main?)?)
@@ -101,6 +106,29 @@ impl TrainingMethod for DdcAt {
 
     fn division(&self) -> Option<&DdcAt> {
         Some(self)
+    }
+}
+
+/// Small logits of the network's three heads, channels last.
+pub(crate) struct BranchLogits {
+    /// The main head (N, h, w, K), which is the network when training is over.
+    main: Tensor,
+    /// The auxiliary branch (N, h, w, K).
+    auxiliary: Tensor,
+    /// The mask branch (N, h, w, 2): channel 1 sends a pixel to the auxiliary branch.
+    mask: Tensor,
+}
+
+impl BranchLogits {
+    /// The logits of `images` (N, 3, H, W).
+    pub(crate) fn of(network: &PspNet, images: &Tensor, mode: &mut Pass<'_>) -> Result<Self> {
+        let logits = network.forward_branches(images, mode)?;
+        let [main, auxiliary, mask] = logits.try_into().map_err(|logits: Vec<Tensor>| Error::Mismatch {
+            what: "network of ddc_at".into(),
+            expected: "3 heads".into(),
+            actual: logits.len().to_string(),
+        })?;
+        Ok(Self { main, auxiliary, mask })
     }
 }
 
@@ -148,7 +176,6 @@ mod tests {
     use crate::{MethodConfig, Trainer, fixture};
     use candle_core::{Device, Var};
     use rand::RngExt;
-    use robustseg_models::Pass;
     use robustseg_ops::upsample_bilinear;
     use robustseg_random::stream;
 
@@ -277,7 +304,7 @@ mod tests {
         let attacked = method.attack().perturb(&target, &images, &labels, random)?.image;
         // By logits at full size, pixel by pixel.
         let largest = |images: &Tensor| -> Result<Vec<u32>> {
-            let logits = network.forward_branches(images, &mut Pass::Evaluation)?;
+            let logits = BranchLogits::of(network, images, &mut Pass::Evaluation)?;
             let argmax = |logits: &Tensor| -> Result<Vec<u32>> {
                 let full = upsample_bilinear(logits, batch.height, batch.width, network.alignment())?;
                 Ok(full.argmax(3)?.flatten_all()?.to_vec1()?)
@@ -341,9 +368,9 @@ mod tests {
         let new = |network, method| Trainer::new(network, &fixture::config(method), 7, 1).err();
         let message = |error: Option<crate::Error>| error.expect("refused").to_string();
         let found = message(new(fixture::network(1)?, ddc_at()));
-        assert!(found.contains("network for ddc_at: expected a divided network"), "{found}");
+        assert!(found.contains("network for ddc_at: expected a network with the branches auxiliary (3 channels), mask (2 channels)"), "{found}");
         let found = message(new(fixture::network_for(ddc_at(), 1)?, MethodConfig::Basic));
-        assert!(found.contains("expected a network of one branch"), "{found}");
+        assert!(found.contains("expected a network without branches"), "{found}");
         Ok(())
     }
 }

@@ -20,14 +20,14 @@ mod tests;
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 use robustseg_attacks::{Adversarial, Attack, AttackConfig, Bim, FastNewton, Fgsm, Model, RandomFgsm};
-use robustseg_models::PspNet;
+use robustseg_models::{Branch, PspNet};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
 pub use ddc_at::DdcAt;
-pub(crate) use ddc_at::DividedLoss;
+pub(crate) use ddc_at::{BranchLogits, DividedLoss};
 pub use fgsm_ckpt::FgsmCkpt;
 pub use free::{Free, Replay};
 pub use grad_align::GradAlign;
@@ -237,9 +237,9 @@ impl MethodConfig {
         }
     }
 
-    /// Whether the network that it trains has branches ([`PspNetConfig::divided`](robustseg_models::PspNetConfig)).
-    pub fn divides(&self) -> bool {
-        self.strategy().division().is_some()
+    /// The branches that the method needs in a network of `num_classes` classes.
+    pub fn branches(&self, num_classes: usize) -> Vec<Branch> {
+        self.strategy().division().map_or(Vec::new(), |_| DdcAt::branches(num_classes))
     }
 
     /// Work of a training step for one sample of `pixels` pixels that is attacked with `probability`, in forward passes:

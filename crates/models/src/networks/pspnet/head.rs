@@ -1,16 +1,16 @@
-//! A head behind the pyramid.
+//! The head that turns pyramid features into logits.
 
+use super::pyramid::{BINS, Pooled};
 use crate::layer::{Convolution, NormRelu};
-use crate::pyramid::{BINS, Pooled};
-use crate::{Pass, PspNetConfig};
+use crate::variables::Variables;
+use crate::{Mode, ParameterKind};
 use candle_core::{DType, Result, Tensor};
-use candle_nn::{Init, VarBuilder};
 use robustseg_ops::{Alignment, Conv2dConfig, add_bias, conv2d, conv2d_pyramid};
 
-/// A map and its means to logits (N, h, w, classes): a 3x3 convolution to 8 width channels over the map beside the
-/// upsampled means, dropout of whole channels in training, and a classifier of each pixel. As the upsampling is linear, the
-/// convolution is done on the means themselves ([`conv2d_pyramid`]).
-pub(crate) struct Head {
+/// A map and its means to logits (N, h, w, channels). A 3x3 convolution reads the map concatenated with
+/// the upsampled means; dropout of whole channels follows in training, then a classifier of each pixel.
+/// As upsampling is linear, the convolution reads the means themselves ([`conv2d_pyramid`]).
+pub(super) struct Head {
     convolution: Convolution,
     norm: NormRelu,
     weight: Tensor,
@@ -19,40 +19,45 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Its variables are `head.*` and `classifier.*` below `vb`.
-    pub(crate) fn new(config: &PspNetConfig, classes: usize, vb: &VarBuilder<'_>) -> Result<Self> {
-        let channels = config.head_channels();
-        let all = config.channels()[4] + BINS.len() * channels;
+    /// A head with logits of `outputs` channels, for a map of `inputs` channels and means of `channels`.
+    /// Its variables are `head.*` and `classifier.*`.
+    pub(super) fn new(
+        inputs: usize,
+        channels: usize,
+        outputs: usize,
+        alignment: Alignment,
+        variables: &Variables<'_>,
+    ) -> Result<Self> {
+        let all = inputs + BINS.len() * channels;
         let three = Conv2dConfig { padding: 1, ..Conv2dConfig::default() };
-        let convolution = Convolution::new(all, channels, 3, three, &vb.pp("head.conv"))?;
-        let norm = NormRelu::new(channels, &vb.pp("head.norm"))?;
-        let vb = vb.pp("classifier");
-        let init = Init::Randn { mean: 0.0, stdev: (2.0 / channels as f64).sqrt() };
+        let convolution = Convolution::new(all, channels, 3, three, &variables.at("head.conv"))?;
+        let norm = NormRelu::new(channels, &variables.at("head.norm"))?;
+        let variables = variables.at("classifier");
         Ok(Self {
             convolution,
             norm,
-            weight: vb.get_with_hints((classes, 1, 1, channels), "weight", init)?,
-            bias: vb.get_with_hints(classes, "bias", Init::Const(0.0))?,
-            alignment: config.upsampling.into(),
+            weight: variables.convolution([outputs, 1, 1, channels], "weight")?,
+            bias: variables.constant(outputs, "bias", ParameterKind::Bias, 0.0)?,
+            alignment,
         })
     }
 
-    pub(crate) fn forward(&self, x: &Pooled, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let x = pass.dropout(&self.features(x, pass)?)?;
-        let weight = pass.weight(&self.weight).to_dtype(x.dtype())?;
+    pub(super) fn forward(&self, x: &Pooled, mode: &mut Mode<'_>) -> Result<Tensor> {
+        let x = mode.dropout(&self.features(x, mode)?)?;
+        let weight = mode.weight(&self.weight).to_dtype(x.dtype())?;
         let logits = conv2d(&x, &weight, Conv2dConfig::default())?.to_dtype(DType::F32)?;
-        add_bias(&logits, &pass.weight(&self.bias))
+        add_bias(&logits, &mode.weight(&self.bias))
     }
 
-    /// What the classifier reads (N, h, w, 8 width), without dropout.
-    fn features(&self, x: &Pooled, pass: &Pass<'_>) -> Result<Tensor> {
-        let weight = self.convolution.weight(&x.map, pass)?;
+    /// The classifier's input (N, h, w, channels) before dropout.
+    fn features(&self, x: &Pooled, mode: &Mode<'_>) -> Result<Tensor> {
+        let weight = self.convolution.weight(&x.map, mode)?;
         let y = conv2d_pyramid(&x.map, &x.means, &weight, &BINS, self.alignment)?;
-        self.norm.forward(&y, pass)
+        self.norm.forward(&y, mode)
     }
 
     /// Multiply-adds for a map of `size` (height, width).
-    pub(crate) fn cost(&self, size: [usize; 2]) -> u64 {
+    pub(super) fn cost(&self, size: [usize; 2]) -> u64 {
         let [outputs, taps, channels] = [0, 1, 3].map(|axis| self.convolution.shape()[axis] as u64);
         let (taps, positions) = (taps * taps, BINS.iter().map(|bins| (bins * bins) as u64).sum::<u64>());
         let (pixels, level_channels) = ((size[0] * size[1]) as u64, outputs);
@@ -65,15 +70,13 @@ impl Head {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pyramid::Pyramid;
-    use crate::variables::{Source, Variables};
+    use crate::networks::pspnet::pyramid::Pyramid;
+    use crate::variables::{Maker, Source};
     use candle_core::{Device, Var};
-    use candle_nn::VarMap;
     use robustseg_ops::upsample_bilinear;
-    use std::sync::Arc;
 
     /// The definition: the map beside the upsampled levels, convolved as one.
-    fn concatenated(head: &Head, x: &Pooled, pass: &Pass<'_>) -> Result<Tensor> {
+    fn concatenated(head: &Head, x: &Pooled, mode: &Mode<'_>) -> Result<Tensor> {
         let (images, height, width, _) = x.map.dims4()?;
         let (mut maps, mut start) = (vec![x.map.clone()], 0);
         for bins in BINS {
@@ -81,7 +84,7 @@ mod tests {
             start += bins * bins;
             maps.push(upsample_bilinear(&level, height, width, head.alignment)?);
         }
-        head.norm.forward(&head.convolution.forward(&Tensor::cat(&maps, 3)?, pass)?, pass)
+        head.norm.forward(&head.convolution.forward(&Tensor::cat(&maps, 3)?, mode)?, mode)
     }
 
     fn distance(a: &Tensor, b: &Tensor) -> Result<f32> {
@@ -91,25 +94,24 @@ mod tests {
 
     #[test]
     fn convolving_the_means_is_convolving_the_upsampled_maps() -> Result<()> {
-        for upsampling in [crate::Upsampling::HalfPixel, crate::Upsampling::AlignCorners] {
-            let config = PspNetConfig { width: 4, upsampling, ..PspNetConfig::pspnet50(5) };
-            let made = VarMap::new();
-            let variables =
-                Variables { source: Source::Seed(1), made: made.clone(), trainable: Arc::default() };
-            let vb = VarBuilder::from_backend(Box::new(variables), DType::F32, Device::Cpu);
-            let (pyramid, head) = (Pyramid::new(&config, &vb)?, Head::new(&config, 5, &vb)?);
+        for alignment in [Alignment::HalfPixel, Alignment::AlignCorners] {
+            let maker = Maker::new(Source::Seed(1), &Device::Cpu);
+            let variables = maker.variables();
+            let pyramid = Pyramid::new(128, 32, &variables)?;
+            let head = Head::new(128, 32, 5, alignment, &variables)?;
+            let made = maker.into_parameters();
             for (height, width) in [(9, 13), (4, 3)] {
                 let mut random = robustseg_random::stream(1, "map", [0; 3]);
                 let mut values = vec![0.0; 2 * height * width * 128];
                 robustseg_random::standard_normal(&mut random, &mut values);
                 let x = Tensor::from_vec::<_, f32>(values, (2, height, width, 128), &Device::Cpu)?;
                 let x = Var::from_tensor(&x)?;
-                let pass = Pass::Training { dropout: 0.0, random: &mut random };
-                let pooled = pyramid.forward(x.as_tensor().clone(), &pass)?;
-                let (ours, plain) = (head.features(&pooled, &pass)?, concatenated(&head, &pooled, &pass)?);
+                let mode = Mode::Training { dropout: 0.0, random: &mut random };
+                let pooled = pyramid.forward(x.as_tensor().clone(), &mode)?;
+                let (ours, plain) = (head.features(&pooled, &mode)?, concatenated(&head, &pooled, &mode)?);
                 assert!(distance(&ours, &plain)? < 1e-5);
                 let (ours, plain) = (ours.sqr()?.backward()?, plain.sqr()?.backward()?);
-                for var in made.all_vars().iter().chain([&x]) {
+                for var in made.values().map(|parameter| &parameter.var).chain([&x]) {
                     if let Some(plain) = plain.get(var) {
                         let ours = ours.get(var).expect("a gradient where the definition has one");
                         assert!(distance(ours, plain)? < 1e-4);

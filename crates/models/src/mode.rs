@@ -1,0 +1,52 @@
+//! The modes that a network runs in.
+
+use candle_core::{Result, Tensor};
+use robustseg_random::ChaCha8Rng;
+
+/// How a network runs: which statistics its batch norms use, and whether gradients reach its weights.
+#[derive(Debug)]
+pub enum Mode<'a> {
+    /// Running statistics, detached weights: evaluation, and gradients of the image.
+    Evaluation,
+    /// Statistics of the batch, running ones unchanged, detached weights: gradients of the image with
+    /// the norm statistics of training.
+    BatchStatistics,
+    /// Running statistics, tracked weights: gradients of the weights that change nothing in the
+    /// network.
+    FixedStatistics,
+    /// Statistics of the batch, running ones updated, tracked weights, and dropout of whole channels
+    /// before the classifier.
+    Training {
+        /// Probability that a channel is dropped, in `[0, 1)`.
+        dropout: f64,
+        /// Decides which channels are dropped.
+        random: &'a mut ChaCha8Rng,
+    },
+}
+
+impl Mode<'_> {
+    /// `weight` as this mode uses it: tracked, or detached so that its gradient is not computed.
+    pub(crate) fn weight(&self, weight: &Tensor) -> Tensor {
+        match self {
+            Mode::Training { .. } | Mode::FixedStatistics => weight.clone(),
+            Mode::Evaluation | Mode::BatchStatistics => weight.detach(),
+        }
+    }
+
+    /// `x` (N, H, W, C) after dropout: in training, whole channels are zeroed and the others scaled up.
+    pub(crate) fn dropout(&mut self, x: &Tensor) -> Result<Tensor> {
+        use rand::RngExt;
+        let Mode::Training { dropout, random } = self else {
+            return Ok(x.clone());
+        };
+        if *dropout == 0.0 {
+            return Ok(x.clone());
+        }
+        let (images, _, _, channels) = x.dims4()?;
+        let kept = (1.0 / (1.0 - *dropout)) as f32;
+        let scale: Vec<f32> = (0..images * channels)
+            .map(|_| if random.random::<f64>() < *dropout { 0.0 } else { kept })
+            .collect();
+        robustseg_ops::scale_channels(x, &Tensor::from_vec(scale, (images, channels), x.device())?)
+    }
+}

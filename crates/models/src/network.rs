@@ -1,0 +1,157 @@
+//! A network: its layers, its variables by name, and all that does not depend on its kind.
+
+use std::collections::BTreeMap;
+
+use crate::outline::Outline;
+use crate::variables::{Maker, Source};
+use crate::{Mode, NetworkConfig, Parameter, Result};
+use candle_core::{DType, Device, Tensor};
+use robustseg_ops::{Alignment, normalise_image, upsample_bilinear};
+
+/// A network for semantic segmentation, of any kind that [`Architecture`](crate::Architecture) lists.
+///
+/// ```
+/// use robustseg_models::{Mode, Network, NetworkConfig, PspNetConfig};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = NetworkConfig::new(PspNetConfig { layers: [1, 1, 1, 1], width: 4 }, 5);
+/// let device = candle_core::Device::Cpu;
+/// let network = Network::new(&config, 0, &device)?;
+/// let image = candle_core::Tensor::rand(0_f32, 1.0, (1, 3, 33, 41), &device)?;
+/// assert_eq!(network.forward(&image, &mut Mode::Evaluation)?.dims(), [1, 5, 6, 5]);
+/// assert_eq!(network.logits(&image)?.dims(), [1, 5, 33, 41]);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Network {
+    config: NetworkConfig,
+    device: Device,
+    activations: DType,
+    outline: Outline,
+    parameters: BTreeMap<String, Parameter>,
+}
+
+impl Network {
+    /// A network with random weights. Convolutions, the classifier's among them, start from normal
+    /// numbers of variance 2 / fan-in (He et al. 2015), keyed by `seed` and the variable's name; biases
+    /// are 0.
+    ///
+    /// PSPNet's authors leave the layers behind the backbone to PyTorch's default instead: uniform
+    /// numbers of variance 1 / (3 fan-in), also in the classifier's bias. The paper does not say.
+    ///
+    /// # Errors
+    /// If the configuration describes no network, or the device runs out of memory.
+    pub fn new(config: &NetworkConfig, seed: u64, device: &Device) -> Result<Self> {
+        Self::build(config, Source::Seed(seed), device)
+    }
+
+    /// A network of zeros, to be filled from a saved state. Drawing the weights of [`Network::new`]
+    /// takes as long as reading them.
+    ///
+    /// # Errors
+    /// As [`Network::new`].
+    pub fn blank(config: &NetworkConfig, device: &Device) -> Result<Self> {
+        Self::build(config, Source::Blank, device)
+    }
+
+    pub(crate) fn build(config: &NetworkConfig, source: Source<'_>, device: &Device) -> Result<Self> {
+        let maker = Maker::new(source, device);
+        let outline = config.build(&maker)?;
+        Ok(Self {
+            config: config.clone(),
+            device: device.clone(),
+            activations: DType::F32,
+            outline,
+            parameters: maker.into_parameters(),
+        })
+    }
+
+    /// The configuration that the network was built from.
+    pub fn config(&self) -> &NetworkConfig {
+        &self.config
+    }
+
+    /// The device that holds the variables.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The costs of the network.
+    pub fn outline(&self) -> &Outline {
+        &self.outline
+    }
+
+    /// Trainable numbers. Running statistics do not count.
+    pub fn parameter_count(&self) -> usize {
+        self.outline.parameter_count()
+    }
+
+    /// Every variable by its checkpoint name, running statistics included. Convolution weights are
+    /// (O, KH, KW, I).
+    pub fn parameters(&self) -> &BTreeMap<String, Parameter> {
+        &self.parameters
+    }
+
+    /// How the small logits are to be upsampled.
+    pub fn alignment(&self) -> Alignment {
+        self.config.upsampling.into()
+    }
+
+    /// The type of the activations: see [`Network::set_activations`].
+    pub fn activations(&self) -> DType {
+        self.activations
+    }
+
+    /// Sets the type of the activations: f32, or on a GPU bf16, with which convolutions also round
+    /// their weights. Variables, statistics, sums, logits and gradients of variables are f32 always.
+    ///
+    /// # Errors
+    /// If the network's device has no operations for `elements`.
+    pub fn set_activations(&mut self, elements: DType) -> candle_core::Result<()> {
+        if elements != DType::F32 && !(elements == DType::BF16 && self.device.is_cuda()) {
+            candle_core::bail!(
+                "activations of type {} on {}: there are f32, and on a GPU bf16",
+                elements.as_str(),
+                if self.device.is_cuda() { "a GPU" } else { "the CPU" }
+            );
+        }
+        self.activations = elements;
+        Ok(())
+    }
+
+    /// Small logits (N, h, w, K) of the main head, channels last, for `image` (N, 3, H, W) in `[0, 1]`,
+    /// f32 or f64. PSPNet's h and w are an eighth of H and W, rounded up. The objectives of
+    /// `robustseg-ops` upsample the logits themselves. Branches are not computed.
+    ///
+    /// # Errors
+    /// If the image does not have four axes and three channels.
+    pub fn forward(&self, image: &Tensor, mode: &mut Mode<'_>) -> candle_core::Result<Tensor> {
+        let [main] = <[Tensor; 1]>::try_from(self.heads(image, 1, mode)?)
+            .map_err(|heads| candle_core::Error::msg(format!("one head gave {} logits", heads.len())))?;
+        Ok(main)
+    }
+
+    /// Small logits of the main head and of each of [`NetworkConfig::branches`], in this order: as those
+    /// of [`Network::forward`], but with the branch's number of channels.
+    ///
+    /// # Errors
+    /// As [`Network::forward`].
+    pub fn forward_branches(&self, image: &Tensor, mode: &mut Mode<'_>) -> candle_core::Result<Vec<Tensor>> {
+        self.heads(image, 1 + self.config.branches.len(), mode)
+    }
+
+    fn heads(&self, image: &Tensor, count: usize, mode: &mut Mode<'_>) -> candle_core::Result<Vec<Tensor>> {
+        let x = normalise_image(image, &self.config.mean, &self.config.std)?.to_dtype(self.activations)?;
+        self.outline.layers().forward(&x, count, mode)
+    }
+
+    /// Logits (N, K, H, W) at the size of `image` (N, 3, H, W), in evaluation mode.
+    ///
+    /// # Errors
+    /// As [`Network::forward`].
+    pub fn logits(&self, image: &Tensor) -> candle_core::Result<Tensor> {
+        let (_, _, height, width) = image.dims4()?;
+        let small = self.forward(image, &mut Mode::Evaluation)?;
+        let full = upsample_bilinear(&small, height, width, self.alignment())?;
+        full.permute((0, 3, 1, 2))?.contiguous()
+    }
+}

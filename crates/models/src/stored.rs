@@ -1,0 +1,65 @@
+//! Tensors as files hold them, and as networks do.
+
+use candle_core::{DType, Device, Result, Shape, Tensor, bail};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+/// The tensor `name` of a file as f32 of `shape`; convolution weights become (O, KH, KW, I).
+pub(crate) fn stored(file: &SafeTensors<'_>, name: &str, shape: &Shape, device: &Device) -> Result<Tensor> {
+    let Ok(view) = file.tensor(name) else {
+        bail!("tensor {name} is missing");
+    };
+    let outside = outside_shape(shape.dims());
+    let values = numbers(&view)?.filter(|_| view.shape() == outside);
+    let Some(values) = values else {
+        bail!(
+            "tensor {name}: expected f32 of shape {outside:?}, found {:?} of shape {:?}",
+            view.dtype(),
+            view.shape()
+        );
+    };
+    if !values.iter().all(|value| value.is_finite()) {
+        bail!("tensor {name} holds values that are not finite");
+    }
+    inside(&Tensor::from_vec(values, outside, device)?)
+}
+
+/// The numbers of a tensor as f32, if they are f32, f16, bf16 or f64.
+fn numbers(view: &TensorView<'_>) -> Result<Option<Vec<f32>>> {
+    let dtype = match view.dtype() {
+        Dtype::F32 => {
+            let (words, _) = view.data().as_chunks::<4>();
+            return Ok(Some(words.iter().map(|word| f32::from_le_bytes(*word)).collect()));
+        }
+        Dtype::F16 => DType::F16,
+        Dtype::BF16 => DType::BF16,
+        Dtype::F64 => DType::F64,
+        _ => return Ok(None),
+    };
+    let values = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?;
+    values.flatten_all()?.to_dtype(DType::F32)?.to_vec1().map(Some)
+}
+
+/// (O, KH, KW, I) to (O, I, KH, KW); other shapes stay.
+fn outside_shape(inside: &[usize]) -> Vec<usize> {
+    match *inside {
+        [o, kh, kw, i] => vec![o, i, kh, kw],
+        _ => inside.to_vec(),
+    }
+}
+
+/// A tensor of a file as networks hold it: (O, I, KH, KW) to (O, KH, KW, I).
+fn inside(outside: &Tensor) -> Result<Tensor> {
+    match outside.rank() {
+        4 => outside.permute((0, 2, 3, 1))?.contiguous(),
+        _ => Ok(outside.clone()),
+    }
+}
+
+/// A variable as files hold it: (O, KH, KW, I) to (O, I, KH, KW).
+pub(crate) fn outside(inside: &Tensor) -> Result<Tensor> {
+    match inside.rank() {
+        4 => inside.permute((0, 3, 1, 2))?.contiguous(),
+        _ => Ok(inside.clone()),
+    }
+}
