@@ -3,11 +3,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use robustseg_fuzz::on_file;
-use robustseg_models::PspNet;
+use robustseg_models::Network;
 
 fuzz_target!(|bytes: &[u8]| {
     on_file(bytes, |path| {
-        if let Err(error) = PspNet::load(path, &candle_core::Device::Cpu) {
+        if let Err(error) = Network::load(path, &candle_core::Device::Cpu) {
             assert!(error.to_string().starts_with("checkpoint "));
         }
     });

@@ -14,7 +14,7 @@ struct Room {
     candle: bool,
 }
 
-const ROOMS: [Room; 11] = [
+const ROOMS: [Room; 12] = [
     Room { name: "files", level: 0, imports: &[], candle: false },
     Room { name: "words", level: 0, imports: &[], candle: false },
     Room { name: "trust", level: 0, imports: &[], candle: false },
@@ -23,17 +23,44 @@ const ROOMS: [Room; 11] = [
     Room { name: "datasets", level: 1, imports: &["files", "random", "trust", "words"], candle: false },
     Room { name: "ops", level: 0, imports: &[], candle: true },
     Room { name: "models", level: 1, imports: &["files", "ops", "random", "trust", "words"], candle: true },
-    Room { name: "attacks", level: 1, imports: &["ops", "random"], candle: true },
+    Room { name: "attacks", level: 1, imports: &["ops", "random", "words"], candle: true },
     Room {
-        name: "training",
+        name: "evaluation",
         level: 2,
         imports: &["attacks", "datasets", "files", "metrics", "models", "ops", "random", "words"],
         candle: true,
     },
     Room {
-        name: "driver",
+        name: "training",
         level: 3,
-        imports: &["attacks", "datasets", "files", "metrics", "models", "ops", "random", "training", "words"],
+        imports: &[
+            "attacks",
+            "datasets",
+            "evaluation",
+            "files",
+            "metrics",
+            "models",
+            "ops",
+            "random",
+            "words",
+        ],
+        candle: true,
+    },
+    Room {
+        name: "driver",
+        level: 4,
+        imports: &[
+            "attacks",
+            "datasets",
+            "evaluation",
+            "files",
+            "metrics",
+            "models",
+            "ops",
+            "random",
+            "training",
+            "words",
+        ],
         candle: true,
     },
 ];
@@ -56,7 +83,7 @@ const HOMES: [(&str, &[&str], &str); 17] = [
     ("zune-jpeg", &["datasets"], "pixel files"),
     ("gemm", &["ops"], "matrix products are behind an operation"),
     ("hf-hub", &["models"], "pretrained weights"),
-    ("safetensors", &["driver", "files", "models", "training"], "weights and cases"),
+    ("safetensors", &["driver", "evaluation", "files", "models", "training"], "weights and cases"),
 ];
 
 fn root() -> PathBuf {

@@ -3,11 +3,11 @@
 #![cfg(feature = "cuda")]
 
 use candle_core::{DType, Device, Tensor};
-use robustseg_attacks::{Attack, FastNewton, PixelObjective, input_gradient};
-use robustseg_models::Network;
+use robustseg_attacks::{Attack, Case, FastNewton, PixelObjective, input_gradient};
+use robustseg_evaluation::Target;
+use robustseg_models::{Network, NormStatistics};
 use robustseg_ops::cuda::{ConvolutionChoice, convolve_in, count, open};
 use robustseg_random::stream;
-use robustseg_training::{Statistics, Target};
 use std::path::{Path, PathBuf};
 
 /// Norm of the difference over the norm.
@@ -23,11 +23,12 @@ fn relative(found: &Tensor, expected: &Tensor) -> f64 {
 
 /// Logits, the mean gain's gradient, and Fast Newton's epsilon.
 fn outcome(network: &Network, image: &Tensor, label: &Tensor) -> [Tensor; 3] {
-    let target = Target::new(network, Statistics::Running);
+    let target = Target::new(network, NormStatistics::Running);
     let logits = network.logits(image).expect("logits");
     let gradient = input_gradient(&target, image, label, PixelObjective::Gain).expect("gradient").gradient;
     let mut random = stream(0, "precision", [0; 3]);
-    let crafted = FastNewton::default().perturb(&target, image, label, &mut random).expect("an example");
+    let case = Case::new(&target, image, label).expect("a case");
+    let crafted = FastNewton::default().perturb(&case, f64::INFINITY, &mut random).expect("an example");
     [logits, gradient, crafted.epsilon]
 }
 

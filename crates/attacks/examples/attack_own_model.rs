@@ -1,9 +1,9 @@
-//! Every attack on a candle model of one's own: how much cross-entropy each finds, and what it costs.
+//! Every attack on your own candle model: the cross-entropy that each finds, and its cost.
 //!
 //! `cargo run -p robustseg-attacks --example attack_own_model`
 
 use candle_core::{DType, Device, Tensor};
-use robustseg_attacks::{AttackConfig, Counted, Overrides, PixelObjective, channels_first, input_gradient};
+use robustseg_attacks::{Case, Counted, PixelObjective, attacks, channels_first, input_gradient};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Any differentiable function from images (N, 3, H, W) in [0, 1] to logits (N, K, h, w): red, green or blue.
@@ -13,11 +13,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let image = Tensor::rand(0_f32, 1_f32, (2, 3, 24, 32), &Device::Cpu)?;
     let label = image.argmax(1)?.to_dtype(DType::U8)?; // 255 would mean: not labelled
 
-    for config in AttackConfig::all() {
-        let overrides = Overrides { epsilon: Some(0.03), ..Overrides::default() };
-        let attack = AttackConfig::by_name(config.name(), overrides)?.attack();
+    let case = Case::new(&model, &image, &label)?;
+    for attack in attacks() {
         let random = &mut robustseg_random::stream(0, "example", [0; 3]);
-        let adversarial = attack.perturb(&model, &image, &label, random)?.image;
+        let adversarial = attack.perturb(&case, 0.03, random)?.image;
         let cost = model.take();
         let found = input_gradient(&model, &adversarial, &label, PixelObjective::CrossEntropy)?.value;
         model.take();

@@ -1,319 +1,375 @@
-//! Attacks by name, and the ranges of their settings.
+//! Attacks as specs and results name them: with an epsilon, or with the epsilons of a curve.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
 
-use crate::dag::check_wrong;
-use crate::{
-    Apgd, Attack, Bim, CosPgd, Dag, Error, FastNewton, Fgsm, MiFgsm, Pgd, RandomFgsm, Result, Sea, SegPgd,
-    Start,
-};
+use serde::de::VariantAccess;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Value, json};
 
-/// An attack with its settings, as a spec or the command line names it: `bim: {epsilon: 0.03}`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum AttackConfig {
-    /// The fast gradient sign method.
-    Fgsm(Fgsm),
-    /// FGSM with a random step size.
-    RandomFgsm(RandomFgsm),
-    /// The basic iterative method.
-    Bim(Bim),
-    /// The Fast Newton method.
-    FastNewton(FastNewton),
-    /// Projected gradient descent from random starts.
-    Pgd(Pgd),
-    /// The momentum iterative method.
-    MiFgsm(MiFgsm),
-    /// `SegPGD`.
-    #[serde(rename = "segpgd")]
-    SegPgd(SegPgd),
-    /// `CosPGD`.
-    #[serde(rename = "cospgd")]
-    CosPgd(CosPgd),
-    /// Auto-PGD.
-    Apgd(Apgd),
-    /// The segmentation ensemble attack.
-    Sea(Sea),
-    /// Dense adversary generation.
-    Dag(Dag),
+use crate::attack::{Adversarial, Attack, EpsilonRole};
+use crate::attacks::{self, ENTRIES, Use};
+use crate::ranges::check_epsilon;
+use crate::read::{self, Found, NAMES};
+use crate::settings::Settings;
+use crate::{Case, Error, Result};
+use robustseg_random::ChaCha8Rng;
+
+/// An attack with its settings and epsilon: `bim: {epsilon: 0.03, steps: 3}` in a spec.
+///
+/// ```
+/// use robustseg_attacks::{AttackConfig, Bim, Settings};
+///
+/// let config = AttackConfig::new(Bim { alpha: 0.01, steps: 3 }, 0.03);
+/// let mut changes = Settings::default();
+/// changes.set("steps", 3);
+/// assert_eq!(AttackConfig::by_name("bim", &changes)?, config);
+/// # Ok::<(), robustseg_attacks::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct AttackConfig {
+    attack: Arc<dyn Attack>,
+    epsilon: f64,
 }
 
-/// Settings that replace an attack's defaults where they are given.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Overrides {
-    /// `epsilon`, or the largest step of Fast Newton, or the ball of DAG.
-    pub epsilon: Option<f64>,
-    /// `alpha` of the attacks with steps of one size.
-    pub alpha: Option<f64>,
-    /// `steps` of the iterated attacks.
-    pub steps: Option<usize>,
-    /// `restarts` of PGD.
-    pub restarts: Option<usize>,
-    /// `start` of `SegPGD` and `CosPGD`.
-    pub start: Option<Start>,
-}
-
-/// The settings that attacks have in common, those that one does not have left out.
-#[derive(Default)]
-struct Settings<'a> {
-    epsilon: Option<&'a mut f64>,
-    /// Epsilon of an attack that has a largest step instead, or none.
-    max_epsilon: Option<&'a mut Option<f64>>,
-    alpha: Option<&'a mut f64>,
-    steps: Option<&'a mut usize>,
-    restarts: Option<&'a mut usize>,
-    start: Option<&'a mut Start>,
-    decay: Option<&'a mut f64>,
-    wrong: Option<&'a mut f64>,
+/// A robustness curve: an attack with its settings at several epsilons, `bim: {epsilons: [0, 0.03]}` in a
+/// spec. Epsilon 0 is the clean image.
+///
+/// ```
+/// use robustseg_attacks::{CurveConfig, Sea};
+///
+/// let curve = CurveConfig::new(Sea { steps: 30, random_start: true }, vec![0.0, 0.01, 0.03]);
+/// assert_eq!(curve.attack().candidates().names().len(), 3);
+/// curve.validate()?;
+/// # Ok::<(), robustseg_attacks::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct CurveConfig {
+    attack: Arc<dyn Attack>,
+    epsilons: Vec<f64>,
 }
 
 impl AttackConfig {
-    /// Every attack with its default settings.
-    pub fn all() -> [Self; 11] {
-        [
-            Self::Fgsm(Fgsm::default()),
-            Self::RandomFgsm(RandomFgsm::default()),
-            Self::Bim(Bim::default()),
-            Self::FastNewton(FastNewton::default()),
-            Self::Pgd(Pgd::default()),
-            Self::MiFgsm(MiFgsm::default()),
-            Self::SegPgd(SegPgd::default()),
-            Self::CosPgd(CosPgd::default()),
-            Self::Apgd(Apgd::default()),
-            Self::Sea(Sea::default()),
-            Self::Dag(Dag::default()),
-        ]
+    /// `attack` at `epsilon`: the radius of its ball, or the limit of its step (infinity for no limit).
+    pub fn new(attack: impl Attack + 'static, epsilon: f64) -> Self {
+        Self { attack: Arc::new(attack), epsilon }
     }
 
-    /// The attack called `name` with its default settings, but for `overrides`. The result is validated.
+    /// Every registered attack with its default settings.
+    pub fn all() -> Vec<Self> {
+        let default =
+            |attack: Arc<dyn Attack>| Self { epsilon: attack.epsilon_role().default_value(), attack };
+        attacks::attacks().into_iter().map(default).collect()
+    }
+
+    /// The attack `name` with its default settings, except for `changes`. `epsilon` among them is the
+    /// epsilon, whatever its key in specs is. The result is validated.
     ///
     /// # Errors
-    /// [`Error::Attack`] for an unknown name or an override that the attack does not have,
+    /// [`Error::Attack`] for an unknown name or a change that the attack does not have,
     /// [`Error::Setting`] for a value out of range.
-    pub fn by_name(name: &str, overrides: Overrides) -> Result<Self> {
-        let all = Self::all();
-        let names = || all.map(|config| config.name()).join(", ");
-        let mut config = *all
-            .iter()
-            .find(|config| config.name() == name)
-            .ok_or_else(|| refuse(name, format!("unknown; there are {}", names())))?;
-        config
-            .settings()
-            .replace(overrides)
-            .map_err(|setting| refuse(name, format!("{setting} is not a setting of it")))?;
+    pub fn by_name(name: &str, changes: &Settings) -> Result<Self> {
+        let refuse = |reason: String| Error::Attack { name: name.into(), reason };
+        let Some(index) = attacks::index_of(name) else {
+            return Err(refuse(format!("unknown; there are {}", NAMES.join(", "))));
+        };
+        let attack = ENTRIES[index].default(Use::Examples);
+        let role = attack.epsilon_role();
+        let (mut settings, mut epsilon) = (attack.settings(), role.default_value());
+        for (key, value) in changes.iter() {
+            if key == "epsilon" || key == role.key() {
+                epsilon =
+                    value.as_f64().ok_or_else(|| refuse(format!("{key} must be a number, found {value}")))?;
+            } else if settings.get(key).is_some() {
+                settings.set(key, value.clone());
+            } else {
+                return Err(refuse(format!("{key} is not a setting of it")));
+            }
+        }
+        let attack = attacks::read(index, Value::Object(settings.into_map()));
+        let config = Self { attack: attack.map_err(|error| refuse(robustseg_words::plain(error)))?, epsilon };
         config.validate()?;
         Ok(config)
     }
 
-    /// Refuses settings out of range.
-    pub fn validate(&self) -> Result<()> {
-        let mut copy = *self;
-        copy.settings().validate()
+    /// Reads the settings and epsilon of the attack `name` from a variant of that name in another enumeration, such as
+    /// one of training methods.
+    ///
+    /// # Errors
+    /// As reading an `AttackConfig`, and if there is no attack of that name.
+    pub fn read_variant<'de, A: VariantAccess<'de>>(
+        name: &str,
+        variant: A,
+    ) -> std::result::Result<Self, A::Error> {
+        Ok(Self::from(read::variant(name, variant, Use::Examples, Self::key)?))
     }
 
-    /// Passes with a gradient that each image takes at most, or nearly so.
-    pub fn backward_passes(&self) -> u64 {
-        let mut copy = *self;
-        let Settings { steps, restarts, .. } = copy.settings();
-        let [steps, restarts] = [steps, restarts].map(|count| count.map_or(1, |count| *count as u64));
-        let objectives = if let Self::Sea(_) = self { Sea::OBJECTIVES.len() as u64 } else { 1 };
-        steps.saturating_mul(restarts).saturating_mul(objectives)
+    /// The JSON schema of the attack `name` with its settings and epsilon; `None` for an unknown name.
+    #[cfg(feature = "schema")]
+    pub fn schema_of(name: &str, generator: &mut schemars::SchemaGenerator) -> Option<Value> {
+        let index = attacks::index_of(name)?;
+        Some(crate::schema::choice_of_attack(&ENTRIES[index], generator))
+    }
+
+    /// The attack.
+    pub fn attack(&self) -> &dyn Attack {
+        self.attack.as_ref()
+    }
+
+    /// Its epsilon.
+    pub fn epsilon(&self) -> f64 {
+        self.epsilon
     }
 
     /// The attack's name.
     pub fn name(&self) -> &'static str {
-        self.attack().name()
+        self.attack.name()
     }
 
-    /// The attack itself.
-    pub fn attack(&self) -> Box<dyn Attack> {
-        match *self {
-            Self::Fgsm(attack) => Box::new(attack),
-            Self::RandomFgsm(attack) => Box::new(attack),
-            Self::Bim(attack) => Box::new(attack),
-            Self::FastNewton(attack) => Box::new(attack),
-            Self::Pgd(attack) => Box::new(attack),
-            Self::MiFgsm(attack) => Box::new(attack),
-            Self::SegPgd(attack) => Box::new(attack),
-            Self::CosPgd(attack) => Box::new(attack),
-            Self::Apgd(attack) => Box::new(attack),
-            Self::Sea(attack) => Box::new(attack),
-            Self::Dag(attack) => Box::new(attack),
-        }
+    /// Refuses settings out of range.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the first of them.
+    pub fn validate(&self) -> Result<()> {
+        check_epsilon(self.attack.epsilon_role(), self.epsilon)?;
+        self.attack.validate()
     }
 
-    fn settings(&mut self) -> Settings<'_> {
-        let mut settings = Settings::default();
-        match self {
-            Self::FastNewton(FastNewton { max_epsilon, .. }) => settings.max_epsilon = Some(max_epsilon),
-            Self::Fgsm(Fgsm { epsilon }) | Self::RandomFgsm(RandomFgsm { epsilon }) => {
-                settings.epsilon = Some(epsilon);
-            }
-            Self::Bim(Bim { epsilon, alpha, steps }) => {
-                settings =
-                    Settings { epsilon: Some(epsilon), alpha: Some(alpha), steps: Some(steps), ..settings };
-            }
-            Self::SegPgd(SegPgd { epsilon, alpha, steps, start })
-            | Self::CosPgd(CosPgd { epsilon, alpha, steps, start }) => {
-                settings =
-                    Settings { epsilon: Some(epsilon), alpha: Some(alpha), steps: Some(steps), ..settings };
-                settings.start = Some(start);
-            }
-            Self::Pgd(Pgd { epsilon, alpha, steps, restarts }) => {
-                settings =
-                    Settings { epsilon: Some(epsilon), alpha: Some(alpha), steps: Some(steps), ..settings };
-                settings.restarts = Some(restarts);
-            }
-            Self::MiFgsm(MiFgsm { epsilon, alpha, steps, decay }) => {
-                settings =
-                    Settings { epsilon: Some(epsilon), alpha: Some(alpha), steps: Some(steps), ..settings };
-                settings.decay = Some(decay);
-            }
-            Self::Dag(Dag { alpha, steps, wrong, max_epsilon }) => {
-                settings = Settings { alpha: Some(alpha), steps: Some(steps), ..settings };
-                settings.max_epsilon = Some(max_epsilon);
-                settings.wrong = Some(wrong);
-            }
-            Self::Apgd(Apgd { epsilon, steps, .. }) | Self::Sea(Sea { epsilon, steps, .. }) => {
-                settings = Settings { epsilon: Some(epsilon), steps: Some(steps), ..settings };
-            }
+    /// The adversarial examples; see [`Attack::perturb`].
+    ///
+    /// # Errors
+    /// As [`Attack::perturb`].
+    pub fn perturb(&self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Adversarial> {
+        self.attack.perturb(case, self.epsilon, random)
+    }
+
+    /// The name of epsilon among the fields.
+    fn key(attack: &dyn Attack) -> &'static str {
+        attack.epsilon_role().key()
+    }
+
+    /// The fields as specs write them.
+    fn fields(&self) -> Settings {
+        let role = self.attack.epsilon_role();
+        let mut fields = Settings::default();
+        if role == EpsilonRole::Radius {
+            fields.set(role.key(), self.epsilon);
         }
-        settings
+        for (name, value) in self.attack.settings().iter() {
+            fields.set(name, value.clone());
+        }
+        if role == EpsilonRole::Limit {
+            fields.set(role.key(), self.epsilon.is_finite().then_some(self.epsilon));
+        }
+        fields
     }
 }
 
-impl Settings<'_> {
-    /// Takes over what is given; or says the first setting that is given and that there is not.
-    fn replace(self, overrides: Overrides) -> Result<(), &'static str> {
-        fn set<T>(name: &'static str, place: Option<&mut T>, value: Option<T>) -> Result<(), &'static str> {
-            match (place, value) {
-                (_, None) => Ok(()),
-                (Some(place), Some(value)) => {
-                    *place = value;
-                    Ok(())
+impl CurveConfig {
+    /// `attack` at `epsilons`.
+    pub fn new(attack: impl Attack + 'static, epsilons: Vec<f64>) -> Self {
+        Self::of(Arc::new(attack), epsilons)
+    }
+
+    /// `attack` at `epsilons`, for an attack that is known by its interface only.
+    pub fn of(attack: Arc<dyn Attack>, epsilons: Vec<f64>) -> Self {
+        Self { attack, epsilons }
+    }
+
+    /// Every registered attack, with the settings and epsilons that a curve of it has by default.
+    pub fn all() -> Vec<Self> {
+        ENTRIES
+            .iter()
+            .map(|entry| Self { attack: entry.default(Use::Curve), epsilons: (entry.epsilons)() })
+            .collect()
+    }
+
+    /// The attack.
+    pub fn attack(&self) -> &dyn Attack {
+        self.attack.as_ref()
+    }
+
+    /// The epsilons, in the order of the results.
+    pub fn epsilons(&self) -> &[f64] {
+        &self.epsilons
+    }
+
+    /// The attack's name.
+    pub fn name(&self) -> &'static str {
+        self.attack.name()
+    }
+
+    /// Refuses settings out of range.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the first of them; that of an epsilon is named `epsilons.INDEX`.
+    pub fn validate(&self) -> Result<()> {
+        if self.epsilons.is_empty() {
+            return Err(Error::NoEpsilon);
+        }
+        for (index, &epsilon) in self.epsilons.iter().enumerate() {
+            check_epsilon(EpsilonRole::Radius, epsilon).map_err(|error| match error {
+                Error::Setting { value, reason, .. } => {
+                    Error::Setting { setting: format!("epsilons.{index}").into(), value, reason }
                 }
-                (None, Some(_)) => Err(name),
-            }
+                other => other,
+            })?;
         }
-        let Overrides { epsilon, alpha, steps, restarts, start } = overrides;
-        match self.max_epsilon {
-            Some(place) => set("epsilon", Some(place), epsilon.map(Some))?,
-            None => set("epsilon", self.epsilon, epsilon)?,
-        }
-        set("alpha", self.alpha, alpha)?;
-        set("steps", self.steps, steps)?;
-        set("restarts", self.restarts, restarts)?;
-        set("start", self.start, start)
+        self.attack.validate()
     }
 
-    fn validate(self) -> Result<()> {
-        self.epsilon.map_or(Ok(()), |value| check_epsilon(*value))?;
-        self.max_epsilon.and_then(|value| *value).map_or(Ok(()), check_epsilon)?;
-        self.alpha.map_or(Ok(()), |value| check_alpha(*value))?;
-        self.steps.map_or(Ok(()), |value| check_steps(*value))?;
-        self.restarts.map_or(Ok(()), |value| check_restarts(*value))?;
-        self.decay.map_or(Ok(()), |value| check_decay(*value))?;
-        self.wrong.map_or(Ok(()), |value| check_wrong(*value))
+    /// The fields as specs write them.
+    fn fields(&self) -> Settings {
+        let mut fields = self.attack.settings();
+        fields.set("epsilons", self.epsilons.clone());
+        fields
     }
 }
 
-fn refuse(name: &str, reason: String) -> Error {
-    Error::Attack { name: name.into(), reason }
+/// Writes `{name: fields}`.
+fn write<S: Serializer>(name: &str, fields: &Settings, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(1))?;
+    map.serialize_entry(name, fields)?;
+    map.end()
 }
 
-/// Refuses an epsilon outside `[0, 1]`; above 1 it guesses that steps of 1/255 were meant.
-pub fn check_epsilon(epsilon: f64) -> Result<()> {
-    check_unit("epsilon", epsilon, epsilon >= 0.0, "must be a number from 0 to 1")
-}
-
-/// Refuses a step size outside `(0, 1]`; above 1 it guesses that steps of 1/255 were meant.
-pub fn check_alpha(alpha: f64) -> Result<()> {
-    check_unit("alpha", alpha, alpha > 0.0, "must be a number above 0 and at most 1")
-}
-
-/// Refuses a number of steps below 1.
-pub fn check_steps(steps: usize) -> Result<()> {
-    check_count("steps", steps)
-}
-
-/// Refuses a number of starts below 1.
-pub fn check_restarts(restarts: usize) -> Result<()> {
-    check_count("restarts", restarts)
-}
-
-/// Refuses a decay of momentum that is negative or no number.
-pub fn check_decay(decay: f64) -> Result<()> {
-    if decay >= 0.0 && decay.is_finite() {
-        return Ok(());
+impl Serialize for AttackConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        write(self.name(), &self.fields(), serializer)
     }
-    Err(Error::Setting { setting: "decay", value: decay, reason: "must be a number of at least 0".into() })
 }
 
-fn check_count(setting: &'static str, count: usize) -> Result<()> {
-    if count >= 1 {
-        return Ok(());
+impl Serialize for CurveConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        write(self.name(), &self.fields(), serializer)
     }
-    Err(Error::Setting { setting, value: 0.0, reason: "must be at least 1".into() })
 }
 
-fn check_unit(setting: &'static str, value: f64, above_least: bool, range: &str) -> Result<()> {
-    if above_least && value <= 1.0 {
-        return Ok(());
+impl<'de> Deserialize<'de> for AttackConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::from(read::attack(deserializer, Use::Examples, Self::key)?))
     }
-    let reason = if value > 1.0 && value.is_finite() {
-        format!("{setting} is in units of [0,1]; did you mean {value}/255 = {:.4}?", value / 255.0)
-    } else {
-        range.into()
-    };
-    Err(Error::Setting { setting, value, reason })
+}
+
+impl From<Found<Option<f64>>> for AttackConfig {
+    fn from(found: Found<Option<f64>>) -> Self {
+        let Found { attack, epsilon, .. } = found;
+        let default = attack.epsilon_role().default_value();
+        Self { epsilon: epsilon.flatten().unwrap_or(default), attack }
+    }
+}
+
+impl<'de> Deserialize<'de> for CurveConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Found { index, attack, epsilon } = read::attack(deserializer, Use::Curve, |_| "epsilons")?;
+        Ok(Self { epsilons: epsilon.unwrap_or_else(ENTRIES[index].epsilons), attack })
+    }
+}
+
+impl PartialEq for AttackConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name() && self.fields() == other.fields()
+    }
+}
+
+impl PartialEq for CurveConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name() && self.fields() == other.fields()
+    }
+}
+
+impl fmt::Debug for AttackConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", json!({ self.name(): self.fields() }))
+    }
+}
+
+impl fmt::Debug for CurveConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", json!({ self.name(): self.fields() }))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Bim, CosPgd, Dag, FastNewton, Fgsm, Start};
 
-    #[test]
-    fn an_epsilon_of_eight_is_guessed() {
-        let message = check_epsilon(8.0).unwrap_err().to_string();
-        assert_eq!(message, "epsilon = 8: epsilon is in units of [0,1]; did you mean 8/255 = 0.0314?");
-        for bad in [-0.1, f64::NAN, f64::INFINITY, 1.1] {
-            let message = check_epsilon(bad).unwrap_err().to_string();
-            assert_eq!(message.contains("did you mean"), bad == 1.1, "{message}");
-        }
-        assert!(check_epsilon(0.0).is_ok() && check_epsilon(1.0).is_ok());
-        assert!(check_alpha(0.0).is_err() && check_steps(0).is_err() && check_restarts(0).is_err());
-        assert!(check_decay(-1.0).is_err() && check_decay(f64::NAN).is_err() && check_decay(0.0).is_ok());
+    fn settings(value: Value) -> Settings {
+        serde_json::from_value(value).expect("a map")
     }
 
     #[test]
-    fn names_and_overrides() -> Result<()> {
+    fn every_attack_is_found_by_its_name_and_reads_as_it_is_written() -> Result<()> {
         let names = "fgsm random_fgsm bim fast_newton pgd mi_fgsm segpgd cospgd apgd sea dag";
-        assert_eq!(AttackConfig::all().map(|config| config.name()).join(" "), names);
+        assert_eq!(NAMES.join(" "), names);
         for config in AttackConfig::all() {
-            assert_eq!(AttackConfig::by_name(config.name(), Overrides::default())?, config);
+            assert_eq!(AttackConfig::by_name(config.name(), &Settings::default())?, config);
+            let written = serde_json::to_string(&config).expect("plain data");
+            assert_eq!(serde_json::from_str::<AttackConfig>(&written).expect(&written), config);
         }
-        let some =
-            Overrides { epsilon: Some(0.1), alpha: Some(0.02), steps: Some(5), ..Overrides::default() };
-        let bim = AttackConfig::by_name("bim", some)?;
-        assert_eq!(bim, AttackConfig::Bim(Bim { epsilon: 0.1, alpha: 0.02, steps: 5 }));
-        let newton =
-            AttackConfig::by_name("fast_newton", Overrides { epsilon: Some(0.1), ..Overrides::default() })?;
-        assert_eq!(
-            newton,
-            AttackConfig::FastNewton(FastNewton { max_epsilon: Some(0.1), ..FastNewton::default() })
-        );
-        let refusal = |name, overrides| AttackConfig::by_name(name, overrides).unwrap_err().to_string();
-        assert!(refusal("fgsm", some).contains("alpha is not a setting"));
-        assert!(refusal("sea", some).contains("alpha is not a setting"));
-        assert!(refusal("bim", Overrides { restarts: Some(2), ..some }).contains("restarts is not"));
-        let random = Overrides { start: Some(Start::Random), ..Overrides::default() };
-        assert!(refusal("pgd", random).contains("start is not a setting"));
-        let cospgd = AttackConfig::by_name("cospgd", random)?;
-        assert_eq!(cospgd, AttackConfig::CosPgd(CosPgd { start: Start::Random, ..CosPgd::default() }));
-        assert!(refusal("pgd", Overrides { restarts: Some(0), ..some }).contains("restarts = 0"));
-        assert!(AttackConfig::Dag(Dag { wrong: 0.0, ..Dag::default() }).validate().is_err());
-        assert!(refusal("cw", some).contains("there are fgsm, random_fgsm"));
+        for curve in CurveConfig::all() {
+            curve.validate()?;
+            let written = serde_json::to_string(&curve).expect("plain data");
+            assert_eq!(serde_json::from_str::<CurveConfig>(&written).expect(&written), curve);
+            let short = serde_json::from_value::<CurveConfig>(json!({ curve.name(): {} }));
+            assert_eq!(short.expect("all settings have defaults"), curve);
+        }
         Ok(())
+    }
+
+    #[test]
+    fn names_and_changes() -> Result<()> {
+        let some = settings(json!({"epsilon": 0.1, "alpha": 0.02, "steps": 5}));
+        let bim = AttackConfig::by_name("bim", &some)?;
+        assert_eq!(bim, AttackConfig::new(Bim { alpha: 0.02, steps: 5 }, 0.1));
+        let newton = AttackConfig::by_name("fast_newton", &settings(json!({"epsilon": 0.1})))?;
+        assert_eq!(newton, AttackConfig::new(FastNewton::default(), 0.1));
+        let refusal = |name, changes| AttackConfig::by_name(name, &changes).unwrap_err().to_string();
+        assert!(refusal("fgsm", some.clone()).contains("alpha is not a setting"));
+        assert!(refusal("sea", some).contains("alpha is not a setting"));
+        assert!(refusal("bim", settings(json!({"restarts": 2}))).contains("restarts is not"));
+        let random = settings(json!({"start": "random"}));
+        assert!(refusal("pgd", random.clone()).contains("start is not a setting"));
+        let cospgd = AttackConfig::by_name("cospgd", &random)?;
+        assert_eq!(cospgd, AttackConfig::new(CosPgd { start: Start::Random, ..CosPgd::default() }, 0.03));
+        assert!(refusal("pgd", settings(json!({"restarts": 0}))).contains("restarts = 0"));
+        assert!(refusal("bim", settings(json!({"steps": 1.5}))).contains("whole number"));
+        assert!(AttackConfig::new(Dag { wrong: 0.0, ..Dag::default() }, 0.1).validate().is_err());
+        assert!(refusal("cw", Settings::default()).contains("there are fgsm, random_fgsm"));
+        Ok(())
+    }
+
+    #[test]
+    fn specs_mix_settings_with_epsilon() {
+        let read = |value: Value| serde_json::from_value::<AttackConfig>(value);
+        let bim = read(json!({"bim": {"steps": 5, "epsilon": 0.1}})).expect("a config");
+        assert_eq!(bim, AttackConfig::new(Bim { alpha: 0.01, steps: 5 }, 0.1));
+        assert_eq!(serde_json::to_string(&bim).unwrap(), r#"{"bim":{"epsilon":0.1,"alpha":0.01,"steps":5}}"#);
+        let newton = AttackConfig::new(FastNewton::default(), f64::INFINITY);
+        assert_eq!(
+            serde_json::to_string(&newton).unwrap(),
+            r#"{"fast_newton":{"negative_gain":"literal","max_epsilon":null}}"#
+        );
+        assert_eq!(read(json!({"fast_newton": {"max_epsilon": null}})).unwrap(), newton);
+        let refusal = |value| read(value).unwrap_err().to_string();
+        assert_eq!(
+            refusal(json!({"fgsm": {"epsilom": 1}})),
+            "unknown key `epsilom`; did you mean `epsilon`?"
+        );
+        assert!(refusal(json!({"fast_newton": {"epsilon": 0.1}})).contains("did you mean `max_epsilon`"));
+        assert!(refusal(json!({"cw": {}})).contains("unknown variant `cw`"));
+    }
+
+    #[test]
+    fn curves_have_defaults_of_their_own_and_name_the_epsilon_that_is_wrong() {
+        let read = |value: Value| serde_json::from_value::<CurveConfig>(value).expect("a curve");
+        let bim = read(json!({"bim": {"epsilons": [0, 0.1], "steps": 2}}));
+        assert_eq!(bim, CurveConfig::new(Bim { alpha: 0.004, steps: 2 }, vec![0.0, 0.1]));
+        let message =
+            |epsilons: Vec<f64>| CurveConfig::new(Fgsm {}, epsilons).validate().unwrap_err().to_string();
+        assert!(message(vec![0.0, 8.0]).starts_with("epsilons.1 = 8: "));
+        assert!(message(Vec::new()).contains("at least one"));
     }
 }

@@ -1,18 +1,23 @@
 //! What can go wrong in an attack.
 
+use std::borrow::Cow;
+
 /// An attack's error.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A setting of an attack is out of its range.
     #[error("{setting} = {value}: {reason}")]
     Setting {
-        /// The setting's name, for example `epsilon`.
-        setting: &'static str,
+        /// The setting's name, for example `epsilon`, or `epsilons.2` for the third of a curve.
+        setting: Cow<'static, str>,
         /// The value that was given.
         value: f64,
         /// The range, and a guess at what was meant.
         reason: String,
     },
+    /// A curve has no point.
+    #[error("epsilons: a curve needs at least one")]
+    NoEpsilon,
     /// There is no attack of that name, or it does not take an option that was given.
     #[error("attack `{name}`: {reason}")]
     Attack {

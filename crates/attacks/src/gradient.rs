@@ -3,9 +3,9 @@
 use candle_core::{DType, Tensor, Var};
 use robustseg_ops::{PixelObjective, pixel_objective_per_image};
 
-use crate::{Error, Model, Result, input};
+use crate::{Error, Model, Result, case};
 
-/// An objective and its gradient, for each image of a batch by itself.
+/// An objective and its gradient, image by image.
 #[derive(Clone, Debug)]
 pub struct InputGradient {
     /// The objective's mean over each image's labelled pixels (N); 0 for an image without any.
@@ -23,24 +23,24 @@ pub fn input_gradient(
     label: &Tensor,
     objective: PixelObjective,
 ) -> Result<InputGradient> {
-    Ok(look(model, image, label, objective)?.0)
+    Ok(observe(model, image, label, objective)?.0)
 }
 
 /// [`input_gradient`], and the detached logits that it comes from.
-pub(crate) fn look(
+pub(crate) fn observe(
     model: &dyn Model,
     image: &Tensor,
     label: &Tensor,
     objective: PixelObjective,
 ) -> Result<(InputGradient, Tensor)> {
     let rounded = if image.dtype() == DType::F64 { image.to_dtype(DType::F32)? } else { image.clone() };
-    input::check(&rounded, label)?;
+    case::check(&rounded, label)?;
     let (found, logits) = unchecked(model, image, label, objective)?;
     finite("objective", &found.value.to_vec1()?)?;
     Ok((found, logits))
 }
 
-/// [`look`] at what was checked already, for callers that make sure later that the values are [`finite`]: on a GPU they
+/// [`observe`] for input that is checked already. Callers check later that the values are [`finite`]: on a GPU they
 /// enqueue what follows from the gradient before they wait for it.
 pub(crate) fn unchecked(
     model: &dyn Model,
@@ -58,7 +58,7 @@ pub(crate) fn unchecked(
     Ok((InputGradient { value: value.detach(), gradient }, logits.detach()))
 }
 
-/// Refuses numbers, one an image, that are infinite or not a number.
+/// Refuses values, one for each image, that are infinite or not a number.
 pub(crate) fn finite(quantity: &'static str, values: &[f32]) -> Result<()> {
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(()),

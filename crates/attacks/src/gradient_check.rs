@@ -6,7 +6,7 @@ use robustseg_random::stream;
 
 use crate::gradient::{InputGradient, finite, unchecked};
 use crate::iteration::noise;
-use crate::{Error, Model, Result, input, selection};
+use crate::{Error, Model, Result, case, selection};
 
 /// How many steps are tried, each four times as long as the one before, and the one to begin with.
 const STEPS: usize = 5;
@@ -71,7 +71,7 @@ impl GradientCheck {
 /// # Errors
 /// [`Error::WrongGradient`] if gradient and slope differ grossly, by more than 15 %.
 pub fn check_gradient(model: &dyn Model, image: &Tensor, label: &Tensor) -> Result<Option<GradientCheck>> {
-    input::check(image, label)?;
+    case::check(image, label)?;
     let labelled = selection::without_labels(label)?.into_iter().position(|blank| !blank);
     let Some(row) = labelled.filter(|_| !model.has_surrogate_gradient()) else { return Ok(None) };
     let (image, label) = (&image.narrow(0, row, 1)?, &label.narrow(0, row, 1)?);

@@ -6,7 +6,7 @@ use robustseg_ops::{PixelObjective, l1_norm_per_image, project, sign_step};
 use robustseg_random::ChaCha8Rng;
 
 use crate::gradient::{InputGradient, finite, unchecked};
-use crate::{Adversarial, Model, Result, Start, check_alpha, check_epsilon, check_steps, input, selection};
+use crate::{Adversarial, Case, Result, Start, selection};
 
 /// Iterated sign steps: BIM and its relatives differ in the objective, in momentum, and in where they start.
 pub(crate) struct Iteration {
@@ -16,11 +16,11 @@ pub(crate) struct Iteration {
     pub(crate) steps: usize,
     /// The objective to climb at a step, given that step (from 0) and their number.
     pub(crate) objective: fn(usize, usize) -> PixelObjective,
-    /// What is kept of the former direction when a gradient is added to it; without, the gradient is the direction.
+    /// The factor of the direction so far when a gradient is added to it; without it the gradient is the direction.
     pub(crate) decay: Option<f64>,
 }
 
-/// Paths that are still the same: where they are and whither they go, and which radii they belong to.
+/// Paths that are still the same: their image and momentum, and the radii that they belong to.
 struct Bundle {
     image: Tensor,
     momentum: Option<Tensor>,
@@ -28,52 +28,34 @@ struct Bundle {
 }
 
 impl Iteration {
-    /// The adversarial examples for one radius.
-    pub(crate) fn attack(
+    /// The adversarial examples at each of `epsilons`, from `start`: one candidate each.
+    ///
+    /// A random start is the same point of the ball at every epsilon, and paths share nothing then. Images
+    /// without a labelled pixel stay as they are, wherever the others start.
+    pub(crate) fn examples(
         &self,
-        model: &dyn Model,
-        image: &Tensor,
-        label: &Tensor,
-        epsilon: f64,
-    ) -> Result<Adversarial> {
-        let images = self.curve(model, image, label, &[epsilon], None)?;
-        adversarial(images, epsilon)
-    }
-
-    /// [`Iteration::curve`] from `start`.
-    pub(crate) fn curve_from(
-        &self,
+        case: &Case<'_>,
+        epsilons: &[f64],
         start: Start,
-        model: &dyn Model,
-        image: &Tensor,
-        label: &Tensor,
-        epsilons: &[f64],
         random: &mut ChaCha8Rng,
-    ) -> Result<Vec<Tensor>> {
-        match start {
-            Start::Image => self.curve(model, image, label, epsilons, None),
-            Start::Random => self.curve_from_random_start(model, image, label, epsilons, random),
-        }
+    ) -> Result<Vec<Vec<Adversarial>>> {
+        let images = match start {
+            Start::Image => self.paths(case, epsilons, None)?,
+            Start::Random => {
+                let blank = selection::without_labels(case.label())?;
+                let noise = noise(case.image().shape(), case.image().device(), random)?;
+                let moved = self.paths(case, epsilons, Some(&noise))?;
+                let kept = moved.iter().map(|moved| selection::rows(&blank, case.image(), moved));
+                kept.collect::<Result<Vec<_>>>()?
+            }
+        };
+        let example = |(image, &epsilon): (Tensor, &f64)| {
+            Ok(vec![Adversarial { image, epsilon: case.for_each_image(epsilon)? }])
+        };
+        images.into_iter().zip(epsilons).map(example).collect()
     }
 
-    /// [`Iteration::curve`] from a random point of the ball, the same one for all radii. Images without a labelled pixel
-    /// stay as they are, wherever the others start.
-    pub(crate) fn curve_from_random_start(
-        &self,
-        model: &dyn Model,
-        image: &Tensor,
-        label: &Tensor,
-        epsilons: &[f64],
-        random: &mut ChaCha8Rng,
-    ) -> Result<Vec<Tensor>> {
-        input::check(image, label)?;
-        let blank = selection::without_labels(label)?;
-        let noise = noise(image.shape(), image.device(), random)?;
-        let moved = self.curve(model, image, label, epsilons, Some(&noise))?;
-        moved.iter().map(|moved| selection::rows(&blank, image, moved)).collect()
-    }
-
-    /// The adversarial images for each of `epsilons`, in their order.
+    /// The adversarial images at each of `epsilons`, in their order.
     ///
     /// Paths of different radii are the same until the projection onto the smaller ball bites. Until then one
     /// gradient serves them all; paths part at the first step after which their images differ anywhere.
@@ -83,19 +65,9 @@ impl Iteration {
     /// rest of the path elsewhere.
     ///
     /// With `noise` (N, 3, H, W), f64 in `[-1, 1]`, a path starts at the image plus radius times noise.
-    pub(crate) fn curve(
-        &self,
-        model: &dyn Model,
-        image: &Tensor,
-        label: &Tensor,
-        epsilons: &[f64],
-        noise: Option<&Tensor>,
-    ) -> Result<Vec<Tensor>> {
-        check_alpha(self.alpha)?;
-        check_steps(self.steps)?;
-        epsilons.iter().try_for_each(|&epsilon| check_epsilon(epsilon))?;
-        let count = input::check(image, label)?;
-        let original = image.detach();
+    fn paths(&self, case: &Case<'_>, epsilons: &[f64], noise: Option<&Tensor>) -> Result<Vec<Tensor>> {
+        let (model, label, count) = (case.model(), case.label(), case.len());
+        let original = case.image().detach();
         let image = original.to_dtype(DType::F64)?;
         let alpha = Tensor::full(self.alpha, count, image.device())?;
         let radius = |epsilon: f64| Tensor::full(epsilon, count, image.device());
@@ -146,14 +118,7 @@ impl Iteration {
     }
 }
 
-/// The adversarial examples of a curve of one point.
-pub(crate) fn adversarial(mut images: Vec<Tensor>, epsilon: f64) -> Result<Adversarial> {
-    let image = images.swap_remove(0);
-    let epsilon = Tensor::full(epsilon as f32, image.dim(0)?, image.device())?;
-    Ok(Adversarial { image, epsilon })
-}
-
-/// `decay` times the former direction plus the gradient over its l1 norm, image by image.
+/// `decay` times the direction so far plus the gradient over its l1 norm, image by image.
 fn accumulate(former: Option<Tensor>, decay: f64, gradient: &Tensor) -> Result<Tensor> {
     let norms: Vec<f32> = l1_norm_per_image(gradient)?.to_vec1()?;
     finite("norm of the gradient", &norms)?;

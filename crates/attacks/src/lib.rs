@@ -23,7 +23,8 @@
 //! Equation numbers are those of Wiens & Hammer, *Single-step Adversarial Training for Semantic
 //! Segmentation*, ICPRAM 2022.
 //!
-//! What an attack costs is counted by a [`Counted`] model.
+//! Epsilon is an argument of an attack and not one of its settings, so a robustness curve is one call with a
+//! list of epsilons. A [`Counted`] model counts what an attack costs.
 //!
 //! Any candle model can be attacked: give a closure from images to logits. Its weights should be
 //! detached, or candle computes their gradients too. Some of candle's operations cut the gradient
@@ -31,7 +32,7 @@
 //!
 //! ```
 //! use candle_core::{Device, Tensor};
-//! use robustseg_attacks::{Attack, Fgsm, channels_first};
+//! use robustseg_attacks::{Attack, Case, Fgsm, channels_first};
 //!
 //! // A model with two classes: bright and dark.
 //! let model = channels_first(|image: &Tensor| {
@@ -41,60 +42,55 @@
 //! let image = Tensor::full(0.52_f32, (1, 3, 4, 5), &Device::Cpu)?;
 //! let label = Tensor::zeros((1, 4, 5), candle_core::DType::U8, &Device::Cpu)?;
 //! let mut random = robustseg_random::stream(0, "example", [0; 3]);
-//! let adversarial = Fgsm { epsilon: 0.03 }.perturb(&model, &image, &label, &mut random)?;
+//! let case = Case::new(&model, &image, &label)?;
+//! let adversarial = Fgsm {}.perturb(&case, 0.03, &mut random)?;
 //! let pixel = adversarial.image.flatten_all()?.to_vec1::<f32>()?[0];
 //! assert!((pixel - 0.49).abs() < 1e-6); // darker, as the label says bright
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! An attack is one file in `src/attacks` and one line in its registry, which [`attacks`], [`AttackConfig`] and
+//! [`CurveConfig`] read.
+//!
 //! # Errors
 //!
-//! Every function that takes tensors checks their types and shapes first and returns [`Error`].
+//! Every function that takes tensors checks their types and shapes first and returns [`Error`]; a [`Case`] is
+//! checked when it is made.
 
-mod apgd;
 mod attack;
-mod bim;
-mod budget;
+mod attacks;
+mod case;
+mod climb;
 mod config;
-mod cospgd;
-mod curve;
-mod dag;
+mod cost;
 mod error;
-mod fast_newton;
-mod fgsm;
 mod gradient;
 mod gradient_check;
-mod input;
 mod iteration;
-mod mi_fgsm;
 mod model;
-mod pgd;
-mod random_fgsm;
-mod sea;
-mod segpgd;
+mod ranges;
+mod read;
+#[cfg(feature = "schema")]
+mod schema;
 mod selection;
+mod settings;
 mod start;
 
-pub use apgd::Apgd;
-pub use attack::{Adversarial, Attack};
-pub use bim::Bim;
-pub use budget::{Budget, Counted};
-pub use config::{
-    AttackConfig, Overrides, check_alpha, check_decay, check_epsilon, check_restarts, check_steps,
+pub use attack::{Adversarial, Attack, Candidates, CurveDefaults, EpsilonRole};
+pub use attacks::{
+    Apgd, Bim, CosPgd, Dag, FastNewton, Fgsm, MiFgsm, NegativeGain, Pgd, RandomFgsm, Sea, SegPgd, attacks,
+    completed, title_of,
 };
-pub use cospgd::CosPgd;
-pub use curve::{bim_curve, cospgd_curve, fgsm_curve, mi_fgsm_curve, pgd_curve, segpgd_curve};
-pub use dag::Dag;
+pub use case::Case;
+pub use config::{AttackConfig, CurveConfig};
+pub use cost::{Cost, Counted};
 pub use error::{Error, Result};
-pub use fast_newton::{FastNewton, NegativeGain};
-pub use fgsm::Fgsm;
 pub use gradient::{InputGradient, input_gradient};
 pub use gradient_check::{GradientCheck, check_gradient};
-pub use mi_fgsm::MiFgsm;
 pub use model::{ChannelsFirst, Model, channels_first};
-pub use pgd::Pgd;
-pub use random_fgsm::RandomFgsm;
+pub use ranges::{
+    check_alpha, check_decay, check_epsilon, check_radius, check_restarts, check_share, check_steps,
+};
 pub use robustseg_ops::{Alignment, IGNORE_LABEL, PixelObjective};
-pub use sea::Sea;
-pub use segpgd::SegPgd;
+pub use settings::{Described, Settings};
 pub use start::Start;

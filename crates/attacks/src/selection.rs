@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use crate::{IGNORE_LABEL, Result};
+use crate::{Adversarial, IGNORE_LABEL, Result};
 
 /// The rows of `one` where `chosen`, those of `other` elsewhere.
 pub(crate) fn rows(chosen: &[bool], one: &Tensor, other: &Tensor) -> Result<Tensor> {
@@ -17,21 +17,28 @@ pub(crate) fn rows(chosen: &[bool], one: &Tensor, other: &Tensor) -> Result<Tens
     Ok(Tensor::cat(&rows, 0)?)
 }
 
-/// Of several batches, for each image the one with the largest value, the first of equals. One batch alone is not
-/// valued.
-pub(crate) fn largest(candidates: &[Tensor], value: impl Fn(&Tensor) -> Result<Vec<f32>>) -> Result<Tensor> {
-    let (mut best, rest) = (candidates[0].clone(), &candidates[1..]);
-    if rest.is_empty() {
-        return Ok(best);
-    }
-    let mut values = value(&best)?;
-    for candidate in rest {
-        let found = value(candidate)?;
-        let better: Vec<bool> = found.iter().zip(&values).map(|(found, value)| found > value).collect();
-        best = rows(&better, candidate, &best)?;
-        for (value, found) in values.iter_mut().zip(found) {
-            *value = value.max(found);
+/// The example with the largest strength, image by image; the first of equals. `strength` is not called for a
+/// single candidate.
+pub(crate) fn strongest(
+    candidates: Vec<Adversarial>,
+    strength: impl Fn(&Tensor) -> Result<Vec<f32>>,
+) -> Result<Adversarial> {
+    let mut candidates = candidates.into_iter();
+    let mut best = candidates.next().expect("an attack crafts at least one example");
+    let mut strengths = None;
+    for candidate in candidates {
+        let mut known = match strengths.take() {
+            Some(known) => known,
+            None => strength(&best.image)?,
+        };
+        let found = strength(&candidate.image)?;
+        let better: Vec<bool> = found.iter().zip(&known).map(|(found, known)| found > known).collect();
+        best.image = rows(&better, &candidate.image, &best.image)?;
+        best.epsilon = rows(&better, &candidate.epsilon, &best.epsilon)?;
+        for (known, found) in known.iter_mut().zip(found) {
+            *known = known.max(found);
         }
+        strengths = Some(known);
     }
     Ok(best)
 }
@@ -48,12 +55,18 @@ mod tests {
     use candle_core::Device;
 
     #[test]
-    fn of_equals_the_first_is_taken() -> Result<()> {
-        let batch = |values: [f32; 3]| Tensor::new(&values, &Device::Cpu);
-        // What counts is the whole part; the rest tells candidates apart.
-        let candidates = [batch([1.1, 2.1, 3.1])?, batch([2.2, 2.2, 1.2])?, batch([2.3, 1.3, 3.3])?];
-        let value = |candidate: &Tensor| Ok(candidate.floor()?.to_vec1()?);
-        assert_eq!(largest(&candidates, value)?.to_vec1::<f32>()?, [2.2, 2.1, 3.1]);
+    fn the_first_of_equals_wins() -> Result<()> {
+        let batch = |values: [f32; 3]| -> Result<Adversarial> {
+            let image = Tensor::new(&values, &Device::Cpu)?;
+            Ok(Adversarial { epsilon: image.clone(), image })
+        };
+        // The whole part is the strength; the rest tells candidates apart.
+        let candidates = vec![batch([1.1, 2.1, 3.1])?, batch([2.2, 2.2, 1.2])?, batch([2.3, 1.3, 3.3])?];
+        let found = strongest(candidates, |image| Ok(image.floor()?.to_vec1()?))?;
+        assert_eq!(found.image.to_vec1::<f32>()?, [2.2, 2.1, 3.1]);
+        assert_eq!(found.epsilon.to_vec1::<f32>()?, [2.2, 2.1, 3.1]);
+        let alone = strongest(vec![batch([1.0; 3])?], |_| panic!("one candidate needs no strength"))?;
+        assert_eq!(alone.image.to_vec1::<f32>()?, [1.0; 3]);
         Ok(())
     }
 }

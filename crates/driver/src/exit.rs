@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use robustseg_evaluation::Error as EvaluationError;
 use robustseg_training::Error as TrainingError;
 
 use crate::spec::SpecError;
@@ -64,6 +65,7 @@ impl Exit {
                 .or(is(Self::Training, cause.is::<OutOfMemory>()))
                 .or(is(Self::Interrupted, cause.is::<Interrupted>()))
                 .or_else(|| cause.downcast_ref().map(of_training))
+                .or_else(|| cause.downcast_ref().map(of_evaluation))
                 .or_else(|| cause.downcast_ref().map(of_attack))
                 .or_else(|| cause.downcast_ref().map(of_model))
                 .or_else(|| cause.downcast_ref().map(of_candle))
@@ -74,14 +76,13 @@ impl Exit {
 
 fn of_training(error: &TrainingError) -> Exit {
     match error {
-        TrainingError::Setting { .. } => Exit::Usage,
+        TrainingError::Setting { .. } | TrainingError::Method { .. } => Exit::Usage,
         TrainingError::Data(_)
         | TrainingError::Resume { .. }
-        | TrainingError::OtherEvaluation { .. }
         | TrainingError::Metric(_)
         | TrainingError::Mismatch { .. } => Exit::Data,
         TrainingError::NotFinite { .. } => Exit::Training,
-        TrainingError::Interrupted => Exit::Interrupted,
+        TrainingError::Evaluation(error) => of_evaluation(error),
         TrainingError::Attack(error) => of_attack(error),
         TrainingError::Model(error) => of_model(error),
         TrainingError::Candle(error) => of_candle(error),
@@ -89,10 +90,26 @@ fn of_training(error: &TrainingError) -> Exit {
     }
 }
 
+fn of_evaluation(error: &EvaluationError) -> Exit {
+    match error {
+        EvaluationError::Setting { .. } | EvaluationError::Curve { .. } => Exit::Usage,
+        EvaluationError::Data(_)
+        | EvaluationError::Damaged { .. }
+        | EvaluationError::OtherEvaluation { .. }
+        | EvaluationError::Metric(_)
+        | EvaluationError::Mismatch { .. } => Exit::Data,
+        EvaluationError::Interrupted => Exit::Interrupted,
+        EvaluationError::Attack(error) => of_attack(error),
+        EvaluationError::Model(error) => of_model(error),
+        EvaluationError::Candle(error) => of_candle(error),
+        EvaluationError::File { .. } => Exit::Other,
+    }
+}
+
 fn of_attack(error: &robustseg_attacks::Error) -> Exit {
     use robustseg_attacks::Error;
     match error {
-        Error::Setting { .. } | Error::Attack { .. } => Exit::Usage,
+        Error::Setting { .. } | Error::NoEpsilon | Error::Attack { .. } => Exit::Usage,
         Error::Input { .. } => Exit::Data,
         Error::NotFinite { .. } => Exit::Training,
         Error::Candle(error) => of_candle(error),
@@ -132,7 +149,7 @@ mod tests {
         assert_eq!(status(BadData("x".into()).into()), Exit::Data);
         assert_eq!(status(OutOfMemory("x".into()).into()), Exit::Training);
         assert_eq!(status(Interrupted.into()), Exit::Interrupted);
-        assert_eq!(status(TrainingError::Interrupted.into()), Exit::Interrupted);
+        assert_eq!(status(EvaluationError::Interrupted.into()), Exit::Interrupted);
         let (what, expected, actual) = ("image", String::new(), String::new());
         let input = robustseg_attacks::Error::Input { what, expected, actual };
         assert_eq!(status(TrainingError::Attack(input).into()), Exit::Data);

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::hint::black_box;
 
 use robustseg_datasets::Dataset;
+use robustseg_evaluation::{EvaluationConfig, Views, Window};
 use robustseg_models::NetworkConfig;
-use robustseg_training::{EvaluationConfig, Views, Window};
 
 use crate::exit::OutOfMemory;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use robustseg_datasets::{DATA_FOLDER, Dataset, Manifest, Shared};
 use robustseg_models::{NetworkConfig, Origin, TrainingOrigin, pretrained};
-use robustseg_training::{CurveConfig, Identity};
+use robustseg_training::Identity;
 
 use crate::exit::BadData;
 use crate::provenance::{PretrainedProvenance, Provenance, file_sha256};
@@ -241,9 +241,7 @@ impl Plan {
         let training = &self.spec.training;
         let crop = training.augmentation.crop;
         let forward = self.model.outline()?.multiply_adds(crop, crop);
-        let passes = training.method.passes(training.practice().probability, crop * crop);
-        let images = self.total_steps as f64 * training.batch_size as f64;
-        Ok((forward as f64 * passes * images) as u64)
+        Ok((forward as f64 * training.step_cost() * self.total_steps as f64) as u64)
     }
 
     /// Bytes that a training step needs at least.
@@ -283,13 +281,9 @@ impl Plan {
         let first = self.evaluation.load(0)?;
         let forward = self.model.outline()?.multiply_adds(first.image.height, first.image.width);
         let passes = self.spec.evaluation.curves.iter().map(|curve| {
-            let points = curve.epsilons().iter().filter(|epsilon| **epsilon > 0.0).count();
-            // FGSM's gradient serves all points.
-            let gradients = match curve {
-                CurveConfig::Fgsm(_) => 1,
-                _ => curve.backward_passes().saturating_mul(points),
-            };
-            let examples = points * curve.candidates().len().max(1);
+            let points = curve.epsilons().iter().filter(|epsilon| **epsilon > 0.0).count() as u64;
+            let gradients = if points > 0 { curve.attack().backward_passes(points) } else { 0 };
+            let examples = points * curve.attack().candidates().names().len().max(1) as u64;
             gradients.saturating_mul(2).saturating_add(examples)
         });
         let images = self
@@ -297,7 +291,7 @@ impl Plan {
             .evaluation
             .limit
             .map_or(self.evaluation.len(), |limit| limit.min(self.evaluation.len()));
-        let passes = passes.fold(1, usize::saturating_add) as u64;
+        let passes = passes.fold(1, u64::saturating_add);
         Ok(forward.saturating_mul(passes).saturating_mul(images as u64))
     }
 }

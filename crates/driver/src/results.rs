@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use robustseg_datasets::Class;
-use robustseg_training::{Curve, Evaluated, Evaluation};
+use robustseg_evaluation::{Curve, Evaluated, Evaluation};
 
 use crate::checkpoint::training_in_words;
 use crate::report::warnings::{SELECTED, by_attack};

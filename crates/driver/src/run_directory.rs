@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
+use robustseg_evaluation::Journal;
 use robustseg_files::{create_folders, remove_temporary, sync_folder, write_atomically};
-use robustseg_training::Journal;
 use serde::Serialize;
 
 use crate::exit::Usage;

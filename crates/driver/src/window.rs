@@ -1,6 +1,6 @@
 //! Windows as options of the command line name them, in a spec's words.
 
-use robustseg_training::{Error, Window};
+use robustseg_evaluation::{Error, Window};
 
 /// The forms of an option.
 const FORMS: &str = "`whole`, `sliding:SIZE:STRIDE` or `center_crop:SIZE`, in pixels";

@@ -19,6 +19,7 @@ mod metadata;
 mod mode;
 mod network;
 mod networks;
+mod norm_statistics;
 mod origin;
 mod outline;
 mod parameter;
@@ -39,14 +40,9 @@ pub use hub::{Fetched, Hub, HubFile};
 pub use mode::Mode;
 pub use network::Network;
 pub use networks::{Architecture, PspNetConfig};
+pub use norm_statistics::NormStatistics;
 pub use origin::{CheckpointClass, Origin, TrainingOrigin};
 pub use outline::Outline;
 pub use parameter::{Parameter, ParameterKind, Part};
 pub use spec::NetworkSpec;
 pub use upsampling::Upsampling;
-
-/// The name of [`Network`] until 0.1, for users that are still to follow.
-pub type PspNet = Network;
-
-/// The name of [`Mode`] until 0.1, for users that are still to follow.
-pub type Pass<'a> = Mode<'a>;

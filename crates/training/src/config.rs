@@ -1,12 +1,17 @@
-//! What a spec says about training.
+//! The settings of a training.
 
 use std::ops::Range;
 
 use robustseg_datasets::{AugmentationConfig, Dataset, Loader, LoaderOptions, OnBadSample};
+use robustseg_models::NormStatistics;
 use robustseg_words::counted;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, MethodConfig, MonitorConfig, Practice, Result};
+use crate::method_config::MethodConfig;
+use crate::monitor::MonitorConfig;
+use crate::practice::{AdversarialDraw, Practice};
+use crate::ranges::{at_least_one, check};
+use crate::{Error, Result};
 
 /// Everything about training but the model, the data and the seed. The defaults are the paper's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,7 +26,7 @@ pub struct TrainingConfig {
     #[serde(default = "default::batch_size")]
     pub batch_size: usize,
     /// Probability with which a sample is replaced by its adversarial example; by default the method's own
-    /// ([`MethodConfig::practice`]).
+    /// ([`Method::practice`](crate::Method::practice)).
     #[serde(default)]
     pub adversarial_probability: Option<f64>,
     /// Whether each sample has its own draw, or a batch one for all; by default as the method has it.
@@ -29,7 +34,7 @@ pub struct TrainingConfig {
     pub adversarial_draw: Option<AdversarialDraw>,
     /// The statistics that batch norm uses while adversarial examples are crafted; by default those of the method.
     #[serde(default)]
-    pub crafting_statistics: Option<Statistics>,
+    pub crafting_statistics: Option<NormStatistics>,
     /// Learning rate of the backbone at the first step.
     #[serde(default = "default::learning_rate")]
     pub learning_rate: f64,
@@ -72,32 +77,6 @@ pub struct TrainingConfig {
     pub monitor: Option<MonitorConfig>,
 }
 
-/// How it is drawn which samples are attacked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum AdversarialDraw {
-    /// Each sample by its own draw.
-    #[default]
-    Sample,
-    /// One draw for the whole batch.
-    Batch,
-    /// The probability's share of each batch, to the nearest whole sample; which ones is drawn.
-    Exact,
-}
-
-/// Which statistics batch norm uses while attacking.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Statistics {
-    /// The running ones: the network as it will be evaluated.
-    #[default]
-    Running,
-    /// Those of the attacked images, leaving the running ones alone.
-    Batch,
-}
-
 mod default {
     pub(super) fn batch_size() -> usize {
         16
@@ -133,9 +112,9 @@ mod default {
 
 impl TrainingConfig {
     /// The paper's training with `method` over `epochs`; the method's own share and statistics.
-    pub fn new(method: MethodConfig, epochs: usize) -> Self {
+    pub fn new(method: impl Into<MethodConfig>, epochs: usize) -> Self {
         Self {
-            method,
+            method: method.into(),
             epochs,
             batch_size: default::batch_size(),
             adversarial_probability: None,
@@ -168,6 +147,12 @@ impl TrainingConfig {
         }
     }
 
+    /// The cost of a training step, in forward passes of one sample.
+    pub fn step_cost(&self) -> f64 {
+        let pixels = self.augmentation.crop * self.augmentation.crop;
+        self.method.cost(self.practice().probability, pixels) * self.batch_size as f64
+    }
+
     /// Fills in what the method decides.
     pub fn resolve(&mut self) {
         let Practice { probability, draw, statistics } = self.practice();
@@ -184,7 +169,7 @@ impl TrainingConfig {
         if self.batch_size == 0 || samples < self.batch_size {
             let samples = counted(samples, "sample");
             let reason = format!("{} is 0 or more than the {samples} of the training split", self.batch_size);
-            return Err(Error::Setting { setting: "training.batch_size", reason });
+            return Err(Error::Setting { field: "batch_size", reason });
         }
         Ok((samples / self.batch_size) as u64)
     }
@@ -195,7 +180,7 @@ impl TrainingConfig {
     /// As [`TrainingConfig::steps_per_epoch`], and if there are more than can be counted.
     pub fn total_steps(&self, samples: usize) -> Result<u64> {
         self.steps_per_epoch(samples)?.checked_mul(self.epochs as u64).ok_or_else(|| Error::Setting {
-            setting: "training.epochs",
+            field: "epochs",
             reason: format!("{} are more steps than can be counted", self.epochs),
         })
     }
@@ -218,13 +203,22 @@ impl TrainingConfig {
         Ok(Loader::new(train, options)?)
     }
 
+    /// Refuses settings of the method out of range.
+    fn validate_method(&self) -> Result<()> {
+        let method = self.method.name();
+        self.method.validate().map_err(|error| match error {
+            Error::Attack(source) => Error::Method { method, source },
+            other => other,
+        })
+    }
+
     /// Refuses settings out of range, the first one found. Augmentation has a check of its own.
     pub fn validate(&self) -> Result<()> {
-        self.method.validate()?;
-        at_least_one("training.epochs", self.epochs)?;
-        at_least_one("training.batch_size", self.batch_size)?;
+        self.validate_method()?;
+        at_least_one("epochs", self.epochs)?;
+        at_least_one("batch_size", self.batch_size)?;
         if let Some(limit) = self.validation_limit {
-            at_least_one("training.validation_limit", limit)?;
+            at_least_one("validation_limit", limit)?;
         }
         if let Some(monitor) = &self.monitor {
             monitor.validate()?;
@@ -232,40 +226,26 @@ impl TrainingConfig {
         let unit = "must be from 0 to 1";
         let below_one = "must be at least 0 and below 1";
         let p = self.practice().probability;
-        check("training.adversarial_probability", p, (0.0..=1.0).contains(&p), unit)?;
-        check("training.learning_rate", self.learning_rate, self.learning_rate > 0.0, "must be above 0")?;
+        check("adversarial_probability", p, (0.0..=1.0).contains(&p), unit)?;
+        check("learning_rate", self.learning_rate, self.learning_rate > 0.0, "must be above 0")?;
         let factor = self.head_learning_rate_factor;
-        check("training.head_learning_rate_factor", factor, factor > 0.0, "must be above 0")?;
-        check("training.power", self.power, self.power >= 0.0, "must be at least 0")?;
-        check("training.momentum", self.momentum, (0.0..1.0).contains(&self.momentum), below_one)?;
-        check("training.weight_decay", self.weight_decay, self.weight_decay >= 0.0, "must be at least 0")?;
-        check("training.dropout", self.dropout, (0.0..1.0).contains(&self.dropout), below_one)
+        check("head_learning_rate_factor", factor, factor > 0.0, "must be above 0")?;
+        check("power", self.power, self.power >= 0.0, "must be at least 0")?;
+        check("momentum", self.momentum, (0.0..1.0).contains(&self.momentum), below_one)?;
+        check("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "must be at least 0")?;
+        check("dropout", self.dropout, (0.0..1.0).contains(&self.dropout), below_one)
     }
-}
-
-/// Refuses a count of zero.
-pub(crate) fn at_least_one(setting: &'static str, value: usize) -> Result<()> {
-    if value >= 1 {
-        return Ok(());
-    }
-    Err(Error::Setting { setting, reason: "must be at least 1".into() })
-}
-
-fn check(setting: &'static str, value: f64, in_range: bool, range: &str) -> Result<()> {
-    if in_range && value.is_finite() {
-        return Ok(());
-    }
-    Err(Error::Setting { setting, reason: format!("{value} is out of range, it {range}") })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Basic, RsFgsm};
 
     #[test]
     fn defaults_of_a_spec_are_those_of_new() -> serde_json::Result<()> {
         let read: TrainingConfig = serde_json::from_str(r#"{"method": "basic", "epochs": 7}"#)?;
-        assert_eq!(read, TrainingConfig::new(MethodConfig::Basic, 7));
+        assert_eq!(read, TrainingConfig::new(Basic {}, 7));
         let written = serde_json::to_string(&read)?;
         assert_eq!(serde_json::from_str::<TrainingConfig>(&written)?, read);
         assert!(
@@ -278,36 +258,36 @@ mod tests {
 
     #[test]
     fn share_draw_and_statistics_are_the_methods_unless_they_are_given() {
-        let practice = |method| TrainingConfig::new(method, 1).practice();
+        let practice = |method: &MethodConfig| TrainingConfig::new(method.clone(), 1).practice();
         for method in MethodConfig::paper() {
-            let Practice { probability, draw, statistics } = practice(method);
-            let own = (AdversarialDraw::Sample, Statistics::Running);
+            let Practice { probability, draw, statistics } = practice(&method);
+            let own = (AdversarialDraw::Sample, NormStatistics::Running);
             assert_eq!((probability, (draw, statistics)), (0.5, own), "{}", method.name());
         }
         for method in MethodConfig::all() {
-            let Practice { probability, draw, statistics } = practice(method);
+            let Practice { probability, draw, statistics } = practice(&method);
             let of_its_paper = match method.name() {
-                "rs_fgsm" | "n_fgsm" | "grad_align" | "free" | "pgd_at" => (1.0, Statistics::Batch),
-                "fgsm_ckpt" => (1.0, Statistics::Running),
-                _ => (0.5, Statistics::Running),
+                "rs_fgsm" | "n_fgsm" | "grad_align" | "free" | "pgd_at" => (1.0, NormStatistics::Batch),
+                "fgsm_ckpt" => (1.0, NormStatistics::Running),
+                _ => (0.5, NormStatistics::Running),
             };
             assert_eq!((probability, statistics), of_its_paper, "{}", method.name());
             let exact = ["segpgd_at", "ddc_at"].contains(&method.name());
             assert_eq!(draw == AdversarialDraw::Exact, exact, "{}", method.name());
         }
-        let mut given = TrainingConfig::new(MethodConfig::RsFgsm(crate::RsFgsm::default()), 1);
+        let mut given = TrainingConfig::new(RsFgsm::default(), 1);
         given.adversarial_probability = Some(0.25);
         given.resolve();
         assert_eq!(given.practice(), Practice { probability: 0.25, ..given.method.practice() });
-        assert_eq!(given.crafting_statistics, Some(Statistics::Batch));
+        assert_eq!(given.crafting_statistics, Some(NormStatistics::Batch));
         // What is filled in stays when the method changes.
-        given.method = MethodConfig::Basic;
-        assert_eq!(given.practice().statistics, Statistics::Batch);
+        given.method = Basic {}.into();
+        assert_eq!(given.practice().statistics, NormStatistics::Batch);
     }
 
     #[test]
     fn each_setting_out_of_range_is_named() {
-        let good = TrainingConfig::new(MethodConfig::Basic, 1);
+        let good = TrainingConfig::new(Basic {}, 1);
         assert!(good.validate().is_ok());
         let good = || good.clone();
         for (key, bad) in [
@@ -322,7 +302,7 @@ mod tests {
             ("dropout", TrainingConfig { dropout: 1.0, ..good() }),
         ] {
             let message = bad.validate().unwrap_err().to_string();
-            assert!(message.starts_with(&format!("training.{key}:")), "{message}");
+            assert!(message.starts_with(&format!("{key}:")), "{message}");
         }
         assert_eq!(good().steps_per_epoch(33).ok(), Some(2));
         let endless = TrainingConfig { epochs: usize::MAX, ..good() };

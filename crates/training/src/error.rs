@@ -1,17 +1,25 @@
-//! What can go wrong in training and evaluation.
+//! What can go wrong in training.
 
 use std::path::PathBuf;
 
-/// An error of training or evaluation.
+/// An error of training.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A setting is out of its range.
-    #[error("{setting}: {reason}")]
+    #[error("{field}: {reason}")]
     Setting {
-        /// The setting's key, for example `training.momentum`.
-        setting: &'static str,
+        /// The field of [`TrainingConfig`](crate::TrainingConfig), for example `monitor.every`.
+        field: &'static str,
         /// The value, the range, and what to do.
         reason: String,
+    },
+    /// A setting of the training method is out of its range.
+    #[error("method {method}: {source}")]
+    Method {
+        /// The method's name.
+        method: &'static str,
+        /// The setting and its range.
+        source: robustseg_attacks::Error,
     },
     /// A batch, mask or dataset does not fit what it is used with.
     #[error("{what}: expected {expected}, got {actual}")]
@@ -52,16 +60,6 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         reason: String,
     },
-    /// A folder holds what another evaluation has seen.
-    #[error(
-        "{path}: is of an evaluation with other {what}; delete its folder to evaluate from the first image"
-    )]
-    OtherEvaluation {
-        /// The file.
-        path: PathBuf,
-        /// In what the evaluations differ.
-        what: String,
-    },
     /// Reading or writing a file failed.
     #[error("{operation} {path}: {source}")]
     File {
@@ -72,18 +70,18 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// What happened could not be told to the observer.
+    /// The observer could not take an event.
     #[error("keeping the events: {0}")]
     Observer(#[from] std::io::Error),
-    /// The stop flag was set during an evaluation.
-    #[error("interrupted")]
-    Interrupted,
     /// An attack failed.
     #[error(transparent)]
     Attack(#[from] robustseg_attacks::Error),
     /// Reading data failed.
     #[error(transparent)]
     Data(#[from] robustseg_datasets::Error),
+    /// Validation failed, or was interrupted.
+    #[error(transparent)]
+    Evaluation(Box<robustseg_evaluation::Error>),
     /// Counting labels failed.
     #[error(transparent)]
     Metric(#[from] robustseg_metrics::Error),
@@ -93,6 +91,12 @@ pub enum Error {
     /// An operation on tensors failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+impl From<robustseg_evaluation::Error> for Error {
+    fn from(error: robustseg_evaluation::Error) -> Self {
+        Self::Evaluation(Box::new(error))
+    }
 }
 
 /// A result with this crate's [`Error`].

@@ -6,30 +6,30 @@ use candle_core::Device;
 use rand::RngExt;
 use robustseg_attacks::IGNORE_LABEL;
 use robustseg_datasets::{AugmentationConfig, Batch, Dataset, Manifest};
-use robustseg_models::{NetworkConfig, PspNet, PspNetConfig};
+use robustseg_models::{Network, NetworkConfig, PspNetConfig};
 use robustseg_random::stream;
 
-use crate::{Identity, MethodConfig, Result, Trainer, TrainingConfig};
+use crate::{Basic, Identity, MethodConfig, Result, Trainer, TrainingConfig};
 
 pub(crate) const CLASSES: usize = 3;
 
-pub(crate) fn network(seed: u64) -> Result<PspNet> {
-    network_for(MethodConfig::Basic, seed)
+pub(crate) fn network(seed: u64) -> Result<Network> {
+    network_for(&Basic {}.into(), seed)
 }
 
 /// A network as `method` trains it.
-pub(crate) fn network_for(method: MethodConfig, seed: u64) -> Result<PspNet> {
+pub(crate) fn network_for(method: &MethodConfig, seed: u64) -> Result<Network> {
     let small = PspNetConfig { layers: [1, 1, 1, 1], width: 4 };
     let branches = method.branches(CLASSES);
     let config = NetworkConfig { branches, ..NetworkConfig::new(small, CLASSES) };
-    Ok(PspNet::new(&config, seed, &Device::Cpu)?)
+    Ok(Network::new(&config, seed, &Device::Cpu)?)
 }
 
 pub(crate) fn trainer(config: &TrainingConfig) -> Result<Trainer> {
-    Trainer::new(network_for(config.method, 1)?, config, 7, 100)
+    Trainer::new(network_for(&config.method, 1)?, config, 7, 100)
 }
 
-pub(crate) fn config(method: MethodConfig) -> TrainingConfig {
+pub(crate) fn config(method: impl Into<MethodConfig>) -> TrainingConfig {
     let augmentation = AugmentationConfig { crop: 24, ..AugmentationConfig::default() };
     TrainingConfig { learning_rate: 0.001, augmentation, ..TrainingConfig::new(method, 1) }
 }

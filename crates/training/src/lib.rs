@@ -1,68 +1,59 @@
-//! Adversarial training of segmentation networks, and their evaluation under attack.
+//! Adversarial training of segmentation networks.
 //!
 //! A [`Trainer`] holds a network, an optimiser and a [`TrainingMethod`]. [`Trainer::step`] does one adversarial
-//! training step on a batch; [`Trainer::run`] does all of them, validates, saves and resumes. [`evaluate`] measures a
-//! network on clean and attacked images. Nothing here knows of specs, clocks on the wall or terminals: an
-//! [`Observer`] is told what happens.
+//! training step on a batch; [`Trainer::run`] does all of them, validates, saves and resumes. The clock, the terminal and
+//! specs are outside: an [`Observer`] receives the [`Event`]s.
 //!
-//! Every draw (order, augmentation, dropout, which samples are attacked, random step sizes) is a function of
-//! seed and step, so a run that was interrupted and resumed ends with the same weights, bit for bit.
+//! Every draw (order, augmentation, dropout, attacked samples, random step sizes) is a function of seed and step, so
+//! a run that was interrupted and resumed ends with the same weights, bit for bit.
+//!
+//! A method is one file in `src/methods` and one line in its registry; [`Method`] and [`TrainingMethod`] say what it
+//! may do: craft examples, own its loss, look at the gradients, keep state.
 //!
 //! # Errors
 //!
-//! See [`Error`]. [`Error::NotFinite`] and [`Error::Interrupted`] are the ones a caller may want to tell apart.
+//! See [`Error`]. Callers may want to tell [`Error::NotFinite`] and an interrupted evaluation from all others.
 
 mod config;
-mod curve;
+mod draw;
 mod error;
-mod evaluation;
-mod exact;
-mod example;
+mod failure;
 #[cfg(test)]
 mod fixture;
 mod identity;
-mod journal;
+mod method;
+mod method_config;
 mod methods;
 mod monitor;
 mod observer;
 mod optimiser;
-mod record;
+mod practice;
+mod ranges;
 mod resume;
 mod run;
+mod samples;
 mod schedule;
-mod sight;
+mod staging;
 mod step;
-mod tally;
-mod target;
+mod step_record;
 mod trainer;
 mod validation;
-mod warning;
-mod window;
-mod worst_case;
 
-pub use config::{AdversarialDraw, Statistics, TrainingConfig};
-pub use curve::{
-    ApgdCurve, CurveConfig, FgsmCurve, IteratedCurve, MiFgsmCurve, PgdCurve, SeaCurve, StartedCurve,
-};
+pub use config::TrainingConfig;
 pub use error::{Error, Result};
-pub use evaluation::{
-    Evaluated, EvaluationBatch, EvaluationConfig, Weights, evaluate, evaluate_model, evaluate_with,
-};
-pub use example::{Example, ExampleAttack};
 pub use identity::Identity;
-pub use journal::Journal;
+pub use method::{Forward, Loss, Method, TrainingMethod};
+pub use method_config::MethodConfig;
 pub use methods::{
-    Basic, DdcAt, FgsmCkpt, Free, GradAlign, MethodConfig, NFgsm, Penalty, PgdAt, PixelNewton, Practice,
-    Replay, RsFgsm, SegPgdAt, TrainingMethod,
+    Basic, DdcAt, FgsmCkpt, Free, GradAlign, NFgsm, PgdAt, PixelNewton, RsFgsm, SegPgdAt, SignSteps,
 };
 pub use monitor::{Mark, MonitorConfig, Reading, Sign, Then, Verdict};
 pub use observer::{Event, Observer, Progress, Stage};
 pub use optimiser::Optimiser;
-pub use record::{CandidateScores, Curve, Evaluation, ImageRecord, Parameters, Passes, Point, Scope, Scores};
+pub use practice::{AdversarialDraw, Practice};
 pub use run::{Outcome, Run};
+pub use samples::{Part, Samples};
 pub use schedule::PolynomialDecay;
-pub use step::{Seconds, StepRecord};
-pub use target::Target;
+pub use staging::Prepared;
+pub use step_record::{Seconds, StepRecord};
 pub use trainer::{Timing, Trainer};
-pub use warning::{Warning, WarningKind};
-pub use window::{Views, Window, Windowed};

@@ -1,12 +1,13 @@
-//! What training and evaluation tell while they run.
+//! The events and progress of a training.
 
 use std::io;
 
 use serde::Serialize;
 
-use crate::{Reading, Seconds, Sign, StepRecord};
+use crate::monitor::{Reading, Sign};
+use crate::step_record::{Seconds, StepRecord};
 
-/// Receives what happens. The unit type `()` ignores it all.
+/// Receives events and progress. The unit type `()` ignores them.
 pub trait Observer {
     /// Something worth keeping happened. An error, because it cannot be kept, ends the training.
     fn event(&mut self, event: &Event) -> io::Result<()>;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use candle_core::Var;
 use candle_core::backprop::GradStore;
-use robustseg_models::{Parameter, ParameterKind, Part, PspNet};
+use robustseg_models::{Network, Parameter, ParameterKind, Part};
 use robustseg_ops::{SgdConfig, SgdUpdate, sgd_step};
 
-use crate::{Error, Result, TrainingConfig};
+use crate::config::TrainingConfig;
+use crate::{Error, Result};
 
 /// SGD with momentum and L2 weight decay, as PyTorch's: `v = momentum * v + gradient + decay * p; p -= rate * v`.
 ///
@@ -22,7 +23,7 @@ pub struct Optimiser {
 
 impl Optimiser {
     /// An optimiser at rest for the trainable parameters of `network`.
-    pub fn new(network: &PspNet, config: &TrainingConfig) -> Result<Self> {
+    pub fn new(network: &Network, config: &TrainingConfig) -> Result<Self> {
         let velocities = trainable(network)
             .map(|(name, parameter)| {
                 let zeros = parameter.var.zeros_like()?.detach();
@@ -51,7 +52,7 @@ impl Optimiser {
     /// [`Error::NoGradient`] before anything has changed, if one of them has no gradient.
     pub fn step(
         &self,
-        network: &PspNet,
+        network: &Network,
         gradients: &GradStore,
         learning_rate: f64,
     ) -> Result<Option<(String, f32)>> {
@@ -92,24 +93,24 @@ impl Optimiser {
     }
 }
 
-fn trainable(network: &PspNet) -> impl Iterator<Item = (&String, &Parameter)> {
+fn trainable(network: &Network) -> impl Iterator<Item = (&String, &Parameter)> {
     network.parameters().iter().filter(|(_, parameter)| parameter.is_trainable())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MethodConfig, fixture};
+    use crate::{Basic, fixture};
     use candle_core::Tensor;
 
     /// Gradients of 0.5 for every trainable number.
-    fn gradients(network: &PspNet) -> Result<GradStore> {
+    fn gradients(network: &Network) -> Result<GradStore> {
         let sums = trainable(network).map(|(_, parameter)| parameter.var.sum_all()? * 0.5);
         let sums = sums.collect::<candle_core::Result<Vec<_>>>()?;
         Ok(Tensor::stack(&sums, 0)?.sum_all()?.backward()?)
     }
 
-    fn values(network: &PspNet) -> Result<BTreeMap<String, Vec<f32>>> {
+    fn values(network: &Network) -> Result<BTreeMap<String, Vec<f32>>> {
         let parameters = network.parameters().iter();
         parameters.map(|(name, p)| Ok((name.clone(), p.var.flatten_all()?.to_vec1()?))).collect()
     }
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn two_steps_by_hand_for_every_parameter() -> Result<()> {
         for decay_norm_and_bias in [true, false] {
-            let mut config = fixture::config(MethodConfig::Basic);
+            let mut config = fixture::config(Basic {});
             config.weight_decay = 0.01;
             config.decay_norm_and_bias = decay_norm_and_bias;
             let network = fixture::network(3)?;
@@ -157,7 +158,7 @@ mod tests {
     #[test]
     fn a_gradient_that_is_not_finite_is_named_and_nothing_moves() -> Result<()> {
         let network = fixture::network(3)?;
-        let optimiser = Optimiser::new(&network, &fixture::config(MethodConfig::Basic))?;
+        let optimiser = Optimiser::new(&network, &fixture::config(Basic {}))?;
         let before = values(&network)?;
         let mut gradients = gradients(&network)?;
         let bias = network.parameters()["classifier.bias"].var.as_tensor();
@@ -176,7 +177,7 @@ mod tests {
     #[test]
     fn a_parameter_without_gradient_is_named_and_nothing_moves() -> Result<()> {
         let network = fixture::network(3)?;
-        let optimiser = Optimiser::new(&network, &fixture::config(MethodConfig::Basic))?;
+        let optimiser = Optimiser::new(&network, &fixture::config(Basic {}))?;
         let before = values(&network)?;
         let (_, first) = trainable(&network).next().expect("a network has parameters");
         let partial = first.var.sum_all()?.backward()?;

@@ -1,7 +1,7 @@
 //! The file from which an interrupted training goes on.
 //!
 //! One sealed safetensors file, written atomically: `parameter.NAME` for every weight and running statistic as the
-//! network holds it, `velocity.NAME` for every trainable one, `perturbation` where the method keeps one, and the metadata
+//! network holds it, `velocity.NAME` for every trainable one, the tensors that the method keeps, and the metadata
 //! key `resume`, a JSON object with the state and the run's [`Identity`]. Only the run that wrote it reads it. The one
 //! before it is kept.
 
@@ -16,17 +16,15 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::trainer::State;
-use crate::{Error, Identity, Replay, Result, Trainer};
+use crate::identity::Identity;
+use crate::trainer::{State, Trainer};
+use crate::{Error, Result};
 
 /// The file's name in the checkpoints' folder.
 pub(crate) const FILE: &str = "resume.safetensors";
 
 /// The name of the one before it.
 pub(crate) const FORMER: &str = "resume.former.safetensors";
-
-/// The tensor of a method's perturbation.
-const PERTURBATION: &str = "perturbation";
 
 const METADATA: &str = "resume";
 
@@ -65,8 +63,8 @@ impl Trainer {
         for (name, variable) in self.variables() {
             bytes.insert(name, (variable.dims().to_vec(), little_endian(variable.as_tensor())?));
         }
-        if let Some(perturbation) = self.method().replay().and_then(Replay::perturbation) {
-            bytes.insert(PERTURBATION.into(), (perturbation.dims().to_vec(), little_endian(perturbation)?));
+        for (name, tensor) in self.method.state() {
+            bytes.insert(name, (tensor.dims().to_vec(), little_endian(&tensor)?));
         }
         let views = bytes
             .iter()
@@ -162,10 +160,6 @@ impl Trainer {
             )));
         }
         let variables = self.variables();
-        let known = |name: &str| variables.contains_key(name) || name == PERTURBATION;
-        if let Some(name) = tensors.names().into_iter().find(|name| !known(name)) {
-            return Err(refuse(format!("tensor {name} is not in this network")));
-        }
         let device = self.network().device().clone();
         let mut loaded = Vec::with_capacity(variables.len());
         for (name, variable) in &variables {
@@ -178,11 +172,14 @@ impl Trainer {
             }
             loaded.push((variable, tensor(&view, &device)?));
         }
+        let others = tensors.tensors().into_iter().filter(|(name, _)| !variables.contains_key(name));
+        let others = others.map(|(name, view)| Ok((name, tensor(&view, &device)?)));
+        self.method.restore(others.collect::<Result<_>>()?).map_err(|error| match error {
+            Error::Mismatch { what, .. } => refuse(format!("{what} is not of this network or method")),
+            other => other,
+        })?;
         for (variable, tensor) in loaded {
             variable.set(&tensor)?;
-        }
-        if let (Some(replay), Ok(view)) = (self.method_mut().replay_mut(), tensors.tensor(PERTURBATION)) {
-            replay.resume(tensor(&view, &device)?);
         }
         self.state = metadata.state;
         Ok(())
@@ -193,7 +190,7 @@ impl Trainer {
         let parameters = self.network().parameters().iter();
         let parameters =
             parameters.map(|(name, parameter)| (format!("parameter.{name}"), parameter.var.clone()));
-        let velocities = self.optimiser().velocities().iter();
+        let velocities = self.optimiser.velocities().iter();
         parameters
             .chain(velocities.map(|(name, velocity)| (format!("velocity.{name}"), velocity.clone())))
             .collect()

@@ -1,22 +1,22 @@
 //! A whole training: epochs, validations, saved states.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use robustseg_datasets::{Batch, Dataset, Loader, OnBadSample, Skipped};
-use robustseg_files::sealed::seal;
-use robustseg_files::write_atomically;
+use robustseg_datasets::{Dataset, Loader, OnBadSample, Skipped};
+use robustseg_evaluation::Error as EvaluationError;
 use robustseg_models::Origin;
-use safetensors::SafeTensorError;
-use safetensors::tensor::{Dtype, TensorView};
 
+use crate::identity::Identity;
 use crate::monitor::{Monitor, Then};
-use crate::{Error, Event, Identity, Observer, Progress, Result, Stage, Trainer};
+use crate::observer::{Event, Observer, Progress, Stage};
+use crate::staging::Prepared;
+use crate::trainer::Trainer;
+use crate::{Error, Result};
 
-/// What a training runs on and where it leaves its states.
+/// The data of a training and the folder of its states.
 pub struct Run<'a> {
     /// The training split.
     pub train: &'a Dataset,
@@ -24,13 +24,13 @@ pub struct Run<'a> {
     pub validation: &'a Dataset,
     /// An existing folder for `last.safetensors`, `best.safetensors` and `resume.safetensors`.
     pub checkpoints: &'a Path,
-    /// What decides the run's weights: only a run of the same identity may go on with the saved state.
+    /// Everything that decides the weights: only a run of the same identity may continue from a saved state.
     pub identity: &'a Identity,
-    /// What checkpoints say about their classes and their training; the step is the trainer's to fill in.
+    /// What checkpoints say about their classes and their training; the trainer fills in the step.
     pub origin: &'a Origin,
-    /// When set, the training saves its state after the present step and ends.
+    /// Once it is set, the training saves its state after the present step and ends.
     pub stop: &'a AtomicBool,
-    /// What becomes of training samples that are missing or broken; in validation they always end the training.
+    /// The treatment of training samples that are missing or broken; in validation they always end the training.
     pub on_bad_sample: OnBadSample,
 }
 
@@ -43,19 +43,12 @@ pub enum Outcome {
     Interrupted,
 }
 
-/// What the loader gives for a step.
+/// The loader's batch for a step.
 struct Next {
-    /// `None` when it is at its end.
-    batch: Option<Result<Arc<Batch>>>,
-    /// The samples in whose places others are.
+    /// `None` at the loader's end.
+    batch: Option<Result<Prepared>>,
+    /// The samples that others replace.
     skipped: Vec<Skipped>,
-}
-
-impl Next {
-    fn of(loader: &mut Loader) -> Self {
-        let batch = loader.next().map(|batch| Ok(Arc::new(batch?)));
-        Self { batch, skipped: loader.take_skipped() }
-    }
 }
 
 impl Trainer {
@@ -66,10 +59,10 @@ impl Trainer {
     /// [`Error::NotFinite`] if training diverges: the saved states are then those from before, and
     /// `failed.safetensors` and `failed_batch.safetensors` are the network and the batch that it failed with.
     pub fn run(&mut self, run: &Run<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
-        let per_epoch = self.config().steps_per_epoch(run.train.len())?;
-        let epochs = self.config().epochs as u64;
+        let per_epoch = self.config.steps_per_epoch(run.train.len())?;
+        let epochs = self.config.epochs as u64;
         let total = self.total_steps();
-        if total != self.config().total_steps(run.train.len())? {
+        if total != self.config.total_steps(run.train.len())? {
             return Err(Error::Mismatch {
                 what: "steps of the training".into(),
                 expected: format!("{epochs} epochs of {per_epoch} steps"),
@@ -88,8 +81,7 @@ impl Trainer {
         // What was resumed from is saved already.
         let mut saved = (start > 0).then(|| self.state.clone());
         let fill = self.network().config().mean;
-        let mut loader =
-            self.config().loader(run.train, self.seed(), fill, start..total, run.on_bad_sample)?;
+        let mut loader = self.config.loader(run.train, self.seed, fill, start..total, run.on_bad_sample)?;
         let mut ahead: Option<Next> = None;
         let monitor = Monitor::new(self, run)?;
         loop {
@@ -101,13 +93,13 @@ impl Trainer {
             }
             if self.validation_is_due(per_epoch) {
                 match self.validate(run, epoch, observer) {
-                    Ok(()) | Err(Error::Interrupted) => {}
-                    Err(error) => return Err(error),
+                    Err(Error::Evaluation(error)) if matches!(*error, EvaluationError::Interrupted) => {}
+                    validated => validated?,
                 }
             }
             let finished = self.is_over() && !self.validation_is_due(per_epoch);
             let stopped = !finished && run.stop.load(Ordering::Relaxed);
-            let every = self.config().checkpoint_every;
+            let every = self.config.checkpoint_every;
             let wanted = finished || stopped || (every > 0 && step > start && step.is_multiple_of(every));
             if wanted && saved.as_ref() != Some(&self.state) {
                 observer.sync()?;
@@ -126,27 +118,23 @@ impl Trainer {
                 return Ok(Outcome::Finished);
             }
             let waiting = Instant::now();
-            let Next { batch, skipped } = ahead.take().unwrap_or_else(|| Next::of(&mut loader));
+            let Next { batch, skipped } = ahead.take().unwrap_or_else(|| self.next(&mut loader));
             let batch = batch.ok_or_else(|| Error::Mismatch {
                 what: "batches of the loader".into(),
                 expected: format!("{total}"),
                 actual: format!("{step}"),
             })??;
             if self.network().device().is_cuda() {
-                // On its way while this step is computed. What is wrong with it is told when it is its turn.
-                let next = Next::of(&mut loader);
-                if let Some(Ok(batch)) = &next.batch {
-                    self.prepare(batch)?;
-                }
-                ahead = Some(next);
+                // On its way while this step is computed. Its faults are reported when its turn comes.
+                ahead = Some(self.next(&mut loader));
             }
             let waited = waiting.elapsed().as_secs_f64();
             for Skipped { id, reason } in skipped {
                 observer.event(&Event::SampleSkipped { step, epoch, sample: id, reason })?;
             }
-            let mut record = match self.step(&batch) {
+            let mut record = match self.step_prepared(&batch) {
                 Err(error @ Error::NotFinite { .. }) => {
-                    self.leave_out(run, &batch, error, observer)?;
+                    self.leave_out(run, batch.batch(), error, observer)?;
                     continue;
                 }
                 done => done?,
@@ -155,6 +143,12 @@ impl Trainer {
             self.state.timing.seconds.data += waited;
             observer.event(&Event::Step { epoch, record })?;
         }
+    }
+
+    /// Prepares the loader's next batch.
+    fn next(&mut self, loader: &mut Loader) -> Next {
+        let batch = loader.next().map(|batch| self.prepare(Arc::new(batch?)));
+        Next { batch, skipped: loader.take_skipped() }
     }
 
     /// Writes the network as it is now to the checkpoint `name` of `run`.
@@ -174,7 +168,7 @@ impl Trainer {
     /// Steps that the weights have behind them: fewer than were done once the monitor has brought weights back.
     fn weights_step(&self) -> u64 {
         let state = &self.state.monitor;
-        let rolls_back = self.config().monitor.as_ref().is_some_and(|monitor| monitor.then == Then::RollBack);
+        let rolls_back = self.config.monitor.as_ref().is_some_and(|monitor| monitor.then == Then::RollBack);
         state.unflagged.filter(|_| rolls_back && state.stopped).unwrap_or(self.state.step)
     }
 
@@ -182,419 +176,7 @@ impl Trainer {
     pub(crate) fn is_over(&self) -> bool {
         self.steps_done() == self.total_steps() || self.state.monitor.stopped
     }
-
-    /// Leaves a step out whose numbers are not finite. If that was allowed too often already, saves what is needed to
-    /// look into it: the network before the step, and the batch, as `robustseg attack --input` takes it.
-    fn leave_out(
-        &mut self,
-        run: &Run<'_>,
-        batch: &Batch,
-        error: Error,
-        observer: &mut dyn Observer,
-    ) -> Result<()> {
-        let (step, reason) = (self.steps_done(), error.to_string());
-        let epoch = step / self.config().steps_per_epoch(run.train.len())?;
-        if self.state.left_out < self.config().skip_not_finite {
-            observer.event(&Event::StepSkipped { step, epoch, reason })?;
-            self.state.left_out += 1;
-            self.state.step += 1;
-            return Ok(());
-        }
-        observer.event(&Event::TrainingFailed { step, epoch, reason })?;
-        self.save_network(run, "failed.safetensors")?;
-        let path = run.checkpoints.join("failed_batch.safetensors");
-        let bytes = serialize_batch(batch).map_err(candle_core::Error::wrap)?;
-        write_atomically(&path, &bytes).map_err(|source| Error::File {
-            operation: "writing",
-            path,
-            source,
-        })?;
-        Err(error)
-    }
-}
-
-/// A safetensors file of the batch's `image` (N, 3, H, W) and `label` (N, H, W).
-fn serialize_batch(batch: &Batch) -> Result<Vec<u8>, SafeTensorError> {
-    let (count, height, width) = (batch.ids.len(), batch.height, batch.width);
-    let images: Vec<u8> = batch.images.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let image = TensorView::new(Dtype::F32, vec![count, 3, height, width], &images)?;
-    let label = TensorView::new(Dtype::U8, vec![count, height, width], &batch.labels)?;
-    let tensors = vec![("image".to_owned(), image), ("label".to_owned(), label)];
-    seal(tensors, &BTreeMap::from([("samples", batch.ids.join("\n"))]))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    use robustseg_attacks::RandomFgsm;
-    use robustseg_files::sealed::{self, Sealed};
-
-    use crate::{DdcAt, Free, GradAlign, MethodConfig, TrainingConfig, fixture, resume};
-
-    /// Keeps the events, and sets the stop flag after a step.
-    struct Witness<'a> {
-        events: Vec<serde_json::Value>,
-        stop: &'a AtomicBool,
-        stop_after: Option<u64>,
-    }
-
-    impl Observer for Witness<'_> {
-        fn event(&mut self, event: &Event) -> std::io::Result<()> {
-            if let Event::Step { record, .. } = event
-                && Some(record.step + 1) == self.stop_after
-            {
-                self.stop.store(true, Ordering::Relaxed);
-            }
-            self.events.push(serde_json::to_value(event).expect("events are plain data"));
-            Ok(())
-        }
-    }
-
-    struct Bench {
-        dataset: Dataset,
-        folder: tempfile::TempDir,
-        config: TrainingConfig,
-    }
-
-    impl Bench {
-        fn new() -> Result<Self> {
-            Self::with(MethodConfig::RandomFgsm(RandomFgsm::default()))
-        }
-
-        fn with(method: MethodConfig) -> Result<Self> {
-            let mut config = fixture::config(method);
-            (config.epochs, config.batch_size, config.checkpoint_every) = (2, 2, 2);
-            let folder = tempfile::tempdir().expect("a temporary folder");
-            Ok(Self { dataset: fixture::dataset()?, folder, config })
-        }
-
-        fn trainer(&self) -> Result<Trainer> {
-            let steps = self.config.total_steps(self.dataset.len())?;
-            Trainer::new(fixture::network_for(self.config.method, 1)?, &self.config, 7, steps)
-        }
-
-        /// Runs `trainer`, and stops it after a step if told to.
-        fn run(
-            &self,
-            trainer: &mut Trainer,
-            stop_after: Option<u64>,
-        ) -> Result<(Outcome, Vec<serde_json::Value>)> {
-            let stop = AtomicBool::new(false);
-            let mut witness = Witness { events: Vec::new(), stop: &stop, stop_after };
-            let run = Run {
-                train: &self.dataset,
-                validation: &self.dataset,
-                checkpoints: self.folder.path(),
-                identity: &fixture::identity("spec"),
-                origin: &Origin::default(),
-                stop: &stop,
-                on_bad_sample: OnBadSample::Fail,
-            };
-            let outcome = trainer.run(&run, &mut witness)?;
-            Ok((outcome, witness.events))
-        }
-    }
-
-    fn weights(trainer: &Trainer) -> Result<BTreeMap<String, Vec<u32>>> {
-        let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
-        let parameters = trainer.network().parameters().iter();
-        parameters.map(|(name, p)| Ok((name.clone(), bits(p.var.flatten_all()?.to_vec1()?)))).collect()
-    }
-
-    fn of_kind<'a>(events: &'a [serde_json::Value], kind: &str) -> Vec<&'a serde_json::Value> {
-        events.iter().filter(|event| event["kind"] == kind).collect()
-    }
-
-    #[test]
-    fn a_resumed_training_ends_as_one_that_was_not_interrupted() -> Result<()> {
-        for method in [
-            MethodConfig::RandomFgsm(RandomFgsm::default()),
-            MethodConfig::GradAlign(GradAlign::default()),
-            MethodConfig::Free(Free { replays: 2, ..Free::default() }),
-            MethodConfig::DdcAt(DdcAt::default()),
-        ] {
-            goes_on_as_if_not_interrupted(method)?;
-        }
-        Ok(())
-    }
-
-    fn goes_on_as_if_not_interrupted(method: MethodConfig) -> Result<()> {
-        let (straight, broken) = (Bench::with(method)?, Bench::with(method)?);
-        let mut expected = straight.trainer()?;
-        assert_eq!(expected.total_steps(), 6);
-        let (outcome, all) = straight.run(&mut expected, None)?;
-        assert_eq!(outcome, Outcome::Finished);
-
-        let mut first = broken.trainer()?;
-        assert!(!first.restore(broken.folder.path(), &fixture::identity("spec"))?, "nothing is saved yet");
-        // Step 3 ends an epoch: its validation is left for the resumed run.
-        let (outcome, mut events) = broken.run(&mut first, Some(3))?;
-        assert_eq!(outcome, Outcome::Interrupted);
-        assert_eq!(of_kind(&events, "training_interrupted")[0]["step"], 3);
-        drop(first);
-        let mut second = broken.trainer()?;
-        assert!(second.restore(broken.folder.path(), &fixture::identity("spec"))?);
-        assert_eq!(second.steps_done(), 3);
-        let (outcome, later) = broken.run(&mut second, None)?;
-        assert_eq!(outcome, Outcome::Finished);
-        events.extend(later);
-
-        assert_eq!(weights(&second)?, weights(&expected)?);
-        assert_eq!(second.best_miou(), expected.best_miou());
-        assert_eq!((second.timing().steps, second.timing().images), (6, 12));
-        for kind in ["step", "validation"] {
-            let without_seconds = |events: &[serde_json::Value]| -> Vec<serde_json::Value> {
-                let events = of_kind(events, kind).into_iter().cloned();
-                events
-                    .map(|mut event| {
-                        event["seconds"].take();
-                        event
-                    })
-                    .collect()
-            };
-            assert_eq!(without_seconds(&events), without_seconds(&all));
-        }
-        for name in ["last.safetensors", "best.safetensors"] {
-            let read = |bench: &Bench| std::fs::read(bench.folder.path().join(name)).expect(name);
-            assert!(read(&straight) == read(&broken), "{name}");
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn events_tell_step_epoch_and_parts() -> Result<()> {
-        let bench = Bench::new()?;
-        let (_, events) = bench.run(&mut bench.trainer()?, None)?;
-        for event in &events {
-            assert!(
-                event["step"].is_u64() && event["epoch"].is_u64() && event["kind"].is_string(),
-                "{event}"
-            );
-        }
-        let steps = of_kind(&events, "step");
-        assert_eq!(
-            steps.iter().map(|event| event["epoch"].as_u64()).collect::<Vec<_>>(),
-            [0, 0, 0, 1, 1, 1].map(Some)
-        );
-        for part in ["data", "attack", "forward", "backward", "optimiser"] {
-            assert!(steps[0]["seconds"][part].is_number(), "{part}");
-        }
-        assert_eq!(of_kind(&events, "validation").len(), 2);
-        assert_eq!(of_kind(&events, "checkpoint").len(), 3);
-        assert_eq!(of_kind(&events, "training_finished").len(), 1);
-        Ok(())
-    }
-
-    #[test]
-    fn states_of_other_runs_and_broken_ones_are_refused() -> Result<()> {
-        let bench = Bench::new()?;
-        bench.run(&mut bench.trainer()?, Some(1))?;
-        let refusal = |trainer: &mut Trainer, spec: &str| {
-            let before = weights(trainer).expect("weights");
-            let message =
-                trainer.restore(bench.folder.path(), &fixture::identity(spec)).unwrap_err().to_string();
-            assert_eq!(weights(trainer).expect("weights"), before, "nothing changes");
-            message
-        };
-        let other = refusal(&mut bench.trainer()?, "another spec");
-        assert!(
-            other.contains("the spec has changed") && other.contains("spec then, another spec now"),
-            "{other}"
-        );
-        let mut longer = Trainer::new(fixture::network(1)?, &bench.config, 7, 600)?;
-        assert!(refusal(&mut longer, "spec").contains("a training of 6 steps, this one has 600"));
-        let mut wider = fixture::network(1)?.config().clone();
-        wider.architecture = robustseg_models::PspNetConfig { layers: [1, 1, 1, 1], width: 8 }.into();
-        let wider = robustseg_models::PspNet::new(&wider, 1, &candle_core::Device::Cpu)?;
-        let mut wider = Trainer::new(wider, &bench.config, 7, 6)?;
-        assert!(refusal(&mut wider, "spec").contains("is needed"));
-        let file = bench.folder.path().join(resume::FILE);
-        let whole = std::fs::read(&file).expect("the state");
-        std::fs::write(&file, &whole[..whole.len() / 2]).expect("a truncated state");
-        assert!(refusal(&mut bench.trainer()?, "spec").contains("truncated"));
-        let mut flipped = whole.clone();
-        let middle = flipped.len() / 2;
-        flipped[middle] ^= 4;
-        std::fs::write(&file, &flipped).expect("a damaged state");
-        assert!(refusal(&mut bench.trainer()?, "spec").contains("is damaged"));
-        std::fs::copy(bench.folder.path().join("last.safetensors"), &file).expect("another file");
-        assert!(refusal(&mut bench.trainer()?, "spec").contains("not written by a training run"));
-        let Sealed { tensors, mut metadata, .. } = Sealed::parse(&whole).expect("the state");
-        let newer = metadata.remove("resume").expect("its state").replace("\"version\":2", "\"version\":3");
-        let newer = sealed::seal(tensors.tensors(), &BTreeMap::from([("resume", newer)])).expect("a file");
-        std::fs::write(&file, &newer).expect("a newer state");
-        assert!(refusal(&mut bench.trainer()?, "spec").contains("version 3, where 2 is understood"));
-        std::fs::remove_file(&file).expect("it was there");
-        std::fs::create_dir(&file).expect("a folder in its place");
-        assert!(refusal(&mut bench.trainer()?, "spec").contains("is a folder"));
-        let message = bench.run(&mut longer, None).unwrap_err().to_string();
-        assert!(message.contains("2 epochs of 3 steps"));
-        Ok(())
-    }
-
-    #[test]
-    fn states_of_other_tensors_are_refused() -> Result<()> {
-        type Tensors<'a> = Vec<(String, TensorView<'a>)>;
-        let bench = Bench::new()?;
-        bench.run(&mut bench.trainer()?, Some(1))?;
-        let file = bench.folder.path().join(resume::FILE);
-        let whole = std::fs::read(&file).expect("the state");
-        let Sealed { tensors, metadata, .. } = Sealed::parse(&whole).expect("the state");
-        let refusal = |change: &dyn Fn(&mut Tensors<'_>)| {
-            let mut tensors: Tensors<'_> = tensors.tensors();
-            tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
-            change(&mut tensors);
-            let other =
-                seal(tensors, &BTreeMap::from([("resume", metadata["resume"].clone())])).expect("a file");
-            std::fs::write(&file, other).expect("another state");
-            let mut trainer = bench.trainer().expect("a trainer");
-            let before = weights(&trainer).expect("weights");
-            let message =
-                trainer.restore(bench.folder.path(), &fixture::identity("spec")).unwrap_err().to_string();
-            assert_eq!(weights(&trainer).expect("weights"), before, "nothing changes");
-            assert!(!message.contains("--fall-back"), "there is none before it");
-            message
-        };
-        let more = refusal(&|tensors| tensors.push(("more".into(), tensors[0].1.clone())));
-        assert!(more.contains("tensor more is not in this network"), "{more}");
-        let fewer = refusal(&|tensors| drop(tensors.pop()));
-        assert!(fewer.contains("is missing"), "{fewer}");
-        let other = refusal(&|tensors| {
-            let view = &tensors[0].1;
-            tensors[0].1 = TensorView::new(Dtype::U32, view.shape().to_vec(), view.data()).expect("a view");
-        });
-        assert!(other.contains("is U32") && other.contains("where F32"), "{other}");
-        Ok(())
-    }
-
-    #[test]
-    fn the_best_weights_are_scored_again_when_other_samples_are_validated_on() -> Result<()> {
-        let mut bench = Bench::new()?;
-        bench.config.validation_limit = Some(1);
-        let (_, events) = bench.run(&mut bench.trainer()?, Some(4))?;
-        assert_eq!(of_kind(&events, "validation").len(), 1);
-        assert!(of_kind(&events, "best_scored").is_empty());
-        bench.config.validation_limit = None;
-        let mut trainer = bench.trainer()?;
-        trainer.restore(bench.folder.path(), &fixture::identity("spec"))?;
-        let (_, events) = bench.run(&mut trainer, None)?;
-        let best = of_kind(&events, "best_scored");
-        assert_eq!(best.len(), 1);
-        assert_eq!(best[0]["samples"], 6);
-        let last = of_kind(&events, "validation")[0];
-        let better = last["miou"].as_f64() > best[0]["miou"].as_f64();
-        assert_eq!(last["best"], better);
-        let kept = if better { last } else { best[0] };
-        assert_eq!(trainer.best_miou(), kept["miou"].as_f64());
-        Ok(())
-    }
-
-    #[test]
-    fn the_state_before_the_last_is_taken_when_asked_for_and_then_is_the_last() -> Result<()> {
-        let bench = Bench::new()?;
-        let path = bench.folder.path();
-        let mut trainer = bench.trainer()?;
-        bench.run(&mut trainer, None)?;
-        let expected = weights(&trainer)?;
-        let (file, former) = (path.join(resume::FILE), path.join(resume::FORMER));
-        std::fs::write(&file, b"rust").expect("a damaged state");
-        let message = bench.trainer()?.restore(path, &fixture::identity("spec")).unwrap_err().to_string();
-        assert!(message.contains("truncated") && message.contains("--fall-back"), "{message}");
-        let mut again = bench.trainer()?;
-        assert!(again.restore_or_fall_back(path, &fixture::identity("spec"))?);
-        assert_eq!(again.steps_done(), 4);
-        assert!(file.exists() && !former.exists());
-        bench.run(&mut again, None)?;
-        assert_eq!(weights(&again)?, expected);
-
-        // A lost state is not a training that never began.
-        std::fs::remove_file(&file).expect("it was there");
-        assert!(
-            bench
-                .trainer()?
-                .restore(path, &fixture::identity("spec"))
-                .unwrap_err()
-                .to_string()
-                .contains("no such file")
-        );
-        assert!(bench.trainer()?.restore_or_fall_back(path, &fixture::identity("other")).is_err());
-        assert!(bench.trainer()?.restore_or_fall_back(path, &fixture::identity("spec"))?);
-        std::fs::write(&file, b"rust").expect("a damaged state");
-        let message =
-            bench.trainer()?.restore_or_fall_back(path, &fixture::identity("spec")).unwrap_err().to_string();
-        assert!(
-            message.contains("resume.safetensors") && message.contains("truncated"),
-            "there is none before it"
-        );
-        Ok(())
-    }
-
-    /// Spoils a bias after step 1, and heals it as soon as a step was left out.
-    struct Poison {
-        bias: candle_core::Var,
-        former: Option<candle_core::Tensor>,
-        kinds: Vec<(String, u64)>,
-    }
-
-    impl Observer for Poison {
-        fn event(&mut self, event: &Event) -> std::io::Result<()> {
-            let event = serde_json::to_value(event)?;
-            let (kind, step) =
-                (event["kind"].as_str().unwrap_or_default(), event["step"].as_u64().unwrap_or(99));
-            let set = |value: &candle_core::Tensor| self.bias.set(value).map_err(std::io::Error::other);
-            match (kind, step) {
-                ("step", 1) => {
-                    self.former = Some(self.bias.copy().map_err(std::io::Error::other)?);
-                    set(&(self.bias.as_tensor() * f64::NAN).map_err(std::io::Error::other)?)?;
-                }
-                ("step_skipped", _) => set(self.former.as_ref().expect("spoilt before"))?,
-                _ => {}
-            }
-            self.kinds.push((kind.into(), step));
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_step_that_is_not_finite_ends_the_training_or_is_left_out() -> Result<()> {
-        for skip_not_finite in [0, 1] {
-            let mut bench = Bench::new()?;
-            bench.config.method = MethodConfig::Basic;
-            bench.config.skip_not_finite = skip_not_finite;
-            let mut trainer = bench.trainer()?;
-            let bias = trainer.network().parameters()["classifier.bias"].var.clone();
-            let mut poison = Poison { bias, former: None, kinds: Vec::new() };
-            let stop = AtomicBool::new(false);
-            let run = Run {
-                train: &bench.dataset,
-                validation: &bench.dataset,
-                checkpoints: bench.folder.path(),
-                identity: &fixture::identity("spec"),
-                origin: &Origin::default(),
-                stop: &stop,
-                on_bad_sample: OnBadSample::Fail,
-            };
-            let outcome = trainer.run(&run, &mut poison);
-            let told = |kind: &str, step| poison.kinds.contains(&(kind.into(), step));
-            if skip_not_finite == 1 {
-                assert_eq!(outcome?, Outcome::Finished);
-                assert!(told("step_skipped", 2) && !told("step", 2) && told("step", 5));
-                assert_eq!((trainer.steps_done(), trainer.timing().steps, trainer.state.left_out), (6, 5, 1));
-                continue;
-            }
-            let message = outcome.unwrap_err().to_string();
-            assert!(message.contains("the loss is NaN at step 2 (learning rate"), "{message}");
-            assert!(told("training_failed", 2) && !told("step_skipped", 2));
-            let read = |name| std::fs::read(bench.folder.path().join(name)).expect(name);
-            let (state, batch) = (read(resume::FILE), read("failed_batch.safetensors"));
-            assert!(Sealed::parse(&state).expect("that of step 2").metadata["resume"].contains("\"step\":2"));
-            let batch = Sealed::parse(&batch).expect("a batch");
-            assert_eq!(batch.tensors.tensor("image").expect("its images").shape(), [2, 3, 24, 24]);
-            assert_eq!(batch.metadata["samples"].lines().count(), 2);
-            assert!(message.contains(&batch.metadata["samples"].replace('\n', ", ")), "{message}");
-            assert!(bench.folder.path().join("failed.safetensors").exists());
-        }
-        Ok(())
-    }
-}
+mod tests;

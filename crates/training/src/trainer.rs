@@ -1,35 +1,33 @@
 //! A network in training.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use candle_core::Tensor;
-use candle_core::backprop::GradStore;
 use robustseg_datasets::Batch;
-use robustseg_models::{Branch, PspNet};
-use robustseg_ops::Staging;
+use robustseg_models::{Branch, Network};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Error, Optimiser, PolynomialDecay, Result, Seconds, StepRecord, TrainingConfig, TrainingMethod, monitor,
-    step,
-};
+use crate::config::TrainingConfig;
+use crate::method::TrainingMethod;
+use crate::monitor::Memory;
+use crate::optimiser::Optimiser;
+use crate::schedule::PolynomialDecay;
+use crate::staging::{Arrivals, Prepared};
+use crate::step_record::{Seconds, StepRecord};
+use crate::{Error, Result};
 
-/// A network in training: its optimiser, its method, and how far it is.
+/// A network in training: its optimiser, its method, and its progress.
 pub struct Trainer {
-    network: PspNet,
-    config: TrainingConfig,
-    seed: u64,
-    method: Box<dyn TrainingMethod + Send>,
-    optimiser: Optimiser,
-    schedule: PolynomialDecay,
-    staging: Staging,
-    /// Batches that are under way to the device, the first in front.
-    staged: VecDeque<Arc<Batch>>,
+    pub(crate) network: Network,
+    pub(crate) config: TrainingConfig,
+    pub(crate) seed: u64,
+    pub(crate) method: Box<dyn TrainingMethod>,
+    pub(crate) optimiser: Optimiser,
+    pub(crate) arrivals: Arrivals,
     pub(crate) state: State,
+    schedule: PolynomialDecay,
 }
 
-/// What a training knows beside weights and velocities.
+/// The state of a training apart from weights, velocities and the method's own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct State {
@@ -41,9 +39,9 @@ pub(crate) struct State {
     pub(crate) best_miou: Option<f64>,
     /// The validation samples that it was measured on.
     pub(crate) best_samples: usize,
-    /// What the monitor remembers.
+    /// The memory of the monitor.
     #[serde(default)]
-    pub(crate) monitor: monitor::State,
+    pub(crate) monitor: Memory,
     /// Steps that were left out because a number was not finite.
     pub(crate) left_out: u64,
     /// Where the time went.
@@ -65,7 +63,7 @@ pub struct Timing {
     pub validation_seconds: f64,
 }
 
-/// What a network with `branches` is, for a message.
+/// A network with `branches`, for a message.
 fn heads(branches: &[Branch]) -> String {
     let branch = |Branch { name, channels }: &Branch| format!("{name} ({channels} channels)");
     match branches {
@@ -81,9 +79,9 @@ impl Trainer {
     /// A training of `network` over `total_steps`, at its start.
     ///
     /// # Errors
-    /// [`Error::Setting`] if `config` is out of range, [`Error::Mismatch`] if the network does not have the
-    /// branches that the method needs, or has others.
-    pub fn new(network: PspNet, config: &TrainingConfig, seed: u64, total_steps: u64) -> Result<Self> {
+    /// [`Error::Setting`] if `config` is out of range, [`Error::Mismatch`] if the network does not have the branches that
+    /// the method needs, or has others.
+    pub fn new(network: Network, config: &TrainingConfig, seed: u64, total_steps: u64) -> Result<Self> {
         config.validate()?;
         let branches = config.method.branches(network.config().num_classes);
         if network.config().branches != branches {
@@ -95,24 +93,23 @@ impl Trainer {
         }
         Ok(Self {
             optimiser: Optimiser::new(&network, config)?,
-            staging: Staging::new(network.device())?,
-            staged: VecDeque::new(),
+            arrivals: Arrivals::new(network.device())?,
             network,
             config: config.clone(),
             seed,
-            method: config.method.strategy(),
+            method: config.method.start(),
             schedule: PolynomialDecay { base: config.learning_rate, power: config.power, total: total_steps },
             state: State::default(),
         })
     }
 
     /// The network as it is now.
-    pub fn network(&self) -> &PspNet {
+    pub fn network(&self) -> &Network {
         &self.network
     }
 
     /// The network, when training is over.
-    pub fn into_network(self) -> PspNet {
+    pub fn into_network(self) -> Network {
         self.network
     }
 
@@ -141,60 +138,13 @@ impl Trainer {
         self.state.timing
     }
 
-    /// Begins to bring `batch`, on which a later step will be made, to the device: on a GPU it then need not be waited for.
-    /// Batches are to be trained on in the order in which they were prepared. Whether it is called or not changes nothing
-    /// else.
+    /// Sends `batch`, on which a later step will be made, to the device: a GPU then copies it while it computes. Batches
+    /// are to be trained on in the order in which they were prepared.
     ///
     /// # Errors
     /// [`Error::Mismatch`] if the arrays do not fit the batch.
-    pub fn prepare(&mut self, batch: &Arc<Batch>) -> Result<()> {
-        let images = step::images_shape(batch)?;
-        self.staging.begin(batch, |batch| (&batch.images, &batch.labels), images)?;
-        self.staged.push_back(batch.clone());
-        Ok(())
-    }
-
-    /// Images and labels of `batch` on the device, if it was prepared.
-    pub(crate) fn arrived(&mut self, batch: &Batch) -> Result<Option<(Tensor, Tensor)>> {
-        let Some(place) = self.staged.iter().position(|staged| std::ptr::eq(&raw const **staged, batch))
-        else {
-            return Ok(None);
-        };
-        // Those in front of it were prepared for nothing.
-        for _ in 0..place {
-            self.staging.arrive()?;
-        }
-        self.staged.drain(..=place);
-        Ok(self.staging.arrive()?)
-    }
-
-    pub(crate) fn config(&self) -> &TrainingConfig {
-        &self.config
-    }
-
-    pub(crate) fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    pub(crate) fn method(&self) -> &dyn TrainingMethod {
-        self.method.as_ref()
-    }
-
-    pub(crate) fn method_mut(&mut self) -> &mut dyn TrainingMethod {
-        self.method.as_mut()
-    }
-
-    pub(crate) fn optimiser(&self) -> &Optimiser {
-        &self.optimiser
-    }
-
-    /// Moves the weights. Gradients of several processes would be averaged here.
-    pub(crate) fn update(
-        &mut self,
-        gradients: &GradStore,
-        learning_rate: f64,
-    ) -> Result<Option<(String, f32)>> {
-        self.optimiser.step(&self.network, gradients, learning_rate)
+    pub fn prepare(&mut self, batch: Arc<Batch>) -> Result<Prepared> {
+        self.arrivals.send(batch)
     }
 
     /// Counts a step that was done.

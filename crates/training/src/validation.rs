@@ -1,10 +1,14 @@
-//! Validation during training, which decides which weights are the best.
+//! Validation during training, which decides the best weights.
 
 use std::time::Instant;
 
-use robustseg_models::PspNet;
+use robustseg_evaluation::{Scores, clean_scores};
+use robustseg_models::Network;
 
-use crate::{EvaluationConfig, Event, Observer, Result, Run, Scores, Stage, Trainer, evaluation};
+use crate::Result;
+use crate::observer::{Event, Observer, Progress, Stage};
+use crate::run::Run;
+use crate::trainer::Trainer;
 
 /// The checkpoint of the best weights.
 const BEST: &str = "best.safetensors";
@@ -12,7 +16,7 @@ const BEST: &str = "best.safetensors";
 impl Trainer {
     /// Whether the steps done so far end an epoch that is validated, and it was not.
     pub(crate) fn validation_is_due(&self, per_epoch: u64) -> bool {
-        let (step, every) = (self.steps_done(), self.config().validate_every as u64);
+        let (step, every) = (self.steps_done(), self.config.validate_every as u64);
         let epoch = step / per_epoch;
         let wanted = every > 0 && step > 0 && step.is_multiple_of(per_epoch) && epoch.is_multiple_of(every);
         (wanted || self.is_over()) && self.state.validated != Some(step)
@@ -39,11 +43,11 @@ impl Trainer {
     /// Scores the weights that are the best so far on the images that are validated on now. Scores on other images decide
     /// nothing: `validation_limit` may have changed since.
     fn compare_best(&mut self, run: &Run<'_>, epoch: u64, observer: &mut dyn Observer) -> Result<()> {
-        let samples = self.config().validation_limit.unwrap_or(usize::MAX).min(run.validation.len());
+        let samples = self.config.validation_limit.unwrap_or(usize::MAX).min(run.validation.len());
         if self.state.best_miou.is_some() && self.state.best_samples != samples {
             let path = run.checkpoints.join(BEST);
             let miou = if path.exists() {
-                let mut best = PspNet::load(&path, self.network().device())?;
+                let mut best = Network::load(&path, self.network().device())?;
                 best.set_activations(self.network().activations())?;
                 Some(self.score(&best, run, observer)?.miou)
             } else {
@@ -59,14 +63,10 @@ impl Trainer {
     }
 
     /// The clean scores of `network` on the images that are validated on.
-    fn score(&self, network: &PspNet, run: &Run<'_>, observer: &mut dyn Observer) -> Result<Scores> {
-        let config = EvaluationConfig {
-            limit: self.config().validation_limit,
-            curves: Vec::new(),
-            examples: 0,
-            ..EvaluationConfig::default()
-        };
-        evaluation::measure(network, run.validation, &config, Stage::Validation, None, run.stop, observer)?
-            .clean()
+    fn score(&self, network: &Network, run: &Run<'_>, observer: &mut dyn Observer) -> Result<Scores> {
+        let mut progress =
+            |done, total| observer.progress(Progress { stage: Stage::Validation, done, total });
+        let limit = self.config.validation_limit;
+        Ok(clean_scores(network, run.validation, limit, run.stop, &mut progress)?)
     }
 }

@@ -82,6 +82,29 @@ pub fn found(unexpected: &str) -> String {
     }
 }
 
+/// What to say of a key `found` that is not among the `known` ones, with a guess if one of them is near.
+///
+/// ```
+/// let message = robustseg_words::unknown_key("epoch", &["epochs", "power"]);
+/// assert_eq!(message, "unknown key `epoch`; did you mean `epochs`?");
+/// ```
+pub fn unknown_key(found: &str, known: &[&str]) -> String {
+    format!("unknown key `{found}`; {}", nearest(found, known))
+}
+
+/// The one of `known` that `found` is probably meant to be, as a question; all of them if none is near.
+pub fn nearest(found: &str, known: &[&str]) -> String {
+    let distance = |name: &&&str| strsim::damerau_levenshtein(found, name);
+    let near = known.iter().min_by_key(distance);
+    let guess = near.filter(|name| distance(name) <= (found.len().max(name.len()) / 3).max(1));
+    let contained = || known.iter().find(|name| !found.is_empty() && name.contains(found));
+    match (guess.or_else(contained), known) {
+        (_, []) => "none is expected here".into(),
+        (Some(name), _) => format!("did you mean `{name}`?"),
+        (None, _) => format!("expected one of {}", known.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,5 +148,13 @@ mod tests {
         ] {
             assert_eq!(plain(message), told);
         }
+    }
+
+    #[test]
+    fn the_nearest_key_is_named_and_else_all() {
+        assert_eq!(nearest("epoch", &["epochs", "power"]), "did you mean `epochs`?");
+        assert_eq!(nearest("lr", &["epochs", "power"]), "expected one of epochs, power");
+        assert_eq!(nearest("size", &["epochs", "batch_size"]), "did you mean `batch_size`?");
+        assert_eq!(nearest("lr", &[]), "none is expected here");
     }
 }

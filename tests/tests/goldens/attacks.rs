@@ -2,9 +2,11 @@
 
 use crate::case::cases;
 use crate::faults::Faults;
-use robustseg_attacks::{AttackConfig, Overrides, check_gradient};
+use robustseg_attacks::{AttackConfig, Case, Settings, attacks, check_gradient};
+use robustseg_evaluation::Target;
+use robustseg_models::NormStatistics;
 use robustseg_random::stream;
-use robustseg_training::{Statistics, Target};
+use serde_json::json;
 
 const NEWTON_STEP: &str = "fast_newton_epsilon";
 
@@ -15,53 +17,42 @@ pub(crate) fn is_known(name: &str) -> bool {
 
 /// The attack that a tensor is named after, as `bim_0.03_0.01_3`: epsilon, alpha, steps.
 fn attack(tensor: &str) -> Option<AttackConfig> {
-    AttackConfig::all().iter().find_map(|config| {
-        let name = config.name();
+    attacks().iter().find_map(|known| {
+        let name = known.name();
         let parameters: Vec<&str> = match tensor.strip_prefix(name)? {
             "" => Vec::new(),
             rest => rest.strip_prefix('_')?.split('_').collect(),
         };
-        let mut overrides = Overrides::default();
+        let mut changes = Settings::default();
         for (place, text) in parameters.into_iter().enumerate() {
             match place {
-                0 => overrides.epsilon = Some(text.parse().ok()?),
-                1 => overrides.alpha = Some(text.parse().ok()?),
-                2 => overrides.steps = Some(text.parse().ok()?),
+                0 => changes.set("epsilon", text.parse::<f64>().ok()?),
+                1 => changes.set("alpha", text.parse::<f64>().ok()?),
+                2 => changes.set("steps", text.parse::<u64>().ok()?),
                 _ => return None,
             }
         }
-        AttackConfig::by_name(name, overrides).ok()
+        AttackConfig::by_name(name, &changes).ok()
     })
 }
 
-/// How many signs of gradients an attack's example passes through.
+/// The number of gradient signs that an attack's example passes through.
 fn steps(attack: &AttackConfig) -> usize {
-    match attack {
-        AttackConfig::Bim(bim) => bim.steps,
-        AttackConfig::SegPgd(segpgd) => segpgd.steps,
-        AttackConfig::CosPgd(cospgd) => cospgd.steps,
-        AttackConfig::Pgd(pgd) => pgd.steps,
-        AttackConfig::MiFgsm(momentum) => momentum.steps,
-        AttackConfig::Apgd(apgd) => apgd.steps,
-        AttackConfig::Sea(sea) => sea.steps,
-        AttackConfig::Dag(dag) => dag.steps,
-        AttackConfig::Fgsm(_) | AttackConfig::RandomFgsm(_) | AttackConfig::FastNewton(_) => 1,
-    }
+    attack.attack().settings().number("steps").map_or(1, |steps| steps as usize)
 }
 
-/// Runs every attack of every case that `wanted` names.
-fn check(wanted: impl Fn(&AttackConfig) -> bool) {
+/// Runs the attack `wanted` of every case that has it.
+fn check(wanted: &str) {
     let mut faults = Faults::default();
     for case in cases() {
-        let target = Target::new(&case.network, Statistics::Running);
+        let target = Target::new(&case.network, NormStatistics::Running);
         for name in case.names() {
-            let Some(config) = attack(name).filter(&wanted) else { continue };
-            let ours = config
-                .attack()
-                .perturb(&target, &case.image, &case.label, &mut stream(0, "golden", [0; 3]))
+            let Some(config) = attack(name).filter(|config| config.name() == wanted) else { continue };
+            let ours = Case::new(&target, &case.image, &case.label)
+                .and_then(|case| config.perturb(&case, &mut stream(0, "golden", [0; 3])))
                 .unwrap_or_else(|error| panic!("{}: {name}: {error}", case.name));
             faults.compare_after(&case, name, &ours.image, steps(&config));
-            if matches!(config, AttackConfig::FastNewton(_)) {
+            if wanted == "fast_newton" {
                 faults.compare(&case, NEWTON_STEP, &ours.epsilon);
             }
         }
@@ -71,38 +62,39 @@ fn check(wanted: impl Fn(&AttackConfig) -> bool) {
 
 #[test]
 fn fgsm() {
-    check(|attack| matches!(attack, AttackConfig::Fgsm(_)));
+    check("fgsm");
 }
 
 #[test]
 fn bim() {
-    check(|attack| matches!(attack, AttackConfig::Bim(_)));
+    check("bim");
 }
 
 #[test]
 fn fast_newton() {
-    check(|attack| matches!(attack, AttackConfig::FastNewton(_)));
+    check("fast_newton");
 }
 
 #[test]
 fn segpgd() {
-    check(|attack| matches!(attack, AttackConfig::SegPgd(_)));
+    check("segpgd");
 }
 
 #[test]
 fn cospgd() {
-    check(|attack| matches!(attack, AttackConfig::CosPgd(_)));
+    check("cospgd");
 }
 
 #[test]
 fn names_tell_attacks_and_their_parameters() {
-    let by_name = |name, epsilon, alpha, steps| {
-        AttackConfig::by_name(name, Overrides { epsilon, alpha, steps, ..Overrides::default() }).ok()
+    let by_name = |name, settings: serde_json::Value| {
+        AttackConfig::by_name(name, &serde_json::from_value(settings).expect("a map")).ok()
     };
-    assert_eq!(attack("bim_0.04_0.004_10"), by_name("bim", Some(0.04), Some(0.004), Some(10)));
-    assert_eq!(attack("segpgd_0.03_0.01_5"), by_name("segpgd", Some(0.03), Some(0.01), Some(5)));
-    assert_eq!(attack("fgsm_0.03"), by_name("fgsm", Some(0.03), None, None));
-    assert_eq!(attack("fast_newton"), by_name("fast_newton", None, None, None));
+    let iterated = |epsilon, alpha, steps| json!({"epsilon": epsilon, "alpha": alpha, "steps": steps});
+    assert_eq!(attack("bim_0.04_0.004_10"), by_name("bim", iterated(0.04, 0.004, 10)));
+    assert_eq!(attack("segpgd_0.03_0.01_5"), by_name("segpgd", iterated(0.03, 0.01, 5)));
+    assert_eq!(attack("fgsm_0.03"), by_name("fgsm", json!({"epsilon": 0.03})));
+    assert_eq!(attack("fast_newton"), by_name("fast_newton", json!({})));
     for name in ["fast_newton_epsilon", "fgsm_x", "bim_0.1_0.1_1_1", "image", "cw_0.1"] {
         assert_eq!(attack(name), None);
     }
@@ -111,7 +103,7 @@ fn names_tell_attacks_and_their_parameters() {
 #[test]
 fn the_gradient_is_the_slope_of_the_loss() {
     for case in cases() {
-        let target = Target::new(&case.network, Statistics::Running);
+        let target = Target::new(&case.network, NormStatistics::Running);
         for row in 0..case.image.dim(0).unwrap() {
             let (image, label) =
                 (case.image.narrow(0, row, 1).unwrap(), case.label.narrow(0, row, 1).unwrap());

@@ -4,10 +4,10 @@ use crate::case::{Case, cases, values};
 use crate::faults::Faults;
 use candle_core::{Device, Tensor};
 use robustseg_attacks::{PixelObjective, input_gradient};
+use robustseg_evaluation::Target;
 use robustseg_metrics::ConfusionMatrix;
-use robustseg_models::Mode;
+use robustseg_models::{Mode, NormStatistics};
 use robustseg_ops::{Alignment, predict, upsample_bilinear};
-use robustseg_training::{Statistics, Target};
 
 pub(crate) const NAMES: [&str; 8] = [
     "logits",
@@ -112,7 +112,7 @@ fn largest(logits: &Tensor) -> Tensor {
 fn objectives_and_their_gradients() {
     let mut faults = Faults::default();
     for case in cases() {
-        let target = Target::new(&case.network, Statistics::Running);
+        let target = Target::new(&case.network, NormStatistics::Running);
         for (name, objective) in
             [("cross_entropy", PixelObjective::CrossEntropy), ("mean_gain", PixelObjective::Gain)]
         {

@@ -6,7 +6,7 @@ use candle_core::{Tensor, backprop::GradStore};
 use robustseg_models::Mode;
 use robustseg_ops::{PixelObjective, pixel_objective_mean, upsample_bilinear};
 use robustseg_random::stream;
-use robustseg_training::{MethodConfig, Optimiser, TrainingConfig};
+use robustseg_training::{Basic, Optimiser, TrainingConfig};
 
 const GRADIENT: &str = "train.gradient.";
 const AFTER: &str = "train.after_two_steps.";
@@ -77,7 +77,7 @@ fn weight_gradients() {
 #[test]
 fn two_steps() {
     let mut faults = Faults::default();
-    let mut config = TrainingConfig::new(MethodConfig::Basic, 1);
+    let mut config = TrainingConfig::new(Basic {}, 1);
     config.momentum = 0.9;
     config.weight_decay = 1e-4;
     config.decay_norm_and_bias = true;

@@ -1,20 +1,20 @@
 //! APGD, and SEA's objectives and examples, against PyTorch in double precision: `golden.py` made the case.
 
 use candle_core::{Device, Tensor};
-use robustseg_attacks::{Apgd, Attack, Model, PixelObjective, Sea, channels_first, input_gradient};
-use robustseg_models::Network;
+use robustseg_attacks::{Apgd, Attack, Case, Model, PixelObjective, Sea, channels_first, input_gradient};
+use robustseg_evaluation::Target;
+use robustseg_models::{Network, NormStatistics};
 use robustseg_random::stream;
-use robustseg_training::{Statistics, Target};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 type Tensors = HashMap<String, Tensor>;
 
-const OBJECTIVES: [PixelObjective; 3] = [
-    PixelObjective::MaskedCrossEntropy,
-    PixelObjective::BalancedMaskedCrossEntropy,
-    PixelObjective::JensenShannon,
+const OBJECTIVES: [(&str, PixelObjective); 3] = [
+    ("masked_cross_entropy", PixelObjective::MaskedCrossEntropy),
+    ("balanced_masked_cross_entropy", PixelObjective::BalancedMaskedCrossEntropy),
+    ("jensen_shannon", PixelObjective::JensenShannon),
 ];
 
 fn file(name: &str) -> PathBuf {
@@ -57,8 +57,8 @@ fn objectives_and_their_gradients_on_a_network() {
     let case = load("goldens/positive_gain/case.safetensors");
     let network =
         Network::load(&file("goldens/positive_gain/model.safetensors"), &Device::Cpu).expect("network");
-    let target = Target::new(&network, Statistics::Running);
-    for (name, objective) in Sea::OBJECTIVES.into_iter().zip(OBJECTIVES) {
+    let target = Target::new(&network, NormStatistics::Running);
+    for (name, objective) in OBJECTIVES {
         let ours = input_gradient(&target, &case["image"], &case["label"], objective).expect("gradient");
         let gradient = ours.gradient.narrow(0, 0, 2).expect("two images");
         for (name, ours) in [(name.to_owned(), ours.value), (format!("{name}_input_gradient"), gradient)] {
@@ -86,10 +86,13 @@ fn whole_climbs_on_a_smooth_model() {
     let model = smooth(&golden);
     let (image, label) = (&golden["image"], &golden["label"]);
     let unused = &mut stream(0, "unused", [0; 3]);
+    let case = Case::new(&model, image, label).expect("a case");
     let (epsilon, random_start) = (0.03, false);
-    let apgd = Apgd { epsilon, steps: 20, random_start }.perturb(&model, image, label, unused).expect("APGD");
-    let sea = Sea { epsilon, steps: 30, random_start }.candidates(&model, image, label, unused).expect("SEA");
-    let names = Sea::OBJECTIVES.map(|name| format!("sea_{name}_0.03_30"));
+    let apgd = Apgd { steps: 20, random_start }.perturb(&case, epsilon, unused).expect("APGD");
+    let sea =
+        Sea { steps: 30, random_start }.examples(&case, &[epsilon], unused).expect("SEA").swap_remove(0);
+    let names = OBJECTIVES.map(|(name, _)| format!("sea_{name}_0.03_30"));
+    let sea = sea.into_iter().map(|example| example.image);
     let found = names.into_iter().zip(sea).chain([("apgd_0.03_20".to_owned(), apgd.image)]);
     for (name, ours) in found {
         let bound = 0.002 + 2.0 * errors[&name]["differing_fraction"].as_f64().expect("a recorded error");

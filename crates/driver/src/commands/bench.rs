@@ -12,12 +12,13 @@ use robustseg_datasets::{Batch, IGNORE_LABEL, Loader};
 use robustseg_files::write_atomically;
 use robustseg_models::{Architecture, Branch, Network, NetworkConfig, NetworkSpec};
 use robustseg_random::stream;
-use robustseg_training::{MethodConfig, Seconds, Trainer, TrainingConfig};
+use robustseg_training::{Basic, MethodConfig, Seconds, Trainer, TrainingConfig};
 use robustseg_words::plain;
 use serde_json::{Map, Value, json};
 use tracing::info;
 
 use super::bench_evaluation;
+use super::median::median;
 use crate::device::{self, Convolutions, DeviceChoice, Precision, peak_bytes};
 use crate::exit::Usage;
 use crate::inputs::{Inputs, check_file};
@@ -147,7 +148,7 @@ impl Bench {
             let plan = Plan::new(spec)?;
             (plan.model.clone(), plan.spec.training.clone(), Some(plan))
         } else {
-            let mut training = TrainingConfig::new(MethodConfig::Basic, 1);
+            let mut training = TrainingConfig::new(Basic {}, 1);
             training.batch_size = self.batch.unwrap_or(if device.is_cpu() { 2 } else { 16 });
             training.augmentation.crop = self.size.unwrap_or(472);
             (NetworkSpec::default().network(21, Vec::new()), training, None)
@@ -221,7 +222,7 @@ impl Bench {
         let mut networks: BTreeMap<Vec<Branch>, Network> = BTreeMap::new();
         for round in 0..rounds {
             for (method, times) in methods.iter().zip(&mut times) {
-                let config = TrainingConfig { method: *method, ..work.training.clone() };
+                let config = TrainingConfig { method: method.clone(), ..work.training.clone() };
                 let branches = method.branches(work.model.num_classes);
                 let network = match networks.remove(&branches) {
                     Some(network) => network,
@@ -280,7 +281,7 @@ impl Bench {
                 .collect::<Map<_, _>>()
                 .into()
         };
-        let basic = methods.iter().position(|method| *method == MethodConfig::Basic);
+        let basic = methods.iter().position(|method| !method.crafts());
         let basic = basic.map(|index| median(times[index].step.iter().copied()));
         let part = |times: &Times, part: fn(&Seconds) -> f64| median(times.parts.iter().map(part));
         json!({
@@ -305,9 +306,8 @@ impl Bench {
 }
 
 fn method(name: &str) -> Result<MethodConfig, Usage> {
-    let known = MethodConfig::all();
-    known.iter().copied().find(|method| method.name() == name).ok_or_else(|| {
-        let names: Vec<_> = known.iter().map(MethodConfig::name).collect();
+    MethodConfig::by_name(name).ok_or_else(|| {
+        let names: Vec<_> = MethodConfig::all().iter().map(|method| method.name()).collect();
         Usage(format!("--methods: there is no method `{name}`; there are {}", names.join(", ")))
     })
 }
@@ -326,14 +326,6 @@ fn random_batch(count: usize, size: usize, classes: usize) -> Batch {
         (0..count * size * size).map(|pixel| label(pixel, random.random_range(0..classes as u8))).collect();
     let ids = (0..count).map(|index| format!("random {index}")).collect();
     Batch { ids, images, labels, height: size, width: size }
-}
-
-/// The middle of `values`, or the mean of the two middle ones.
-pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
 }
 
 fn print_table(methods: &[MethodConfig], results: &Value) {
@@ -357,16 +349,5 @@ fn print_table(methods: &[MethodConfig], results: &Value) {
             part("backward"),
             part("optimiser"),
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_the_middle() {
-        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
-        assert_eq!(median([4.0, 1.0, 2.0, 3.0].into_iter()), 2.5);
     }
 }

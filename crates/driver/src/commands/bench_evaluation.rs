@@ -3,14 +3,15 @@
 use std::time::Instant;
 
 use candle_core::Tensor;
-use robustseg_attacks::{Model, bim_curve, fgsm_curve};
+use robustseg_attacks::{Case, Model};
 use robustseg_datasets::Batch;
-use robustseg_models::Network;
+use robustseg_evaluation::{EvaluationConfig, Target};
+use robustseg_models::{Network, NormStatistics};
 use robustseg_ops::predict;
-use robustseg_training::{FgsmCurve, IteratedCurve, Statistics, Target};
+use robustseg_random::stream;
 use tracing::info;
 
-use super::bench::median;
+use super::median::median;
 
 /// Medians of seconds.
 pub(super) struct Evaluation {
@@ -32,7 +33,7 @@ pub(super) fn measure(
     let device = network.device();
     let images = Tensor::from_slice(&batch.images, (count, 3, height, width), device)?;
     let labels = Tensor::from_slice(&batch.labels, (count, height, width), device)?;
-    let target = Target::new(network, Statistics::Running);
+    let target = Target::new(network, NormStatistics::Running);
     let forward = seconds(warmup, rounds, || {
         target.logits(&images)?;
         Ok(device.synchronize()?)
@@ -45,15 +46,18 @@ pub(super) fn measure(
     Ok(Evaluation { forward, curves: curves / at_once as f64 })
 }
 
-/// What an evaluation does with images under its default curves; the point at epsilon 0 is that of the clean ones.
+/// What an evaluation does with images under its default curves; the clean ones are the point at epsilon 0.
 fn curves(target: &Target<'_>, image: &Tensor, label: &Tensor) -> anyhow::Result<()> {
     let (_, height, width) = label.dims3()?;
-    let above_zero = |epsilons: Vec<f64>| epsilons.into_iter().filter(|&epsilon| epsilon > 0.0).collect();
-    let IteratedCurve { alpha, steps, epsilons } = IteratedCurve::default();
-    let (fgsm, bim): (Vec<f64>, Vec<f64>) = (above_zero(FgsmCurve::default().epsilons), above_zero(epsilons));
+    let case = Case::new(target, image, label)?;
+    let random = &mut stream(0, "bench", [1, 0, 0]);
     let mut images = vec![image.clone()];
-    images.extend(fgsm_curve(target, image, label, &fgsm)?);
-    images.extend(bim_curve(target, image, label, alpha, steps, &bim)?);
+    for curve in EvaluationConfig::default().curves {
+        let above_zero: Vec<f64> =
+            curve.epsilons().iter().copied().filter(|epsilon| *epsilon > 0.0).collect();
+        let examples = curve.attack().examples(&case, &above_zero, random)?;
+        images.extend(examples.into_iter().flatten().map(|example| example.image));
+    }
     for image in images {
         predict(&target.logits(&image)?, height, width, target.alignment())?
             .to_device(&candle_core::Device::Cpu)?;

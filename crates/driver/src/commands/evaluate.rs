@@ -7,8 +7,9 @@ use std::time::Instant;
 use candle_core::Device;
 use clap::Args;
 use robustseg_datasets::Dataset;
+use robustseg_evaluation::{Error, Evaluated, Evaluation, Journal, Weights, evaluate, evaluate_with};
 use robustseg_models::{Checkpoint, Network};
-use robustseg_training::{Error, Evaluated, Evaluation, Journal, Weights, evaluate, evaluate_with};
+use robustseg_training::{Observer, Progress, Stage};
 use robustseg_words::counted;
 use tracing::{info, warn};
 
@@ -168,8 +169,9 @@ pub(crate) fn measure(
     observer: &mut RunObserver,
 ) -> anyhow::Result<Measured> {
     let (config, start) = (&spec.evaluation, Instant::now());
+    let mut progress = |done, total| observer.progress(Progress { stage: Stage::Evaluation, done, total });
     let Some(Place { directory, replaces_others }) = place else {
-        return match evaluate(network, dataset, config, stop, observer) {
+        return match evaluate(network, dataset, config, stop, &mut progress) {
             Err(Error::Interrupted) => Err(NotSaved.into()),
             evaluated => Ok(Measured { evaluated: evaluated?, seconds: start.elapsed().as_secs_f64() }),
         };
@@ -187,7 +189,7 @@ pub(crate) fn measure(
     if journal.images() > 0 {
         info!("continuing the evaluation after {}", counted(journal.images(), "image"));
     }
-    match evaluate_with(&mut journal, network, dataset, config, stop, observer) {
+    match evaluate_with(&mut journal, network, dataset, config, stop, &mut progress) {
         Err(Error::Interrupted) => Err(Interrupted.into()),
         evaluated => Ok(Measured { evaluated: evaluated?, seconds: journal.seconds() }),
     }

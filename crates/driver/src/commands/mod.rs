@@ -8,6 +8,7 @@ pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod data;
 pub(crate) mod evaluate;
+mod median;
 pub(crate) mod predict;
 pub(crate) mod prepare;
 pub(crate) mod preview;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use robustseg_datasets::{Manifest, image_size};
-use robustseg_models::{Checkpoint, NetworkConfig};
-use robustseg_training::{Statistics, Target, Window, Windowed};
+use robustseg_evaluation::{Target, Window, Windowed};
+use robustseg_models::{Checkpoint, NetworkConfig, NormStatistics};
 
 use crate::checkpoint::{self, require_classes};
 use crate::device::DeviceChoice;
@@ -72,7 +72,7 @@ impl Predict {
         if device.is_cpu() {
             self.require_memory(network.config())?;
         }
-        let model = Windowed::new(Target::new(&network, Statistics::Running), self.window);
+        let model = Windowed::new(Target::new(&network, NormStatistics::Running), self.window);
         let directory = RunDirectory::for_results(&self.out, "predict", &inputs)?;
         directory.write("legend.svg", legend(&classes).as_bytes())?;
         let mut written = Vec::new();

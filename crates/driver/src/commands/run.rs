@@ -6,8 +6,9 @@ use std::sync::atomic::AtomicBool;
 use anyhow::ensure;
 use candle_core::Device;
 use clap::Args;
+use robustseg_evaluation::{Journal, Weights};
 use robustseg_models::{Checkpoint, Network, Origin};
-use robustseg_training::{Identity, Journal, Observer, Outcome, Trainer, Weights};
+use robustseg_training::{Identity, Observer, Outcome, Trainer};
 
 use super::evaluate::{self, Measured, Place};
 use super::{SpecArguments, told};

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use robustseg_training::{Curve, Evaluation, Point};
+use robustseg_evaluation::{Curve, Evaluation, Point};
 
 /// Okabe and Ito's colours, but for yellow, which is too light for a line on white.
 const COLOURS: [RGBColor; 7] = [

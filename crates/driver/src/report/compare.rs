@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use robustseg_training::{Evaluation, Scope};
+use robustseg_evaluation::{Evaluation, Scope};
 use serde_json::{Value, json};
 
 use super::chart::{Chart, Line};
@@ -98,7 +98,7 @@ impl Comparison {
         let curves = self.runs.first().map_or(&[][..], |run| &run.evaluation.curves);
         let chart = |(index, name): (usize, String)| {
             let line = |run: &ComparedRun| Line::robustness(&run.label, &run.evaluation.curves[index]);
-            let title = curve_title(&curves[index].attack, curves[index].parameters);
+            let title = curve_title(&curves[index].attack, &curves[index].parameters);
             (name, Chart::robustness(&title, self.runs.iter().map(line).collect()))
         };
         let mut charts: Vec<_> = self.curve_names().into_iter().enumerate().map(chart).collect();
@@ -248,7 +248,7 @@ impl Comparison {
     fn mean_iou(&self, index: usize) -> Table {
         let first = &self.runs[0].evaluation.curves[index];
         let columns = first.points.iter().map(|point| point.epsilon.to_string());
-        let title = format!("Mean IoU under {}, by epsilon", curve_title(&first.attack, first.parameters));
+        let title = format!("Mean IoU under {}, by epsilon", curve_title(&first.attack, &first.parameters));
         let mut table = Table::new(title, ["run".into(), "method".into()].into_iter().chain(columns));
         table.rows.extend(self.runs.iter().map(|run| {
             let points = &run.evaluation.curves[index].points;

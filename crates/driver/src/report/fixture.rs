@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use robustseg_attacks::{Bim, Settings};
 use robustseg_datasets::Class;
+use robustseg_evaluation::{Curve, Evaluated, Evaluation, Example, ExampleAttack, Point, Scope, Scores};
 use robustseg_models::TrainingOrigin;
-use robustseg_training::{
-    Curve, Evaluated, Evaluation, Example, ExampleAttack, Parameters, Point, Scope, Scores, Seconds, Timing,
-};
+use robustseg_training::{Seconds, Timing};
 
 use super::Gallery;
 use crate::provenance::{Invocation, Provenance, SplitProvenance};
@@ -35,8 +35,8 @@ pub fn evaluation(miou: f64, fall: f64) -> Evaluation {
             .collect(),
         passes: None,
     };
-    let bim = Parameters { alpha: Some(0.004), steps: Some(10), ..Parameters::default() };
-    let curves = vec![curve("fgsm", Parameters::default(), fall), curve("bim", bim, 2.0 * fall)];
+    let bim = Settings::of(&Bim { alpha: 0.004, steps: 10 });
+    let curves = vec![curve("fgsm", Settings::default(), fall), curve("bim", bim, 2.0 * fall)];
     let scope = Scope {
         split: Some("val".into()),
         images: Some(24),

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use anyhow::Context;
+use robustseg_attacks::Settings;
 use robustseg_datasets::{Class, Image};
-use robustseg_training::{Evaluated, Example, Parameters};
+use robustseg_evaluation::{Evaluated, Example};
 use serde::{Deserialize, Serialize};
 
 use super::picture;
@@ -39,7 +40,7 @@ pub struct Gallery {
     /// Its epsilon.
     pub epsilon: f64,
     /// Its other settings.
-    pub parameters: Parameters,
+    pub parameters: Settings,
     /// The classes of the data, by label.
     pub classes: Vec<Class>,
     /// The examples.
@@ -83,7 +84,7 @@ impl Gallery {
         let gallery = Self {
             attack: attack.attack.clone(),
             epsilon: attack.epsilon,
-            parameters: attack.parameters,
+            parameters: attack.parameters.clone(),
             classes: classes.to_vec(),
             examples: entries.collect::<anyhow::Result<_>>()?,
         };

@@ -30,58 +30,20 @@ pub use gallery::{Gallery, GalleryExample};
 pub use legend::legend;
 pub use run::{RunSummary, write_report};
 
-use robustseg_attacks::Start;
+use robustseg_attacks::{Settings, title_of};
+use robustseg_training::MethodConfig;
 
-/// The name that a method or an attack has in its paper, such as "random FGSM" for `random_fgsm`; `name` itself
-/// where there is none.
+/// The title of a method or an attack in its paper, such as "random FGSM" for `random_fgsm`; `name` itself for an
+/// unknown one.
 pub fn paper_name(name: &str) -> &str {
-    match name {
-        "basic" => "Basic",
-        "fgsm" => "FGSM",
-        "random_fgsm" => "random FGSM",
-        "bim" => "BIM",
-        "fast_newton" => "Fast Newton",
-        "pgd" => "PGD",
-        "mi_fgsm" => "MI-FGSM",
-        "rs_fgsm" => "RS-FGSM",
-        "n_fgsm" => "N-FGSM",
-        "fgsm_ckpt" => "FGSM-CKPT",
-        "grad_align" => "GradAlign",
-        "free" => "Free",
-        "pgd_at" => "PGD-AT",
-        "segpgd_at" => "SegPGD-AT",
-        "ddc_at" => "DDC-AT",
-        "pixel_newton" => "pixel-wise Newton",
-        "segpgd" => "SegPGD",
-        "cospgd" => "CosPGD",
-        "apgd" => "APGD",
-        "sea" => "SEA",
-        "dag" => "DAG",
-        _ => name,
-    }
+    let method = MethodConfig::by_name(name).map(|method| method.title());
+    method.or_else(|| title_of(name)).unwrap_or(name)
 }
 
 /// The title of a curve of an attack with its settings, such as "BIM, alpha 0.004, 10 steps".
-pub fn curve_title(attack: &str, parameters: robustseg_training::Parameters) -> String {
-    let mut title = paper_name(attack).to_owned();
-    if let Some(alpha) = parameters.alpha {
-        title += &format!(", alpha {alpha}");
-    }
-    if let Some(steps) = parameters.steps {
-        title += &format!(", {steps} step{}", if steps == 1 { "" } else { "s" });
-    }
-    if let Some(restarts) = parameters.restarts {
-        title += &format!(", {restarts} start{}", if restarts == 1 { "" } else { "s" });
-    }
-    match parameters.start {
-        Some(Start::Random) => title += ", random start",
-        Some(Start::Image) => title += ", from the image",
-        None => {}
-    }
-    if let Some(decay) = parameters.decay {
-        title += &format!(", decay {decay}");
-    }
-    title
+pub fn curve_title(attack: &str, settings: &Settings) -> String {
+    let title = paper_name(attack);
+    if settings.is_empty() { title.to_owned() } else { format!("{title}, {settings}") }
 }
 
 /// A duration for people: "42.0 s", "12 min 5 s", "3 h 20 min".
@@ -100,19 +62,16 @@ pub(crate) mod fixture;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use robustseg_training::Parameters;
+    use serde_json::json;
 
     #[test]
     fn names_are_the_papers() {
         assert_eq!(paper_name("random_fgsm"), "random FGSM");
         assert_eq!(paper_name("something_new"), "something_new");
-        let parameters = Parameters { alpha: Some(0.004), steps: Some(10), ..Parameters::default() };
-        assert_eq!(curve_title("bim", parameters), "BIM, alpha 0.004, 10 steps");
-        let parameters = Parameters { restarts: Some(5), decay: Some(1.0), ..parameters };
-        assert_eq!(curve_title("pgd", parameters), "PGD, alpha 0.004, 10 steps, 5 starts, decay 1");
-        assert_eq!(curve_title("fgsm", Parameters::default()), "FGSM");
-        let parameters = Parameters { start: Some(Start::Random), ..Parameters::default() };
-        assert_eq!(curve_title("segpgd", parameters), "SegPGD, random start");
+        let title = |attack, settings| curve_title(attack, &serde_json::from_value(settings).unwrap());
+        assert_eq!(title("bim", json!({"alpha": 0.004, "steps": 10})), "BIM, alpha 0.004, 10 steps");
+        assert_eq!(title("fgsm", json!({})), "FGSM");
+        assert_eq!(title("segpgd", json!({"start": "random"})), "SegPGD, random start");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How a run was evaluated: what must be equal for two runs to stand in one figure.
 
-use robustseg_training::Curve;
+use robustseg_evaluation::Curve;
 use robustseg_words::counted;
 
 use super::{RunSummary, curve_title};
@@ -61,7 +61,7 @@ fn of(run: &RunSummary) -> Result<Vec<(&'static str, String)>, BadData> {
 
 fn curve(curve: &Curve) -> String {
     let epsilons: Vec<String> = curve.points.iter().map(|point| point.epsilon.to_string()).collect();
-    format!("{} at epsilon {}", curve_title(&curve.attack, curve.parameters), epsilons.join(", "))
+    format!("{} at epsilon {}", curve_title(&curve.attack, &curve.parameters), epsilons.join(", "))
 }
 
 /// Enough of a hash to tell two apart.

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use robustseg_training::{Curve, Evaluation};
+use robustseg_evaluation::{Curve, Evaluation};
 use robustseg_words::plain;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -100,7 +100,7 @@ impl RunSummary {
     /// Its charts: the name of each file in `figures` without `.svg`, and the chart.
     pub(super) fn charts(&self) -> Vec<(&'static str, Chart)> {
         let mut charts = Vec::new();
-        let line = |curve: &Curve| Line::robustness(&curve_title(&curve.attack, curve.parameters), curve);
+        let line = |curve: &Curve| Line::robustness(&curve_title(&curve.attack, &curve.parameters), curve);
         let mut lines: Vec<Line> = self.evaluation.curves.iter().map(line).collect();
         let worst = Line::worst_case("worst case over all", &self.evaluation);
         lines.extend(worst.map(|line| Line { bold: true, ..line }));

@@ -1,6 +1,7 @@
 //! The page of one run: `report.html`.
 
-use robustseg_training::{Scope, Seconds, Timing};
+use robustseg_evaluation::Scope;
+use robustseg_training::{Seconds, Timing};
 use robustseg_words::counted;
 
 use super::html::{self, Page, escape};
@@ -175,7 +176,7 @@ fn examples(run: &RunSummary, gallery: &Gallery) -> anyhow::Result<String> {
         content += &format!("<li><span style=\"background:rgb({r},{g},{b})\"></span>{name}</li>\n");
     }
     content += "</ul>\n";
-    let attack = curve_title(&gallery.attack, gallery.parameters);
+    let attack = curve_title(&gallery.attack, &gallery.parameters);
     let note = format!(
         "The images of which {attack}, at epsilon {}, leaves the fewest pixels right.",
         gallery.epsilon

@@ -1,6 +1,6 @@
 //! The tables of one run's scores.
 
-use robustseg_training::{Curve, Point, Scores};
+use robustseg_evaluation::{Curve, Point, Scores};
 
 use super::table::{Cell, Table};
 use super::{RunSummary, curve_title, paper_name};
@@ -50,7 +50,7 @@ fn points(run: &RunSummary) -> Table {
     };
     row("none", Cell::Missing, &run.evaluation.clean);
     for curve in &run.evaluation.curves {
-        let title = curve_title(&curve.attack, curve.parameters);
+        let title = curve_title(&curve.attack, &curve.parameters);
         for point in &curve.points {
             row(&title, Cell::Number(point.epsilon, 3), &point.scores);
         }
@@ -101,7 +101,7 @@ fn candidates(run: &RunSummary) -> Table {
         ["attack", "example", "epsilon", "mean IoU", "pixel accuracy"],
     );
     for curve in &run.evaluation.curves {
-        let title = curve_title(&curve.attack, curve.parameters);
+        let title = curve_title(&curve.attack, &curve.parameters);
         for Point { epsilon, candidates, .. } in &curve.points {
             table.rows.extend(candidates.iter().map(|candidate| {
                 let name = Cell::text(candidate.name.replace('_', " "));
@@ -124,7 +124,7 @@ fn passes(run: &RunSummary) -> Table {
     table.rows.extend(run.evaluation.curves.iter().filter_map(|curve| {
         let passes = curve.passes?;
         let numbers = [(above_zero(curve), 0), (passes.forward, 1), (passes.backward, 1)];
-        let title = Cell::Text(curve_title(&curve.attack, curve.parameters));
+        let title = Cell::Text(curve_title(&curve.attack, &curve.parameters));
         Some(
             std::iter::once(title)
                 .chain(numbers.map(|(value, decimals)| Cell::Number(value, decimals)))

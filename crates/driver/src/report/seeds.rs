@@ -1,7 +1,7 @@
 //! Trainings that differ in their seed alone: mean and deviation of their scores.
 
+use robustseg_evaluation::Evaluation;
 use robustseg_metrics::mean_and_deviation;
-use robustseg_training::Evaluation;
 
 use super::compare::ComparedRun;
 use super::curve_title;
@@ -16,7 +16,7 @@ pub(super) fn table(runs: &[ComparedRun]) -> Table {
         .filter_map(|curve| {
             let points = curve.points.iter().enumerate();
             let (place, point) = points.max_by(|a, b| a.1.epsilon.total_cmp(&b.1.epsilon))?;
-            Some((format!("{} at {}", curve_title(&curve.attack, curve.parameters), point.epsilon), place))
+            Some((format!("{} at {}", curve_title(&curve.attack, &curve.parameters), point.epsilon), place))
         })
         .collect();
     let worst =

@@ -1,6 +1,6 @@
 //! Tables: one [`Table`], rendered for the terminal, Markdown, CSV, LaTeX and HTML.
 
-use robustseg_training::Scope;
+use robustseg_evaluation::Scope;
 
 use super::html::escape;
 use crate::run_directory::RunDirectory;

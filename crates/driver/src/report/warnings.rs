@@ -1,6 +1,6 @@
 //! What speaks against an evaluation's numbers, for people: a line for each attack and kind.
 
-use robustseg_training::Warning;
+use robustseg_evaluation::Warning;
 
 use super::curve_title;
 
@@ -15,8 +15,8 @@ pub fn by_attack(warnings: &[Warning]) -> Vec<(String, String)> {
     for warning in warnings {
         let same = |other: &&mut Vec<&Warning>| {
             let first = other[0];
-            (first.kind, &first.attack, first.parameters)
-                == (warning.kind, &warning.attack, warning.parameters)
+            (first.kind, &first.attack, &first.parameters)
+                == (warning.kind, &warning.attack, &warning.parameters)
         };
         match groups.iter_mut().find(same) {
             Some(group) => group.push(warning),
@@ -27,7 +27,7 @@ pub fn by_attack(warnings: &[Warning]) -> Vec<(String, String)> {
         let epsilons: Vec<String> = group.iter().map(|warning| warning.epsilon.to_string()).collect();
         let last = group[group.len() - 1];
         let place =
-            format!("{}, epsilon {}", curve_title(&last.attack, last.parameters), epsilons.join(", "));
+            format!("{}, epsilon {}", curve_title(&last.attack, &last.parameters), epsilons.join(", "));
         let message =
             if group.len() > 1 { format!("at the last, {}", last.message) } else { last.message.clone() };
         (place, message)
@@ -38,14 +38,15 @@ pub fn by_attack(warnings: &[Warning]) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use robustseg_training::{Parameters, WarningKind};
+    use robustseg_attacks::Settings;
+    use robustseg_evaluation::WarningKind;
 
     #[test]
     fn warnings_of_a_kind_are_one_line() {
         let warning = |attack: &str, kind, epsilon: f64| Warning {
             kind,
             attack: attack.into(),
-            parameters: Parameters::default(),
+            parameters: Settings::default(),
             epsilon,
             message: format!("seen at {epsilon}"),
         };

@@ -87,29 +87,3 @@ fn suffix(place: Option<&Place>) -> String {
         None => String::new(),
     }
 }
-
-/// `expected`, with the one nearest to `found` guessed at if one is near.
-pub(super) fn nearest(found: &str, expected: &[&str]) -> String {
-    let distance = |name: &&&str| strsim::damerau_levenshtein(found, name);
-    let near = expected.iter().min_by_key(distance);
-    let guess = near.filter(|name| distance(name) <= (found.len().max(name.len()) / 3).max(1));
-    let contained = || expected.iter().find(|name| !found.is_empty() && name.contains(found));
-    match (guess.or_else(contained), expected) {
-        (_, []) => "none is expected here".into(),
-        (Some(name), _) => format!("did you mean `{name}`?"),
-        (None, _) => format!("expected one of {}", expected.join(", ")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::nearest;
-
-    #[test]
-    fn the_nearest_key_is_named_and_else_all() {
-        assert_eq!(nearest("epoch", &["epochs", "power"]), "did you mean `epochs`?");
-        assert_eq!(nearest("lr", &["epochs", "power"]), "expected one of epochs, power");
-        assert_eq!(nearest("size", &["epochs", "batch_size"]), "did you mean `batch_size`?");
-        assert_eq!(nearest("lr", &[]), "none is expected here");
-    }
-}

@@ -14,9 +14,10 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use robustseg_datasets::OnBadSample;
+use robustseg_evaluation::EvaluationConfig;
 use robustseg_files::{TextFault, read_text};
 use robustseg_models::{NetworkConfig, NetworkSpec};
-use robustseg_training::{EvaluationConfig, TrainingConfig};
+use robustseg_training::TrainingConfig;
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};

@@ -1,6 +1,8 @@
 //! Values of a spec that have the right type and make no sense.
 
-use robustseg_training::{CurveConfig, Error, EvaluationConfig};
+use robustseg_attacks::Error as AttackError;
+use robustseg_evaluation::Error as EvaluationError;
+use robustseg_training::Error as TrainingError;
 
 use super::{Fault, Spec};
 
@@ -11,17 +13,10 @@ pub(super) fn check(spec: &Spec) -> Result<(), Fault> {
     text("data.train_split", &spec.data.train_split)?;
     text("data.validation_split", &spec.data.validation_split)?;
     model(spec)?;
-    let method = &spec.training.method;
-    method.validate().map_err(|error| fault(&format!("training.method.{}", method.name()), error))?;
-    spec.training.validate().map_err(|error| fault("training", error))?;
+    spec.training.validate().map_err(of_training)?;
     let augmentation = spec.training.augmentation.validate();
     augmentation.map_err(|error| setting("training.augmentation", error.to_string()))?;
-    let EvaluationConfig { curves, .. } = &spec.evaluation;
-    for (index, curve) in curves.iter().enumerate() {
-        let prefix = format!("evaluation.curves.{index}.{}", curve.name());
-        curve.validate().map_err(|error| curve_fault(&prefix, curve, error))?;
-    }
-    spec.evaluation.validate().map_err(|error| fault("evaluation", error))
+    spec.evaluation.validate().map_err(of_evaluation)
 }
 
 /// The name becomes a folder.
@@ -57,27 +52,32 @@ fn model_fault(prefix: &str, error: robustseg_models::Error) -> Fault {
     }
 }
 
-/// The attack's setting under `prefix`, or the setting that the error itself names in full.
-fn fault(prefix: &str, error: Error) -> Fault {
+fn of_training(error: TrainingError) -> Fault {
     match error {
-        Error::Setting { setting: key, reason } => setting(key, reason),
-        Error::Attack(robustseg_attacks::Error::Setting { setting: key, value, reason }) => {
-            let key = if key == "epsilon" && prefix.ends_with("_newton") { "max_epsilon" } else { key };
-            setting(&format!("{prefix}.{key}"), format!("found {value}: {reason}"))
-        }
-        other => setting(prefix, other.to_string()),
+        TrainingError::Setting { field, reason } => setting(&format!("training.{field}"), reason),
+        TrainingError::Method { method, source } => of_attack(&format!("training.method.{method}"), source),
+        other => setting("training", other.to_string()),
     }
 }
 
-fn curve_fault(prefix: &str, curve: &CurveConfig, error: Error) -> Fault {
+fn of_evaluation(error: EvaluationError) -> Fault {
     match error {
-        Error::Setting { reason, .. } => setting(&format!("{prefix}.epsilons"), reason),
-        Error::Attack(robustseg_attacks::Error::Setting { setting: "epsilon", value, reason }) => {
-            let same = |epsilon: &f64| *epsilon == value || (epsilon.is_nan() && value.is_nan());
-            let index = curve.epsilons().iter().position(same).unwrap_or(0);
-            setting(&format!("{prefix}.epsilons.{index}"), format!("found {value}: {reason}"))
+        EvaluationError::Setting { field, reason } => setting(&format!("evaluation.{field}"), reason),
+        EvaluationError::Curve { index, attack, source } => {
+            of_attack(&format!("evaluation.curves.{index}.{attack}"), *source)
         }
-        other => fault(prefix, other),
+        other => setting("evaluation", other.to_string()),
+    }
+}
+
+/// A fault of an attack's settings, which stand at `place`.
+fn of_attack(place: &str, error: AttackError) -> Fault {
+    match error {
+        AttackError::Setting { setting: key, value, reason } => {
+            setting(&format!("{place}.{key}"), format!("found {value}: {reason}"))
+        }
+        AttackError::NoEpsilon => setting(&format!("{place}.epsilons"), "a curve needs at least one".into()),
+        other => setting(place, other.to_string()),
     }
 }
 

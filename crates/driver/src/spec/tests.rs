@@ -1,6 +1,7 @@
 use super::*;
+use robustseg_attacks::{AttackConfig, Bim};
 use robustseg_models::PspNetConfig;
-use robustseg_training::MethodConfig;
+use robustseg_training::Basic;
 
 const SMALL: &str = "name: small\ndata: {manifest: m.yaml}\ntraining: {method: basic, epochs: 2}\n";
 
@@ -17,7 +18,7 @@ fn at(line: u64, column: u64) -> Place {
 fn the_smallest_spec_has_the_papers_defaults() {
     let spec = Spec::parse(SMALL, &[]).unwrap();
     assert_eq!(spec.model.architecture, PspNetConfig { layers: [3, 4, 6, 3], width: 64 }.into());
-    let mut training = TrainingConfig::new(MethodConfig::Basic, 2);
+    let mut training = TrainingConfig::new(Basic {}, 2);
     training.resolve();
     assert_eq!(spec.training, training);
     assert_eq!(spec.evaluation, EvaluationConfig::default());
@@ -229,8 +230,8 @@ fn a_fraction_is_a_number_wherever_one_is_wanted() {
   method: {bim: {epsilon: 8/255, alpha: 2 / 255}}\n  monitor: {epsilon: 8/255}\nevaluation:\n  curves:
     - fgsm: {epsilons: [0, 1/255, '2/255']}\n";
     let spec = Spec::parse(text, &["training.method.bim.alpha=1/255".into()]).unwrap();
-    let MethodConfig::Bim(bim) = spec.training.method else { panic!("no bim") };
-    assert_eq!((bim.epsilon, bim.alpha), (8.0 / 255.0, 1.0 / 255.0));
+    let bim = AttackConfig::new(Bim { alpha: 1.0 / 255.0, steps: 3 }, 8.0 / 255.0);
+    assert_eq!(spec.training.method, bim.into());
     assert_eq!(spec.evaluation.curves[0].epsilons(), [0.0, 1.0 / 255.0, 2.0 / 255.0]);
     assert_eq!(spec.model.mean, [0.5; 3]);
     assert_eq!(Spec::parse(&spec.to_yaml().unwrap(), &[]).unwrap(), spec);

@@ -2,14 +2,14 @@
 
 use std::fmt::Display;
 
-use robustseg_words::{self as words, counted};
+use robustseg_words::{self as words, counted, nearest, unknown_key};
 use serde::de::{
     self, DeserializeSeed, EnumAccess, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
     VariantAccess, Visitor, value::StrDeserializer,
 };
 
 use super::document::{Entry, Node, Value};
-use super::fault::{Fault, nearest};
+use super::fault::Fault;
 use crate::number;
 
 impl de::Error for Fault {
@@ -30,7 +30,7 @@ impl de::Error for Fault {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Fault::new(format!("unknown key `{field}`; {}", nearest(field, expected)))
+        Fault::new(unknown_key(field, expected))
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {

@@ -9,5 +9,5 @@ pub use pspnet::PspNetConfig;
 
 networks! {
     /// PSPNet on a pre-activation `ResNet`, `PSPNet50` by default.
-    pspnet: PspNet(PspNetConfig),
+    pspnet: Network(PspNetConfig),
 }

@@ -16,14 +16,18 @@
 //!   known.
 
 use candle_core::{DType, Tensor};
-use robustseg_attacks::{Adversarial, Attack, Bim, Model, PixelObjective};
-use robustseg_models::{Branch, Pass, PspNet};
+use robustseg_attacks::{Adversarial, Attack, Bim, Case, PixelObjective};
+use robustseg_evaluation::Target;
+use robustseg_models::{Branch, Network, NormStatistics};
 use robustseg_ops::{Alignment, IGNORE_LABEL, pixel_objective_mean, predict};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::TrainingMethod;
-use crate::{Error, Result, Statistics, Target};
+use super::sign_steps::SignSteps;
+use crate::method::{Forward, Loss, Method, TrainingMethod};
+use crate::practice::Practice;
+use crate::samples::Samples;
+use crate::{Error, Result};
 
 /// BIM on the main branch, and a network that is divided while it is trained: a mask branch sends each pixel to a main or
 /// an auxiliary branch.
@@ -34,53 +38,70 @@ use crate::{Error, Result, Statistics, Target};
 /// When training is over the main branch is the network: evaluation and attacks see nothing else.
 ///
 /// BIM is run for clean samples too, as their division needs it, and two predictions more.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(default, deny_unknown_fields)]
-pub struct DdcAt {
-    /// Radius of the l-infinity ball, in `[0, 1]`.
-    pub epsilon: f64,
-    /// Size of one step, in `(0, 1]`.
-    pub alpha: f64,
-    /// Number of steps, at least 1.
-    pub steps: usize,
-}
+#[serde(transparent)]
+pub struct DdcAt(pub SignSteps);
 
-impl Default for DdcAt {
-    /// The paper's: epsilon 0.03, alpha 0.01, 3 steps.
-    fn default() -> Self {
-        Self { epsilon: 0.03, alpha: 0.01, steps: 3 }
+impl Method for DdcAt {
+    fn name(&self) -> &'static str {
+        "ddc_at"
+    }
+
+    fn title(&self) -> &'static str {
+        "DDC-AT"
+    }
+
+    fn summary(&self) -> &'static str {
+        "BIM, with pixels divided between branches of the network by its effect on them."
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.0.validate()
+    }
+
+    /// Exactly half of each batch, on running statistics: the authors' program attacks in evaluation mode.
+    fn practice(&self) -> Practice {
+        Practice::EXACT_HALF
+    }
+
+    fn cost(&self, probability: f64, _pixels: usize) -> f64 {
+        // Clean samples are attacked as well, and predicted twice.
+        3.0 + self.0.cost() + 2.0 * (1.0 - probability)
+    }
+
+    fn branches(&self, num_classes: usize) -> Vec<Branch> {
+        vec![Branch::new("auxiliary", num_classes), Branch::new("mask", 2)]
+    }
+
+    fn start(&self) -> Box<dyn TrainingMethod> {
+        Box::new(Dividing { config: *self, division: None })
     }
 }
 
 impl DdcAt {
-    /// The attack that crafts the examples and divides the pixels.
-    pub(super) fn attack(&self) -> Bim {
-        let Self { epsilon, alpha, steps } = *self;
-        Bim { epsilon, alpha, steps }
+    /// The adversarial examples.
+    fn examples(&self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Adversarial> {
+        let SignSteps { epsilon, alpha, steps } = self.0;
+        Ok(Bim { alpha, steps }.perturb(case, epsilon, random)?)
     }
 
-    /// The branches that the method needs in a network of `num_classes` classes.
-    pub(super) fn branches(num_classes: usize) -> Vec<Branch> {
-        vec![Branch::new("auxiliary", num_classes), Branch::new("mask", 2)]
-    }
-
-    /// For each pixel of `images` (N, 3, H, W) that stay clean, u8 (N, H, W): 1 if it is for the auxiliary branch, as BIM
-    /// changes its prediction, else 0.
-    pub(crate) fn divide(
+    /// For each pixel of clean `images` (N, 3, H, W), u8 (N, H, W): 1 for the auxiliary branch, if BIM changes its
+    /// prediction, else 0.
+    fn divide(
         &self,
-        network: &PspNet,
+        network: &Network,
         images: &Tensor,
         labels: &Tensor,
-        statistics: Statistics,
+        statistics: NormStatistics,
         random: &mut ChaCha8Rng,
     ) -> Result<Tensor> {
         let target = Target::new(network, statistics);
-        let attacked = self.attack().perturb(&target, images, labels, random)?.image;
+        let attacked = self.examples(&Case::new(&target, images, labels)?, random)?.image;
         let (_, height, width) = labels.dims3()?;
         let prediction = |images: &Tensor| -> Result<Tensor> {
-            let BranchLogits { main, auxiliary, mask } =
-                BranchLogits::of(network, images, &mut statistics.pass())?;
+            let logits = network.forward_branches(images, &mut statistics.mode())?;
+            let BranchLogits { main, auxiliary, mask } = BranchLogits::try_from(logits)?;
             let [main, auxiliary, mask] =
                 [main, auxiliary, mask].map(|logits| predict(&logits, height, width, network.alignment()));
             Ok(mask?.where_cond(&auxiliary?, &main?)?)
@@ -89,28 +110,48 @@ impl DdcAt {
     }
 }
 
-impl TrainingMethod for DdcAt {
-    fn name(&self) -> &'static str {
-        "ddc_at"
+/// The method at work.
+struct Dividing {
+    config: DdcAt,
+    /// The branch of each pixel (N, H, W) that the mask branch shall learn, u8.
+    division: Option<Tensor>,
+}
+
+impl TrainingMethod for Dividing {
+    fn prepare(&mut self, samples: &Samples<'_>) -> Result<()> {
+        // All pixels of an adversarial sample are for the main branch.
+        let main = samples.labels().zeros_like()?;
+        self.division = Some(match samples.clean()? {
+            None => main,
+            Some(clean) => {
+                let (network, statistics) = (samples.network(), samples.statistics());
+                let random = &mut samples.random("division");
+                let divided = self.config.divide(network, &clean.images, &clean.labels, statistics, random);
+                clean.put_into(&main, &divided.map_err(|error| clean.named(error))?)?
+            }
+        });
+        Ok(())
     }
 
-    fn craft(
-        &self,
-        model: &dyn Model,
-        images: &Tensor,
-        labels: &Tensor,
-        random: &mut ChaCha8Rng,
-    ) -> Result<Option<Adversarial>> {
-        Ok(Some(self.attack().perturb(model, images, labels, random)?))
+    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+        self.config.examples(case, random).map(Some)
     }
 
-    fn division(&self) -> Option<&DdcAt> {
-        Some(self)
+    fn loss(&mut self, forward: &mut Forward<'_>) -> Result<Loss> {
+        let logits = BranchLogits::try_from(forward.branch_logits()?)?;
+        let division = self.division.take().ok_or_else(|| Error::Mismatch {
+            what: "division of the pixels".into(),
+            expected: "that of the prepared samples".into(),
+            actual: "nothing".into(),
+        })?;
+        let alignment = forward.network().alignment();
+        let DividedLoss { pixels, mask } = DividedLoss::of(&logits, forward.labels(), &division, alignment)?;
+        Ok(Loss { value: pixels, additional: Some(mask) })
     }
 }
 
 /// Small logits of the network's three heads, channels last.
-pub(crate) struct BranchLogits {
+struct BranchLogits {
     /// The main head (N, h, w, K), which is the network when training is over.
     main: Tensor,
     /// The auxiliary branch (N, h, w, K).
@@ -119,10 +160,10 @@ pub(crate) struct BranchLogits {
     mask: Tensor,
 }
 
-impl BranchLogits {
-    /// The logits of `images` (N, 3, H, W).
-    pub(crate) fn of(network: &PspNet, images: &Tensor, mode: &mut Pass<'_>) -> Result<Self> {
-        let logits = network.forward_branches(images, mode)?;
+impl TryFrom<Vec<Tensor>> for BranchLogits {
+    type Error = Error;
+
+    fn try_from(logits: Vec<Tensor>) -> Result<Self> {
         let [main, auxiliary, mask] = logits.try_into().map_err(|logits: Vec<Tensor>| Error::Mismatch {
             what: "network of ddc_at".into(),
             expected: "3 heads".into(),
@@ -133,21 +174,16 @@ impl BranchLogits {
 }
 
 /// The two losses of a divided network, scalars.
-pub(crate) struct DividedLoss {
+struct DividedLoss {
     /// Mean cross-entropy over the labelled pixels of the batch, each of the branch that it is sent to.
-    pub(crate) pixels: Tensor,
+    pixels: Tensor,
     /// Mean cross-entropy of the mask branch over all pixels.
-    pub(crate) mask: Tensor,
+    mask: Tensor,
 }
 
 impl DividedLoss {
     /// The losses of `logits` for `labels` and the `division` that the mask branch is to learn, both u8 (N, H, W).
-    pub(crate) fn of(
-        logits: &BranchLogits,
-        labels: &Tensor,
-        division: &Tensor,
-        alignment: Alignment,
-    ) -> Result<Self> {
+    fn of(logits: &BranchLogits, labels: &Tensor, division: &Tensor, alignment: Alignment) -> Result<Self> {
         let BranchLogits { main, auxiliary, mask } = logits;
         let (_, height, width) = labels.dims3()?;
         let sent = predict(mask, height, width, alignment)?;
@@ -171,206 +207,4 @@ impl DividedLoss {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{MethodConfig, Trainer, fixture};
-    use candle_core::{Device, Var};
-    use rand::RngExt;
-    use robustseg_ops::upsample_bilinear;
-    use robustseg_random::stream;
-
-    const SMALL: (usize, usize) = (3, 4);
-    const FULL: (usize, usize) = (9, 13);
-
-    /// Logits of two images, three classes, and labels of which a few are missing.
-    fn scene(seed: u64) -> Result<([Var; 3], Tensor, Tensor)> {
-        let random = &mut stream(seed, "divided", [0; 3]);
-        let mut logits = |classes: usize| -> Result<Var> {
-            let (h, w) = SMALL;
-            let values = (0..2 * h * w * classes).map(|_| 4.0 * random.random::<f32>() - 2.0).collect();
-            Ok(Var::from_tensor(&Tensor::from_vec::<_, f32>(values, (2, h, w, classes), &Device::Cpu)?)?)
-        };
-        let logits = [logits(3)?, logits(3)?, logits(2)?];
-        let (h, w) = FULL;
-        let mut map = |classes: u8, missing: f32| -> Result<Tensor> {
-            let value = |random: &mut ChaCha8Rng| {
-                if random.random::<f32>() < missing { IGNORE_LABEL } else { random.random_range(0..classes) }
-            };
-            let values = (0..2 * h * w).map(|_| value(random)).collect();
-            Ok(Tensor::from_vec::<_, u8>(values, (2, h, w), &Device::Cpu)?)
-        };
-        Ok((logits, map(3, 0.2)?, map(2, 0.0)?))
-    }
-
-    fn losses(logits: &[Var; 3], labels: &Tensor, division: &Tensor) -> Result<DividedLoss> {
-        let [main, auxiliary, mask] = logits.each_ref().map(|var| var.as_tensor().clone());
-        DividedLoss::of(&BranchLogits { main, auxiliary, mask }, labels, division, Alignment::HalfPixel)
-    }
-
-    fn scalar(tensor: &Tensor) -> Result<f64> {
-        Ok(f64::from(tensor.to_scalar::<f32>()?))
-    }
-
-    /// Minus the logarithm of the softmax, at every pixel, by logits at full size: [image][pixel][class].
-    fn surprise(logits: &Var) -> Result<Vec<Vec<f64>>> {
-        let full = upsample_bilinear(logits, FULL.0, FULL.1, Alignment::HalfPixel)?;
-        let pixels: Vec<Vec<f32>> = full.flatten_to(2)?.to_vec2()?;
-        let minus_log = |pixel: &Vec<f32>| {
-            let sum: f64 = pixel.iter().map(|z| f64::from(*z).exp()).sum();
-            pixel.iter().map(|z| sum.ln() - f64::from(*z)).collect()
-        };
-        Ok(pixels.iter().map(minus_log).collect())
-    }
-
-    #[test]
-    fn the_losses_are_those_of_the_merged_branches() -> Result<()> {
-        for seed in 0..4 {
-            let (logits, labels, division) = scene(seed)?;
-            let [main, auxiliary, mask] = logits.each_ref().map(surprise);
-            let (main, auxiliary, mask) = (main?, auxiliary?, mask?);
-            let flat = |map: &Tensor| -> Result<Vec<u8>> { Ok(map.flatten_all()?.to_vec1()?) };
-            let (mut pixels, mut labelled, mut masked) = (0.0, 0.0, 0.0);
-            let (labels_flat, division_flat) = (flat(&labels)?, flat(&division)?);
-            for (place, (label, part)) in labels_flat.iter().zip(&division_flat).enumerate() {
-                masked += mask[place][usize::from(*part)];
-                if *label != IGNORE_LABEL {
-                    let branch = if mask[place][1] < mask[place][0] { &auxiliary } else { &main };
-                    pixels += branch[place][usize::from(*label)];
-                    labelled += 1.0;
-                }
-            }
-            let found = losses(&logits, &labels, &division)?;
-            assert!((scalar(&found.pixels)? - pixels / labelled).abs() < 1e-5, "{pixels} of {labelled}");
-            assert!((scalar(&found.mask)? - masked / labels_flat.len() as f64).abs() < 1e-5, "{masked}");
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn gradients_are_numerical_derivatives() -> Result<()> {
-        // One loss in its own logits at a time: the choice of a pixel's branch, which a step may change, has no gradient.
-        let (logits, labels, division) = scene(5)?;
-        let loss = |branch: usize| -> Result<Tensor> {
-            let DividedLoss { pixels, mask } = losses(&logits, &labels, &division)?;
-            Ok(if branch == 2 { mask } else { pixels })
-        };
-        assert!(loss(0)?.backward()?.get(&logits[2]).is_none());
-        for (branch, var) in logits.iter().enumerate() {
-            let gradients = loss(branch)?.backward()?;
-            let gradient: Vec<f32> = gradients.get(var).expect("a gradient").flatten_all()?.to_vec1()?;
-            let before: Vec<f32> = var.flatten_all()?.to_vec1()?;
-            let mut largest = 0.0_f64;
-            for (index, found) in gradient.into_iter().enumerate() {
-                let at = |change: f32| -> Result<f64> {
-                    let mut values = before.clone();
-                    values[index] += change;
-                    var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu)?)?;
-                    scalar(&loss(branch)?)
-                };
-                let expected = (at(0.02)? - at(-0.02)?) / 0.04;
-                at(0.0)?;
-                let found = f64::from(found);
-                assert!((found - expected).abs() < 2e-5 + 1e-3 * expected.abs(), "{found}, not {expected}");
-                largest = largest.max(found.abs());
-            }
-            assert!(largest > 1e-3, "{largest}");
-        }
-        Ok(())
-    }
-
-    fn ddc_at() -> MethodConfig {
-        MethodConfig::DdcAt(DdcAt::default())
-    }
-
-    fn tensors(batch: &robustseg_datasets::Batch) -> Result<(Tensor, Tensor)> {
-        let (n, h, w) = (batch.ids.len(), batch.height, batch.width);
-        let images = Tensor::from_slice(&batch.images, (n, 3, h, w), &Device::Cpu)?;
-        Ok((images, Tensor::from_slice(&batch.labels, (n, h, w), &Device::Cpu)?))
-    }
-
-    #[test]
-    fn what_the_attack_changes_is_for_the_auxiliary_branch() -> Result<()> {
-        let mut trainer = fixture::trainer(&fixture::config(ddc_at()))?;
-        let batch = fixture::batch(1, 3);
-        for _ in 0..6 {
-            trainer.step_with(&batch, &[true, false, false])?; // something to change
-        }
-        let network = trainer.network();
-        let (images, labels) = tensors(&batch)?;
-        let method = DdcAt { epsilon: 0.1, alpha: 0.05, steps: 3 };
-        let random = &mut stream(0, "unused", [0; 3]);
-        let found = method.divide(network, &images, &labels, Statistics::Running, random)?;
-        let target = Target::new(network, Statistics::Running);
-        let attacked = method.attack().perturb(&target, &images, &labels, random)?.image;
-        // By logits at full size, pixel by pixel.
-        let largest = |images: &Tensor| -> Result<Vec<u32>> {
-            let logits = BranchLogits::of(network, images, &mut Pass::Evaluation)?;
-            let argmax = |logits: &Tensor| -> Result<Vec<u32>> {
-                let full = upsample_bilinear(logits, batch.height, batch.width, network.alignment())?;
-                Ok(full.argmax(3)?.flatten_all()?.to_vec1()?)
-            };
-            let [main, auxiliary] = [argmax(&logits.main)?, argmax(&logits.auxiliary)?];
-            let mask = argmax(&logits.mask)?;
-            Ok((0..mask.len()).map(|j| if mask[j] == 1 { auxiliary[j] } else { main[j] }).collect())
-        };
-        let (before, after) = (largest(&images)?, largest(&attacked)?);
-        let expected: Vec<u8> = before.iter().zip(&after).map(|(a, b)| u8::from(a != b)).collect();
-        assert_eq!(found.flatten_all()?.to_vec1::<u8>()?, expected);
-        let share = expected.iter().map(|part| f64::from(*part)).sum::<f64>() / expected.len() as f64;
-        assert!((0.01..0.99).contains(&share), "{share}");
-        Ok(())
-    }
-
-    /// Sets the bias of the mask branch's classifier.
-    fn send(trainer: &Trainer, bias: [f32; 2]) -> Result<()> {
-        let bias = Tensor::new(&bias, &Device::Cpu)?;
-        Ok(trainer.network().parameters()["mask.classifier.bias"].var.set(&bias)?)
-    }
-
-    #[test]
-    fn without_division_the_main_branch_trains_as_under_bim() -> Result<()> {
-        let batch = fixture::batch(1, 2);
-        let mut bim = fixture::trainer(&fixture::config(MethodConfig::Bim(Bim::default())))?;
-        let mut divided = fixture::trainer(&fixture::config(ddc_at()))?;
-        send(&divided, [100.0, -100.0])?;
-        let records = [&mut bim, &mut divided].map(|trainer| trainer.step_with(&batch, &[true, true]));
-        let [bim_record, record] = records;
-        let record = record?;
-        assert_eq!(record.loss, bim_record?.loss);
-        assert!(
-            record.penalty.is_some_and(|mask| mask < 1e-6),
-            "an adversarial image is for the main branch"
-        );
-        let values = |trainer: &Trainer, name: &str| -> Result<Vec<f32>> {
-            Ok(trainer.network().parameters()[name].var.flatten_all()?.to_vec1()?)
-        };
-        for name in ["classifier.weight", "head.conv.weight", "backbone.stem.conv.weight"] {
-            for (bim, divided) in values(&bim, name)?.into_iter().zip(values(&divided, name)?) {
-                assert!((bim - divided).abs() < 1e-6, "{name}: {bim} and {divided}");
-            }
-        }
-        // Sent to the auxiliary branch, clean pixels leave the main classifier to its decay alone.
-        send(&divided, [-100.0, 100.0])?;
-        let name = "classifier.bias";
-        let velocity = divided.optimiser().velocities()[name].clone();
-        velocity.set(&velocity.zeros_like()?.detach())?;
-        let before = values(&divided, name)?;
-        let record = divided.step_with(&batch, &[false, false])?;
-        for (before, after) in before.into_iter().zip(values(&divided, name)?) {
-            assert!((before - after).abs() < 1e-5, "{before} became {after}");
-        }
-        assert!(record.penalty.is_some_and(|mask| mask > 10.0), "hardly all of it changes under BIM");
-        Ok(())
-    }
-
-    #[test]
-    fn the_method_and_its_network_go_together() -> Result<()> {
-        let new = |network, method| Trainer::new(network, &fixture::config(method), 7, 1).err();
-        let message = |error: Option<crate::Error>| error.expect("refused").to_string();
-        let found = message(new(fixture::network(1)?, ddc_at()));
-        assert!(found.contains("network for ddc_at: expected a network with the branches auxiliary (3 channels), mask (2 channels)"), "{found}");
-        let found = message(new(fixture::network_for(ddc_at(), 1)?, MethodConfig::Basic));
-        assert!(found.contains("expected a network without branches"), "{found}");
-        Ok(())
-    }
-}
+mod tests;

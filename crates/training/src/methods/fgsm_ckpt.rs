@@ -2,20 +2,24 @@
 //! AAAI 2021.
 
 use candle_core::Tensor;
-use robustseg_attacks::{Adversarial, IGNORE_LABEL, Model};
+use robustseg_attacks::{Adversarial, Case, IGNORE_LABEL, check_share};
+use robustseg_models::NormStatistics;
 use robustseg_ops::predict;
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{RsFgsm, TrainingMethod, refuse};
+use super::range::refuse;
+use super::rs_fgsm::RsFgsm;
 use crate::Result;
+use crate::method::{Method, TrainingMethod};
+use crate::practice::Practice;
 
 /// The smallest perturbation along the direction of [`RsFgsm`] that gets the image wrong, out of `k / checkpoints` of
 /// the whole one, k = 0, 1, ...; the whole one if none does.
 ///
-/// A classifier is wrong about an image or it is not. Here it is wrong when at least the share `wrong` of the labelled
+/// A classifier gets an image right or wrong. Here an image is wrong when at least the share `wrong` of its labelled
 /// pixels is predicted wrongly. An image that is wrong without a perturbation stays clean (k = 0). The authors'
-/// program decides this by another prediction: that for the random start, which the gradient's forward pass gives.
+/// program decides that by another prediction: the one for the random start, from the gradient's forward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -38,24 +42,13 @@ impl Default for FgsmCkpt {
 }
 
 impl FgsmCkpt {
-    /// Refuses settings out of range.
-    pub(super) fn validate(&self) -> Result<()> {
-        self.direction().validate()?;
-        if self.checkpoints == 0 {
-            return Err(refuse("checkpoints", 0.0, "must be at least 1; the paper has 3"));
-        }
-        if self.wrong > 0.0 && self.wrong <= 1.0 {
-            return Ok(());
-        }
-        Err(refuse("wrong", self.wrong, "must be above 0 and at most 1: a share of the labelled pixels"))
-    }
-
     fn direction(&self) -> RsFgsm {
         RsFgsm { epsilon: self.epsilon, alpha: self.alpha }
     }
 
     /// Whether each of `images` is wrong.
-    fn is_wrong(&self, model: &dyn Model, images: &Tensor, labels: &Tensor) -> Result<Vec<bool>> {
+    fn is_wrong(&self, case: &Case<'_>, images: &Tensor) -> Result<Vec<bool>> {
+        let (model, labels) = (case.model(), case.label());
         let (_, height, width) = labels.dims3()?;
         let prediction = predict(&model.logits(&images.detach())?, height, width, model.alignment())?;
         let pixels = height * width;
@@ -70,19 +63,45 @@ impl FgsmCkpt {
     }
 }
 
-impl TrainingMethod for FgsmCkpt {
+impl Method for FgsmCkpt {
     fn name(&self) -> &'static str {
         "fgsm_ckpt"
     }
 
-    fn craft(
-        &self,
-        model: &dyn Model,
-        images: &Tensor,
-        labels: &Tensor,
-        random: &mut ChaCha8Rng,
-    ) -> Result<Option<Adversarial>> {
-        let Some(whole) = self.direction().craft(model, images, labels, random)? else { return Ok(None) };
+    fn title(&self) -> &'static str {
+        "FGSM-CKPT"
+    }
+
+    fn summary(&self) -> &'static str {
+        "The smallest part of an FGSM perturbation that gets the image wrong."
+    }
+
+    fn validate(&self) -> Result<()> {
+        Method::validate(&self.direction())?;
+        if self.checkpoints == 0 {
+            return Err(refuse("checkpoints", 0.0, "must be at least 1; the paper has 3"));
+        }
+        Ok(check_share("wrong", self.wrong)?)
+    }
+
+    /// All samples, on running statistics: the authors' program attacks and tests checkpoints in evaluation mode.
+    fn practice(&self) -> Practice {
+        Practice { statistics: NormStatistics::Running, ..Practice::ALL }
+    }
+
+    fn cost(&self, probability: f64, _pixels: usize) -> f64 {
+        3.0 + probability * (2 + self.checkpoints) as f64
+    }
+
+    fn start(&self) -> Box<dyn TrainingMethod> {
+        Box::new(*self)
+    }
+}
+
+impl TrainingMethod for FgsmCkpt {
+    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+        let images = case.image();
+        let whole = self.direction().example(case, random)?;
         let perturbation = (&whole.image - images)?;
         let mut chosen: Vec<Option<(Tensor, usize)>> = vec![None; images.dim(0)?];
         for k in 0..self.checkpoints {
@@ -91,7 +110,7 @@ impl TrainingMethod for FgsmCkpt {
             }
             let share = k as f64 / self.checkpoints as f64;
             let part = (images + (&perturbation * share)?)?.clamp(0_f32, 1_f32)?;
-            for (index, wrong) in self.is_wrong(model, &part, labels)?.into_iter().enumerate() {
+            for (index, wrong) in self.is_wrong(case, &part)?.into_iter().enumerate() {
                 if wrong && chosen[index].is_none() {
                     chosen[index] = Some((part.narrow(0, index, 1)?, k));
                 }

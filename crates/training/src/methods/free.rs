@@ -1,21 +1,28 @@
 //! Free adversarial training: Shafahi, Najibi, Ghiasi, Xu, Dickerson, Studer, Davis, Taylor, Goldstein, *Adversarial
 //! Training for Free!*, `NeurIPS` 2019.
 
+use std::collections::BTreeMap;
+
 use candle_core::{DType, Tensor};
-use robustseg_attacks::{Adversarial, Model, check_epsilon};
+use robustseg_attacks::{Adversarial, Case, check_radius};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{TrainingMethod, refuse};
+use super::range::refuse;
 use crate::Result;
+use crate::method::{Method, TrainingMethod, no_more};
+use crate::practice::Practice;
 
-/// Every batch is trained on `replays` times, and the same backward pass that gives the weights' gradients gives the
-/// images': `delta = clip(delta + epsilon sign(gradient), -epsilon, epsilon)` (algorithm 1). The perturbation is kept
-/// between replays and for the next batch, and starts at zero.
+/// The perturbation's name in a saved state.
+const PERTURBATION: &str = "perturbation";
+
+/// Every batch is trained on `replays` times. One backward pass gives the weights' gradients and the images':
+/// `delta = clip(delta + epsilon sign(gradient), -epsilon, epsilon)` (algorithm 1). The perturbation starts at zero and
+/// carries over to the next replay and the next batch.
 ///
-/// A step of training is one batch, that is `replays` updates at one learning rate; the paper divides the number of epochs
-/// by `replays`. The drawn samples of a batch take the perturbation's first places. No example is crafted apart, so
-/// `crafting_statistics` changes nothing.
+/// A training step is one batch, that is `replays` updates at one learning rate; the paper divides the number of epochs
+/// by `replays`. The drawn samples of a batch take the perturbation's first places. The update itself crafts the examples,
+/// so `crafting_statistics` has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -33,43 +40,48 @@ impl Default for Free {
     }
 }
 
-impl Free {
-    /// Refuses settings out of range.
-    pub(super) fn validate(&self) -> Result<()> {
-        check_epsilon(self.epsilon)?;
+impl Method for Free {
+    fn name(&self) -> &'static str {
+        "free"
+    }
+
+    fn title(&self) -> &'static str {
+        "Free"
+    }
+
+    fn summary(&self) -> &'static str {
+        "Each batch several times, with a perturbation that training's own gradients move."
+    }
+
+    fn validate(&self) -> Result<()> {
+        check_radius(self.epsilon)?;
         if self.replays >= 1 {
             return Ok(());
         }
         Err(refuse("replays", 0.0, "must be at least 1; the paper has 4 or 8"))
     }
+
+    /// All samples, on the batch's statistics: algorithm 1, where the gradient is that of the update.
+    fn practice(&self) -> Practice {
+        Practice::ALL
+    }
+
+    fn cost(&self, _probability: f64, _pixels: usize) -> f64 {
+        (3 * self.replays) as f64
+    }
+
+    fn start(&self) -> Box<dyn TrainingMethod> {
+        Box::new(Replay { config: *self, perturbation: None })
+    }
 }
 
 /// Training on each batch several times with a perturbation that training's own gradients move.
-pub struct Replay {
+struct Replay {
     config: Free,
     perturbation: Option<Tensor>,
 }
 
 impl Replay {
-    pub(super) fn new(config: Free) -> Self {
-        Self { config, perturbation: None }
-    }
-
-    /// Updates on each batch.
-    pub(crate) fn times(&self) -> usize {
-        self.config.replays
-    }
-
-    /// The perturbation (M, 3, H, W) as it is, if there is one yet.
-    pub(crate) fn perturbation(&self) -> Option<&Tensor> {
-        self.perturbation.as_ref()
-    }
-
-    /// Goes on with a saved perturbation.
-    pub(crate) fn resume(&mut self, perturbation: Tensor) {
-        self.perturbation = Some(perturbation);
-    }
-
     /// The perturbation's part for images of `shape`, zero where there is none yet.
     fn part(&self, shape: &[usize], like: &Tensor) -> Result<Tensor> {
         let zeros = |count: usize| {
@@ -83,9 +95,9 @@ impl Replay {
         }
     }
 
-    /// Moves the perturbation along the sign of the loss' `gradient` (N, 3, H, W) with respect to the examples that it was
-    /// part of, inside the ball.
-    pub(crate) fn learn(&mut self, gradient: &Tensor) -> Result<()> {
+    /// Moves the perturbation along the sign of the loss's `gradient` (N, 3, H, W) with respect to its examples, inside the
+    /// ball.
+    fn learn(&mut self, gradient: &Tensor) -> Result<()> {
         let epsilon = self.config.epsilon;
         let part = self.part(gradient.dims(), gradient)?;
         let moved = (part + (gradient.sign()? * epsilon)?)?.clamp(-epsilon, epsilon)?;
@@ -106,27 +118,34 @@ impl Replay {
 }
 
 impl TrainingMethod for Replay {
-    fn name(&self) -> &'static str {
-        "free"
+    fn updates(&self) -> usize {
+        self.config.replays
     }
 
-    fn craft(
-        &self,
-        _model: &dyn Model,
-        images: &Tensor,
-        _labels: &Tensor,
-        _random: &mut ChaCha8Rng,
-    ) -> Result<Option<Adversarial>> {
+    fn craft(&mut self, case: &Case<'_>, _random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+        let images = case.image();
         let image = (images + self.part(images.dims(), images)?)?.clamp(0_f32, 1_f32)?;
-        let epsilon = Tensor::full(self.config.epsilon as f32, images.dim(0)?, images.device())?;
+        let epsilon = Tensor::full(self.config.epsilon as f32, case.len(), images.device())?;
         Ok(Some(Adversarial { image, epsilon }))
     }
 
-    fn replay(&self) -> Option<&Replay> {
-        Some(self)
+    fn wants_example_gradient(&self) -> bool {
+        true
     }
 
-    fn replay_mut(&mut self) -> Option<&mut Replay> {
-        Some(self)
+    fn after_update(&mut self, example_gradient: Option<&Tensor>) -> Result<()> {
+        example_gradient.map_or(Ok(()), |gradient| self.learn(gradient))
+    }
+
+    fn state(&self) -> BTreeMap<String, Tensor> {
+        let perturbation = self.perturbation.iter();
+        perturbation.map(|perturbation| (PERTURBATION.to_owned(), perturbation.clone())).collect()
+    }
+
+    fn restore(&mut self, mut state: BTreeMap<String, Tensor>) -> Result<()> {
+        let perturbation = state.remove(PERTURBATION);
+        no_more(state)?;
+        self.perturbation = perturbation;
+        Ok(())
     }
 }

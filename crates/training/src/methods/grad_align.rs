@@ -23,14 +23,19 @@
 
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
-use robustseg_attacks::{Adversarial, Attack, Fgsm, Model, PixelObjective, check_epsilon, input_gradient};
-use robustseg_models::{Pass, PspNet};
+use robustseg_attacks::{Adversarial, Attack, Case, Fgsm, PixelObjective, check_radius, input_gradient};
+use robustseg_evaluation::Target;
+use robustseg_models::{Mode, Network, NormStatistics};
 use robustseg_ops::pixel_objective_per_image;
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Penalty, TrainingMethod, noisy, refuse};
-use crate::{Result, Statistics, Target};
+use super::noise::noisy;
+use super::range::refuse;
+use crate::Result;
+use crate::method::{Method, TrainingMethod};
+use crate::practice::Practice;
+use crate::samples::Samples;
 
 /// The largest change of a pixel's channel between an image and the two beside it that a mixed second derivative is taken
 /// from, in units of `[0, 1]`: half a level of an 8-bit image.
@@ -63,40 +68,66 @@ impl Default for GradAlign {
     }
 }
 
-impl GradAlign {
-    /// Refuses settings out of range.
-    pub(super) fn validate(&self) -> Result<()> {
-        check_epsilon(self.epsilon)?;
+impl Method for GradAlign {
+    fn name(&self) -> &'static str {
+        "grad_align"
+    }
+
+    fn title(&self) -> &'static str {
+        "GradAlign"
+    }
+
+    fn summary(&self) -> &'static str {
+        "FGSM, with a penalty that aligns gradients of neighbouring inputs."
+    }
+
+    fn validate(&self) -> Result<()> {
+        check_radius(self.epsilon)?;
         if self.lambda >= 0.0 && self.lambda.is_finite() {
             return Ok(());
         }
         Err(refuse("lambda", self.lambda, "must be at least 0; the paper has 0.2 for 8/255"))
     }
+
+    /// All samples, on the batch's statistics: the model of the authors' program is in training mode throughout.
+    fn practice(&self) -> Practice {
+        Practice::ALL
+    }
+
+    fn cost(&self, probability: f64, _pixels: usize) -> f64 {
+        // Next to FGSM's gradient, two of images and four of weights.
+        3.0 + probability * f64::from(2 + 2 * 2 + 4 * 3)
+    }
+
+    fn start(&self) -> Box<dyn TrainingMethod> {
+        Box::new(Aligning { config: *self, penalty: None })
+    }
 }
 
-impl TrainingMethod for GradAlign {
-    fn name(&self) -> &'static str {
-        "grad_align"
-    }
+/// The method at work: the penalty of an update waits for the gradient of its loss.
+struct Aligning {
+    config: GradAlign,
+    penalty: Option<Penalty>,
+}
 
-    fn craft(
-        &self,
-        model: &dyn Model,
-        images: &Tensor,
-        labels: &Tensor,
-        random: &mut ChaCha8Rng,
-    ) -> Result<Option<Adversarial>> {
-        Ok(Some(Fgsm { epsilon: self.epsilon }.perturb(model, images, labels, random)?))
-    }
+/// An additional term of the loss.
+pub(super) struct Penalty {
+    /// Its value, weighted as it is added.
+    value: f64,
+    /// Its gradients with respect to the trainable parameters; a missing one is zero.
+    gradients: GradStore,
+}
 
+impl GradAlign {
+    /// The penalty of `network` on `images` (N, 3, H, W) with `labels` (N, H, W).
     fn penalty(
         &self,
-        network: &PspNet,
+        network: &Network,
         images: &Tensor,
         labels: &Tensor,
         random: &mut ChaCha8Rng,
     ) -> Result<Option<Penalty>> {
-        let target = Target::new(network, Statistics::Running);
+        let target = Target::new(network, NormStatistics::Running);
         let objective = PixelObjective::CrossEntropy;
         let neighbours = noisy(images, self.epsilon, random)?;
         let points = [images, &neighbours].map(|images| -> Result<Point> {
@@ -105,10 +136,34 @@ impl TrainingMethod for GradAlign {
         });
         let [here, there] = points;
         let losses = |images: &Tensor| -> Result<Tensor> {
-            let logits = network.forward(images, &mut Pass::FixedStatistics)?;
+            let logits = network.forward(images, &mut Mode::FixedStatistics)?;
             Ok(pixel_objective_per_image(&logits, labels, objective, network.alignment())?)
         };
         misalignment(&[here?, there?], &losses, self.lambda, STEP)
+    }
+}
+
+impl TrainingMethod for Aligning {
+    fn prepare(&mut self, samples: &Samples<'_>) -> Result<()> {
+        self.penalty = match samples.drawn() {
+            None => None,
+            Some(drawn) => {
+                let (network, random) = (samples.network(), &mut samples.random("penalty"));
+                let penalty = self.config.penalty(network, &drawn.images, &drawn.labels, random);
+                penalty.map_err(|error| drawn.named(error))?
+            }
+        };
+        Ok(())
+    }
+
+    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+        Ok(Some(Fgsm {}.perturb(case, self.config.epsilon, random)?))
+    }
+
+    fn after_backward(&mut self, gradients: &mut GradStore) -> Result<Option<f64>> {
+        let Some(Penalty { value, gradients: more }) = self.penalty.take() else { return Ok(None) };
+        gradients.extend(more)?;
+        Ok(Some(value))
     }
 }
 

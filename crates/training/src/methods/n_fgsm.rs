@@ -2,12 +2,15 @@
 //! Adversarial Training*, `NeurIPS` 2022.
 
 use candle_core::Tensor;
-use robustseg_attacks::{Adversarial, Attack, Fgsm, Model, check_alpha, check_epsilon};
+use robustseg_attacks::{Adversarial, Attack, Case, Fgsm, check_alpha, check_radius};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{TrainingMethod, noisy, refuse};
+use super::noise::noisy;
+use super::range::refuse;
 use crate::Result;
+use crate::method::{Method, TrainingMethod};
+use crate::practice::Practice;
 
 /// FGSM around a noisy image: noise from `U(-k epsilon, k epsilon)` and a step of size `alpha`, both kept. The example
 /// may be up to `k epsilon + alpha` away: it is not clipped to a ball, which is the method's point, but to `[0, 1]`.
@@ -30,34 +33,48 @@ impl Default for NFgsm {
     }
 }
 
-impl NFgsm {
-    /// Refuses settings out of range.
-    pub(super) fn validate(&self) -> Result<()> {
-        check_epsilon(self.epsilon)?;
+impl Method for NFgsm {
+    fn name(&self) -> &'static str {
+        "n_fgsm"
+    }
+
+    fn title(&self) -> &'static str {
+        "N-FGSM"
+    }
+
+    fn summary(&self) -> &'static str {
+        "FGSM around a noisy image, not clipped to a ball."
+    }
+
+    fn validate(&self) -> Result<()> {
+        check_radius(self.epsilon)?;
         self.alpha.map_or(Ok(()), check_alpha)?;
         if self.k >= 0.0 && self.k.is_finite() {
             return Ok(());
         }
         Err(refuse("k", self.k, "must be at least 0; the paper has 2"))
     }
+
+    /// All samples, on the batch's statistics: the model of the authors' program is in training mode throughout.
+    fn practice(&self) -> Practice {
+        Practice::ALL
+    }
+
+    fn cost(&self, probability: f64, _pixels: usize) -> f64 {
+        3.0 + probability * 2.0
+    }
+
+    fn start(&self) -> Box<dyn TrainingMethod> {
+        Box::new(*self)
+    }
 }
 
 impl TrainingMethod for NFgsm {
-    fn name(&self) -> &'static str {
-        "n_fgsm"
-    }
-
-    fn craft(
-        &self,
-        model: &dyn Model,
-        images: &Tensor,
-        labels: &Tensor,
-        random: &mut ChaCha8Rng,
-    ) -> Result<Option<Adversarial>> {
+    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
         let (noise, alpha) = (self.k * self.epsilon, self.alpha.unwrap_or(self.epsilon));
-        let start = noisy(images, noise, random)?;
-        let image = Fgsm { epsilon: alpha }.perturb(model, &start, labels, random)?.image;
-        let epsilon = Tensor::full((noise + alpha) as f32, images.dim(0)?, images.device())?;
+        let start = noisy(case.image(), noise, random)?;
+        let image = Fgsm {}.perturb(&Case::new(case.model(), &start, case.label())?, alpha, random)?.image;
+        let epsilon = Tensor::full((noise + alpha) as f32, case.len(), start.device())?;
         Ok(Some(Adversarial { image, epsilon }))
     }
 }

@@ -1,55 +1,57 @@
 //! PGD adversarial training: Madry, Makelov, Schmidt, Tsipras, Vladu, *Towards Deep Learning Models Resistant to
 //! Adversarial Attacks*, ICLR 2018.
 
-use candle_core::Tensor;
-use robustseg_attacks::{Adversarial, Attack, Model, Pgd};
+use robustseg_attacks::{Adversarial, Attack, Case, Pgd};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::TrainingMethod;
+use super::sign_steps::SignSteps;
 use crate::Result;
+use crate::method::{Method, TrainingMethod};
+use crate::practice::Practice;
 
 /// BIM from a random start in the ball, of every sample. The literature on segmentation attacks exactly half of each batch:
 /// `adversarial_probability: 0.5` and `adversarial_draw: exact` next to the method.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(default, deny_unknown_fields)]
-pub struct PgdAt {
-    /// Radius of the l-infinity ball, and of the noise, in `[0, 1]`.
-    pub epsilon: f64,
-    /// Size of one step, in `(0, 1]`.
-    pub alpha: f64,
-    /// Number of steps, at least 1.
-    pub steps: usize,
-}
+#[serde(transparent)]
+pub struct PgdAt(pub SignSteps);
 
-impl Default for PgdAt {
-    /// Epsilon 0.03, alpha 0.01, 3 steps.
-    fn default() -> Self {
-        Self { epsilon: 0.03, alpha: 0.01, steps: 3 }
-    }
-}
-
-impl PgdAt {
-    /// The attack that crafts the examples.
-    pub(super) fn attack(&self) -> Pgd {
-        let Self { epsilon, alpha, steps } = *self;
-        Pgd { epsilon, alpha, steps, restarts: 1 }
-    }
-}
-
-impl TrainingMethod for PgdAt {
+impl Method for PgdAt {
     fn name(&self) -> &'static str {
         "pgd_at"
     }
 
-    fn craft(
-        &self,
-        model: &dyn Model,
-        images: &Tensor,
-        labels: &Tensor,
-        random: &mut ChaCha8Rng,
-    ) -> Result<Option<Adversarial>> {
-        Ok(Some(self.attack().perturb(model, images, labels, random)?))
+    fn title(&self) -> &'static str {
+        "PGD-AT"
+    }
+
+    fn summary(&self) -> &'static str {
+        "PGD adversarial training."
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.0.validate()
+    }
+
+    /// All samples, on the batch's statistics: Madry et al. 2018, sec. 2; their program for CIFAR-10 attacks the model in
+    /// training mode.
+    fn practice(&self) -> Practice {
+        Practice::ALL
+    }
+
+    fn cost(&self, probability: f64, _pixels: usize) -> f64 {
+        3.0 + probability * self.0.cost()
+    }
+
+    fn start(&self) -> Box<dyn TrainingMethod> {
+        Box::new(*self)
+    }
+}
+
+impl TrainingMethod for PgdAt {
+    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+        let SignSteps { epsilon, alpha, steps } = self.0;
+        Ok(Some(Pgd { alpha, steps, restarts: 1 }.perturb(case, epsilon, random)?))
     }
 }

@@ -2,35 +2,63 @@
 //! Segmentation*, ICPRAM 2022.
 
 use candle_core::{DType, Tensor};
-use robustseg_attacks::{Adversarial, Attack, FastNewton, IGNORE_LABEL, Model, NegativeGain};
+use robustseg_attacks::{
+    Adversarial, Attack, Case, EpsilonRole, FastNewton, IGNORE_LABEL, Model, NegativeGain, check_epsilon,
+};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::TrainingMethod;
 use crate::Result;
+use crate::method::{Method, TrainingMethod};
 
 /// Labelled pixels whose examples are crafted at once.
 const CHUNK: usize = 32;
 
 /// The mean over the labelled pixels j of the Fast Newton examples made from the gain of pixel j alone.
 ///
-/// What [`FastNewton`] replaces by one step on the mean gain, as a reference: it costs a gradient of the whole network for
-/// every labelled pixel, thousands of times as much, and is for small images. The epsilon of an image is the mean of its
-/// pixels' ones; the change of a pixel's channel is at most the mean of their magnitudes.
+/// [`FastNewton`] replaces this by one step on the mean gain. The method is a reference for small images: it costs a
+/// gradient of the whole network for every labelled pixel, thousands of times as much. The epsilon of an image is the mean
+/// of its pixels' epsilons; a pixel's channel changes by at most the mean of their magnitudes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct PixelNewton {
-    /// What a pixel contributes whose gain is below zero.
+    /// The contribution of a pixel whose gain is below zero.
     pub negative_gain: NegativeGain,
-    /// The largest step's magnitude for a pixel, in `[0, 1]`; none by default.
+    /// The largest magnitude of a pixel's step, in `[0, 1]`; no limit by default.
     pub max_epsilon: Option<f64>,
 }
 
+impl Method for PixelNewton {
+    fn name(&self) -> &'static str {
+        "pixel_newton"
+    }
+
+    fn title(&self) -> &'static str {
+        "pixel-wise Newton"
+    }
+
+    fn summary(&self) -> &'static str {
+        "The mean of Fast Newton's examples for each pixel alone."
+    }
+
+    fn validate(&self) -> Result<()> {
+        Ok(check_epsilon(EpsilonRole::Limit, self.limit())?)
+    }
+
+    fn cost(&self, probability: f64, pixels: usize) -> f64 {
+        3.0 + probability * (2 * pixels) as f64
+    }
+
+    fn start(&self) -> Box<dyn TrainingMethod> {
+        Box::new(*self)
+    }
+}
+
 impl PixelNewton {
-    /// The step from one pixel's gain.
-    pub(super) fn step(&self) -> FastNewton {
-        FastNewton { negative_gain: self.negative_gain, max_epsilon: self.max_epsilon }
+    /// The limit of a step, which may be infinite.
+    fn limit(&self) -> f64 {
+        self.max_epsilon.unwrap_or(f64::INFINITY)
     }
 
     /// The example and the epsilon of one image (1, 3, H, W) with its label (1, H, W).
@@ -55,7 +83,8 @@ impl PixelNewton {
             }
             let alone = Tensor::from_vec(alone, (chunk.len(), height, width), image.device())?;
             let copies = image.repeat((chunk.len(), 1, 1, 1))?;
-            let examples = self.step().perturb(model, &copies, &alone, random)?;
+            let step = FastNewton { negative_gain: self.negative_gain };
+            let examples = step.perturb(&Case::new(model, &copies, &alone)?, self.limit(), random)?;
             sum = (sum + examples.image.to_dtype(DType::F64)?.sum_keepdim(0)?)?;
             epsilon += examples.epsilon.to_vec1::<f32>()?.into_iter().map(f64::from).sum::<f64>();
         }
@@ -65,25 +94,15 @@ impl PixelNewton {
 }
 
 impl TrainingMethod for PixelNewton {
-    fn name(&self) -> &'static str {
-        "pixel_newton"
-    }
-
-    fn craft(
-        &self,
-        model: &dyn Model,
-        images: &Tensor,
-        labels: &Tensor,
-        random: &mut ChaCha8Rng,
-    ) -> Result<Option<Adversarial>> {
+    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
         let (mut examples, mut epsilons) = (Vec::new(), Vec::new());
-        for index in 0..images.dim(0)? {
-            let (image, label) = (images.narrow(0, index, 1)?, labels.narrow(0, index, 1)?);
-            let (example, epsilon) = self.average(model, &image, &label, random)?;
+        for index in 0..case.len() {
+            let (image, label) = (case.image().narrow(0, index, 1)?, case.label().narrow(0, index, 1)?);
+            let (example, epsilon) = self.average(case.model(), &image, &label, random)?;
             examples.push(example);
             epsilons.push(epsilon);
         }
-        let epsilon = Tensor::new(epsilons, images.device())?;
+        let epsilon = Tensor::new(epsilons, case.image().device())?;
         Ok(Some(Adversarial { image: Tensor::cat(&examples, 0)?, epsilon }))
     }
 }

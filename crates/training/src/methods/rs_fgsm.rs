@@ -1,18 +1,18 @@
 //! RS-FGSM: Wong, Rice, Kolter, *Fast is better than free: Revisiting adversarial training*, ICLR 2020.
 
-use candle_core::Tensor;
-use robustseg_attacks::{Adversarial, Attack, Model, Pgd, check_alpha, check_epsilon};
+use robustseg_attacks::{Adversarial, Attack, Case, Pgd, check_alpha, check_radius};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::TrainingMethod;
 use crate::Result;
+use crate::method::{Method, TrainingMethod};
+use crate::practice::Practice;
 
 /// FGSM from a random start: noise from `U(-epsilon, epsilon)`, one step of size `alpha`, the projection onto the ball
 /// of radius `epsilon` (algorithm 3).
 ///
-/// The paper's early stop, at a sudden drop of PGD robustness on training data with the weights of before, is the monitor's:
-/// `monitor: {then: roll_back}` beside the method ([`MonitorConfig`](crate::MonitorConfig)).
+/// The paper stops early, with the previous weights, when PGD robustness on training data drops suddenly. The monitor does
+/// that here: `monitor: {then: roll_back}` next to the method ([`MonitorConfig`](crate::MonitorConfig)).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -31,31 +31,52 @@ impl Default for RsFgsm {
 }
 
 impl RsFgsm {
-    /// Refuses settings out of range.
-    pub(super) fn validate(&self) -> Result<()> {
-        check_epsilon(self.epsilon)?;
-        Ok(check_alpha(self.step())?)
+    /// The adversarial examples.
+    pub(super) fn example(&self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Adversarial> {
+        let attack = Pgd { alpha: self.step(), steps: 1, restarts: 1 };
+        Ok(attack.perturb(case, self.epsilon, random)?)
     }
 
-    /// The size of the step, of which more than 1 is 1 where images are in `[0, 1]`.
+    /// The size of the step; more than 1 is 1 for images in `[0, 1]`.
     fn step(&self) -> f64 {
         self.alpha.unwrap_or((1.25 * self.epsilon).min(1.0))
     }
 }
 
-impl TrainingMethod for RsFgsm {
+impl Method for RsFgsm {
     fn name(&self) -> &'static str {
         "rs_fgsm"
     }
 
-    fn craft(
-        &self,
-        model: &dyn Model,
-        images: &Tensor,
-        labels: &Tensor,
-        random: &mut ChaCha8Rng,
-    ) -> Result<Option<Adversarial>> {
-        let attack = Pgd { epsilon: self.epsilon, alpha: self.step(), steps: 1, restarts: 1 };
-        Ok(Some(attack.perturb(model, images, labels, random)?))
+    fn title(&self) -> &'static str {
+        "RS-FGSM"
+    }
+
+    fn summary(&self) -> &'static str {
+        "FGSM from a random start in the ball."
+    }
+
+    fn validate(&self) -> Result<()> {
+        check_radius(self.epsilon)?;
+        Ok(check_alpha(self.step())?)
+    }
+
+    /// All samples, on the batch's statistics: the model of the authors' program is in training mode throughout.
+    fn practice(&self) -> Practice {
+        Practice::ALL
+    }
+
+    fn cost(&self, probability: f64, _pixels: usize) -> f64 {
+        3.0 + probability * 2.0
+    }
+
+    fn start(&self) -> Box<dyn TrainingMethod> {
+        Box::new(*self)
+    }
+}
+
+impl TrainingMethod for RsFgsm {
+    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+        self.example(case, random).map(Some)
     }
 }

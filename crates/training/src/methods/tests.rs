@@ -5,11 +5,14 @@ use std::cell::{Cell, RefCell};
 use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
 use rand::RngExt;
-use robustseg_attacks::{Adversarial, Attack, IGNORE_LABEL, Model, PixelObjective, input_gradient};
-use robustseg_random::stream;
+use robustseg_attacks::{
+    Adversarial, Attack, AttackConfig, Bim, Case, FastNewton, Fgsm, IGNORE_LABEL, Model, PixelObjective,
+    input_gradient,
+};
+use robustseg_random::{ChaCha8Rng, stream};
 
 use super::*;
-use crate::Result;
+use crate::{MethodConfig, Result};
 
 /// Two images of 4 x 5 pixels, their labels (a quarter of the pixels without one), and a linear model on them.
 struct Scene {
@@ -45,10 +48,14 @@ impl Scene {
         pixels.matmul(&self.matrix)?.reshape((n, h, w, CLASSES))
     }
 
-    fn craft(&self, method: &dyn TrainingMethod, seed: u64) -> Adversarial {
+    fn craft(&self, method: &dyn Method, seed: u64) -> Adversarial {
         let model = |images: &Tensor| self.logits(images);
         let random = &mut stream(seed, "craft", [0; 3]);
-        method.craft(&model, &self.images, &self.labels, random).unwrap().expect("examples")
+        method.start().craft(&self.case(&model), random).unwrap().expect("examples")
+    }
+
+    fn case<'a>(&'a self, model: &'a dyn Model) -> Case<'a> {
+        Case::new(model, &self.images, &self.labels).unwrap()
     }
 
     /// The largest change of each image.
@@ -63,15 +70,15 @@ fn values(tensor: &Tensor) -> Vec<f32> {
 }
 
 /// Every method with a radius, with this one.
-fn with_radius(epsilon: f64) -> Vec<Box<dyn TrainingMethod + Send>> {
-    let methods = [
-        MethodConfig::RsFgsm(RsFgsm { epsilon, alpha: None }),
-        MethodConfig::FgsmCkpt(FgsmCkpt { epsilon, ..FgsmCkpt::default() }),
-        MethodConfig::PgdAt(PgdAt { epsilon, ..PgdAt::default() }),
-        MethodConfig::SegPgdAt(SegPgdAt { epsilon, ..SegPgdAt::default() }),
-        MethodConfig::DdcAt(DdcAt { epsilon, ..DdcAt::default() }),
-    ];
-    methods.iter().map(MethodConfig::strategy).collect()
+fn with_radius(epsilon: f64) -> [MethodConfig; 5] {
+    let steps = SignSteps { epsilon, ..SignSteps::default() };
+    [
+        RsFgsm { epsilon, alpha: None }.into(),
+        FgsmCkpt { epsilon, ..FgsmCkpt::default() }.into(),
+        PgdAt(steps).into(),
+        SegPgdAt(steps).into(),
+        DdcAt(steps).into(),
+    ]
 }
 
 proptest! {
@@ -79,7 +86,7 @@ proptest! {
     fn methods_with_a_ball_stay_in_it(seed: u64, epsilon in 0.001..0.2_f64) {
         let scene = Scene::new(seed, 0.0, 1.0);
         for method in with_radius(epsilon) {
-            let crafted = scene.craft(method.as_ref(), seed);
+            let crafted = scene.craft(&*method, seed);
             let inside = values(&crafted.image).iter().all(|value| (0.0..=1.0).contains(value));
             prop_assert!(inside, "{}", method.name());
             for (change, radius) in scene.change(&crafted).into_iter().zip(values(&crafted.epsilon)) {
@@ -131,7 +138,7 @@ proptest! {
             values(&input_gradient(&model, images, &scene.labels, PixelObjective::CrossEntropy).unwrap().value)
         };
         let start = noisy(&scene.images, 0.05, &mut stream(seed, "craft", [0; 3])).unwrap();
-        let pgd = scene.craft(&PgdAt { epsilon: 0.05, alpha: 0.1, steps: 2 }, seed);
+        let pgd = scene.craft(&PgdAt(SignSteps { epsilon: 0.05, alpha: 0.1, steps: 2 }), seed);
         for (before, after) in value(&start).into_iter().zip(value(&pgd.image)) {
             prop_assert!(after > before, "{after} from {before}");
         }
@@ -185,7 +192,7 @@ proptest! {
         let scene = Scene::new(seed, 0.3, 0.7);
         let crafted = scene.craft(&PixelNewton { max_epsilon: Some(0.2), ..PixelNewton::default() }, seed);
         let change = (&crafted.image - &scene.images).unwrap();
-        let step = FastNewton { max_epsilon: Some(0.2), ..FastNewton::default() };
+        let step = FastNewton::default();
         let model = |images: &Tensor| scene.logits(images);
         let (_, _, height, width) = SHAPE;
         let labels: Vec<Vec<u8>> = scene.labels.flatten_from(1).unwrap().to_vec2().unwrap();
@@ -198,7 +205,8 @@ proptest! {
                 let mut alone = vec![IGNORE_LABEL; truth.len()];
                 alone[pixel] = truth[pixel];
                 let alone = Tensor::from_vec(alone, (1, height, width), &Device::Cpu).unwrap();
-                let example = step.perturb(&model, &image, &alone, &mut stream(0, "unused", [0; 3])).unwrap();
+                let case = Case::new(&model, &image, &alone).unwrap();
+                let example = step.perturb(&case, 0.2, &mut stream(0, "unused", [0; 3])).unwrap();
                 expected = (expected + (example.image - &image).unwrap()).unwrap();
                 epsilons += values(&example.epsilon)[0];
             }
@@ -216,14 +224,10 @@ proptest! {
     #[test]
     fn the_same_stream_gives_the_same_examples(seed: u64) {
         let scene = Scene::new(seed, 0.0, 1.0);
-        for method in MethodConfig::all().iter().filter(|method| **method != MethodConfig::Basic) {
-            let craft = |seed| values(&scene.craft(method.strategy().as_ref(), seed).image);
+        for method in MethodConfig::all().iter().filter(|method| method.crafts()) {
+            let craft = |seed| values(&scene.craft(&**method, seed).image);
             prop_assert_eq!(craft(1), craft(1));
-            let random = matches!(
-                method,
-                MethodConfig::RandomFgsm(_) | MethodConfig::RsFgsm(_) | MethodConfig::NFgsm(_)
-                    | MethodConfig::PgdAt(_) | MethodConfig::SegPgdAt(_)
-            );
+            let random = ["random_fgsm", "rs_fgsm", "n_fgsm", "pgd_at", "segpgd_at"].contains(&method.name());
             prop_assert!(!random || craft(1) != craft(2), "{}", method.name());
         }
     }
@@ -247,33 +251,33 @@ impl Model for Counting<'_> {
 }
 
 #[test]
-fn the_work_is_what_is_counted_on() -> Result<()> {
+fn the_cost_is_the_declared_one() -> Result<()> {
     let scene = Scene::new(3, 0.0, 1.0);
     let labelled = values(&scene.labels.ne(IGNORE_LABEL)?.to_dtype(DType::F32)?).iter().sum::<f32>() as usize;
     for method in MethodConfig::all() {
-        // Nothing is wrong before all is: every checkpoint is looked at.
-        let method = match method {
-            MethodConfig::FgsmCkpt(method) => MethodConfig::FgsmCkpt(FgsmCkpt { wrong: 1.0, ..method }),
-            other => other,
+        // Nothing is wrong before all pixels are: every checkpoint is tried.
+        let method = match method.name() {
+            "fgsm_ckpt" => FgsmCkpt { wrong: 1.0, ..FgsmCkpt::default() }.into(),
+            _ => method,
         };
         let (gradients, predictions, seen) = (Cell::new(0), Cell::new(0), RefCell::default());
         let counting = Counting { scene: &scene, gradients, predictions, seen };
         let random = &mut stream(1, "craft", [0; 3]);
-        method.strategy().craft(&counting, &scene.images, &scene.labels, random)?;
+        method.start().craft(&scene.case(&counting), random)?;
         let found = (2 * counting.gradients.get() + counting.predictions.get()) as f64;
-        // Two images, of which one pixel in four has no label and costs pixel_newton nothing.
-        let expected = match method {
-            MethodConfig::PixelNewton(_) => 2.0 * labelled as f64,
-            MethodConfig::GradAlign(_) => 2.0 * 2.0,
-            // The passes of its updates are all that it needs.
-            MethodConfig::Free(_) => 0.0,
-            _ => 2.0 * (method.passes(1.0, 20) - 3.0),
+        // Two images; one pixel in four has no label and costs pixel_newton nothing.
+        let expected = match method.name() {
+            "pixel_newton" => 2.0 * labelled as f64,
+            "grad_align" => 2.0 * 2.0,
+            // The passes of its updates suffice.
+            "free" => 0.0,
+            _ => 2.0 * (method.cost(1.0, 20) - 3.0),
         };
         assert_eq!(found, expected, "{}", method.name());
-        let updates = if let MethodConfig::Free(Free { replays, .. }) = method { replays } else { 1 };
-        // Clean samples are divided by an attack and two predictions.
-        let divided = if let MethodConfig::DdcAt(DdcAt { steps, .. }) = method { 2 * steps + 2 } else { 0 };
-        assert_eq!(method.passes(0.0, 20), (3 * updates + divided) as f64);
+        let updates = method.start().updates();
+        // An attack and two predictions divide the clean samples.
+        let divided = if method.name() == "ddc_at" { 2 * SignSteps::default().steps + 2 } else { 0 };
+        assert_eq!(method.cost(0.0, 20), (3 * updates + divided) as f64);
     }
     Ok(())
 }
@@ -281,12 +285,15 @@ fn the_work_is_what_is_counted_on() -> Result<()> {
 #[test]
 fn methods_read_as_specs_write_them() -> serde_json::Result<()> {
     let read = |text: &str| serde_json::from_str::<MethodConfig>(text);
-    assert_eq!(read(r#""basic""#)?, MethodConfig::Basic);
-    let bim = Bim { epsilon: 0.02, alpha: 0.01, steps: 3 };
-    assert_eq!(read(r#"{"bim": {"epsilon": 0.02}}"#)?, MethodConfig::Bim(bim));
-    assert_eq!(read(r#"{"fast_newton": {}}"#)?, MethodConfig::FastNewton(FastNewton::default()));
+    assert_eq!(read(r#""basic""#)?, MethodConfig::from(Basic {}));
+    let bim = AttackConfig::new(Bim { alpha: 0.01, steps: 3 }, 0.02);
+    assert_eq!(read(r#"{"bim": {"epsilon": 0.02}}"#)?, MethodConfig::from(bim));
+    assert_eq!(
+        read(r#"{"fast_newton": {}}"#)?,
+        MethodConfig::from(AttackConfig::new(FastNewton::default(), f64::INFINITY))
+    );
     assert!(read(r#"{"fgsm": {"eps": 0.02}}"#).is_err());
-    let names = MethodConfig::paper().map(|method| method.name());
+    let names: Vec<&str> = MethodConfig::paper().iter().map(|method| method.name()).collect();
     assert_eq!(names, ["basic", "fgsm", "random_fgsm", "bim", "fast_newton"]);
     for method in MethodConfig::all() {
         let text = serde_json::to_string(&method)?;
@@ -300,26 +307,24 @@ fn methods_read_as_specs_write_them() -> serde_json::Result<()> {
 #[test]
 fn settings_out_of_range_are_named() {
     let rs = RsFgsm::default();
-    let (n, ckpt, pgd) = (NFgsm::default(), FgsmCkpt::default(), PgdAt::default());
-    for (method, part) in [
-        (MethodConfig::Fgsm(Fgsm { epsilon: 8.0 }), "did you mean 8/255"),
-        (MethodConfig::RsFgsm(RsFgsm { epsilon: 8.0, ..rs }), "did you mean 8/255"),
-        (MethodConfig::RsFgsm(RsFgsm { alpha: Some(0.0), ..rs }), "alpha = 0"),
-        (MethodConfig::NFgsm(NFgsm { k: -1.0, ..n }), "k = -1"),
-        (MethodConfig::NFgsm(NFgsm { k: f64::INFINITY, ..n }), "k = inf"),
-        (MethodConfig::FgsmCkpt(FgsmCkpt { checkpoints: 0, ..ckpt }), "checkpoints = 0"),
-        (MethodConfig::FgsmCkpt(FgsmCkpt { wrong: 0.0, ..ckpt }), "wrong = 0"),
-        (MethodConfig::FgsmCkpt(FgsmCkpt { epsilon: -1.0, ..ckpt }), "epsilon = -1"),
-        (MethodConfig::GradAlign(GradAlign { epsilon: 0.03, lambda: -1.0 }), "lambda = -1"),
-        (MethodConfig::Free(Free { epsilon: 0.03, replays: 0 }), "replays = 0"),
-        (MethodConfig::PgdAt(PgdAt { steps: 0, ..pgd }), "steps = 0"),
-        (MethodConfig::DdcAt(DdcAt { steps: 0, ..DdcAt::default() }), "steps = 0"),
-        (MethodConfig::SegPgdAt(SegPgdAt { alpha: 3.0, ..SegPgdAt::default() }), "alpha = 3"),
-        (
-            MethodConfig::PixelNewton(PixelNewton { max_epsilon: Some(9.0), ..PixelNewton::default() }),
-            "epsilon = 9",
-        ),
-    ] {
+    let (n, ckpt, steps) = (NFgsm::default(), FgsmCkpt::default(), SignSteps::default());
+    let cases: [(MethodConfig, &str); 14] = [
+        (AttackConfig::new(Fgsm {}, 8.0).into(), "did you mean 8/255"),
+        (RsFgsm { epsilon: 8.0, ..rs }.into(), "did you mean 8/255"),
+        (RsFgsm { alpha: Some(0.0), ..rs }.into(), "alpha = 0"),
+        (NFgsm { k: -1.0, ..n }.into(), "k = -1"),
+        (NFgsm { k: f64::INFINITY, ..n }.into(), "k = inf"),
+        (FgsmCkpt { checkpoints: 0, ..ckpt }.into(), "checkpoints = 0"),
+        (FgsmCkpt { wrong: 0.0, ..ckpt }.into(), "wrong = 0"),
+        (FgsmCkpt { epsilon: -1.0, ..ckpt }.into(), "epsilon = -1"),
+        (GradAlign { epsilon: 0.03, lambda: -1.0 }.into(), "lambda = -1"),
+        (Free { epsilon: 0.03, replays: 0 }.into(), "replays = 0"),
+        (PgdAt(SignSteps { steps: 0, ..steps }).into(), "steps = 0"),
+        (DdcAt(SignSteps { steps: 0, ..steps }).into(), "steps = 0"),
+        (SegPgdAt(SignSteps { alpha: 3.0, ..steps }).into(), "alpha = 3"),
+        (PixelNewton { max_epsilon: Some(9.0), ..PixelNewton::default() }.into(), "max_epsilon = 9"),
+    ];
+    for (method, part) in cases {
         let message = method.validate().unwrap_err().to_string();
         assert!(message.contains(part), "{message}");
     }

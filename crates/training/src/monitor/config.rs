@@ -1,11 +1,11 @@
 //! What a spec says about the monitor, and when a reading is catastrophic overfitting.
 
-use robustseg_attacks::{check_alpha, check_epsilon, check_steps};
+use robustseg_attacks::{check_alpha, check_radius, check_steps};
 use serde::{Deserialize, Serialize};
 
 use super::Reading;
-use crate::config::at_least_one;
-use crate::{Error, Result, TrainingConfig};
+use crate::ranges::at_least_one;
+use crate::{Error, Result};
 
 /// The share of the training's counted work that readings take by default, at most; so that time, which counts differently,
 /// stays below a fiftieth.
@@ -111,58 +111,54 @@ impl Default for MonitorConfig {
 impl MonitorConfig {
     /// Refuses settings out of range.
     pub fn validate(&self) -> Result<()> {
-        at_least_one("training.monitor.samples", self.samples)?;
-        at_least_one("training.monitor.points", self.points)?;
-        at_least_one("training.monitor.patience", self.patience)?;
-        let refuse = |setting, reason: String| Err(Error::Setting { setting, reason });
+        at_least_one("monitor.samples", self.samples)?;
+        at_least_one("monitor.points", self.points)?;
+        at_least_one("monitor.patience", self.patience)?;
+        let refuse = |field, reason: String| Err(Error::Setting { field, reason });
         if self.every == Some(0) {
-            return refuse("training.monitor.every", "must be at least 1".into());
+            return refuse("monitor.every", "must be at least 1".into());
         }
-        for (setting, value) in [
-            ("training.monitor.gap", self.gap),
-            ("training.monitor.distortion", self.distortion),
-            ("training.monitor.drop", self.drop),
-        ] {
+        for (field, value) in
+            [("monitor.gap", self.gap), ("monitor.distortion", self.distortion), ("monitor.drop", self.drop)]
+        {
             if !(0.0..=1.0).contains(&value) {
-                return refuse(setting, format!("{value} is out of range, it must be from 0 to 1"));
+                return refuse(field, format!("{value} is out of range, it must be from 0 to 1"));
             }
         }
         if !(self.chance.is_finite() && self.chance >= 0.0) {
             let reason = format!("{} is out of range, it must be a number of at least 0", self.chance);
-            return refuse("training.monitor.chance", reason);
+            return refuse("monitor.chance", reason);
         }
-        let named = |setting, result: robustseg_attacks::Result<()>| match result {
+        let named = |field, result: robustseg_attacks::Result<()>| match result {
             Ok(()) => Ok(()),
-            Err(error) => refuse(setting, error.to_string()),
+            Err(error) => refuse(field, error.to_string()),
         };
-        named("training.monitor.epsilon", check_epsilon(self.epsilon))?;
-        named("training.monitor.alpha", check_alpha(self.alpha))?;
-        named("training.monitor.steps", check_steps(self.steps))
+        named("monitor.epsilon", check_radius(self.epsilon))?;
+        named("monitor.alpha", check_alpha(self.alpha))?;
+        named("monitor.steps", check_steps(self.steps))
     }
 
-    /// Work of one reading, in forward passes over one sample: gradients for FGSM, each step of BIM, the neighbour and
+    /// The cost of one reading, in forward passes of one sample: gradients for FGSM, each step of BIM, the neighbour and
     /// Fast Newton, and predictions or losses on the clean image, along FGSM's step, and under BIM.
-    pub fn passes(&self) -> f64 {
+    pub fn cost(&self) -> f64 {
         (self.samples * (2 * (3 + self.steps) + 2 + self.points)) as f64
     }
 
-    /// Whether a reading is due when `step` steps of `total` are done.
-    pub(crate) fn is_due(&self, training: &TrainingConfig, step: u64, total: u64) -> bool {
+    /// Whether a reading is due when `step` steps of `total` are done, each of which costs `step_cost` forward passes of
+    /// one sample.
+    pub(crate) fn is_due(&self, step_cost: f64, step: u64, total: u64) -> bool {
         if step == 0 {
             return false;
         }
         if let Some(every) = self.every {
             return step.is_multiple_of(every) || step == total;
         }
-        let pixels = training.augmentation.crop * training.augmentation.crop;
-        let of_a_step = training.method.passes(training.practice().probability, pixels);
-        let all = of_a_step * (training.batch_size as u64 * total) as f64;
-        let readings = ((SHARE * all / self.passes()) as u64).clamp(1, total);
+        let readings = ((SHARE * step_cost * total as f64 / self.cost()) as u64).clamp(1, total);
         // Evenly spaced, the last one at the end.
         step * readings / total > (step - 1) * readings / total
     }
 
-    /// What `reading` says, `before` being the pixel accuracy under BIM at the last reading without a sign, if there was one.
+    /// The verdict on `reading`. `before` is the pixel accuracy under BIM at the last reading without a sign, if there was one.
     pub fn judge(&self, reading: &Reading, before: Option<f64>) -> Verdict {
         // Where one class is all there is, guessing is always right, and so is a perfect network.
         if reading.clean.miou < (self.chance * reading.chance).min(1.0) {

@@ -1,13 +1,14 @@
 //! A monitor of catastrophic overfitting: single-step adversarial training that suddenly defends against its own attack
 //! and no other.
 //!
-//! Now and then, on a few fixed training samples, it reads what the literature looks at: scores under FGSM and BIM, the
-//! loss along FGSM's step, the cosine of gradients nearby, Fast Newton's epsilon ([`Reading`]), and decides whether they
-//! show the one or the other [`Sign`]. As many in a row as `patience` says are catastrophic overfitting; fewer may pass. Its draws are functions of seed and step and its memory is part of the saved
-//! state, so a resumed run reads what an uninterrupted one does. Training samples serve: the sudden drop shows on them as
-//! well (Wong et al. 2020), and nothing of the validation split is used up.
+//! Now and then it takes a [`Reading`] on a few fixed training samples: scores under FGSM and BIM, the loss along FGSM's step,
+//! the cosine of neighbouring gradients, Fast Newton's epsilon. It then decides whether the reading shows a [`Sign`].
+//! `patience` readings in a row with a sign are catastrophic overfitting; fewer may pass. Its draws are functions of seed and
+//! step, and its memory is part of the saved state, so a resumed run takes the same readings as an uninterrupted one. Training
+//! samples suffice: the sudden drop shows on them as well (Wong et al. 2020), and the validation split stays untouched.
 
 mod config;
+mod memory;
 mod reading;
 #[cfg(test)]
 mod tests;
@@ -16,35 +17,21 @@ use std::time::Instant;
 
 use candle_core::Tensor;
 use robustseg_datasets::{AugmentationParameters, OnBadSample};
-use robustseg_models::PspNet;
+use robustseg_evaluation::{Target, evenly_spaced};
+use robustseg_models::{Network, NormStatistics};
 use robustseg_random::stream;
-use serde::{Deserialize, Serialize};
 
-use crate::evaluation::evenly_spaced;
-use crate::{Error, Event, Observer, Result, Run, Statistics, Target, Trainer};
+use crate::observer::{Event, Observer};
+use crate::run::Run;
+use crate::trainer::Trainer;
+use crate::{Error, Result};
 
 pub use config::{MonitorConfig, Sign, Then, Verdict};
+pub(crate) use memory::Memory;
 pub use reading::{Mark, Reading};
 
 /// The checkpoint to roll back to, in the checkpoints' folder.
 const FILE: &str = "unflagged.safetensors";
-
-/// What the monitor remembers between readings.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct State {
-    /// Steps done at the last reading.
-    read: Option<u64>,
-    /// Pixel accuracy under BIM at the last reading without a sign.
-    robust: Option<f64>,
-    /// Steps done at that reading.
-    pub(crate) unflagged: Option<u64>,
-    /// Readings with a sign since then.
-    #[serde(default)]
-    flagged: usize,
-    /// Whether a reading ended the training.
-    pub(crate) stopped: bool,
-}
 
 /// A monitor with its samples at hand.
 pub(crate) struct Monitor {
@@ -56,9 +43,9 @@ pub(crate) struct Monitor {
 impl Monitor {
     /// The monitor that the configuration of `trainer` asks for, if it does.
     pub(crate) fn new(trainer: &Trainer, run: &Run<'_>) -> Result<Option<Self>> {
-        let Some(config) = trainer.config().monitor else { return Ok(None) };
+        let Some(config) = trainer.config.monitor else { return Ok(None) };
         let network = trainer.network();
-        let crop = trainer.config().augmentation.crop;
+        let crop = trainer.config.augmentation.crop;
         let (mut images, mut labels) = (Vec::new(), Vec::new());
         let indices = evenly_spaced(run.train.len(), Some(config.samples));
         for &index in &indices {
@@ -96,13 +83,13 @@ impl Trainer {
     ) -> Result<()> {
         let step = self.steps_done();
         let Monitor { config, images, labels } = monitor;
-        let due = config.is_due(self.config(), step, self.total_steps());
+        let due = config.is_due(self.config.step_cost(), step, self.total_steps());
         if !due || self.state.monitor.read == Some(step) || self.state.monitor.stopped {
             return Ok(());
         }
         let start = Instant::now();
-        let target = Target::new(self.network(), Statistics::Running);
-        let random = &mut stream(self.seed(), "monitor", [step, 0, 0]);
+        let target = Target::new(self.network(), NormStatistics::Running);
+        let random = &mut stream(self.seed, "monitor", [step, 0, 0]);
         let classes = self.network().config().num_classes;
         let reading = Reading::take(config, &target, images, labels, classes, random)?;
         let robust = reading.bim.pixel_accuracy;
@@ -123,7 +110,7 @@ impl Trainer {
             // It tells nothing: what was remembered stays.
             Verdict::AtChance => None,
         };
-        let State { flagged, unflagged, .. } = self.state.monitor;
+        let Memory { flagged, unflagged, .. } = self.state.monitor;
         let (patience, enough) = (config.patience, flagged >= config.patience);
         let overfitting = sign.filter(|_| enough);
         let seconds = start.elapsed().as_secs_f64();
@@ -153,7 +140,7 @@ impl Trainer {
 
     /// Takes the weights and statistics of the checkpoint at `path`.
     fn take_weights(&self, path: &std::path::Path) -> Result<()> {
-        let saved = PspNet::load(path, self.network().device())?;
+        let saved = Network::load(path, self.network().device())?;
         for (name, parameter) in self.network().parameters() {
             let other = saved.parameters().get(name).ok_or_else(|| Error::Mismatch {
                 what: format!("checkpoint {}", path.display()),

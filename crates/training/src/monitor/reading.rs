@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use robustseg_attacks::{
-    Attack, Bim, FastNewton, IGNORE_LABEL, InputGradient, Model, PixelObjective, input_gradient,
+    Attack, Bim, Case, FastNewton, IGNORE_LABEL, InputGradient, Model, PixelObjective, input_gradient,
 };
 use robustseg_metrics::ConfusionMatrix;
 use robustseg_ops::{pixel_objective_per_image, predict, sign_step};
@@ -74,10 +74,11 @@ impl Reading {
                 fgsm = score(&logits)?;
             }
         }
-        let bim = Bim { epsilon, alpha, steps }.perturb(model, images, labels, random)?.image;
+        let case = Case::new(model, images, labels)?;
+        let bim = Bim { alpha, steps }.perturb(&case, epsilon, random)?.image;
         let neighbour = noisy(images, epsilon, random)?;
         let beside = input_gradient(model, &neighbour, labels, objective)?.gradient;
-        let newton = FastNewton::default().perturb(model, images, labels, random)?.epsilon;
+        let newton = FastNewton::default().perturb(&case, f64::INFINITY, random)?.epsilon;
         let mut newton_epsilon: Vec<f64> = newton.to_vec1::<f32>()?.into_iter().map(f64::from).collect();
         newton_epsilon.sort_by(f64::total_cmp);
         Ok(Self {

@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Tensor};
-use robustseg_attacks::{Bim, Fgsm};
+use robustseg_attacks::{AttackConfig, Bim, Fgsm};
 use robustseg_datasets::{Dataset, OnBadSample};
 use robustseg_models::Origin;
 use robustseg_random::stream;
 
 use super::*;
-use crate::{MethodConfig, Outcome, TrainingConfig, fixture};
+use crate::{Outcome, TrainingConfig, fixture};
 
 fn reading(model: &dyn robustseg_attacks::Model, config: &MonitorConfig, start: f32) -> Result<Reading> {
     let images = Tensor::full(start, (2, 3, 6, 7), &Device::Cpu)?;
@@ -129,19 +129,20 @@ fn a_network_without_gradients_has_no_cosine() -> Result<()> {
 
 #[test]
 fn readings_take_a_fiftieth_of_the_work_and_the_last_step_has_one() {
-    let training = TrainingConfig::new(MethodConfig::Fgsm(Fgsm::default()), 50);
+    let training = TrainingConfig::new(AttackConfig::new(Fgsm {}, 0.03), 50);
     let config = MonitorConfig::default();
     for total in [1, 7, 500, 33_333] {
-        let due: Vec<u64> = (0..=total).filter(|step| config.is_due(&training, *step, total)).collect();
-        let work = due.len() as f64 * config.passes();
-        let whole = training.method.passes(0.5, 1) * (16 * total) as f64;
+        let due: Vec<u64> =
+            (0..=total).filter(|step| config.is_due(training.step_cost(), *step, total)).collect();
+        let work = due.len() as f64 * config.cost();
+        let whole = training.method.cost(0.5, 1) * (16 * total) as f64;
         assert!(due.len() == 1 || work <= 0.015 * whole, "{total}: {due:?}");
         assert_eq!(due.last(), Some(&total));
         let gaps: Vec<u64> = due.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!(gaps.iter().max().is_none_or(|longest| longest - gaps.iter().min().unwrap() <= 1));
     }
     let every = MonitorConfig { every: Some(4), ..config };
-    let due: Vec<u64> = (0..=10).filter(|step| every.is_due(&training, *step, 10)).collect();
+    let due: Vec<u64> = (0..=10).filter(|step| every.is_due(training.step_cost(), *step, 10)).collect();
     assert_eq!(due, [4, 8, 10]);
 }
 
@@ -164,7 +165,7 @@ fn settings_out_of_range_are_named() {
         ("chance", MonitorConfig { chance: -1.0, ..good }),
     ] {
         let message = bad.validate().unwrap_err().to_string();
-        assert!(message.starts_with(&format!("training.monitor.{key}:")), "{message}");
+        assert!(message.starts_with(&format!("monitor.{key}:")), "{message}");
     }
 }
 
@@ -196,7 +197,7 @@ impl Observer for Witness<'_> {
 
 impl Bench {
     fn new(monitor: MonitorConfig) -> Result<Self> {
-        let mut config = fixture::config(MethodConfig::Bim(Bim::default()));
+        let mut config = fixture::config(AttackConfig::new(Bim::default(), 0.03));
         (config.epochs, config.batch_size, config.checkpoint_every) = (2, 2, 0);
         config.monitor = Some(monitor);
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -426,7 +427,7 @@ fn readings_at_chance_level_neither_count_nor_are_rolled_back_to() -> Result<()>
         (blind.state.monitor.unflagged, blind.state.monitor.flagged),
         (before.unflagged, before.flagged)
     );
-    let kept = PspNet::load(&bench.folder.path().join(FILE), trainer.network().device())?;
+    let kept = Network::load(&bench.folder.path().join(FILE), trainer.network().device())?;
     let kept: Vec<f32> = kept.parameters()["classifier.weight"].var.flatten_all()?.to_vec1()?;
     assert_eq!(kept, at_two);
     Ok(())

@@ -64,7 +64,7 @@ impl Settings for PspNetConfig {
         for branch in heads.branches {
             all.push(head(branch.channels, &variables.at(&branch.name))?);
         }
-        Ok(Box::new(PspNet { config: self.clone(), backbone, pyramid, heads: all }))
+        Ok(Box::new(Network { config: self.clone(), backbone, pyramid, heads: all }))
     }
 
     fn scale(&self) -> (&'static str, usize) {
@@ -85,14 +85,14 @@ impl Settings for PspNetConfig {
 }
 
 /// Backbone, pyramid, and heads of one shape: the main one and the branches.
-struct PspNet {
+struct Network {
     config: PspNetConfig,
     backbone: ResNetV2,
     pyramid: Pyramid,
     heads: Vec<Head>,
 }
 
-impl Layers for PspNet {
+impl Layers for Network {
     fn forward(&self, x: &Tensor, heads: usize, mode: &mut Mode<'_>) -> Result<Vec<Tensor>> {
         let pooled = self.pyramid.forward(self.backbone.forward(x, mode)?, mode)?;
         self.heads.iter().take(heads).map(|head| head.forward(&pooled, mode)).collect()

@@ -1,0 +1,67 @@
+//! The fast gradient sign method: Goodfellow, Shlens, Szegedy, *Explaining and Harnessing Adversarial
+//! Examples*, ICLR 2015.
+
+use candle_core::Tensor;
+use robustseg_ops::{PixelObjective, sign_step};
+use robustseg_random::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::attack::CurveDefaults;
+use crate::gradient::{InputGradient, finite, unchecked};
+use crate::{Adversarial, Attack, Case, Result};
+
+/// One step of size epsilon along the sign of the cross-entropy's gradient, eq. 3. All epsilons share
+/// one gradient.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct Fgsm {}
+
+impl CurveDefaults for Fgsm {}
+
+impl Attack for Fgsm {
+    fn name(&self) -> &'static str {
+        "fgsm"
+    }
+
+    fn title(&self) -> &'static str {
+        "FGSM"
+    }
+
+    fn summary(&self) -> &'static str {
+        "The fast gradient sign method."
+    }
+
+    fn craft(
+        &self,
+        case: &Case<'_>,
+        epsilons: &[f64],
+        _random: &mut ChaCha8Rng,
+    ) -> Result<Vec<Vec<Adversarial>>> {
+        steps(case, epsilons.iter().map(|&epsilon| case.for_each_image(epsilon)).collect::<Result<_>>()?)
+    }
+
+    fn backward_passes(&self, _epsilons: u64) -> u64 {
+        1
+    }
+
+    fn starts_at_the_image(&self) -> bool {
+        true
+    }
+}
+
+/// One step along the sign of the cross-entropy's gradient, for each of several sizes (N), image by
+/// image.
+pub(super) fn steps(case: &Case<'_>, sizes: Vec<Tensor>) -> Result<Vec<Vec<Adversarial>>> {
+    let (InputGradient { value, gradient }, _) =
+        unchecked(case.model(), case.image(), case.label(), PixelObjective::CrossEntropy)?;
+    let image = case.image().detach();
+    let step = |epsilon: Tensor| {
+        let image = sign_step(&image, &gradient, &epsilon)?;
+        Ok(vec![Adversarial { image, epsilon }])
+    };
+    let examples = sizes.into_iter().map(step).collect::<Result<_>>()?;
+    // A GPU has every step under way by now.
+    finite("objective", &value.to_vec1()?)?;
+    Ok(examples)
+}

@@ -1,0 +1,137 @@
+//! The attacks, and the registry of them.
+//!
+//! One line in [`register!`] below makes an attack known to specs, the command line, the schema, reports
+//! and tests.
+
+mod apgd;
+mod bim;
+mod cospgd;
+mod dag;
+mod fast_newton;
+mod fgsm;
+mod mi_fgsm;
+mod pgd;
+mod random_fgsm;
+mod sea;
+mod segpgd;
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::Deserializer;
+
+use crate::attack::{Attack, CurveDefaults};
+use crate::settings::Settings;
+
+/// Where an attack is used, which decides its default settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// For single examples, as in training and on the command line.
+    Examples,
+    /// For a robustness curve.
+    Curve,
+}
+
+/// A registered attack: everything that is known without an instance.
+pub(crate) struct Entry {
+    /// With its default settings for either use.
+    default: fn(Use) -> Arc<dyn Attack>,
+    /// The epsilons of a curve by default.
+    pub(crate) epsilons: fn() -> Vec<f64>,
+    /// The JSON schema of its settings.
+    #[cfg(feature = "schema")]
+    pub(crate) schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
+}
+
+impl Entry {
+    /// The attack with its default settings.
+    pub(crate) fn default(&self, used: Use) -> Arc<dyn Attack> {
+        (self.default)(used)
+    }
+}
+
+fn default<A: Attack + CurveDefaults + 'static>(used: Use) -> Arc<dyn Attack> {
+    match used {
+        Use::Examples => Arc::new(A::default()),
+        Use::Curve => Arc::new(A::in_curves()),
+    }
+}
+
+/// Makes the registry of these attacks.
+macro_rules! register {
+    ($($file:ident::$attack:ident,)+) => {
+        $(pub use $file::$attack;)+
+
+        /// Every attack, in the order of help texts and tables.
+        pub(crate) static ENTRIES: &[Entry] = &[$(Entry {
+            default: default::<$attack>,
+            epsilons: <$attack as CurveDefaults>::epsilons,
+            #[cfg(feature = "schema")]
+            schema: <$attack as schemars::JsonSchema>::json_schema,
+        }),+];
+
+        /// Reads the settings of the attack at `index` of [`ENTRIES`].
+        pub(crate) fn read<'de, D: Deserializer<'de>>(
+            index: usize,
+            deserializer: D,
+        ) -> Result<Arc<dyn Attack>, D::Error> {
+            let mut place = 0..;
+            $(if place.next() == Some(index) {
+                return Ok(Arc::new($attack::deserialize(deserializer)?));
+            })+
+            unreachable!("index {index} of {} attacks", ENTRIES.len())
+        }
+    };
+}
+
+register! {
+    fgsm::Fgsm,
+    random_fgsm::RandomFgsm,
+    bim::Bim,
+    fast_newton::FastNewton,
+    pgd::Pgd,
+    mi_fgsm::MiFgsm,
+    segpgd::SegPgd,
+    cospgd::CosPgd,
+    apgd::Apgd,
+    sea::Sea,
+    dag::Dag,
+}
+
+pub use fast_newton::NegativeGain;
+
+/// Every registered attack with its default settings, in the order of help texts and tables.
+///
+/// ```
+/// for attack in robustseg_attacks::attacks() {
+///     println!("{:<12} {:<12} {}", attack.name(), attack.title(), attack.summary());
+/// }
+/// ```
+pub fn attacks() -> Vec<Arc<dyn Attack>> {
+    ENTRIES.iter().map(|entry| entry.default(Use::Examples)).collect()
+}
+
+/// The place of the attack `name` in [`ENTRIES`].
+pub(crate) fn index_of(name: &str) -> Option<usize> {
+    attacks().iter().position(|attack| attack.name() == name)
+}
+
+/// The title that papers give the attack `name`; `None` for a name that is not registered.
+///
+/// ```
+/// assert_eq!(robustseg_attacks::title_of("mi_fgsm"), Some("MI-FGSM"));
+/// ```
+pub fn title_of(name: &str) -> Option<&'static str> {
+    attacks().into_iter().find(|attack| attack.name() == name).map(|attack| attack.title())
+}
+
+/// The settings of the attack `name` in curves of a result file, with the defaults of settings that
+/// the file does not have, because an older version wrote it.
+pub fn completed(name: &str, settings: &Settings) -> Settings {
+    let Some(index) = index_of(name) else { return settings.clone() };
+    let mut complete = ENTRIES[index].default(Use::Curve).settings();
+    for (name, value) in settings.iter() {
+        complete.set(name, value.clone());
+    }
+    complete
+}

@@ -1,0 +1,83 @@
+//! Projected gradient descent: Madry, Makelov, Schmidt, Tsipras, Vladu, *Towards Deep Learning Models Resistant to
+//! Adversarial Attacks*, ICLR 2018.
+
+use robustseg_random::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::attack::CurveDefaults;
+use crate::ranges::{check_alpha, check_restarts, check_steps};
+use crate::{Adversarial, Attack, Bim, Candidates, Case, Result, Start};
+
+/// [`Bim`] from a random point of the ball, `restarts` times. The example with the largest cross-entropy
+/// wins, image by image. A start is the same point of the ball at every epsilon.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct Pgd {
+    /// Size of one step, in `(0, 1]`.
+    pub alpha: f64,
+    /// Number of steps from each start, at least 1.
+    pub steps: usize,
+    /// Number of random starts, at least 1.
+    pub restarts: usize,
+}
+
+impl Default for Pgd {
+    /// Alpha 0.01, 3 steps, as [`Bim`]; one start.
+    fn default() -> Self {
+        Self { alpha: 0.01, steps: 3, restarts: 1 }
+    }
+}
+
+impl CurveDefaults for Pgd {
+    /// Alpha 0.004, 10 steps, five starts.
+    fn in_curves() -> Self {
+        Self { alpha: 0.004, steps: 10, restarts: 5 }
+    }
+}
+
+impl Attack for Pgd {
+    fn name(&self) -> &'static str {
+        "pgd"
+    }
+
+    fn title(&self) -> &'static str {
+        "PGD"
+    }
+
+    fn summary(&self) -> &'static str {
+        "Projected gradient descent from random starts."
+    }
+
+    fn validate(&self) -> Result<()> {
+        check_alpha(self.alpha)?;
+        check_steps(self.steps)?;
+        check_restarts(self.restarts)
+    }
+
+    fn craft(
+        &self,
+        case: &Case<'_>,
+        epsilons: &[f64],
+        random: &mut ChaCha8Rng,
+    ) -> Result<Vec<Vec<Adversarial>>> {
+        let Self { alpha, steps, restarts } = *self;
+        let iteration = Bim { alpha, steps }.iteration();
+        let mut found = vec![Vec::with_capacity(restarts); epsilons.len()];
+        for _ in 0..restarts {
+            let examples = iteration.examples(case, epsilons, Start::Random, random)?;
+            for (found, examples) in found.iter_mut().zip(examples) {
+                found.extend(examples);
+            }
+        }
+        Ok(found)
+    }
+
+    fn candidates(&self) -> Candidates {
+        Candidates::Starts(self.restarts)
+    }
+
+    fn backward_passes(&self, epsilons: u64) -> u64 {
+        epsilons.saturating_mul(self.steps as u64).saturating_mul(self.restarts as u64)
+    }
+}

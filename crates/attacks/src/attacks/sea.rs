@@ -1,0 +1,174 @@
+//! The segmentation ensemble attack: Croce, Singh, Hein, *Towards Reliable Evaluation and Fast Training of Robust
+//! Semantic Segmentation Models*, ECCV 2024.
+
+use candle_core::{DType, Tensor};
+use robustseg_ops::{PixelObjective, project};
+use robustseg_random::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::attack::{CurveDefaults, few_epsilons};
+use crate::climb::{Climb, right_pixels, start};
+use crate::ranges::check_steps;
+use crate::{Adversarial, Attack, Candidates, Case, Result, selection};
+
+/// [`Apgd`](crate::Apgd) on three objectives that leave pixels alone once they are wrong. Each objective climbs in
+/// three shrinking balls: 2, 1.5 and 1 times epsilon for 30, 30 and 40 % of the steps. The next climb starts from the
+/// point with the fewest right pixels, projected onto the smaller ball. The example is the one of the three with the
+/// fewest right pixels; an evaluation takes the worst case of the three over its whole dataset.
+///
+/// As in the authors' program, the cross-entropy decides when steps are halved, whatever the objective. When that is
+/// reviewed, and by which rule, follows [`Apgd`](crate::Apgd) and its paper (algorithm 1). The authors' program counts
+/// differently: it reviews after `floor(0.22 n)` of a ball's n steps, then after intervals that shrink by
+/// `floor(0.03 n)` down to `floor(0.06 n)`, and it also halves where exactly three quarters of an interval's steps rose.
+///
+/// Balanced weights come from the image itself; the authors' program counts the classes' pixels over the dataset that it
+/// evaluates. So an image's examples do not depend on which others are evaluated with it (a split, a limit, a batch), and
+/// image and label suffice to attack it.
+///
+/// Each objective costs `steps` backward passes and, if the steps fill all three balls, three additional forward
+/// passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct Sea {
+    /// Number of steps for each objective, at least 1.
+    pub steps: usize,
+    /// Whether to start at a random point of the largest ball rather than at the image.
+    pub random_start: bool,
+}
+
+/// The objectives by name, in the order of the candidates.
+const OBJECTIVES: [(&str, PixelObjective); 3] = [
+    ("masked_cross_entropy", PixelObjective::MaskedCrossEntropy),
+    ("balanced_masked_cross_entropy", PixelObjective::BalancedMaskedCrossEntropy),
+    ("jensen_shannon", PixelObjective::JensenShannon),
+];
+
+impl Default for Sea {
+    /// The paper's: 300 steps from a random start.
+    fn default() -> Self {
+        Self { steps: 300, random_start: true }
+    }
+}
+
+impl CurveDefaults for Sea {
+    fn epsilons() -> Vec<f64> {
+        few_epsilons()
+    }
+}
+
+impl Sea {
+    /// The images (N, 3, H, W) for one objective.
+    fn climb(
+        &self,
+        case: &Case<'_>,
+        objective: PixelObjective,
+        epsilon: f64,
+        random: &mut ChaCha8Rng,
+    ) -> Result<Tensor> {
+        let original = case.image().detach().to_dtype(DType::F64)?;
+        let random = self.random_start.then_some(random);
+        let mut point = start(&original, 2.0 * epsilon, random)?;
+        for (steps, epsilon) in self.balls(epsilon) {
+            let ball = Tensor::full(epsilon, case.len(), original.device())?;
+            let from = project(&point, &original, &ball)?;
+            point = Climb { epsilon, steps, objective }.from(case, &original, &from)?.fewest_right;
+        }
+        let blank = selection::without_labels(case.label())?;
+        selection::rows(&blank, &case.image().detach(), &point.to_dtype(DType::F32)?)
+    }
+
+    /// Steps and radius of each ball that has any steps.
+    fn balls(&self, epsilon: f64) -> impl Iterator<Item = (usize, f64)> {
+        let share = self.steps * 3 / 10;
+        let steps = [share, share, self.steps - 2 * share];
+        let balls = steps.into_iter().zip([2.0, 1.5, 1.0].map(|times| times * epsilon));
+        balls.filter(|(steps, _)| *steps > 0)
+    }
+}
+
+impl Attack for Sea {
+    fn name(&self) -> &'static str {
+        "sea"
+    }
+
+    fn title(&self) -> &'static str {
+        "SEA"
+    }
+
+    fn summary(&self) -> &'static str {
+        "The segmentation ensemble attack: APGD on three objectives."
+    }
+
+    fn validate(&self) -> Result<()> {
+        check_steps(self.steps)
+    }
+
+    fn craft(
+        &self,
+        case: &Case<'_>,
+        epsilons: &[f64],
+        random: &mut ChaCha8Rng,
+    ) -> Result<Vec<Vec<Adversarial>>> {
+        let mut examples = |epsilon: f64| -> Result<Vec<Adversarial>> {
+            let example = |(_, objective)| {
+                let image = self.climb(case, objective, epsilon, random)?;
+                Ok(Adversarial { image, epsilon: case.for_each_image(epsilon)? })
+            };
+            OBJECTIVES.into_iter().map(example).collect()
+        };
+        epsilons.iter().map(|&epsilon| examples(epsilon)).collect()
+    }
+
+    fn candidates(&self) -> Candidates {
+        Candidates::Objectives(OBJECTIVES.map(|(name, _)| name).into())
+    }
+
+    fn strength(&self, case: &Case<'_>, image: &Tensor) -> Result<Vec<f32>> {
+        Ok(right_pixels(case, &case.logits(image)?)?.into_iter().map(|right| -right).collect())
+    }
+
+    fn backward_passes(&self, epsilons: u64) -> u64 {
+        epsilons.saturating_mul(self.steps as u64).saturating_mul(OBJECTIVES.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn balls_shrink_over_the_steps() {
+        let balls = |steps| Sea { steps, random_start: false }.balls(0.5).collect::<Vec<_>>();
+        assert_eq!(balls(300), [(90, 1.0), (90, 0.75), (120, 0.5)]);
+        assert_eq!(balls(11), [(3, 1.0), (3, 0.75), (5, 0.5)]);
+        assert_eq!(balls(2), [(2, 0.5)]);
+    }
+
+    #[test]
+    fn random_starts_are_anywhere_in_the_first_ball() -> Result<()> {
+        let seen = std::cell::RefCell::new(None);
+        let model = |image: &Tensor| {
+            seen.borrow_mut().get_or_insert_with(|| image.detach());
+            image.permute((0, 2, 3, 1))
+        };
+        let device = &candle_core::Device::Cpu;
+        let image = Tensor::full(0.5_f32, (1, 3, 20, 20), device)?;
+        let label = Tensor::zeros((1, 20, 20), DType::U8, device)?;
+        let sea = Sea { steps: 10, random_start: true };
+        let case = Case::new(&model, &image, &label)?;
+        sea.examples(&case, &[0.1], &mut robustseg_random::stream(0, "sea", [0; 3]))?;
+        let start = seen.take().expect("the model saw it").to_dtype(DType::F64)?.flatten_all()?;
+        let distances: Vec<f64> = start.to_vec1::<f64>()?.iter().map(|value| (value - 0.5).abs()).collect();
+        // Uniform up to 0.2: half of the distances exceed 0.1, hardly any reaches the border itself.
+        assert!(distances.iter().all(|distance| *distance <= 0.2 + 1e-6));
+        let beyond = |limit: f64| distances.iter().filter(|distance| **distance > limit).count();
+        assert!(
+            (500..700).contains(&beyond(0.1)) && beyond(0.2 - 1e-6) < 10,
+            "{} {}",
+            beyond(0.1),
+            beyond(0.2)
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! `SegPGD`: Gu, Zhao, Tresp, Torr, *SegPGD: An Effective and Efficient Adversarial Attack for Evaluating and
+//! Boosting Segmentation Robustness*, ECCV 2022.
+
+use robustseg_ops::PixelObjective;
+use robustseg_random::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::attack::CurveDefaults;
+use crate::iteration::Iteration;
+use crate::ranges::{check_alpha, check_steps};
+use crate::{Adversarial, Attack, Case, Result, Start};
+
+/// Iterated steps on a cross-entropy that weighs right pixels by `1 - lambda` and wrong ones by `lambda`,
+/// where `lambda = t / (2 * steps)` at step t = 0, 1, ...: right pixels first, all pixels later. The paper
+/// starts at a random point of the ball ([`Start::Random`]).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct SegPgd {
+    /// Size of one step, in `(0, 1]`.
+    pub alpha: f64,
+    /// Number of steps, at least 1.
+    pub steps: usize,
+    /// Where to start.
+    pub start: Start,
+}
+
+impl Default for SegPgd {
+    /// Alpha 0.01, 3 steps from the image, as [`Bim`](crate::Bim): nothing is drawn.
+    fn default() -> Self {
+        Self { alpha: 0.01, steps: 3, start: Start::Image }
+    }
+}
+
+impl CurveDefaults for SegPgd {
+    /// Alpha 0.004, 10 steps, from a random start as in the paper.
+    fn in_curves() -> Self {
+        Self { alpha: 0.004, steps: 10, start: Start::Random }
+    }
+}
+
+/// The objective at `step` of `steps`.
+fn objective(step: usize, steps: usize) -> PixelObjective {
+    PixelObjective::SegPgd { lambda: (step as f64 / (2 * steps) as f64) as f32 }
+}
+
+impl Attack for SegPgd {
+    fn name(&self) -> &'static str {
+        "segpgd"
+    }
+
+    fn title(&self) -> &'static str {
+        "SegPGD"
+    }
+
+    fn summary(&self) -> &'static str {
+        "SegPGD: right pixels first, all pixels later."
+    }
+
+    fn validate(&self) -> Result<()> {
+        check_alpha(self.alpha)?;
+        check_steps(self.steps)
+    }
+
+    fn craft(
+        &self,
+        case: &Case<'_>,
+        epsilons: &[f64],
+        random: &mut ChaCha8Rng,
+    ) -> Result<Vec<Vec<Adversarial>>> {
+        let Self { alpha, steps, start } = *self;
+        let iteration = Iteration { alpha, steps, objective, decay: None };
+        iteration.examples(case, epsilons, start, random)
+    }
+
+    fn backward_passes(&self, epsilons: u64) -> u64 {
+        epsilons.saturating_mul(self.steps as u64)
+    }
+
+    fn starts_at_the_image(&self) -> bool {
+        self.start == Start::Image
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_pixels_count_more_and_more() {
+        let lambdas = [0, 1, 3].map(|step| objective(step, 4));
+        assert_eq!(lambdas, [0.0, 0.125, 0.375].map(|lambda| PixelObjective::SegPgd { lambda }));
+    }
+}

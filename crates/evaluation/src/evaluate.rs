@@ -1,0 +1,333 @@
+//! Scores of a model on clean and attacked images of a dataset.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::{DType, Tensor};
+use robustseg_attacks::{CurveConfig, Model};
+use robustseg_datasets::{Dataset, Sample};
+use robustseg_models::{Network, NormStatistics};
+
+use crate::config::{EvaluationConfig, evenly_spaced};
+use crate::journal::Journal;
+use crate::record::Scores;
+use crate::results::Evaluated;
+use crate::tally::Tally;
+use crate::target::Target;
+use crate::window::{Window, Windowed};
+use crate::{Error, Result};
+
+/// Receives how many images are done, and how many there are.
+pub type OnProgress<'a> = &'a mut dyn FnMut(u64, u64);
+
+/// Evaluates `network`, in evaluation mode, on `dataset` as `config` says. The caller chooses the `split` and `weights`
+/// of `config`, and completes the result's [`Scope`](crate::Scope): classes, weights, checkpoint.
+///
+/// # Errors
+/// [`Error::Interrupted`] between two batches after `stop` was set.
+pub fn evaluate(
+    network: &Network,
+    dataset: &Dataset,
+    config: &EvaluationConfig,
+    stop: &AtomicBool,
+    progress: OnProgress<'_>,
+) -> Result<Evaluated> {
+    let tally = measure(network, dataset, config, None, stop, progress)?;
+    Ok(on(dataset, tally.evaluated()?))
+}
+
+/// [`evaluate`], which records its observations in `journal` and continues after those that are there. The result is
+/// the same, bit for bit.
+///
+/// # Errors
+/// As [`evaluate`], and if the journal cannot be written or one of its examples is damaged.
+pub fn evaluate_with(
+    journal: &mut Journal,
+    network: &Network,
+    dataset: &Dataset,
+    config: &EvaluationConfig,
+    stop: &AtomicBool,
+    progress: OnProgress<'_>,
+) -> Result<Evaluated> {
+    let tally = measure(network, dataset, config, Some(journal), stop, progress)?;
+    Ok(on(dataset, tally.evaluated()?))
+}
+
+/// `evaluated`, which says that it is on `dataset`.
+fn on(dataset: &Dataset, mut evaluated: Evaluated) -> Evaluated {
+    let scope = &mut evaluated.evaluation.scope;
+    (scope.split, scope.split_images) = (Some(dataset.split().into()), Some(dataset.len()));
+    evaluated
+}
+
+/// A batch to evaluate a model on.
+#[derive(Clone, Debug)]
+pub struct EvaluationBatch {
+    /// The samples' ids.
+    pub ids: Vec<String>,
+    /// The images (N, 3, H, W), f32 in `[0, 1]`; other batches may be of other sizes.
+    pub image: Tensor,
+    /// Their labels (N, H, W), u8, 255 = not labelled.
+    pub label: Tensor,
+}
+
+/// Evaluates any `model` of `num_classes` classes on `batches`, clean and along `curves`, as [`evaluate`] with seed 0 does a
+/// network; `examples` images are kept to look at. Windows, if any, are the model's own affair (see [`Windowed`]).
+///
+/// # Errors
+/// If a batch is not what the attacks need, or nothing is labelled, or the model's gradient differs grossly from the slope of
+/// its loss on the first image with a label ([`check_gradient`](robustseg_attacks::check_gradient)).
+pub fn evaluate_model(
+    model: &dyn Model,
+    num_classes: usize,
+    batches: impl IntoIterator<Item = EvaluationBatch>,
+    curves: &[CurveConfig],
+    examples: usize,
+) -> Result<Evaluated> {
+    let config = EvaluationConfig { curves: curves.to_vec(), ..EvaluationConfig::default() };
+    config.validate()?;
+    let mut tally = Tally::new(num_classes, curves, examples);
+    for EvaluationBatch { ids, image, label } in batches {
+        if ids.len() != image.dims().first().copied().unwrap_or(0) {
+            return Err(Error::Mismatch {
+                what: "ids of a batch".into(),
+                expected: format!("one for each image of {:?}", image.dims()),
+                actual: ids.len().to_string(),
+            });
+        }
+        if tally.wants_gradient_check() {
+            tally.check_gradient(model, &image, &label)?;
+        }
+        tally.add(model, &image, &label, &ids.iter().map(String::as_str).collect::<Vec<_>>())?;
+    }
+    tally.evaluated()
+}
+
+/// The clean scores of `network` on `limit` samples of `dataset`, evenly spaced, or on all.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn clean_scores(
+    network: &Network,
+    dataset: &Dataset,
+    limit: Option<usize>,
+    stop: &AtomicBool,
+    progress: OnProgress<'_>,
+) -> Result<Scores> {
+    let config = EvaluationConfig { limit, curves: Vec::new(), examples: 0, ..EvaluationConfig::default() };
+    measure(network, dataset, &config, None, stop, progress)?.clean()
+}
+
+/// The observations of [`evaluate`].
+fn measure<'a>(
+    network: &Network,
+    dataset: &Dataset,
+    config: &'a EvaluationConfig,
+    mut journal: Option<&mut Journal>,
+    stop: &AtomicBool,
+    progress: OnProgress<'_>,
+) -> Result<Tally<'a>> {
+    config.validate()?;
+    let model = Windowed::new(Target::new(network, NormStatistics::Running), config.window);
+    let indices = evenly_spaced(dataset.len(), config.limit);
+    let tally = Tally::new(network.config().num_classes, &config.curves, config.examples);
+    let mut tally = tally.with_seed(config.seed);
+    // On the first sample with a label, wherever the evaluation begins.
+    for &index in &indices {
+        if !tally.wants_gradient_check() || stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let (image, label) = stack(&[dataset.load(index)?], config.window, network)?;
+        tally.check_gradient(&model, &image, &label)?;
+    }
+    let mut pending: Vec<Sample> = Vec::new();
+    let total = indices.len() as u64;
+    if let Some(journal) = journal.as_deref_mut() {
+        tally.restore(journal)?;
+    }
+    // Batches begin where they would have begun.
+    let mut done = tally.len() as u64;
+    let mut samples = dataset.samples(indices.into_iter().skip(tally.len()));
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let sample = samples.next().transpose()?;
+        let fits = |sample: &Sample| pending.len() < config.batch_size && same_size(&pending, sample);
+        if !sample.as_ref().is_some_and(fits) && !pending.is_empty() {
+            let (image, label) = stack(&pending, config.window, network)?;
+            let ids: Vec<&str> = pending.iter().map(|sample| sample.id.as_str()).collect();
+            match journal.as_deref_mut() {
+                Some(journal) => tally.add_to(journal, &model, &image, &label, &ids)?,
+                None => tally.add(&model, &image, &label, &ids)?,
+            }
+            done += pending.len() as u64;
+            progress(done, total);
+            pending.clear();
+        }
+        match sample {
+            Some(sample) => pending.push(sample),
+            None => break,
+        }
+    }
+    Ok(tally)
+}
+
+fn same_size(pending: &[Sample], sample: &Sample) -> bool {
+    let size = |sample: &Sample| (sample.image.width, sample.image.height);
+    pending.first().is_none_or(|first| size(first) == size(sample))
+}
+
+/// Samples of one size as images (N, 3, H, W) in `[0, 1]` and labels (N, H, W), cut to the window's region.
+fn stack(samples: &[Sample], window: Window, network: &Network) -> Result<(Tensor, Tensor)> {
+    let device = network.device();
+    let mut images = Vec::with_capacity(samples.len());
+    let mut labels = Vec::with_capacity(samples.len());
+    for Sample { image, label, .. } in samples {
+        let (height, width) = (image.height, image.width);
+        let [top, left, h, w] = window.region(height, width);
+        let pixels = Tensor::from_slice(&image.data, (height, width, 3), device)?;
+        let pixels = pixels.narrow(0, top, h)?.narrow(1, left, w)?.permute((2, 0, 1))?;
+        images.push((pixels.to_dtype(DType::F32)? / 255.0)?.contiguous()?);
+        let label = Tensor::from_slice(&label.data, (height, width), device)?;
+        labels.push(label.narrow(0, top, h)?.narrow(1, left, w)?.contiguous()?);
+    }
+    Ok((Tensor::stack(&images, 0)?, Tensor::stack(&labels, 0)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Evaluation, fixture};
+    use robustseg_attacks::{Fgsm, Pgd};
+    use robustseg_models::Mode;
+
+    fn config() -> EvaluationConfig {
+        EvaluationConfig { limit: Some(3), examples: 2, ..EvaluationConfig::default() }
+    }
+
+    fn run(network: &Network, config: &EvaluationConfig) -> Result<Evaluated> {
+        evaluate(network, &fixture::dataset()?, config, &AtomicBool::new(false), &mut |_, _| {})
+    }
+
+    #[test]
+    fn the_record_has_the_documented_keys_in_their_order() -> Result<()> {
+        let network = fixture::network(1)?;
+        let Evaluated { evaluation, examples, example_attack, .. } = run(&network, &config())?;
+        let json = serde_json::to_value(&evaluation).expect("plain data");
+        let keys = |value: &serde_json::Value| -> Vec<String> {
+            value.as_object().expect("an object").keys().cloned().collect()
+        };
+        assert!(keys(&json).starts_with(&["clean".into(), "curves".into()]));
+        assert_eq!(keys(&json["clean"])[..3], ["miou", "pixel_accuracy", "iou"]);
+        let bim = &json["curves"][1];
+        assert_eq!(keys(bim)[..3], ["attack", "parameters", "points"]);
+        assert_eq!(bim["parameters"], serde_json::json!({"alpha": 0.004, "steps": 10}));
+        assert_eq!(json["curves"][0]["parameters"], serde_json::json!({}));
+        assert_eq!(keys(&bim["points"][8])[..4], ["epsilon", "miou", "pixel_accuracy", "iou"]);
+        assert_eq!(bim["points"][8]["epsilon"], 0.04);
+        for curve in &evaluation.curves {
+            assert_eq!(curve.points[0].scores, evaluation.clean, "epsilon 0 is clean");
+        }
+        let read: Evaluation = serde_json::from_value(json).expect("as written");
+        assert_eq!(read, evaluation);
+
+        assert_eq!(examples.len(), 2);
+        assert!(examples[0].pixel_accuracy <= examples[1].pixel_accuracy, "the worst first");
+        let attack = example_attack.expect("BIM's");
+        assert_eq!((attack.attack.as_str(), attack.epsilon), ("bim", 0.04));
+        for example in &examples {
+            let pixels = example.width * example.height;
+            assert_eq!((example.image.len(), example.prediction.len()), (3 * pixels, pixels));
+            let change = example.image.iter().zip(&example.adversarial).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(
+                change.is_some_and(|change| (1..=11).contains(&change)),
+                "{change:?} of 255 at epsilon 0.04"
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn batches_and_a_window_over_everything_change_nothing() -> Result<()> {
+        let network = &fixture::network(1)?;
+        let batch = fixture::batch(1, 4);
+        let images = Tensor::from_slice(&batch.images, (4, 3, batch.height, batch.width), network.device())?;
+        for step in 0..20 {
+            // Running statistics that deserve the name.
+            let random = &mut robustseg_random::stream(step, "unused", [0; 3]);
+            network.forward(&images, &mut Mode::Training { dropout: 0.0, random })?;
+        }
+        let one_by_one = run(network, &config())?;
+        let batched = run(network, &EvaluationConfig { batch_size: 2, ..config() })?;
+        assert_eq!(batched.evaluation.clean, one_by_one.evaluation.clean);
+        // Products over a batch round differently, which may turn the sign of a gradient next to zero.
+        for (curve, expected) in batched.evaluation.curves.iter().zip(&one_by_one.evaluation.curves) {
+            for (point, expected) in curve.points.iter().zip(&expected.points) {
+                let distance = (point.scores.pixel_accuracy - expected.scores.pixel_accuracy).abs();
+                assert!(distance < 0.01, "{point:?} and {expected:?}");
+            }
+        }
+        let window = Window::Sliding { size: 4096, stride: 4096 };
+        let sliding = run(network, &EvaluationConfig { window, ..config() })?;
+        assert_eq!(sliding.evaluation.clean, one_by_one.evaluation.clean);
+        assert_eq!(sliding.evaluation.scope.to_string(), "3 of 6 images of split train");
+        let cropped = run(network, &EvaluationConfig { window: Window::CenterCrop { size: 9 }, ..config() })?;
+        assert_eq!((cropped.examples[0].width, cropped.examples[0].height), (9, 9));
+        Ok(())
+    }
+
+    #[test]
+    fn the_seed_decides_random_starts_and_nothing_else() -> Result<()> {
+        let network = fixture::network(1)?;
+        let pgd = CurveConfig::new(Pgd { alpha: 0.01, steps: 2, restarts: 1 }, vec![0.0, 0.03]);
+        let curves = vec![pgd, CurveConfig::new(Fgsm {}, vec![0.03])];
+        let with = |seed| {
+            run(&network, &EvaluationConfig { seed, curves: curves.clone(), ..config() })
+                .map(|evaluated| evaluated.evaluation)
+        };
+        let (a, again, b) = (with(1)?, with(1)?, with(2)?);
+        assert_eq!(a, again);
+        assert_ne!(a.curves[0].points[1], b.curves[0].points[1]);
+        assert_eq!((&a.clean, &a.curves[1]), (&b.clean, &b.curves[1]));
+        Ok(())
+    }
+
+    #[test]
+    fn segpgd_and_cospgd_start_at_random_unless_the_spec_says_otherwise() -> Result<()> {
+        let network = fixture::network(1)?;
+        let read = |name: &str, more: &str| {
+            let text = format!(r#"{{"{name}": {{"alpha": 0.01, "steps": 2, "epsilons": [0, 0.03]{more}}}}}"#);
+            serde_json::from_str::<CurveConfig>(&text).expect("a curve")
+        };
+        for name in ["segpgd", "cospgd"] {
+            let [random, at_image] = [read(name, ""), read(name, r#", "start": "image""#)];
+            let curves = |seed, curve: &CurveConfig| {
+                run(&network, &EvaluationConfig { seed, curves: vec![curve.clone()], ..config() })
+                    .map(|evaluated| evaluated.evaluation.curves)
+            };
+            assert_eq!(curves(1, &at_image)?, curves(2, &at_image)?, "{name}");
+            let [one, other] = [curves(1, &random)?, curves(2, &random)?];
+            assert_ne!(one[0].points[1], other[0].points[1], "{name}");
+            let start =
+                |curves: &[crate::Curve]| serde_json::to_value(&curves[0].parameters).expect("plain data");
+            assert_eq!(start(&one)["start"], "random");
+            assert_eq!(start(&curves(1, &at_image)?)["start"], "image");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_stop_and_bad_settings_end_it() -> Result<()> {
+        let network = fixture::network(1)?;
+        let stopped =
+            evaluate(&network, &fixture::dataset()?, &config(), &AtomicBool::new(true), &mut |_, _| {});
+        assert!(matches!(stopped, Err(Error::Interrupted)));
+        let curve = CurveConfig::new(Fgsm {}, vec![0.0, 8.0]);
+        let error = run(&network, &EvaluationConfig { curves: vec![curve], ..config() }).unwrap_err();
+        assert!(error.to_string().contains("did you mean 8/255"));
+        assert!(run(&network, &EvaluationConfig { batch_size: 0, ..config() }).is_err());
+        assert_eq!(evenly_spaced(10, Some(4)), [0, 2, 5, 7]);
+        assert_eq!(evenly_spaced(3, Some(4)), [0, 1, 2]);
+        Ok(())
+    }
+}

@@ -1,0 +1,59 @@
+//! A tiny network, a batch and a dataset for tests.
+
+use std::path::Path;
+
+use candle_core::Device;
+use rand::RngExt;
+use robustseg_attacks::IGNORE_LABEL;
+use robustseg_datasets::{Batch, Dataset, Manifest};
+use robustseg_models::{Network, NetworkConfig, PspNetConfig};
+use robustseg_random::stream;
+
+use crate::Result;
+
+pub(crate) const CLASSES: usize = 3;
+
+pub(crate) fn network(seed: u64) -> Result<Network> {
+    let config = NetworkConfig::new(PspNetConfig { layers: [1, 1, 1, 1], width: 4 }, CLASSES);
+    Ok(Network::new(&config, seed, &Device::Cpu)?)
+}
+
+/// `count` images of 17 x 25 pixels, dark, green or bright by label, a few pixels unlabelled.
+pub(crate) fn batch(seed: u64, count: usize) -> Batch {
+    let (height, width) = (17, 25);
+    let random = &mut stream(seed, "batch", [0; 3]);
+    let mut images = vec![0.0; count * 3 * height * width];
+    let mut labels = vec![0; count * height * width];
+    for (pixel, label) in labels.iter_mut().enumerate() {
+        let (sample, place) = (pixel / (height * width), pixel % (height * width));
+        let class = (place % width * CLASSES / width + sample) % CLASSES;
+        for channel in 0..3 {
+            let value = [[0.1, 0.1, 0.1], [0.2, 0.8, 0.2], [0.9, 0.9, 0.9]][class][channel];
+            images[(sample * 3 + channel) * height * width + place] = value + 0.1 * random.random::<f32>();
+        }
+        *label = if random.random::<f32>() < 0.05 { IGNORE_LABEL } else { class as u8 };
+    }
+    Batch { ids: (0..count).map(|sample| format!("sample{sample}")).collect(), images, labels, height, width }
+}
+
+/// Six generated scenes of 40 x 32 pixels.
+pub(crate) fn dataset() -> Result<Dataset> {
+    let manifest = Manifest::parse(SCENES, Path::new("scenes.yaml"))?;
+    Ok(Dataset::open(&manifest, Path::new(""), "train")?)
+}
+
+const SCENES: &str = "
+name: scenes
+folder: scenes
+layout:
+  synthetic: {height: 32, width: 40, seed: 1}
+classes:
+  - {name: ground, colour: [0, 0, 0]}
+  - {name: stripes, colour: [200, 80, 60]}
+  - {name: steps, colour: [60, 110, 200]}
+splits:
+  train: {count: 6}
+citation: none
+licence: generated
+obtain: nothing to obtain
+";

@@ -1,0 +1,58 @@
+//! Robustness curves of segmentation models: clean and attacked scores of a dataset, warnings, examples and records.
+//!
+//! [`evaluate`] takes a network and a dataset, [`evaluate_model`] any model that attacks can run on and any batches.
+//! An interrupted evaluation continues from its [`Journal`], bit for bit as if it had never stopped. Nothing here
+//! imports a trainer.
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor};
+//! use robustseg_attacks::{CurveConfig, Fgsm, channels_first};
+//! use robustseg_evaluation::{EvaluationBatch, evaluate_model};
+//!
+//! // Red, green or blue: the logits are the image.
+//! let model = channels_first(|image: &Tensor| image.affine(9.0, 0.0));
+//! let image = Tensor::rand(0_f32, 1.0, (1, 3, 24, 32), &Device::Cpu)?;
+//! let label = image.argmax(1)?.to_dtype(DType::U8)?;
+//! let batch = EvaluationBatch { ids: vec!["noise".into()], image, label };
+//! let curves = [CurveConfig::new(Fgsm {}, vec![0.0, 0.1])];
+//! let evaluation = evaluate_model(&model, 3, [batch], &curves, 0)?.evaluation;
+//! assert_eq!(evaluation.clean.miou, 1.0);
+//! assert!(evaluation.curves[0].points[1].scores.miou < 1.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Errors
+//!
+//! See [`Error`]. Callers may want to tell [`Error::Interrupted`] from all others.
+
+mod config;
+mod error;
+mod evaluate;
+mod exact;
+mod example;
+#[cfg(test)]
+mod fixture;
+mod journal;
+mod observation;
+mod record;
+mod results;
+mod scores;
+mod tally;
+mod target;
+#[cfg(test)]
+mod tests;
+mod warnings;
+mod window;
+mod worst_case;
+
+pub use config::{EvaluationConfig, Weights, evenly_spaced};
+pub use error::{Error, Result};
+pub use evaluate::{EvaluationBatch, OnProgress, clean_scores, evaluate, evaluate_model, evaluate_with};
+pub use example::{Example, ExampleAttack};
+pub use journal::Journal;
+pub use record::{
+    CandidateScores, Curve, Evaluation, ImageRecord, Passes, Point, Scope, Scores, Warning, WarningKind,
+};
+pub use results::Evaluated;
+pub use target::Target;
+pub use window::{Views, Window, Windowed};

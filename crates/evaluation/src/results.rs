@@ -1,0 +1,147 @@
+//! From the observations of a dataset to its scores and records.
+
+use robustseg_attacks::{Cost, CurveConfig, Settings};
+use robustseg_metrics::Overlap;
+
+use crate::Result;
+use crate::example::{Example, ExampleAttack};
+use crate::observation::{ImageObservations, Observation};
+use crate::record::{CandidateScores, Curve, Evaluation, ImageRecord, Passes, Point, Scope, Scores, Warning};
+use crate::scores::scores;
+use crate::tally::{Exhibited, Tally};
+use crate::warnings::{Measured, inexact_gradient, warnings};
+use crate::worst_case::worst_case;
+
+/// The results of an evaluation.
+#[derive(Clone, Debug)]
+pub struct Evaluated {
+    /// The scores.
+    pub evaluation: Evaluation,
+    /// The records of single images.
+    pub images: Vec<ImageRecord>,
+    /// The examples to look at, the worst first.
+    pub examples: Vec<Example>,
+    /// The attack that made them; `None` without a curve.
+    pub example_attack: Option<ExampleAttack>,
+}
+
+impl Tally<'_> {
+    /// The observations of each image at `point` of `curve`.
+    pub(crate) fn observed(&self, curve: usize, point: usize) -> Vec<Vec<&Observation>> {
+        self.images.iter().map(|image| image.attacked[curve][point].iter().collect()).collect()
+    }
+
+    /// The scores of all images.
+    pub(crate) fn evaluation(&self) -> Result<Evaluation> {
+        let clean = self.clean()?;
+        let curves: Vec<Curve> =
+            (0..self.curves.len()).map(|index| self.curve(index)).collect::<Result<_>>()?;
+        let inexact = self.gradient.and_then(|check| inexact_gradient(check, self.curves));
+        let warnings = inexact.into_iter().chain(self.warnings(clean.miou, &curves)).collect();
+        let worst_case = self.worst_case()?;
+        let scope = Scope { images: Some(self.images.len()), ..Scope::default() };
+        Ok(Evaluation { clean, curves, worst_case, warnings, checkpoint: None, training: None, scope })
+    }
+
+    /// The scores without an attack.
+    pub(crate) fn clean(&self) -> Result<Scores> {
+        scores(&self.images.iter().map(|image| vec![&image.clean]).collect::<Vec<_>>())
+    }
+
+    fn warnings(&self, clean_miou: f64, curves: &[Curve]) -> Vec<Warning> {
+        let measured: Vec<Measured<'_>> = curves
+            .iter()
+            .enumerate()
+            .map(|(index, curve)| Measured {
+                config: &self.curves[index],
+                points: &curve.points,
+                observed: (0..curve.points.len()).map(|point| self.observed(index, point)).collect(),
+            })
+            .collect();
+        let clean: Vec<&Observation> = self.images.iter().map(|image| &image.clean).collect();
+        warnings(&clean, clean_miou, &measured)
+    }
+
+    fn curve(&self, index: usize) -> Result<Curve> {
+        let config = &self.curves[index];
+        let names = config.attack().candidates().names();
+        let point = |(point, &epsilon): (usize, &f64)| {
+            let observed = self.observed(index, point);
+            let candidate = |(place, name): (usize, &String)| {
+                let alone =
+                    Overlap::sum(self.classes, observed.iter().map(|observed| &observed[place].overlap));
+                let (miou, pixel_accuracy) = (alone.mean_iou()?, alone.pixel_accuracy()?);
+                Some(CandidateScores { name: name.clone(), miou, pixel_accuracy })
+            };
+            let several = epsilon > 0.0;
+            let candidates = names.iter().filter(|_| several).enumerate().filter_map(candidate).collect();
+            Ok(Point { epsilon, scores: scores(&observed)?, candidates })
+        };
+        let points = config.epsilons().iter().enumerate().map(point).collect::<Result<_>>()?;
+        let images = self.images.len().max(1) as f64;
+        let Cost { forward, backward } = self.costs[index];
+        let passes = Passes { forward: forward as f64 / images, backward: backward as f64 / images };
+        Ok(Curve {
+            attack: config.name().into(),
+            parameters: config.attack().settings(),
+            points,
+            passes: Some(passes),
+        })
+    }
+
+    /// The worst case over all curves, at each of their epsilons above 0.
+    fn worst_case(&self) -> Result<Vec<Point>> {
+        let clean: Vec<&Observation> = self.images.iter().map(|image| &image.clean).collect();
+        let points = self.curves.iter().enumerate().flat_map(|(curve, config)| {
+            let epsilons = config.epsilons().iter().enumerate();
+            epsilons.map(move |(point, &epsilon)| (epsilon, self.observed(curve, point)))
+        });
+        worst_case(&clean, points.collect())
+    }
+
+    /// The lines of `images.jsonl`: for each image the clean one, then the curves' examples at every epsilon above 0.
+    pub(crate) fn records(&self) -> Vec<ImageRecord> {
+        let record = |id: &str,
+                      attack: Option<&CurveConfig>,
+                      epsilon,
+                      candidate: Option<&String>,
+                      observation: &Observation| {
+            ImageRecord {
+                id: id.into(),
+                attack: attack.map(|curve| curve.name().into()),
+                parameters: attack.map_or_else(Settings::default, |curve| curve.attack().settings()),
+                epsilon,
+                candidate: candidate.cloned(),
+                loss: observation.loss,
+                largest_perturbation: observation.largest,
+                confusion: observation.pairs.clone(),
+            }
+        };
+        let mut records = Vec::new();
+        for ImageObservations { id, clean, attacked } in &self.images {
+            records.push(record(id, None, 0.0, None, clean));
+            for (curve, points) in self.curves.iter().zip(attacked) {
+                let names = curve.attack().candidates().names();
+                let points = curve.epsilons().iter().zip(points).filter(|(epsilon, _)| **epsilon > 0.0);
+                for (&epsilon, observations) in points {
+                    let observations = observations.iter().enumerate();
+                    records.extend(observations.map(|(place, observation)| {
+                        record(id, Some(curve), epsilon, names.get(place), observation)
+                    }));
+                }
+            }
+        }
+        records
+    }
+
+    /// The results.
+    pub(crate) fn evaluated(self) -> Result<Evaluated> {
+        let (evaluation, images) = (self.evaluation()?, self.records());
+        let example_attack = self.exhibited.map(|Exhibited { curve, point }| {
+            let curve = &self.curves[curve];
+            let (attack, parameters) = (curve.name().into(), curve.attack().settings());
+            ExampleAttack { attack, parameters, epsilon: curve.epsilons()[point] }
+        });
+        Ok(Evaluated { evaluation, images, examples: self.worst.into_examples(), example_attack })
+    }
+}

@@ -1,0 +1,257 @@
+//! Observing a dataset image by image, clean and attacked.
+
+use std::time::Instant;
+
+use candle_core::{DType, Tensor};
+use robustseg_attacks::{
+    Adversarial, Case, Cost, Counted, CurveConfig, GradientCheck, Model, check_gradient,
+};
+use robustseg_metrics::{ConfusionMatrix, boundary_distance, boundary_overlap};
+use robustseg_ops::{PixelObjective, pixel_objective_per_image, predict};
+use robustseg_random::stream;
+
+use crate::Result;
+use crate::example::{Example, Worst, landscape, rgb};
+use crate::journal::{Entry, Journal};
+use crate::observation::{ImageObservations, Observation};
+
+/// The observations of all images so far, and what they cost.
+pub(crate) struct Tally<'a> {
+    pub(crate) classes: usize,
+    pub(crate) curves: &'a [CurveConfig],
+    pub(crate) images: Vec<ImageObservations>,
+    pub(crate) costs: Vec<Cost>,
+    pub(crate) exhibited: Option<Exhibited>,
+    pub(crate) worst: Worst,
+    pub(crate) gradient: Option<GradientCheck>,
+    seed: u64,
+}
+
+/// The curve and point that examples are made by.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Exhibited {
+    pub(crate) curve: usize,
+    pub(crate) point: usize,
+}
+
+/// Observations and predictions of the images of a batch.
+struct Observed {
+    observations: Vec<Observation>,
+    predictions: Vec<Vec<u8>>,
+}
+
+/// A batch: images (N, 3, H, W) and labels (N, H, W), and the latter as bytes.
+struct Batch<'a> {
+    image: &'a Tensor,
+    label: &'a Tensor,
+    truth: Vec<Vec<u8>>,
+}
+
+impl<'a> Tally<'a> {
+    /// A tally that keeps `examples` images: those that the last curve makes the worst at its largest epsilon.
+    pub(crate) fn new(classes: usize, curves: &'a [CurveConfig], examples: usize) -> Self {
+        let exhibited = curves.len().checked_sub(1).and_then(|curve| {
+            let points = curves[curve].epsilons().iter().enumerate();
+            let (point, _) =
+                points.filter(|(_, epsilon)| **epsilon > 0.0).max_by(|a, b| a.1.total_cmp(b.1))?;
+            Some(Exhibited { curve, point })
+        });
+        let costs = vec![Cost::default(); curves.len()];
+        let (images, worst) = (Vec::new(), Worst::new(examples));
+        Self { classes, curves, images, costs, exhibited, worst, gradient: None, seed: 0 }
+    }
+
+    /// The same, with another seed of the attacks' random starts than 0.
+    pub(crate) fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// Whether an attack will follow a gradient that has not been compared with the loss yet.
+    pub(crate) fn wants_gradient_check(&self) -> bool {
+        self.gradient.is_none()
+            && self.curves.iter().flat_map(CurveConfig::epsilons).any(|&epsilon| epsilon > 0.0)
+    }
+
+    /// Compares the gradient of `model` with its loss on the first of the images (N, 3, H, W) that has a labelled pixel in
+    /// `label` (N, H, W), if one has. What it costs is no attack's cost.
+    ///
+    /// # Errors
+    /// If they differ grossly: no number under attack would be worth anything.
+    pub(crate) fn check_gradient(&mut self, model: &dyn Model, image: &Tensor, label: &Tensor) -> Result<()> {
+        self.gradient = check_gradient(model, image, label)?;
+        Ok(())
+    }
+
+    /// Observes `model`'s predictions for `image` (N, 3, H, W) with `label` (N, H, W), the samples `ids`, clean and under
+    /// every attack. At epsilon 0 the clean observation counts again.
+    pub(crate) fn add(
+        &mut self,
+        model: &dyn Model,
+        image: &Tensor,
+        label: &Tensor,
+        ids: &[&str],
+    ) -> Result<()> {
+        let batch = Batch { image, label, truth: label.flatten_from(1)?.to_vec2()? };
+        let clean = self.observe(model, &batch, image)?;
+        let number = self.images.len() as u64;
+        let new = |(id, clean): (&&str, &Observation)| ImageObservations {
+            id: (*id).into(),
+            clean: clean.clone(),
+            attacked: Vec::with_capacity(self.curves.len()),
+        };
+        let mut images: Vec<ImageObservations> = ids.iter().zip(&clean.observations).map(new).collect();
+        for (index, curve) in self.curves.iter().enumerate() {
+            let above_zero: Vec<f64> =
+                curve.epsilons().iter().copied().filter(|&epsilon| epsilon > 0.0).collect();
+            let counted = Counted::new(model);
+            let random = &mut stream(self.seed, "evaluation", [number, index as u64, 0]);
+            let attacked = if above_zero.is_empty() {
+                Vec::new()
+            } else {
+                curve.attack().examples(&Case::new(&counted, image, label)?, &above_zero, random)?
+            };
+            let mut attacked = attacked.into_iter();
+            let Cost { forward, backward } = counted.take();
+            self.costs[index].forward += forward;
+            self.costs[index].backward += backward;
+            for image in &mut images {
+                image.attacked.push(Vec::new());
+            }
+            for (point, &epsilon) in curve.epsilons().iter().enumerate() {
+                let candidates = if epsilon > 0.0 { attacked.next() } else { None };
+                let Some(candidates) = candidates else {
+                    for image in &mut images {
+                        image.attacked[index].push(vec![image.clean.clone()]);
+                    }
+                    continue;
+                };
+                let observed = candidates
+                    .iter()
+                    .map(|candidate| self.observe(model, &batch, &candidate.image))
+                    .collect::<Result<Vec<_>>>()?;
+                for (row, image) in images.iter_mut().enumerate() {
+                    image.attacked[index]
+                        .push(observed.iter().map(|one| one.observations[row].clone()).collect());
+                }
+                if self.exhibited == Some(Exhibited { curve: index, point }) {
+                    self.exhibit(model, &batch, ids, &clean, &candidates, &observed)?;
+                }
+            }
+        }
+        self.images.extend(images);
+        Ok(())
+    }
+
+    /// The number of observed images.
+    pub(crate) fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    /// [`Tally::add`], and a record of it in `journal`.
+    pub(crate) fn add_to(
+        &mut self,
+        journal: &mut Journal,
+        model: &dyn Model,
+        image: &Tensor,
+        label: &Tensor,
+        ids: &[&str],
+    ) -> Result<()> {
+        let start = Instant::now();
+        let (first, before) = (self.images.len(), self.costs.clone());
+        self.add(model, image, label, ids)?;
+        let spent = self.costs.iter().zip(before).map(|(now, before)| Cost {
+            forward: now.forward - before.forward,
+            backward: now.backward - before.backward,
+        });
+        let spent: Vec<Cost> = spent.collect();
+        journal.append(&self.images[first..], &spent, self.worst.examples(), start.elapsed().as_secs_f64())
+    }
+
+    /// Restores the observations that earlier processes left in `journal`.
+    pub(crate) fn restore(&mut self, journal: &mut Journal) -> Result<()> {
+        let (entries, examples) = journal.take()?;
+        for Entry { images, costs, .. } in entries {
+            self.images.extend(images);
+            for (sum, Cost { forward, backward }) in self.costs.iter_mut().zip(costs) {
+                sum.forward += forward;
+                sum.backward += backward;
+            }
+        }
+        self.worst.restore(examples);
+        Ok(())
+    }
+
+    /// Observes `image`, the batch's or an attacked form of it.
+    fn observe(&self, model: &dyn Model, batch: &Batch<'_>, image: &Tensor) -> Result<Observed> {
+        let (count, height, width) = batch.label.dims3()?;
+        let logits = model.logits(image)?;
+        let objective = PixelObjective::CrossEntropy;
+        let losses = pixel_objective_per_image(&logits, batch.label, objective, model.alignment())?;
+        let losses: Vec<f32> = losses.to_vec1()?;
+        let predictions = predict(&logits, height, width, model.alignment())?;
+        let predictions: Vec<Vec<u8>> = predictions.flatten_from(1)?.to_vec2()?;
+        let change = (image - batch.image)?.abs()?.flatten_from(1)?;
+        let largest: Vec<f32> = change.max(1)?.to_vec1()?;
+        // Where an image is black or white already, half of the steps lead nowhere.
+        let free = (batch.image.gt(0.0)? * batch.image.lt(1.0)?)?.flatten_from(1)?;
+        let still = (change.eq(0.0)? * &free)?;
+        let share =
+            |mask: &Tensor| -> Result<Vec<f32>> { Ok(mask.to_dtype(DType::F32)?.mean(1)?.to_vec1()?) };
+        let (free, still) = (share(&free)?, share(&still)?);
+        let distance = boundary_distance(width, height);
+        let observations = (0..count).map(|row| {
+            let mut matrix = ConfusionMatrix::new(self.classes);
+            let (prediction, truth) = (&predictions[row], &batch.truth[row]);
+            matrix.update(prediction, truth)?;
+            Ok(Observation {
+                pairs: matrix.pairs(),
+                overlap: matrix.overlap(),
+                boundary: boundary_overlap(prediction, truth, width, self.classes, distance)?,
+                loss: losses[row],
+                largest: largest[row],
+                unmoved: still[row] / free[row].max(f32::MIN_POSITIVE),
+            })
+        });
+        let observations = observations.collect::<Result<_>>()?;
+        Ok(Observed { observations, predictions })
+    }
+
+    /// Offers the images of a batch as examples, each in its worst form.
+    fn exhibit(
+        &mut self,
+        model: &dyn Model,
+        batch: &Batch<'_>,
+        ids: &[&str],
+        clean: &Observed,
+        candidates: &[Adversarial],
+        observed: &[Observed],
+    ) -> Result<()> {
+        let (_, height, width) = batch.label.dims3()?;
+        let first = self.images.len();
+        for (row, id) in ids.iter().enumerate() {
+            let accuracy = |one: &Observed| one.observations[row].overlap.pixel_accuracy();
+            let forms = observed.iter().zip(candidates);
+            let worst = forms.filter_map(|(one, example)| Some((accuracy(one)?, one, &example.image)));
+            let Some((pixel_accuracy, one, image)) = worst.min_by(|a, b| a.0.total_cmp(&b.0)) else {
+                continue;
+            };
+            self.worst.offer(first + row, pixel_accuracy, || {
+                let (image, adversarial) = (batch.image.narrow(0, row, 1)?, image.narrow(0, row, 1)?);
+                let label = batch.label.narrow(0, row, 1)?;
+                Ok(Example {
+                    id: (*id).into(),
+                    width,
+                    height,
+                    image: rgb(&image)?,
+                    label: batch.truth[row].clone(),
+                    prediction: clean.predictions[row].clone(),
+                    adversarial: rgb(&adversarial)?,
+                    adversarial_prediction: one.predictions[row].clone(),
+                    pixel_accuracy,
+                    landscape: landscape(model, &image, &adversarial, &label)?,
+                })
+            })?;
+        }
+        Ok(())
+    }
+}

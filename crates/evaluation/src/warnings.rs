@@ -1,0 +1,159 @@
+//! Signs that a robustness number cannot be trusted, as `AutoAttack` checks for them (Croce & Hein 2020) and as
+//! Carlini et al., *On Evaluating Adversarial Robustness*, 2019, list them.
+
+use robustseg_attacks::{Attack, Candidates, CurveConfig, GradientCheck, Settings};
+use robustseg_words::counted;
+
+use crate::observation::Observation;
+use crate::record::{Point, Warning, WarningKind};
+
+/// Mean IoU that an attack may lose to a cheaper one by chance.
+const TOLERANCE: f64 = 0.002;
+/// Share of the images whose loss must not have risen for a warning.
+const FALLEN: f64 = 0.1;
+/// Share of an image's values that must not have moved for a gradient that vanishes.
+const UNMOVED: f32 = 0.5;
+/// Pixel accuracy between a random start and the worst of several for starts that decide.
+const STARTS: f64 = 0.05;
+/// Share of epsilon that an attack must reach.
+const REACHED: f64 = 0.95;
+
+/// A measured curve: its configuration, its points, and for each point and image the observations of all examples.
+pub(crate) struct Measured<'a> {
+    pub(crate) config: &'a CurveConfig,
+    pub(crate) points: &'a [Point],
+    pub(crate) observed: Vec<Vec<Vec<&'a Observation>>>,
+}
+
+/// The warnings about `curves`, whose images are `clean` without an attack.
+pub(crate) fn warnings(clean: &[&Observation], clean_miou: f64, curves: &[Measured<'_>]) -> Vec<Warning> {
+    let mut found = Vec::new();
+    for curve in curves {
+        for (point, observed) in
+            curve.points.iter().zip(&curve.observed).filter(|(point, _)| point.epsilon > 0.0)
+        {
+            let mut warn = |kind, message: String| {
+                found.push(Warning {
+                    kind,
+                    attack: curve.config.name().into(),
+                    parameters: curve.config.attack().settings(),
+                    epsilon: point.epsilon,
+                    message,
+                });
+            };
+            of_images(curve.config.attack(), point.epsilon, clean, observed, &mut warn);
+            let smaller = curve.points.iter().filter(|other| other.epsilon < point.epsilon);
+            let least = smaller.map(|other| (other.epsilon, other.scores.miou)).chain([(0.0, clean_miou)]);
+            if let Some((epsilon, miou)) = least.min_by(|a, b| a.1.total_cmp(&b.1))
+                && point.scores.miou > miou + TOLERANCE
+            {
+                let own = point.scores.miou;
+                warn(
+                    WarningKind::WeakerThanSmallerEpsilon,
+                    format!(
+                        "mean IoU {own:.4} is above {miou:.4} at epsilon {epsilon}, whose ball lies within this one: the attack does not find what is there"
+                    ),
+                );
+            }
+            if let Some((name, miou)) = cheaper(curve, point, curves)
+                && point.scores.miou > miou + TOLERANCE
+            {
+                let own = point.scores.miou;
+                warn(
+                    WarningKind::WeakerThanCheaperAttack,
+                    format!(
+                        "mean IoU {own:.4} is above {miou:.4} under {name}, which costs fewer backward passes: gradients may be masked, or steps be badly chosen"
+                    ),
+                );
+            }
+        }
+    }
+    found
+}
+
+/// What there is to say of a gradient that `check` compared with the loss, for the `curves` that follow it.
+pub(crate) fn inexact_gradient(check: GradientCheck, curves: &[CurveConfig]) -> Option<Warning> {
+    let epsilon = curves.iter().flat_map(CurveConfig::epsilons).copied().fold(0.0, f64::max);
+    Some(Warning {
+        kind: WarningKind::InexactGradient,
+        attack: "all attacks".into(),
+        parameters: Settings::default(),
+        epsilon,
+        message: check.complaint()?,
+    })
+}
+
+/// The lowest mean IoU at the same epsilon of a curve that costs less, and its attack.
+fn cheaper(curve: &Measured<'_>, point: &Point, curves: &[Measured<'_>]) -> Option<(&'static str, f64)> {
+    let cost = curve.config.attack().backward_passes(1);
+    let others = curves.iter().filter(|other| other.config.attack().backward_passes(1) < cost);
+    let points = others.flat_map(|other| other.points.iter().map(|point| (other.config.name(), point)));
+    let same = points.filter(|(_, other)| other.epsilon == point.epsilon);
+    same.map(|(name, other)| (name, other.scores.miou)).min_by(|a, b| a.1.total_cmp(&b.1))
+}
+
+/// What the images of one point tell.
+fn of_images(
+    attack: &dyn Attack,
+    epsilon: f64,
+    clean: &[&Observation],
+    observed: &[Vec<&Observation>],
+    warn: &mut impl FnMut(WarningKind, String),
+) {
+    let labelled: Vec<(&Observation, &Vec<&Observation>)> =
+        clean.iter().copied().zip(observed).filter(|(clean, _)| !clean.pairs.is_empty()).collect();
+    let count = labelled.len();
+    let images = |is: &dyn Fn(&Observation, &[&Observation]) -> bool| {
+        labelled.iter().filter(|(clean, observed)| is(clean, observed)).count()
+    };
+    let mean = |value: &dyn Fn(&[&Observation]) -> f64| {
+        labelled.iter().map(|(_, observed)| value(observed)).sum::<f64>() / count.max(1) as f64
+    };
+
+    let unmoved = images(&|_, observed| observed.iter().all(|observation| observation.unmoved >= UNMOVED));
+    let of = counted(count, "image");
+    if attack.starts_at_the_image() && unmoved > 0 {
+        warn(
+            WarningKind::ZeroGradient,
+            format!(
+                "at least half of the values of {unmoved} of {of} did not move: their gradient vanishes, and an attack that follows gradients says little about them"
+            ),
+        );
+    }
+    let fallen = images(&|clean, observed| observed.iter().all(|observation| observation.loss <= clean.loss));
+    if fallen > 0 && fallen as f64 >= FALLEN * count as f64 {
+        warn(
+            WarningKind::LossDoesNotRise,
+            format!(
+                "the cross-entropy of {fallen} of {of} is not above that of the clean image: the step overshoots, or the gradient points elsewhere"
+            ),
+        );
+    }
+    let reached = mean(&|observed| {
+        observed.iter().map(|observation| f64::from(observation.largest)).fold(0.0, f64::max)
+    });
+    if attack.fills_the_ball() && count > 0 && reached < REACHED * epsilon {
+        warn(
+            WarningKind::BudgetUnused,
+            format!(
+                "the largest change is {reached:.4} of {epsilon} on average: more or larger steps would use the ball"
+            ),
+        );
+    }
+    if let Candidates::Starts(_) = attack.candidates() {
+        let accuracy = |observation: &Observation| observation.overlap.pixel_accuracy().unwrap_or(1.0);
+        let worst =
+            mean(&|observed| observed.iter().map(|observation| accuracy(observation)).fold(1.0, f64::min));
+        let single = mean(&|observed| {
+            observed.iter().map(|observation| accuracy(observation)).sum::<f64>() / observed.len() as f64
+        });
+        if single - worst > STARTS {
+            warn(
+                WarningKind::RandomStartDecisive,
+                format!(
+                    "an image's pixel accuracy is {single:.4} from a start on average and {worst:.4} from its worst: more starts may find less, and the loss surface is rough"
+                ),
+            );
+        }
+    }
+}

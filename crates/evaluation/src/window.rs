@@ -1,0 +1,338 @@
+//! How an image that is evaluated is brought to the network: whole, in windows, or its centre.
+
+use candle_core::{DType, Device, Tensor};
+use robustseg_attacks::{Alignment, Model};
+use robustseg_ops::{predict, upsample_bilinear};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// How an image that is evaluated is brought to the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Window {
+    /// The whole image at once.
+    #[default]
+    Whole,
+    /// Square windows of `size` pixels every `stride` pixels, the last ones flush with the border. Each window's
+    /// logits are upsampled to its pixels and averaged where windows overlap. Attacks use the gradient through
+    /// that average, so all windows of an image are held in memory at once while one is attacked.
+    Sliding {
+        /// Side of a window; an image that is smaller is one window.
+        size: usize,
+        /// Distance of one window to the next, at most `size`.
+        stride: usize,
+    },
+    /// The square of `size` pixels in the middle alone; an image that is smaller stays whole.
+    CenterCrop {
+        /// Side of the square.
+        size: usize,
+    },
+}
+
+impl Window {
+    /// Refuses sizes and strides that leave out pixels.
+    pub fn validate(&self) -> Result<()> {
+        let reason = match *self {
+            Self::Sliding { size: 0, .. } | Self::CenterCrop { size: 0 } => "size must be at least 1".into(),
+            Self::Sliding { stride: 0, .. } => "stride must be at least 1".into(),
+            Self::Sliding { size, stride } if stride > size => {
+                format!("a stride of {stride} leaves gaps between windows of {size}")
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::Setting { field: "window", reason })
+    }
+
+    /// The part of a `height` x `width` image that counts: top, left, height, width.
+    pub fn region(&self, height: usize, width: usize) -> [usize; 4] {
+        let Self::CenterCrop { size } = *self else {
+            return [0, 0, height, width];
+        };
+        let (h, w) = (size.min(height), size.min(width));
+        [(height - h) / 2, (width - w) / 2, h, w]
+    }
+}
+
+/// How many windows an image has, and their height and width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Views {
+    /// Their number.
+    pub count: usize,
+    /// Rows of each.
+    pub height: usize,
+    /// Pixels in a row of each.
+    pub width: usize,
+}
+
+impl Window {
+    /// The windows of an image of `height` x `width`.
+    pub fn views(&self, height: usize, width: usize) -> Views {
+        match *self {
+            Self::Sliding { size, stride } => Views {
+                count: starts(height, size, stride).len() * starts(width, size, stride).len(),
+                height: size.min(height),
+                width: size.min(width),
+            },
+            Self::Whole | Self::CenterCrop { .. } => {
+                let [_, _, height, width] = self.region(height, width);
+                Views { count: 1, height, width }
+            }
+        }
+    }
+}
+
+/// A model that looks through windows: its logits are the average of `model`'s over them.
+pub struct Windowed<M> {
+    model: M,
+    window: Window,
+}
+
+impl<M: Model> Windowed<M> {
+    /// `model` seen through `window`.
+    pub fn new(model: M, window: Window) -> Self {
+        Self { model, window }
+    }
+
+    /// The classes (N, H, W) that it sees in `image` (N, 3, H, W): those of [`Model::logits`], but full-size logits are made of
+    /// no more rows at once than a sliding window has.
+    pub fn predict(&self, image: &Tensor) -> candle_core::Result<Tensor> {
+        let (_, _, height, width) = image.dims4()?;
+        let alignment = self.model.alignment();
+        let Window::Sliding { size, stride } = self.window else {
+            return predict(&self.logits(image)?, height, width, alignment);
+        };
+        let grid = Grid::new(height, width, size, stride);
+        let mut labels = Vec::with_capacity(grid.tops.len());
+        // The sum from the row `top` on, over the windows so far.
+        let mut sum: Option<Tensor> = None;
+        for (index, &top) in grid.tops.iter().enumerate() {
+            let strip = self.strip(image, &grid, top)?;
+            let overlap = sum.as_ref().map_or(Ok(0), |sum| sum.dim(1))?;
+            let band = add(sum, strip.narrow(1, 0, overlap.max(1))?)?;
+            let band = match overlap {
+                0 => strip,
+                _ => Tensor::cat(&[&band, &strip.narrow(1, overlap, grid.height - overlap)?], 1)?,
+            };
+            // The windows to come begin there.
+            let done = grid.tops.get(index + 1).map_or(grid.height, |next| next - top);
+            let finished =
+                band.narrow(1, 0, done)?.broadcast_mul(&grid.shares(top, done, image.device())?)?;
+            labels.push(predict(&finished.contiguous()?, done, width, alignment)?);
+            sum = if done < grid.height { Some(band.narrow(1, done, grid.height - done)?) } else { None };
+        }
+        Tensor::cat(&labels, 1)
+    }
+
+    /// Full-size logits (N, H, W, K), the average over windows of `size` every `stride`.
+    fn average(&self, image: &Tensor, size: usize, stride: usize) -> candle_core::Result<Tensor> {
+        let (_, _, height, width) = image.dims4()?;
+        let grid = Grid::new(height, width, size, stride);
+        let mut sum: Option<Tensor> = None;
+        for &top in &grid.tops {
+            let strip = self.strip(image, &grid, top)?;
+            let placed = strip.pad_with_zeros(1, top, height - top - grid.height)?;
+            sum = Some(add(sum, placed)?);
+        }
+        let Some(sum) = sum else {
+            candle_core::bail!("an image without pixels has no windows: {:?}", image.shape())
+        };
+        sum.broadcast_mul(&grid.shares(0, height, image.device())?)
+    }
+
+    /// The sum (N, window's height, W, K) over the windows that begin in the row `top`.
+    fn strip(&self, image: &Tensor, grid: &Grid, top: usize) -> candle_core::Result<Tensor> {
+        let mut strip: Option<Tensor> = None;
+        for &left in &grid.lefts {
+            let part = image.narrow(2, top, grid.height)?.narrow(3, left, grid.width)?.contiguous()?;
+            let logits = self.model.logits(&part)?;
+            let logits = upsample_bilinear(&logits, grid.height, grid.width, self.model.alignment())?;
+            let placed = logits.pad_with_zeros(2, left, grid.columns - left - grid.width)?;
+            strip = Some(add(strip, placed)?);
+        }
+        strip.ok_or_else(|| candle_core::Error::Msg("an image without pixels has no windows".into()))
+    }
+}
+
+/// Where the windows of an image are.
+struct Grid {
+    tops: Vec<usize>,
+    lefts: Vec<usize>,
+    /// Rows and pixels in a row of a window.
+    height: usize,
+    width: usize,
+    /// Pixels in a row of the image.
+    columns: usize,
+}
+
+impl Grid {
+    fn new(height: usize, width: usize, size: usize, stride: usize) -> Self {
+        let (tops, lefts) = (starts(height, size, stride), starts(width, size, stride));
+        Self { tops, lefts, height: size.min(height), width: size.min(width), columns: width }
+    }
+
+    /// One over the number of windows that see each pixel of `rows` rows from `top` on: (1, rows, W, 1).
+    fn shares(&self, top: usize, rows: usize, device: &Device) -> candle_core::Result<Tensor> {
+        let share = |starts: &[usize], length: usize, pixels: std::ops::Range<usize>| -> Vec<f32> {
+            let windows = |at| starts.iter().filter(|&&start| start <= at && at < start + length).count();
+            pixels.map(|at| 1.0 / windows(at) as f32).collect()
+        };
+        let vertical =
+            Tensor::from_vec(share(&self.tops, self.height, top..top + rows), (1, rows, 1, 1), device)?;
+        let horizontal = share(&self.lefts, self.width, 0..self.columns);
+        let horizontal = Tensor::from_vec(horizontal, (1, 1, self.columns, 1), device)?;
+        vertical.broadcast_mul(&horizontal)
+    }
+}
+
+impl<M: Model> Model for Windowed<M> {
+    fn logits(&self, image: &Tensor) -> candle_core::Result<Tensor> {
+        match self.window {
+            Window::Whole | Window::CenterCrop { .. } => self.model.logits(image),
+            Window::Sliding { size, stride } => self.average(image, size, stride),
+        }
+    }
+
+    fn image_dtype(&self) -> DType {
+        self.model.image_dtype()
+    }
+
+    fn alignment(&self) -> Alignment {
+        self.model.alignment()
+    }
+
+    fn has_surrogate_gradient(&self) -> bool {
+        self.model.has_surrogate_gradient()
+    }
+}
+
+fn add(sum: Option<Tensor>, term: Tensor) -> candle_core::Result<Tensor> {
+    match sum {
+        None => Ok(term),
+        Some(sum) => sum + term,
+    }
+}
+
+/// Where windows of `size` begin along `extent` pixels: every `stride`, the last one flush with the end.
+fn starts(extent: usize, size: usize, stride: usize) -> Vec<usize> {
+    let last = extent.saturating_sub(size);
+    (0..last).step_by(stride).chain([last]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Var;
+
+    /// Logits that are a fixed linear map of each pixel: windows cannot matter.
+    fn per_pixel(image: &Tensor) -> candle_core::Result<Tensor> {
+        let pixels = image.permute((0, 2, 3, 1))?.contiguous()?;
+        let matrix = Tensor::new(&[[1.0_f32, -2.0], [0.5, 3.0], [-1.5, 0.25]], image.device())?;
+        pixels.broadcast_matmul(&matrix)
+    }
+
+    /// Logits that hold the mean of all that is seen: windows matter.
+    fn mean_of_view(image: &Tensor) -> candle_core::Result<Tensor> {
+        let (n, _, h, w) = image.dims4()?;
+        image.mean_keepdim((1, 2, 3))?.broadcast_as((n, h, w, 1))?.contiguous()
+    }
+
+    fn image(height: usize, width: usize) -> candle_core::Result<Tensor> {
+        let values = (0..3 * height * width).map(|i| (i * 37 % 101) as f32 / 101.0).collect();
+        Tensor::from_vec(values, (1, 3, height, width), &Device::Cpu)
+    }
+
+    fn distance(a: &Tensor, b: &Tensor) -> candle_core::Result<f32> {
+        (a - b)?.abs()?.max_all()?.to_scalar()
+    }
+
+    #[test]
+    fn windows_reach_the_end_and_leave_no_gap() {
+        assert_eq!(starts(10, 4, 3), [0, 3, 6]);
+        assert_eq!(starts(11, 4, 3), [0, 3, 6, 7]);
+        assert_eq!(starts(4, 4, 3), [0]);
+        assert_eq!(starts(3, 4, 3), [0]);
+    }
+
+    #[test]
+    fn averaging_equal_logits_changes_nothing_and_neither_does_its_gradient() -> candle_core::Result<()> {
+        let image = Var::from_tensor(&image(11, 7)?)?;
+        let windowed = Windowed::new(per_pixel, Window::Sliding { size: 4, stride: 3 });
+        let averaged = windowed.logits(&image)?;
+        let whole = per_pixel(&image)?;
+        assert!(distance(&averaged, &whole)? < 1e-5);
+        let gradient = |logits: &Tensor| -> candle_core::Result<Tensor> {
+            let gradients = logits.sqr()?.sum_all()?.backward()?;
+            Ok(gradients.get(image.as_tensor()).unwrap().clone())
+        };
+        assert!(distance(&gradient(&averaged)?, &gradient(&whole)?)? < 1e-4);
+        Ok(())
+    }
+
+    #[test]
+    fn one_window_that_covers_the_image_is_the_whole_image() -> candle_core::Result<()> {
+        let image = image(5, 7)?;
+        let windowed = Windowed::new(mean_of_view, Window::Sliding { size: 9, stride: 2 });
+        assert_eq!(distance(&windowed.logits(&image)?, &mean_of_view(&image)?)?, 0.0);
+        Ok(())
+    }
+
+    #[test]
+    fn predictions_in_bands_are_those_of_the_full_size_logits() -> candle_core::Result<()> {
+        let classes = |image: &Tensor| -> candle_core::Result<Tensor> {
+            // Windows matter to one class, and pixels to the others.
+            Tensor::cat(&[per_pixel(image)?, mean_of_view(image)?], 3)
+        };
+        let image = image(23, 17)?;
+        for (size, stride) in [(8, 3), (8, 8), (9, 1), (40, 7), (17, 5), (6, 4)] {
+            let windowed = Windowed::new(classes, Window::Sliding { size, stride });
+            let whole = predict(&windowed.logits(&image)?, 23, 17, windowed.alignment())?;
+            let banded = windowed.predict(&image)?;
+            assert_eq!(banded.dims(), whole.dims());
+            let bytes = |labels: &Tensor| labels.flatten_all()?.to_vec1::<u8>();
+            assert_eq!(bytes(&banded)?, bytes(&whole)?, "{size} {stride}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn views_are_counted() {
+        let views = |window: Window| {
+            let Views { count, height, width } = window.views(10, 7);
+            (count, height, width)
+        };
+        assert_eq!(views(Window::Whole), (1, 10, 7));
+        assert_eq!(views(Window::CenterCrop { size: 8 }), (1, 8, 7));
+        assert_eq!(views(Window::Sliding { size: 4, stride: 3 }), (6, 4, 4));
+    }
+
+    #[test]
+    fn overlaps_are_averages_by_hand() -> candle_core::Result<()> {
+        // One row of 3 pixels, two windows of 2: the middle pixel is seen twice.
+        let pixels = Tensor::new(&[0.0_f32, 0.3, 0.9], &Device::Cpu)?.reshape((1, 1, 1, 3))?;
+        let image = pixels.broadcast_as((1, 3, 1, 3))?.contiguous()?;
+        let windowed = Windowed::new(mean_of_view, Window::Sliding { size: 2, stride: 1 });
+        let logits = windowed.logits(&image)?.flatten_all()?.to_vec1::<f32>()?;
+        for (logit, expected) in logits.iter().zip([0.15, 0.375, 0.6]) {
+            assert!((logit - expected).abs() < 1e-6, "{logits:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn regions_and_bad_windows() {
+        assert_eq!(Window::CenterCrop { size: 4 }.region(9, 6), [2, 1, 4, 4]);
+        assert_eq!(Window::CenterCrop { size: 8 }.region(9, 6), [0, 0, 8, 6]);
+        assert_eq!(Window::Whole.region(9, 6), [0, 0, 9, 6]);
+        assert!(Window::Sliding { size: 4, stride: 4 }.validate().is_ok());
+        for bad in [
+            Window::Sliding { size: 4, stride: 5 },
+            Window::Sliding { size: 4, stride: 0 },
+            Window::Sliding { size: 0, stride: 0 },
+            Window::CenterCrop { size: 0 },
+        ] {
+            assert!(bad.validate().is_err(), "{bad:?}");
+        }
+    }
+}

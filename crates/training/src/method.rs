@@ -1,0 +1,194 @@
+//! The interface of training methods.
+//!
+//! A [`Method`] is a method with its settings, as a spec names it. [`Method::start`] makes a [`TrainingMethod`] of
+//! it, which may keep state from step to step.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use candle_core::Tensor;
+use candle_core::backprop::GradStore;
+use robustseg_attacks::{Adversarial, Case, Described};
+use robustseg_models::{Branch, Mode, Network};
+use robustseg_ops::{PixelObjective, pixel_objective_mean};
+use robustseg_random::ChaCha8Rng;
+use serde_json::{Value, json};
+
+use crate::practice::Practice;
+use crate::samples::Samples;
+use crate::{Error, Result};
+
+/// A training method with its settings.
+///
+/// A new method is a file in `methods` that implements [`Method`] and [`TrainingMethod`], and one line in the registry in
+/// `methods/mod.rs`. A method of another crate needs no such line: [`MethodConfig`](crate::MethodConfig) is made
+/// of any.
+pub trait Method: Described + Debug + Send + Sync {
+    /// The method's name in specs, on the command line and in results, such as `rs_fgsm`.
+    fn name(&self) -> &'static str;
+
+    /// The method's name in papers, such as `RS-FGSM`.
+    fn title(&self) -> &'static str;
+
+    /// One sentence about the method, for help texts and schemas.
+    fn summary(&self) -> &'static str;
+
+    /// Refuses settings out of range.
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// How its authors let adversarial examples into a training, by their paper, and by their program where the paper is
+    /// silent. A spec may say otherwise.
+    fn practice(&self) -> Practice {
+        Practice::HALF
+    }
+
+    /// Whether it attacks samples at all.
+    fn crafts(&self) -> bool {
+        true
+    }
+
+    /// The cost of a training step for one sample of `pixels` pixels that is attacked with `probability`, in forward
+    /// passes: an update on clean samples costs three, an attack's gradient two. Additional branches are not counted.
+    fn cost(&self, probability: f64, pixels: usize) -> f64;
+
+    /// The branches that it needs in a network of `num_classes` classes.
+    fn branches(&self, num_classes: usize) -> Vec<Branch> {
+        let _ = num_classes;
+        Vec::new()
+    }
+
+    /// The method as specs write it: its name, or a map from its name to its settings.
+    fn spec(&self) -> Value {
+        let (name, settings) = (self.name(), self.settings());
+        if settings.is_empty() { json!(name) } else { json!({ name: settings }) }
+    }
+
+    /// The method at the start of a training.
+    fn start(&self) -> Box<dyn TrainingMethod>;
+}
+
+/// A training method at work. For each update of the weights the trainer calls [`prepare`](Self::prepare),
+/// [`craft`](Self::craft) if samples are drawn, [`loss`](Self::loss), [`after_backward`](Self::after_backward) and
+/// [`after_update`](Self::after_update), in this order.
+pub trait TrainingMethod: Send {
+    /// Updates of the weights on each batch.
+    fn updates(&self) -> usize {
+        1
+    }
+
+    /// Looks at the samples before anything happens to them.
+    fn prepare(&mut self, samples: &Samples<'_>) -> Result<()> {
+        let _ = samples;
+        Ok(())
+    }
+
+    /// Adversarial examples that replace the drawn samples of `case`. `None` leaves the samples as they are.
+    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>>;
+
+    /// The loss of the batch with its adversarial examples: by default the mean cross-entropy over the labelled pixels.
+    fn loss(&mut self, forward: &mut Forward<'_>) -> Result<Loss> {
+        let logits = forward.logits()?;
+        Ok(Loss { value: forward.cross_entropy(&logits)?, additional: None })
+    }
+
+    /// Looks at the weights' gradients, and may add to them. The result is the value of the added term, if there is one.
+    fn after_backward(&mut self, gradients: &mut GradStore) -> Result<Option<f64>> {
+        let _ = gradients;
+        Ok(None)
+    }
+
+    /// Whether [`after_update`](Self::after_update) needs the gradient of the examples.
+    fn wants_example_gradient(&self) -> bool {
+        false
+    }
+
+    /// Called after the weights have moved, with the loss's gradient (M, 3, H, W) with respect to the examples in the places
+    /// of the drawn samples, if it was wanted and there are any.
+    fn after_update(&mut self, example_gradient: Option<&Tensor>) -> Result<()> {
+        let _ = example_gradient;
+        Ok(())
+    }
+
+    /// What has to outlive an interruption: f32 tensors by name.
+    fn state(&self) -> BTreeMap<String, Tensor> {
+        BTreeMap::new()
+    }
+
+    /// Takes the tensors of [`state`](Self::state) back.
+    ///
+    /// # Errors
+    /// If there is a tensor that the method does not know; nothing has changed then.
+    fn restore(&mut self, state: BTreeMap<String, Tensor>) -> Result<()> {
+        no_more(state)
+    }
+}
+
+/// Refuses tensors of a saved state that nobody knows.
+pub(crate) fn no_more(state: BTreeMap<String, Tensor>) -> Result<()> {
+    let Some(name) = state.into_keys().next() else { return Ok(()) };
+    Err(Error::Mismatch {
+        what: format!("tensor {name}"),
+        expected: "a tensor of this network or method".into(),
+        actual: "one of another".into(),
+    })
+}
+
+/// The loss of a batch, as scalar tensors.
+pub struct Loss {
+    /// The loss that records and progress show.
+    pub value: Tensor,
+    /// An additional term, minimised along with it.
+    pub additional: Option<Tensor>,
+}
+
+/// A batch on its way through the network in training mode: weights tracked, running statistics updated.
+pub struct Forward<'a> {
+    pub(crate) network: &'a Network,
+    pub(crate) images: &'a Tensor,
+    pub(crate) labels: &'a Tensor,
+    pub(crate) mode: Mode<'a>,
+}
+
+impl<'a> Forward<'a> {
+    /// The network.
+    pub fn network(&self) -> &'a Network {
+        self.network
+    }
+
+    /// The images (N, 3, H, W), with adversarial examples in the places of the drawn samples.
+    pub fn images(&self) -> &'a Tensor {
+        self.images
+    }
+
+    /// The labels (N, H, W), u8.
+    pub fn labels(&self) -> &'a Tensor {
+        self.labels
+    }
+
+    /// The network's small logits (N, h, w, K).
+    ///
+    /// # Errors
+    /// If the network fails.
+    pub fn logits(&mut self) -> Result<Tensor> {
+        Ok(self.network.forward(self.images, &mut self.mode)?)
+    }
+
+    /// The small logits of the main head and of each branch, in the order of [`Method::branches`].
+    ///
+    /// # Errors
+    /// If the network fails.
+    pub fn branch_logits(&mut self) -> Result<Vec<Tensor>> {
+        Ok(self.network.forward_branches(self.images, &mut self.mode)?)
+    }
+
+    /// Mean cross-entropy of small `logits` (N, h, w, K) over the labelled pixels.
+    ///
+    /// # Errors
+    /// If the logits do not fit the labels.
+    pub fn cross_entropy(&self, logits: &Tensor) -> Result<Tensor> {
+        let (objective, alignment) = (PixelObjective::CrossEntropy, self.network.alignment());
+        Ok(pixel_objective_mean(logits, self.labels, objective, alignment)?)
+    }
+}

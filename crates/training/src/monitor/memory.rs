@@ -1,0 +1,20 @@
+//! The memory of the monitor.
+
+use serde::{Deserialize, Serialize};
+
+/// What the monitor remembers between readings; part of a saved state.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Memory {
+    /// Steps done at the last reading.
+    pub(super) read: Option<u64>,
+    /// Pixel accuracy under BIM at the last reading without a sign.
+    pub(super) robust: Option<f64>,
+    /// Steps done at that reading.
+    pub(crate) unflagged: Option<u64>,
+    /// Readings with a sign since then.
+    #[serde(default)]
+    pub(super) flagged: usize,
+    /// Whether a reading ended the training.
+    pub(crate) stopped: bool,
+}

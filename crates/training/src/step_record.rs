@@ -1,0 +1,63 @@
+//! The record of a training step.
+
+use std::ops::AddAssign;
+
+use serde::{Deserialize, Serialize};
+
+/// The record of one training step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepRecord {
+    /// The step, from 0.
+    pub step: u64,
+    /// Mean cross-entropy over the labelled pixels of the batch, before the update; the mean over its replays, if the method
+    /// has any.
+    pub loss: f32,
+    /// What the method minimised beside it, if anything, weighted as it was added; the mask branch's cross-entropy is such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub penalty: Option<f64>,
+    /// The backbone's learning rate.
+    pub learning_rate: f64,
+    /// Samples in the batch.
+    pub images: usize,
+    /// Samples that were replaced by adversarial examples.
+    pub attacked: usize,
+    /// Mean epsilon of those, if there are any.
+    pub epsilon_mean: Option<f64>,
+    /// The epsilon of each of those, in the batch's order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub epsilons: Vec<f32>,
+    /// Where the time went.
+    pub seconds: Seconds,
+}
+
+/// Seconds, by the part of a step that they were spent in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Seconds {
+    /// Waiting for the batch, and for its way to the device.
+    pub data: f64,
+    /// Crafting adversarial examples, and the method's penalty if it has one.
+    pub attack: f64,
+    /// From images to loss.
+    pub forward: f64,
+    /// From loss to gradients.
+    pub backward: f64,
+    /// From gradients to weights.
+    pub optimiser: f64,
+}
+
+impl Seconds {
+    /// The sum of the parts.
+    pub fn total(&self) -> f64 {
+        self.data + self.attack + self.forward + self.backward + self.optimiser
+    }
+}
+
+impl AddAssign for Seconds {
+    fn add_assign(&mut self, other: Self) {
+        self.data += other.data;
+        self.attack += other.attack;
+        self.forward += other.forward;
+        self.backward += other.backward;
+        self.optimiser += other.optimiser;
+    }
+}
