@@ -5,8 +5,9 @@
 use candle_core::{DType, Device, Tensor};
 use robustseg_attacks::{Attack, Case, FastNewton, PixelObjective, input_gradient};
 use robustseg_evaluation::Target;
-use robustseg_models::{Network, NormStatistics};
-use robustseg_ops::cuda::{ConvolutionChoice, convolve_in, count, open};
+use robustseg_models::{Network, NormStatistics, Precision};
+use robustseg_ops::Arithmetic;
+use robustseg_ops::cuda::{count, open};
 use robustseg_random::stream;
 use std::path::{Path, PathBuf};
 
@@ -59,11 +60,10 @@ fn reduced_precision_stays_near() {
         for (name, tf32, activations, bounds) in
             [("tf32", true, DType::F32, [2e-2, 0.3, 0.1]), ("bf16", false, DType::BF16, [0.15, 0.8, 0.2])]
         {
-            convolve_in(tf32, ConvolutionChoice::Predicted);
-            network.set_activations(activations).expect("a GPU has them");
+            let arithmetic = Arithmetic { tf32, ..Arithmetic::default() };
+            network.set_precision(Precision { activations, arithmetic }).expect("a GPU has it");
             let found = outcome(&network, image, label);
-            convolve_in(false, ConvolutionChoice::Predicted);
-            network.set_activations(DType::F32).expect("every device has f32");
+            network.set_precision(Precision::default()).expect("every device has f32");
             let differences: Vec<f64> = found.iter().zip(&exact).map(|(a, b)| relative(a, b)).collect();
             println!(
                 "{}, {name}: logits {:.1e}, gradient of the mean gain {:.1e}, epsilon of Fast Newton {:.1e}",

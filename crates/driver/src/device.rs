@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use candle_core::{DType, Device};
 use robustseg_models::Network;
+use robustseg_ops::{Arithmetic, ConvolutionChoice};
 use robustseg_words::counted;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -127,24 +128,19 @@ impl Precision {
         Ok(())
     }
 
-    /// From now on `network`, and all that this process computes on GPUs, uses this precision.
+    /// From now on `network` computes with this precision, and convolves on a GPU as `convolutions` says.
     ///
     /// # Errors
-    /// [`Usage`] if the network is on the CPU, which has f32 alone.
+    /// [`Usage`] if the network is on the CPU, which computes in f32 only.
     pub fn set(self, network: &mut Network, convolutions: Convolutions) -> anyhow::Result<()> {
         self.require_on(network.device())?;
-        #[cfg(feature = "cuda")]
-        {
-            use robustseg_ops::cuda::{ConvolutionChoice, convolve_in};
-            let choice = match convolutions {
-                Convolutions::Predicted => ConvolutionChoice::Predicted,
-                Convolutions::Measured => ConvolutionChoice::Measured,
-            };
-            convolve_in(self == Self::Tf32, choice);
-        }
-        #[cfg(not(feature = "cuda"))]
-        let _ = convolutions;
-        Ok(network.set_activations(if self == Self::Bf16 { DType::BF16 } else { DType::F32 })?)
+        let choice = match convolutions {
+            Convolutions::Predicted => ConvolutionChoice::Predicted,
+            Convolutions::Measured => ConvolutionChoice::Measured,
+        };
+        let activations = if self == Self::Bf16 { DType::BF16 } else { DType::F32 };
+        let arithmetic = Arithmetic { tf32: self == Self::Tf32, choice };
+        Ok(network.set_precision(robustseg_models::Precision { activations, arithmetic })?)
     }
 }
 

@@ -4,14 +4,16 @@ use crate::variables::Variables;
 use crate::{Mode, ParameterKind};
 use candle_core::{Result, Tensor, Var};
 use robustseg_ops::{
-    BatchNorm, BatchStatistics, Conv2dConfig, StatisticsSource, batch_norm_relu, batch_norm_relu_conv2d,
-    batch_statistics, conv2d, conv2d_add,
+    Arithmetic, BatchNorm, BatchStatistics, Conv2dConfig, StatisticsSource, batch_norm_relu,
+    batch_norm_relu_conv2d, batch_statistics, conv2d, conv2d_add,
 };
 
 /// A convolution without bias.
 pub(crate) struct Convolution {
     weight: Tensor,
     config: Conv2dConfig,
+    /// How a GPU computes it.
+    pub(crate) arithmetic: Arithmetic,
 }
 
 impl Convolution {
@@ -24,7 +26,7 @@ impl Convolution {
         variables: &Variables<'_>,
     ) -> Result<Self> {
         let weight = variables.convolution([outputs, kernel, kernel, inputs], "weight")?;
-        Ok(Self { weight, config })
+        Ok(Self { weight, config, arithmetic: Arithmetic::default() })
     }
 
     /// The weight (O, K, K, I) as `mode` uses it on `x`, in the type of its elements.
@@ -33,12 +35,12 @@ impl Convolution {
     }
 
     pub(crate) fn forward(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
-        conv2d(x, &self.weight(x, mode)?, self.config)
+        conv2d(x, &self.weight(x, mode)?, self.config, self.arithmetic)
     }
 
     /// The convolution's output added to `residual`.
     pub(crate) fn forward_add(&self, x: &Tensor, residual: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
-        conv2d_add(x, &self.weight(x, mode)?, self.config, residual)
+        conv2d_add(x, &self.weight(x, mode)?, self.config, residual, self.arithmetic)
     }
 
     /// (O, K, K, I).
@@ -91,7 +93,8 @@ impl NormRelu {
         let (statistics, source) = self.statistics(x, mode)?;
         let (weight, bias) = (mode.weight(&self.weight), mode.weight(&self.bias));
         let norm = BatchNorm { weight: &weight, bias: &bias, statistics: &statistics, source, eps: EPS };
-        batch_norm_relu_conv2d(x, norm, &convolution.weight(x, mode)?, convolution.config)
+        let Convolution { config, arithmetic, .. } = *convolution;
+        batch_norm_relu_conv2d(x, norm, &convolution.weight(x, mode)?, config, arithmetic)
     }
 
     /// The statistics that normalise `x` in this mode.

@@ -3,7 +3,7 @@
 use crate::variables::Variables;
 use crate::{Branch, Error, Mode};
 use candle_core::{Result, Tensor};
-use robustseg_ops::Alignment;
+use robustseg_ops::{Alignment, Arithmetic};
 use safetensors::SafeTensors;
 
 /// The layers of a network. A network implements this trait and [`Settings`];
@@ -13,6 +13,9 @@ pub(crate) trait Layers: Send + Sync {
     /// the order of [`Heads`]. `x` (N, H, W, 3) is a normalised image in the type of the activations;
     /// logits are f32.
     fn forward(&self, x: &Tensor, heads: usize, mode: &mut Mode<'_>) -> Result<Vec<Tensor>>;
+
+    /// Sets how a GPU computes all convolutions.
+    fn set_arithmetic(&mut self, arithmetic: Arithmetic);
 
     /// Multiply-adds of the main head's logits for one image of `size` (height, width).
     fn multiply_adds(&self, size: [usize; 2]) -> u64;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::outline::Outline;
 use crate::variables::{Maker, Source};
-use crate::{Mode, NetworkConfig, Parameter, Result};
-use candle_core::{DType, Device, Tensor};
+use crate::{Mode, NetworkConfig, Parameter, Precision, Result};
+use candle_core::{Device, Tensor};
 use robustseg_ops::{Alignment, normalise_image, upsample_bilinear};
 
 /// A network for semantic segmentation, of any kind that [`Architecture`](crate::Architecture) lists.
@@ -25,7 +25,7 @@ use robustseg_ops::{Alignment, normalise_image, upsample_bilinear};
 pub struct Network {
     config: NetworkConfig,
     device: Device,
-    activations: DType,
+    precision: Precision,
     outline: Outline,
     parameters: BTreeMap<String, Parameter>,
 }
@@ -59,7 +59,7 @@ impl Network {
         Ok(Self {
             config: config.clone(),
             device: device.clone(),
-            activations: DType::F32,
+            precision: Precision::default(),
             outline,
             parameters: maker.into_parameters(),
         })
@@ -96,25 +96,19 @@ impl Network {
         self.config.upsampling.into()
     }
 
-    /// The type of the activations: see [`Network::set_activations`].
-    pub fn activations(&self) -> DType {
-        self.activations
+    /// The numbers that the network computes with, at first f32 alone.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
-    /// Sets the type of the activations: f32, or on a GPU bf16, with which convolutions also round
-    /// their weights. Variables, statistics, sums, logits and gradients of variables are f32 always.
+    /// Sets the numbers that the network computes with.
     ///
     /// # Errors
-    /// If the network's device has no operations for `elements`.
-    pub fn set_activations(&mut self, elements: DType) -> candle_core::Result<()> {
-        if elements != DType::F32 && !(elements == DType::BF16 && self.device.is_cuda()) {
-            candle_core::bail!(
-                "activations of type {} on {}: there are f32, and on a GPU bf16",
-                elements.as_str(),
-                if self.device.is_cuda() { "a GPU" } else { "the CPU" }
-            );
-        }
-        self.activations = elements;
+    /// If the network's device has no operations for `precision`.
+    pub fn set_precision(&mut self, precision: Precision) -> candle_core::Result<()> {
+        precision.require_on(&self.device)?;
+        self.precision = precision;
+        self.outline.layers_mut().set_arithmetic(precision.arithmetic);
         Ok(())
     }
 
@@ -140,7 +134,8 @@ impl Network {
     }
 
     fn heads(&self, image: &Tensor, count: usize, mode: &mut Mode<'_>) -> candle_core::Result<Vec<Tensor>> {
-        let x = normalise_image(image, &self.config.mean, &self.config.std)?.to_dtype(self.activations)?;
+        let x = normalise_image(image, &self.config.mean, &self.config.std)?;
+        let x = x.to_dtype(self.precision.activations)?;
         self.outline.layers().forward(&x, count, mode)
     }
 

@@ -5,7 +5,7 @@ use crate::Mode;
 use crate::layer::{Convolution, NormRelu};
 use crate::variables::Variables;
 use candle_core::{Result, Tensor};
-use robustseg_ops::{Conv2dConfig, max_pool2d};
+use robustseg_ops::{Arithmetic, Conv2dConfig, max_pool2d};
 use safetensors::SafeTensors;
 
 /// Channels of the stem and of the four stages of a network of `width`.
@@ -77,6 +77,16 @@ impl ResNetV2 {
             x = block.forward(&x, mode)?;
         }
         self.norm.forward(&x, mode)
+    }
+
+    /// Sets how a GPU computes the convolutions.
+    pub(crate) fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
+        self.stem.arithmetic = arithmetic;
+        for block in self.stages.iter_mut().flatten() {
+            for convolution in block.convs.iter_mut().chain(&mut block.downsample) {
+                convolution.arithmetic = arithmetic;
+            }
+        }
     }
 
     /// Output size and multiply-adds for an image of `size` (height, width).

@@ -1,10 +1,10 @@
-//! GFLOP/s of the convolutions of PSPNet50 at 472x472, batch 1: forward, input gradient, weight gradient, medians;
-//! counted as a direct convolution's operations, whichever way they are computed.
+//! GFLOP/s of the convolutions of PSPNet50 at 472x472, batch 1: medians of the output, the input gradient and the weight
+//! gradient. Every algorithm counts as the operations of a direct convolution.
 //!
 //!     cargo bench -p robustseg-ops --bench convolution -- [ROUNDS]
 
 use candle_core::{Device, Result, Var};
-use robustseg_ops::{Conv2dConfig, conv2d};
+use robustseg_ops::{Arithmetic, Conv2dConfig, conv2d};
 use std::time::Instant;
 
 /// Height and width, input channels, output channels, kernel, stride, dilation.
@@ -38,12 +38,13 @@ fn main() -> Result<()> {
         let config = Conv2dConfig { stride, padding: kernel / 2 * dilation, dilation };
         let x = Var::rand(-1_f32, 1.0, (1, size, size, inputs), &Device::Cpu)?;
         let weight = Var::rand(-1_f32, 1.0, (outputs, kernel, kernel, inputs), &Device::Cpu)?;
+        let arithmetic = Arithmetic::default();
         let (fixed_x, fixed_weight) = (x.as_detached_tensor(), weight.as_detached_tensor());
-        let of_input = conv2d(&x, &fixed_weight, config)?;
-        let of_weight = conv2d(&fixed_x, &weight, config)?;
+        let of_input = conv2d(&x, &fixed_weight, config, arithmetic)?;
+        let of_weight = conv2d(&fixed_x, &weight, config, arithmetic)?;
         let mut seconds = [const { Vec::new() }; 3];
         for _ in 0..rounds {
-            seconds[0].push(elapsed(|| conv2d(&fixed_x, &fixed_weight, config))?);
+            seconds[0].push(elapsed(|| conv2d(&fixed_x, &fixed_weight, config, arithmetic))?);
             seconds[1].push(elapsed(|| of_input.backward())?);
             seconds[2].push(elapsed(|| of_weight.backward())?);
         }

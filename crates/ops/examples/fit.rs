@@ -4,8 +4,8 @@
 
 use candle_core::{Device, Result, Tensor, Var};
 use robustseg_ops::{
-    Alignment, Conv2dConfig, PixelObjective, SgdConfig, SgdUpdate, add_bias, conv2d, pixel_objective_mean,
-    sgd_step,
+    Alignment, Arithmetic, Conv2dConfig, PixelObjective, SgdConfig, SgdUpdate, add_bias, conv2d,
+    pixel_objective_mean, sgd_step,
 };
 
 fn main() -> Result<()> {
@@ -16,7 +16,8 @@ fn main() -> Result<()> {
         (Var::zeros((2, 1, 1, 3), image.dtype(), device)?, Var::zeros(2, image.dtype(), device)?);
     let velocities = [Var::from_tensor(&weight.zeros_like()?)?, Var::from_tensor(&bias.zeros_like()?)?];
     for step in 0..200 {
-        let logits = add_bias(&conv2d(&image, &weight, Conv2dConfig::default())?, &bias)?;
+        let product = conv2d(&image, &weight, Conv2dConfig::default(), Arithmetic::default())?;
+        let logits = add_bias(&product, &bias)?;
         let loss = pixel_objective_mean(&logits, &label, PixelObjective::CrossEntropy, Alignment::HalfPixel)?;
         let gradients = loss.backward()?;
         let config = SgdConfig { learning_rate: 0.5, momentum: 0.9, weight_decay: 0.0 };

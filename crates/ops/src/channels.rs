@@ -1,13 +1,12 @@
-//! Per-channel arithmetic: entry into the network, and the scaling that channel dropout is.
+//! Arithmetic on each channel: the entry into a network, biases, and the factors of channel dropout.
 
-use crate::cpu::{self, f32_slice, f64_slice};
+use crate::adapter::{apply, run};
 use crate::error::{self, dims4};
-#[cfg(feature = "cuda")]
-use candle_core::CudaStorage;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor};
+use crate::operation::{Backward, Operation};
+use candle_core::{DType, Result, Shape, Tensor};
 
-/// The network's entry: `image` (N, C, H, W), f32 or f64, to (N, H, W, C), f32, each channel minus its `mean` over its
-/// `std`. From an f64 image the result is rounded once, here; its gradient is f64 too.
+/// The entry into a network: `(image - mean) / std` in each channel. `image` (N, C, H, W), f32 or f64, becomes
+/// (N, H, W, C), f32. An f64 image is rounded once, here, and its gradient is f64 too.
 ///
 /// # Errors
 /// If the image does not have as many channels as `mean` and `std`.
@@ -20,73 +19,43 @@ pub fn normalise_image(image: &Tensor, mean: &[f32], std: &[f32]) -> Result<Tens
     if channels != mean.len() || channels != std.len() {
         return Err(error::shape("normalise_image", expected, image));
     }
-    let op = Normalise { size: [height, width], mean: mean.to_vec(), std: std.to_vec() };
-    image.contiguous()?.apply_op1(op)
+    apply(Normalise { size: [height, width], mean: mean.to_vec(), std: std.to_vec() }, [image])
 }
 
-struct Normalise {
-    size: [usize; 2],
-    mean: Vec<f32>,
-    std: Vec<f32>,
+/// (N, C, H, W) to (N, H, W, C).
+pub(crate) struct Normalise {
+    /// Height and width.
+    pub(crate) size: [usize; 2],
+    pub(crate) mean: Vec<f32>,
+    pub(crate) std: Vec<f32>,
 }
 
-impl CustomOp1 for Normalise {
-    fn name(&self) -> &'static str {
-        "normalise_image"
+impl Operation<1> for Normalise {
+    const NAME: &'static str = "normalise_image";
+
+    fn shape(&self, [image]: [&Shape; 1]) -> Shape {
+        Shape::from((image.dims()[0], self.size[0], self.size[1], self.mean.len()))
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let [height, width] = self.size;
-        let pixels = height * width;
-        let out = match x {
-            CpuStorage::F64(_) => {
-                cpu::elementwise::normalise(f64_slice(x, xl)?, pixels, &self.mean, &self.std)
-            }
-            _ => cpu::elementwise::normalise(f32_slice(x, xl)?, pixels, &self.mean, &self.std),
-        };
-        Ok((CpuStorage::F32(out), Shape::from((xl.dims()[0], height, width, self.mean.len()))))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
-        let [height, width] = self.size;
-        let out = crate::cuda::elementwise::normalise(x, xl, &self.mean, &self.std)?;
-        Ok((out, Shape::from((xl.dims()[0], height, width, self.mean.len()))))
-    }
-
-    fn bwd(&self, x: &Tensor, _out: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let op = NormaliseGradient { size: self.size, std: &self.std };
-        Ok(Some(gradient.contiguous()?.apply_op1_no_bwd(&op)?.to_dtype(x.dtype())?))
+    fn gradients(&self, backward: &Backward<'_, 1>) -> Result<[Option<Tensor>; 1]> {
+        let gradient = run(NormaliseGradient(self), [backward.gradient])?;
+        Ok([Some(gradient.to_dtype(backward.inputs[0].dtype())?)])
     }
 }
 
-struct NormaliseGradient<'a> {
-    size: [usize; 2],
-    std: &'a [f32],
-}
+/// (N, H, W, C) to (N, C, H, W).
+pub(crate) struct NormaliseGradient<'a>(pub(crate) &'a Normalise);
 
-impl CustomOp1 for NormaliseGradient<'_> {
-    fn name(&self) -> &'static str {
-        "normalise_image_gradient"
-    }
+impl Operation<1> for NormaliseGradient<'_> {
+    const NAME: &'static str = "normalise_image_gradient";
 
-    fn cpu_fwd(&self, gradient: &CpuStorage, gl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let [height, width] = self.size;
-        let gradient = f32_slice(gradient, gl)?;
-        let out = cpu::elementwise::normalise_gradient(gradient, height * width, self.std);
-        Ok((CpuStorage::F32(out), Shape::from((gl.dims()[0], self.std.len(), height, width))))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, gradient: &CudaStorage, gl: &Layout) -> Result<(CudaStorage, Shape)> {
-        let [height, width] = self.size;
-        let out = crate::cuda::elementwise::normalise_gradient(gradient, gl, self.std)?;
-        Ok((out, Shape::from((gl.dims()[0], self.std.len(), height, width))))
+    fn shape(&self, [gradient]: [&Shape; 1]) -> Shape {
+        Shape::from((gradient.dims()[0], self.0.std.len(), self.0.size[0], self.0.size[1]))
     }
 }
 
-/// `x` (N, H, W, C) times `scale` (N, C): channel dropout, with `scale` drawn by the caller as 0 or 1 / keep rate.
-/// No gradient flows to `scale`.
+/// `x` (N, H, W, C) times `scale` (N, C). For channel dropout the caller draws `scale` as 0 or 1 / keep rate. No gradient
+/// flows to `scale`.
 ///
 /// # Errors
 /// If the shapes do not fit.
@@ -95,47 +64,62 @@ pub fn scale_channels(x: &Tensor, scale: &Tensor) -> Result<Tensor> {
     if scale.dims() != [images, channels] {
         return Err(error::shape("scale_channels", format!("scale ({images}, {channels})"), scale));
     }
-    x.contiguous()?.apply_op2(&scale.contiguous()?.detach(), ScaleChannels)
+    apply(ScaleChannels, [x, &scale.detach()])
 }
 
-struct ScaleChannels;
+pub(crate) struct ScaleChannels;
 
-impl CustomOp2 for ScaleChannels {
-    fn name(&self) -> &'static str {
-        "scale_channels"
+impl Operation<2> for ScaleChannels {
+    const NAME: &'static str = "scale_channels";
+
+    fn shape(&self, [x, _]: [&Shape; 2]) -> Shape {
+        x.clone()
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        xl: &Layout,
-        scale: &CpuStorage,
-        sl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let images = xl.dims()[0];
-        let out = cpu::elementwise::scale_channels(f32_slice(x, xl)?, f32_slice(scale, sl)?, images);
-        Ok((CpuStorage::F32(out), xl.shape().clone()))
+    fn gradients(&self, backward: &Backward<'_, 2>) -> Result<[Option<Tensor>; 2]> {
+        let [_, scale] = backward.inputs;
+        Ok([Some(run(ScaleChannels, [backward.gradient, scale])?), None])
+    }
+}
+
+/// `x + bias`: adds `bias` (C) along the last axis of `x` (..., C).
+///
+/// # Errors
+/// If `bias` does not have as many elements as the last axis of `x`.
+pub fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let channels = x.dims().last().copied().unwrap_or(0);
+    if bias.dims() != [channels] {
+        return Err(error::shape("add_bias", format!("bias of {channels} elements"), bias));
+    }
+    apply(AddBias, [x, bias])
+}
+
+pub(crate) struct AddBias;
+
+impl Operation<2> for AddBias {
+    const NAME: &'static str = "add_bias";
+
+    fn shape(&self, [x, _]: [&Shape; 2]) -> Shape {
+        x.clone()
     }
 
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        x: &CudaStorage,
-        xl: &Layout,
-        scale: &CudaStorage,
-        sl: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        use crate::cuda::{by_element, elementwise::scale_channels};
-        Ok((by_element!(x, scale_channels(x, xl, scale, sl))?, xl.shape().clone()))
+    fn gradients(&self, backward: &Backward<'_, 2>) -> Result<[Option<Tensor>; 2]> {
+        let (gradient, [needs_x, needs_bias]) = (backward.gradient, backward.needs);
+        let channels = backward.inputs[1].elem_count();
+        let sum = needs_bias.then(|| run(ColumnSum { channels }, [gradient])).transpose()?;
+        Ok([needs_x.then(|| gradient.clone()), sum])
     }
+}
 
-    fn bwd(
-        &self,
-        _x: &Tensor,
-        scale: &Tensor,
-        _out: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((Some(gradient.contiguous()?.apply_op2_no_bwd(scale, &ScaleChannels)?), None))
+/// Sum over all axes but the last.
+pub(crate) struct ColumnSum {
+    pub(crate) channels: usize,
+}
+
+impl Operation<1> for ColumnSum {
+    const NAME: &'static str = "column_sum";
+
+    fn shape(&self, _: [&Shape; 1]) -> Shape {
+        Shape::from(self.channels)
     }
 }

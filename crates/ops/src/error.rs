@@ -1,4 +1,4 @@
-//! What can be wrong with the arguments of an operation.
+//! Faults in the arguments of an operation.
 
 use candle_core::{DType, Tensor};
 
@@ -11,7 +11,7 @@ pub enum Error {
     Shape {
         /// The operation that was called.
         operation: &'static str,
-        /// What it needs.
+        /// The shape that it needs.
         expected: String,
         /// The shape that was passed.
         actual: Vec<usize>,
@@ -53,7 +53,7 @@ impl From<Error> for candle_core::Error {
     }
 }
 
-/// The error for `tensor` not having the shape that `operation` expects.
+/// The error for a `tensor` whose shape `operation` does not accept.
 pub(crate) fn shape(
     operation: &'static str,
     expected: impl Into<String>,
@@ -62,7 +62,7 @@ pub(crate) fn shape(
     Error::Shape { operation, expected: expected.into(), actual: tensor.dims().to_vec() }.into()
 }
 
-/// The four dimensions of `tensor`, or an error that names what they should be.
+/// The four dimensions of `tensor`, none of them 0, or an error that says what `operation` expects.
 pub(crate) fn dims4(
     operation: &'static str,
     expected: &str,
@@ -74,7 +74,7 @@ pub(crate) fn dims4(
     }
 }
 
-/// Requires elements of an activation: f32, on a GPU also bf16.
+/// Requires elements of an activation: f32, or on a GPU bf16.
 pub(crate) fn activation(operation: &'static str, tensor: &Tensor) -> candle_core::Result<()> {
     if tensor.dtype() == DType::BF16 && tensor.device().is_cuda() {
         return Ok(());

@@ -1,17 +1,17 @@
-//! What the process does with memory that it no longer uses.
+//! The allocator's treatment of freed memory.
 
-/// Keeps freed memory for the next tensor instead of giving it back to the system. Call it once, before any tensor is made.
+/// Keeps freed memory for the next tensor instead of returning it to the system. Call it once, before creating tensors.
 ///
-/// Every pass over a network makes and frees tensors of megabytes. By default the C library asks the system for each of them
-/// and gives it back at once; the pages of the next one are then fetched, and cleared, one by one, which took a quarter of a
-/// training step and a third of an attack's gradient. The price: what the process once had, it keeps until it ends. It
-/// affects the whole process, so a program decides about it, not this crate. Only for the GNU C library; elsewhere it does
-/// nothing.
+/// Every run of a network creates and frees tensors of megabytes. By default the C library requests each of them from the
+/// system and returns it at once. The system then maps and clears the pages of the next tensor one by one, which took a
+/// quarter of a training step and a third of an attack's gradient. In return, the process keeps its peak memory until it
+/// ends. Because this affects the whole process, the program decides about it, not this crate. It works with the GNU C
+/// library and does nothing elsewhere.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[allow(unsafe_code)]
     {
-        // SAFETY: `mallopt` has no preconditions; a value that it does not like leaves the former one.
+        // SAFETY: `mallopt` has no preconditions. If it rejects a value, the old one stays.
         unsafe {
             libc::mallopt(libc::M_MMAP_MAX, 0);
             libc::mallopt(libc::M_TRIM_THRESHOLD, -1);

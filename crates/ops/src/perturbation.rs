@@ -1,37 +1,46 @@
-//! The arithmetic of sign-gradient attacks on images (N, 3, H, W) in `[0, 1]`, one step size an image.
+//! The arithmetic of sign-gradient attacks on images (N, 3, H, W) in `[0, 1]`, with one step size per image.
 //!
 //! Images are f32, or f64 between the steps of an attack, so that they are rounded once and not at every step.
 
-use crate::cpu::{self, f32_slice, f64_slice};
+use crate::adapter::run;
 use crate::error::{self, dims4};
-#[cfg(feature = "cuda")]
-use candle_core::CudaStorage;
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor};
+use crate::operation::Operation;
+use candle_core::{DType, Result, Shape, Tensor};
 
-/// `clip01(image + step[n] * sign(gradient))`, equations 3, 8 and 19; the sign of zero is zero.
+/// `clip01(image + step[n] * sign(gradient))`, equations 3, 8 and 19. The sign of zero is zero.
 ///
-/// `image` (N, C, H, W) and `step` (N), both f32 or both f64, `gradient` (N, C, H, W), f32. No gradient flows through
+/// `image` (N, C, H, W) and `step` (N) are both f32 or both f64, `gradient` (N, C, H, W) is f32. No gradient flows through
 /// the result.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// # fn main() -> candle_core::Result<()> {
+/// let image = Tensor::new(&[[[[0.25_f32, 0.5, 0.875]]]], &Device::Cpu)?;
+/// let gradient = Tensor::new(&[[[[-3_f32, 0.0, 1.0]]]], &Device::Cpu)?;
+/// let stepped = robustseg_ops::sign_step(&image, &gradient, &Tensor::new(&[0.25_f32], &Device::Cpu)?)?;
+/// assert_eq!(stepped.flatten_all()?.to_vec1::<f32>()?, [0.0, 0.5, 1.0]);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// If the shapes or types do not fit.
 pub fn sign_step(image: &Tensor, gradient: &Tensor, step: &Tensor) -> Result<Tensor> {
     check("sign_step", image, gradient, step)?;
     error::dtype("sign_step", DType::F32, gradient)?;
-    image.contiguous()?.apply_op3_no_bwd(&gradient.contiguous()?, &step.contiguous()?, &SignStep)
+    run(SignStep, [image, gradient, step])
 }
 
-/// `image` projected onto the l-infinity ball of radius `epsilon[n]` around `origin`, then onto `[0, 1]`
-/// (equation 4).
+/// `image` projected onto the l-infinity ball of radius `epsilon[n]` around `origin`, then onto `[0, 1]` (equation 4).
 ///
-/// `image`, `origin` (N, C, H, W) and `epsilon` (N), all f32 or all f64. No gradient flows through the result.
+/// `image`, `origin` (N, C, H, W) and `epsilon` (N) are all f32 or all f64. No gradient flows through the result.
 ///
 /// # Errors
 /// If the shapes or types do not fit.
 pub fn project(image: &Tensor, origin: &Tensor, epsilon: &Tensor) -> Result<Tensor> {
     check("project", image, origin, epsilon)?;
     error::dtype("project", image.dtype(), origin)?;
-    image.contiguous()?.apply_op3_no_bwd(&origin.contiguous()?, &epsilon.contiguous()?, &Project)
+    run(Project, [image, origin, epsilon])
 }
 
 /// Sum of the absolute values of each image's elements, (N, ...) to (N).
@@ -43,7 +52,7 @@ pub fn l1_norm_per_image(x: &Tensor) -> Result<Tensor> {
     if x.elem_count() == 0 {
         return Err(error::shape("l1_norm_per_image", "at least one element", x));
     }
-    x.contiguous()?.apply_op1_no_bwd(&L1Norm)
+    run(L1Norm, [x])
 }
 
 fn check(operation: &'static str, image: &Tensor, other: &Tensor, step: &Tensor) -> Result<()> {
@@ -61,104 +70,34 @@ fn check(operation: &'static str, image: &Tensor, other: &Tensor, step: &Tensor)
     Ok(())
 }
 
-struct SignStep;
+/// Of (image, gradient, step).
+pub(crate) struct SignStep;
 
-impl CustomOp3 for SignStep {
-    fn name(&self) -> &'static str {
-        "sign_step"
-    }
+impl Operation<3> for SignStep {
+    const NAME: &'static str = "sign_step";
 
-    fn cpu_fwd(
-        &self,
-        image: &CpuStorage,
-        il: &Layout,
-        gradient: &CpuStorage,
-        gl: &Layout,
-        step: &CpuStorage,
-        sl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let gradient = f32_slice(gradient, gl)?;
-        let out = if let CpuStorage::F64(_) = image {
-            let (image, step) = (f64_slice(image, il)?, f64_slice(step, sl)?);
-            CpuStorage::F64(cpu::elementwise::sign_step(image, gradient, step))
-        } else {
-            let (image, step) = (f32_slice(image, il)?, f32_slice(step, sl)?);
-            CpuStorage::F32(cpu::elementwise::sign_step(image, gradient, step))
-        };
-        Ok((out, il.shape().clone()))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        image: &CudaStorage,
-        il: &Layout,
-        gradient: &CudaStorage,
-        gl: &Layout,
-        step: &CudaStorage,
-        sl: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        let out = crate::cuda::elementwise::sign_step(image, il, gradient, gl, step, sl)?;
-        Ok((out, il.shape().clone()))
+    fn shape(&self, [image, ..]: [&Shape; 3]) -> Shape {
+        image.clone()
     }
 }
 
-struct Project;
+/// Of (image, origin, epsilon).
+pub(crate) struct Project;
 
-impl CustomOp3 for Project {
-    fn name(&self) -> &'static str {
-        "project"
-    }
+impl Operation<3> for Project {
+    const NAME: &'static str = "project";
 
-    fn cpu_fwd(
-        &self,
-        image: &CpuStorage,
-        il: &Layout,
-        origin: &CpuStorage,
-        ol: &Layout,
-        epsilon: &CpuStorage,
-        el: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let out = if let CpuStorage::F64(_) = image {
-            let (image, origin) = (f64_slice(image, il)?, f64_slice(origin, ol)?);
-            CpuStorage::F64(cpu::elementwise::project(image, origin, f64_slice(epsilon, el)?))
-        } else {
-            let (image, origin) = (f32_slice(image, il)?, f32_slice(origin, ol)?);
-            CpuStorage::F32(cpu::elementwise::project(image, origin, f32_slice(epsilon, el)?))
-        };
-        Ok((out, il.shape().clone()))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        image: &CudaStorage,
-        il: &Layout,
-        origin: &CudaStorage,
-        ol: &Layout,
-        epsilon: &CudaStorage,
-        el: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        let out = crate::cuda::elementwise::project(image, il, origin, ol, epsilon, el)?;
-        Ok((out, il.shape().clone()))
+    fn shape(&self, [image, ..]: [&Shape; 3]) -> Shape {
+        image.clone()
     }
 }
 
-struct L1Norm;
+pub(crate) struct L1Norm;
 
-impl CustomOp1 for L1Norm {
-    fn name(&self) -> &'static str {
-        "l1_norm_per_image"
-    }
+impl Operation<1> for L1Norm {
+    const NAME: &'static str = "l1_norm_per_image";
 
-    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let images = xl.dims()[0];
-        let out = cpu::elementwise::l1_norm(f32_slice(x, xl)?, images);
-        Ok((CpuStorage::F32(out), Shape::from(images)))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
-        Ok((crate::cuda::elementwise::l1_norm(x, xl)?, Shape::from(xl.dims()[0])))
+    fn shape(&self, [x]: [&Shape; 1]) -> Shape {
+        Shape::from(x.dims()[0])
     }
 }

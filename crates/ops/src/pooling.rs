@@ -1,23 +1,32 @@
 //! Maximum pooling and adaptive average pooling, channels last.
 
-use crate::cpu::pooling::{MaxPool, Regions};
-use crate::cpu::{self, f32_slice};
+use crate::adapter::{apply, run};
 use crate::error::{self, dims4};
-#[cfg(feature = "cuda")]
-use candle_core::CudaStorage;
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor};
+use crate::operation::{Backward, Operation};
+use crate::regions::Regions;
+use candle_core::{Result, Shape, Tensor};
 
-/// Largest value under a square window of `kernel` pixels, each `stride` pixels, with `padding` pixels of minus
-/// infinity around; `x` (N, H, W, C) to (N, OH, OW, C) with `OH = (H + 2 padding - kernel) / stride + 1`.
+/// Largest value under a square window of `kernel` pixels, every `stride` pixels, with `padding` pixels of minus infinity
+/// around; `x` (N, H, W, C) to (N, OH, OW, C) with `OH = (H + 2 padding - kernel) / stride + 1`.
 ///
-/// The gradient goes to the first largest value of a window, as PyTorch's does.
+/// The gradient goes to the first largest value of a window, as in PyTorch.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// # fn main() -> candle_core::Result<()> {
+/// let x = Tensor::new(&[[[[1_f32], [2.0], [0.0]], [[5.0], [4.0], [3.0]]]], &Device::Cpu)?;
+/// let y = robustseg_ops::max_pool2d(&x, 3, 2, 1)?;
+/// assert_eq!(y.flatten_all()?.to_vec1::<f32>()?, [5.0, 4.0]);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// If the window does not fit into the padded input, is larger than 15, or `padding` exceeds half the kernel.
+/// If the window does not fit into the padded input or is larger than 15, or `padding` exceeds half the kernel.
 pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
     let (_, height, width, channels) = dims4("max_pool2d", "input (N, H, W, C)", x)?;
     error::activation("max_pool2d", x)?;
-    // The place in a window is kept in a byte, of which 255 means none.
+    // A byte holds the place in a window, and 255 stands for no place.
     if !(1..16).contains(&kernel) || stride == 0 || padding * 2 > kernel {
         candle_core::bail!(
             "max_pool2d: expected a kernel of 1 to 15, a stride of at least 1 and padding of at most half the kernel, \
@@ -30,142 +39,96 @@ pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> R
         })
     };
     let output = [size(height)?, size(width)?];
-    let geometry = MaxPool { input: [height, width, channels], output, kernel, stride, padding };
-    x.contiguous()?.apply_op1(Max(geometry))
+    apply(MaxPool { input: [height, width, channels], output, kernel, stride, padding }, [x])
 }
 
-struct Max(MaxPool);
+/// A maximum pooling with a square kernel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MaxPool {
+    /// Height, width and channels.
+    pub(crate) input: [usize; 3],
+    /// Height and width.
+    pub(crate) output: [usize; 2],
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+    pub(crate) padding: usize,
+}
 
-impl CustomOp1 for Max {
-    fn name(&self) -> &'static str {
-        "max_pool2d"
+impl Operation<1> for MaxPool {
+    const NAME: &'static str = "max_pool2d";
+
+    fn shape(&self, [x]: [&Shape; 1]) -> Shape {
+        Shape::from((x.dims()[0], self.output[0], self.output[1], self.input[2]))
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let g = &self.0;
-        let out = cpu::pooling::max_pool(g, f32_slice(x, xl)?);
-        let images = xl.dims()[0];
-        Ok((CpuStorage::F32(out), Shape::from((images, g.output[0], g.output[1], g.input[2]))))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
-        use crate::cuda::{by_element, pooling::max_pool};
-        let g = &self.0;
-        let out = by_element!(x, max_pool(g, x, xl))?;
-        Ok((out, Shape::from((xl.dims()[0], g.output[0], g.output[1], g.input[2]))))
-    }
-
-    fn bwd(&self, x: &Tensor, out: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(x.apply_op3_no_bwd(out, &gradient.contiguous()?, &MaxGradient(self.0))?))
+    fn gradients(&self, backward: &Backward<'_, 1>) -> Result<[Option<Tensor>; 1]> {
+        let ([x], output) = (backward.inputs, backward.output);
+        Ok([Some(run(MaxPoolGradient(*self), [x, output, backward.gradient])?)])
     }
 }
 
-struct MaxGradient(MaxPool);
+/// The gradient of the input, from (input, output, gradient).
+pub(crate) struct MaxPoolGradient(pub(crate) MaxPool);
 
-impl CustomOp3 for MaxGradient {
-    fn name(&self) -> &'static str {
-        "max_pool2d_gradient"
-    }
+impl Operation<3> for MaxPoolGradient {
+    const NAME: &'static str = "max_pool2d_gradient";
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        xl: &Layout,
-        out: &CpuStorage,
-        ol: &Layout,
-        gradient: &CpuStorage,
-        gl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, out, gradient) = (f32_slice(x, xl)?, f32_slice(out, ol)?, f32_slice(gradient, gl)?);
-        let result = cpu::pooling::max_pool_gradient(&self.0, x, out, gradient);
-        Ok((CpuStorage::F32(result), xl.shape().clone()))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        x: &CudaStorage,
-        xl: &Layout,
-        out: &CudaStorage,
-        ol: &Layout,
-        gradient: &CudaStorage,
-        gl: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        use crate::cuda::{by_element, pooling::max_pool_gradient};
-        let result = by_element!(x, max_pool_gradient(&self.0, x, xl, out, ol, gradient, gl))?;
-        Ok((result, xl.shape().clone()))
+    fn shape(&self, [x, ..]: [&Shape; 3]) -> Shape {
+        x.clone()
     }
 }
 
-/// The levels of a pyramid: for each of `bins`, level by level, the means over `bins` x `bins` regions of `x` (N, H, W, C),
-/// row by row; together (N, sum of `bins` squared, C), which is what [`conv2d_pyramid`](crate::conv2d_pyramid) takes. Region
-/// i of a size that `bins` does not divide reaches from `floor(i * size / bins)` to `ceil((i + 1) * size / bins)`, as in
-/// PyTorch, so that regions may overlap and a map smaller than `bins` repeats its pixels. Cost: `x` is read once, its
-/// gradient written once, whatever the number of levels.
+/// The levels of a pyramid, each of `bins` x `bins` means over regions of `x` (N, H, W, C), level by level and row by row:
+/// (N, sum of `bins` squared, C), which [`conv2d_pyramid`](crate::conv2d_pyramid) takes.
+///
+/// Region i of a size that `bins` does not divide reaches from `floor(i * size / bins)` to `ceil((i + 1) * size / bins)`, as
+/// in PyTorch. Regions may therefore overlap, and a map smaller than `bins` repeats its pixels. Cost: one reading of `x` and
+/// one writing of its gradient, for any number of levels.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// # fn main() -> candle_core::Result<()> {
+/// let x = Tensor::new(&[[[[1_f32], [2.0], [6.0]]]], &Device::Cpu)?; // one row of three pixels
+/// let y = robustseg_ops::adaptive_avg_pool2d(&x, &[2, 1])?;
+/// assert_eq!(y.flatten_all()?.to_vec1::<f32>()?, [1.5, 4.0, 1.5, 4.0, 3.0]);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// If there is no level, one of 0 bins, or `x` does not have four axes.
+/// If `bins` is empty or contains 0, or `x` does not have four axes.
 pub fn adaptive_avg_pool2d(x: &Tensor, bins: &[usize]) -> Result<Tensor> {
     let (_, height, width, channels) = dims4("adaptive_avg_pool2d", "input (N, H, W, C)", x)?;
     error::activation("adaptive_avg_pool2d", x)?;
     if bins.is_empty() || bins.contains(&0) {
         candle_core::bail!("adaptive_avg_pool2d: expected levels of at least 1 bin, found {bins:?}");
     }
-    let input = [height, width, channels];
-    let op = AdaptiveAverage { input, bins: bins.to_vec(), regions: Regions::new(input, bins) };
-    x.contiguous()?.apply_op1(op)
+    apply(AdaptiveAverage(Regions::new([height, width, channels], bins)), [x])
 }
 
-struct AdaptiveAverage {
-    input: [usize; 3],
-    #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
-    bins: Vec<usize>,
-    regions: Regions,
-}
+/// (N, H, W, C) to (N, regions, C).
+pub(crate) struct AdaptiveAverage(pub(crate) Regions);
 
-impl CustomOp1 for AdaptiveAverage {
-    fn name(&self) -> &'static str {
-        "adaptive_avg_pool2d"
+impl Operation<1> for AdaptiveAverage {
+    const NAME: &'static str = "adaptive_avg_pool2d";
+
+    fn shape(&self, [x]: [&Shape; 1]) -> Shape {
+        Shape::from((x.dims()[0], self.0.count(), self.0.input[2]))
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let out = cpu::pooling::adaptive_average(f32_slice(x, xl)?, &self.regions);
-        let shape = Shape::from((xl.dims()[0], self.regions.count(), self.input[2]));
-        Ok((CpuStorage::F32(out), shape))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
-        use crate::cuda::{by_element, pooling::adaptive_average};
-        let out = by_element!(x, adaptive_average(x, xl, self.input, &self.bins))?;
-        Ok((out, Shape::from((xl.dims()[0], self.regions.count(), self.input[2]))))
-    }
-
-    fn bwd(&self, _x: &Tensor, _out: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(gradient.contiguous()?.apply_op1_no_bwd(&AdaptiveAverageGradient(self))?))
+    fn gradients(&self, backward: &Backward<'_, 1>) -> Result<[Option<Tensor>; 1]> {
+        Ok([Some(run(AdaptiveAverageGradient(&self.0), [backward.gradient])?)])
     }
 }
 
-struct AdaptiveAverageGradient<'a>(&'a AdaptiveAverage);
+/// (N, regions, C) to (N, H, W, C).
+pub(crate) struct AdaptiveAverageGradient<'a>(pub(crate) &'a Regions);
 
-impl CustomOp1 for AdaptiveAverageGradient<'_> {
-    fn name(&self) -> &'static str {
-        "adaptive_avg_pool2d_gradient"
-    }
+impl Operation<1> for AdaptiveAverageGradient<'_> {
+    const NAME: &'static str = "adaptive_avg_pool2d_gradient";
 
-    fn cpu_fwd(&self, gradient: &CpuStorage, gl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let AdaptiveAverage { input, regions, .. } = self.0;
-        let out = cpu::pooling::adaptive_average_gradient(f32_slice(gradient, gl)?, regions);
-        let shape = Shape::from((gl.dims()[0], input[0], input[1], input[2]));
-        Ok((CpuStorage::F32(out), shape))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, gradient: &CudaStorage, gl: &Layout) -> Result<(CudaStorage, Shape)> {
-        use crate::cuda::{by_element, pooling::adaptive_average_gradient};
-        let AdaptiveAverage { input, bins, .. } = self.0;
-        let out = by_element!(gradient, adaptive_average_gradient(gradient, gl, *input, bins))?;
-        Ok((out, Shape::from((gl.dims()[0], input[0], input[1], input[2]))))
+    fn shape(&self, [gradient]: [&Shape; 1]) -> Shape {
+        let [height, width, channels] = self.0.input;
+        Shape::from((gradient.dims()[0], height, width, channels))
     }
 }

@@ -1,20 +1,24 @@
-//! The convolution behind pyramid pooling (Zhao et al. 2017), without building the upsampled maps.
+//! The convolution behind pyramid pooling (Zhao et al. 2017), which never builds the upsampled maps.
 
-use crate::cpu::{self, f32_slice, pyramid::Pyramid};
+use crate::adapter::{apply, run};
+use crate::arithmetic::Arithmetic;
 use crate::error::{self, dims4};
-use crate::{Alignment, Conv2dConfig};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use crate::geometry::{Conv2dConfig, Geometry};
+use crate::operation::{Backward, Operation};
+use crate::pyramid_geometry::PyramidGeometry;
+use crate::resize::Alignment;
+use candle_core::{Result, Shape, Tensor};
 
-/// Convolution of a map beside upsampled small ones: `conv2d(cat(x, up(level 0), up(level 1), ...), weight)` at
-/// stride 1, padded to keep the size.
+/// Convolution of a map together with upsampled small ones: `conv2d(cat(x, up(level 0), up(level 1), ...), weight)` at stride
+/// 1, padded to keep the size.
 ///
-/// `x` (N, H, W, I); `levels` (N, P, L), the pixels of one square map of `bins[i]` x `bins[i]` behind the other's, row
-/// by row, P in all; `weight` (O, K, K, I + L * number of levels) with odd K; the result is (N, H, W, O).
+/// `x` is (N, H, W, I). `levels` (N, P, L) holds the pixels of one square map of `bins[i]` x `bins[i]` after the other, row by
+/// row, P in all. `weight` is (O, K, K, I + L * number of levels) with odd K, the result (N, H, W, O).
 ///
-/// Convolution and bilinear upsampling are both linear: the small maps are multiplied by the taps of the kernel
-/// first, and the products are brought to their places by one matrix of interpolation weights. No gradient is computed
-/// for an argument that is detached. Cost, in multiply-adds: N * H * W * O * K * K * (I + P) and N * P * O * K * K * L,
-/// in place of N * H * W * O * K * K * (I + L * number of levels); as many again for each gradient.
+/// Convolution and bilinear upsampling are both linear. The small maps are therefore multiplied by the taps of the kernel
+/// first, and one matrix of interpolation weights brings the products to their places. Detached arguments get no gradient.
+/// Cost, in multiply-adds: N * H * W * O * K * K * (I + P) and N * P * O * K * K * L, instead of
+/// N * H * W * O * K * K * (I + L * number of levels). Each gradient costs as much.
 ///
 /// # Errors
 /// If the shapes do not fit each other, or K is even.
@@ -24,7 +28,23 @@ pub fn conv2d_pyramid(
     weight: &Tensor,
     bins: &[usize],
     alignment: Alignment,
+    arithmetic: Arithmetic,
 ) -> Result<Tensor> {
+    let pyramid = geometry([x, levels, weight], bins, alignment)?;
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return crate::pyramid_products::convolve(&pyramid, x, levels, weight, arithmetic);
+    }
+    // The CPU knows one arithmetic.
+    let _ = arithmetic;
+    apply(PyramidConvolution(pyramid), [x, levels, weight])
+}
+
+fn geometry(
+    [x, levels, weight]: [&Tensor; 3],
+    bins: &[usize],
+    alignment: Alignment,
+) -> Result<PyramidGeometry> {
     const NAME: &str = "conv2d_pyramid";
     let (images, _, _, inputs) = dims4(NAME, "input (N, H, W, I)", x)?;
     let (_, kernel, kernel_width, channels) = dims4(NAME, "weight (O, K, K, all channels)", weight)?;
@@ -45,149 +65,83 @@ pub fn conv2d_pyramid(
         return Err(error::shape(NAME, expected, weight));
     }
     let config = Conv2dConfig { padding: kernel / 2, ..Conv2dConfig::default() };
-    let plain = crate::convolution::geometry(NAME, x, &weight.narrow(3, 0, inputs)?, config)?;
-    let pyramid = Pyramid { plain, bins: bins.to_vec(), level_channels, alignment };
-    #[cfg(feature = "cuda")]
-    if x.device().is_cuda() {
-        return crate::cuda::pyramid::convolve(&pyramid, x, levels, weight);
-    }
-    let op = PyramidConvolution { pyramid, needs: [x, levels, weight].map(Tensor::track_op) };
-    x.contiguous()?.apply_op3(&levels.contiguous()?, &weight.contiguous()?, op)
+    let plain = Geometry::new(NAME, x, &weight.narrow(3, 0, inputs)?, config)?;
+    Ok(PyramidGeometry { plain, bins: bins.to_vec(), level_channels, alignment })
 }
 
-struct PyramidConvolution {
-    pyramid: Pyramid,
-    /// Whether the gradient of each argument is wanted.
-    needs: [bool; 3],
-}
+/// Of (map, levels, weight), as one operation. [`pyramid_products`](crate::pyramid_products) composes it of several.
+pub(crate) struct PyramidConvolution(pub(crate) PyramidGeometry);
 
-impl CustomOp3 for PyramidConvolution {
-    fn name(&self) -> &'static str {
-        "conv2d_pyramid"
+impl Operation<3> for PyramidConvolution {
+    const NAME: &'static str = "conv2d_pyramid";
+
+    fn shape(&self, _: [&Shape; 3]) -> Shape {
+        self.0.plain.output_shape()
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        xl: &Layout,
-        levels: &CpuStorage,
-        ll: &Layout,
-        weight: &CpuStorage,
-        wl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, levels, weight) = (f32_slice(x, xl)?, f32_slice(levels, ll)?, f32_slice(weight, wl)?);
-        let out = cpu::pyramid::forward(&self.pyramid, x, levels, weight);
-        let g = &self.pyramid.plain;
-        Ok((CpuStorage::F32(out), Shape::from((g.batch, g.output[0], g.output[1], g.output[2]))))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        levels: &Tensor,
-        weight: &Tensor,
-        _out: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (gradient, pyramid) = (gradient.contiguous()?, &self.pyramid);
-        let [needs_x, needs_levels, needs_weight] = self.needs;
-        let input =
-            needs_x.then(|| weight.apply_op2_no_bwd(&gradient, &InputGradient(pyramid))).transpose()?;
+    fn gradients(&self, backward: &Backward<'_, 3>) -> Result<[Option<Tensor>; 3]> {
+        let ([x, levels, weight], gradient) = (backward.inputs, backward.gradient);
+        let ([needs_x, needs_levels, needs_weight], pyramid) = (backward.needs, &self.0);
+        let input = needs_x.then(|| run(InputGradient(pyramid), [weight, gradient])).transpose()?;
         if !needs_levels && !needs_weight {
-            return Ok((input, None, None));
+            return Ok([input, None, None]);
         }
-        let products = gradient.apply_op1_no_bwd(&ProductsGradient(pyramid))?;
-        let small = needs_levels.then(|| weight.apply_op2_no_bwd(&products, &LevelsGradient(pyramid)));
+        let products = run(ProductsGradient(pyramid), [gradient])?;
+        let small = needs_levels.then(|| run(LevelsGradient(pyramid), [weight, &products]));
         let weights = needs_weight.then(|| {
-            let op = WeightGradient { pyramid, products: &products };
-            x.apply_op3_no_bwd(levels, &gradient, &op)
+            let operation = WeightGradient { pyramid, products: &products };
+            run(operation, [x, levels, gradient])
         });
-        Ok((input, small.transpose()?, weights.transpose()?))
+        Ok([input, small.transpose()?, weights.transpose()?])
     }
 }
 
-struct InputGradient<'a>(&'a Pyramid);
+/// The gradient of the map, from (weight, gradient).
+pub(crate) struct InputGradient<'a>(pub(crate) &'a PyramidGeometry);
 
-impl CustomOp2 for InputGradient<'_> {
-    fn name(&self) -> &'static str {
-        "conv2d_pyramid_input_gradient"
+impl Operation<2> for InputGradient<'_> {
+    const NAME: &'static str = "conv2d_pyramid_input_gradient";
+
+    fn shape(&self, _: [&Shape; 2]) -> Shape {
+        self.0.plain.input_shape()
     }
+}
 
-    fn cpu_fwd(
-        &self,
-        weight: &CpuStorage,
-        wl: &Layout,
-        gradient: &CpuStorage,
-        gl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (weight, gradient) = (f32_slice(weight, wl)?, f32_slice(gradient, gl)?);
-        let out = cpu::pyramid::input_gradient(self.0, weight, gradient);
+/// The gradient of the products of levels and taps (N, taps, P, O), which the gradients of both levels and weight need.
+pub(crate) struct ProductsGradient<'a>(pub(crate) &'a PyramidGeometry);
+
+impl Operation<1> for ProductsGradient<'_> {
+    const NAME: &'static str = "conv2d_pyramid_products_gradient";
+
+    fn shape(&self, _: [&Shape; 1]) -> Shape {
         let g = &self.0.plain;
-        Ok((CpuStorage::F32(out), Shape::from((g.batch, g.input[0], g.input[1], g.input[2]))))
+        Shape::from((g.batch, self.0.taps(), self.0.positions(), g.output[2]))
     }
 }
 
-/// The gradient of the products of levels and taps (N, taps, P, O), which both levels and weight need.
-struct ProductsGradient<'a>(&'a Pyramid);
+/// The gradient of the levels, from (weight, gradient of the products).
+pub(crate) struct LevelsGradient<'a>(pub(crate) &'a PyramidGeometry);
 
-impl CustomOp1 for ProductsGradient<'_> {
-    fn name(&self) -> &'static str {
-        "conv2d_pyramid_products_gradient"
-    }
+impl Operation<2> for LevelsGradient<'_> {
+    const NAME: &'static str = "conv2d_pyramid_levels_gradient";
 
-    fn cpu_fwd(&self, gradient: &CpuStorage, gl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let out = cpu::pyramid::products_gradient(self.0, f32_slice(gradient, gl)?);
-        let g = &self.0.plain;
-        Ok((CpuStorage::F32(out), Shape::from((g.batch, self.0.taps(), self.0.positions(), g.output[2]))))
+    fn shape(&self, _: [&Shape; 2]) -> Shape {
+        Shape::from((self.0.plain.batch, self.0.positions(), self.0.level_channels))
     }
 }
 
-struct LevelsGradient<'a>(&'a Pyramid);
-
-impl CustomOp2 for LevelsGradient<'_> {
-    fn name(&self) -> &'static str {
-        "conv2d_pyramid_levels_gradient"
-    }
-
-    fn cpu_fwd(
-        &self,
-        weight: &CpuStorage,
-        wl: &Layout,
-        products: &CpuStorage,
-        pl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (weight, products) = (f32_slice(weight, wl)?, f32_slice(products, pl)?);
-        let out = cpu::pyramid::levels_gradient(self.0, weight, products);
-        let shape = Shape::from((self.0.plain.batch, self.0.positions(), self.0.level_channels));
-        Ok((CpuStorage::F32(out), shape))
-    }
+/// The gradient of the weight, from (map, levels, gradient).
+pub(crate) struct WeightGradient<'a> {
+    pub(crate) pyramid: &'a PyramidGeometry,
+    /// The gradient of the products.
+    pub(crate) products: &'a Tensor,
 }
 
-struct WeightGradient<'a> {
-    pyramid: &'a Pyramid,
-    /// [`ProductsGradient`]'s result.
-    products: &'a Tensor,
-}
+impl Operation<3> for WeightGradient<'_> {
+    const NAME: &'static str = "conv2d_pyramid_weight_gradient";
 
-impl CustomOp3 for WeightGradient<'_> {
-    fn name(&self) -> &'static str {
-        "conv2d_pyramid_weight_gradient"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        xl: &Layout,
-        levels: &CpuStorage,
-        ll: &Layout,
-        gradient: &CpuStorage,
-        gl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, levels, gradient) = (f32_slice(x, xl)?, f32_slice(levels, ll)?, f32_slice(gradient, gl)?);
-        let products = self.products.flatten_all()?.to_vec1::<f32>()?;
-        let out = cpu::pyramid::weight_gradient(self.pyramid, x, levels, gradient, &products);
+    fn shape(&self, _: [&Shape; 3]) -> Shape {
         let g = &self.pyramid.plain;
-        let shape = Shape::from((g.output[2], g.kernel[0], g.kernel[1], self.pyramid.channels()));
-        Ok((CpuStorage::F32(out), shape))
+        Shape::from((g.output[2], g.kernel[0], g.kernel[1], self.pyramid.channels()))
     }
 }

@@ -1,22 +1,35 @@
-//! Batches that are brought to a GPU while it computes on others.
+//! Batches that travel to a GPU while it computes on others.
 
 use candle_core::{Device, Result, Tensor};
 use std::sync::Arc;
 
-/// Brings batches of images and labels to a device ahead of their use. On the CPU, where they are already, it does nothing.
+/// Brings batches of images and labels to a device before they are needed. For the CPU, which has them already, it does
+/// nothing.
 ///
-/// On a GPU a batch is copied into memory that the GPU reads by itself, on another thread, and from there on a stream of its own,
-/// so that neither the computing stream nor the thread that feeds it waits. Memory: three batches on either side.
+/// For a GPU, another thread copies a batch into pinned memory, and a separate stream copies it from there. Neither the
+/// computing stream nor the thread that feeds it waits. Memory: three batches on each side.
+///
+/// ```
+/// use candle_core::Device;
+/// use std::sync::Arc;
+/// # fn main() -> candle_core::Result<()> {
+/// let mut staging = robustseg_ops::Staging::new(&Device::Cpu)?;
+/// let batch = Arc::new((vec![0.5_f32; 3 * 4], vec![1_u8; 4]));
+/// staging.begin(&batch, |batch| (&batch.0, &batch.1), (1, 3, 2, 2))?;
+/// assert!(staging.arrive()?.is_none()); // the CPU has the batch already
+/// # Ok(())
+/// # }
+/// ```
 pub struct Staging {
     #[cfg(feature = "cuda")]
     gpu: Option<crate::cuda::staging::Uploads>,
 }
 
 impl Staging {
-    /// For batches that `device` computes on.
+    /// Staging for batches that `device` computes on.
     ///
     /// # Errors
-    /// If the GPU gives no stream.
+    /// If the GPU cannot create a stream.
     #[cfg_attr(not(feature = "cuda"), allow(unused_variables, clippy::unnecessary_wraps))]
     pub fn new(device: &Device) -> Result<Self> {
         Ok(Self {
@@ -31,7 +44,7 @@ impl Staging {
     /// Begins to bring the images (N, 3, H, W) and labels (N, H, W) that `parts` finds in `batch`.
     ///
     /// # Errors
-    /// If memory is short. [`Staging::arrive`] tells what else goes wrong.
+    /// If memory is short. [`Staging::arrive`] reports all other errors.
     #[cfg_attr(not(feature = "cuda"), allow(unused_variables, clippy::unnecessary_wraps))]
     pub fn begin<B: Send + Sync + 'static>(
         &mut self,
@@ -46,8 +59,8 @@ impl Staging {
         Ok(())
     }
 
-    /// The batch that was begun first and has not arrived yet, if any. The tensors are good until the next one arrives: then
-    /// what is enqueued may still read them, but nothing new.
+    /// The oldest batch that has not arrived yet, if any. New work may read its tensors until the next batch arrives, and
+    /// work that is enqueued by then may finish.
     ///
     /// # Errors
     /// If the copy failed.

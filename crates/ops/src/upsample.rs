@@ -1,22 +1,23 @@
 //! Bilinear upsampling, channels last.
 
-use crate::cpu::{self, f32_slice, interpolation::Resize};
+use crate::adapter::{apply, run};
 use crate::error::{self, dims4};
-#[cfg(feature = "cuda")]
-use candle_core::CudaStorage;
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
-
-/// Where the pixels of a map lie when it is brought to another size.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Alignment {
-    /// Pixels are areas: centres at half integers (PyTorch's `align_corners=False`).
-    #[default]
-    HalfPixel,
-    /// Pixels are points: the corners fall onto each other (PyTorch's `align_corners=True`).
-    AlignCorners,
-}
+use crate::operation::{Backward, Operation};
+use crate::resize::{Alignment, Resize};
+use candle_core::{DType, Result, Shape, Tensor};
 
 /// `x` (N, h, w, C) interpolated bilinearly to (N, `height`, `width`, C).
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use robustseg_ops::{Alignment, upsample_bilinear};
+/// # fn main() -> candle_core::Result<()> {
+/// let x = Tensor::new(&[[[[0_f32], [2.0]]]], &Device::Cpu)?;
+/// let y = upsample_bilinear(&x, 1, 3, Alignment::AlignCorners)?;
+/// assert_eq!(y.flatten_all()?.to_vec1::<f32>()?, [0.0, 1.0, 2.0]);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// If `x` does not have four axes or a size is 0.
@@ -29,53 +30,33 @@ pub fn upsample_bilinear(x: &Tensor, height: usize, width: usize, alignment: Ali
     if (h, w) == (height, width) {
         return Ok(x.clone());
     }
-    let resize = Resize { source: [h, w], target: [height, width], channels, alignment };
-    x.contiguous()?.apply_op1(Upsample(resize))
+    apply(Upsample(Resize { source: [h, w], target: [height, width], channels, alignment }), [x])
 }
 
-struct Upsample(Resize);
+/// (N, h, w, C) to (N, H, W, C).
+pub(crate) struct Upsample(pub(crate) Resize);
 
-impl CustomOp1 for Upsample {
-    fn name(&self) -> &'static str {
-        "upsample_bilinear"
-    }
+impl Operation<1> for Upsample {
+    const NAME: &'static str = "upsample_bilinear";
 
-    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn shape(&self, [x]: [&Shape; 1]) -> Shape {
         let Resize { target: [height, width], channels, .. } = self.0;
-        let out = cpu::interpolation::resize(&self.0, f32_slice(x, xl)?);
-        Ok((CpuStorage::F32(out), Shape::from((xl.dims()[0], height, width, channels))))
+        Shape::from((x.dims()[0], height, width, channels))
     }
 
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout) -> Result<(CudaStorage, Shape)> {
-        let Resize { target: [height, width], channels, .. } = self.0;
-        let out = crate::cuda::upsample::resize(&self.0, x, xl)?;
-        Ok((out, Shape::from((xl.dims()[0], height, width, channels))))
-    }
-
-    fn bwd(&self, _x: &Tensor, _out: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let op = UpsampleGradient(self.0.clone());
-        Ok(Some(gradient.contiguous()?.apply_op1_no_bwd(&op)?))
+    fn gradients(&self, backward: &Backward<'_, 1>) -> Result<[Option<Tensor>; 1]> {
+        Ok([Some(run(UpsampleGradient(self.0), [backward.gradient])?)])
     }
 }
 
-struct UpsampleGradient(Resize);
+/// The transpose of [`Upsample`].
+pub(crate) struct UpsampleGradient(pub(crate) Resize);
 
-impl CustomOp1 for UpsampleGradient {
-    fn name(&self) -> &'static str {
-        "upsample_bilinear_gradient"
-    }
+impl Operation<1> for UpsampleGradient {
+    const NAME: &'static str = "upsample_bilinear_gradient";
 
-    fn cpu_fwd(&self, gradient: &CpuStorage, gl: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn shape(&self, [gradient]: [&Shape; 1]) -> Shape {
         let Resize { source: [height, width], channels, .. } = self.0;
-        let out = cpu::interpolation::resize_gradient(&self.0, f32_slice(gradient, gl)?);
-        Ok((CpuStorage::F32(out), Shape::from((gl.dims()[0], height, width, channels))))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, gradient: &CudaStorage, gl: &Layout) -> Result<(CudaStorage, Shape)> {
-        let Resize { source: [height, width], channels, .. } = self.0;
-        let out = crate::cuda::upsample::resize_gradient(&self.0, gradient, gl)?;
-        Ok((out, Shape::from((gl.dims()[0], height, width, channels))))
+        Shape::from((gradient.dims()[0], height, width, channels))
     }
 }

@@ -8,6 +8,9 @@ use rand::{RngExt, SeedableRng};
 use robustseg_ops::*;
 use std::slice::from_ref;
 
+/// f32 products that are not rounded, as on the CPU.
+const EXACT: Arithmetic = Arithmetic { tf32: false, choice: ConvolutionChoice::Predicted };
+
 /// What may differ, as a share of the largest value: f32 sums in another order; bf16 has eight bits.
 const F32: f64 = 2e-5;
 const BF16: f64 = 4e-2;
@@ -121,12 +124,12 @@ fn convolution() {
         let seed = index as u64 * 10;
         let (x, weight) = (random(seed, &size), random(seed + 1, &[outputs, kernel, kernel, size[3]]));
         same(&format!("conv2d {config:?}"), &[x.clone(), weight.clone()], 2, |t| {
-            conv2d(&t[0], &t[1], config)
+            conv2d(&t[0], &t[1], config, EXACT)
         });
         let [height, width] = [size[1], size[2]].map(|size| config.output_size(size, kernel).unwrap());
         let residual = random(seed + 2, &[size[0], height, width, outputs]);
         same(&format!("conv2d_add {config:?}"), &[x, weight, residual], 3, |t| {
-            conv2d_add(&t[0], &t[1], config, &t[2])
+            conv2d_add(&t[0], &t[1], config, &t[2], EXACT)
         });
     }
 }
@@ -166,7 +169,7 @@ fn batch_norm() {
                 let statistics = statistics(&t[0])?;
                 let norm =
                     BatchNorm { weight: &t[2], bias: &t[3], statistics: &statistics, source, eps: 1e-3 };
-                batch_norm_relu_conv2d(&t[0], norm, &t[1], config)
+                batch_norm_relu_conv2d(&t[0], norm, &t[1], config, EXACT)
             });
         }
         let Some(gpu) = gpu() else { return };
@@ -209,7 +212,7 @@ fn pyramid_and_upsampling() {
         for alignment in [Alignment::HalfPixel, Alignment::AlignCorners] {
             let arguments = [x.clone(), levels.clone(), weight.clone()];
             same(&format!("conv2d_pyramid {size:?} {alignment:?}"), &arguments, 3, |t| {
-                conv2d_pyramid(&t[0], &t[1], &t[2], &bins, alignment)
+                conv2d_pyramid(&t[0], &t[1], &t[2], &bins, alignment, EXACT)
             });
             for (height, width) in [(size[1] * 8, size[2] * 8), (19, 33), (1, 2), (3, 4)] {
                 same(&format!("upsample_bilinear {size:?} {height}x{width}"), from_ref(&x), 0, |t| {

@@ -1,10 +1,10 @@
-//! Convolutions on a GPU whose libraries fail: right all the same, and it is said how they were computed. The faults are the
-//! emulated GPU's (`GPU_EMULATOR_FAULTS`, see `tests/gpu_emulator/emulator.hpp`); on a real one there is nothing to test.
+//! Convolutions on a GPU whose libraries fail are still right, and their records say how they were computed. The emulated GPU
+//! produces the faults (`GPU_EMULATOR_FAULTS`, see `tests/gpu_emulator/emulator.hpp`). On a real one there is nothing to test.
 #![cfg(feature = "cuda")]
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use robustseg_ops::cuda::{ConvolutionChoice, ConvolutionRecord, convolution_records, convolve_in};
-use robustseg_ops::{Conv2dConfig, conv2d_add, cuda};
+use robustseg_ops::cuda::{ConvolutionRecord, convolution_records};
+use robustseg_ops::{Arithmetic, Conv2dConfig, ConvolutionChoice, conv2d_add, cuda};
 use std::process::Command;
 
 /// Numbers between -1 and 1, the same for the same shape.
@@ -20,13 +20,15 @@ fn outcome(
     device: &Device,
     elements: DType,
     config: Conv2dConfig,
+    choice: ConvolutionChoice,
     shapes: &[Vec<usize>; 3],
 ) -> Result<Vec<Tensor>> {
     let variables = shapes
         .iter()
         .map(|shape| Var::from_tensor(&numbers(shape).to_device(device)?.to_dtype(elements)?))
         .collect::<Result<Vec<_>>>()?;
-    let out = conv2d_add(&variables[0], &variables[1], config, &variables[2])?;
+    let arithmetic = Arithmetic { tf32: false, choice };
+    let out = conv2d_add(&variables[0], &variables[1], config, &variables[2], arithmetic)?;
     let factors = numbers(&shapes[2]).affine(0.5, 0.25)?.to_device(device)?.to_dtype(elements)?;
     let gradients = (&out * factors)?.to_dtype(DType::F32)?.sum_all()?.backward()?;
     let of = |variable: &Var| gradients.get(variable).expect("each has a gradient").clone();
@@ -93,13 +95,13 @@ fn convolutions_of_this_process() {
     {
         let config = Conv2dConfig { stride, padding, dilation };
         let shapes = shapes(input, outputs, kernel, config);
-        let expected = outcome(&Device::Cpu, DType::F32, config, &shapes).unwrap();
+        let expected =
+            outcome(&Device::Cpu, DType::F32, config, ConvolutionChoice::Predicted, &shapes).unwrap();
         // Measuring takes a large piece of memory, which the emulator fills.
         let measured = (kernel == 1).then_some(ConvolutionChoice::Measured);
         for choice in [Some(ConvolutionChoice::Predicted), measured].into_iter().flatten() {
-            convolve_in(false, choice);
             for (elements, bound) in [(DType::F32, 2e-5), (DType::BF16, 4e-2)] {
-                let found = outcome(&gpu, elements, config, &shapes).unwrap();
+                let found = outcome(&gpu, elements, config, choice, &shapes).unwrap();
                 for (index, (expected, found)) in expected.iter().zip(&found).enumerate() {
                     let difference = difference(expected, found);
                     assert!(difference < bound, "{config:?} {elements:?} {choice:?} {index}: {difference}");
@@ -227,7 +229,8 @@ fn records_say_what_was_computed() {
     let gpu = cuda::open(0).unwrap();
     let (x, weight) = (numbers(&[2, 5, 4, 3]), numbers(&[7, 3, 3, 3]));
     let [x, weight] = [x, weight].map(|tensor| tensor.to_device(&gpu).unwrap());
-    robustseg_ops::conv2d(&x, &weight, Conv2dConfig { stride: 1, padding: 1, dilation: 1 }).unwrap();
+    let config = Conv2dConfig { stride: 1, padding: 1, dilation: 1 };
+    robustseg_ops::conv2d(&x, &weight, config, Arithmetic::default()).unwrap();
     let records = convolution_records();
     let ConvolutionRecord { product, batch, input, output, kernel, .. } = &records[0];
     assert_eq!((records.len(), *product, *batch), (1, "output", 2));

@@ -48,7 +48,7 @@ impl Trainer {
             let path = run.checkpoints.join(BEST);
             let miou = if path.exists() {
                 let mut best = Network::load(&path, self.network().device())?;
-                best.set_activations(self.network().activations())?;
+                best.set_precision(self.network().precision())?;
                 Some(self.score(&best, run, observer)?.miou)
             } else {
                 None

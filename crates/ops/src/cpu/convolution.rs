@@ -1,139 +1,43 @@
-//! Convolution as matrix products over gathered patches.
-//!
-//! A patch is the row of all input values that one output pixel sees, tap by tap; a convolution is the product
-//! of the patches with the weights. The patches are never built as a whole: [`correlate`] gathers a block of
-//! pixels times a segment of at most [`SEGMENT`] values at a time, small enough for the caches, and adds its
-//! product to the block's outputs. The input gradient is the same operation over the output gradient with
-//! the weights turned round, one for each phase of the stride. A 1x1 convolution needs no gathering.
+//! Convolution: matrix products over gathered patches, Winograd's algorithm where it suits, and plain products for 1x1 kernels.
 
 use super::matrix::{Matrix, multiply};
+use super::patches::{BLOCK, Sampling, block_pixels, correlate, ranges};
+use super::phases::{phases, spread, turned_weights};
 use super::winograd::{self, Kernels};
+use crate::convolution::{Conv2d, InputGradient, WeightGradient};
+use crate::geometry::Geometry;
+use crate::operation::{CpuInputs, OnCpu};
+use candle_core::{CpuStorage, Result};
 use rayon::prelude::*;
 
-/// Values of a patch that are gathered at a time.
-const SEGMENT: usize = 512;
-/// Target channels below which the weights are read along the patch: where a product has no more than some 250 elements,
-/// the `gemm` crate then takes dot products in several partial sums, with a half to a third of the error.
+impl OnCpu<2> for Conv2d {
+    fn compute(&self, [x, weight]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(forward(&self.geometry, x.slice()?, weight.slice()?, None)))
+    }
+}
+
+impl OnCpu<3> for Conv2d {
+    fn compute(&self, [x, weight, residual]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        let residual = Some(residual.slice()?);
+        Ok(CpuStorage::F32(forward(&self.geometry, x.slice()?, weight.slice()?, residual)))
+    }
+}
+
+impl OnCpu<2> for InputGradient {
+    fn compute(&self, [weight, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(input_gradient(&self.0.geometry, weight.slice()?, gradient.slice()?)))
+    }
+}
+
+impl OnCpu<2> for WeightGradient {
+    fn compute(&self, [x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(weight_gradient(&self.0.geometry, x.slice()?, gradient.slice()?)))
+    }
+}
+
+/// Target channels below which the weights are read along the patch. For products of no more than some 250 elements, the
+/// `gemm` crate then takes dot products in several partial sums, with a half to a third of the error.
 const NARROW: usize = 64;
-/// Pixels of a block at most; large enough that preparing the weights for each block costs little.
-const BLOCK: usize = 1024;
-
-/// Sizes of a convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Geometry {
-    pub(crate) batch: usize,
-    /// Input height, width and channels.
-    pub(crate) input: [usize; 3],
-    /// Output height, width and channels.
-    pub(crate) output: [usize; 3],
-    /// Kernel height and width.
-    pub(crate) kernel: [usize; 2],
-    pub(crate) stride: usize,
-    pub(crate) padding: usize,
-    pub(crate) dilation: usize,
-}
-
-impl Geometry {
-    fn is_pointwise(&self) -> bool {
-        self.kernel == [1, 1] && self.stride == 1 && self.padding == 0
-    }
-
-    fn forward_sampling(&self) -> Sampling {
-        let offset = |k: usize| (k * self.dilation) as isize - self.padding as isize;
-        let taps = (0..self.kernel[0])
-            .flat_map(|kh| (0..self.kernel[1]).map(move |kw| [offset(kh), offset(kw)]))
-            .collect();
-        Sampling {
-            batch: self.batch,
-            source: self.input,
-            target: [self.output[0], self.output[1]],
-            stride: self.stride,
-            taps,
-        }
-    }
-}
-
-/// Which source pixel each target pixel reads for each tap: (row * stride + `tap[0]`, column * stride + `tap[1]`),
-/// zero outside.
-struct Sampling {
-    batch: usize,
-    source: [usize; 3],
-    target: [usize; 2],
-    stride: usize,
-    taps: Vec<[isize; 2]>,
-}
-
-impl Sampling {
-    fn pixels(&self) -> usize {
-        self.batch * self.target[0] * self.target[1]
-    }
-
-    fn patch(&self) -> usize {
-        self.taps.len() * self.source[2]
-    }
-
-    /// Gathers the values `segment` of the patches of the target pixels that start at `first` into `out`,
-    /// one row a pixel.
-    fn gather(&self, source: &[f32], first: usize, segment: std::ops::Range<usize>, out: &mut [f32]) {
-        let [height, width, channels] = self.source;
-        let row_pixels = self.target[1];
-        for (index, row) in out.chunks_exact_mut(segment.len()).enumerate() {
-            let pixel = first + index;
-            let x = (pixel % row_pixels) * self.stride;
-            let y = (pixel / row_pixels % self.target[0]) * self.stride;
-            let image = pixel / (row_pixels * self.target[0]);
-            let (mut at, mut written) = (segment.start, 0);
-            while at < segment.end {
-                let (tap, channel) = (at / channels, at % channels);
-                let count = (channels - channel).min(segment.end - at);
-                let [dy, dx] = self.taps[tap];
-                let (sy, sx) = (y as isize + dy, x as isize + dx);
-                let piece = &mut row[written..written + count];
-                if (0..height as isize).contains(&sy) && (0..width as isize).contains(&sx) {
-                    let start = ((image * height + sy as usize) * width + sx as usize) * channels + channel;
-                    piece.copy_from_slice(&source[start..start + count]);
-                } else {
-                    piece.fill(0.0);
-                }
-                at += count;
-                written += count;
-            }
-        }
-    }
-
-    fn segments(&self) -> Vec<std::ops::Range<usize>> {
-        ranges(self.patch(), self.patch().div_ceil(SEGMENT))
-    }
-}
-
-/// `0..length` in `parts` ranges of nearly equal length.
-fn ranges(length: usize, parts: usize) -> Vec<std::ops::Range<usize>> {
-    let size = length.div_ceil(parts.max(1)).max(1);
-    (0..length).step_by(size).map(|start| start..(start + size).min(length)).collect()
-}
-
-/// Pixels of a block: a function of the sizes alone, never of the number of threads, so that sums are always
-/// taken in the same order; an even share of at least eight blocks where that leaves them worthwhile.
-pub(crate) fn block_pixels(pixels: usize) -> usize {
-    let blocks = pixels.div_ceil(BLOCK).next_multiple_of(8);
-    pixels.div_ceil(blocks).max(64)
-}
-
-/// `out (pixels, target channels) += patches x weights`, `weights` being (patch, target channels).
-fn correlate(sampling: &Sampling, source: &[f32], weights: Matrix<'_>, out: &mut [f32], accumulate: bool) {
-    let channels = weights.columns;
-    let block = block_pixels(sampling.pixels());
-    let segments = sampling.segments();
-    out.par_chunks_mut(block * channels).enumerate().for_each_init(Vec::new, |buffer, (index, out)| {
-        let pixels = out.len() / channels;
-        for (turn, segment) in segments.iter().enumerate() {
-            buffer.resize(pixels * segment.len(), 0.0);
-            sampling.gather(source, index * block, segment.clone(), buffer);
-            let patches = Matrix::row_major(buffer, pixels, segment.len(), segment.len());
-            multiply(out, channels, patches, weights.rows(segment), accumulate || turn > 0);
-        }
-    });
-}
 
 /// `out (rows, n) = left (rows, k) x right (k, n)`, parallel over blocks of rows.
 fn multiply_rows(out: &mut [f32], left: &[f32], k: usize, right: Matrix<'_>, accumulate: bool) {
@@ -146,7 +50,7 @@ fn multiply_rows(out: &mut [f32], left: &[f32], k: usize, right: Matrix<'_>, acc
 }
 
 /// Output (N, OH, OW, O) of input (N, H, W, I) and weights (O, KH, KW, I), added to `residual` where there is one.
-pub(crate) fn forward(g: &Geometry, x: &[f32], weight: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
+pub(super) fn forward(g: &Geometry, x: &[f32], weight: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
     let (inputs, outputs) = (g.input[2], g.output[2]);
     let patch = g.kernel[0] * g.kernel[1] * inputs;
     let turned = (outputs >= NARROW).then(|| transposed(weight, outputs));
@@ -168,13 +72,14 @@ pub(crate) fn forward(g: &Geometry, x: &[f32], weight: &[f32], residual: Option<
     if g.is_pointwise() {
         multiply_rows(&mut out, x, inputs, weights, residual.is_some());
     } else {
-        correlate(&g.forward_sampling(), x, weights, &mut out, residual.is_some());
+        correlate(&Sampling::forward(g), x, weights, &mut out, residual.is_some());
     }
     out
 }
 
-/// Gradient of the input (N, H, W, I), from the output's gradient and the weights.
-pub(crate) fn input_gradient(g: &Geometry, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
+/// Gradient of the input (N, H, W, I), from the output's gradient and the weights: the forward computation over the output's
+/// gradient with the weights turned round, once for each phase of the stride.
+pub(super) fn input_gradient(g: &Geometry, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
     let [height, width, inputs] = g.input;
     let outputs = g.output[2];
     if winograd::suits(g) {
@@ -225,47 +130,11 @@ pub(crate) fn input_gradient(g: &Geometry, weight: &[f32], gradient: &[f32]) -> 
     out
 }
 
-/// The input pixels whose row and column leave the same remainders by the stride, and the taps that reach them.
-struct Phase {
-    start: [usize; 2],
-    taps: Vec<PhaseTap>,
-}
-
-struct PhaseTap {
-    kernel: [usize; 2],
-    /// Output pixel minus the index of the input pixel within its phase.
-    offset: [isize; 2],
-}
-
-fn phases(g: &Geometry) -> Vec<Phase> {
-    let stride = g.stride as isize;
-    // Input row i receives from output row o through kernel row k where o * stride + k * dilation - padding = i.
-    let reach = |start: usize, k: usize| {
-        let distance = (start + g.padding) as isize - (k * g.dilation) as isize;
-        (distance.rem_euclid(stride) == 0).then_some(distance.div_euclid(stride))
-    };
-    let mut phases = Vec::new();
-    for top in 0..g.stride.min(g.input[0]) {
-        for left in 0..g.stride.min(g.input[1]) {
-            let mut taps = Vec::new();
-            for kh in 0..g.kernel[0] {
-                for kw in 0..g.kernel[1] {
-                    if let (Some(dy), Some(dx)) = (reach(top, kh), reach(left, kw)) {
-                        taps.push(PhaseTap { kernel: [kh, kw], offset: [dy, dx] });
-                    }
-                }
-            }
-            phases.push(Phase { start: [top, left], taps });
-        }
-    }
-    phases
-}
-
-/// The weights (rows, columns) as (columns, rows): the product's second factor is read along its rows, and packing it
-/// from columns, block after block, would cost more than turning it once.
+/// The weights (rows, columns) as (columns, rows). A product reads its second factor along its rows, and packing it from
+/// columns, block after block, would cost more than turning it once.
 fn transposed(weights: &[f32], rows: usize) -> Vec<f32> {
-    // A tile's rows are whole cache lines, read and written as such: columns of a power of two share a few of the cache's
-    // sets, where single elements would push each other out.
+    // The rows of a tile are whole cache lines and are read and written as such. Columns of a power of two share a few of
+    // the cache's sets, where single elements would push each other out.
     const TILE: usize = 16;
     let columns = weights.len() / rows;
     let mut out = vec![0.0; weights.len()];
@@ -288,42 +157,13 @@ fn transposed(weights: &[f32], rows: usize) -> Vec<f32> {
     out
 }
 
-/// The weights as (taps, O, I).
-fn turned_weights(g: &Geometry, weight: &[f32], taps: &[PhaseTap]) -> Vec<f32> {
-    let (inputs, outputs) = (g.input[2], g.output[2]);
-    let patch = g.kernel[0] * g.kernel[1] * inputs;
-    let mut turned = vec![0.0; inputs * taps.len() * outputs];
-    turned.par_chunks_mut(outputs * inputs).zip(taps).for_each(|(turned, tap)| {
-        let column = (tap.kernel[0] * g.kernel[1] + tap.kernel[1]) * inputs;
-        for (turned, weights) in turned.chunks_exact_mut(inputs).zip(weight.chunks_exact(patch)) {
-            turned.copy_from_slice(&weights[column..column + inputs]);
-        }
-    });
-    turned
-}
-
-/// Writes the pixels of one phase to their places.
-fn spread(g: &Geometry, start: [usize; 2], target: [usize; 2], part: &[f32], out: &mut [f32]) {
-    let [height, width, channels] = g.input;
-    out.par_chunks_mut(height * width * channels)
-        .zip(part.par_chunks(target[0] * target[1] * channels))
-        .for_each(|(image, part)| {
-            for (index, pixel) in part.chunks_exact(channels).enumerate() {
-                let y = start[0] + index / target[1] * g.stride;
-                let x = start[1] + index % target[1] * g.stride;
-                let at = (y * width + x) * channels;
-                image[at..at + channels].copy_from_slice(pixel);
-            }
-        });
-}
-
 /// Gradient of the weights (O, KH, KW, I), from the input and the output's gradient.
-pub(crate) fn weight_gradient(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+pub(super) fn weight_gradient(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<f32> {
     if winograd::suits(g) {
         return winograd::weight_gradient(g, x, gradient);
     }
     let outputs = g.output[2];
-    let sampling = g.forward_sampling();
+    let sampling = Sampling::forward(g);
     let (pixels, patch) = (sampling.pixels(), sampling.patch());
     let segments = sampling.segments();
     // Few segments: split the pixels too and add the parts in their order, so that all threads have work.

@@ -3,22 +3,22 @@
 
 /// A read-only matrix over a slice: element (row, column) is at `row * row_stride + column * column_stride`.
 #[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a> {
-    pub(crate) data: &'a [f32],
-    pub(crate) rows: usize,
-    pub(crate) columns: usize,
-    pub(crate) row_stride: usize,
-    pub(crate) column_stride: usize,
+pub(super) struct Matrix<'a> {
+    pub(super) data: &'a [f32],
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) row_stride: usize,
+    pub(super) column_stride: usize,
 }
 
 impl<'a> Matrix<'a> {
     /// A matrix whose rows lie one behind the other, `row_stride` elements apart.
-    pub(crate) fn row_major(data: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
+    pub(super) fn row_major(data: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
         Self { data, rows, columns, row_stride, column_stride: 1 }
     }
 
     /// The same elements with rows and columns exchanged.
-    pub(crate) fn transposed(self) -> Self {
+    pub(super) fn transposed(self) -> Self {
         Self {
             data: self.data,
             rows: self.columns,
@@ -29,7 +29,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// The rows in `range`.
-    pub(crate) fn rows(self, range: &std::ops::Range<usize>) -> Self {
+    pub(super) fn rows(self, range: &std::ops::Range<usize>) -> Self {
         Self { data: &self.data[range.start * self.row_stride..], rows: range.len(), ..self }
     }
 
@@ -47,7 +47,7 @@ impl<'a> Matrix<'a> {
 /// # Panics
 /// If the matrices do not fit each other or their slices.
 #[allow(unsafe_code)]
-pub(crate) fn multiply(
+pub(super) fn multiply(
     out: &mut [f32],
     out_stride: usize,
     left: Matrix<'_>,

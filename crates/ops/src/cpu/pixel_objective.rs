@@ -1,35 +1,71 @@
-//! Upsampling, objective and gradient in one pass over the labelled pixels; full-size logits are never stored.
+//! Upsampling, objective and gradient of one labelled pixel after the other. Full-size logits are never stored.
 
-use super::interpolation::{Resize, add_scaled, mix, positions};
+use super::interpolation::{add_scaled, mix};
+use super::objectives::{evaluate, scaled};
 use crate::error::Error;
-use crate::{IGNORE_LABEL, PixelObjective};
+use crate::operation::{CpuInputs, OnCpu};
+use crate::pixel_objective::{IGNORE_LABEL, Mean, Objective, PixelObjective, ScaleImages};
+use crate::resize::Resize;
+use candle_core::{CpuStorage, Device, Result, Tensor};
 use rayon::prelude::*;
+
+impl OnCpu<2> for Objective {
+    fn compute(&self, [logits, label]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        let (resize, pixel, with_gradient) = (&self.resize, self.pixel, self.with_gradient);
+        let images = image_sums(resize, logits.slice()?, label.slice()?, pixel, with_gradient)?;
+        let all: u64 = images.iter().map(|image| image.labelled).sum();
+        let count = |labelled: u64| match self.mean {
+            Mean::EachImage => labelled.max(1) as f64,
+            Mean::WholeBatch => all.max(1) as f64,
+        };
+        if with_gradient {
+            let shape = logits.layout.shape();
+            let mut gradient = Vec::with_capacity(shape.elem_count());
+            for image in &images {
+                let share = (1.0 / count(image.labelled)) as f32;
+                gradient.extend(image.gradient.iter().map(|value| value * share));
+            }
+            self.gradient.set(Tensor::from_vec(gradient, shape, &Device::Cpu)?).ok();
+        }
+        let values = images.iter().map(|image| (image.sum / count(image.labelled)) as f32);
+        Ok(CpuStorage::F32(values.collect()))
+    }
+}
+
+impl OnCpu<2> for ScaleImages {
+    fn compute(&self, [x, scale]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        let (x, scale) = (x.slice::<f32>()?, scale.slice::<f32>()?);
+        let images = x.chunks_exact(x.len() / scale.len()).zip(scale);
+        let scaled = images.flat_map(|(image, scale)| image.iter().map(move |value| value * scale));
+        Ok(CpuStorage::F32(scaled.collect()))
+    }
+}
 
 /// Rows of the label map that one thread takes at a time.
 const BAND: usize = 16;
 
-/// One image's sum of the objective, number of labelled pixels, and gradient of the sum by the small logits
-/// (h, w, K), empty where it was not asked for.
-pub(crate) struct ImageSum {
-    pub(crate) sum: f64,
-    pub(crate) labelled: u64,
-    pub(crate) gradient: Vec<f32>,
+/// One image's sum of the objective, its number of labelled pixels, and the gradient of the sum by the small logits
+/// (h, w, K), which is empty unless it was requested.
+struct ImageSum {
+    sum: f64,
+    labelled: u64,
+    gradient: Vec<f32>,
 }
 
 /// For each image of `logits` (N, h, w, K) and `label` (N, H, W).
-pub(crate) fn image_sums(
+fn image_sums(
     r: &Resize,
     logits: &[f32],
     label: &[u8],
     objective: PixelObjective,
     with_gradient: bool,
-) -> Result<Vec<ImageSum>, Error> {
+) -> std::result::Result<Vec<ImageSum>, Error> {
     let small = r.source[0] * r.source[1] * r.channels;
     let full = r.target[0] * r.target[1];
     let bands = r.target[0].div_ceil(BAND);
     let weights: Option<Vec<Vec<f32>>> = (objective == PixelObjective::BalancedMaskedCrossEntropy)
         .then(|| label.chunks_exact(full).map(|label| balance(label, r.channels)).collect());
-    let parts: Vec<Result<Band, Error>> = (0..label.len() / full * bands)
+    let parts: Vec<std::result::Result<Band, Error>> = (0..label.len() / full * bands)
         .into_par_iter()
         .map(|index| {
             let (image, band) = (index / bands, index % bands);
@@ -71,8 +107,8 @@ struct Band {
     gradient: Vec<f32>,
 }
 
-/// What a pixel of each class weighs in `label`, one image's: all classes that are present the same together, and all
-/// pixels 1 on average.
+/// The weight of a pixel of each class in `label`, one image's. All classes that are present weigh the same together, and
+/// pixels weigh 1 on average.
 fn balance(label: &[u8], classes: usize) -> Vec<f32> {
     let mut counts = vec![0_u64; classes];
     for &label in label {
@@ -86,7 +122,7 @@ fn balance(label: &[u8], classes: usize) -> Vec<f32> {
     counts.into_iter().map(|count| weight(count) as f32).collect()
 }
 
-/// The band's sum, or row, column and value of a label that is no class. `weights` by class multiply the objective.
+/// The band's sum, or row, column and value of a label that is not a class. `weights` by class multiply the objective.
 fn band_sum(
     r: &Resize,
     logits: &[f32],
@@ -94,11 +130,10 @@ fn band_sum(
     band: std::ops::Range<usize>,
     (objective, weights): (PixelObjective, Option<&[f32]>),
     with_gradient: bool,
-) -> Result<Band, (usize, usize, u8)> {
+) -> std::result::Result<Band, (usize, usize, u8)> {
     let classes = r.channels;
     let row_size = r.source[1] * classes;
-    let rows = positions(r.source[0], r.target[0], r.alignment);
-    let columns = positions(r.source[1], r.target[1], r.alignment);
+    let [rows, columns] = r.positions();
     let (first_row, last_row) = (rows[band.start].first, rows[band.end - 1].second);
     let mut gradient = vec![0.0; if with_gradient { (last_row + 1 - first_row) * row_size } else { 0 }];
     let mut line = vec![0.0; row_size];
@@ -141,114 +176,4 @@ fn band_sum(
         }
     }
     Ok(Band { sum, labelled, first_row, gradient })
-}
-
-/// The objective at one pixel; its gradient by the logits goes to `slope`.
-fn evaluate(objective: PixelObjective, logits: &[f32], label: usize, slope: &mut [f32]) -> f32 {
-    match objective {
-        PixelObjective::Gain => gain(logits, label, slope),
-        PixelObjective::CrossEntropy => cross_entropy(logits, label, slope),
-        PixelObjective::SegPgd { lambda } => {
-            let weight = if argmax(logits) == label { 1.0 - lambda } else { lambda };
-            scaled(weight, cross_entropy(logits, label, slope), slope)
-        }
-        PixelObjective::CosPgd => {
-            let value = cross_entropy(logits, label, slope);
-            // The slope is softmax - one-hot, so the softmax is at hand.
-            let own = slope[label] + 1.0;
-            let others = slope.iter().map(|s| s * s).sum::<f32>() - slope[label] * slope[label];
-            scaled(own / (others + own * own).sqrt(), value, slope)
-        }
-        PixelObjective::MaskedCrossEntropy | PixelObjective::BalancedMaskedCrossEntropy => {
-            if argmax(logits) == label {
-                return cross_entropy(logits, label, slope);
-            }
-            slope.fill(0.0);
-            0.0
-        }
-        PixelObjective::JensenShannon => {
-            // With p the label's softmax: ln 2 + (p ln p - (1 + p) ln(1 + p)) / 2. Its derivative by p times p's by the
-            // logits is the cross-entropy's slope times p ln((1 + p) / p) / 2.
-            let cross_entropy = cross_entropy(logits, label, slope);
-            let own = (-cross_entropy).exp();
-            scaled(0.5 * own * (own.ln_1p() + cross_entropy), 0.0, slope);
-            std::f32::consts::LN_2 - 0.5 * (own * cross_entropy + (1.0 + own) * own.ln_1p())
-        }
-    }
-}
-
-fn scaled(weight: f32, value: f32, slope: &mut [f32]) -> f32 {
-    for slope in slope {
-        *slope *= weight;
-    }
-    weight * value
-}
-
-/// Equation 14: the label's logit minus the largest other logit.
-fn gain(logits: &[f32], label: usize, slope: &mut [f32]) -> f32 {
-    slope.fill(0.0);
-    slope[label] = 1.0;
-    let others = logits.iter().enumerate().filter(|(class, _)| *class != label);
-    let best = others.fold(None, |best: Option<(usize, f32)>, (class, &logit)| match best {
-        Some((_, largest)) if largest >= logit => best,
-        _ => Some((class, logit)),
-    });
-    match best {
-        Some((class, logit)) => {
-            slope[class] = -1.0;
-            logits[label] - logit
-        }
-        None => logits[label],
-    }
-}
-
-/// Minus the logarithm of the label's softmax.
-fn cross_entropy(logits: &[f32], label: usize, slope: &mut [f32]) -> f32 {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for (slope, logit) in slope.iter_mut().zip(logits) {
-        *slope = (logit - largest).exp();
-        sum += *slope;
-    }
-    for slope in slope.iter_mut() {
-        *slope /= sum;
-    }
-    slope[label] -= 1.0;
-    sum.ln() + largest - logits[label]
-}
-
-/// The first largest logit.
-fn argmax(logits: &[f32]) -> usize {
-    let mut best = 0;
-    for (class, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = class;
-        }
-    }
-    best
-}
-
-/// The class of the largest upsampled logit of every pixel, (N, H, W); the first of equals.
-pub(crate) fn predict(r: &Resize, logits: &[f32]) -> Vec<u8> {
-    let classes = r.channels;
-    let row_size = r.source[1] * classes;
-    let rows = positions(r.source[0], r.target[0], r.alignment);
-    let columns = positions(r.source[1], r.target[1], r.alignment);
-    let images = logits.len() / (r.source[0] * row_size);
-    let mut out = vec![0; images * r.target[0] * r.target[1]];
-    out.par_chunks_mut(r.target[1]).enumerate().for_each_init(
-        || (vec![0.0; row_size], vec![0.0; classes]),
-        |(line, pixel), (index, out)| {
-            let start = index / r.target[0] * r.source[0];
-            let at = rows[index % r.target[0]];
-            let source = |row: usize| &logits[(start + row) * row_size..][..row_size];
-            mix(line, source(at.first), source(at.second), at.weight);
-            for (out, at) in out.iter_mut().zip(&columns) {
-                let value = |column: usize| &line[column * classes..][..classes];
-                mix(pixel, value(at.first), value(at.second), at.weight);
-                *out = argmax(pixel) as u8;
-            }
-        },
-    );
-    out
 }

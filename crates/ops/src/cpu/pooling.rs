@@ -1,18 +1,36 @@
 //! Maximum and adaptive average pooling.
 
-use super::wide;
+use super::vectors::wide;
+use crate::operation::{CpuInputs, OnCpu};
+use crate::pooling::{AdaptiveAverage, AdaptiveAverageGradient, MaxPool, MaxPoolGradient};
+use crate::regions::Regions;
+use candle_core::{CpuStorage, Result};
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Sizes of a maximum pooling with a square kernel.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MaxPool {
-    pub(crate) input: [usize; 3],
-    pub(crate) output: [usize; 2],
-    pub(crate) kernel: usize,
-    pub(crate) stride: usize,
-    pub(crate) padding: usize,
+impl OnCpu<1> for MaxPool {
+    fn compute(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(max_pool(self, x.slice()?)))
+    }
+}
+
+impl OnCpu<3> for MaxPoolGradient {
+    fn compute(&self, [x, out, gradient]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(max_pool_gradient(&self.0, x.slice()?, out.slice()?, gradient.slice()?)))
+    }
+}
+
+impl OnCpu<1> for AdaptiveAverage {
+    fn compute(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(adaptive_average(x.slice()?, &self.0)))
+    }
+}
+
+impl OnCpu<1> for AdaptiveAverageGradient<'_> {
+    fn compute(&self, [gradient]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(adaptive_average_gradient(gradient.slice()?, self.0)))
+    }
 }
 
 impl MaxPool {
@@ -40,7 +58,7 @@ impl MaxPool {
 }
 
 /// Largest value under each window; a NaN wins.
-pub(crate) fn max_pool(g: &MaxPool, x: &[f32]) -> Vec<f32> {
+fn max_pool(g: &MaxPool, x: &[f32]) -> Vec<f32> {
     let [height, width, channels] = g.input;
     let image = height * width * channels;
     let row = g.output[1] * channels;
@@ -61,10 +79,10 @@ pub(crate) fn max_pool(g: &MaxPool, x: &[f32]) -> Vec<f32> {
 }
 
 /// Each output's gradient goes to the first largest input of its window.
-pub(crate) fn max_pool_gradient(g: &MaxPool, x: &[f32], out: &[f32], gradient: &[f32]) -> Vec<f32> {
+fn max_pool_gradient(g: &MaxPool, x: &[f32], out: &[f32], gradient: &[f32]) -> Vec<f32> {
     let [height, width, channels] = g.input;
     let (image, row) = (height * width * channels, g.output[1] * channels);
-    // Where in its window each output was found, row by row of the window.
+    // The place in its window of each output, row by row of the window.
     let mut found = vec![0_u8; out.len()];
     found.par_chunks_mut(row).zip(out.par_chunks(row)).enumerate().for_each(|(index, (found, out))| {
         let x = &x[index / g.output[0] * image..][..image];
@@ -98,56 +116,11 @@ pub(crate) fn max_pool_gradient(g: &MaxPool, x: &[f32], out: &[f32], gradient: &
     result
 }
 
-/// The input rows (or columns) that bin `bin` of `bins` averages: from the floor of the bin's start to the
-/// ceiling of its end, so that bins of a size that does not divide overlap.
-pub(crate) fn bin_span(bin: usize, bins: usize, size: usize) -> Range<usize> {
-    bin * size / bins..((bin + 1) * size).div_ceil(bins)
-}
-
-/// Regions of several levels, `bins` x `bins` each, level by level and row by row.
-pub(crate) struct Regions {
-    input: [usize; 3],
-    levels: Vec<Level>,
-}
-
-/// The regions of a level, the first of them at `start`.
-struct Level {
-    start: usize,
-    bins: usize,
-    rows: Vec<Range<usize>>,
-    columns: Vec<Range<usize>>,
-}
-
-impl Level {
-    /// Pixels of region (i, j).
-    fn pixels(&self, i: usize, j: usize) -> usize {
-        self.rows[i].len() * self.columns[j].len()
-    }
-}
-
-impl Regions {
-    pub(crate) fn new(input: [usize; 3], bins: &[usize]) -> Self {
-        let spans = |bins, size| (0..bins).map(|bin| bin_span(bin, bins, size)).collect();
-        let mut start = 0;
-        let levels = bins.iter().map(|&bins| {
-            let level = Level { start, bins, rows: spans(bins, input[0]), columns: spans(bins, input[1]) };
-            start += bins * bins;
-            level
-        });
-        Self { input, levels: levels.collect() }
-    }
-
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.levels.iter().map(|level| level.bins * level.bins).sum()
-    }
-}
-
 /// Channels that are summed at a time, so that the sums of all regions stay in the cache.
 const CHANNELS: usize = 128;
 
-/// Mean over each region, (N, regions, C): all of an image's levels in one pass over it.
-pub(crate) fn adaptive_average(x: &[f32], regions: &Regions) -> Vec<f32> {
+/// Mean over each region, (N, regions, C), with one reading of the map for all levels.
+fn adaptive_average(x: &[f32], regions: &Regions) -> Vec<f32> {
     let [height, width, channels] = regions.input;
     let (image, count) = (height * width * channels, regions.count());
     let blocks = channels.div_ceil(CHANNELS);
@@ -217,8 +190,8 @@ impl NullaryFnOnce for SumRegions<'_> {
     }
 }
 
-/// Every input pixel receives the gradient of each region that it is in, over that region's number of pixels.
-pub(crate) fn adaptive_average_gradient(gradient: &[f32], regions: &Regions) -> Vec<f32> {
+/// Every input pixel receives the gradient of each region that contains it, divided by that region's number of pixels.
+fn adaptive_average_gradient(gradient: &[f32], regions: &Regions) -> Vec<f32> {
     let [height, width, channels] = regions.input;
     let count = regions.count();
     let images = gradient.len() / (count * channels);

@@ -1,104 +1,61 @@
-//! Convolution over a map beside upsampled small ones: products of the small maps' pixels ("positions") with every tap
-//! of the kernel, then one matrix of interpolation weights that brings them to the pixels.
+//! Convolution over a pyramid: products of the levels' pixels ("positions") with every tap of the kernel, then one matrix of
+//! interpolation weights that brings them to the pixels of the map.
 
-use super::convolution::{self, Geometry, block_pixels};
-use super::interpolation::positions;
+use super::convolution;
 use super::matrix::{Matrix, multiply};
-use crate::Alignment;
+use super::patches::block_pixels;
+use crate::operation::{CpuInputs, OnCpu};
+use crate::pyramid::{InputGradient, LevelsGradient, ProductsGradient, PyramidConvolution, WeightGradient};
+use crate::pyramid_geometry::PyramidGeometry;
+use candle_core::{CpuStorage, Result};
 use rayon::prelude::*;
 
-/// Sizes of the convolution.
-#[derive(Clone, Debug)]
-pub(crate) struct Pyramid {
-    /// Of the map alone.
-    pub(crate) plain: Geometry,
-    /// Pixels along each side of each small map.
-    pub(crate) bins: Vec<usize>,
-    /// Channels of each small map.
-    pub(crate) level_channels: usize,
-    pub(crate) alignment: Alignment,
+impl OnCpu<3> for PyramidConvolution {
+    fn compute(&self, [x, levels, weight]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(forward(&self.0, x.slice()?, levels.slice()?, weight.slice()?)))
+    }
 }
 
-/// One small map: its first position among all, how many it has, and its first channel in the weights.
-struct Level {
-    start: usize,
-    count: usize,
-    channel: usize,
+impl OnCpu<2> for InputGradient<'_> {
+    fn compute(&self, [weight, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        let plain = of_channels(self.0, weight.slice()?, 0, self.0.plain.input[2]);
+        Ok(CpuStorage::F32(convolution::input_gradient(&self.0.plain, &plain, gradient.slice()?)))
+    }
 }
 
-impl Pyramid {
-    pub(crate) fn taps(&self) -> usize {
-        self.plain.kernel.iter().product()
+impl OnCpu<1> for ProductsGradient<'_> {
+    fn compute(&self, [gradient]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(products_gradient(self.0, gradient.slice()?)))
     }
+}
 
-    /// Pixels of all small maps of one image.
-    pub(crate) fn positions(&self) -> usize {
-        self.bins.iter().map(|bins| bins * bins).sum()
+impl OnCpu<2> for LevelsGradient<'_> {
+    fn compute(&self, [weight, products]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(levels_gradient(self.0, weight.slice()?, products.slice()?)))
     }
+}
 
-    /// Input channels of the weights.
-    pub(crate) fn channels(&self) -> usize {
-        self.plain.input[2] + self.bins.len() * self.level_channels
+impl OnCpu<3> for WeightGradient<'_> {
+    fn compute(&self, [x, levels, gradient]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        let products = self.products.flatten_all()?.to_vec1::<f32>()?;
+        let (x, levels, gradient) = (x.slice()?, levels.slice()?, gradient.slice()?);
+        Ok(CpuStorage::F32(weight_gradient(self.pyramid, x, levels, gradient, &products)))
     }
+}
 
-    fn levels(&self) -> Vec<Level> {
-        let mut start = 0;
-        let level = |(index, bins): (usize, &usize)| {
-            let count = bins * bins;
-            start += count;
-            let channel = self.plain.input[2] + index * self.level_channels;
-            Level { start: start - count, count, channel }
-        };
-        self.bins.iter().enumerate().map(level).collect()
-    }
-
-    /// The weights (O, KH, KW, all channels) of `count` channels from `first` on, as (O, KH, KW, count).
-    fn part(&self, weight: &[f32], first: usize, count: usize) -> Vec<f32> {
-        let rows = self.plain.output[2] * self.taps();
-        let mut part = vec![0.0; rows * count];
-        part.par_chunks_mut(count).zip(weight.par_chunks(self.channels())).for_each(|(part, weight)| {
-            part.copy_from_slice(&weight[first..first + count]);
-        });
-        part
-    }
-
-    /// How much of each tap's product at each position reaches each pixel of an image: (pixels, taps, positions).
-    pub(crate) fn interpolation(&self) -> Vec<f32> {
-        let [height, width, _] = self.plain.input;
-        let [kernel_height, kernel_width] = self.plain.kernel;
-        let along = |size: usize| -> Vec<_> {
-            self.bins.iter().map(|bins| positions(*bins, size, self.alignment)).collect()
-        };
-        let (rows, columns, levels) = (along(height), along(width), self.levels());
-        let size = self.taps() * self.positions();
-        let mut matrix = vec![0.0; height * width * size];
-        matrix.par_chunks_mut(width * size).enumerate().for_each(|(y, line)| {
-            for (x, pixel) in line.chunks_exact_mut(size).enumerate() {
-                for (tap, weights) in pixel.chunks_exact_mut(self.positions()).enumerate() {
-                    // What the tap reads; outside the map there are zeros.
-                    let row = (y + tap / kernel_width).wrapping_sub(kernel_height / 2);
-                    let column = (x + tap % kernel_width).wrapping_sub(kernel_width / 2);
-                    if row >= height || column >= width {
-                        continue;
-                    }
-                    for (index, level) in levels.iter().enumerate() {
-                        let (r, c, bins) = (rows[index][row], columns[index][column], self.bins[index]);
-                        for (source_row, share) in [(r.first, 1.0 - r.weight), (r.second, r.weight)] {
-                            let start = level.start + source_row * bins;
-                            weights[start + c.first] += share * (1.0 - c.weight);
-                            weights[start + c.second] += share * c.weight;
-                        }
-                    }
-                }
-            }
-        });
-        matrix
-    }
+/// The weights (O, KH, KW, all channels) of `count` channels from `first` on, as (O, KH, KW, count).
+fn of_channels(p: &PyramidGeometry, weight: &[f32], first: usize, count: usize) -> Vec<f32> {
+    let rows = p.plain.output[2] * p.taps();
+    let mut part = vec![0.0; rows * count];
+    part.par_chunks_mut(count).zip(weight.par_chunks(p.channels())).for_each(|(part, weight)| {
+        part.copy_from_slice(&weight[first..first + count]);
+    });
+    part
 }
 
 /// Output (N, H, W, O) of the map (N, H, W, I), the levels (N, P, L) and the weights (O, KH, KW, I + levels x L).
-pub(crate) fn forward(p: &Pyramid, x: &[f32], levels: &[f32], weight: &[f32]) -> Vec<f32> {
-    let plain = p.part(weight, 0, p.plain.input[2]);
+fn forward(p: &PyramidGeometry, x: &[f32], levels: &[f32], weight: &[f32]) -> Vec<f32> {
+    let plain = of_channels(p, weight, 0, p.plain.input[2]);
     let mut out = convolution::forward(&p.plain, x, &plain, None);
     let products = products(p, levels, weight);
     let (pixels, outputs) = (p.plain.input[0] * p.plain.input[1], p.plain.output[2]);
@@ -116,7 +73,7 @@ pub(crate) fn forward(p: &Pyramid, x: &[f32], levels: &[f32], weight: &[f32]) ->
 }
 
 /// The products of every position with every tap: (N, taps, P, O).
-fn products(p: &Pyramid, levels: &[f32], weight: &[f32]) -> Vec<f32> {
+fn products(p: &PyramidGeometry, levels: &[f32], weight: &[f32]) -> Vec<f32> {
     let (taps, positions, channels) = (p.taps(), p.positions(), p.level_channels);
     let (outputs, row) = (p.plain.output[2], p.taps() * p.channels());
     let mut out = vec![0.0; p.plain.batch * taps * positions * outputs];
@@ -134,13 +91,8 @@ fn products(p: &Pyramid, levels: &[f32], weight: &[f32]) -> Vec<f32> {
     out
 }
 
-/// Gradient of the map (N, H, W, I).
-pub(crate) fn input_gradient(p: &Pyramid, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
-    convolution::input_gradient(&p.plain, &p.part(weight, 0, p.plain.input[2]), gradient)
-}
-
 /// Gradient of the products (N, taps, P, O).
-pub(crate) fn products_gradient(p: &Pyramid, gradient: &[f32]) -> Vec<f32> {
+fn products_gradient(p: &PyramidGeometry, gradient: &[f32]) -> Vec<f32> {
     let (pixels, outputs) = (p.plain.input[0] * p.plain.input[1], p.plain.output[2]);
     let (taps, positions) = (p.taps(), p.positions());
     let matrix = p.interpolation();
@@ -156,7 +108,7 @@ pub(crate) fn products_gradient(p: &Pyramid, gradient: &[f32]) -> Vec<f32> {
 }
 
 /// Gradient of the levels (N, P, L) from the weights and the products' gradient.
-pub(crate) fn levels_gradient(p: &Pyramid, weight: &[f32], products: &[f32]) -> Vec<f32> {
+fn levels_gradient(p: &PyramidGeometry, weight: &[f32], products: &[f32]) -> Vec<f32> {
     let (taps, positions, channels) = (p.taps(), p.positions(), p.level_channels);
     let (outputs, row) = (p.plain.output[2], p.taps() * p.channels());
     let mut out = vec![0.0; p.plain.batch * positions * channels];
@@ -182,8 +134,8 @@ pub(crate) fn levels_gradient(p: &Pyramid, weight: &[f32], products: &[f32]) -> 
 }
 
 /// Gradient of the weights (O, KH, KW, I + levels x L).
-pub(crate) fn weight_gradient(
-    p: &Pyramid,
+fn weight_gradient(
+    p: &PyramidGeometry,
     x: &[f32],
     levels: &[f32],
     gradient: &[f32],

@@ -5,13 +5,13 @@
 //! channels, and interpolated to tiles of 4x4 outputs. A dilated convolution is one plain convolution for each remainder
 //! of row and column by the dilation.
 
-use super::convolution::Geometry;
 use super::cook_toom::{
     Evaluate, EvaluateKernel, EvaluateKernelTransposed, Interpolate, InterpolateTransposed, Linear, SIDE,
     TILE, Transform,
 };
 use super::matrix::{Matrix, multiply};
 use super::workspace;
+use crate::geometry::Geometry;
 use pulp::Arch;
 use rayon::prelude::*;
 use std::marker::PhantomData;
@@ -26,7 +26,7 @@ const LANES: usize = 16;
 const GROUP: usize = 512;
 
 /// Whether the transforms are worth their time: stride 1, padding that keeps the size, and enough channels.
-pub(crate) fn suits(g: &Geometry) -> bool {
+pub(super) fn suits(g: &Geometry) -> bool {
     g.kernel == [3, 3]
         && g.stride == 1
         && g.padding == g.dilation
@@ -120,7 +120,7 @@ fn evaluate<L: Linear<I, SIDE>, const I: usize>(
 /// Convolution of `source` (N, H, W, k channels) where `kernel` gives the row of output channels of an input channel
 /// and a tap, in steps of `kernel_stride`: the kernels are (9, k, n) for the output and (n, 9, k) read backwards for the
 /// input's gradient.
-pub(crate) fn convolve(g: &Geometry, source: &[f32], kernels: &Kernels<'_>) -> Vec<f32> {
+pub(super) fn convolve(g: &Geometry, source: &[f32], kernels: &Kernels<'_>) -> Vec<f32> {
     let tiling = Tiling::new(g);
     let (inputs, outputs) = (kernels.inputs, kernels.outputs);
     let [height, width, _] = g.input;
@@ -171,14 +171,14 @@ pub(crate) fn convolve(g: &Geometry, source: &[f32], kernels: &Kernels<'_>) -> V
 }
 
 /// Weights of a 3x3 convolution, ordered so that output channels are contiguous.
-pub(crate) struct Kernels<'a> {
-    pub(crate) data: &'a [f32],
-    pub(crate) inputs: usize,
-    pub(crate) outputs: usize,
+pub(super) struct Kernels<'a> {
+    pub(super) data: &'a [f32],
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
     /// Elements from one tap to the next, and from one input channel to the next.
-    pub(crate) strides: [usize; 2],
+    pub(super) strides: [usize; 2],
     /// Whether the taps are read from the last to the first.
-    pub(crate) backwards: bool,
+    pub(super) backwards: bool,
 }
 
 impl Kernels<'_> {
@@ -193,7 +193,7 @@ impl Kernels<'_> {
 }
 
 /// Gradient of the weights (O, 3, 3, I).
-pub(crate) fn weight_gradient(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+pub(super) fn weight_gradient(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<f32> {
     let tiling = Tiling::new(g);
     let (inputs, outputs, arch) = (g.input[2], g.output[2], Arch::new());
     let all = 0..g.batch * tiling.bands;

@@ -7,13 +7,13 @@ use std::sync::{Mutex, PoisonError};
 static FREE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
 /// A borrowed buffer.
-pub(crate) struct Workspace {
+pub(super) struct Workspace {
     data: Vec<f32>,
     length: usize,
 }
 
 /// A buffer of `length` elements of any value: the smallest free one that is large enough, else the largest, grown.
-pub(crate) fn take(length: usize) -> Workspace {
+pub(super) fn take(length: usize) -> Workspace {
     let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
     let fitting = free.iter().enumerate().filter(|(_, data)| data.len() >= length);
     let best = fitting.min_by_key(|(_, data)| data.len());

@@ -1,70 +1,97 @@
-//! Batch norm with `ReLU`, and the sums over pixels that it needs.
+//! Batch norm with `ReLU`.
 
-use super::{Element, launch, room, sheet, stamped, stored, view, view_mut, width};
+use super::column_sums::{SUMMED, finishing};
+use super::element::{Element, stamped, width};
+use super::launch::{launch, sheet};
+use super::memory::{room, storage_of, stored, view_mut};
+use crate::batch_norm::{BatchNormRelu, InputGradient, ParameterGradients};
+use crate::in_place::UpdateOnGpu;
+use crate::operation::{GpuInputs, Input, OnGpu};
 use candle_core::backend::BackendStorage;
-use candle_core::cuda_backend::cudarc::driver::{CudaView, LaunchConfig};
-use candle_core::{CudaDevice, CudaStorage, Layout, Result};
+use candle_core::cuda_backend::cudarc::driver::CudaView;
+use candle_core::{CudaDevice, CudaStorage, Layout, Result, Tensor};
 
-/// Rows that a thread of a reduction adds up.
-const SUMMED: usize = 64;
 /// Rows that a thread of a sweep has, for which it reads its channels' values once.
 const SWEPT: usize = 8;
 
-/// A block for 32 channels, which brings the partial sums of blocks of rows together.
-fn finishing(channels: usize) -> LaunchConfig {
-    LaunchConfig {
-        grid_dim: (channels.div_ceil(32) as u32, 1, 1),
-        block_dim: (32, 8, 1),
-        shared_mem_bytes: 0,
-    }
-}
-
-/// Mean and biased variance of every channel, (2, C).
-pub(crate) fn statistics<T: Element>(x: &CudaStorage, xl: &Layout, channels: usize) -> Result<CudaStorage> {
-    let (device, rows) = (x.device(), xl.shape().elem_count() / channels);
-    let width = width::<T>(channels, &[xl]);
-    let config = sheet(rows, channels, width, SUMMED);
-    let blocks = config.grid_dim.1;
-    let mut partial = room::<f32>(device, (2 * blocks as usize + 1) * channels)?;
-    let mut out = room::<f32>(device, 2 * channels)?;
-    let name = stamped::<T>("column_moments", width);
-    let (rows, channels) = (rows as u64, channels as u32);
-    launch!(device, &name, config, &view::<T>(x, xl)?, &rows, &channels, &mut partial);
-    let config = finishing(channels as usize);
-    launch!(device, "finish_moments", config, &partial, &blocks, &rows, &channels, &mut out);
-    Ok(stored(out, device))
-}
-
 /// Statistics and parameters of a batch norm, each (C).
-pub(crate) struct Norm<'a> {
-    pub(crate) mean: CudaView<'a, f32>,
-    pub(crate) variance: CudaView<'a, f32>,
-    pub(crate) weight: CudaView<'a, f32>,
-    pub(crate) bias: CudaView<'a, f32>,
-    pub(crate) eps: f32,
+pub(super) struct Norm<'a> {
+    mean: CudaView<'a, f32>,
+    variance: CudaView<'a, f32>,
+    weight: CudaView<'a, f32>,
+    bias: CudaView<'a, f32>,
+    eps: f32,
 }
 
 impl Norm<'_> {
     fn channels(&self) -> usize {
         self.mean.len()
     }
+
+    /// Calls `work` with the statistics that `norm` holds and with `weight` and `bias`.
+    pub(super) fn with<R>(
+        norm: &BatchNormRelu,
+        [weight, bias]: [CudaView<'_, f32>; 2],
+        work: impl FnOnce(&Norm<'_>) -> Result<R>,
+    ) -> Result<R> {
+        let ((mean, ml), (variance, vl)) =
+            (norm.mean.storage_and_layout(), norm.variance.storage_and_layout());
+        let mean = Input { storage: storage_of(&mean, "batch_norm_relu")?, layout: ml }.view()?;
+        let variance = Input { storage: storage_of(&variance, "batch_norm_relu")?, layout: vl }.view()?;
+        work(&Norm { mean, variance, weight, bias, eps: norm.eps })
+    }
 }
 
-/// The normalised `x` behind the `ReLU`.
-pub(crate) fn scale_shift_relu<T: Element>(
-    x: &CudaStorage,
-    xl: &Layout,
+/// Weight and bias, of which `parameters` (2, C) consist.
+pub(super) fn halves(parameters: Input<'_, CudaStorage>) -> Result<[CudaView<'_, f32>; 2]> {
+    let (both, (_, channels)) = (parameters.view::<f32>()?, parameters.layout.shape().dims2()?);
+    Ok([both.slice(..channels), both.slice(channels..)])
+}
+
+impl OnGpu<3> for BatchNormRelu {
+    fn compute<T: Element>(&self, [x, weight, bias]: GpuInputs<'_, 3>) -> Result<CudaStorage> {
+        Norm::with(self, [weight.view()?, bias.view()?], |norm| scale_shift_relu::<T>(x, norm))
+    }
+}
+
+impl OnGpu<3> for ParameterGradients<'_> {
+    fn compute<T: Element>(&self, [x, gradient, parameters]: GpuInputs<'_, 3>) -> Result<CudaStorage> {
+        Norm::with(self.0, halves(parameters)?, |norm| parameter_gradients::<T>(x, gradient, norm))
+    }
+}
+
+impl UpdateOnGpu<2> for InputGradient<'_> {
+    fn update<T: Element>(
+        &self,
+        gradient: &mut CudaStorage,
+        layout: &Layout,
+        [x, parameters]: GpuInputs<'_, 2>,
+    ) -> Result<()> {
+        let sums = self.sums.map(Tensor::storage_and_layout);
+        let sums = sums.as_ref().map(|(sums, layout)| {
+            Input { storage: storage_of(sums, "batch_norm_relu")?, layout }.view::<f32>()
+        });
+        let sums = sums.transpose()?;
+        Norm::with(self.norm, halves(parameters)?, |norm| {
+            input_gradient::<T>(gradient, layout, x, norm, sums.as_ref())
+        })
+    }
+}
+
+/// The normalised `x` after the `ReLU`.
+pub(super) fn scale_shift_relu<T: Element>(
+    x: Input<'_, CudaStorage>,
     norm: &Norm<'_>,
 ) -> Result<CudaStorage> {
-    let (device, count, channels) = (x.device(), xl.shape().elem_count(), norm.channels());
+    let (device, count, channels) = (x.storage.device(), x.count(), norm.channels());
     let rows = count / channels;
-    let width = width::<T>(channels, &[xl]);
+    let width = width::<T>(channels, &[x.layout]);
     let mut out = room::<T>(device, count)?;
     launch!(
         device,
         &stamped::<T>("scale_shift_relu", width),
         sheet(rows, channels, width, SWEPT),
-        &view::<T>(x, xl)?,
+        &x.view::<T>()?,
         &norm.mean,
         &norm.variance,
         &norm.weight,
@@ -78,16 +105,14 @@ pub(crate) fn scale_shift_relu<T: Element>(
 }
 
 /// The gradients of weight and bias, (2, C).
-pub(crate) fn parameter_gradients<T: Element>(
-    x: &CudaStorage,
-    xl: &Layout,
-    gradient: &CudaStorage,
-    gl: &Layout,
+fn parameter_gradients<T: Element>(
+    x: Input<'_, CudaStorage>,
+    gradient: Input<'_, CudaStorage>,
     norm: &Norm<'_>,
 ) -> Result<CudaStorage> {
-    let (device, channels) = (x.device(), norm.channels());
-    let rows = xl.shape().elem_count() / channels;
-    let width = width::<T>(channels, &[xl, gl]);
+    let (device, channels) = (x.storage.device(), norm.channels());
+    let rows = x.count() / channels;
+    let width = width::<T>(channels, &[x.layout, gradient.layout]);
     let config = sheet(rows, channels, width, SUMMED);
     let blocks = config.grid_dim.1;
     let mut partial = room::<f32>(device, 2 * blocks as usize * channels)?;
@@ -96,8 +121,8 @@ pub(crate) fn parameter_gradients<T: Element>(
         device,
         &stamped::<T>("parameter_gradients", width),
         config,
-        &view::<T>(x, xl)?,
-        &view::<T>(gradient, gl)?,
+        &x.view::<T>()?,
+        &gradient.view::<T>()?,
         &norm.mean,
         &norm.variance,
         &norm.weight,
@@ -121,25 +146,24 @@ pub(crate) fn parameter_gradients<T: Element>(
     Ok(stored(out, device))
 }
 
-/// The output's gradient becomes the input's, in place. `sums` are the gradients of weight and bias if the statistics
+/// Turns the output's gradient into the input's, in place. `sums` are the gradients of weight and bias if the statistics
 /// are those of `x`.
-pub(crate) fn input_gradient<T: Element>(
+fn input_gradient<T: Element>(
     gradient: &mut CudaStorage,
-    gl: &Layout,
-    x: &CudaStorage,
-    xl: &Layout,
+    layout: &Layout,
+    x: Input<'_, CudaStorage>,
     norm: &Norm<'_>,
     sums: Option<&CudaView<'_, f32>>,
 ) -> Result<()> {
-    let (device, channels): (CudaDevice, _) = (x.device().clone(), norm.channels());
-    let rows = xl.shape().elem_count() / channels;
-    let width = width::<T>(channels, &[xl, gl]);
+    let (device, channels): (CudaDevice, _) = (x.storage.device().clone(), norm.channels());
+    let rows = x.count() / channels;
+    let width = width::<T>(channels, &[x.layout, layout]);
     launch!(
         &device,
         &stamped::<T>("input_gradient", width),
         sheet(rows, channels, width, SWEPT),
-        &mut view_mut::<T>(gradient, gl)?,
-        &view::<T>(x, xl)?,
+        &mut view_mut::<T>(gradient, layout)?,
+        &x.view::<T>()?,
         &norm.mean,
         &norm.variance,
         &norm.weight,
@@ -147,19 +171,9 @@ pub(crate) fn input_gradient<T: Element>(
         &norm.eps,
         &(rows as u64),
         &(channels as u32),
-        // Not read without batch statistics, but there must be something.
+        // Without batch statistics the kernel does not read it, but needs an argument.
         sums.unwrap_or(&norm.mean),
         &u32::from(sums.is_some()),
     );
     Ok(())
-}
-
-/// Sum over rows.
-pub(crate) fn column_sum(x: &CudaStorage, xl: &Layout, channels: usize) -> Result<CudaStorage> {
-    let (device, rows) = (x.device(), xl.shape().elem_count() / channels);
-    let mut out = room::<f32>(device, channels)?;
-    let config = finishing(channels);
-    let x = view::<f32>(x, xl)?;
-    launch!(device, "column_sum_f32", config, &x, &(rows as u64), &(channels as u32), &mut out);
-    Ok(stored(out, device))
 }

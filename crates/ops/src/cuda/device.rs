@@ -4,10 +4,10 @@ use candle_core::cuda_backend::cudarc::driver::{CudaContext, result, sys};
 use candle_core::{Device, Result};
 use std::sync::{Mutex, PoisonError};
 
-/// How many GPUs this machine has; 0 without NVIDIA's driver.
+/// The number of GPUs of this machine, 0 without NVIDIA's driver.
 pub fn count() -> usize {
-    // cudarc panics where the driver is missing, so it is looked for first.
-    // SAFETY: a name that ends in a zero; loading the driver runs no code of ours.
+    // cudarc panics if the driver is missing.
+    // SAFETY: the name ends in a zero, and loading the driver runs no code of ours.
     let driver = unsafe { libc::dlopen(c"libcuda.so.1".as_ptr(), libc::RTLD_LAZY) };
     if driver.is_null() {
         return 0;
@@ -15,8 +15,8 @@ pub fn count() -> usize {
     CudaContext::device_count().map_or(0, |count| count.max(0) as usize)
 }
 
-/// GPU `index`, with a stream of its own, and with its memory kept for the next tensor when one is freed. It is the same
-/// device however often it is opened: what waits for nothing but its stream is never on another one.
+/// GPU `index`, with its own stream, which keeps freed memory for the next tensor. Opening it again gives the same device, so
+/// all work on a GPU is on one stream.
 ///
 /// # Errors
 /// If there is no such GPU, or it cannot be used.
@@ -53,7 +53,7 @@ pub fn open(index: usize) -> Result<Device> {
     Ok(device)
 }
 
-/// What the maker calls the GPU.
+/// The maker's name for the GPU.
 pub fn name(device: &Device) -> Option<String> {
     match device {
         Device::Cuda(cuda) => cuda.cuda_stream().context().name().ok(),
@@ -61,8 +61,8 @@ pub fn name(device: &Device) -> Option<String> {
     }
 }
 
-/// The most bytes that tensors of the device held at once since the program began, where the driver has memory pools, which count
-/// them; cuDNN's own code is not in it.
+/// The largest number of bytes that the device's tensors have held at once since the program began, without cuDNN's own code.
+/// `None` if the driver has no memory pools, which count them.
 pub fn peak_bytes(device: &Device) -> Option<u64> {
     let Device::Cuda(cuda) = device else { return None };
     let mut bytes = 0_u64;

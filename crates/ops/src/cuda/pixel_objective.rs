@@ -1,13 +1,37 @@
-//! Upsampling, objective and gradient in one pass over the labelled pixels; full-size logits are never stored.
+//! Upsampling, objective and gradient of one cell of the small map after the other. Full-size logits are never stored.
 
-use super::elementwise::grid;
-use super::upsample::Sizes;
-use super::{launch, per_element, room, stored, view};
-use crate::PixelObjective;
-use crate::cpu::interpolation::Resize;
+use super::element::Element;
+use super::launch::{grid, launch, per_element};
+use super::memory::{room, stored};
+use super::resize::Sizes;
+use crate::operation::{GpuInputs, OnGpu};
+use crate::pixel_objective::{Mean, Objective, PixelObjective, ScaleImages};
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::LaunchConfig;
-use candle_core::{CudaStorage, Layout, Result, bail};
+use candle_core::op::BackpropOp;
+use candle_core::{CudaStorage, Result, Storage, Tensor, bail};
+
+impl OnGpu<2> for Objective {
+    fn compute<T: Element>(&self, inputs: GpuInputs<'_, 2>) -> Result<CudaStorage> {
+        let (values, gradient) = means(self, inputs)?;
+        if let Some(gradient) = gradient {
+            let (gradient, shape) = (Storage::Cuda(gradient), inputs[0].layout.shape());
+            self.gradient.set(Tensor::from_storage(gradient, shape, BackpropOp::none(), false)).ok();
+        }
+        Ok(values)
+    }
+}
+
+impl OnGpu<2> for ScaleImages {
+    fn compute<T: Element>(&self, [x, scale]: GpuInputs<'_, 2>) -> Result<CudaStorage> {
+        let (device, count) = (x.storage.device(), x.count());
+        let size = (count / scale.count()) as u64;
+        let mut out = room::<f32>(device, count)?;
+        let (x, scale) = (x.view::<f32>()?, scale.view::<f32>()?);
+        launch!(device, "scale_images_f32", per_element(count), &x, &scale, &(count as u64), &size, &mut out);
+        Ok(stored(out, device))
+    }
+}
 
 /// The number of an objective among the kernels', and its lambda.
 fn code(objective: PixelObjective) -> (u32, f32) {
@@ -22,17 +46,16 @@ fn code(objective: PixelObjective) -> (u32, f32) {
     }
 }
 
-/// The objective's mean over the labelled pixels of each image, or of each image's share in the whole batch's (N), and
-/// the gradient of their sum by `logits` if it is asked for. A label that is no class makes its image's value NaN.
-pub(crate) fn means(
-    r: &Resize,
-    (logits, zl): (&CudaStorage, &Layout),
-    (label, ll): (&CudaStorage, &Layout),
-    objective: PixelObjective,
-    whole_batch: bool,
-    with_gradient: bool,
+/// The means (N) over the labelled pixels of each image, or each image's share of the mean over the whole batch, and the
+/// gradient of their sum by `logits` if the objective wants it. A label that is not a class makes the value of its image
+/// NaN.
+fn means(
+    objective: &Objective,
+    [logits, label]: GpuInputs<'_, 2>,
 ) -> Result<(CudaStorage, Option<CudaStorage>)> {
-    let (device, images, classes) = (logits.device(), zl.dims()[0], r.channels);
+    let Objective { resize: r, pixel, mean, with_gradient, .. } = objective;
+    let (with_gradient, whole_batch) = (*with_gradient, *mean == Mean::WholeBatch);
+    let (device, images, classes) = (logits.storage.device(), logits.dims()[0], r.channels);
     if images > 65535 || r.source[0] > 65535 || classes > 256 {
         bail!(
             "pixel_objective: expected at most 65535 images and rows and 256 classes on a GPU, found {images}, {} and \
@@ -41,11 +64,11 @@ pub(crate) fn means(
         );
     }
     let cells = r.source[0] * r.source[1];
-    let (sizes, (code, lambda)) = (Sizes::from(r), code(objective));
-    let (logits, label) = (view::<f32>(logits, zl)?, view::<u8>(label, ll)?);
+    let (sizes, (code, lambda)) = (Sizes::from(r), code(*pixel));
+    let (logits, label) = (logits.view::<f32>()?, label.view::<u8>()?);
 
     let mut counts = device.alloc_zeros::<u32>(images * 256)?;
-    if objective == PixelObjective::BalancedMaskedCrossEntropy {
+    if *pixel == PixelObjective::BalancedMaskedCrossEntropy {
         let size = r.target[0] * r.target[1];
         let parts = size.div_ceil(256 * 16).clamp(1, 256);
         launch!(device, "count_labels", grid([parts, images, 1]), &label, &(size as u64), &mut counts);
@@ -107,13 +130,4 @@ pub(crate) fn means(
     let config = per_element(count);
     launch!(device, "gather_corners", config, &corners, &shares, &sizes, &(count as u64), &mut gradient);
     Ok((values, Some(stored(gradient, device))))
-}
-
-/// The class of the largest upsampled logit of every pixel, (N, H, W); the first of equals.
-pub(crate) fn predict(r: &Resize, logits: &CudaStorage, zl: &Layout) -> Result<CudaStorage> {
-    let (device, count) = (logits.device(), zl.dims()[0] * r.target[0] * r.target[1]);
-    let mut out = room::<u8>(device, count)?;
-    let logits = view::<f32>(logits, zl)?;
-    launch!(device, "predict_f32", per_element(count), &logits, &Sizes::from(r), &(count as u64), &mut out);
-    Ok(stored(out, device))
 }

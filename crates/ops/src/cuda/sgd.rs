@@ -1,11 +1,17 @@
 //! Stochastic gradient descent over all parameters in one launch.
 
-use super::{address, launch};
-use crate::SgdUpdate;
-use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, LaunchConfig};
+use super::launch::{grid, launch};
+use super::memory::address;
+use crate::in_place::UpdateOnGpu;
+use crate::sgd_update::{Descend, Momentum, SgdUpdate};
+use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
 use candle_core::{CudaDevice, Result, Tensor};
 
-/// An update as the kernels have it; the first three are addresses.
+// One kernel does both for all parameters.
+impl UpdateOnGpu<2> for Momentum {}
+impl UpdateOnGpu<1> for Descend {}
+
+/// An update as the kernels read it. The first three fields are addresses.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Update {
@@ -19,7 +25,7 @@ struct Update {
     unused: f32,
 }
 
-/// The elements of an update that one block has.
+/// The elements of an update that one block computes.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Part {
@@ -36,7 +42,7 @@ unsafe impl DeviceRepr for Part {}
 /// Elements of a part.
 const PART: usize = 16384;
 
-/// All updates, or none of them if a gradient holds a number that is not finite: then the index of the first such.
+/// Applies all updates, or none if a gradient is not finite: then the index of the first such update.
 pub(crate) fn step(device: &CudaDevice, updates: &[SgdUpdate<'_>]) -> Result<Option<usize>> {
     let gradients: Vec<Tensor> =
         updates.iter().map(|update| update.gradient.contiguous()).collect::<Result<_>>()?;
@@ -60,14 +66,13 @@ pub(crate) fn step(device: &CudaDevice, updates: &[SgdUpdate<'_>]) -> Result<Opt
     if parts.is_empty() {
         return Ok(None);
     }
-    let config =
-        LaunchConfig { grid_dim: (parts.len() as u32, 1, 1), block_dim: (256, 1, 1), shared_mem_bytes: 0 };
+    let config = grid([parts.len(), 1, 1]);
     let (table, parts) = (device.clone_htod(&table)?, device.clone_htod(&parts)?);
     let count = updates.len() as u32;
     let mut first = device.clone_htod(&[count])?;
     launch!(device, "first_not_finite", config, &table, &parts, &mut first);
     launch!(device, "sgd_step", config, &table, &parts, &first, &count);
-    // The only wait, when all is under way.
+    // The only wait, after everything has been launched.
     let first = device.clone_dtoh(&first)?;
     Ok(first.first().map(|&first| first as usize).filter(|&first| first < updates.len()))
 }

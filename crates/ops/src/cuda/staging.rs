@@ -1,6 +1,6 @@
 //! Batches on their way to the GPU, on a stream of their own.
 
-use super::address;
+use super::memory::address;
 use candle_core::cuda_backend::cudarc::driver::{
     CudaEvent, CudaStream, PinnedHostSlice, ValidAsZeroBits, result, sys,
 };
@@ -13,22 +13,22 @@ use std::sync::{Arc, mpsc};
 pub(crate) struct Uploads {
     device: CudaDevice,
     copies: Arc<CudaStream>,
-    /// Those that have been begun, the first in front.
+    /// The batches under way, the first in front.
     under_way: VecDeque<mpsc::Receiver<Result<Slot>>>,
     in_use: Option<Slot>,
-    /// Those that what is enqueued may still read.
+    /// Slots that enqueued work may still read.
     free: Vec<Slot>,
 }
 
-/// Memory for a batch, here and there.
+/// Memory for a batch, on the host and on the GPU.
 struct Slot {
     pinned_images: PinnedHostSlice<f32>,
     pinned_labels: PinnedHostSlice<u8>,
     images: Tensor,
     labels: Tensor,
-    /// Behind the copy, on the stream of copies.
+    /// After the copy, on the stream of copies.
     copied: Option<CudaEvent>,
-    /// Behind the last work that reads the batch, on the device's stream.
+    /// After the last work that reads the batch, on the device's stream.
     read: Option<CudaEvent>,
 }
 
@@ -59,7 +59,7 @@ impl Uploads {
         let (copies, device) = (self.copies.clone(), self.device.clone());
         rayon::spawn(move || {
             let (images, labels) = parts(&batch);
-            // Whoever would have received it may be gone.
+            // The receiver may be gone.
             let _ = sender.send(bring(slot, images, labels, &copies, &device));
         });
         self.under_way.push_back(receiver);
@@ -71,9 +71,9 @@ impl Uploads {
             return Ok(None);
         };
         let computing = self.device.cuda_stream();
-        if let Some(mut former) = self.in_use.take() {
-            former.read = Some(computing.record_event(None).map_err(Error::wrap)?);
-            self.free.push(former);
+        if let Some(mut previous) = self.in_use.take() {
+            previous.read = Some(computing.record_event(None).map_err(Error::wrap)?);
+            self.free.push(previous);
         }
         let slot = receiver.recv().map_err(Error::wrap)??;
         if let Some(copied) = &slot.copied {
@@ -91,7 +91,7 @@ impl Uploads {
         let pixels = count * height * width;
         let images = Tensor::zeros((count, channels, height, width), DType::F32, &device)?;
         let labels = Tensor::zeros((count, height, width), DType::U8, &device)?;
-        // The copies must not come before the memory is there.
+        // Copies must wait until the memory exists.
         let read = Some(stream.record_event(None).map_err(Error::wrap)?);
         // SAFETY: all of it is written before it is read.
         let (pinned_images, pinned_labels) = unsafe {
@@ -104,7 +104,7 @@ impl Uploads {
     }
 }
 
-/// Copies a batch into the slot's memory here, and enqueues the copy from there to the GPU's.
+/// Copies a batch into the slot's memory on the host, and enqueues the copy from there to the GPU.
 fn bring(
     mut slot: Slot,
     images: &[f32],
@@ -135,11 +135,11 @@ fn enqueue<T: ValidAsZeroBits + Copy + Send + Sync>(
     copies: &CudaStream,
 ) -> Result<()> {
     if from.len() != through.len() {
-        candle_core::bail!("a batch of {} values where {} belong", from.len(), through.len());
+        candle_core::bail!("a batch has {} values instead of {}", from.len(), through.len());
     }
     let pinned = through.as_mut_slice().map_err(Error::wrap)?;
     pinned.par_chunks_mut(BLOCK).zip(from.par_chunks(BLOCK)).for_each(|(to, from)| to.copy_from_slice(from));
     copies.context().bind_to_thread().map_err(Error::wrap)?;
-    // SAFETY: both have as many elements, and the one here is not written before the copy is done.
+    // SAFETY: both have the same number of elements, and the host's is not written before the copy is done.
     unsafe { result::memcpy_htod_async(to, pinned, copies.cu_stream()) }.map_err(Error::wrap)
 }

@@ -1,56 +1,36 @@
 //! Bilinear upsampling.
 
-use super::{launch, per_element, room, stored, view};
-use crate::Alignment;
-use crate::cpu::interpolation::Resize;
+use super::element::Element;
+use super::launch::{launch, per_element};
+use super::memory::{room, stored};
+use super::resize::Sizes;
+use crate::operation::{GpuInputs, Input, OnGpu};
+use crate::resize::Resize;
+use crate::upsample::{Upsample, UpsampleGradient};
 use candle_core::backend::BackendStorage;
-use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
-use candle_core::{CudaStorage, Layout, Result};
+use candle_core::{CudaStorage, Result};
 
-/// [`Resize`] as the kernels have it.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(super) struct Sizes {
-    source_height: u32,
-    source_width: u32,
-    height: u32,
-    width: u32,
-    channels: u32,
-    aligned: u32,
-}
-
-// SAFETY: plain integers.
-unsafe impl DeviceRepr for Sizes {}
-
-impl From<&Resize> for Sizes {
-    fn from(resize: &Resize) -> Self {
-        let [source_height, source_width] = resize.source.map(|size| size as u32);
-        let [height, width] = resize.target.map(|size| size as u32);
-        let aligned = u32::from(resize.alignment == Alignment::AlignCorners);
-        Self { source_height, source_width, height, width, channels: resize.channels as u32, aligned }
+impl OnGpu<1> for Upsample {
+    fn compute<T: Element>(&self, [x]: GpuInputs<'_, 1>) -> Result<CudaStorage> {
+        sweep("upsample_f32", &self.0, x, self.0.target)
     }
 }
 
-/// (N, h, w, C) to (N, H, W, C).
-pub(crate) fn resize(r: &Resize, x: &CudaStorage, xl: &Layout) -> Result<CudaStorage> {
-    sweep("upsample_f32", r, x, xl, r.target)
-}
-
-/// The transpose of [`resize`]: (N, H, W, C) to (N, h, w, C).
-pub(crate) fn resize_gradient(r: &Resize, gradient: &CudaStorage, gl: &Layout) -> Result<CudaStorage> {
-    sweep("upsample_gradient_f32", r, gradient, gl, r.source)
+impl OnGpu<1> for UpsampleGradient {
+    fn compute<T: Element>(&self, [gradient]: GpuInputs<'_, 1>) -> Result<CudaStorage> {
+        sweep("upsample_gradient_f32", &self.0, gradient, self.0.source)
+    }
 }
 
 fn sweep(
     name: &str,
     r: &Resize,
-    x: &CudaStorage,
-    xl: &Layout,
+    x: Input<'_, CudaStorage>,
     [height, width]: [usize; 2],
 ) -> Result<CudaStorage> {
-    let (device, count) = (x.device(), xl.dims()[0] * height * width * r.channels);
+    let (device, count) = (x.storage.device(), x.dims()[0] * height * width * r.channels);
     let mut out = room::<f32>(device, count)?;
-    let x = view::<f32>(x, xl)?;
+    let x = x.view::<f32>()?;
     launch!(device, name, per_element(count), &x, &Sizes::from(r), &(count as u64), &mut out);
     Ok(stored(out, device))
 }

@@ -5,7 +5,7 @@ use crate::layer::{Convolution, NormRelu};
 use crate::variables::Variables;
 use crate::{Mode, ParameterKind};
 use candle_core::{DType, Result, Tensor};
-use robustseg_ops::{Alignment, Conv2dConfig, add_bias, conv2d, conv2d_pyramid};
+use robustseg_ops::{Alignment, Arithmetic, Conv2dConfig, add_bias, conv2d, conv2d_pyramid};
 
 /// A map and its means to logits (N, h, w, channels). A 3x3 convolution reads the map concatenated with
 /// the upsampled means; dropout of whole channels follows in training, then a classifier of each pixel.
@@ -45,14 +45,19 @@ impl Head {
     pub(super) fn forward(&self, x: &Pooled, mode: &mut Mode<'_>) -> Result<Tensor> {
         let x = mode.dropout(&self.features(x, mode)?)?;
         let weight = mode.weight(&self.weight).to_dtype(x.dtype())?;
-        let logits = conv2d(&x, &weight, Conv2dConfig::default())?.to_dtype(DType::F32)?;
-        add_bias(&logits, &mode.weight(&self.bias))
+        let logits = conv2d(&x, &weight, Conv2dConfig::default(), self.convolution.arithmetic)?;
+        add_bias(&logits.to_dtype(DType::F32)?, &mode.weight(&self.bias))
+    }
+
+    /// Sets how a GPU computes the convolutions.
+    pub(super) fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
+        self.convolution.arithmetic = arithmetic;
     }
 
     /// The classifier's input (N, h, w, channels) before dropout.
     fn features(&self, x: &Pooled, mode: &Mode<'_>) -> Result<Tensor> {
-        let weight = self.convolution.weight(&x.map, mode)?;
-        let y = conv2d_pyramid(&x.map, &x.means, &weight, &BINS, self.alignment)?;
+        let (weight, arithmetic) = (self.convolution.weight(&x.map, mode)?, self.convolution.arithmetic);
+        let y = conv2d_pyramid(&x.map, &x.means, &weight, &BINS, self.alignment, arithmetic)?;
         self.norm.forward(&y, mode)
     }
 

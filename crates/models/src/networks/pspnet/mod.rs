@@ -10,6 +10,7 @@ use crate::resnet_v2::{ResNetV2, channels, size_of};
 use crate::variables::Variables;
 use crate::{Mode, foreign};
 use candle_core::{Result, Tensor};
+use robustseg_ops::Arithmetic;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +97,14 @@ impl Layers for Network {
     fn forward(&self, x: &Tensor, heads: usize, mode: &mut Mode<'_>) -> Result<Vec<Tensor>> {
         let pooled = self.pyramid.forward(self.backbone.forward(x, mode)?, mode)?;
         self.heads.iter().take(heads).map(|head| head.forward(&pooled, mode)).collect()
+    }
+
+    fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
+        self.backbone.set_arithmetic(arithmetic);
+        self.pyramid.set_arithmetic(arithmetic);
+        for head in &mut self.heads {
+            head.set_arithmetic(arithmetic);
+        }
     }
 
     fn multiply_adds(&self, size: [usize; 2]) -> u64 {

@@ -4,7 +4,7 @@ use crate::Mode;
 use crate::layer::{Convolution, NormRelu};
 use crate::variables::Variables;
 use candle_core::{Result, Tensor};
-use robustseg_ops::{Conv2dConfig, adaptive_avg_pool2d};
+use robustseg_ops::{Arithmetic, Conv2dConfig, adaptive_avg_pool2d};
 
 /// Regions along each side of the pyramid's levels.
 pub(super) const BINS: [usize; 4] = [1, 2, 3, 6];
@@ -52,6 +52,13 @@ impl Pyramid {
             norm.forward(&conv.forward(&means, mode)?, mode)?.flatten(1, 2)
         };
         BINS.iter().zip(&self.branches).map(level).collect()
+    }
+
+    /// Sets how a GPU computes the convolutions.
+    pub(super) fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
+        for (convolution, _) in &mut self.branches {
+            convolution.arithmetic = arithmetic;
+        }
     }
 
     /// Multiply-adds for one image of any size.

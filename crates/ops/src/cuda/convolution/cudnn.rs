@@ -1,18 +1,19 @@
-//! cuDNN's older interface, as far as convolutions need it: what it knows of one, and its algorithms.
+//! The part of cuDNN's older interface that convolutions need: descriptors and algorithms.
 
-use super::{Element, Key, Product};
+use super::key::{Key, Product};
+use crate::cuda::element::Element;
 use candle_core::cuda_backend::cudarc::cudnn::result::{self, CudnnError};
 use candle_core::cuda_backend::cudarc::cudnn::sys;
 use candle_core::{Error, Result, bail};
 use std::ffi::{c_int, c_void};
 
-/// Bytes of memory that an algorithm may use beside its tensors.
+/// Bytes of memory that an algorithm may use in addition to its tensors.
 pub(super) const WORKSPACE: usize = 256 << 20;
 
 /// Algorithms that cuDNN may name for a product.
 const ALGORITHMS: usize = 16;
 
-/// Pointers to the three tensors of a convolution; what is computed is written.
+/// Pointers to the three tensors of a convolution. The computed one is written.
 #[derive(Clone, Copy)]
 pub(super) struct Tensors {
     pub(super) input: *mut c_void,
@@ -42,11 +43,11 @@ impl Algorithm {
 #[derive(Clone, Copy)]
 pub(super) struct Candidate {
     pub(super) algorithm: Algorithm,
-    /// The arithmetic that it was judged with.
+    /// The arithmetic that cuDNN judged it with.
     pub(super) math: sys::cudnnMathType_t,
     pub(super) repeatable: bool,
     pub(super) milliseconds: Option<f32>,
-    /// Bytes, once it was made ready.
+    /// Bytes, once they are known.
     pub(super) workspace: Option<usize>,
 }
 
@@ -63,7 +64,7 @@ pub(super) fn failed(error: CudnnError) -> Error {
     Error::wrap(error)
 }
 
-/// Why something else is done. No [`Error`], which may carry a backtrace, and this is none.
+/// Why an algorithm is not used. It is not an [`Error`], because that may carry a backtrace.
 pub(super) type Reason = String;
 
 pub(super) fn reason(CudnnError(status): CudnnError) -> Reason {
@@ -81,7 +82,7 @@ impl Descriptors {
         if sizes.into_iter().flatten().any(|&size| c_int::try_from(size).is_err()) {
             bail!("conv2d: too large for a GPU: {g:?}");
         }
-        // cuDNN names sizes in the order N, C, H, W, wherever they are in memory.
+        // cuDNN takes sizes in the order N, C, H, W for every order in memory.
         let [height, width, inputs] = g.input.map(int);
         let [out_height, out_width, outputs] = g.output.map(int);
         let [stride, padding, dilation] = [g.stride, g.padding, g.dilation].map(int);
@@ -107,7 +108,7 @@ impl Descriptors {
                 dilation,
                 dilation,
                 sys::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION,
-                // What sums are kept in.
+                // The type of sums.
                 sys::cudnnDataType_t::CUDNN_DATA_FLOAT,
             )
             .map_err(failed)?;
@@ -116,7 +117,7 @@ impl Descriptors {
         }
     }
 
-    /// Sets the arithmetic, where some is given, and asks how many bytes of memory the algorithm takes with it.
+    /// Sets the arithmetic, if one is given, and asks how many bytes of memory the algorithm takes with it.
     pub(super) fn workspace(
         self,
         handle: sys::cudnnHandle_t,
@@ -165,7 +166,7 @@ impl Descriptors {
         Ok(bytes)
     }
 
-    /// Starts the algorithm, with `size` bytes of memory at `memory`; `added` adds to what the output holds.
+    /// Starts the algorithm, with `size` bytes of memory at `memory`. With `added`, the result is added to the output.
     pub(super) fn launch(
         self,
         handle: sys::cudnnHandle_t,
@@ -177,7 +178,7 @@ impl Descriptors {
         let (one, kept) = (1.0_f32, if added { 1.0_f32 } else { 0.0 });
         let (alpha, beta) = ((&raw const one).cast(), (&raw const kept).cast());
         let Self { input, weight, output, convolution } = self;
-        // SAFETY: the tensors have the sizes that the descriptors say, and the memory is what the caller reserved for the algorithm.
+        // SAFETY: the tensors have the sizes of the descriptors, and the caller reserved the memory for the algorithm.
         unsafe {
             match algorithm {
                 Algorithm::Output(algorithm) => result::convolution_forward(
@@ -235,8 +236,8 @@ impl Descriptors {
 macro_rules! list {
     ($result:ty, $algorithm:path, $measured:expr, $call:ident($handle:expr, $($before:expr),*; $($behind:expr),*)) => {{
         let mut found: c_int = 0;
-        // SAFETY: a result of zeros is a valid one of plain numbers and enumerations. All descriptors are set; the tensors
-        // have the sizes that they say, and the scratch memory has WORKSPACE bytes.
+        // SAFETY: zeros are a valid result, which consists of plain numbers and enumerations. All descriptors are set, the
+        // tensors have their sizes, and the scratch memory has WORKSPACE bytes.
         let results = unsafe {
             let mut results = [std::mem::zeroed::<$result>(); ALGORITHMS];
             let list = results.as_mut_ptr();
@@ -263,7 +264,7 @@ macro_rules! list {
 
 pub(super) type Listed = std::result::Result<Vec<Candidate>, CudnnError>;
 
-/// What cuDNN predicts.
+/// cuDNN's prediction, best first.
 pub(super) fn predicted(handle: sys::cudnnHandle_t, product: Product, descriptors: Descriptors) -> Listed {
     let Descriptors { input, weight, output, convolution } = descriptors;
     match product {
@@ -288,7 +289,7 @@ pub(super) fn predicted(handle: sys::cudnnHandle_t, product: Product, descriptor
     }
 }
 
-/// What cuDNN measures on the tensors, with WORKSPACE bytes at `scratch`.
+/// cuDNN's measurement on the tensors, fastest first, with WORKSPACE bytes at `scratch`.
 pub(super) fn measured(
     handle: sys::cudnnHandle_t,
     product: Product,

@@ -1,15 +1,19 @@
-//! Convolution without cuDNN, for want of an algorithm that works: patches of the image, and cuBLAS. All of it in f32, image by image;
-//! slow, but right.
+//! Convolution without cuDNN, for the case that none of its algorithms works: patches of the image, and cuBLAS, in f32 and
+//! image by image. It is slow.
 
-use super::{Argument, Product};
-use crate::cpu::convolution::Geometry;
-use crate::cuda::{Element, launch, per_element, room, stored, view};
+use super::key::{Key, Product};
+use crate::cuda::element::Element;
+use crate::cuda::launch::{launch, per_element};
+use crate::cuda::memory::{room, stored};
+use crate::cuda::product::multiply;
+use crate::geometry::Geometry;
+use crate::operation::{GpuInputs, Input};
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DeviceRepr};
 use candle_core::op::Add;
 use candle_core::{CudaDevice, CudaStorage, DType, Error, Layout, Result};
 
-/// [`Geometry`] of one image as the kernels have it.
+/// [`Geometry`] of one image as the kernels read it.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Window {
@@ -49,36 +53,29 @@ impl From<&Geometry> for Window {
     }
 }
 
-/// Sizes of the matrices: pixels and channels of an image's output, elements of a patch, elements of an image.
-struct Sizes {
-    pixels: usize,
-    outputs: usize,
-    patch: usize,
-    image: usize,
-}
-
-/// `product` of the two `arguments`, which come in the order input, weight, output's gradient; with `residual` added to it.
+/// The product `key` of the two `inputs`, in the order input, weight, gradient of the output, with `residual` added to it.
 pub(super) fn compute<T: Element>(
-    g: &Geometry,
-    product: Product,
-    arguments: [Argument<'_>; 2],
-    residual: Option<Argument<'_>>,
+    key: &Key,
+    inputs: GpuInputs<'_, 2>,
+    residual: Option<Input<'_, CudaStorage>>,
 ) -> Result<CudaStorage> {
-    let device = arguments[0].0.device();
-    let sizes = Sizes {
+    let (g, product) = (&key.geometry, key.product);
+    let patches = Patches {
+        device: inputs[0].storage.device(),
+        g,
+        tf32: key.arithmetic.tf32,
         pixels: g.output[0] * g.output[1],
         outputs: g.output[2],
         patch: g.kernel.iter().product::<usize>() * g.input[2],
         image: g.input.iter().product(),
     };
-    let wide = |(storage, layout): Argument<'_>| storage.to_dtype(layout, DType::F32);
-    let [first, second] = arguments.map(wide);
-    let (first, second) = (first?, second?);
+    let wide = |input: Input<'_, CudaStorage>| input.storage.to_dtype(input.layout, DType::F32);
+    let [first, second] = [wide(inputs[0])?, wide(inputs[1])?];
     let whole = Layout::contiguous(product.size(g));
     let mut out = match product {
-        Product::Output => output(device, g, &sizes, &first, &second)?,
-        Product::InputGradient => input_gradient(device, g, &sizes, &first, &second)?,
-        Product::WeightGradient => weight_gradient(device, g, &sizes, &first, &second)?,
+        Product::Output => patches.output(&first, &second)?,
+        Product::InputGradient => patches.input_gradient(&first, &second)?,
+        Product::WeightGradient => patches.weight_gradient(&first, &second)?,
     };
     if let Some(residual) = residual {
         out = out.binary_impl::<Add>(&wide(residual)?, &whole, &whole)?;
@@ -86,97 +83,90 @@ pub(super) fn compute<T: Element>(
     if T::TYPE == DType::F32 { Ok(out) } else { out.to_dtype(&whole, T::TYPE) }
 }
 
-/// The patches of image `index`: a row for each pixel of the output.
-fn patches(
-    device: &CudaDevice,
-    g: &Geometry,
-    sizes: &Sizes,
-    x: &CudaStorage,
-    index: usize,
-) -> Result<CudaStorage> {
-    let count = sizes.pixels * sizes.patch;
-    let image = view::<f32>(x, &Layout::contiguous_with_offset(sizes.image, index * sizes.image))?;
-    let mut rows = room::<f32>(device, count)?;
-    launch!(device, "patches_f32", per_element(count), &image, &Window::from(g), &(count as u64), &mut rows);
-    Ok(stored(rows, device))
+/// A convolution as products of matrices.
+struct Patches<'a> {
+    device: &'a CudaDevice,
+    g: &'a Geometry,
+    tf32: bool,
+    /// Pixels of an image's output.
+    pixels: usize,
+    /// Channels of the output.
+    outputs: usize,
+    /// Elements of a patch.
+    patch: usize,
+    /// Elements of an image.
+    image: usize,
 }
 
-/// Puts `part` behind `index` others of its size.
-fn put(device: &CudaDevice, part: &CudaStorage, out: &mut CudaSlice<f32>, index: usize) -> Result<()> {
-    let part = part.as_cuda_slice::<f32>()?;
-    let size = part.len();
-    let mut place = out.slice_mut(index * size..(index + 1) * size);
-    device.cuda_stream().memcpy_dtod(part, &mut place).map_err(Error::wrap)
-}
-
-fn output(
-    device: &CudaDevice,
-    g: &Geometry,
-    sizes: &Sizes,
-    x: &CudaStorage,
-    weight: &CudaStorage,
-) -> Result<CudaStorage> {
-    let &Sizes { pixels, outputs, patch, .. } = sizes;
-    let mut out = room::<f32>(device, Product::Output.size(g))?;
-    let columns = Layout::contiguous((outputs, patch)).transpose(0, 1)?;
-    for index in 0..g.batch {
-        let rows = patches(device, g, sizes, x, index)?;
-        let layout = Layout::contiguous((pixels, patch));
-        let part = rows.matmul(weight, (1, pixels, outputs, patch), &layout, &columns)?;
-        put(device, &part, &mut out, index)?;
+impl Patches<'_> {
+    /// The patches of image `index`, one row for each pixel of the output.
+    fn rows(&self, x: &CudaStorage, index: usize) -> Result<CudaStorage> {
+        let (device, count) = (self.device, self.pixels * self.patch);
+        let layout = Layout::contiguous_with_offset(self.image, index * self.image);
+        let image = Input { storage: x, layout: &layout }.view::<f32>()?;
+        let (mut rows, window) = (room::<f32>(device, count)?, Window::from(self.g));
+        launch!(device, "patches_f32", per_element(count), &image, &window, &(count as u64), &mut rows);
+        Ok(stored(rows, device))
     }
-    Ok(stored(out, device))
-}
 
-fn input_gradient(
-    device: &CudaDevice,
-    g: &Geometry,
-    sizes: &Sizes,
-    weight: &CudaStorage,
-    gradient: &CudaStorage,
-) -> Result<CudaStorage> {
-    let &Sizes { pixels, outputs, patch, image } = sizes;
-    let mut out = room::<f32>(device, Product::InputGradient.size(g))?;
-    let matrix = Layout::contiguous((outputs, patch));
-    for index in 0..g.batch {
-        let layout = Layout::contiguous_with_offset((pixels, outputs), index * pixels * outputs);
-        let rows = gradient.matmul(weight, (1, pixels, patch, outputs), &layout, &matrix)?;
-        let rows = view::<f32>(&rows, &Layout::contiguous(pixels * patch))?;
-        let mut part = out.slice_mut(index * image..(index + 1) * image);
-        let window = Window::from(g);
-        launch!(
-            device,
-            "patches_gradient_f32",
-            per_element(image),
-            &rows,
-            &window,
-            &(image as u64),
-            &mut part
-        );
+    fn multiply(
+        &self,
+        (left, left_layout): (&CudaStorage, Layout),
+        (right, right_layout): (&CudaStorage, Layout),
+    ) -> Result<CudaStorage> {
+        let left = Input { storage: left, layout: &left_layout };
+        multiply::<f32>(left, Input { storage: right, layout: &right_layout }, self.tf32)
     }
-    Ok(stored(out, device))
-}
 
-fn weight_gradient(
-    device: &CudaDevice,
-    g: &Geometry,
-    sizes: &Sizes,
-    x: &CudaStorage,
-    gradient: &CudaStorage,
-) -> Result<CudaStorage> {
-    let &Sizes { pixels, outputs, patch, .. } = sizes;
-    let whole = Layout::contiguous(outputs * patch);
-    let mut sum: Option<CudaStorage> = None;
-    for index in 0..g.batch {
-        let rows = patches(device, g, sizes, x, index)?;
-        let start = index * pixels * outputs;
-        let layout = Layout::contiguous_with_offset((pixels, outputs), start).transpose(0, 1)?;
-        let columns = Layout::contiguous((pixels, patch));
-        let part = gradient.matmul(&rows, (1, outputs, patch, pixels), &layout, &columns)?;
-        sum = Some(match sum {
-            Some(sum) => sum.binary_impl::<Add>(&part, &whole, &whole)?,
-            None => part,
-        });
+    /// Writes `part` to place `index` of parts of its size.
+    fn put(&self, part: &CudaStorage, out: &mut CudaSlice<f32>, index: usize) -> Result<()> {
+        let part = part.as_cuda_slice::<f32>()?;
+        let size = part.len();
+        let mut place = out.slice_mut(index * size..(index + 1) * size);
+        self.device.cuda_stream().memcpy_dtod(part, &mut place).map_err(Error::wrap)
     }
-    sum.ok_or_else(|| Error::msg("conv2d: a batch without images has no gradient"))
+
+    fn output(&self, x: &CudaStorage, weight: &CudaStorage) -> Result<CudaStorage> {
+        let &Self { device, g, pixels, outputs, patch, .. } = self;
+        let mut out = room::<f32>(device, Product::Output.size(g))?;
+        let columns = Layout::contiguous((outputs, patch)).transpose(0, 1)?;
+        for index in 0..g.batch {
+            let (rows, layout) = (self.rows(x, index)?, Layout::contiguous((pixels, patch)));
+            let part = self.multiply((&rows, layout), (weight, columns.clone()))?;
+            self.put(&part, &mut out, index)?;
+        }
+        Ok(stored(out, device))
+    }
+
+    fn input_gradient(&self, weight: &CudaStorage, gradient: &CudaStorage) -> Result<CudaStorage> {
+        let &Self { device, g, pixels, outputs, patch, image, .. } = self;
+        let mut out = room::<f32>(device, Product::InputGradient.size(g))?;
+        for index in 0..g.batch {
+            let layout = Layout::contiguous_with_offset((pixels, outputs), index * pixels * outputs);
+            let matrix = Layout::contiguous((outputs, patch));
+            let rows = self.multiply((gradient, layout), (weight, matrix))?;
+            let rows = rows.as_cuda_slice::<f32>()?;
+            let mut part = out.slice_mut(index * image..(index + 1) * image);
+            let (blocks, window, count) = (per_element(image), Window::from(g), image as u64);
+            launch!(device, "patches_gradient_f32", blocks, rows, &window, &count, &mut part);
+        }
+        Ok(stored(out, device))
+    }
+
+    fn weight_gradient(&self, x: &CudaStorage, gradient: &CudaStorage) -> Result<CudaStorage> {
+        let &Self { g, pixels, outputs, patch, .. } = self;
+        let whole = Layout::contiguous(outputs * patch);
+        let mut sum: Option<CudaStorage> = None;
+        for index in 0..g.batch {
+            let start = index * pixels * outputs;
+            let layout = Layout::contiguous_with_offset((pixels, outputs), start).transpose(0, 1)?;
+            let columns = Layout::contiguous((pixels, patch));
+            let part = self.multiply((gradient, layout), (&self.rows(x, index)?, columns))?;
+            sum = Some(match sum {
+                Some(sum) => sum.binary_impl::<Add>(&part, &whole, &whole)?,
+                None => part,
+            });
+        }
+        sum.ok_or_else(|| Error::msg("conv2d: a batch without images has no gradient"))
+    }
 }

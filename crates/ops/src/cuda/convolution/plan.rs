@@ -1,9 +1,12 @@
-//! Which of cuDNN's algorithms computes a convolution: those that there are, best first, and what became of each.
+//! The plan for a product of a convolution: cuDNN's algorithms for it, best first, and the failures so far.
 
 use super::cudnn::{Candidate, Descriptors, Reason, Tensors, WORKSPACE, failed, measured, predicted, reason};
+use super::key::Key;
 use super::record::ConvolutionRecord;
-use super::{Element, Key};
-use crate::cuda::{room, warn_once};
+use super::warning::warn_once;
+use crate::arithmetic::ConvolutionChoice;
+use crate::cuda::element::Element;
+use crate::cuda::memory::room;
 use candle_core::cuda_backend::DeviceId;
 use candle_core::cuda_backend::cudarc::cudnn::result;
 use candle_core::cuda_backend::cudarc::cudnn::sys;
@@ -16,28 +19,28 @@ use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::Once;
 
-/// How a convolution is computed: by the candidate in front.
+/// How a product is computed: by the candidate in front.
 pub(super) struct Plan {
     key: Key,
     descriptors: Descriptors,
     candidates: VecDeque<Candidate>,
-    /// Those that were in front and failed, and why.
+    /// The candidates that failed, and why.
     dismissed: Vec<String>,
-    /// How many plans there were before.
+    /// The number of plans before this one.
     number: usize,
 }
 
-/// What a thread keeps for a device: cuDNN's handle, which must not be shared, and memory for all convolutions, which run one
-/// behind the other.
+/// A thread's state for a device: cuDNN's handle, which threads must not share, and memory for all convolutions, which run
+/// one after the other.
 pub(super) struct Library {
     handle: sys::cudnnHandle_t,
     workspace: Option<CudaSlice<u8>>,
 }
 
-/// What became of an attempt to compute.
+/// The outcome of an attempt to compute.
 pub(super) enum Attempt {
     Done,
-    /// The next one may do.
+    /// The next candidate may work.
     Failed,
     NothingLeft,
 }
@@ -48,7 +51,7 @@ thread_local! {
     static LIBRARIES: RefCell<HashMap<DeviceId, Known>> = RefCell::new(HashMap::new());
 }
 
-/// Calls `work` with the plan for `key`. Where algorithms are measured, what they compute is written into the tensors first.
+/// Calls `work` with the plan for `key`. Measuring algorithms first overwrites the computed tensor.
 pub(super) fn with_plan<T: Element, R>(
     device: &CudaDevice,
     key: &Key,
@@ -79,10 +82,10 @@ impl Library {
         Ok(Self { handle, workspace: None })
     }
 
-    /// Makes sure of so many bytes.
+    /// Makes the workspace at least `bytes` large.
     fn reserve(&mut self, device: &CudaDevice, bytes: usize) -> std::result::Result<(), Reason> {
         if self.workspace.as_ref().map_or(0, CudaSlice::len) < bytes {
-            // What runs on the former one is in front of it on the stream.
+            // Work that uses the old one comes first on the stream.
             let memory = room::<u8>(device, bytes);
             self.workspace = Some(memory.map_err(|_| format!("there is no memory for its {bytes} bytes"))?);
         }
@@ -91,21 +94,21 @@ impl Library {
 }
 
 impl Key {
-    /// What cuDNN may make of factors.
+    /// The arithmetic that cuDNN may use.
     pub(super) fn math(&self) -> sys::cudnnMathType_t {
-        match (self.elements, self.tf32) {
+        match (self.elements, self.arithmetic.tf32) {
             ("f32", false) => sys::cudnnMathType_t::CUDNN_FMA_MATH,
             ("f32", true) => sys::cudnnMathType_t::CUDNN_DEFAULT_MATH,
             _ => sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH,
         }
     }
 
-    /// Whether factors must not be rounded: no other arithmetic than the one that was asked for will do.
+    /// Whether factors must not be rounded, which allows the requested arithmetic only.
     fn exact(&self) -> bool {
         self.math() == sys::cudnnMathType_t::CUDNN_FMA_MATH
     }
 
-    /// How good a candidate is, the least first; `None` if it must not be taken.
+    /// The rank of a candidate, the best first. `None` if it must not be used.
     fn rank(&self, candidate: &Candidate) -> Option<(bool, bool)> {
         let converts = candidate.math == sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION;
         // f32 would become f16.
@@ -114,7 +117,7 @@ impl Key {
     }
 }
 
-/// Says that cuDNN is of no use for a convolution.
+/// Warns that cuDNN cannot compute a convolution.
 fn nothing_left(reason: &str) {
     static ONCE: Once = Once::new();
     let text = format_args!(
@@ -134,7 +137,7 @@ impl Plan {
         let descriptors = Descriptors::new::<T>(key)?;
         let mut dismissed = Vec::new();
         let mut listed = Vec::new();
-        if key.measured {
+        if key.arithmetic.choice == ConvolutionChoice::Measured {
             let stream = device.cuda_stream();
             match room::<u8>(device, WORKSPACE) {
                 Ok(scratch) => {
@@ -162,7 +165,7 @@ impl Plan {
         Ok(Self { key: *key, descriptors, candidates: listed.into(), dismissed, number })
     }
 
-    /// Computes by the candidate in front, or dismisses it; `added` adds to what the output holds.
+    /// Computes by the candidate in front, or dismisses it. With `added`, the result is added to the output.
     pub(super) fn attempt(
         &mut self,
         library: &mut Library,
@@ -205,7 +208,7 @@ impl Plan {
     ) -> std::result::Result<(), Reason> {
         let is_new = candidate.workspace.is_none();
         if is_new {
-            // Where factors must not be rounded, the arithmetic that was asked for stays.
+            // If factors must not be rounded, the requested arithmetic stays.
             let math = (!self.key.exact()).then_some(candidate.math);
             let bytes = self.descriptors.workspace(library.handle, candidate.algorithm, math)?;
             library.reserve(device, bytes)?;
@@ -218,13 +221,13 @@ impl Plan {
         self.descriptors.launch(handle, candidate.algorithm, (memory, size), tensors, added)?;
         drop(workspace);
         if is_new {
-            self.tell(candidate);
+            self.report(candidate);
         }
         Ok(())
     }
 
-    /// Says what was chosen.
-    fn tell(&self, candidate: Candidate) {
+    /// Reports the choice.
+    fn report(&self, candidate: Candidate) {
         static NOT_REPEATABLE: Once = Once::new();
         if !candidate.repeatable {
             warn_once(
@@ -261,7 +264,7 @@ impl Plan {
     }
 }
 
-/// The convolutions that this thread has computed on GPUs, in the order in which they came first.
+/// The convolutions that this thread has computed on GPUs, in the order of their first computation.
 pub fn convolution_records() -> Vec<ConvolutionRecord> {
     LIBRARIES.with_borrow(|libraries| {
         let mut plans: Vec<&Plan> = libraries.values().flat_map(|(_, plans)| plans.values()).collect();

@@ -1,4 +1,4 @@
-//! What is said of how convolutions are computed.
+//! Records of how convolutions are computed.
 
 /// How one of a convolution's three products is computed.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,12 +25,12 @@ pub struct ConvolutionRecord {
     pub algorithm: String,
     /// cuDNN's name of the arithmetic.
     pub math: Option<String>,
-    /// Whether it gives the same bits when it is done again.
+    /// Whether a repetition gives the same bits.
     pub repeatable: bool,
-    /// Bytes of memory that it takes beside its tensors.
+    /// Bytes of memory in addition to the tensors.
     pub workspace: usize,
-    /// How long it took when it was measured.
+    /// The time that cuDNN measured.
     pub milliseconds: Option<f32>,
-    /// What was to be taken before, and why it was not.
+    /// The algorithms that failed before, and why.
     pub dismissed: Vec<String>,
 }

@@ -1,0 +1,80 @@
+//! Bilinear upsampling, one axis after the other.
+
+use super::interpolation::{add_scaled, mix};
+use crate::operation::{CpuInputs, OnCpu};
+use crate::resize::Resize;
+use crate::upsample::{Upsample, UpsampleGradient};
+use candle_core::{CpuStorage, Result};
+use rayon::prelude::*;
+
+impl OnCpu<1> for Upsample {
+    fn compute(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(resize(&self.0, x.slice()?)))
+    }
+}
+
+impl OnCpu<1> for UpsampleGradient {
+    fn compute(&self, [gradient]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(resize_gradient(&self.0, gradient.slice()?)))
+    }
+}
+
+/// (N, h, w, C) to (N, H, W, C).
+fn resize(r: &Resize, x: &[f32]) -> Vec<f32> {
+    let [rows, columns] = r.positions();
+    let source_row = r.source[1] * r.channels;
+    let target_row = r.target[1] * r.channels;
+    let images = x.len() / (r.source[0] * source_row);
+    let mut out = vec![0.0; images * r.target[0] * target_row];
+    out.par_chunks_mut(target_row).enumerate().for_each_init(
+        || vec![0.0; source_row],
+        |line, (index, out)| {
+            let start = index / r.target[0] * r.source[0];
+            let row = rows[index % r.target[0]];
+            let source = |row: usize| &x[(start + row) * source_row..][..source_row];
+            mix(line, source(row.first), source(row.second), row.weight);
+            for (out, at) in out.chunks_exact_mut(r.channels).zip(&columns) {
+                let pixel = |column: usize| &line[column * r.channels..][..r.channels];
+                mix(out, pixel(at.first), pixel(at.second), at.weight);
+            }
+        },
+    );
+    out
+}
+
+/// The transpose of [`resize`]: (N, H, W, C) to (N, h, w, C).
+fn resize_gradient(r: &Resize, gradient: &[f32]) -> Vec<f32> {
+    let [rows, columns] = r.positions();
+    let source_row = r.source[1] * r.channels;
+    let target_row = r.target[1] * r.channels;
+    let images = gradient.len() / (r.target[0] * target_row);
+    let mut out = vec![0.0; images * r.source[0] * source_row];
+    out.par_chunks_mut(source_row).enumerate().for_each_init(
+        || vec![0.0; target_row],
+        |line, (index, out)| {
+            let (image, source) = (index / r.source[0], index % r.source[0]);
+            line.fill(0.0);
+            for (target, row) in rows.iter().enumerate() {
+                let mut weight = 0.0;
+                if row.first == source {
+                    weight += 1.0 - row.weight;
+                }
+                if row.second == source {
+                    weight += row.weight;
+                }
+                if weight != 0.0 {
+                    let start = (image * r.target[0] + target) * target_row;
+                    add_scaled(line, &gradient[start..start + target_row], weight);
+                }
+            }
+            for (value, at) in line.chunks_exact(r.channels).zip(&columns) {
+                let mut pixel = |column: usize, weight| {
+                    add_scaled(&mut out[column * r.channels..][..r.channels], value, weight);
+                };
+                pixel(at.first, 1.0 - at.weight);
+                pixel(at.second, at.weight);
+            }
+        },
+    );
+    out
+}

@@ -1,0 +1,83 @@
+//! Arithmetic on each channel.
+
+use super::element::{Element, stamped, width};
+use super::launch::{launch, per_element, sheet};
+use super::memory::{room, stored};
+use crate::channels::{AddBias, Normalise, NormaliseGradient, ScaleChannels};
+use crate::operation::{GpuInputs, Input, OnGpu};
+use candle_core::backend::BackendStorage;
+use candle_core::cuda_backend::CudaDType;
+use candle_core::{CudaStorage, DType, Result};
+
+impl OnGpu<2> for AddBias {
+    fn compute<T: Element>(&self, [x, bias]: GpuInputs<'_, 2>) -> Result<CudaStorage> {
+        let (device, count, channels) = (x.storage.device(), x.count(), bias.count() as u32);
+        let mut out = room::<f32>(device, count)?;
+        let (x, bias) = (x.view::<f32>()?, bias.view::<f32>()?);
+        launch!(device, "add_bias_f32", per_element(count), &x, &bias, &(count as u64), &channels, &mut out);
+        Ok(stored(out, device))
+    }
+}
+
+impl OnGpu<2> for ScaleChannels {
+    fn compute<T: Element>(&self, [x, scale]: GpuInputs<'_, 2>) -> Result<CudaStorage> {
+        let (device, count) = (x.storage.device(), x.count());
+        let (images, channels) = scale.layout.shape().dims2()?;
+        let rows = count / channels;
+        let width = width::<T>(channels, &[x.layout]);
+        let mut out = room::<T>(device, count)?;
+        launch!(
+            device,
+            &stamped::<T>("scale_channels", width),
+            sheet(rows, channels, width, 8),
+            &x.view::<T>()?,
+            &scale.view::<f32>()?,
+            &((rows / images) as u64),
+            &(rows as u64),
+            &(channels as u32),
+            &mut out,
+        );
+        Ok(stored(out, device))
+    }
+}
+
+impl OnGpu<1> for Normalise {
+    fn compute<T: Element>(&self, [x]: GpuInputs<'_, 1>) -> Result<CudaStorage> {
+        match x.storage.dtype() {
+            DType::F64 => by_pixel::<f64>("normalise_f64", x, &self.mean, &self.std),
+            _ => by_pixel::<f32>("normalise_f32", x, &self.mean, &self.std),
+        }
+    }
+}
+
+impl OnGpu<1> for NormaliseGradient<'_> {
+    fn compute<T: Element>(&self, [gradient]: GpuInputs<'_, 1>) -> Result<CudaStorage> {
+        // The kernel does not read the mean.
+        by_pixel::<f32>("normalise_gradient_f32", gradient, &self.0.std, &self.0.std)
+    }
+}
+
+/// Kernel `name` over the pixels of images, one thread for all channels of a pixel.
+fn by_pixel<S: CudaDType>(
+    name: &str,
+    x: Input<'_, CudaStorage>,
+    mean: &[f32],
+    std: &[f32],
+) -> Result<CudaStorage> {
+    let (device, count, channels) = (x.storage.device(), x.count(), mean.len());
+    let (all, pixels) = (count / channels, count / channels / x.dims()[0]);
+    let constants = device.clone_htod(&[mean, std].concat())?;
+    let mut out = room::<f32>(device, count)?;
+    launch!(
+        device,
+        name,
+        per_element(all),
+        &x.view::<S>()?,
+        &constants,
+        &(pixels as u64),
+        &(channels as u32),
+        &(all as u64),
+        &mut out,
+    );
+    Ok(stored(out, device))
+}

@@ -1,0 +1,50 @@
+//! Sums over pixels, and the statistics that are made of them.
+
+use super::element::{Element, stamped, width};
+use super::launch::{launch, sheet};
+use super::memory::{room, stored};
+use crate::batch_norm::Statistics;
+use crate::channels::ColumnSum;
+use crate::operation::{GpuInputs, OnGpu};
+use candle_core::backend::BackendStorage;
+use candle_core::cuda_backend::cudarc::driver::LaunchConfig;
+use candle_core::{CudaStorage, Result};
+
+/// Rows that a thread of a reduction adds up.
+pub(super) const SUMMED: usize = 64;
+
+/// Blocks for 32 channels each, which add up the partial sums of blocks of rows.
+pub(super) fn finishing(channels: usize) -> LaunchConfig {
+    LaunchConfig {
+        grid_dim: (channels.div_ceil(32) as u32, 1, 1),
+        block_dim: (32, 8, 1),
+        shared_mem_bytes: 0,
+    }
+}
+
+impl OnGpu<1> for Statistics {
+    fn compute<T: Element>(&self, [x]: GpuInputs<'_, 1>) -> Result<CudaStorage> {
+        let (device, channels, rows) = (x.storage.device(), self.channels, x.count() / self.channels);
+        let width = width::<T>(channels, &[x.layout]);
+        let config = sheet(rows, channels, width, SUMMED);
+        let blocks = config.grid_dim.1;
+        let mut partial = room::<f32>(device, (2 * blocks as usize + 1) * channels)?;
+        let mut out = room::<f32>(device, 2 * channels)?;
+        let (name, x) = (stamped::<T>("column_moments", width), x.view::<T>()?);
+        let (rows, channels) = (rows as u64, channels as u32);
+        launch!(device, &name, config, &x, &rows, &channels, &mut partial);
+        let config = finishing(self.channels);
+        launch!(device, "finish_moments", config, &partial, &blocks, &rows, &channels, &mut out);
+        Ok(stored(out, device))
+    }
+}
+
+impl OnGpu<1> for ColumnSum {
+    fn compute<T: Element>(&self, [x]: GpuInputs<'_, 1>) -> Result<CudaStorage> {
+        let (device, channels, rows) = (x.storage.device(), self.channels, x.count() / self.channels);
+        let mut out = room::<f32>(device, channels)?;
+        let (config, x) = (finishing(channels), x.view::<f32>()?);
+        launch!(device, "column_sum_f32", config, &x, &(rows as u64), &(channels as u32), &mut out);
+        Ok(stored(out, device))
+    }
+}

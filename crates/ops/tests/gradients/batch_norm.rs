@@ -1,0 +1,101 @@
+//! Batch norm alone and with a convolution.
+
+use crate::check::{EXACT, check_gradient, flat, random};
+use candle_core::{DType, Device, Tensor, Var};
+use robustseg_ops::{
+    BatchNorm, BatchStatistics, Conv2dConfig, StatisticsSource, batch_norm_relu, batch_norm_relu_conv2d,
+    batch_statistics, conv2d,
+};
+
+#[test]
+fn batch_statistics_are_mean_and_variance() {
+    let x = (random(&[3, 7, 5, 6], 1) + 100.0).unwrap();
+    let statistics = batch_statistics(&x).unwrap();
+    let values = flat(&x);
+    for channel in 0..6 {
+        let column: Vec<f64> = values.iter().skip(channel).step_by(6).map(|v| f64::from(*v)).collect();
+        let mean = column.iter().sum::<f64>() / column.len() as f64;
+        let variance = column.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / column.len() as f64;
+        assert!((f64::from(flat(&statistics.mean)[channel]) - mean).abs() < 1e-5);
+        assert!((f64::from(flat(&statistics.variance)[channel]) - variance).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn batch_norm_gradients() {
+    // Kept away from the kink of ReLU by large biases of both signs.
+    let arguments = [
+        random(&[2, 5, 3, 4], 1),
+        random(&[4], 2),
+        Tensor::new(&[4_f32, -4., 5., 3.], &Device::Cpu).unwrap(),
+    ];
+    check_gradient(&arguments, 1e-2, 2e-3, |a| {
+        let statistics = batch_statistics(&a[0])?;
+        batch_norm_relu(&a[0], &a[1], &a[2], &statistics, StatisticsSource::Batch, 1e-5)
+    });
+    let fixed =
+        BatchStatistics { mean: random(&[4], 7), variance: (random(&[4], 8).sqr().unwrap() + 0.5).unwrap() };
+    check_gradient(&arguments, 1e-2, 2e-3, |a| {
+        batch_norm_relu(&a[0], &a[1], &a[2], &fixed, StatisticsSource::Running, 1e-5)
+    });
+}
+
+#[test]
+fn norm_and_convolution_as_one_are_both_in_turn() {
+    let arguments = [
+        random(&[2, 5, 7, 4], 1),
+        random(&[4], 2),
+        Tensor::new(&[4_f32, -0.4, 0.5, 3.], &Device::Cpu).unwrap(),
+        random(&[3, 3, 3, 4], 3),
+    ];
+    let config = Conv2dConfig { stride: 2, padding: 1, dilation: 1 };
+    for source in [StatisticsSource::Batch, StatisticsSource::Running] {
+        let statistics = match source {
+            StatisticsSource::Batch => batch_statistics(&arguments[0]).unwrap(),
+            StatisticsSource::Running => {
+                BatchStatistics { mean: random(&[4], 7), variance: random(&[4], 8).sqr().unwrap() }
+            }
+        };
+        // Every subset of tracked arguments.
+        for tracked in 0..16 {
+            let vars = arguments.each_ref().map(|argument| Var::from_tensor(argument).unwrap());
+            let inputs: Vec<Tensor> = (0..4)
+                .map(|index| match tracked >> index & 1 {
+                    1 => vars[index].as_tensor().clone(),
+                    _ => arguments[index].clone(),
+                })
+                .collect();
+            let [x, weight, bias, kernel] = &inputs[..] else { unreachable!() };
+            let norm = BatchNorm { weight, bias, statistics: &statistics, source, eps: 1e-5 };
+            let one = batch_norm_relu_conv2d(x, norm, kernel, config, EXACT).unwrap();
+            let activated = batch_norm_relu(x, weight, bias, &statistics, source, 1e-5).unwrap();
+            let two = conv2d(&activated, kernel, config, EXACT).unwrap();
+            assert_eq!(flat(&one), flat(&two));
+            if tracked == 0 {
+                continue;
+            }
+            let (one, two) = (one.sqr().unwrap().backward().unwrap(), two.sqr().unwrap().backward().unwrap());
+            for var in &vars {
+                assert_eq!(one.get(var).map(flat), two.get(var).map(flat), "{source:?}, tracked {tracked:b}");
+            }
+        }
+    }
+    // Kept away from the kink of ReLU, as above.
+    let [x, weight, _, kernel] = arguments;
+    let bias = Tensor::new(&[4_f32, -4., 5., 3.], &Device::Cpu).unwrap();
+    check_gradient(&[x, weight, bias, kernel], 1e-2, 2e-3, |a| {
+        let (statistics, source) = (batch_statistics(&a[0])?, StatisticsSource::Batch);
+        let norm = BatchNorm { weight: &a[1], bias: &a[2], statistics: &statistics, source, eps: 1e-5 };
+        batch_norm_relu_conv2d(&a[0], norm, &a[3], config, EXACT)
+    });
+}
+
+#[test]
+fn relu_passes_no_gradient_at_zero() {
+    let x = Var::zeros((1, 2, 2, 1), DType::F32, &Device::Cpu).unwrap();
+    let (one, zero) = (random(&[1], 1), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
+    let statistics = BatchStatistics { mean: zero.clone(), variance: one.sqr().unwrap() };
+    let out = batch_norm_relu(&x, &one, &zero, &statistics, StatisticsSource::Running, 1e-5).unwrap();
+    let gradients = out.sum_all().unwrap().backward().unwrap();
+    assert_eq!(flat(gradients.get(&x).unwrap()), [0.0; 4]);
+}

@@ -1,0 +1,11 @@
+//! Every operation against a plain reference, and its gradient against finite differences, on odd, non-square
+//! sizes.
+
+mod arguments;
+mod batch_norm;
+mod channels;
+mod check;
+mod convolution;
+mod objective;
+mod pooling;
+mod pyramid;

@@ -1,0 +1,121 @@
+//! Objectives and predictions at full size.
+
+use crate::check::{check_gradient, flat, labels, random, relative_l2};
+use candle_core::{Device, Tensor, Var};
+use robustseg_ops::{
+    Alignment, PixelObjective, pixel_objective_mean, pixel_objective_per_image, predict, upsample_bilinear,
+};
+
+#[test]
+fn objective_gradients() {
+    // The weights of SegPGD and CosPGD are constants to the gradient, so differences do not show them; the
+    // golden cases do.
+    for objective in [PixelObjective::CrossEntropy, PixelObjective::Gain] {
+        for (small, full) in
+            [([2, 5, 3, 4], [2, 37, 21]), ([1, 4, 7, 3], [1, 4, 7]), ([1, 1, 1, 5], [1, 9, 2])]
+        {
+            let label = labels(&full, small[3]);
+            let logits = [(random(&small, 3) * 3.0).unwrap()];
+            check_gradient(&logits, 1e-3, 2e-2, |a| {
+                pixel_objective_per_image(&a[0], &label, objective, Alignment::HalfPixel)
+            });
+            check_gradient(&logits, 1e-3, 2e-2, |a| {
+                pixel_objective_mean(&a[0], &label, objective, Alignment::AlignCorners)
+            });
+        }
+    }
+}
+
+/// What does not jump where a prediction changes, or is looked at where none does.
+#[test]
+fn objective_gradients_of_sea() {
+    use PixelObjective::{BalancedMaskedCrossEntropy, JensenShannon, MaskedCrossEntropy};
+    for (objective, small, full) in [
+        (JensenShannon, [2, 5, 3, 4], [2, 37, 21]),
+        (JensenShannon, [1, 4, 7, 3], [1, 4, 7]),
+        (MaskedCrossEntropy, [1, 4, 7, 3], [1, 4, 7]),
+        (BalancedMaskedCrossEntropy, [2, 3, 4, 3], [2, 3, 4]),
+    ] {
+        let label = labels(&full, small[3]);
+        let logits = [(random(&small, 3) * 3.0).unwrap()];
+        check_gradient(&logits, 1e-3, 2e-2, |a| {
+            pixel_objective_per_image(&a[0], &label, objective, Alignment::HalfPixel)
+        });
+    }
+}
+
+#[test]
+fn objectives_of_sea_by_hand() {
+    use PixelObjective::{BalancedMaskedCrossEntropy, CrossEntropy, JensenShannon, MaskedCrossEntropy};
+    // Three pixels of class 0, the second of them wrong, one of class 1.
+    let logits =
+        Tensor::new(&[[[[2.0_f32, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, 0.5]]]], &Device::Cpu).unwrap();
+    let value = |label: &[u8], objective| {
+        let label = Tensor::new(label, &Device::Cpu).unwrap().reshape((1, 1, 4)).unwrap();
+        flat(&pixel_objective_per_image(&logits, &label, objective, Alignment::HalfPixel).unwrap())[0]
+    };
+    let alone = [2.0_f32, 1.0, 3.0, 0.5].map(|margin| (-margin).exp().ln_1p());
+    let close = |found: f32, expected: f32| assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+    let label = [0, 0, 0, 1];
+    close(value(&label, MaskedCrossEntropy), (alone[0] + alone[2] + alone[3]) / 4.0);
+    // Class 0 weighs 4 / (2 x 3) a pixel, class 1 4 / (2 x 1).
+    let balanced = (2.0 / 3.0 * (alone[0] + alone[2]) + 2.0 * alone[3]) / 4.0;
+    close(value(&label, BalancedMaskedCrossEntropy), balanced);
+    close(value(&[0, 255, 0, 1], MaskedCrossEntropy), value(&[0, 255, 0, 1], CrossEntropy));
+    let divergence = |p: f32| {
+        let relative = |p: f32, m: f32| p * (p / m).ln();
+        let m = [f32::midpoint(p, 1.0), (1.0 - p) / 2.0];
+        (relative(p, m[0]) + relative(1.0 - p, m[1]) + relative(1.0, m[0])) / 2.0
+    };
+    let expected = [alone[0], 1.0 + alone[1], alone[2], alone[3]].map(|entropy| divergence((-entropy).exp()));
+    close(value(&label, JensenShannon), expected.iter().sum::<f32>() / 4.0);
+    // A softmax of 0 or 1 is no trouble.
+    let far = Tensor::new(&[[[[300.0_f32, 0.0], [0.0, 300.0]]]], &Device::Cpu).unwrap();
+    let label = Tensor::new(&[[[0_u8, 0]]], &Device::Cpu).unwrap();
+    let far = pixel_objective_per_image(&far, &label, JensenShannon, Alignment::HalfPixel).unwrap();
+    close(flat(&far)[0], std::f32::consts::LN_2 / 2.0);
+}
+
+#[test]
+fn fused_objective_equals_upsampling_first() {
+    let (small, label) = ((random(&[2, 6, 5, 4], 3) * 3.0).unwrap(), labels(&[2, 41, 37], 4));
+    for alignment in [Alignment::HalfPixel, Alignment::AlignCorners] {
+        let full = upsample_bilinear(&small, 41, 37, alignment).unwrap();
+        for objective in [
+            PixelObjective::CrossEntropy,
+            PixelObjective::Gain,
+            PixelObjective::SegPgd { lambda: 0.3 },
+            PixelObjective::CosPgd,
+            PixelObjective::MaskedCrossEntropy,
+            PixelObjective::BalancedMaskedCrossEntropy,
+            PixelObjective::JensenShannon,
+        ] {
+            let value = |logits: &Tensor| {
+                flat(&pixel_objective_per_image(logits, &label, objective, alignment).unwrap())
+            };
+            assert!(relative_l2(&value(&small), &value(&full)) < 1e-5);
+        }
+        assert_eq!(
+            predict(&small, 41, 37, alignment).unwrap().flatten_all().unwrap().to_vec1::<u8>().unwrap(),
+            predict(&full, 41, 37, alignment).unwrap().flatten_all().unwrap().to_vec1::<u8>().unwrap(),
+        );
+    }
+}
+
+#[test]
+fn unlabelled_pixels_and_images_have_no_influence() {
+    let logits = Var::from_tensor(&random(&[2, 4, 5, 3], 3)).unwrap();
+    let mut values = labels(&[2, 4, 5], 3).flatten_all().unwrap().to_vec1::<u8>().unwrap();
+    values[20..].fill(255);
+    let label = Tensor::from_vec(values.clone(), (2, 4, 5), &Device::Cpu).unwrap();
+    let per_image =
+        pixel_objective_per_image(&logits, &label, PixelObjective::CrossEntropy, Alignment::HalfPixel)
+            .unwrap();
+    assert_eq!(flat(&per_image)[1], 0.0);
+    let gradients = per_image.sum_all().unwrap().backward().unwrap();
+    let gradient = flat(gradients.get(&logits).unwrap());
+    for (pixel, label) in values.iter().enumerate() {
+        let zero = gradient[pixel * 3..pixel * 3 + 3].iter().all(|g| *g == 0.0);
+        assert_eq!(zero, *label == 255, "pixel {pixel} with label {label}");
+    }
+}
