@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use robustseg_driver::report::write_report;
+use robustseg_driver::pages::write_report;
 use robustseg_driver::run_directory::RunDirectory;
 
 fn main() -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{attack, bench, check, compare, completions, data, evaluate, predict, run, schema};
 use crate::exit::Exit;
@@ -88,7 +88,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Data(command) => command.execute(),
         Command::Schema => schema::print(),
         Command::Completions(command) => {
-            command.print();
+            command.print(Cli::command());
             Ok(())
         }
     }

@@ -7,8 +7,8 @@ use robustseg_datasets::Class;
 use robustseg_evaluation::{Curve, Evaluated, Evaluation};
 
 use crate::checkpoint::training_in_words;
-use crate::report::warnings::{SELECTED, by_attack};
-use crate::report::{Gallery, write_report};
+use crate::pages::warnings::{SELECTED, by_attack};
+use crate::pages::{Gallery, write_report};
 use crate::run_directory::RunDirectory;
 
 /// Writes `evaluation.json`, `images.jsonl` and the examples, whose labels are those of `classes`, and makes the report of all that

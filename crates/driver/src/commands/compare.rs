@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::inputs::Inputs;
-use crate::report;
+use crate::pages;
 use crate::run_directory::RunDirectory;
 
 /// Arguments of `compare`.
@@ -25,7 +25,7 @@ pub(crate) struct Compare {
 impl Compare {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         let directory = RunDirectory::for_results(&self.out, "compare", &Inputs::of(&self.runs))?;
-        let comparison = report::compare(&self.runs, &directory)?;
+        let comparison = pages::compare(&self.runs, &directory)?;
         directory.remove_others()?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&comparison.json())?);

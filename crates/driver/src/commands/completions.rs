@@ -1,9 +1,7 @@
-//! `robustseg completions`: what a shell needs to complete the command line.
+//! `robustseg completions`: a script that completes the command line in a shell.
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
-
-use crate::cli::Cli;
 
 /// Arguments of `completions`.
 #[derive(Args)]
@@ -13,9 +11,10 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn print(&self) {
+    /// Prints the script that completes `command`.
+    pub(crate) fn print(&self, mut command: Command) {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "robustseg", &mut script);
+        clap_complete::generate(self.shell, &mut command, "robustseg", &mut script);
         print!("{}", String::from_utf8_lossy(&script));
     }
 }

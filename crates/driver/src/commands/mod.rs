@@ -10,8 +10,6 @@ pub(crate) mod data;
 pub(crate) mod evaluate;
 mod median;
 pub(crate) mod predict;
-pub(crate) mod prepare;
-pub(crate) mod preview;
 pub(crate) mod run;
 pub(crate) mod schema;
 mod watched;

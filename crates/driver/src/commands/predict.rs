@@ -10,11 +10,11 @@ use robustseg_models::{Checkpoint, NetworkConfig, NormStatistics};
 
 use crate::checkpoint::{self, require_classes};
 use crate::device::DeviceChoice;
+use crate::draw::legend;
 use crate::exit::Usage;
 use crate::image_file;
 use crate::inputs::{Inputs, check_folder};
 use crate::memory;
-use crate::report::legend;
 use crate::run_directory::RunDirectory;
 use crate::window;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use robustseg_driver::report::write_report;
+use robustseg_driver::pages::write_report;
 use robustseg_driver::run_directory::RunDirectory;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};

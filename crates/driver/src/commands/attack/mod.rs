@@ -25,7 +25,7 @@ use crate::device::DeviceChoice;
 use crate::image_file;
 use crate::inputs::{Inputs, check_folder};
 use crate::memory;
-use crate::report::legend;
+use crate::draw::legend;
 use crate::run_directory::RunDirectory;
 use crate::window;
 use observe::{Observations, observe};

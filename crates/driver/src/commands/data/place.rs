@@ -1,0 +1,40 @@
+//! The dataset that a `data` command works on.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use robustseg_datasets::{DATA_FOLDER, Manifest};
+
+use crate::exit::Usage;
+use crate::inputs::Inputs;
+use crate::plan;
+
+/// The arguments that name a dataset.
+#[derive(Args)]
+pub(crate) struct Place {
+    /// The data's manifest.
+    pub(super) manifest: PathBuf,
+    /// The data's folder [default: the manifest's folder under `$ROBUSTSEG_DATA`].
+    #[arg(long, value_name = "DIR")]
+    pub(super) root: Option<PathBuf>,
+}
+
+impl Place {
+    /// The manifest and the data's folder.
+    ///
+    /// # Errors
+    /// If the manifest cannot be used. [`Usage`] if the folder is unknown.
+    pub(crate) fn find(&self) -> anyhow::Result<(Manifest, PathBuf)> {
+        let manifest = Manifest::load(&self.manifest)?;
+        let root = plan::root(&manifest, self.root.as_deref()).ok_or_else(|| {
+            let name = &manifest.name;
+            Usage(format!("data {name}: nowhere to look; give --root DIR, or set ${DATA_FOLDER} to the folder of all data"))
+        })?;
+        Ok((manifest, root))
+    }
+
+    /// The files that a command reads to work on the data in the folder `root`, which is empty for generated data.
+    pub(crate) fn inputs(&self, root: &Path) -> Inputs {
+        Inputs::of([self.manifest.as_path(), root])
+    }
+}

@@ -1,0 +1,16 @@
+//! A drawing kit for results: charts, tables, pictures, and HTML pages that open without a network.
+//!
+//! It knows numbers, names and pixels, but neither runs nor evaluations; [`crate::pages`] gives it what to draw.
+
+mod axis;
+pub mod chart;
+mod contact_sheet;
+pub mod html;
+mod legend;
+pub mod line;
+pub mod picture;
+pub mod table;
+pub mod time;
+
+pub use contact_sheet::contact_sheet;
+pub use legend::legend;

@@ -1,0 +1,30 @@
+//! The robustness curves of several runs.
+
+use super::comparison::Comparison;
+use super::run::ComparedRun;
+use crate::draw::chart::Chart;
+use crate::draw::line::Line;
+use crate::pages::curves;
+use crate::pages::names::curve_title;
+
+/// The title of the worst case.
+pub(super) const WORST_CASE: &str = "worst case over all attacks";
+
+impl Comparison {
+    /// A chart for each attack and one for the worst case over all, by the names of their files without `.svg`.
+    pub fn charts(&self) -> Vec<(String, Chart)> {
+        let curves = self.runs.first().map_or(&[][..], |run| &run.evaluation.curves);
+        let chart = |(index, name): (usize, String)| {
+            let line = |run: &ComparedRun| curves::line(&run.label, &run.evaluation.curves[index]);
+            let title = curve_title(&curves[index].attack, &curves[index].parameters);
+            (name, curves::chart(&title, self.runs.iter().map(line).collect()))
+        };
+        let mut charts: Vec<_> = self.curve_names().into_iter().enumerate().map(chart).collect();
+        let worst = self.runs.iter().filter_map(|run| curves::worst_case(&run.label, &run.evaluation));
+        let worst: Vec<Line> = worst.collect();
+        if !worst.is_empty() {
+            charts.push(("worst_case".into(), curves::chart(WORST_CASE, worst)));
+        }
+        charts
+    }
+}

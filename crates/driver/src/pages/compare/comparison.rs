@@ -1,0 +1,94 @@
+//! Several runs that were evaluated alike.
+
+use std::collections::HashMap;
+
+use robustseg_evaluation::Scope;
+use serde_json::{Value, json};
+
+use super::run::{ComparedRun, additional_time};
+use super::{copies, protocol};
+use crate::exit::Usage;
+use crate::pages::summary::RunSummary;
+
+/// Runs that were evaluated alike.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// The runs, in the order in which they were given.
+    pub runs: Vec<ComparedRun>,
+    /// The names of the data's classes.
+    pub class_names: Vec<String>,
+}
+
+impl Comparison {
+    /// The comparison of `runs`.
+    ///
+    /// # Errors
+    /// If `runs` is empty, if they were not evaluated alike, or if two of them are one result (see
+    /// [`compare`](super::compare)).
+    pub fn new(runs: &[RunSummary]) -> anyhow::Result<Self> {
+        let Some(first) = runs.first() else {
+            return Err(Usage("there is no run to compare".into()).into());
+        };
+        runs.iter().try_for_each(|run| protocol::require_same(first, run))?;
+        copies::refuse(runs)?;
+        let mut names: HashMap<String, usize> = HashMap::new();
+        for run in runs {
+            *names.entry(run.name()).or_default() += 1;
+        }
+        let compared = runs.iter().map(|run| {
+            let label = match run.name() {
+                name if names[&name] == 1 => name,
+                name => format!("{name} ({})", run.path.display()),
+            };
+            ComparedRun {
+                label,
+                method: run.method().map(str::to_owned),
+                additional_time_percent: additional_time(run, runs),
+                evaluation: run.evaluation.clone(),
+                timing: run.timing.clone(),
+            }
+        });
+        let classes = runs.iter().map(|run| run.evaluation.clean.iou.len()).max().unwrap_or(0);
+        let class_names = (0..classes).map(|label| first.class_name(label)).collect();
+        Ok(Self { runs: compared.collect(), class_names })
+    }
+
+    /// The images that all runs were evaluated on, and the weights if all runs have the same.
+    pub(super) fn scope(&self) -> Scope {
+        let scopes = || self.runs.iter().map(|run| &run.evaluation.scope);
+        let Some(first) = scopes().find(|scope| scope.images.is_some()) else { return Scope::default() };
+        let alike = scopes().all(|scope| scope.weights == first.weights);
+        Scope { weights: first.weights.clone().filter(|_| alike), ..first.clone() }
+    }
+
+    /// A file name for each curve: its attack's name, with a number from the second curve of one attack on.
+    pub(super) fn curve_names(&self) -> Vec<String> {
+        let curves = self.runs.first().map_or(&[][..], |run| &run.evaluation.curves);
+        let clean = |name: &str| -> String {
+            name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+        };
+        let mut seen: HashMap<String, usize> = HashMap::new();
+        let name = |attack: String| {
+            let count = seen.entry(attack.clone()).or_default();
+            *count += 1;
+            if *count == 1 { attack } else { format!("{attack}_{count}") }
+        };
+        curves.iter().map(|curve| clean(&curve.attack)).map(name).collect()
+    }
+
+    /// The content of `comparison.json`: a list of the runs.
+    pub fn json(&self) -> Value {
+        let run = |run: &ComparedRun| {
+            json!({
+                "name": run.label,
+                "method": run.method.as_deref().unwrap_or("unknown"),
+                "seed": run.evaluation.training.as_ref().map(|training| training.seed),
+                "evaluation": run.evaluation,
+                "step_seconds": run.timing.as_ref().map(|timing| timing.step_seconds),
+                "training_seconds": run.timing.as_ref().map(|timing| timing.training_seconds),
+                "additional_time_percent": run.additional_time_percent,
+            })
+        };
+        self.runs.iter().map(run).collect()
+    }
+}

@@ -1,0 +1,50 @@
+//! Several runs in the paper's figures 3 and 4 and tables 1 and 2.
+
+mod charts;
+mod comparison;
+mod copies;
+mod page;
+mod protocol;
+mod run;
+mod seeds;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+pub use comparison::Comparison;
+pub use run::ComparedRun;
+
+use super::summary::RunSummary;
+use crate::run_directory::RunDirectory;
+
+/// Reads the run directories and writes into `out`: `compare.html`, `comparison.json`, `figures/ATTACK.svg` (figures
+/// 3 and 4 of the paper) and `figures/worst_case.svg`, and in `tables`, each as `.csv`, `.md` and `.tex`, `scores`, `time`
+/// (tables 1 and 2 of the paper), `mean_iou_ATTACK`, `mean_iou_worst_case`, `classes`, and `seeds` (see
+/// [`Comparison::tables`]).
+///
+/// # Errors
+/// If a directory holds no finished run, or runs were not evaluated alike: by other data, split, window, attack, or other
+/// epsilons. [`Usage`] if two are one result: the same directory, a copy, the same checkpoint, or the same training and seed.
+pub fn compare(run_directories: &[PathBuf], out: &RunDirectory) -> anyhow::Result<Comparison> {
+    let runs =
+        run_directories.iter().map(|path| RunSummary::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let comparison = Comparison::new(&runs)?;
+    write(&comparison, out)?;
+    Ok(comparison)
+}
+
+fn write(comparison: &Comparison, out: &RunDirectory) -> anyhow::Result<()> {
+    let mut figures = Vec::new();
+    for (name, chart) in comparison.charts() {
+        let svg = chart.svg()?;
+        out.write(&format!("figures/{name}.svg"), svg.as_bytes())?;
+        figures.push((chart.title, svg));
+    }
+    for (name, table) in comparison.tables() {
+        crate::pages::tables::write(out, &name, &table)?;
+    }
+    out.write_json("comparison.json", &comparison.json())?;
+    out.write("compare.html", page::render(comparison, &figures).as_bytes())
+}

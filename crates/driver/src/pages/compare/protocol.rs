@@ -1,0 +1,71 @@
+//! How a run was evaluated: what must be equal for two runs to stand in one figure.
+
+use robustseg_evaluation::Curve;
+use robustseg_words::counted;
+
+use crate::exit::BadData;
+use crate::identity;
+use crate::pages::names::curve_title;
+use crate::pages::summary::RunSummary;
+use crate::spec::Spec;
+
+/// Requires that `run` was evaluated as `first` was: same classes, samples, content of images and labels, window, attacks and
+/// epsilons. What an older run did not keep is not compared.
+///
+/// # Errors
+/// If it was not; the error names both runs and what differs.
+pub(super) fn require_same(first: &RunSummary, run: &RunSummary) -> anyhow::Result<()> {
+    for ((what, one), (_, other)) in of(first)?.into_iter().zip(of(run)?) {
+        if one != other && !one.is_empty() && !other.is_empty() {
+            let (a, b) = (first.path.display(), run.path.display());
+            return Err(BadData(format!(
+                "{a} and {b} cannot stand in one figure, as they differ in their {what}: {one}, and {other}; compare \
+                 runs that were evaluated alike, or evaluate one of them again"
+            ))
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// The spec of `run`, without which there is no comparing it.
+fn spec(run: &RunSummary) -> Result<&Spec, BadData> {
+    run.spec.as_ref().ok_or_else(|| BadData(format!("{}: has no spec.yaml", run.path.display())))
+}
+
+/// What a run was evaluated on and how, as pairs of a noun and its value in words.
+fn of(run: &RunSummary) -> Result<Vec<(&'static str, String)>, BadData> {
+    let spec = spec(run)?;
+    let split = spec.evaluation_split();
+    let data = run.provenance.as_ref().map(|provenance| &provenance.data);
+    let classes = run.provenance.as_ref().map(|provenance| identity::meaning_sha256(&provenance.identity));
+    let classes = classes.flatten().map_or(String::new(), |hash| format!("SHA-256 {}", short(&hash)));
+    // The last one of a name is that of the last evaluation.
+    let known = data.and_then(|data| data.splits.iter().rfind(|known| known.name == split));
+    let samples = known.map_or(String::new(), |split| {
+        format!("{}, SHA-256 of the ids {}", counted(split.samples, "sample"), short(&split.ids_sha256))
+    });
+    let content = known.map(|split| split.content_sha256.as_str()).filter(|hash| !hash.is_empty());
+    let content = content.map_or(String::new(), |hash| format!("SHA-256 {}", short(hash)));
+    let limit = spec.evaluation.limit.map_or("all".into(), |limit| format!("at most {limit}"));
+    let curves: Vec<String> = run.evaluation.curves.iter().map(curve).collect();
+    Ok(vec![
+        ("classes or what stands for them in label files", classes),
+        ("split", split.to_owned()),
+        ("samples", samples),
+        ("images or labels", content),
+        ("limit of samples", limit),
+        ("window", format!("{:?}", spec.evaluation.window)),
+        ("attacks", curves.join("; ")),
+    ])
+}
+
+fn curve(curve: &Curve) -> String {
+    let epsilons: Vec<String> = curve.points.iter().map(|point| point.epsilon.to_string()).collect();
+    format!("{} at epsilon {}", curve_title(&curve.attack, &curve.parameters), epsilons.join(", "))
+}
+
+/// Enough of a hash to tell two apart.
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}

@@ -1,0 +1,163 @@
+//! The tables of several runs.
+
+use super::charts::WORST_CASE;
+use super::comparison::Comparison;
+use super::seeds;
+use crate::draw::table::{Cell, Table};
+use crate::pages::names::curve_title;
+use crate::pages::tables::scoped;
+use crate::pages::warnings::SELECTED;
+
+impl Comparison {
+    /// All tables, with the names of their files: `scores`, `time`, `mean_iou_ATTACK` for each attack,
+    /// `mean_iou_worst_case`, `classes`, and `seeds` if there are runs that differ in their seed alone.
+    pub fn tables(&self) -> Vec<(String, Table)> {
+        let scope = self.scope();
+        let mut tables = vec![("scores".into(), scoped(self.scores(), &scope)), ("time".into(), self.time())];
+        let names = self.curve_names().into_iter().enumerate();
+        tables.extend(
+            names.map(|(index, name)| (format!("mean_iou_{name}"), scoped(self.mean_iou(index), &scope))),
+        );
+        tables.extend(self.worst_case().map(|table| ("mean_iou_worst_case".into(), scoped(table, &scope))));
+        tables.push(("classes".into(), scoped(self.classes(), &scope)));
+        let seeds = seeds::table(&self.runs);
+        if !seeds.rows.is_empty() {
+            tables.push(("seeds".into(), scoped(seeds, &scope)));
+        }
+        tables
+    }
+
+    /// All tables as text for a terminal.
+    pub fn plain(&self) -> String {
+        self.tables().iter().map(|(_, table)| table.plain()).collect::<Vec<_>>().join("\n")
+    }
+
+    fn scores(&self) -> Table {
+        let columns = [
+            "run",
+            "method",
+            "weights",
+            "mean IoU",
+            "95 % from",
+            "to",
+            "pixel accuracy",
+            "boundary mean IoU",
+            "warnings",
+        ];
+        let mut table = Table::new("Clean scores", columns);
+        table.rows.extend(self.runs.iter().map(|run| {
+            let clean = &run.evaluation.clean;
+            let end = |index: usize| Cell::number(clean.miou_interval.map(|interval| interval[index]), 4);
+            let warnings = run.evaluation.warnings.len() as f64;
+            let weights = run.evaluation.scope.weights.clone();
+            let scores = [
+                weights.map_or(Cell::Missing, Cell::Text),
+                Cell::Fraction(clean.miou),
+                end(0),
+                end(1),
+                Cell::Fraction(clean.pixel_accuracy),
+                Cell::fraction(clean.boundary_miou),
+                Cell::Number(warnings, 0),
+            ];
+            run.head().into_iter().chain(scores).collect()
+        }));
+        if self.runs.iter().any(|run| !run.evaluation.warnings.is_empty()) {
+            table.note =
+                "Warnings give reason to distrust numbers under attack; the report of the run has them."
+                    .into();
+        }
+        let selected = self.runs.iter().filter(|run| run.evaluation.scope.selected_on_evaluated_split);
+        let selected: Vec<&str> = selected.map(|run| run.label.as_str()).collect();
+        if !selected.is_empty() {
+            let space = if table.note.is_empty() { "" } else { " " };
+            table.note += &format!("{space}{}: {SELECTED}.", selected.join(", "));
+        }
+        table
+    }
+
+    /// IoU of each class on clean images, one run per column.
+    fn classes(&self) -> Table {
+        let names = self.runs.iter().map(|run| run.label.clone());
+        let mut table = Table::new("Clean IoU of each class", ["class".to_owned()].into_iter().chain(names));
+        let classes = self.runs.iter().map(|run| run.evaluation.clean.iou.len()).max().unwrap_or(0);
+        table.rows.extend((0..classes).map(|label| {
+            let name = self.class_names.get(label).cloned().unwrap_or_else(|| format!("class {label}"));
+            let iou = self.runs.iter().map(|run| run.evaluation.clean.iou.get(label).copied().flatten());
+            std::iter::once(Cell::Text(name)).chain(iou.map(Cell::fraction)).collect()
+        }));
+        table
+    }
+
+    /// Tables 1 and 2 of the paper.
+    fn time(&self) -> Table {
+        let columns = [
+            "run",
+            "method",
+            "steps",
+            "seconds a step",
+            "images a second",
+            "training s",
+            "additional time",
+            "device",
+        ];
+        let mut table = Table::new("Additional training time over Basic", columns);
+        table.rows.extend(self.runs.iter().map(|run| {
+            let timing = run.timing.as_ref();
+            let numbers = [
+                Cell::number(timing.map(|timing| timing.training.steps as f64), 0),
+                Cell::number(timing.map(|timing| timing.step_seconds), 4),
+                Cell::number(timing.map(|timing| timing.images_per_second), 2),
+                Cell::number(timing.map(|timing| timing.training_seconds), 1),
+                Cell::percent(run.additional_time_percent),
+                Cell::Text(timing.map_or_else(|| "n/a".into(), |timing| timing.device.clone())),
+            ];
+            run.head().into_iter().chain(numbers).collect()
+        }));
+        table.note = "Additional time: of an average step over one of the basic run, in percent".into();
+        if self.runs.iter().any(|run| run.additional_time_percent.is_none()) {
+            table.note +=
+                "; n/a where there is no basic run on the same device with the same network and batches";
+        }
+        table
+    }
+
+    /// Mean IoU under curve `index`, one epsilon per column.
+    fn mean_iou(&self, index: usize) -> Table {
+        let first = &self.runs[0].evaluation.curves[index];
+        let columns = first.points.iter().map(|point| point.epsilon.to_string());
+        let title = format!("Mean IoU under {}, by epsilon", curve_title(&first.attack, &first.parameters));
+        let mut table = Table::new(title, ["run".into(), "method".into()].into_iter().chain(columns));
+        table.rows.extend(self.runs.iter().map(|run| {
+            let points = &run.evaluation.curves[index].points;
+            run.head()
+                .into_iter()
+                .chain(points.iter().map(|point| Cell::Fraction(point.scores.miou)))
+                .collect()
+        }));
+        table
+    }
+
+    /// Mean IoU in the worst case over all attacks, one epsilon per column. `None` if no run has it.
+    fn worst_case(&self) -> Option<Table> {
+        let points = self.runs.iter().flat_map(|run| &run.evaluation.worst_case);
+        let mut epsilons: Vec<f64> = points.map(|point| point.epsilon).collect();
+        epsilons.sort_by(f64::total_cmp);
+        epsilons.dedup();
+        if epsilons.is_empty() {
+            return None;
+        }
+        let columns = epsilons.iter().map(f64::to_string);
+        let title = format!("Mean IoU in the {WORST_CASE}, by epsilon");
+        let mut table = Table::new(title, ["run".into(), "method".into()].into_iter().chain(columns));
+        table.rows.extend(self.runs.iter().map(|run| {
+            let at = |epsilon: &f64| {
+                let mut points = run.evaluation.worst_case.iter();
+                let point = points.find(|point| point.epsilon == *epsilon);
+                Cell::fraction(point.map(|point| point.scores.miou))
+            };
+            run.head().into_iter().chain(epsilons.iter().map(at)).collect()
+        }));
+        table.note = "Of each image the worst example of all attacks at epsilons up to the column's.".into();
+        Some(table)
+    }
+}

@@ -1,0 +1,175 @@
+//! Made-up runs for the tests of this module.
+
+use std::path::Path;
+
+use robustseg_attacks::{Bim, Settings};
+use robustseg_datasets::Class;
+use robustseg_evaluation::{Curve, Evaluated, Evaluation, Example, ExampleAttack, Point, Scope, Scores};
+use robustseg_models::TrainingOrigin;
+use robustseg_training::{Seconds, Timing};
+
+use super::gallery::Gallery;
+use crate::provenance::{Invocation, Provenance, SplitProvenance};
+use crate::run_directory::RunDirectory;
+use crate::run_timing::RunTiming;
+use crate::spec::Spec;
+
+/// Scores of `miou` at epsilon 0, that fall as exp(-`fall` * 10 * epsilon) under FGSM, and twice as fast under BIM.
+pub fn evaluation(miou: f64, fall: f64) -> Evaluation {
+    let scores = |factor: f64| Scores {
+        miou: miou * factor,
+        pixel_accuracy: (miou + 0.2) * factor,
+        iou: vec![Some((miou + 0.1) * factor), Some((miou - 0.1) * factor), None],
+        miou_interval: Some([0.9 * miou * factor, 1.1 * miou * factor]),
+        ..Scores::default()
+    };
+    let curve = |attack: &str, parameters, fall: f64| Curve {
+        attack: attack.into(),
+        parameters,
+        points: (0..9)
+            .map(|point| f64::from(point) / 200.0)
+            .map(|epsilon| {
+                let scores = scores((-fall * 10.0 * epsilon).exp());
+                Point { epsilon, scores, candidates: Vec::new() }
+            })
+            .collect(),
+        passes: None,
+    };
+    let bim = Settings::of(&Bim { alpha: 0.004, steps: 10 });
+    let curves = vec![curve("fgsm", Settings::default(), fall), curve("bim", bim, 2.0 * fall)];
+    let scope = Scope {
+        split: Some("val".into()),
+        images: Some(24),
+        split_images: Some(100),
+        classes: Some(classes().into_iter().map(|class| class.name).collect()),
+        weights: Some("last".into()),
+        ..Scope::default()
+    };
+    Evaluation {
+        clean: scores(1.0),
+        curves,
+        worst_case: Vec::new(),
+        warnings: Vec::new(),
+        checkpoint: None,
+        training: None,
+        scope,
+    }
+}
+
+/// Three classes; one with a name that is no good as markup.
+pub fn classes() -> Vec<Class> {
+    let class = |name: &str, colour| Class {
+        name: name.into(),
+        colour,
+        values: Vec::new(),
+        label_colours: Vec::new(),
+    };
+    vec![class("sky", [70, 130, 180]), class("<road>", [128, 64, 128]), class("tree", [107, 142, 35])]
+}
+
+/// An example of `width` x `height` pixels.
+pub fn example(id: &str, width: usize, height: usize) -> Example {
+    let pixels = || (0..height).flat_map(move |y| (0..width).map(move |x| (x, y)));
+    let wave = |x: usize, y: usize| ((x as f64 / 9.0).sin() * 6.0) as usize + y;
+    let label = |(x, y)| match wave(x, y) {
+        row if row < height / 2 => 0,
+        row if row < height / 2 + 3 => 255,
+        row if row < height * 3 / 4 => 2,
+        _ => 1,
+    };
+    let colours: Vec<[u8; 3]> = classes().iter().map(|class| class.colour).collect();
+    let texture = |(x, y): (usize, usize)| ((x * 31 + y * 17) % 23) as u8;
+    let shade =
+        |p| colours.get(usize::from(label(p))).unwrap_or(&[90, 90, 90]).map(|value| value - 20 + texture(p));
+    let noise = |(x, y): (usize, usize)| if (x / 3 + y / 3) % 2 == 0 { 8_u8 } else { 0 };
+    let fooled = |(x, y)| if (x / 11 + y / 7) % 3 == 0 { 2 } else { label((x, y)) % 3 };
+    Example {
+        id: id.into(),
+        width,
+        height,
+        image: pixels().flat_map(shade).collect(),
+        label: pixels().map(label).collect(),
+        prediction: pixels().map(|p| label(p) % 3).collect(),
+        adversarial: pixels().flat_map(|p| shade(p).map(|value| value + noise(p))).collect(),
+        adversarial_prediction: pixels().map(fooled).collect(),
+        pixel_accuracy: 0.25,
+        landscape: (-4_i8..=12)
+            .map(|eighths| (f64::from(eighths) / 8.0, 1.0 + 0.1 * f32::from(eighths)))
+            .collect(),
+    }
+}
+
+/// An evaluation with `examples`.
+pub fn evaluated(examples: Vec<Example>) -> Evaluated {
+    let evaluation = evaluation(0.7, 4.0);
+    let Curve { attack, parameters, points, .. } = evaluation.curves[1].clone();
+    let example_attack = Some(ExampleAttack { attack, parameters, epsilon: points[8].epsilon });
+    Evaluated { evaluation, images: Vec::new(), examples, example_attack }
+}
+
+/// Writes a finished run into the directory at `path`: `method` as in a spec, steps of `step_seconds`.
+pub fn run(path: &Path, name: &str, method: &str, miou: f64, step_seconds: f64) {
+    let directory = RunDirectory::lock(path).unwrap();
+    let text = format!(
+        "name: {name:?}\ndata: {{manifest: /data/scenes.yaml}}\n\
+         training: {{method: {{{}}}, epochs: 8}}\nevaluation: {{limit: 24}}\n",
+        if method.contains(':') { method.to_owned() } else { format!("{method}: null") }
+    );
+    let text = if method.contains(':') { text } else { text.replace(&format!("{{{method}: null}}"), method) };
+    let spec = Spec::parse(&text, &[]).unwrap();
+    directory.write("spec.yaml", spec.to_yaml().unwrap().as_bytes()).unwrap();
+    let mut evaluation = evaluation(miou, 40.0 * (step_seconds - 1.0).recip());
+    evaluation.worst_case = evaluation.curves[1].points[1..].to_vec();
+    evaluation.training = Some(TrainingOrigin {
+        method: spec.training.method.name().into(),
+        seed: spec.seed,
+        step: 200,
+        spec_sha256: robustseg_files::sha256(method),
+    });
+    directory.write_json("evaluation.json", &evaluation).unwrap();
+
+    let share = |part: f64| part * step_seconds * 200.0;
+    let seconds = Seconds {
+        data: share(0.02),
+        attack: share(0.3),
+        forward: share(0.2),
+        backward: share(0.45),
+        optimiser: share(0.03),
+    };
+    let training = Timing { steps: 200, images: 1600, attacked: 811, seconds, validation_seconds: 12.0 };
+    let timing = RunTiming::new(spec.training.method.name(), "cpu".into(), training, 84.0);
+    directory.write_json("timing.json", &timing).unwrap();
+
+    let mut provenance = Provenance { fingerprint: "0123abcd".into(), seed: 7, ..Provenance::default() };
+    provenance.identity.set("data.manifest.classes", &"aaaa".into());
+    provenance.data.manifest_sha256 = "bcbc".into();
+    provenance.data.splits = ["train", "val"]
+        .map(|name| SplitProvenance {
+            name: name.into(),
+            samples: 100,
+            ids_sha256: "cccc".into(),
+            content_sha256: "eeee".into(),
+        })
+        .into();
+    provenance.invocations.push(Invocation::now("cpu"));
+    directory.write_json("provenance.json", &provenance).unwrap();
+
+    let mut events =
+        String::from("{\"kind\": \"training_started\", \"step\": 0, \"epoch\": 0, \"time_s\": 0.0}\n");
+    for step in 0..200 {
+        let loss = 2.2 * (-f64::from(step) / 60.0).exp() + 0.3 + 0.2 * f64::from(step * 7919 % 13) / 13.0;
+        events += &format!(
+            "{{\"kind\": \"step\", \"step\": {step}, \"epoch\": {}, \"loss\": {loss}, \"epsilons\": [{}]}}\n",
+            step / 25,
+            0.01 + f64::from(step * 31 % 17) * f64::from(step + 50) / 1e5
+        );
+        if step % 25 == 24 {
+            let miou = miou * (1.0 - (-f64::from(step) / 50.0).exp());
+            events +=
+                &format!("{{\"kind\": \"validation\", \"step\": {step}, \"epoch\": 1, \"miou\": {miou}}}\n");
+        }
+    }
+    directory.write("events.jsonl", events.as_bytes()).unwrap();
+    let examples = vec![example("scene 1", 160, 120), example("scene 2", 160, 120)];
+    Gallery::write(&directory, &classes(), &evaluated(examples)).unwrap();
+}

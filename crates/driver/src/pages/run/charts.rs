@@ -1,0 +1,50 @@
+//! All charts of a run.
+
+use robustseg_evaluation::Curve;
+
+use super::{epsilons, monitor};
+use crate::draw::chart::Chart;
+use crate::draw::line::Line;
+use crate::pages::curves;
+use crate::pages::names::curve_title;
+use crate::pages::summary::RunSummary;
+
+/// All charts of `run`, by the names of their files in `figures` without `.svg`.
+pub(super) fn all(run: &RunSummary) -> Vec<(&'static str, Chart)> {
+    let mut charts = Vec::new();
+    let line = |curve: &Curve| curves::line(&curve_title(&curve.attack, &curve.parameters), curve);
+    let mut lines: Vec<Line> = run.evaluation.curves.iter().map(line).collect();
+    let worst = curves::worst_case("worst case over all", &run.evaluation);
+    lines.extend(worst.map(|line| Line { bold: true, ..line }));
+    if !lines.is_empty() {
+        let title = if let [line] = &lines[..] { &line.label } else { "Robustness" };
+        charts.push(("robustness", curves::chart(title, lines.clone())));
+    }
+    let examples = run.gallery.iter().flat_map(|gallery| &gallery.examples);
+    let examples = examples.filter(|example| !example.landscape.is_empty());
+    let landscapes: Vec<_> =
+        examples.map(|example| (example.id.clone(), example.landscape.clone())).collect();
+    if !landscapes.is_empty() {
+        charts.push(("landscape", landscape(&landscapes)));
+    }
+    if !run.losses.is_empty() {
+        let lines = vec![Line::over_steps("loss", &run.losses)];
+        charts.push(("loss", Chart::new("Training loss", "step", "cross-entropy", lines)));
+    }
+    if run.validations.len() > 1 {
+        let lines = vec![Line::over_steps("validation", &run.validations)];
+        charts.push(("validation", Chart::new("Validation on clean images", "step", "mean IoU", lines)));
+    }
+    charts.extend(epsilons::histograms(&run.epsilons).map(|chart| ("epsilons", chart)));
+    charts.extend(monitor::charts(&run.monitor));
+    charts
+}
+
+/// The cross-entropy of images along the attack's direction, each with its name.
+fn landscape(examples: &[(String, Vec<(f64, f32)>)]) -> Chart {
+    let line = |(label, values): &(String, Vec<(f64, f32)>)| {
+        Line::through(label, values.iter().map(|&(times, loss)| (times, f64::from(loss))).collect())
+    };
+    let lines = examples.iter().map(line).collect();
+    Chart::new("Loss along the attack's direction", "times the perturbation", "cross-entropy", lines)
+}

@@ -1,0 +1,136 @@
+//! The report of one run.
+
+mod charts;
+mod epsilons;
+mod examples;
+mod facts;
+mod monitor;
+mod page;
+mod provenance;
+mod scores;
+mod time;
+
+use std::path::PathBuf;
+
+use super::summary::RunSummary;
+use super::tables;
+use crate::run_directory::RunDirectory;
+
+/// Renders `figures/*.svg`, `tables/*` (each as `.csv`, `.md` and `.tex`) and `report.html` of a run directory from its
+/// other files, and returns the report's path. It may be repeated at any time.
+///
+/// # Errors
+/// Those of [`RunSummary::read`], and if a file cannot be written.
+pub fn write_report(directory: &RunDirectory) -> anyhow::Result<PathBuf> {
+    let run = RunSummary::read(directory.path())?;
+    let mut drawn = Vec::new();
+    for (name, chart) in charts::all(&run) {
+        let svg = chart.svg()?;
+        directory.write(&format!("figures/{name}.svg"), svg.as_bytes())?;
+        drawn.push((name, svg));
+    }
+    for (name, table) in scores::tables(&run) {
+        tables::write(directory, name, &table)?;
+    }
+    directory.write("report.html", page::render(&run, &drawn)?.as_bytes())?;
+    Ok(directory.file("report.html"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pages::fixture;
+
+    #[test]
+    fn a_finished_run_has_its_report() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        fixture::run(&path, "newton + co", "fast_newton: {}", 0.7, 2.0);
+        let report = write_report(&RunDirectory::lock(&path).unwrap()).unwrap();
+        let html = std::fs::read_to_string(report).unwrap();
+        for part in [
+            "<h1>newton + co</h1>",
+            "Fast Newton",
+            "0.7000",
+            "&lt;road&gt;",
+            "BIM, alpha 0.004, 10 steps",
+            "data:image/png;base64,",
+            "weight_decay",
+            "0123abcd",
+            "Training loss",
+            "Epsilon of the adversarial examples",
+            "evaluated on 24 of 100 images of split val",
+            "<dt>images</dt><dd>24 of 100 of split val</dd>",
+            "<dt>weights</dt><dd>last</dd>",
+            "val: 100 samples, 24 of them evaluated",
+            "24 of 100 images of split val, weights: last.</p>",
+        ] {
+            assert!(html.contains(part), "{part} is missing");
+        }
+        for stranger in ["<road>", "<script", "src=\"http", "href=", "NaN", "inf%"] {
+            assert!(!html.contains(stranger), "{stranger} is in the report");
+        }
+        for figure in ["robustness", "landscape", "loss", "validation", "epsilons"] {
+            let svg = std::fs::read_to_string(path.join(format!("figures/{figure}.svg"))).unwrap();
+            assert!(svg.starts_with("<svg") && html.contains(&svg), "{figure}");
+        }
+        let svg = std::fs::read_to_string(path.join("figures/robustness.svg")).unwrap();
+        assert!(svg.contains("worst case over all") && svg.contains("stroke-width=\"4\""), "{svg}");
+        let csv = std::fs::read_to_string(path.join("tables/classes.csv")).unwrap();
+        assert!(csv.starts_with("class,clean,FGSM at 0.04,BIM at 0.04,split,images,split_images\n"), "{csv}");
+        assert!(path.join("tables/scores.tex").is_file() && !path.join("tables/passes.csv").exists());
+        let before = html;
+        write_report(&RunDirectory::lock(&path).unwrap()).unwrap();
+        assert_eq!(std::fs::read_to_string(path.join("report.html")).unwrap(), before);
+    }
+
+    #[test]
+    fn an_evaluation_alone_is_enough() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::lock(folder.path()).unwrap();
+        directory.write_json("evaluation.json", &fixture::evaluation(0.5, 1.0)).unwrap();
+        let report = write_report(&directory).unwrap();
+        let html = std::fs::read_to_string(report).unwrap();
+        assert!(html.contains("&lt;road&gt;") && html.contains("0.5000"));
+        assert!(!html.contains("Resolved spec"));
+    }
+
+    #[test]
+    fn a_selection_on_the_test_data_is_a_warning() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::lock(folder.path()).unwrap();
+        let mut evaluation = fixture::evaluation(0.5, 1.0);
+        evaluation.scope.weights = Some("best".into());
+        let mut page = |selected| {
+            evaluation.scope.selected_on_evaluated_split = selected;
+            directory.write_json("evaluation.json", &evaluation).unwrap();
+            std::fs::read_to_string(write_report(&directory).unwrap()).unwrap()
+        };
+        assert!(page(true).contains("selection on the test data"));
+        let html = page(false);
+        assert!(!html.contains("selection on the test data") && html.contains("<dd>best</dd>"));
+    }
+
+    #[test]
+    fn broken_files_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let error = RunSummary::read(&path).unwrap_err().to_string();
+        assert!(error.contains("run: has no evaluation.json"), "{error}");
+        for (file, content, part) in [
+            ("evaluation.json", "{\"clean\": 1}", "is not what robustseg writes"),
+            ("timing.json", "{", "is not what robustseg writes"),
+            ("provenance.json", "[]", "is not what robustseg writes"),
+            ("figures/examples/gallery.json", "3", "is not what robustseg writes"),
+            ("spec.yaml", "nam: x", "name"),
+            ("events.jsonl", "{\"kind\": \"step\", \"step\": 1, \"loss\": 2}\n{\"ki\n", "line 2"),
+            ("events.jsonl", "{\"kind\": \"validation\", \"step\": 1}\n", "no miou"),
+        ] {
+            fixture::run(&path, "x", "basic", 0.7, 2.0);
+            std::fs::write(path.join(file), content).unwrap();
+            let error = RunSummary::read(&path).unwrap_err().to_string();
+            assert!(error.contains(file) && error.contains(part), "{file}: {error}");
+            std::fs::remove_file(path.join(file)).unwrap();
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The tables of one run's scores.
+
+use robustseg_evaluation::{Curve, Point, Scores};
+
+use crate::draw::table::{Cell, Table};
+use crate::pages::names::{curve_title, paper_name};
+use crate::pages::summary::RunSummary;
+use crate::pages::tables::scoped;
+
+/// All tables of `run` that have a row, with the names of their files: `scores`, `classes`, `worst_case_over`, `passes`.
+pub(super) fn tables(run: &RunSummary) -> Vec<(&'static str, Table)> {
+    let tables = [
+        ("scores", points(run)),
+        ("classes", classes(run)),
+        ("worst_case_over", candidates(run)),
+        ("passes", passes(run)),
+    ];
+    let tables = tables.into_iter().filter(|(_, table)| !table.rows.is_empty());
+    tables.map(|(name, table)| (name, scoped(table, &run.evaluation.scope))).collect()
+}
+
+/// The clean scores, all points of the curves, and the worst case over them.
+fn points(run: &RunSummary) -> Table {
+    let names = [
+        "attack",
+        "epsilon",
+        "mean IoU",
+        "95 % from",
+        "to",
+        "pixel accuracy",
+        "image-averaged mean IoU",
+        "image-averaged accuracy",
+        "boundary mean IoU",
+    ];
+    let mut table = Table::new("Scores", names);
+    let mut row = |title: &str, epsilon: Cell, scores: &Scores| {
+        let end = |index: usize| Cell::fraction(scores.miou_interval.map(|interval| interval[index]));
+        let plain = |cell: Cell| match cell {
+            Cell::Fraction(value) => Cell::Number(value, 4),
+            other => other,
+        };
+        let numbers = [
+            Cell::Fraction(scores.miou),
+            plain(end(0)),
+            plain(end(1)),
+            Cell::Fraction(scores.pixel_accuracy),
+            Cell::fraction(scores.image_averaged_miou),
+            Cell::fraction(scores.image_averaged_pixel_accuracy),
+            Cell::fraction(scores.boundary_miou),
+        ];
+        table.rows.push([Cell::text(title), epsilon].into_iter().chain(numbers).collect());
+    };
+    row("none", Cell::Missing, &run.evaluation.clean);
+    for curve in &run.evaluation.curves {
+        let title = curve_title(&curve.attack, &curve.parameters);
+        for point in &curve.points {
+            row(&title, Cell::Number(point.epsilon, 3), &point.scores);
+        }
+    }
+    for point in &run.evaluation.worst_case {
+        row("worst case over all", Cell::Number(point.epsilon, 3), &point.scores);
+    }
+    table.note = "Mean IoU and pixel accuracy are of the whole dataset, from one confusion matrix; the image-averaged ones are \
+                  other numbers. SEA's authors report the image-averaged accuracy (their aAcc). \
+                  Intervals hold 95 % of bootstrap samples of the images: how far off other images might be, not other \
+                  trainings."
+        .into();
+    if !run.evaluation.worst_case.is_empty() {
+        table.note += " The worst case takes of each image the example that lowers a score most, out of those of all attacks at \
+                       epsilons up to its own and the clean image.";
+    }
+    table
+}
+
+/// IoU of each class, clean and at the largest epsilon of each curve.
+fn classes(run: &RunSummary) -> Table {
+    let clean = &run.evaluation.clean;
+    let strongest = run.evaluation.curves.iter().filter_map(|curve| {
+        let point = curve.points.iter().max_by(|a, b| a.epsilon.total_cmp(&b.epsilon))?;
+        Some((format!("{} at {}", paper_name(&curve.attack), point.epsilon), &point.scores))
+    });
+    let columns: Vec<_> = std::iter::once(("clean".to_owned(), clean)).chain(strongest).collect();
+    let names = std::iter::once("class".to_owned()).chain(columns.iter().map(|(name, _)| name.clone()));
+    let mut table = Table::new("IoU of each class", names);
+    for label in 0..clean.iou.len() {
+        let name = run.class_name(label);
+        let iou = columns.iter().map(|(_, scores)| Cell::fraction(scores.iou.get(label).copied().flatten()));
+        table.rows.push(std::iter::once(Cell::Text(name)).chain(iou).collect());
+    }
+    let mean = columns.iter().map(|(_, scores)| Cell::Fraction(scores.miou));
+    table.rows.push(std::iter::once(Cell::text("mean")).chain(mean).collect());
+    if clean.iou.contains(&None) {
+        table.note =
+            "n/a: the class occurs neither in labels nor in predictions, and not in the mean.".into();
+    }
+    table
+}
+
+/// The examples that worst cases are over, each alone.
+fn candidates(run: &RunSummary) -> Table {
+    let mut table = Table::new(
+        "What worst cases are over",
+        ["attack", "example", "epsilon", "mean IoU", "pixel accuracy"],
+    );
+    for curve in &run.evaluation.curves {
+        let title = curve_title(&curve.attack, &curve.parameters);
+        for Point { epsilon, candidates, .. } in &curve.points {
+            table.rows.extend(candidates.iter().map(|candidate| {
+                let name = Cell::text(candidate.name.replace('_', " "));
+                let scores = [candidate.miou, candidate.pixel_accuracy].map(Cell::Fraction);
+                [Cell::text(title.clone()), name, Cell::Number(*epsilon, 3)]
+                    .into_iter()
+                    .chain(scores)
+                    .collect()
+            }));
+        }
+    }
+    table
+}
+
+/// What the attacks cost.
+fn passes(run: &RunSummary) -> Table {
+    let names = ["attack", "epsilons", "forward passes an image", "backward passes an image"];
+    let mut table = Table::new("What the attacks cost", names);
+    let above_zero = |curve: &Curve| curve.points.iter().filter(|point| point.epsilon > 0.0).count() as f64;
+    table.rows.extend(run.evaluation.curves.iter().filter_map(|curve| {
+        let passes = curve.passes?;
+        let numbers = [(above_zero(curve), 0), (passes.forward, 1), (passes.backward, 1)];
+        let title = Cell::Text(curve_title(&curve.attack, &curve.parameters));
+        Some(
+            std::iter::once(title)
+                .chain(numbers.map(|(value, decimals)| Cell::Number(value, decimals)))
+                .collect(),
+        )
+    }));
+    table.note = "All epsilons above 0 together; those that share a path pay for it once.".into();
+    table
+}
