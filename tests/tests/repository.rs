@@ -72,8 +72,10 @@ fn commands_of_the_readme_exist() {
                     assert!(known, "{command}: the justfile has no {recipe}");
                 }
                 ["robustseg", name] => {
-                    let path = root().join(format!("crates/driver/src/commands/{name}.rs"));
-                    assert!(path.exists(), "{command}: there is no command {name}");
+                    let commands = root().join("crates/driver/src/commands");
+                    let files = [format!("{name}.rs"), format!("{name}/mod.rs")];
+                    let exists = files.iter().any(|file| commands.join(file).exists());
+                    assert!(exists, "{command}: there is no command {name}");
                 }
                 _ => {}
             }

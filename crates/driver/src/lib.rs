@@ -12,6 +12,7 @@ mod check_cache;
 mod checkpoint;
 mod cli;
 mod commands;
+mod data;
 pub mod device;
 pub mod draw;
 pub mod event_log;
@@ -36,6 +37,8 @@ mod records;
 mod results;
 pub mod run_directory;
 pub mod run_timing;
+mod same_result;
+mod samples;
 pub mod spec;
 mod window;
 

@@ -1,91 +1,16 @@
 //! From a spec to what will be done: data found and opened, network and steps counted.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use robustseg_datasets::{DATA_FOLDER, Dataset, Manifest, Shared};
+use robustseg_datasets::{Dataset, Shared};
 use robustseg_models::{NetworkConfig, Origin, TrainingOrigin, pretrained};
 use robustseg_training::Identity;
 
+use crate::data::{Data, of_split, pairs};
 use crate::exit::BadData;
 use crate::provenance::{PretrainedProvenance, Provenance, file_sha256};
 use crate::spec::{Spec, is_hub_name};
 use crate::{checkpoint, identity, memory};
-
-/// A spec's data, found but not opened.
-pub struct Data {
-    /// The manifest.
-    pub manifest: Manifest,
-    /// SHA-256 of the manifest's file.
-    pub manifest_sha256: String,
-    /// The data's folder.
-    pub root: PathBuf,
-    /// The folder of packs to read decoded samples from.
-    pub cache: Option<PathBuf>,
-}
-
-impl Data {
-    /// Finds the data of `spec`: in its `data.root`, else in the manifest's folder under `$ROBUSTSEG_DATA`.
-    ///
-    /// # Errors
-    /// If the manifest cannot be used, or neither of the two is given. Whether the folder is there, [`Data::open`]
-    /// finds out.
-    pub fn find(spec: &Spec) -> anyhow::Result<Self> {
-        let path = &spec.data.manifest;
-        let manifest = Manifest::load(path)?;
-        let bytes = std::fs::read(path)
-            .map_err(|error| BadData(format!("manifest {}: cannot be read: {error}", path.display())))?;
-        let root = root(&manifest, spec.data.root.as_deref()).ok_or_else(|| {
-            BadData(format!(
-                "data {}: nowhere to look, as neither data.root in the spec nor ${DATA_FOLDER} is set; to get it: {}",
-                manifest.name,
-                manifest.how_to_get(None)
-            ))
-        })?;
-        Ok(Self {
-            manifest,
-            manifest_sha256: robustseg_files::sha256(&bytes),
-            root,
-            cache: spec.data.cache.clone(),
-        })
-    }
-
-    /// Opens `split`, from its pack if there is a cache.
-    pub fn open(&self, split: &str) -> anyhow::Result<Dataset> {
-        let dataset = Dataset::open(&self.manifest, &self.root, split)?;
-        match &self.cache {
-            Some(cache) => Ok(dataset.with_cache(cache, &self.manifest)?),
-            None => Ok(dataset),
-        }
-    }
-
-    /// Classes of the data.
-    pub fn num_classes(&self) -> usize {
-        self.manifest.num_classes()
-    }
-}
-
-/// The folder of a manifest's data: the one that is `given`, else the manifest's under `$ROBUSTSEG_DATA`, if that is set.
-/// Generated data needs none.
-pub(crate) fn root(manifest: &Manifest, given: Option<&Path>) -> Option<PathBuf> {
-    if manifest.is_generated() {
-        return Some(PathBuf::new());
-    }
-    let below = |folder: OsString| Path::new(&folder).join(&manifest.folder);
-    let all = std::env::var_os(DATA_FOLDER).filter(|folder| !folder.is_empty());
-    given.map(Path::to_owned).or_else(|| all.map(below))
-}
-
-/// Warnings about `split`, with its name.
-pub(crate) fn of_split(split: &str, warnings: Vec<String>) -> Vec<String> {
-    warnings.into_iter().map(|warning| format!("split {split}: {warning}")).collect()
-}
-
-/// Pairs of ids of one image, for a person.
-pub(crate) fn pairs(examples: &[(String, String)]) -> String {
-    let pair = |(first, second): &(String, String)| format!("{first} = {second}");
-    examples.iter().map(pair).collect::<Vec<_>>().join(", ")
-}
 
 /// The weights of `source`. A hub's model that a run was `begun` from is not looked up again, and a file that is gone by
 /// now is not missed: nothing is read from it when a run goes on.

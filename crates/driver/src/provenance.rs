@@ -10,9 +10,9 @@ use robustseg_training::Identity;
 use robustseg_words::plain;
 use serde::{Deserialize, Serialize};
 
+use crate::data::Data;
 use crate::exit::BadData;
 use crate::identity;
-use crate::plan::Data;
 use crate::spec::Spec;
 
 /// What a run was made by and from.

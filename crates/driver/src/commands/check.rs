@@ -6,8 +6,9 @@ use robustseg_words::counted;
 use serde::Serialize;
 
 use super::{SpecArguments, told};
+use crate::data::of_split;
 use crate::device::DeviceChoice;
-use crate::plan::{Plan, of_split};
+use crate::plan::Plan;
 
 /// Arguments of `check`.
 #[derive(Args)]

@@ -15,18 +15,18 @@ use tracing::{info, warn};
 
 use super::{SpecArguments, told};
 use crate::checkpoint::require_classes;
+use crate::data::{Data, of_split};
 use crate::device::{DeviceChoice, describe};
 use crate::exit::{Interrupted, NotSaved};
-use crate::identity;
 use crate::inputs::Inputs;
 use crate::interrupt::stop_flag;
 use crate::memory;
 use crate::observer::RunObserver;
-use crate::plan::{Data, of_split};
 use crate::provenance::{CheckpointProvenance, Invocation, Provenance};
 use crate::results;
 use crate::run_directory::{RunDirectory, UNFINISHED};
 use crate::spec::Spec;
+use crate::{identity, same_result, samples};
 
 /// Arguments of `evaluate`.
 #[derive(Args)]
@@ -111,7 +111,7 @@ impl Evaluate {
         let identity = identity::of_evaluation(spec, data, dataset, &checkpoint.sha256);
         let mut provenance = Provenance::of(identity, spec, data, [dataset]);
         provenance.checkpoint = Some(checkpoint.clone());
-        identity::require_same(out, &provenance, &[("evaluation", dataset)])?;
+        same_result::require_same(out, &provenance, &[("evaluation", dataset)])?;
         let directory = RunDirectory::open_evaluation(out, &provenance.fingerprint, &inputs, self.resume)?;
         provenance.data.warnings = warnings.to_vec();
         provenance.invocations.push(Invocation::now(&describe(device)));
@@ -119,7 +119,7 @@ impl Evaluate {
             provenance = provenance.appended_to(former);
         }
         directory.write_json("provenance.json", &provenance)?;
-        identity::record_samples(&directory, [dataset])?;
+        samples::record_samples(&directory, [dataset])?;
         directory.write("spec.yaml", spec.to_yaml()?.as_bytes())?;
         Ok(Some(directory))
     }

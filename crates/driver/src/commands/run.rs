@@ -15,7 +15,6 @@ use super::{SpecArguments, told};
 use crate::device::{DeviceChoice, describe};
 use crate::event_log::EventLog;
 use crate::exit::Interrupted;
-use crate::identity;
 use crate::inputs::Inputs;
 use crate::interrupt::stop_flag;
 use crate::log;
@@ -26,6 +25,7 @@ use crate::results;
 use crate::run_directory::{RunDirectory, Start, UNFINISHED, default_path};
 use crate::run_timing::RunTiming;
 use crate::spec::Spec;
+use crate::{identity, same_result, samples};
 
 /// Arguments of `run`.
 #[derive(Args)]
@@ -65,7 +65,7 @@ impl Run {
             inputs(&self.spec, &plan).require_outside(&path)?;
         }
         if self.resume {
-            identity::require_same(&path, &provenance, &plan.roles())?;
+            same_result::require_same(&path, &provenance, &plan.roles())?;
         }
         let directory = RunDirectory::open(&path, &provenance.fingerprint, self.start())?;
         if former.is_some() {
@@ -199,7 +199,7 @@ fn begin(
         // A directory is a run's from its provenance on.
         log::keep_in(&directory.file("run.log"));
     }
-    identity::record_samples(directory, plan.roles().map(|(_, dataset)| dataset))
+    samples::record_samples(directory, plan.roles().map(|(_, dataset)| dataset))
 }
 
 fn train(

@@ -10,8 +10,8 @@ use tracing::info;
 
 use super::place::Place;
 use crate::check_cache::CheckCache;
+use crate::data::pairs;
 use crate::exit::BadData;
-use crate::plan::pairs;
 use crate::progress::Meter;
 
 /// Arguments of `data check`.

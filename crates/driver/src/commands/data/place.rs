@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use robustseg_datasets::{DATA_FOLDER, Manifest};
 
+use crate::data::root;
 use crate::exit::Usage;
 use crate::inputs::Inputs;
-use crate::plan;
 
 /// The arguments that name a dataset.
 #[derive(Args)]
@@ -26,7 +26,7 @@ impl Place {
     /// If the manifest cannot be used. [`Usage`] if the folder is unknown.
     pub(crate) fn find(&self) -> anyhow::Result<(Manifest, PathBuf)> {
         let manifest = Manifest::load(&self.manifest)?;
-        let root = plan::root(&manifest, self.root.as_deref()).ok_or_else(|| {
+        let root = root(&manifest, self.root.as_deref()).ok_or_else(|| {
             let name = &manifest.name;
             Usage(format!("data {name}: nowhere to look; give --root DIR, or set ${DATA_FOLDER} to the folder of all data"))
         })?;
