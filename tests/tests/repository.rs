@@ -4,11 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
+    "docs/camvid.md",
     "docs/catastrophic_overfitting.md",
+    "docs/decisions/README.md",
     "docs/faults.md",
     "docs/performance.md",
 ];
