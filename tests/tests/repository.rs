@@ -49,6 +49,20 @@ fn links_lead_somewhere() {
     }
 }
 
+#[test]
+fn every_decision_is_listed_and_names_files_that_exist() {
+    let list = read("docs/decisions/README.md");
+    for entry in std::fs::read_dir(root().join("docs/decisions")).expect("the decisions") {
+        let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+        assert!(name == "README.md" || list.contains(&format!("]({name})")), "{name} is not listed");
+        for word in read(&format!("docs/decisions/{name}")).split('`').skip(1).step_by(2) {
+            let path =
+                ["crates/", "tests/", "scripts/", "fuzz/"].iter().any(|folder| word.starts_with(folder));
+            assert!(!path || root().join(word).exists(), "{name}: there is no {word}");
+        }
+    }
+}
+
 /// The lines of the fenced `sh` blocks of a document.
 fn commands(document: &str) -> Vec<String> {
     let text = read(document);
