@@ -1,4 +1,4 @@
-//! The backbone's weights from a file that holds more, or less, than the whole network.
+//! Pretrained weights of the backbone, from a file of any network that contains it.
 
 use crate::foreign::is_counter;
 use crate::stored::stored;
@@ -11,15 +11,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
-/// Names that [`Taken`] shows at most.
+/// Most names that [`Taken`] shows.
 const SHOWN: usize = 4;
 
-/// What was taken of a file of weights, and what was left.
+/// The tensors that a network took from a file of weights, and those that it left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// Tensors that are now in the network.
+    /// Number of tensors that are now in the network.
     pub tensors: usize,
-    /// The types of numbers that were converted to f32, by PyTorch's short names.
+    /// Types of numbers that were converted to f32, by PyTorch's short names.
     pub converted: BTreeSet<&'static str>,
     /// Names of the file's other tensors, in alphabetical order.
     pub left: Vec<String>,
@@ -44,13 +44,13 @@ impl fmt::Display for Taken {
 }
 
 impl Network {
-    /// Takes the backbone's weights and statistics from a safetensors file with timm's names (with or without
-    /// `backbone.` before them), f16, bf16 and f64 converted to f32; other tensors of the file, such as a classifier's, are
-    /// left alone.
+    /// Takes the backbone's weights and statistics from a safetensors file with timm's names, with or
+    /// without the prefix `backbone.`. f16, bf16 and f64 are converted to f32. Other tensors of the file,
+    /// such as a classifier's, are ignored.
     ///
     /// # Errors
-    /// If the file cannot be read, a tensor of the backbone is missing or does not fit, or the file's backbone has more of
-    /// them, as that of a deeper network has; the network is then as it was.
+    /// If the file cannot be read, a tensor of the backbone is missing or has another shape, or the
+    /// file's backbone has further tensors, as a deeper one has. The network is then unchanged.
     pub fn load_backbone(&self, path: &Path) -> Result<Taken> {
         let refuse = |reason: String| Error::Checkpoint { path: path.to_path_buf(), reason };
         let bytes = read(path).map_err(refuse)?;

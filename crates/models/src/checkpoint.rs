@@ -1,5 +1,5 @@
-//! Checkpoints: one safetensors file that describes itself by its `model` metadata, and tells whether it is whole. What it
-//! knows of its classes and its training stands beside that: see [`Origin`].
+//! Checkpoints: one safetensors file that describes its network in the metadata key `model` and detects
+//! damage by a seal. Classes and training are in further keys: see [`Origin`].
 
 use crate::foreign::{is_counter, names};
 use crate::stored::outside;
@@ -13,16 +13,16 @@ use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// All that a checkpoint file holds.
+/// The content of a checkpoint file.
 pub struct Checkpoint {
     /// The network.
     pub network: Network,
-    /// Its classes and its training, as far as the file knows them.
+    /// Its classes and training, as far as the file states them.
     pub origin: Origin,
 }
 
 impl Checkpoint {
-    /// The checkpoint in the file at `path`, its network on `device`.
+    /// Loads the checkpoint at `path`, with the network on `device`.
     ///
     /// # Errors
     /// As [`Network::load`].
@@ -46,26 +46,26 @@ impl Checkpoint {
 }
 
 impl Network {
-    /// The network of a checkpoint file: [`Checkpoint::load`] without its origin. Numbers in f16, bf16 and f64 are converted to
-    /// f32; PyTorch's counters of batches (`num_batches_tracked`) are not looked at.
+    /// Loads the network of a checkpoint file: [`Checkpoint::load`] without the origin. f16, bf16 and f64
+    /// are converted to f32. PyTorch's counters of batches (`num_batches_tracked`) are ignored.
     ///
     /// # Errors
-    /// If the file cannot be read, is no safetensors file, is damaged, has no or a wrong `model` metadata, a wrong
-    /// `classes` or `training`, lacks a tensor, or has one of another shape, another type, with values that are not finite,
-    /// or that the model does not have.
+    /// If the file cannot be read, is not a safetensors file or is damaged; if its metadata lack `model` or
+    /// are wrong; if a tensor is missing, has another shape or type, holds values that are not finite, or
+    /// is not part of the model.
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
         Ok(Checkpoint::load(path, device)?.network)
     }
 
-    /// Writes the network to `path`, whole or not at all. Its origin is then unknown.
+    /// Writes the network to `path` atomically, without an origin.
     ///
     /// # Errors
-    /// If the file cannot be written; a former file is then as it was.
+    /// If the file cannot be written. A file that was there before is then unchanged.
     pub fn save(&self, path: &Path) -> Result<()> {
         self.save_with(&Origin::default(), path)
     }
 
-    /// Writes the network and its `origin` to `path`, whole or not at all.
+    /// Writes the network and its `origin` to `path` atomically.
     ///
     /// # Errors
     /// As [`Network::save`].
@@ -74,10 +74,10 @@ impl Network {
         write_atomically(path, &bytes).map_err(|source| Error::Write { path: path.to_path_buf(), source })
     }
 
-    /// SHA-256 of all weights and statistics, in hexadecimal digits: what tells one trained network from another.
+    /// SHA-256 of all weights and statistics in hexadecimal digits, which identifies a trained network.
     ///
     /// # Errors
-    /// If they cannot be fetched from their device.
+    /// If the device does not give them out.
     pub fn weights_sha256(&self) -> Result<String> {
         let mut hash = Sha256::new();
         for (name, parameter) in self.parameters() {

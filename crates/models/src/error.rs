@@ -1,32 +1,32 @@
-//! What can go wrong with a model, its configuration and its files.
+//! Errors of networks, their configurations and their files.
 
 use std::path::PathBuf;
 
-/// A fault of a model, its configuration or its files.
+/// A fault of a network, its configuration or its files.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A checkpoint is missing, broken, or of another model.
+    /// A checkpoint is missing or damaged, or belongs to another model.
     #[error("checkpoint {}: {reason}", path.display())]
     Checkpoint {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it and what to do.
+        /// The fault and its remedy.
         reason: String,
     },
-    /// A checkpoint cannot be written; a former one is as it was.
-    #[error("writing checkpoint {}: {source}; free space or take another place, then go on from the former one", path.display())]
+    /// A checkpoint cannot be written. A file that was there before is unchanged.
+    #[error("writing checkpoint {}: {source}; free some space or choose another folder, then continue from the checkpoint before it", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// Pretrained weights are not to be had.
+    /// Pretrained weights cannot be obtained.
     #[error("pretrained weights {weights}: {reason}")]
     Pretrained {
-        /// Their source as given.
+        /// Their source, as given.
         weights: String,
-        /// What went wrong, where they were looked for, and what to do.
+        /// The fault, the places searched, and the remedy.
         reason: String,
     },
     /// A setting of a network is out of its range.
@@ -42,5 +42,5 @@ pub enum Error {
     Candle(#[from] candle_core::Error),
 }
 
-/// The result of anything here.
+/// A result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,24 +1,25 @@
-//! Files of the Hugging Face hub, in the cache folder that its other clients use too.
+//! Downloads from the Hugging Face hub, into the cache folder that its other clients share.
 //!
-//! `hf-hub` builds the requests and knows the cache's layout; time-outs, retries, the check of the hash and putting
-//! a file into the cache whole or not at all are done here, because `hf-hub` 0.5 has none of them. Its version 1.0
-//! is asynchronous inside and brings 284 crates instead of 64, for one file that is fetched once.
+//! `hf-hub` builds the requests and knows the cache's layout. This module adds time-outs, retries, a
+//! check of the hash and atomic writes to the cache, which `hf-hub` 0.5 lacks. Its version 1.0 is
+//! asynchronous inside and brings 284 crates instead of 64, for one file that is fetched once.
 
-use crate::store::{FILE, Store};
+use crate::failure::Failure;
+use crate::hub_file::{FILE, Fetched, HubFile};
+use crate::store::Store;
 use crate::{Error, Result};
+use hf_hub::Cache;
 use hf_hub::api::sync::{ApiBuilder, ApiRepo};
-use hf_hub::{Cache, Repo, RepoType};
 use robustseg_files::is_hexadecimal;
 use robustseg_words::plain;
 use serde::Deserialize;
 use std::env;
-use std::fmt::Display;
 use std::io::Read;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How to reach the hub, and where its files are kept.
+/// The address of the hub, its cache, and how patiently to download.
 #[derive(Clone)]
 pub struct Hub {
     /// Address of the hub, without a slash at the end; `None` for the public one.
@@ -29,42 +30,22 @@ pub struct Hub {
     pub token: Option<String>,
     /// Whether to use the cache alone.
     pub offline: bool,
-    /// How long to wait for a connection, an answer, and each further piece of it.
+    /// Longest wait for a connection, for a response, and for each piece of its body.
     pub timeout: Duration,
-    /// How often to try before giving up, at least once.
+    /// Number of tries before giving up, at least 1.
     pub attempts: u32,
-    /// Pause behind the first try; it doubles with each further one.
+    /// Pause after the first try. It doubles with each further one.
     pub pause: Duration,
-    /// A file of root certificates (PEM) to trust in place of Mozilla's.
+    /// A file of root certificates (PEM) to trust instead of Mozilla's.
     pub certificates: Option<PathBuf>,
 }
 
-/// The weights of a repository, pinned or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HubFile {
-    /// `organisation/name`.
-    pub repository: String,
-    /// A commit's 40 hexadecimal digits; `None` for whatever `main` is when it is first asked for.
-    pub revision: Option<String>,
-    /// The file's SHA-256, 64 hexadecimal digits; `None` for the one that the hub announces.
-    pub sha256: Option<String>,
-}
-
-/// A file in the cache whose hash has been checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetched {
-    /// The file.
-    pub path: PathBuf,
-    /// The source, pinned: `organisation/name@revision#sha256=hash`.
-    pub pinned: String,
-}
-
 impl Hub {
-    /// The hub as the environment describes it: `HF_ENDPOINT`; the cache folder `HF_HUB_CACHE`, else `hub` in
-    /// `HF_HOME`, else in `huggingface` in `XDG_CACHE_HOME` or `~/.cache`; the token `HF_TOKEN`, else the file
-    /// `token` in `HF_HOME`; offline if `HF_HUB_OFFLINE` is `1`, `on`, `yes` or `true`; root
-    /// certificates `SSL_CERT_FILE`. An empty variable is as
-    /// good as none.
+    /// The hub as the environment describes it: the address `HF_ENDPOINT`; the cache folder
+    /// `HF_HUB_CACHE`, else `hub` in `HF_HOME`, else `hub` in `huggingface` in `XDG_CACHE_HOME` or
+    /// `~/.cache`; the token `HF_TOKEN`, else the file
+    /// `token` in `HF_HOME`; offline if `HF_HUB_OFFLINE` is `1`, `on`, `yes` or `true`; root certificates
+    /// `SSL_CERT_FILE`. Empty variables are ignored.
     pub fn from_environment() -> Self {
         let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
         let home = variable("HF_HOME").map(PathBuf::from);
@@ -83,11 +64,11 @@ impl Hub {
         }
     }
 
-    /// The weights `file`, out of the cache or else through the network. Their hash is checked in both cases.
+    /// Fetches the weights `file` from the cache, or else from the hub, and checks their hash.
     ///
     /// # Errors
-    /// [`Error::Pretrained`] if they are neither in the cache nor to be had, or do not have the pinned or
-    /// announced hash; the cache then holds nothing new.
+    /// [`Error::Pretrained`] if they are not in the cache and cannot be downloaded, or do not have the
+    /// pinned or announced hash. The cache is then unchanged.
     pub fn fetch(&self, file: &HubFile) -> Result<Fetched> {
         let store = Store::new(&self.cache, file);
         let refuse = |reason: String| {
@@ -148,7 +129,7 @@ impl Hub {
         })
     }
 
-    /// The body of the hub's answer.
+    /// The body of the hub's response.
     fn get(&self, repository: &ApiRepo, wanted: Wanted) -> Result<impl Read, Failure> {
         let request = repository.info_request();
         let (request, address) = match wanted {
@@ -185,7 +166,7 @@ impl Hub {
         Err(Failure { reason, transient: status.is_server_error() || status.as_u16() == 429 })
     }
 
-    /// Tries again, with growing pauses, what may go better the next time.
+    /// Repeats `attempt` after transient failures, with growing pauses.
     fn patiently<T>(&self, attempt: impl Fn() -> Result<T, Failure>) -> Result<T, String> {
         let mut pause = self.pause;
         for number in 1.. {
@@ -210,23 +191,7 @@ enum Wanted {
     File,
 }
 
-/// Why something did not work, and whether it may work the next time.
-pub(crate) struct Failure {
-    pub(crate) reason: String,
-    pub(crate) transient: bool,
-}
-
-impl Failure {
-    pub(crate) fn transient(reason: String) -> Self {
-        Self { reason, transient: true }
-    }
-
-    pub(crate) fn lasting(reason: impl Display) -> Self {
-        Self { reason: reason.to_string(), transient: false }
-    }
-}
-
-/// The hub's description of a repository at a revision; there is more in it.
+/// The parts used here of the hub's description of a repository at a revision.
 #[derive(Deserialize)]
 struct Listing {
     sha: String,
@@ -250,24 +215,8 @@ impl Listing {
         let file = self.siblings.into_iter().find(|sibling| sibling.rfilename == FILE);
         let sha256 = file.ok_or(format!("the repository has no {FILE}"))?.lfs.map(|lfs| lfs.sha256);
         if !is_hexadecimal(&self.sha, 40) || sha256.as_ref().is_some_and(|hash| !is_hexadecimal(hash, 64)) {
-            return Err("the hub announces a revision or hash that is none".into());
+            return Err("the hub announces an invalid revision or hash".into());
         }
         Ok((self.sha, sha256))
-    }
-}
-
-impl HubFile {
-    pub(crate) fn repo(&self) -> Repo {
-        let revision = self.revision.clone().unwrap_or("main".into());
-        Repo::with_revision(self.repository.clone(), RepoType::Model, revision)
-    }
-}
-
-/// The text of the source that it was parsed from.
-impl Display for HubFile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let part =
-            |mark, part: &Option<String>| part.as_ref().map_or(String::new(), |part| format!("{mark}{part}"));
-        write!(f, "{}{}{}", self.repository, part("@", &self.revision), part("#sha256=", &self.sha256))
     }
 }

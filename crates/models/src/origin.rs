@@ -1,4 +1,4 @@
-//! What a checkpoint says about its classes and its training: the metadata keys `classes` and `training`.
+//! The classes and the training of a checkpoint: its metadata keys `classes` and `training`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,7 +11,7 @@ const CLASSES: &str = "classes";
 /// The metadata key of the training.
 const TRAINING: &str = "training";
 
-/// Where a checkpoint is from. A network runs without it; what a file does not say is unknown.
+/// The origin of a checkpoint. A network runs without it; whatever a file leaves out is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The classes in the order of the logits.
@@ -20,7 +20,7 @@ pub struct Origin {
     pub training: Option<TrainingOrigin>,
 }
 
-/// A class as a checkpoint knows it.
+/// A class of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointClass {
     /// Its name.
@@ -32,23 +32,23 @@ pub struct CheckpointClass {
 /// The training that made a checkpoint's weights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrainingOrigin {
-    /// The method, by its name in specs.
+    /// The training method, by its name in specs.
     pub method: String,
-    /// The seed, from which every draw follows.
+    /// The seed of all random draws.
     pub seed: u64,
-    /// Steps that the weights have behind them.
+    /// Training steps so far.
     pub step: u64,
-    /// SHA-256 of what else decides the weights, as 64 hexadecimal digits: of the spec's training keys, and of the
-    /// content of the data. Trainings that differ in their seed alone share it.
+    /// SHA-256, as 64 hexadecimal digits, of everything else that decides the weights: the spec's
+    /// training settings and the content of the data. Trainings that differ in the seed alone share it.
     pub spec_sha256: String,
 }
 
 impl Origin {
-    /// What `metadata` says about the origin of a network of `num_classes` classes.
+    /// Reads the origin of a network of `num_classes` classes from `metadata`.
     ///
     /// # Errors
-    /// What is wrong, as the end of a sentence that begins with the file's name: a key is not understood, or there are
-    /// more or fewer classes than logits.
+    /// The fault, as the end of a sentence that begins with the file's name: a key cannot be read, or the
+    /// number of classes is not that of the logits.
     pub(crate) fn parse(metadata: &HashMap<String, String>, num_classes: usize) -> Result<Self, String> {
         let classes: Option<Vec<CheckpointClass>> = read(metadata, CLASSES)?;
         if let Some(named) = classes.as_ref().map(Vec::len).filter(|named| *named != num_classes) {
@@ -59,7 +59,7 @@ impl Origin {
         Ok(Self { classes, training: read(metadata, TRAINING)? })
     }
 
-    /// Puts what is known into `metadata`.
+    /// Writes all that is known to `metadata`.
     pub(crate) fn write(&self, metadata: &mut BTreeMap<&str, String>) {
         let text = |value: serde_json::Result<String>| value.expect("an origin is plain data");
         if let Some(classes) = &self.classes {

@@ -1,27 +1,30 @@
-//! Where pretrained weights come from: a local file, or a repository of the hub, pinned where possible.
+//! Sources of pretrained weights: a local file, or a repository of the hub, pinned where possible.
 
-use crate::hub::{Hub, HubFile};
+use crate::failure::wrong_hash;
+use crate::hub::Hub;
+use crate::hub_file::HubFile;
 use crate::{Error, Result};
 use robustseg_files::{is_hexadecimal, sha256_of};
 use std::path::{Path, PathBuf};
 
-/// The local file that `source` stands for.
+/// Finds the local file that `source` names, and downloads it if necessary.
 ///
-/// | `source` | stands for |
+/// | `source` | file |
 /// |---|---|
 /// | `weights/resnet.safetensors`, `./weights`, `/data/weights`, any path that exists | that file |
-/// | `timm/resnetv2_50.a1h_in1k` | `model.safetensors` of the hub's repository, at whatever `main` is when it is first asked for |
-/// | `timm/resnetv2_50.a1h_in1k@REVISION#sha256=HASH` | the file of that commit, if it has that hash |
+/// | `timm/resnetv2_50.a1h_in1k` | `model.safetensors` of the hub's repository, at `main` as of the first download |
+/// | `timm/resnetv2_50.a1h_in1k@REVISION#sha256=HASH` | that file of that commit, if it has that hash |
 ///
-/// `REVISION` is a commit's 40 hexadecimal digits, `HASH` the file's 64. Each may stand alone, `#sha256=HASH`
-/// behind a local path too. For an unpinned source the pinned form is logged as a warning, to be put into the spec.
+/// `REVISION` is a commit's 40 hexadecimal digits, `HASH` the file's 64. Either may be left out, and a
+/// local path may end with `#sha256=HASH`. For an unpinned source a warning gives the pinned form, to be
+/// copied into the spec.
 ///
 /// The hub's cache folder, address and token come from the environment: see [`Hub::from_environment`].
 ///
 /// # Errors
-/// [`Error::Pretrained`] if the source is not understood, the hub cannot be reached or has no such file, or the
-/// file does not have the hash; it says where the weights were looked for and what to do. Whether a local file
-/// without a hash exists is for its reader to find out.
+/// [`Error::Pretrained`] if the source cannot be parsed, the hub cannot be reached or does not have the
+/// file, or the file does not have the hash. The error lists the places searched and the remedy. A local
+/// file without a hash is not opened here.
 pub fn resolve(source: &str) -> Result<PathBuf> {
     let refuse = |reason: String| Error::Pretrained { weights: source.to_owned(), reason };
     match Source::parse(source).map_err(refuse)? {
@@ -35,7 +38,7 @@ pub fn resolve(source: &str) -> Result<PathBuf> {
     }
 }
 
-/// What a source's text says.
+/// A parsed source.
 #[derive(Debug, PartialEq)]
 enum Source {
     Local { path: PathBuf, sha256: Option<String> },
@@ -88,10 +91,6 @@ fn is_repository(text: &str) -> bool {
             && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
     };
     text.split_once('/').is_some_and(|(organisation, name)| is_name(organisation) && is_name(name))
-}
-
-pub(crate) fn wrong_hash(expected: &str, found: &str) -> String {
-    format!("the file's sha256 is not the expected one: expected {expected}, found {found}")
 }
 
 #[cfg(test)]

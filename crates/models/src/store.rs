@@ -1,17 +1,14 @@
-//! The hub's cache folder, laid out as its other clients do.
+//! The hub's cache folder, in the layout of its other clients.
 
-use crate::hub::{Failure, Fetched, HubFile};
-use crate::pretrained::wrong_hash;
+use crate::failure::{Failure, wrong_hash};
+use crate::hub_file::{FILE, Fetched, HubFile};
 use hf_hub::Cache;
 use robustseg_files::{Draft, Sha256, is_hexadecimal, pieces, remove_temporary, sha256_of};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// The file of a repository that holds its weights.
-pub(crate) const FILE: &str = "model.safetensors";
-
-/// A repository's place in the cache: `blobs/HASH`, `snapshots/COMMIT/FILE` linking to it, `refs/main` naming the
-/// commit.
+/// A repository's place in the cache: `blobs/HASH`, a link to it at `snapshots/COMMIT/FILE`, and the
+/// commit's name in `refs/main`.
 pub(crate) struct Store<'a> {
     cache: Cache,
     file: &'a HubFile,
@@ -29,7 +26,7 @@ impl<'a> Store<'a> {
         Fetched { path, pinned: pinned.to_string() }
     }
 
-    /// The file as the cache has it: `None` if it has none, or why it cannot be used.
+    /// The file in the cache, if there is one, or why it cannot be used.
     pub(crate) fn cached(&self) -> Option<Result<Fetched, String>> {
         let commit = if let Some(revision) = &self.file.revision {
             revision.clone()
@@ -38,7 +35,7 @@ impl<'a> Store<'a> {
             std::fs::read_to_string(refs.join("main")).ok()?.trim().to_owned()
         };
         let path = self.fetched(&commit, "").path;
-        // A blob is named by its hash, which tells a damaged one.
+        // The name of a blob is its hash, which reveals damage.
         let blob = path.canonicalize().ok()?;
         let name = blob.file_name()?.to_string_lossy().into_owned();
         let expected = self.file.sha256.clone().or(is_hexadecimal(&name, 64).then_some(name));
@@ -53,8 +50,8 @@ impl<'a> Store<'a> {
         })
     }
 
-    /// Puts what `body` gives into the cache, once all of it has come and has the `expected` hash. Until then it is a
-    /// temporary file there, whatever its size.
+    /// Puts `body` into the cache once it is complete and has the `expected` hash. Until then it is a
+    /// temporary file in the cache, so that files of any size can be fetched.
     pub(crate) fn put(
         &self,
         body: impl Read,
@@ -96,7 +93,7 @@ impl<'a> Store<'a> {
     }
 }
 
-/// Makes `pointer`, `snapshots/COMMIT/FILE`, stand for `blob`.
+/// Makes `pointer`, `snapshots/COMMIT/FILE`, a link to `blob`.
 fn point(pointer: &Path, blob: &Path) -> io::Result<()> {
     let folder = pointer.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;

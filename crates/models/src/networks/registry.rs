@@ -68,7 +68,7 @@ macro_rules! networks {
         #[derive(Clone, Serialize, Deserialize)]
         #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(default, deny_unknown_fields)]
-        pub struct Written {
+        pub(crate) struct Written {
             $(
                 $(#[$doc])*
                 #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
