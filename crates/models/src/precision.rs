@@ -3,7 +3,8 @@
 use candle_core::{DType, Device, Result, bail};
 use robustseg_ops::Arithmetic;
 
-/// The numbers that a network computes with. Variables, statistics, sums, logits and gradients of variables are always f32.
+/// The numbers that a network computes with. Variables, statistics, sums, logits and gradients of
+/// variables are always f32.
 ///
 /// ```
 /// use robustseg_models::Precision;
@@ -13,7 +14,8 @@ use robustseg_ops::Arithmetic;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Precision {
-    /// The type of activations: f32, or on a GPU bf16. With bf16, convolutions round their weights too.
+    /// The type of activations: f32, or on a GPU bf16. With bf16, convolutions round their weights
+    /// too.
     pub activations: DType,
     /// How a GPU multiplies.
     pub arithmetic: Arithmetic,

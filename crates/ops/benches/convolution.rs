@@ -1,5 +1,6 @@
-//! GFLOP/s of the convolutions of PSPNet50 at 472x472, batch 1: medians of the output, the input gradient and the weight
-//! gradient. Every algorithm counts as the operations of a direct convolution.
+//! GFLOP/s of the convolutions of PSPNet50 at 472x472, batch 1: medians of the output, the input
+//! gradient and the weight gradient. Every algorithm counts as the operations of a direct
+//! convolution.
 //!
 //!     cargo bench -p robustseg-ops --bench convolution -- [ROUNDS]
 

@@ -73,7 +73,7 @@ impl<const N: usize, O: Computed<N>> Adapter<O, N> {
     }
 }
 
-/// What candle offers for operations on `N` tensors.
+/// candle's calls for operations on `N` tensors.
 pub(crate) trait Driven<const N: usize> {
     /// Computes and records.
     fn record(self, inputs: [&Tensor; N]) -> Result<Tensor>

@@ -6,7 +6,8 @@ use crate::in_place::{Update, update2};
 use crate::operation::{Backward, Operation};
 use candle_core::{Result, Shape, Tensor};
 
-/// Mean and biased variance of every channel of `x` (..., C). No gradient flows through them. Cost: one reading of `x`.
+/// Mean and biased variance of every channel of `x` (..., C). No gradient flows through them. Cost:
+/// one reading of `x`.
 ///
 /// # Errors
 /// If `x` has no elements.
@@ -50,10 +51,12 @@ pub struct BatchNorm<'a> {
     pub eps: f32,
 }
 
-/// `relu((x - mean) / sqrt(variance + eps) * weight + bias)` for `x` (..., C). The other arguments are (C).
+/// `relu((x - mean) / sqrt(variance + eps) * weight + bias)` for `x` (..., C). The other arguments
+/// are (C).
 ///
-/// The gradient of `ReLU` at zero is zero. Weight and bias get gradients only if they are tracked. The statistics get
-/// none, but under [`StatisticsSource::Batch`] the gradient of `x` accounts for them.
+/// The gradient of `ReLU` at zero is zero. Weight and bias get gradients only if they are tracked.
+/// The statistics get none, but under [`StatisticsSource::Batch`] the gradient of `x` accounts for
+/// them.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -124,8 +127,8 @@ impl BatchNormRelu {
         Ok(Self { mean: statistics.mean.detach(), variance: statistics.variance.detach(), eps, source })
     }
 
-    /// Turns `gradient`, the output's, into that of the input `x`, in place, if the input needs it. Returns the gradient of
-    /// `parameters` (weight and bias, (2, C)) if those need it.
+    /// Turns `gradient`, the output's, into that of the input `x`, in place, if the input needs it.
+    /// Returns the gradient of `parameters` (weight and bias, (2, C)) if those need it.
     pub(crate) fn backward(
         &self,
         x: &Tensor,

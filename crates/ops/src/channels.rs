@@ -1,12 +1,13 @@
-//! Arithmetic on each channel: the entry into a network, biases, and the factors of channel dropout.
+//! Arithmetic on each channel: the entry into a network, biases, and the factors of channel
+//! dropout.
 
 use crate::adapter::{apply, run};
 use crate::error::{self, dims4};
 use crate::operation::{Backward, Operation};
 use candle_core::{DType, Result, Shape, Tensor};
 
-/// The entry into a network: `(image - mean) / std` in each channel. `image` (N, C, H, W), f32 or f64, becomes
-/// (N, H, W, C), f32. An f64 image is rounded once, here, and its gradient is f64 too.
+/// The entry into a network: `(image - mean) / std` in each channel. `image` (N, C, H, W), f32 or
+/// f64, becomes (N, H, W, C), f32. An f64 image is rounded once, here, and its gradient is f64 too.
 ///
 /// # Errors
 /// If the image does not have as many channels as `mean` and `std`.
@@ -54,8 +55,8 @@ impl Operation<1> for NormaliseGradient<'_> {
     }
 }
 
-/// `x` (N, H, W, C) times `scale` (N, C). For channel dropout the caller draws `scale` as 0 or 1 / keep rate. No gradient
-/// flows to `scale`.
+/// `x` (N, H, W, C) times `scale` (N, C). For channel dropout the caller draws `scale` as 0 or 1 /
+/// keep rate. No gradient flows to `scale`.
 ///
 /// # Errors
 /// If the shapes do not fit.

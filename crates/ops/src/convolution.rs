@@ -9,8 +9,8 @@ use candle_core::{Result, Shape, Tensor};
 
 /// Convolution of `x` (N, H, W, I) with `weight` (O, KH, KW, I), giving (N, OH, OW, O).
 ///
-/// Detached arguments get no gradient, which saves its cost: N * OH * OW * O * KH * KW * I multiply-adds, as many as the
-/// forward computation.
+/// Cost: `N * OH * OW * O * KH * KW * I` multiply-adds, and as many for each gradient. Detached
+/// arguments get no gradient.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

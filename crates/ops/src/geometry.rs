@@ -26,7 +26,8 @@ impl Default for Conv2dConfig {
 }
 
 impl Conv2dConfig {
-    /// Output pixels of `input` pixels under a kernel of `kernel` taps. `None` if the kernel does not fit.
+    /// Output pixels of `input` pixels under a kernel of `kernel` taps. `None` if the kernel does
+    /// not fit.
     pub fn output_size(&self, input: usize, kernel: usize) -> Option<usize> {
         let reach = self.dilation * kernel.checked_sub(1)? + 1;
         Some((input + 2 * self.padding).checked_sub(reach)? / self.stride.max(1) + 1)

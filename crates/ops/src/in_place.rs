@@ -1,4 +1,5 @@
-//! Operations that overwrite their first tensor, and the one place where they become candle's `InplaceOp2` and `InplaceOp3`.
+//! Operations that overwrite their first tensor, and the one place where they become candle's
+//! `InplaceOp2` and `InplaceOp3`.
 
 #[cfg(feature = "cuda")]
 use crate::cuda::element::Element;
@@ -24,7 +25,8 @@ pub(crate) trait UpdateOnCpu<const N: usize>: Update<N> {
 /// The GPU side of an update.
 #[cfg(feature = "cuda")]
 pub(crate) trait UpdateOnGpu<const N: usize>: Update<N> {
-    /// Overwrites the elements of `target`. `T` is the element type of the first input where that is bf16, otherwise f32.
+    /// Overwrites the elements of `target`. `T` is the element type of the first input where that
+    /// is bf16, otherwise f32.
     fn update<T: Element>(&self, _: &mut CudaStorage, _: &Layout, _: GpuInputs<'_, N>) -> Result<()> {
         bail!("{}: a GPU has no such operation", Self::NAME)
     }

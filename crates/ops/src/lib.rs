@@ -1,19 +1,20 @@
 //! Differentiable operations on candle tensors for semantic segmentation, channels last.
 //!
-//! Every operation has its own gradient and enters candle's autograd as a `CustomOp`, so any candle model can use it.
-//! Activations are (N, H, W, C), convolution weights (O, KH, KW, I), images (N, 3, H, W) in `[0, 1]`, label maps u8
-//! (N, H, W) with [`IGNORE_LABEL`] = 255 at unlabelled pixels. Elements are f32. On a GPU, activations and convolution
-//! weights may be bf16.
+//! Every operation has its own gradient and enters candle's autograd as a `CustomOp`, so any candle
+//! model can use it. Activations are (N, H, W, C), convolution weights (O, KH, KW, I), images
+//! (N, 3, H, W) in `[0, 1]`, label maps u8 (N, H, W) with [`IGNORE_LABEL`] = 255 at unlabelled
+//! pixels. Elements are f32. On a GPU, activations and convolution weights may be bf16.
 //!
-//! Detached arguments get no gradient. An attack detaches the weights, so its gradient costs two thirds of a training
-//! step's.
+//! Detached arguments get no gradient. An attack detaches the weights, so its gradient costs two
+//! thirds of a training step's.
 //!
-//! Results do not depend on the number of threads: the sizes alone decide how work is cut into blocks, and partial sums are
-//! added in the order of the blocks.
+//! Results do not depend on the number of threads: the sizes alone decide how work is cut into
+//! blocks, and partial sums are added in the order of the blocks.
 //!
-//! The file of an operation describes it without naming a device: its arguments, the shape of its output, its gradients. The
-//! folder `cpu` computes it on the CPU, the folder `cuda`, with the feature of that name, on NVIDIA GPUs. Neither folder
-//! knows the other. `adapter` alone knows candle's autograd. This is the only crate with `unsafe` code.
+//! The file of an operation describes it without naming a device: its arguments, the shape of its
+//! output, its gradients. The folder `cpu` computes it on the CPU, the folder `cuda`, with the
+//! feature of that name, on NVIDIA GPUs. Neither folder knows the other. `adapter` alone knows
+//! candle's autograd. This is the only crate with `unsafe` code.
 //!
 //! ```
 //! use candle_core::{Device, Tensor, Var};

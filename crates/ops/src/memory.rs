@@ -1,11 +1,13 @@
 //! The allocator's treatment of freed memory.
 
-/// Keeps freed memory for the next tensor instead of returning it to the system. Call it once, before creating tensors.
+/// Keeps freed memory for the next tensor instead of returning it to the system. Call it once,
+/// before creating tensors.
 ///
-/// Every run of a network creates and frees tensors of megabytes. By default the C library requests each of them from the
-/// system and returns it at once. The system then maps and clears the pages of the next tensor one by one, which took a
-/// quarter of a training step and a third of an attack's gradient. In return, the process keeps its peak memory until it
-/// ends. Because this affects the whole process, the program decides about it, not this crate. It works with the GNU C
+/// Every run of a network creates and frees tensors of megabytes. By default the C library requests
+/// each of them from the system and returns it at once. The system then maps and clears the pages
+/// of the next tensor one by one, which took a quarter of a training step and a third of an
+/// attack's gradient. In return, the process keeps its peak memory until it ends. Because this
+/// affects the whole process, the program decides about it, not this crate. It works with the GNU C
 /// library and does nothing elsewhere.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -10,8 +10,9 @@ use candle_core::{Result, Shape, Tensor};
 
 /// `conv2d(batch_norm_relu(x, norm), weight, config)`, with the same gradients.
 ///
-/// The backward pass computes the activated map between the two again instead of keeping it, and accumulates no gradient
-/// for it. `x` is (N, H, W, I), `weight` (O, KH, KW, I), the result (N, OH, OW, O).
+/// The backward pass computes the activated map between the two again instead of keeping it, and
+/// accumulates no gradient for it. `x` is (N, H, W, I), `weight` (O, KH, KW, I), the result
+/// (N, OH, OW, O).
 ///
 /// # Errors
 /// As [`batch_norm_relu`](crate::batch_norm_relu) and [`conv2d`](crate::conv2d).
@@ -29,7 +30,8 @@ pub fn batch_norm_relu_conv2d(
     apply(NormConvolution { normalise, convolve }, [x, &parameters, weight])
 }
 
-/// Batch norm, `ReLU` and convolution of (x, weight and bias of the norm, weight of the convolution).
+/// Batch norm, `ReLU` and convolution of (x, weight and bias of the norm, weight of the
+/// convolution).
 pub(crate) struct NormConvolution {
     pub(crate) normalise: BatchNormRelu,
     pub(crate) convolve: Conv2d,

@@ -1,8 +1,9 @@
-//! The description of an operation, apart from the device that computes it and from the tape that records it.
+//! The description of an operation, apart from the device that computes it and from the tape that
+//! records it.
 //!
-//! An [`Operation`] on `N` tensors states its name, the shape of its output and its gradients. Each device's folder
-//! implements one more trait for it: `cpu` implements [`OnCpu`], `cuda` implements `OnGpu`. The file of an operation
-//! therefore names no device, and the two folders never meet.
+//! An [`Operation`] on `N` tensors states its name, the shape of its output and its gradients. Each
+//! device's folder implements one more trait for it: `cpu` implements [`OnCpu`], `cuda` implements
+//! `OnGpu`. The file of an operation therefore names no device, and the two folders never meet.
 
 #[cfg(feature = "cuda")]
 use crate::cuda::element::Element;
@@ -26,7 +27,7 @@ pub(crate) trait Operation<const N: usize> {
     }
 }
 
-/// What an operation computes its gradients from.
+/// The tensors from which an operation computes its gradients.
 pub(crate) struct Backward<'a, const N: usize> {
     /// The inputs of the forward computation.
     pub(crate) inputs: [&'a Tensor; N],
@@ -86,8 +87,8 @@ pub(crate) trait OnCpu<const N: usize>: Operation<N> {
 /// The GPU side of an operation.
 #[cfg(feature = "cuda")]
 pub(crate) trait OnGpu<const N: usize>: Operation<N> {
-    /// The elements of the output, contiguous. `T` is the element type of the first input where that is bf16, otherwise
-    /// f32.
+    /// The elements of the output, contiguous. `T` is the element type of the first input where
+    /// that is bf16, otherwise f32.
     fn compute<T: Element>(&self, _: GpuInputs<'_, N>) -> Result<CudaStorage> {
         bail!("{}: a GPU has no such operation", Self::NAME)
     }

@@ -1,6 +1,8 @@
-//! The arithmetic of sign-gradient attacks on images (N, 3, H, W) in `[0, 1]`, with one step size per image.
+//! The arithmetic of sign-gradient attacks on images (N, 3, H, W) in `[0, 1]`, with one step size
+//! per image.
 //!
-//! Images are f32, or f64 between the steps of an attack, so that they are rounded once and not at every step.
+//! Images are f32, or f64 between the steps of an attack, so that they are rounded once and not at
+//! every step.
 
 use crate::adapter::run;
 use crate::error::{self, dims4};
@@ -9,8 +11,8 @@ use candle_core::{DType, Result, Shape, Tensor};
 
 /// `clip01(image + step[n] * sign(gradient))`, equations 3, 8 and 19. The sign of zero is zero.
 ///
-/// `image` (N, C, H, W) and `step` (N) are both f32 or both f64, `gradient` (N, C, H, W) is f32. No gradient flows through
-/// the result.
+/// `image` (N, C, H, W) and `step` (N) are both f32 or both f64, `gradient` (N, C, H, W) is f32. No
+/// gradient flows through the result.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -31,9 +33,11 @@ pub fn sign_step(image: &Tensor, gradient: &Tensor, step: &Tensor) -> Result<Ten
     run(SignStep, [image, gradient, step])
 }
 
-/// `image` projected onto the l-infinity ball of radius `epsilon[n]` around `origin`, then onto `[0, 1]` (equation 4).
+/// `image` projected onto the l-infinity ball of radius `epsilon[n]` around `origin`, then onto
+/// `[0, 1]` (equation 4).
 ///
-/// `image`, `origin` (N, C, H, W) and `epsilon` (N) are all f32 or all f64. No gradient flows through the result.
+/// `image`, `origin` (N, C, H, W) and `epsilon` (N) are all f32 or all f64. No gradient flows
+/// through the result.
 ///
 /// # Errors
 /// If the shapes or types do not fit.

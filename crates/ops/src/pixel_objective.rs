@@ -1,5 +1,5 @@
-//! The objectives of training and attacks: means over the labelled pixels of full-size logits, fused with the upsampling
-//! that makes them.
+//! The objectives of training and attacks: means over the labelled pixels of full-size logits,
+//! fused with the upsampling that makes them.
 
 use crate::adapter::{apply, run};
 use crate::error::{self, dims4};
@@ -16,27 +16,28 @@ pub const IGNORE_LABEL: u8 = 255;
 pub enum PixelObjective {
     /// Minus the logarithm of the label's softmax.
     CrossEntropy,
-    /// `z_y - max_{i != y} z_i`, positive where the prediction is right (Wiens & Hammer, equation 14). With
-    /// equal largest others the gradient goes to the first.
+    /// `z_y - max_{i != y} z_i`, positive where the prediction is right (Wiens & Hammer, equation
+    /// 14). With equal largest others the gradient goes to the first.
     Gain,
-    /// Cross-entropy weighted by `1 - lambda` where the prediction is right and `lambda` where it is wrong
-    /// (Gu et al. 2022, `SegPGD`).
+    /// Cross-entropy weighted by `1 - lambda` where the prediction is right and `lambda` where it
+    /// is wrong (Gu et al. 2022, `SegPGD`).
     SegPgd {
         /// Weight of the pixels that are already wrong.
         lambda: f32,
     },
-    /// Cross-entropy weighted by the cosine of the angle between softmax and one-hot label. No gradient flows
-    /// through the weight (Agnihotri et al. 2024, `CosPGD`).
+    /// Cross-entropy weighted by the cosine of the angle between softmax and one-hot label. No
+    /// gradient flows through the weight (Agnihotri et al. 2024, `CosPGD`).
     CosPgd,
-    /// Cross-entropy where the prediction is right, 0 where it is already wrong. No gradient flows through that choice
-    /// (Croce, Singh, Hein 2024).
+    /// Cross-entropy where the prediction is right, 0 where it is already wrong. No gradient flows
+    /// through that choice (Croce, Singh, Hein 2024).
     MaskedCrossEntropy,
-    /// [`PixelObjective::MaskedCrossEntropy`] in which all classes of an image count the same: a pixel of class c weighs
-    /// `labelled / (present * pixels of c)`, by the labelled pixels and the classes present in its image (Croce, Singh,
-    /// Hein 2024, who count the pixels of the whole dataset; here images do not depend on each other).
+    /// [`PixelObjective::MaskedCrossEntropy`] in which all classes of an image count the same: a
+    /// pixel of class c weighs `labelled / (present * pixels of c)`, by the labelled pixels and the
+    /// classes present in its image (Croce, Singh, Hein 2024, who count the pixels of the whole
+    /// dataset; here images do not depend on each other).
     BalancedMaskedCrossEntropy,
-    /// The Jensen-Shannon divergence of softmax and one-hot label, from 0 to the logarithm of 2 (Croce, Singh, Hein
-    /// 2024). Its gradient vanishes at pixels that are clearly wrong.
+    /// The Jensen-Shannon divergence of softmax and one-hot label, from 0 to the logarithm of 2
+    /// (Croce, Singh, Hein 2024). Its gradient vanishes at pixels that are clearly wrong.
     JensenShannon,
 }
 
@@ -49,8 +50,8 @@ pub(crate) enum Mean {
 
 /// The mean of `objective` over each image's labelled pixels, shape (N).
 ///
-/// `logits` (N, h, w, K) of any size are interpolated bilinearly to the size of `label` (N, H, W), u8, on the way. An image
-/// without a labelled pixel gives 0 with a gradient of 0.
+/// `logits` (N, h, w, K) of any size are interpolated bilinearly to the size of `label` (N, H, W),
+/// u8, on the way. An image without a labelled pixel gives 0 with a gradient of 0.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -65,8 +66,8 @@ pub(crate) enum Mean {
 /// ```
 ///
 /// # Errors
-/// If the shapes do not fit, or a label is neither a class nor [`IGNORE_LABEL`]. A GPU is not waited for: there, such a
-/// label makes the value of its image NaN instead.
+/// If the shapes do not fit, or a label is neither a class nor [`IGNORE_LABEL`]. A GPU is not
+/// waited for: there, such a label makes the value of its image NaN instead.
 pub fn pixel_objective_per_image(
     logits: &Tensor,
     label: &Tensor,
@@ -76,8 +77,8 @@ pub fn pixel_objective_per_image(
     mean_of(logits, label, objective, alignment, Mean::EachImage)
 }
 
-/// The mean of `objective` over all labelled pixels of the batch, a scalar: the training loss (equation 13).
-/// Otherwise as [`pixel_objective_per_image`].
+/// The mean of `objective` over all labelled pixels of the batch, a scalar: the training loss
+/// (equation 13). Otherwise as [`pixel_objective_per_image`].
 ///
 /// # Errors
 /// As [`pixel_objective_per_image`].
@@ -113,7 +114,8 @@ fn mean_of(
     apply(objective, [logits, label])
 }
 
-/// The values (N) of (logits, label) and, computed with them, their gradient, which the backward computation only scales.
+/// The values (N) of (logits, label) and, computed with them, their gradient, which the backward
+/// computation only scales.
 pub(crate) struct Objective {
     pub(crate) resize: Resize,
     pub(crate) pixel: PixelObjective,

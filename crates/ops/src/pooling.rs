@@ -6,8 +6,9 @@ use crate::operation::{Backward, Operation};
 use crate::regions::Regions;
 use candle_core::{Result, Shape, Tensor};
 
-/// Largest value under a square window of `kernel` pixels, every `stride` pixels, with `padding` pixels of minus infinity
-/// around; `x` (N, H, W, C) to (N, OH, OW, C) with `OH = (H + 2 padding - kernel) / stride + 1`.
+/// Largest value under a square window of `kernel` pixels, every `stride` pixels, with `padding`
+/// pixels of minus infinity around; `x` (N, H, W, C) to (N, OH, OW, C) with
+/// `OH = (H + 2 padding - kernel) / stride + 1`.
 ///
 /// The gradient goes to the first largest value of a window, as in PyTorch.
 ///
@@ -22,7 +23,8 @@ use candle_core::{Result, Shape, Tensor};
 /// ```
 ///
 /// # Errors
-/// If the window does not fit into the padded input or is larger than 15, or `padding` exceeds half the kernel.
+/// If the window does not fit into the padded input or is larger than 15, or `padding` exceeds half
+/// the kernel.
 pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
     let (_, height, width, channels) = dims4("max_pool2d", "input (N, H, W, C)", x)?;
     error::activation("max_pool2d", x)?;
@@ -78,12 +80,14 @@ impl Operation<3> for MaxPoolGradient {
     }
 }
 
-/// The levels of a pyramid, each of `bins` x `bins` means over regions of `x` (N, H, W, C), level by level and row by row:
-/// (N, sum of `bins` squared, C), which [`conv2d_pyramid`](crate::conv2d_pyramid) takes.
+/// The levels of a pyramid, each of `bins` x `bins` means over regions of `x` (N, H, W, C), level
+/// by level and row by row: (N, sum of `bins` squared, C), which
+/// [`conv2d_pyramid`](crate::conv2d_pyramid) takes.
 ///
-/// Region i of a size that `bins` does not divide reaches from `floor(i * size / bins)` to `ceil((i + 1) * size / bins)`, as
-/// in PyTorch. Regions may therefore overlap, and a map smaller than `bins` repeats its pixels. Cost: one reading of `x` and
-/// one writing of its gradient, for any number of levels.
+/// Region i of a size that `bins` does not divide reaches from `floor(i * size / bins)` to
+/// `ceil((i + 1) * size / bins)`, as in PyTorch. Regions may therefore overlap, and a map smaller
+/// than `bins` repeats its pixels. Cost: one reading of `x` and one writing of its gradient, for
+/// any number of levels.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

@@ -6,8 +6,8 @@ use crate::operation::Operation;
 use crate::resize::{Alignment, Resize};
 use candle_core::{DType, Result, Shape, Tensor};
 
-/// The predicted class of every pixel, u8 (N, `height`, `width`): the largest of the upsampled `logits`
-/// (N, h, w, K), the first among equals.
+/// The predicted class of every pixel, u8 (N, `height`, `width`): the largest of the upsampled
+/// `logits` (N, h, w, K), the first among equals.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

@@ -1,4 +1,5 @@
-//! The product of matrices, with its arithmetic. candle's `matmul` has a switch for the whole process instead.
+//! The product of matrices, with its arithmetic. candle's `matmul` has a switch for the whole
+//! process instead.
 
 use crate::adapter::{apply, run};
 use crate::arithmetic::Arithmetic;

@@ -1,4 +1,5 @@
-//! The convolution behind pyramid pooling (Zhao et al. 2017), which never builds the upsampled maps.
+//! The convolution behind pyramid pooling (Zhao et al. 2017), which never builds the upsampled
+//! maps.
 
 use crate::adapter::{apply, run};
 use crate::arithmetic::Arithmetic;
@@ -9,16 +10,18 @@ use crate::pyramid_geometry::PyramidGeometry;
 use crate::resize::Alignment;
 use candle_core::{Result, Shape, Tensor};
 
-/// Convolution of a map together with upsampled small ones: `conv2d(cat(x, up(level 0), up(level 1), ...), weight)` at stride
-/// 1, padded to keep the size.
+/// Convolution of a map together with upsampled small ones:
+/// `conv2d(cat(x, up(level 0), up(level 1), ...), weight)` at stride 1, padded to keep the size.
 ///
-/// `x` is (N, H, W, I). `levels` (N, P, L) holds the pixels of one square map of `bins[i]` x `bins[i]` after the other, row by
-/// row, P in all. `weight` is (O, K, K, I + L * number of levels) with odd K, the result (N, H, W, O).
+/// `x` is (N, H, W, I). `levels` (N, P, L) holds the pixels of one square map of `bins[i]` x
+/// `bins[i]` after the other, row by row, P in all. `weight` is (O, K, K, I + L * number of levels)
+/// with odd K, the result (N, H, W, O).
 ///
-/// Convolution and bilinear upsampling are both linear. The small maps are therefore multiplied by the taps of the kernel
-/// first, and one matrix of interpolation weights brings the products to their places. Detached arguments get no gradient.
-/// Cost, in multiply-adds: N * H * W * O * K * K * (I + P) and N * P * O * K * K * L, instead of
-/// N * H * W * O * K * K * (I + L * number of levels). Each gradient costs as much.
+/// Convolution and bilinear upsampling are both linear. The small maps are therefore multiplied by
+/// the taps of the kernel first, and one matrix of interpolation weights brings the products to
+/// their places. Detached arguments get no gradient. Cost, in multiply-adds:
+/// `N * H * W * O * K * K * (I + P)` and `N * P * O * K * K * L`, instead of
+/// `N * H * W * O * K * K * (I + L * number of levels)`. Each gradient costs as much.
 ///
 /// # Errors
 /// If the shapes do not fit each other, or K is even.
@@ -69,7 +72,8 @@ fn geometry(
     Ok(PyramidGeometry { plain, bins: bins.to_vec(), level_channels, alignment })
 }
 
-/// Of (map, levels, weight), as one operation. [`pyramid_products`](crate::pyramid_products) composes it of several.
+/// Of (map, levels, weight), as one operation. [`pyramid_products`](crate::pyramid_products)
+/// composes it of several.
 pub(crate) struct PyramidConvolution(pub(crate) PyramidGeometry);
 
 impl Operation<3> for PyramidConvolution {
@@ -107,7 +111,8 @@ impl Operation<2> for InputGradient<'_> {
     }
 }
 
-/// The gradient of the products of levels and taps (N, taps, P, O), which the gradients of both levels and weight need.
+/// The gradient of the products of levels and taps (N, taps, P, O), which the gradients of both
+/// levels and weight need.
 pub(crate) struct ProductsGradient<'a>(pub(crate) &'a PyramidGeometry);
 
 impl Operation<1> for ProductsGradient<'_> {

@@ -53,7 +53,8 @@ impl PyramidGeometry {
         self.bins.iter().enumerate().map(level).collect()
     }
 
-    /// How much of each tap's product at each position reaches each pixel of an image: (pixels, taps, positions).
+    /// How much of each tap's product at each position reaches each pixel of an image: (pixels,
+    /// taps, positions).
     pub(crate) fn interpolation(&self) -> Vec<f32> {
         let [height, width, _] = self.plain.input;
         let [kernel_height, kernel_width] = self.plain.kernel;

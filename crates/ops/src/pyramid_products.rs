@@ -1,5 +1,5 @@
-//! The convolution over a pyramid, composed of a convolution and matrix products that have gradients of their own. GPUs
-//! compute it this way.
+//! The convolution over a pyramid, composed of a convolution and matrix products that have
+//! gradients of their own. GPUs compute it this way.
 
 use crate::arithmetic::Arithmetic;
 use crate::convolution::conv2d_add;
@@ -10,7 +10,8 @@ use candle_core::{DType, Device, Result, Tensor};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Output (N, H, W, O) of the map (N, H, W, I), the levels (N, P, L) and the weights (O, KH, KW, I + levels x L).
+/// Output (N, H, W, O) of the map (N, H, W, I), the levels (N, P, L) and the weights
+/// (O, KH, KW, I + levels x L).
 pub(crate) fn convolve(
     p: &PyramidGeometry,
     x: &Tensor,
@@ -40,8 +41,8 @@ pub(crate) fn convolve(
     conv2d_add(x, &plain, config, &upsampled, arithmetic)
 }
 
-/// How much of each tap's product at each position reaches each pixel, (pixels, taps x P). Every image and every step uses
-/// the same matrix, so it stays on the device.
+/// How much of each tap's product at each position reaches each pixel, (pixels, taps x P). Every
+/// image and every step uses the same matrix, so it stays on the device.
 fn interpolation(p: &PyramidGeometry, device: &Device, dtype: DType) -> Result<Tensor> {
     static KNOWN: Mutex<Option<HashMap<String, Tensor>>> = Mutex::new(None);
     let [height, width, _] = p.plain.input;

@@ -44,8 +44,8 @@ impl Regions {
     }
 }
 
-/// The input rows (or columns) of bin `bin` of `bins`: from the floor of its start to the ceiling of its end, so that bins
-/// overlap where their number does not divide the size.
+/// The input rows (or columns) of bin `bin` of `bins`: from the floor of its start to the ceiling
+/// of its end, so that bins overlap where their number does not divide the size.
 fn bin_span(bin: usize, bins: usize, size: usize) -> Range<usize> {
     bin * size / bins..((bin + 1) * size).div_ceil(bins)
 }

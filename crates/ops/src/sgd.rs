@@ -5,11 +5,12 @@ use crate::{cpu, error};
 use candle_core::{DType, Device, Result};
 
 /// `velocity = momentum * velocity + gradient + weight_decay * parameter`, then
-/// `parameter -= learning_rate * velocity`, both in place, for all of `updates`: PyTorch's SGD without dampening, if the
-/// velocities start at zero.
+/// `parameter -= learning_rate * velocity`, both in place, for all of `updates`: PyTorch's SGD
+/// without dampening, if the velocities start at zero.
 ///
-/// If a gradient is not finite, nothing changes, and the result is the index of the first such update. Cost: everything is
-/// read and written once, except that the gradients are read twice. A GPU takes two launches for any number of parameters.
+/// If a gradient is not finite, nothing changes, and the result is the index of the first such
+/// update. Cost: everything is read and written once, except that the gradients are read twice. A
+/// GPU takes two launches for any number of parameters.
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};
@@ -26,7 +27,8 @@ use candle_core::{DType, Device, Result};
 /// ```
 ///
 /// # Errors
-/// If the three shapes of an update differ, an element is not f32, or the tensors are on several devices.
+/// If the three shapes of an update differ, an element is not f32, or the tensors are on several
+/// devices.
 pub fn sgd_step(updates: &[SgdUpdate<'_>]) -> Result<Option<usize>> {
     let Some(first) = updates.first() else {
         return Ok(None);

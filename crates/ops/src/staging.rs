@@ -3,11 +3,12 @@
 use candle_core::{Device, Result, Tensor};
 use std::sync::Arc;
 
-/// Brings batches of images and labels to a device before they are needed. For the CPU, which has them already, it does
-/// nothing.
+/// Brings batches of images and labels to a device before they are needed. For the CPU, which has
+/// them already, it does nothing.
 ///
-/// For a GPU, another thread copies a batch into pinned memory, and a separate stream copies it from there. Neither the
-/// computing stream nor the thread that feeds it waits. Memory: three batches on each side.
+/// For a GPU, another thread copies a batch into pinned memory, and a separate stream copies it
+/// from there. Neither the computing stream nor the thread that feeds it waits. Memory: three
+/// batches on each side.
 ///
 /// ```
 /// use candle_core::Device;
@@ -59,8 +60,8 @@ impl Staging {
         Ok(())
     }
 
-    /// The oldest batch that has not arrived yet, if any. New work may read its tensors until the next batch arrives, and
-    /// work that is enqueued by then may finish.
+    /// The oldest batch that has not arrived yet, if any. New work may read its tensors until the
+    /// next batch arrives, and work that is enqueued by then may finish.
     ///
     /// # Errors
     /// If the copy failed.

@@ -1,5 +1,6 @@
-//! Every operation on a GPU against the CPU: values and gradients, over odd, non-square, strided and dilated shapes, in f32
-//! and bf16. Without a GPU there is nothing to test, and the tests say so.
+//! Every operation on a GPU against the CPU: values and gradients, over odd, non-square, strided
+//! and dilated shapes, in f32 and bf16. Without a GPU there is nothing to test, and the tests say
+//! so.
 #![cfg(feature = "cuda")]
 
 use candle_core::{DType, Device, Result, Tensor, Var};
@@ -11,7 +12,8 @@ use std::slice::from_ref;
 /// f32 products that are not rounded, as on the CPU.
 const EXACT: Arithmetic = Arithmetic { tf32: false, choice: ConvolutionChoice::Predicted };
 
-/// What may differ, as a share of the largest value: f32 sums in another order; bf16 has eight bits.
+/// Tolerances as shares of the largest value, for f32 sums in another order and for the eight bits
+/// of bf16.
 const F32: f64 = 2e-5;
 const BF16: f64 = 4e-2;
 
@@ -81,7 +83,7 @@ fn outcome(
 fn same(name: &str, arguments: &[Tensor], narrow: usize, work: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let Some(gpu) = gpu() else { return };
     let wide = vec![DType::F32; arguments.len()];
-    // What bf16 makes of the arguments, so that only the operation's own rounding is seen.
+    // The arguments rounded to bf16, so that only the operation's own rounding shows.
     let rounded: Vec<Tensor> = arguments
         .iter()
         .enumerate()
@@ -157,7 +159,7 @@ fn batch_norm() {
                 }
             };
             if source == StatisticsSource::Batch && size[..3] == [1, 1, 1] {
-                continue; // One value has no variance: all is noise.
+                continue; // A single value has no variance.
             }
             let arguments = [x.clone(), weight.clone(), bias.clone()];
             same(&format!("batch_norm_relu {size:?} {source:?}"), &arguments, 1, |t| {
@@ -402,7 +404,7 @@ fn batches_arrive_whole_and_in_their_order() {
         let expected: Vec<f32> = batches[index].0.0.iter().map(|value| 2.0 * value).collect();
         assert_eq!(doubled.flatten_all().unwrap().to_vec1::<f32>().unwrap(), expected);
     }
-    // One that does not fit is told when it arrives.
+    // A batch of the wrong size is reported when it arrives.
     let (wrong, _) = &batches[0];
     staging.begin(wrong, |batch| (&batch.0, &batch.1), (2, 3, 5, 8)).unwrap();
     assert!(staging.arrive().is_err());

@@ -1,5 +1,6 @@
-//! Convolutions on a GPU whose libraries fail are still right, and their records say how they were computed. The emulated GPU
-//! produces the faults (`GPU_EMULATOR_FAULTS`, see `tests/gpu_emulator/emulator.hpp`). On a real one there is nothing to test.
+//! Convolutions on a GPU whose libraries fail are still right, and their records say how they were
+//! computed. The emulated GPU produces the faults (`GPU_EMULATOR_FAULTS`, see
+//! `tests/gpu_emulator/emulator.hpp`). On a real one there is nothing to test.
 #![cfg(feature = "cuda")]
 
 use candle_core::{DType, Device, Result, Tensor, Var};
@@ -49,7 +50,7 @@ fn difference(expected: &Tensor, found: &Tensor) -> f64 {
     expected.iter().zip(&found).fold(0.0_f64, |most, (a, b)| most.max((a - b).abs())) / largest
 }
 
-/// Prints warnings, one a line.
+/// Prints warnings, one per line.
 struct Warnings;
 
 impl tracing::Subscriber for Warnings {
@@ -80,7 +81,7 @@ impl tracing::Subscriber for Warnings {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
-/// What a process of its own does, for faults are decided about when a process starts.
+/// The work of a child process. The emulator reads its faults when a process starts.
 #[test]
 #[ignore = "the others start it"]
 fn convolutions_of_this_process() {
@@ -117,7 +118,8 @@ fn convolutions_of_this_process() {
     }
 }
 
-/// What a process with these faults prints, after it has found every number right. `None` where there is no emulated GPU.
+/// The output of a child process with these faults, which checks every number. `None` without an
+/// emulated GPU.
 fn with(faults: &str) -> Option<String> {
     let here =
         (cuda::count() > 0).then(|| cuda::open(0).ok().and_then(|device| cuda::name(&device))).flatten();
@@ -139,7 +141,7 @@ fn lines<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
     text.lines().filter(|line| line.contains(start)).collect()
 }
 
-/// Holds every record of a process with these faults, and its warnings, to be as expected.
+/// Checks every record, and the warnings, of a child process with these faults.
 fn expect(faults: &str, warnings: &[&str], record: impl Fn(&str) -> bool) {
     let Some(text) = with(faults) else { return };
     let records = lines(&text, "record: ");

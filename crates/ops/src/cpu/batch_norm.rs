@@ -98,8 +98,8 @@ fn scale_shift_relu(out: &mut [f32], x: &[f32], scale: &[f32], shift: &[f32]) {
     });
 }
 
-/// The gradients of weight and bias: sums over pixels of the gradient before the `ReLU` times the normalised input, and of
-/// that gradient itself.
+/// The gradients of weight and bias: sums over pixels of the gradient before the `ReLU` times the
+/// normalised input, and of that gradient itself.
 fn parameter_gradients(x: &[f32], gradient: &[f32], norm: &Channels) -> [Vec<f32>; 2] {
     let channels = norm.mean.len();
     let [bias, weight] = column_sums(x.len() / channels, channels, |span, sums| {
@@ -114,8 +114,8 @@ fn parameter_gradients(x: &[f32], gradient: &[f32], norm: &Channels) -> [Vec<f32
     [weight, bias.into_iter().map(|sum| sum as f32).collect()]
 }
 
-/// Adds a block of rows to the sums of [`parameter_gradients`]. A closure of this size would not be inlined and would
-/// therefore be compiled for the narrowest vectors.
+/// Adds a block of rows to the sums of [`parameter_gradients`]. A closure of this size would not be
+/// inlined and would therefore be compiled for the narrowest vectors.
 struct AddParameterGradients<'a> {
     sums: &'a mut [Vec<f32>; 2],
     x: &'a [f32],
@@ -145,7 +145,8 @@ impl NullaryFnOnce for AddParameterGradients<'_> {
     }
 }
 
-/// Turns the output's gradient into the input's under running statistics: the part that passes the `ReLU`, scaled.
+/// Turns the output's gradient into the input's under running statistics: the part that passes the
+/// `ReLU`, scaled.
 fn input_gradient_running(gradient: &mut [f32], x: &[f32], norm: &Channels) {
     let channels = norm.scale.len();
     let block = rows_block(channels) * channels;
@@ -161,8 +162,8 @@ fn input_gradient_running(gradient: &mut [f32], x: &[f32], norm: &Channels) {
     });
 }
 
-/// Turns the output's gradient into the input's under batch statistics, which depend on the input themselves, given the two
-/// results of [`parameter_gradients`].
+/// Turns the output's gradient into the input's under batch statistics, which depend on the input
+/// themselves, given the two results of [`parameter_gradients`].
 fn input_gradient_batch(
     gradient: &mut [f32],
     x: &[f32],

@@ -1,4 +1,5 @@
-//! Sums over pixels, and the statistics that are made of them. Rows are pixels, columns are channels.
+//! Sums over pixels, and the statistics that are made of them. Rows are pixels, columns are
+//! channels.
 
 use super::sweep::rows_block;
 use super::vectors::wide;
@@ -53,7 +54,8 @@ fn column_sum(x: &[f32], channels: usize) -> Vec<f32> {
     sum.into_iter().map(|sum| sum as f32).collect()
 }
 
-// Code that `wide` runs must be inlined into it. Otherwise it is compiled for the narrowest vectors.
+// Code that `wide` runs must be inlined into it. Otherwise it is compiled for the narrowest
+// vectors.
 #[inline(always)]
 #[allow(clippy::inline_always)]
 fn add_rows(sum: &mut [f32], rows: &[f32]) {
@@ -67,9 +69,9 @@ fn add_rows(sum: &mut [f32], rows: &[f32]) {
 /// Elements of a block whose statistics are taken from the cache: half a megabyte.
 const CACHED: usize = 1 << 17;
 
-/// Mean and biased variance of every channel, with one reading of the memory. A block of rows is read twice while it is in
-/// the cache, for its mean and for its squared distances from that mean. The blocks are merged in their order (Chan et al.
-/// 1979).
+/// Mean and biased variance of every channel, with one reading of the memory. A block of rows is
+/// read twice while it is in the cache, for its mean and for its squared distances from that mean.
+/// The blocks are merged in their order (Chan et al. 1979).
 fn statistics(x: &[f32], channels: usize) -> [Vec<f32>; 2] {
     let rows = (CACHED / channels).clamp(1, 256);
     let parts: Vec<[Vec<f32>; 3]> = x
@@ -86,7 +88,7 @@ fn statistics(x: &[f32], channels: usize) -> [Vec<f32>; 2] {
         let total = seen + count;
         let merged = mean.iter_mut().zip(&mut squares).zip(centre).zip(first.iter().zip(second));
         for (((mean, squares), centre), (first, second)) in merged {
-            // The block's mean was rounded; the first moment around it corrects for that.
+            // The first moment around the block's rounded mean corrects for the rounding.
             let first = f64::from(*first);
             let distance = f64::from(*centre) + first / count - *mean;
             *squares +=
@@ -99,7 +101,8 @@ fn statistics(x: &[f32], channels: usize) -> [Vec<f32>; 2] {
     [mean.iter().map(|mean| *mean as f32).collect(), variance]
 }
 
-/// Of every column of `block`: the mean, rounded, and the sums of the distances from it and of their squares.
+/// Of every column of `block`: the mean, rounded, and the sums of the distances from it and of
+/// their squares.
 #[inline(always)]
 #[allow(clippy::inline_always)]
 fn block_moments(block: &[f32], [centre, first, second]: &mut [Vec<f32>; 3]) {

@@ -1,4 +1,5 @@
-//! Convolution: matrix products over gathered patches, Winograd's algorithm where it suits, and plain products for 1x1 kernels.
+//! Convolution: matrix products over gathered patches, Winograd's algorithm where it suits, and
+//! plain products for 1x1 kernels.
 
 use super::matrix::{Matrix, multiply};
 use super::patches::{BLOCK, Sampling, block_pixels, correlate, ranges};
@@ -35,8 +36,9 @@ impl OnCpu<2> for WeightGradient {
     }
 }
 
-/// Target channels below which the weights are read along the patch. For products of no more than some 250 elements, the
-/// `gemm` crate then takes dot products in several partial sums, with a half to a third of the error.
+/// Target channels below which the weights are read along the patch. For products of no more than
+/// some 250 elements, the `gemm` crate then takes dot products in several partial sums, with a half
+/// to a third of the error.
 const NARROW: usize = 64;
 
 /// `out (rows, n) = left (rows, k) x right (k, n)`, parallel over blocks of rows.
@@ -49,7 +51,8 @@ fn multiply_rows(out: &mut [f32], left: &[f32], k: usize, right: Matrix<'_>, acc
     });
 }
 
-/// Output (N, OH, OW, O) of input (N, H, W, I) and weights (O, KH, KW, I), added to `residual` where there is one.
+/// Output (N, OH, OW, O) of input (N, H, W, I) and weights (O, KH, KW, I), added to `residual`
+/// where there is one.
 pub(super) fn forward(g: &Geometry, x: &[f32], weight: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
     let (inputs, outputs) = (g.input[2], g.output[2]);
     let patch = g.kernel[0] * g.kernel[1] * inputs;
@@ -77,8 +80,9 @@ pub(super) fn forward(g: &Geometry, x: &[f32], weight: &[f32], residual: Option<
     out
 }
 
-/// Gradient of the input (N, H, W, I), from the output's gradient and the weights: the forward computation over the output's
-/// gradient with the weights turned round, once for each phase of the stride.
+/// Gradient of the input (N, H, W, I), from the output's gradient and the weights: the forward
+/// computation over the output's gradient with the weights turned round, once for each phase of the
+/// stride.
 pub(super) fn input_gradient(g: &Geometry, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
     let [height, width, inputs] = g.input;
     let outputs = g.output[2];
@@ -130,11 +134,11 @@ pub(super) fn input_gradient(g: &Geometry, weight: &[f32], gradient: &[f32]) -> 
     out
 }
 
-/// The weights (rows, columns) as (columns, rows). A product reads its second factor along its rows, and packing it from
-/// columns, block after block, would cost more than turning it once.
+/// The weights (rows, columns) as (columns, rows). A product reads its second factor along its
+/// rows, and packing it from columns, block after block, would cost more than turning it once.
 fn transposed(weights: &[f32], rows: usize) -> Vec<f32> {
-    // The rows of a tile are whole cache lines and are read and written as such. Columns of a power of two share a few of
-    // the cache's sets, where single elements would push each other out.
+    // The rows of a tile are whole cache lines and are read and written as such. Columns of a power
+    // of two share a few of the cache's sets, where single elements would push each other out.
     const TILE: usize = 16;
     let columns = weights.len() / rows;
     let mut out = vec![0.0; weights.len()];
@@ -166,7 +170,8 @@ pub(super) fn weight_gradient(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<
     let sampling = Sampling::forward(g);
     let (pixels, patch) = (sampling.pixels(), sampling.patch());
     let segments = sampling.segments();
-    // Few segments: split the pixels too and add the parts in their order, so that all threads have work.
+    // Few segments: split the pixels too and add the parts in their order, so that all threads have
+    // work.
     let parts = ranges(pixels, 8_usize.div_ceil(segments.len()).min(pixels.div_ceil(256)));
     let tasks: Vec<_> =
         segments.iter().flat_map(|segment| parts.iter().map(move |part| (segment, part))).collect();

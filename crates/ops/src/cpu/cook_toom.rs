@@ -1,10 +1,11 @@
-//! The linear maps of Winograd's F(4x4, 3x3), by the construction of Cook and Toom: evaluate at points, multiply,
-//! interpolate.
+//! The linear maps of Winograd's F(4x4, 3x3), by the construction of Cook and Toom: evaluate at
+//! points, multiply, interpolate.
 //!
-//! The points 0, +-5/8, +-3/2 and infinity keep the error of a convolution in f32 at about six times that of direct sums,
-//! half of what the textbook's 0, +-1, +-2 leave; they are exact in binary.
+//! The points 0, +-5/8, +-3/2 and infinity keep the error of a convolution in f32 at about six
+//! times that of direct sums, half the error of the textbook's 0, +-1, +-2. They are exact in
+//! binary.
 
-// What runs with the vectors of the processor at hand has to be inlined into where they are switched on.
+// Code for the processor's vectors has to be inlined into the function that enables them.
 #![allow(clippy::inline_always)]
 
 use pulp::{Simd, WithSimd};
@@ -142,8 +143,9 @@ impl Linear<SIDE, 3> for EvaluateKernelTransposed {
     }
 }
 
-/// Applies a linear map to the rows and columns of a square of `I` x `I` pixels, giving `O` x `O`, for each of
-/// `channels` channels: `from` and `to` are the offsets of the pixels; one without is zero, or is not written.
+/// Applies a linear map to the rows and columns of a square of `I` x `I` pixels, giving `O` x `O`,
+/// for each of `channels` channels. `from` and `to` are the offsets of the pixels. A source pixel
+/// without an offset is zero, and a target pixel without one is not written.
 pub(super) struct Transform<'a, L, const I: usize, const O: usize> {
     pub(super) source: &'a [f32],
     pub(super) from: [[Option<usize>; I]; I],
@@ -166,7 +168,8 @@ impl<L: Linear<I, O>, const I: usize, const O: usize> WithSimd for Transform<'_,
             }
         }
         let (target, _) = S::as_mut_simd_f32s(self.target);
-        // Loops rather than array's `map` and `from_fn`, which are not inlined and would lose the wide vectors.
+        // Loops rather than array's `map` and `from_fn`, which are not inlined and would lose the
+        // wide vectors.
         for index in 0..self.channels / S::F32_LANES {
             let mut half = [[zero; I]; O];
             for j in 0..I {

@@ -1,7 +1,8 @@
-//! Matrix products on strided slices, on one thread, by the `gemm` crate (which picks AVX2, AVX-512 or NEON
-//! at run time).
+//! Matrix products on strided slices, on one thread, by the `gemm` crate (which picks AVX2, AVX-512
+//! or NEON at run time).
 
-/// A read-only matrix over a slice: element (row, column) is at `row * row_stride + column * column_stride`.
+/// A read-only matrix over a slice: element (row, column) is at
+/// `row * row_stride + column * column_stride`.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a> {
     pub(super) data: &'a [f32],
@@ -12,7 +13,7 @@ pub(super) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// A matrix whose rows lie one behind the other, `row_stride` elements apart.
+    /// A matrix of consecutive rows, `row_stride` elements apart.
     pub(super) fn row_major(data: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
         Self { data, rows, columns, row_stride, column_stride: 1 }
     }
@@ -41,7 +42,7 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// `out = left x right`, or `out += left x right` where `accumulate` is set; `out` is row major with rows
+/// `out = left x right`, or with `accumulate` `out += left x right`. `out` is row major with rows
 /// `out_stride` apart.
 ///
 /// # Panics
@@ -62,8 +63,9 @@ pub(super) fn multiply(
     assert!(out_stride >= n && (m - 1) * out_stride + n <= out.len(), "product does not fit");
     left.assert_inside();
     right.assert_inside();
-    // SAFETY: the three matrices lie inside their slices, as was just checked, `out` is borrowed mutably and
-    // so overlaps neither operand, and rows of `out` do not overlap each other (out_stride >= n).
+    // SAFETY: the three matrices lie inside their slices, as was just checked, `out` is borrowed
+    // mutably and so overlaps neither operand, and rows of `out` do not overlap each other
+    // (out_stride >= n).
     unsafe {
         gemm::gemm(
             m,

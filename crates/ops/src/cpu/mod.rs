@@ -1,6 +1,7 @@
-//! The CPU side of the operations: pure functions over slices, channels last, parallel over fixed blocks so that results do
-//! not depend on the number of threads. Each file implements [`OnCpu`](crate::operation::OnCpu) for the operations of the
-//! file of the same name next to this folder.
+//! The CPU side of the operations: pure functions over slices, channels last, parallel over fixed
+//! blocks so that results do not depend on the number of threads. Each file implements
+//! [`OnCpu`](crate::operation::OnCpu) for the operations of the file of the same name next to this
+//! folder.
 
 mod batch_norm;
 mod channels;

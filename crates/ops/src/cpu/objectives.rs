@@ -26,8 +26,9 @@ pub(super) fn evaluate(objective: PixelObjective, logits: &[f32], label: usize, 
             0.0
         }
         PixelObjective::JensenShannon => {
-            // With p the label's softmax: ln 2 + (p ln p - (1 + p) ln(1 + p)) / 2. Its derivative by p times p's by the
-            // logits is the cross-entropy's slope times p ln((1 + p) / p) / 2.
+            // With p the label's softmax: ln 2 + (p ln p - (1 + p) ln(1 + p)) / 2. Its derivative
+            // by p times p's by the logits is the cross-entropy's slope times p ln((1 + p) / p) /
+            // 2.
             let cross_entropy = cross_entropy(logits, label, slope);
             let own = (-cross_entropy).exp();
             scaled(0.5 * own * (own.ln_1p() + cross_entropy), 0.0, slope);

@@ -1,8 +1,9 @@
 //! Patches of a map, gathered for matrix products.
 //!
-//! A patch is the row of all input values that one output pixel reads, tap by tap. A convolution is the product of the
-//! patches with the weights. The patches are never built as a whole: [`correlate`] gathers a block of pixels times a segment
-//! of at most [`SEGMENT`] values at a time, small enough for the caches, and adds its product to the block's outputs.
+//! A patch is the row of all input values that one output pixel reads, tap by tap. A convolution is
+//! the product of the patches with the weights. The patches are never built as a whole:
+//! [`correlate`] gathers a block of pixels times a segment of at most [`SEGMENT`] values at a time,
+//! small enough for the caches, and adds its product to the block's outputs.
 
 use super::matrix::{Matrix, multiply};
 use crate::geometry::Geometry;
@@ -11,11 +12,12 @@ use std::ops::Range;
 
 /// Values of a patch that are gathered at a time.
 const SEGMENT: usize = 512;
-/// Largest number of pixels in a block, large enough that preparing the weights for each block costs little.
+/// Largest number of pixels in a block, large enough that preparing the weights for each block
+/// costs little.
 pub(super) const BLOCK: usize = 1024;
 
-/// Which source pixel each target pixel reads for each tap: (row * stride + `tap[0]`, column * stride + `tap[1]`),
-/// zero outside.
+/// Which source pixel each target pixel reads for each tap: (row * stride + `tap[0]`, column *
+/// stride + `tap[1]`), zero outside.
 pub(super) struct Sampling {
     pub(super) batch: usize,
     pub(super) source: [usize; 3],
@@ -43,7 +45,8 @@ impl Sampling {
         self.taps.len() * self.source[2]
     }
 
-    /// Gathers the values `segment` of the patches of the target pixels from `first` on into `out`, one row per pixel.
+    /// Gathers the values `segment` of the patches of the target pixels from `first` on into `out`,
+    /// one row per pixel.
     pub(super) fn gather(&self, source: &[f32], first: usize, segment: Range<usize>, out: &mut [f32]) {
         let [height, width, channels] = self.source;
         let row_pixels = self.target[1];
@@ -82,8 +85,9 @@ pub(super) fn ranges(length: usize, parts: usize) -> Vec<Range<usize>> {
     (0..length).step_by(size).map(|start| start..(start + size).min(length)).collect()
 }
 
-/// Pixels of a block. They depend on the sizes alone, never on the number of threads, so that sums are always taken in the
-/// same order. There are at least eight equal blocks if that leaves them large enough.
+/// Pixels of a block. They depend on the sizes alone, never on the number of threads, so that sums
+/// are always taken in the same order. There are at least eight equal blocks if that leaves them
+/// large enough.
 pub(super) fn block_pixels(pixels: usize) -> usize {
     let blocks = pixels.div_ceil(BLOCK).next_multiple_of(8);
     pixels.div_ceil(blocks).max(64)

@@ -42,7 +42,8 @@ fn limit<T: Pixel>(value: T, low: T, high: T) -> T {
     }
 }
 
-/// `clip01(image + step[n] * sign(gradient))` for images of `size` elements; the sign of zero is zero.
+/// `clip01(image + step[n] * sign(gradient))` for images of `size` elements. The sign of zero is
+/// zero.
 fn sign_step<T: Pixel>(image: &[T], gradient: &[f32], step: &[T]) -> Vec<T> {
     let size = image.len() / step.len();
     let mut out = image.to_vec();

@@ -3,7 +3,8 @@
 use crate::geometry::Geometry;
 use rayon::prelude::*;
 
-/// The input pixels whose row and column leave the same remainders by the stride, and the taps that reach them.
+/// The input pixels whose row and column leave the same remainders by the stride, and the taps that
+/// reach them.
 pub(super) struct Phase {
     pub(super) start: [usize; 2],
     pub(super) taps: Vec<PhaseTap>,
@@ -17,7 +18,8 @@ pub(super) struct PhaseTap {
 
 pub(super) fn phases(g: &Geometry) -> Vec<Phase> {
     let stride = g.stride as isize;
-    // Input row i receives from output row o through kernel row k where o * stride + k * dilation - padding = i.
+    // Input row i receives from output row o through kernel row k where o * stride + k * dilation -
+    // padding = i.
     let reach = |start: usize, k: usize| {
         let distance = (start + g.padding) as isize - (k * g.dilation) as isize;
         (distance.rem_euclid(stride) == 0).then_some(distance.div_euclid(stride))

@@ -1,4 +1,5 @@
-//! Upsampling, objective and gradient of one labelled pixel after the other. Full-size logits are never stored.
+//! Upsampling, objective and gradient of one labelled pixel after the other. Full-size logits are
+//! never stored.
 
 use super::interpolation::{add_scaled, mix};
 use super::objectives::{evaluate, scaled};
@@ -44,8 +45,8 @@ impl OnCpu<2> for ScaleImages {
 /// Rows of the label map that one thread takes at a time.
 const BAND: usize = 16;
 
-/// One image's sum of the objective, its number of labelled pixels, and the gradient of the sum by the small logits
-/// (h, w, K), which is empty unless it was requested.
+/// One image's sum of the objective, its number of labelled pixels, and the gradient of the sum by
+/// the small logits (h, w, K), which is empty unless it was requested.
 struct ImageSum {
     sum: f64,
     labelled: u64,
@@ -107,8 +108,8 @@ struct Band {
     gradient: Vec<f32>,
 }
 
-/// The weight of a pixel of each class in `label`, one image's. All classes that are present weigh the same together, and
-/// pixels weigh 1 on average.
+/// The weight of a pixel of each class in `label`, one image's. All classes that are present weigh
+/// the same together, and pixels weigh 1 on average.
 fn balance(label: &[u8], classes: usize) -> Vec<f32> {
     let mut counts = vec![0_u64; classes];
     for &label in label {
@@ -122,7 +123,8 @@ fn balance(label: &[u8], classes: usize) -> Vec<f32> {
     counts.into_iter().map(|count| weight(count) as f32).collect()
 }
 
-/// The band's sum, or row, column and value of a label that is not a class. `weights` by class multiply the objective.
+/// The band's sum, or row, column and value of a label that is not a class. `weights` by class
+/// multiply the objective.
 fn band_sum(
     r: &Resize,
     logits: &[f32],

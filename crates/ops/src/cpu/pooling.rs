@@ -34,7 +34,8 @@ impl OnCpu<1> for AdaptiveAverageGradient<'_> {
 }
 
 impl MaxPool {
-    /// The input pixels under the output pixel, as `row * width + column`, each with its place in the window.
+    /// The input pixels under the output pixel, as `row * width + column`, each with its place in
+    /// the window.
     fn window(&self, row: usize, column: usize) -> impl Iterator<Item = (u8, usize)> + use<> {
         let [height, width, _] = self.input;
         let (kernel, top, left) = (self.kernel, row * self.stride, column * self.stride);
@@ -57,7 +58,7 @@ impl MaxPool {
     }
 }
 
-/// Largest value under each window; a NaN wins.
+/// Largest value under each window. A NaN counts as the largest.
 fn max_pool(g: &MaxPool, x: &[f32]) -> Vec<f32> {
     let [height, width, channels] = g.input;
     let image = height * width * channels;
@@ -190,7 +191,8 @@ impl NullaryFnOnce for SumRegions<'_> {
     }
 }
 
-/// Every input pixel receives the gradient of each region that contains it, divided by that region's number of pixels.
+/// Every input pixel receives the gradient of each region that contains it, divided by that
+/// region's number of pixels.
 fn adaptive_average_gradient(gradient: &[f32], regions: &Regions) -> Vec<f32> {
     let [height, width, channels] = regions.input;
     let count = regions.count();

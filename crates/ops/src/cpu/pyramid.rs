@@ -1,5 +1,5 @@
-//! Convolution over a pyramid: products of the levels' pixels ("positions") with every tap of the kernel, then one matrix of
-//! interpolation weights that brings them to the pixels of the map.
+//! Convolution over a pyramid: products of the levels' pixels ("positions") with every tap of the
+//! kernel, then one matrix of interpolation weights that brings them to the pixels of the map.
 
 use super::convolution;
 use super::matrix::{Matrix, multiply};
@@ -43,7 +43,8 @@ impl OnCpu<3> for WeightGradient<'_> {
     }
 }
 
-/// The weights (O, KH, KW, all channels) of `count` channels from `first` on, as (O, KH, KW, count).
+/// The weights (O, KH, KW, all channels) of `count` channels from `first` on, as
+/// (O, KH, KW, count).
 fn of_channels(p: &PyramidGeometry, weight: &[f32], first: usize, count: usize) -> Vec<f32> {
     let rows = p.plain.output[2] * p.taps();
     let mut part = vec![0.0; rows * count];
@@ -53,7 +54,8 @@ fn of_channels(p: &PyramidGeometry, weight: &[f32], first: usize, count: usize) 
     part
 }
 
-/// Output (N, H, W, O) of the map (N, H, W, I), the levels (N, P, L) and the weights (O, KH, KW, I + levels x L).
+/// Output (N, H, W, O) of the map (N, H, W, I), the levels (N, P, L) and the weights
+/// (O, KH, KW, I + levels x L).
 fn forward(p: &PyramidGeometry, x: &[f32], levels: &[f32], weight: &[f32]) -> Vec<f32> {
     let plain = of_channels(p, weight, 0, p.plain.input[2]);
     let mut out = convolution::forward(&p.plain, x, &plain, None);

@@ -7,7 +7,8 @@ use crate::sgd_update::{Descend, Momentum, SgdUpdate};
 use candle_core::{Result, Storage, bail};
 use rayon::prelude::*;
 
-/// Applies all updates, or none if a gradient is not finite: then the index of the first such update.
+/// Applies all updates, or none if a gradient is not finite: then the index of the first such
+/// update.
 pub(crate) fn step(updates: &[SgdUpdate<'_>]) -> Result<Option<usize>> {
     for (index, update) in updates.iter().enumerate() {
         let gradient = update.gradient.contiguous()?;

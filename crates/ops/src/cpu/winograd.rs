@@ -1,9 +1,9 @@
-//! Convolution by a 3x3 kernel of stride 1 with a quarter of the multiplications: F(4x4, 3x3) of Winograd (Lavin & Gray
-//! 2016, *Fast Algorithms for Convolutional Neural Networks*).
+//! Convolution by a 3x3 kernel of stride 1 with a quarter of the multiplications: F(4x4, 3x3) of
+//! Winograd (Lavin & Gray 2016, *Fast Algorithms for Convolutional Neural Networks*).
 //!
-//! Tiles of 6x6 inputs and the 3x3 kernels are evaluated at 36 points, multiplied there, as 36 matrix products over the
-//! channels, and interpolated to tiles of 4x4 outputs. A dilated convolution is one plain convolution for each remainder
-//! of row and column by the dilation.
+//! Tiles of 6x6 inputs and the 3x3 kernels are evaluated at 36 points, multiplied there, as 36
+//! matrix products over the channels, and interpolated to tiles of 4x4 outputs. A dilated
+//! convolution is one plain convolution for each remainder of row and column by the dilation.
 
 use super::cook_toom::{
     Evaluate, EvaluateKernel, EvaluateKernelTransposed, Interpolate, InterpolateTransposed, Linear, SIDE,
@@ -22,10 +22,12 @@ const POINTS: usize = SIDE * SIDE;
 const SEGMENT: usize = 256;
 /// Channels come in multiples of this, the widest vector's elements.
 const LANES: usize = 16;
-/// Tiles that are multiplied at a time: few enough for the caches, enough to be worth reading the weights.
+/// Tiles that are multiplied at a time: few enough for the caches, enough to be worth reading the
+/// weights.
 const GROUP: usize = 512;
 
-/// Whether the transforms are worth their time: stride 1, padding that keeps the size, and enough channels.
+/// Whether the transforms are worth their time: stride 1, padding that keeps the size, and enough
+/// channels.
 pub(super) fn suits(g: &Geometry) -> bool {
     g.kernel == [3, 3]
         && g.stride == 1
@@ -33,7 +35,8 @@ pub(super) fn suits(g: &Geometry) -> bool {
         && [g.input[2], g.output[2]].iter().all(|channels| channels % LANES == 0 && *channels >= 64)
 }
 
-/// How a map is cut into tiles: bands of `TILE * dilation` rows, in each a tile for every remainder and column.
+/// How a map is cut into tiles: bands of `TILE * dilation` rows, in each a tile for every remainder
+/// and column.
 struct Tiling {
     size: [usize; 2],
     dilation: usize,
@@ -54,13 +57,14 @@ impl Tiling {
         self.dilation * self.dilation * self.columns
     }
 
-    /// Bands of all images that are done at a time.
+    /// Bands, of all images, that are computed at a time.
     fn group(&self) -> usize {
         GROUP.div_ceil(self.tiles())
     }
 
-    /// The image and the pixels of tile `tile` of band `band` of all images, as offsets into a map of `channels`, from
-    /// `border` pixels above and left of the tile's outputs on; nothing outside the map.
+    /// The image and the pixels of tile `tile` of band `band` of all images, as offsets into a map
+    /// of `channels`, from `border` pixels above and left of the tile's outputs on. Pixels outside
+    /// the map have no offset.
     fn pixels<const N: usize>(
         &self,
         band: usize,
@@ -86,18 +90,18 @@ impl Tiling {
     }
 }
 
-/// The offsets of `N` x `N` pixels that lie one behind the other, `stride` apart.
+/// The offsets of `N` x `N` consecutive pixels, `stride` apart.
 fn in_line<const N: usize>(first: usize, stride: usize) -> [[Option<usize>; N]; N] {
     std::array::from_fn(|i| std::array::from_fn(|j| Some(first + (i * N + j) * stride)))
 }
 
-/// Elements from one tile's (or channel's) evaluations to the next one's: the evaluations and a cache line, without
-/// which all tiles would share a few of the cache's sets.
+/// Elements from one tile's (or channel's) evaluations to the next one's: the evaluations and a
+/// cache line, without which all tiles would share a few of the cache's sets.
 fn stride(channels: usize) -> usize {
     POINTS * channels + LANES
 }
 
-/// The evaluations of `channels` of `source`'s tiles, one tile behind the other, each (36, channels).
+/// The evaluations of `channels` of `source`'s tiles, one tile after the other, each (36, channels).
 fn evaluate<L: Linear<I, SIDE>, const I: usize>(
     tiling: &Tiling,
     bands: &std::ops::Range<usize>,
@@ -117,9 +121,9 @@ fn evaluate<L: Linear<I, SIDE>, const I: usize>(
     });
 }
 
-/// Convolution of `source` (N, H, W, k channels) where `kernel` gives the row of output channels of an input channel
-/// and a tap, in steps of `kernel_stride`: the kernels are (9, k, n) for the output and (n, 9, k) read backwards for the
-/// input's gradient.
+/// Convolution of `source` (N, H, W, k channels) where `kernel` gives the row of output channels of
+/// an input channel and a tap, in steps of `kernel_stride`: the kernels are (9, k, n) for the
+/// output and (n, 9, k) read backwards for the input's gradient.
 pub(super) fn convolve(g: &Geometry, source: &[f32], kernels: &Kernels<'_>) -> Vec<f32> {
     let tiling = Tiling::new(g);
     let (inputs, outputs) = (kernels.inputs, kernels.outputs);

@@ -1,4 +1,5 @@
-//! Buffers that operations use inside and give back, so that their pages are not fetched from the system every time.
+//! Buffers that operations use inside and give back, so that their pages are not fetched from the
+//! system every time.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +13,8 @@ pub(super) struct Workspace {
     length: usize,
 }
 
-/// A buffer of `length` elements of any value: the smallest free one that is large enough, else the largest, grown.
+/// A buffer of `length` elements of any value: the smallest free one that is large enough, else the
+/// largest, grown.
 pub(super) fn take(length: usize) -> Workspace {
     let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
     let fitting = free.iter().enumerate().filter(|(_, data)| data.len() >= length);

@@ -146,8 +146,8 @@ fn parameter_gradients<T: Element>(
     Ok(stored(out, device))
 }
 
-/// Turns the output's gradient into the input's, in place. `sums` are the gradients of weight and bias if the statistics
-/// are those of `x`.
+/// Turns the output's gradient into the input's, in place. `sums` are the gradients of weight and
+/// bias if the statistics are those of `x`.
 fn input_gradient<T: Element>(
     gradient: &mut CudaStorage,
     layout: &Layout,

@@ -15,8 +15,8 @@ pub fn count() -> usize {
     CudaContext::device_count().map_or(0, |count| count.max(0) as usize)
 }
 
-/// GPU `index`, with its own stream, which keeps freed memory for the next tensor. Opening it again gives the same device, so
-/// all work on a GPU is on one stream.
+/// GPU `index`, with its own stream, which keeps freed memory for the next tensor. Opening it again
+/// gives the same device, so all work on a GPU is on one stream.
 ///
 /// # Errors
 /// If there is no such GPU, or it cannot be used.
@@ -33,8 +33,8 @@ pub fn open(index: usize) -> Result<Device> {
     let device = Device::new_cuda_with_stream(index)?;
     if let Device::Cuda(cuda) = &device {
         let stream = cuda.cuda_stream();
-        // SAFETY: all tensors of the device live on its one stream, so no events are needed to order their uses; the
-        // attribute's value is an integer of 64 bits, as the driver expects it.
+        // SAFETY: all tensors of the device live on its one stream, so no events are needed to
+        // order their uses. The driver expects an integer of 64 bits for the attribute.
         let kept = unsafe {
             cuda.disable_event_tracking();
             result::device::get_default_mem_pool(stream.context().cu_device()).and_then(|pool| {
@@ -61,8 +61,8 @@ pub fn name(device: &Device) -> Option<String> {
     }
 }
 
-/// The largest number of bytes that the device's tensors have held at once since the program began, without cuDNN's own code.
-/// `None` if the driver has no memory pools, which count them.
+/// The largest number of bytes that the device's tensors have held at once since the program began,
+/// without cuDNN's own code. `None` if the driver has no memory pools, which count them.
 pub fn peak_bytes(device: &Device) -> Option<u64> {
     let Device::Cuda(cuda) = device else { return None };
     let mut bytes = 0_u64;

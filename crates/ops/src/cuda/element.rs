@@ -32,8 +32,8 @@ impl Element for half::bf16 {
     const CUBLAS: cudaDataType_t = cudaDataType_t::CUDA_R_16BF;
 }
 
-/// The number of elements of type T in one access: 16 bytes of them if `channels` and the starts of the tensors are
-/// multiples, otherwise one.
+/// The number of elements of type T in one access: 16 bytes of them if `channels` and the starts of
+/// the tensors are multiples, otherwise one.
 pub(super) fn width<T: Element>(channels: usize, layouts: &[&Layout]) -> usize {
     let even = layouts.iter().all(|layout| layout.start_offset().is_multiple_of(T::WIDTH));
     if even && channels.is_multiple_of(T::WIDTH) { T::WIDTH } else { 1 }

@@ -6,14 +6,15 @@ use candle_core::{CudaDevice, Error, Result};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Starts kernel `$name` on the stream of `$device`. The arguments are the kernel's, in their order and with their types.
+/// Starts kernel `$name` on the stream of `$device`. The arguments are the kernel's, in their order
+/// and with their types.
 macro_rules! launch {
     ($device:expr, $name:expr, $config:expr, $($argument:expr),+ $(,)?) => {{
         use candle_core::cuda_backend::cudarc::driver::PushKernelArg;
         let function = $crate::cuda::launch::kernel($device, $name)?;
         let stream = $device.cuda_stream();
-        // SAFETY: the kernel reads and writes within the tensors, whose sizes are among its arguments. Tests compare each
-        // call with the CPU, with guarded memory.
+        // SAFETY: the kernel reads and writes within the tensors, whose sizes are among its
+        // arguments. Tests compare each call with the CPU, with guarded memory.
         let launched = unsafe { stream.launch_builder(&function)$(.arg($argument))+.launch($config) };
         launched.map(drop).map_err(candle_core::Error::wrap)?
     }};
@@ -32,7 +33,8 @@ pub(super) fn per_element(count: usize) -> LaunchConfig {
     }
 }
 
-/// Threads for a sheet of `rows` pixels by `channels`, `width` channels and about `rows_of_thread` rows each.
+/// Threads for a sheet of `rows` pixels by `channels`, `width` channels and about `rows_of_thread`
+/// rows each.
 pub(super) fn sheet(rows: usize, channels: usize, width: usize, rows_of_thread: usize) -> LaunchConfig {
     let packs = channels.div_ceil(width);
     let across = packs.next_power_of_two().min(32);

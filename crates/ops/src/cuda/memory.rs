@@ -39,8 +39,8 @@ pub(super) fn storage_of<'a>(storage: &'a Storage, operation: &str) -> Result<&'
     }
 }
 
-/// The address of a contiguous tensor. A caller that writes there must order it against all readers, on the device's stream
-/// or by events.
+/// The address of a contiguous tensor. A caller that writes there must order it against all
+/// readers, on the device's stream or by events.
 pub(super) fn address<T: CudaDType>(device: &CudaDevice, tensor: &Tensor) -> Result<u64> {
     let (storage, layout) = tensor.storage_and_layout();
     let storage = storage_of(&storage, "the device's tensors")?;
@@ -52,7 +52,8 @@ pub(super) fn address<T: CudaDType>(device: &CudaDevice, tensor: &Tensor) -> Res
 
 /// Room for `count` elements, all of which the caller writes.
 pub(super) fn room<T: DeviceRepr>(device: &CudaDevice, count: usize) -> Result<CudaSlice<T>> {
-    // SAFETY: every kernel writes all elements of its output, which tests check with memory full of NaNs.
+    // SAFETY: every kernel writes all elements of its output, which tests check with memory full of
+    // NaNs.
     unsafe { device.alloc::<T>(count) }
 }
 

@@ -1,8 +1,10 @@
 //! The CUDA side of the operations, on the stream of each device. Each file implements
-//! [`OnGpu`](crate::operation::OnGpu) for the operations of the file of the same name next to this folder.
+//! [`OnGpu`](crate::operation::OnGpu) for the operations of the file of the same name next to this
+//! folder.
 //!
-//! The program's own kernels are in `kernels`, compiled into the program. cuDNN computes convolutions, cuBLAS matrix products.
-//! Activations are f32 or bf16, all sums f32 or wider. Only `sgd` waits for the device.
+//! The program's own kernels are in `kernels`, compiled into the program. cuDNN computes
+//! convolutions, cuBLAS matrix products. Activations are f32 or bf16, all sums f32 or wider. Only
+//! `sgd` waits for the device.
 #![allow(unsafe_code)]
 
 mod batch_norm;

@@ -28,7 +28,8 @@ impl OnGpu<3> for Project {
     }
 }
 
-/// Kernel `name` over images of elements S, with one array of as many elements O, and one element S per image.
+/// Kernel `name` over images of elements S, with one array of as many elements O, and one element S
+/// per image.
 fn over_images<S: CudaDType + DeviceRepr, O: CudaDType>(
     name: &str,
     [image, other, each]: GpuInputs<'_, 3>,

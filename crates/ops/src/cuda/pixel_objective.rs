@@ -1,4 +1,5 @@
-//! Upsampling, objective and gradient of one cell of the small map after the other. Full-size logits are never stored.
+//! Upsampling, objective and gradient of one cell of the small map after the other. Full-size
+//! logits are never stored.
 
 use super::element::Element;
 use super::launch::{grid, launch, per_element};
@@ -46,9 +47,9 @@ fn code(objective: PixelObjective) -> (u32, f32) {
     }
 }
 
-/// The means (N) over the labelled pixels of each image, or each image's share of the mean over the whole batch, and the
-/// gradient of their sum by `logits` if the objective wants it. A label that is not a class makes the value of its image
-/// NaN.
+/// The means (N) over the labelled pixels of each image, or each image's share of the mean over the
+/// whole batch, and the gradient of their sum by `logits` if the objective wants it. A label that
+/// is not a class makes the value of its image NaN.
 fn means(
     objective: &Objective,
     [logits, label]: GpuInputs<'_, 2>,
@@ -74,7 +75,8 @@ fn means(
         launch!(device, "count_labels", grid([parts, images, 1]), &label, &(size as u64), &mut counts);
     }
 
-    // A cell has about 64 pixels at output stride 8; with many classes there is memory for half as many threads.
+    // A cell has about 64 pixels at output stride 8. With many classes, memory suffices for half as
+    // many threads.
     let (room_for, threads) = match classes {
         0..=32 => (32, 64),
         33..=64 => (64, 64),

@@ -18,7 +18,8 @@ impl OnGpu<2> for Product {
     }
 }
 
-/// A matrix, or a batch of them, as cuBLAS reads it: column by column, so that rows are its columns.
+/// A matrix, or a batch of them, as cuBLAS reads it: column by column, so that rows are its
+/// columns.
 struct Operand {
     operation: cublasOperation_t,
     /// Elements from one row to the next, or from one column to the next if it is transposed.
@@ -49,8 +50,8 @@ impl Operand {
     }
 }
 
-/// `left` (m, k) times `right` (k, n), or as many of them as the batch (batch, m, k) and (batch, k, n) holds. Sums are f32.
-/// With `tf32`, f32 factors are rounded to ten bits of mantissa.
+/// `left` (m, k) times `right` (k, n), or as many of them as the batch (batch, m, k) and (batch, k,
+/// n) holds. Sums are f32. With `tf32`, f32 factors are rounded to ten bits of mantissa.
 pub(super) fn multiply<T: Element>(
     left: Input<'_, CudaStorage>,
     right: Input<'_, CudaStorage>,
@@ -77,7 +78,8 @@ pub(super) fn multiply<T: Element>(
         let (first, _first) = first.device_ptr(&stream);
         let (second, _second) = second.device_ptr(&stream);
         let (target, _target) = out.device_ptr_mut(&stream);
-        // SAFETY: the operands lie within their storages, as their layouts say, and the output has room for the product.
+        // SAFETY: the operands lie within their storages, as their layouts say, and the output has
+        // room for the product.
         unsafe {
             gemm_strided_batched_ex(
                 *device.cublas_handle().handle(),

@@ -1,4 +1,5 @@
-//! GPUs compute convolutions over a pyramid as several operations, so these have no implementation here.
+//! GPUs compute convolutions over a pyramid as several operations, so these have no implementation
+//! here.
 
 use crate::operation::OnGpu;
 use crate::pyramid::{InputGradient, LevelsGradient, ProductsGradient, PyramidConvolution, WeightGradient};

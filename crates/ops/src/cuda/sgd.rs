@@ -42,7 +42,8 @@ unsafe impl DeviceRepr for Part {}
 /// Elements of a part.
 const PART: usize = 16384;
 
-/// Applies all updates, or none if a gradient is not finite: then the index of the first such update.
+/// Applies all updates, or none if a gradient is not finite: then the index of the first such
+/// update.
 pub(crate) fn step(device: &CudaDevice, updates: &[SgdUpdate<'_>]) -> Result<Option<usize>> {
     let gradients: Vec<Tensor> =
         updates.iter().map(|update| update.gradient.contiguous()).collect::<Result<_>>()?;

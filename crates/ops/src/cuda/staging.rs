@@ -140,6 +140,7 @@ fn enqueue<T: ValidAsZeroBits + Copy + Send + Sync>(
     let pinned = through.as_mut_slice().map_err(Error::wrap)?;
     pinned.par_chunks_mut(BLOCK).zip(from.par_chunks(BLOCK)).for_each(|(to, from)| to.copy_from_slice(from));
     copies.context().bind_to_thread().map_err(Error::wrap)?;
-    // SAFETY: both have the same number of elements, and the host's is not written before the copy is done.
+    // SAFETY: both have the same number of elements, and the host's is not written before the copy
+    // is done.
     unsafe { result::memcpy_htod_async(to, pinned, copies.cu_stream()) }.map_err(Error::wrap)
 }

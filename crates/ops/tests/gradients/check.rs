@@ -24,8 +24,8 @@ pub fn relative_l2(actual: &[f32], expected: &[f32]) -> f64 {
     difference / norm(&mut expected.iter().map(|b| f64::from(*b))).max(1e-12)
 }
 
-/// Compares the gradient of `sum(weights * f(arguments))` with central differences, in every coordinate of
-/// every argument.
+/// Compares the gradient of `sum(weights * f(arguments))` with central differences, in every
+/// coordinate of every argument.
 pub fn check_gradient(
     arguments: &[Tensor],
     step: f32,

@@ -38,7 +38,8 @@ fn reference_conv(x: &Tensor, weight: &Tensor, c: Conv2dConfig) -> Vec<f32> {
     out
 }
 
-/// (input (N, H, W, I), outputs, kernel, configuration): strided, dilated, uneven, smaller than the kernel's reach.
+/// (input (N, H, W, I), outputs, kernel, configuration): strided, dilated, uneven, smaller than the
+/// kernel's reach.
 fn convolutions() -> Vec<([usize; 4], usize, [usize; 2], Conv2dConfig)> {
     let c = |stride, padding, dilation| Conv2dConfig { stride, padding, dilation };
     vec![
@@ -107,12 +108,14 @@ fn winograd_convolution_and_its_gradients_are_their_definitions() {
         };
         near(&out, &reference_conv(&x, &w, config), "output");
         let gradients = (out * &dy).unwrap().sum_all().unwrap().backward().unwrap();
-        // The input's gradient convolves the output's with the taps in reverse, inputs and outputs exchanged.
+        // The input's gradient convolves the output's with the taps in reverse, inputs and outputs
+        // exchanged.
         let turned = (0..9).rev().map(|tap| w.narrow(1, tap / 3, 1).unwrap().narrow(2, tap % 3, 1).unwrap());
         let turned: Vec<Tensor> = turned.map(|tap| tap.permute((3, 1, 2, 0)).unwrap()).collect();
         let turned = Tensor::cat(&turned, 2).unwrap().reshape((inputs, 3, 3, outputs)).unwrap();
         near(gradients.get(&vx).unwrap(), &reference_conv(&dy, &turned, config), "input gradient");
-        // The weights' gradient convolves the input, images for channels, with the output's gradient.
+        // The weights' gradient convolves the input, images for channels, with the output's
+        // gradient.
         let images = |t: &Tensor| t.permute((3, 1, 2, 0)).unwrap().contiguous().unwrap();
         let swapped = Conv2dConfig { stride: dilation, padding: dilation, dilation: 1 };
         let weights = reference_conv(&images(&x), &images(&dy), swapped);

@@ -1,5 +1,5 @@
-//! Every operation against a plain reference, and its gradient against finite differences, on odd, non-square
-//! sizes.
+//! Every operation against a plain reference, and its gradient against finite differences, on odd,
+//! non-square sizes.
 
 mod arguments;
 mod batch_norm;

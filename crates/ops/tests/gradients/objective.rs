@@ -8,8 +8,8 @@ use robustseg_ops::{
 
 #[test]
 fn objective_gradients() {
-    // The weights of SegPGD and CosPGD are constants to the gradient, so differences do not show them; the
-    // golden cases do.
+    // The weights of SegPGD and CosPGD are constants to the gradient, so differences do not show
+    // them; the golden cases do.
     for objective in [PixelObjective::CrossEntropy, PixelObjective::Gain] {
         for (small, full) in
             [([2, 5, 3, 4], [2, 37, 21]), ([1, 4, 7, 3], [1, 4, 7]), ([1, 1, 1, 5], [1, 9, 2])]
@@ -26,7 +26,7 @@ fn objective_gradients() {
     }
 }
 
-/// What does not jump where a prediction changes, or is looked at where none does.
+/// Objectives that are continuous where a prediction changes, and others where none changes.
 #[test]
 fn objective_gradients_of_sea() {
     use PixelObjective::{BalancedMaskedCrossEntropy, JensenShannon, MaskedCrossEntropy};

@@ -25,7 +25,7 @@ fn pyramid_arguments(case: &PyramidCase) -> [Tensor; 3] {
     ]
 }
 
-/// The map beside the upsampled levels, convolved as one.
+/// The map concatenated with the upsampled levels, convolved as one.
 fn concatenated(
     x: &Tensor,
     levels: &Tensor,
@@ -67,7 +67,7 @@ fn pyramid_convolution_gradients() {
             });
         }
     }
-    // Each gradient alone is what it is beside the others.
+    // Each gradient is the same alone and together with the others.
     let arguments = pyramid_arguments(&PYRAMIDS[0]);
     let run = |tracked: &[Tensor]| {
         let (bins, alignment) = (PYRAMIDS[0].1, Alignment::HalfPixel);

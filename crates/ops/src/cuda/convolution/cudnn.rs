@@ -117,7 +117,8 @@ impl Descriptors {
         }
     }
 
-    /// Sets the arithmetic, if one is given, and asks how many bytes of memory the algorithm takes with it.
+    /// Sets the arithmetic, if one is given, and asks how many bytes of memory the algorithm takes
+    /// with it.
     pub(super) fn workspace(
         self,
         handle: sys::cudnnHandle_t,
@@ -166,7 +167,8 @@ impl Descriptors {
         Ok(bytes)
     }
 
-    /// Starts the algorithm, with `size` bytes of memory at `memory`. With `added`, the result is added to the output.
+    /// Starts the algorithm, with `size` bytes of memory at `memory`. With `added`, the result is
+    /// added to the output.
     pub(super) fn launch(
         self,
         handle: sys::cudnnHandle_t,
@@ -178,7 +180,8 @@ impl Descriptors {
         let (one, kept) = (1.0_f32, if added { 1.0_f32 } else { 0.0 });
         let (alpha, beta) = ((&raw const one).cast(), (&raw const kept).cast());
         let Self { input, weight, output, convolution } = self;
-        // SAFETY: the tensors have the sizes of the descriptors, and the caller reserved the memory for the algorithm.
+        // SAFETY: the tensors have the sizes of the descriptors, and the caller reserved the memory
+        // for the algorithm.
         unsafe {
             match algorithm {
                 Algorithm::Output(algorithm) => result::convolution_forward(
@@ -236,8 +239,9 @@ impl Descriptors {
 macro_rules! list {
     ($result:ty, $algorithm:path, $measured:expr, $call:ident($handle:expr, $($before:expr),*; $($behind:expr),*)) => {{
         let mut found: c_int = 0;
-        // SAFETY: zeros are a valid result, which consists of plain numbers and enumerations. All descriptors are set, the
-        // tensors have their sizes, and the scratch memory has WORKSPACE bytes.
+        // SAFETY: zeros are a valid result, which consists of plain numbers and enumerations. All
+        // descriptors are set, the tensors have their sizes, and the scratch memory has WORKSPACE
+        // bytes.
         let results = unsafe {
             let mut results = [std::mem::zeroed::<$result>(); ALGORITHMS];
             let list = results.as_mut_ptr();

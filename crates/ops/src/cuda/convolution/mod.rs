@@ -1,5 +1,6 @@
-//! Convolution, channels last: the output, and the gradients of input and weight. cuDNN computes them. If an algorithm fails,
-//! the next one is taken, and after the last, patches and a matrix product.
+//! Convolution, channels last: the output, and the gradients of input and weight. cuDNN computes
+//! them. If an algorithm fails, the next one is taken, and after the last, patches and a matrix
+//! product.
 
 mod cudnn;
 mod key;
@@ -67,7 +68,8 @@ pub(super) fn weight_gradient<T: Element>(
     compute::<T>(convolution, Product::WeightGradient, [x, gradient], None)
 }
 
-/// `product` of the two `inputs`, in the order input, weight, gradient of the output, with `residual` added to it.
+/// `product` of the two `inputs`, in the order input, weight, gradient of the output, with
+/// `residual` added to it.
 fn compute<T: Element>(
     convolution: &Conv2d,
     product: Product,
@@ -107,7 +109,8 @@ fn by_cudnn<T: Element>(
         with_plan::<T, _>(device, key, tensors, |plan, library| {
             loop {
                 if let Some((residual, _)) = &residual {
-                    // SAFETY: a residual has the output's shape. It replaces whatever measuring, or a failed attempt, wrote.
+                    // SAFETY: a residual has the output's shape. It replaces whatever measuring, or
+                    // a failed attempt, wrote.
                     unsafe { memcpy_dtod_async(target, *residual, bytes, stream.cu_stream()) }
                         .map_err(Error::wrap)?;
                 }

@@ -1,5 +1,5 @@
-//! Convolution without cuDNN, for the case that none of its algorithms works: patches of the image, and cuBLAS, in f32 and
-//! image by image. It is slow.
+//! Convolution without cuDNN, for the case that none of its algorithms works: patches of the image,
+//! and cuBLAS, in f32 and image by image. It is slow.
 
 use super::key::{Key, Product};
 use crate::cuda::element::Element;
@@ -53,7 +53,8 @@ impl From<&Geometry> for Window {
     }
 }
 
-/// The product `key` of the two `inputs`, in the order input, weight, gradient of the output, with `residual` added to it.
+/// The product `key` of the two `inputs`, in the order input, weight, gradient of the output, with
+/// `residual` added to it.
 pub(super) fn compute<T: Element>(
     key: &Key,
     inputs: GpuInputs<'_, 2>,

@@ -1,4 +1,5 @@
-//! The plan for a product of a convolution: cuDNN's algorithms for it, best first, and the failures so far.
+//! The plan for a product of a convolution: cuDNN's algorithms for it, best first, and the failures
+//! so far.
 
 use super::cudnn::{Candidate, Descriptors, Reason, Tensors, WORKSPACE, failed, measured, predicted, reason};
 use super::key::Key;
@@ -30,8 +31,8 @@ pub(super) struct Plan {
     number: usize,
 }
 
-/// A thread's state for a device: cuDNN's handle, which threads must not share, and memory for all convolutions, which run
-/// one after the other.
+/// A thread's state for a device: cuDNN's handle, which threads must not share, and memory for all
+/// convolutions, which run one after the other.
 pub(super) struct Library {
     handle: sys::cudnnHandle_t,
     workspace: Option<CudaSlice<u8>>,
@@ -165,7 +166,8 @@ impl Plan {
         Ok(Self { key: *key, descriptors, candidates: listed.into(), dismissed, number })
     }
 
-    /// Computes by the candidate in front, or dismisses it. With `added`, the result is added to the output.
+    /// Computes by the candidate in front, or dismisses it. With `added`, the result is added to
+    /// the output.
     pub(super) fn attempt(
         &mut self,
         library: &mut Library,

@@ -1,7 +1,7 @@
 // Batch norm with ReLU, and the sums over pixels that it needs.
 #include "common.cuh"
 
-// What a batch norm does to V channels.
+// A batch norm's values for V channels.
 template <int V> struct Norm {
     float mean[V], deviation[V], scale[V], shift[V];
 };
@@ -19,14 +19,14 @@ __device__ inline Norm<V> norm_of(const float *mean, const float *variance, cons
     return norm;
 }
 
-// What is below zero in front of the ReLU has no gradient. The same expression as in the forward pass, or a value at
-// zero would be passed by one and not by the other.
+// Values below zero before the ReLU have no gradient. The expression is the forward kernel's, so that both decide
+// alike about values at zero.
 template <int V> __device__ inline float before_relu(const Norm<V> &norm, float x, int i) {
     return fmaf(x, norm.scale[i], norm.shift[i]);
 }
 
 // For every block of rows, the sums of the distances from a pivot and of their squares: (blocks, 2, channels), and
-// behind them the pivot, the first row. Sums of what is near zero lose nothing to cancellation.
+// after them the pivot, the first row. Sums of values near zero lose nothing to cancellation.
 template <typename T, int V>
 __device__ void column_moments(const T *x, uint64_t rows, uint32_t channels, float *partial) {
     __shared__ float pile[THREADS * V];
@@ -76,7 +76,7 @@ __device__ inline void sum_blocks(const float *partial, uint32_t blocks, uint32_
             for (int y = 1; y < 8; y++) sums[which] += pile[which][y][threadIdx.x];
 }
 
-// Mean and biased variance, (2, channels), from what column_moments found.
+// Mean and biased variance, (2, channels), from the results of column_moments.
 extern "C" __global__ void __launch_bounds__(THREADS)
     finish_moments(const float *partial, uint32_t blocks, uint64_t rows, uint32_t channels, float *out) {
     double sums[2];
@@ -108,7 +108,7 @@ STAMP(scale_shift_relu,
        uint64_t rows, uint32_t channels, T *out),
       (x, mean, variance, weight, bias, eps, rows, channels, out))
 
-// For every block of rows, the sums of the gradient behind the ReLU, and of that times the distance from the mean:
+// For every block of rows, the sums of the gradient before the ReLU, and of that times the distance from the mean:
 // (blocks, 2, channels).
 template <typename T, int V>
 __device__ void parameter_gradients(const T *x, const T *gradient, const float *mean, const float *variance,
@@ -145,7 +145,7 @@ STAMP(parameter_gradients,
        const float *bias, float eps, uint64_t rows, uint32_t channels, float *partial),
       (x, gradient, mean, variance, weight, bias, eps, rows, channels, partial))
 
-// Gradients of weight and bias, (2, channels), from what parameter_gradients found.
+// Gradients of weight and bias, (2, channels), from the results of parameter_gradients.
 extern "C" __global__ void __launch_bounds__(THREADS)
     finish_parameter_gradients(const float *partial, uint32_t blocks, const float *variance, float eps,
                                uint32_t channels, float *out) {
@@ -157,8 +157,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     out[channels + channel] = (float)sums[0];
 }
 
-// The output's gradient becomes the input's, in place. `sums`, (2, channels), are the gradients of weight and bias
-// where the statistics depend on the input (`batch` is 1), else they are not read.
+// Turns the output's gradient into the input's, in place. `sums`, (2, channels), are the gradients of weight and bias
+// if the statistics depend on the input (`batch` is 1), otherwise they are not read.
 template <typename T, int V>
 __device__ void input_gradient(T *gradient, const T *x, const float *mean, const float *variance, const float *weight,
                                const float *bias, float eps, uint64_t rows, uint32_t channels, const float *sums,

@@ -1,8 +1,8 @@
-// What the kernels share: elements, wide accesses, the division of a sheet among threads, sums over a block.
+// Code that the kernels share: elements, wide accesses, the division of a sheet among threads, sums over a block.
 //
 // Activations are f32 or bf16 and computed with in f32. A kernel of activations is stamped for both types, each for one
-// element an access and for 16 bytes an access (4 or 8 elements); which one runs is decided at the launch, by the number
-// of channels. Nothing is added atomically but integers, so results do not depend on the order in which blocks run.
+// element per access and for 16 bytes per access (4 or 8 elements). The launch chooses between them by the number of
+// channels. Only integers are added atomically, so results do not depend on the order in which blocks run.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -53,7 +53,7 @@ template <int V> __device__ inline Place place() {
 // The element that a thread of a one-dimensional launch has.
 __device__ inline uint64_t index_of_thread() { return (uint64_t)blockIdx.x * blockDim.x + threadIdx.x; }
 
-// Threads of a block at most; all launches keep to it.
+// The largest number of threads in a block, for all launches.
 #define THREADS 256
 
 // Adds up `values` over the threads of a block that have the same threadIdx.x; the sum is right where threadIdx.y is 0.

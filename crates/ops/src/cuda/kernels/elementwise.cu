@@ -65,7 +65,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         out[(image * channels + c) * pixels + pixel] = gradient[i * channels + c] / constants[channels + c];
 }
 
-// A NaN stays one.
+// A NaN stays a NaN.
 template <typename S> __device__ inline S limit(S value, S low, S high) {
     return value < low ? low : value > high ? high : value;
 }
@@ -116,7 +116,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) l1_norm_parts_f32(const fl
     if (threadIdx.x == 0) parts[(uint64_t)blockIdx.y * gridDim.x + blockIdx.x] = sum;
 }
 
-// Sums of (images, parts) over the parts, one block an image.
+// Sums of (images, parts) over the parts, one block per image.
 extern "C" __global__ void __launch_bounds__(THREADS) sum_parts(const double *parts, uint32_t count, float *out) {
     __shared__ double pile[THREADS];
     double sum = 0.0;

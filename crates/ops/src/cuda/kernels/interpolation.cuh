@@ -8,7 +8,7 @@ struct Resize {
     uint32_t aligned; // 1: the corners fall onto each other
 };
 
-// The two source positions that a target position lies between, and the weight of the second.
+// The two source positions around a target position, and the weight of the second.
 struct Between {
     uint32_t first, second;
     float weight;
@@ -26,7 +26,7 @@ __device__ inline Between between(uint32_t index, uint32_t source, uint32_t targ
     return result;
 }
 
-// The first target position that lies at source position `first` or behind it; `target` if there is none.
+// The first target position at or after source position `first`, or `target` if there is none.
 __device__ inline uint32_t first_target(uint32_t first, uint32_t source, uint32_t target, uint32_t aligned) {
     uint32_t low = 0, high = target;
     while (low < high) {

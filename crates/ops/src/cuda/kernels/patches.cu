@@ -1,4 +1,4 @@
-// The patches of an image that a convolution multiplies, and their gradient: for the products that cuDNN does not do.
+// The patches of an image that a convolution multiplies, and their gradient, for products that cuDNN cannot compute.
 #include "common.cuh"
 
 // An image (H, W, C), and where a kernel goes over it.
@@ -6,7 +6,7 @@ struct Window {
     uint32_t height, width, channels, out_height, out_width, kernel_height, kernel_width, stride, padding, dilation;
 };
 
-// (H, W, C) to (pixels of the output, places of the kernel, C), one element a thread; zero outside the image.
+// (H, W, C) to (pixels of the output, places of the kernel, C), one element per thread; zero outside the image.
 extern "C" __global__ void __launch_bounds__(THREADS)
     patches_f32(const float *image, Window w, uint64_t count, float *patches) {
     uint64_t i = index_of_thread();
@@ -20,7 +20,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     patches[i] = inside ? image[((uint64_t)y * w.width + x) * w.channels + channel] : 0.0f;
 }
 
-// The transpose: one element of the image a thread, which adds up the places where it was taken.
+// The transpose: one element of the image per thread, which adds up the places where it was taken.
 extern "C" __global__ void __launch_bounds__(THREADS)
     patches_gradient_f32(const float *patches, Window w, uint64_t count, float *image) {
     uint64_t i = index_of_thread();

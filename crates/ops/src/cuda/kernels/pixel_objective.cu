@@ -1,8 +1,8 @@
-// Upsampling, objective and gradient in one pass over the labelled pixels; full-size logits are never stored.
+// Upsampling, objective and gradient of the labelled pixels. Full-size logits are never stored.
 //
-// The pixels that lie between the same four pixels of the small map are a cell; a block has one of them. It leaves the
-// cell's sum and, for the gradient, what the cell gives to each of its four corners. The corners are brought together
-// by another launch, without atomic additions.
+// The pixels between the same four pixels of the small map are a cell. Each block computes one cell: its sum and, for
+// the gradient, its contribution to each of its four corners. Another launch adds up the corners, without atomic
+// additions.
 #include "interpolation.cuh"
 
 #define IGNORE_LABEL 255
@@ -63,7 +63,7 @@ __device__ inline float evaluate(uint32_t objective, float lambda, float *z, uin
     if (objective == SEG_PGD) return scaled(right ? 1.0f - lambda : lambda, value, z, stride, classes);
     if (asks) return right ? value : scaled(0.0f, 0.0f, z, stride, classes);
     if (objective == COS_PGD) {
-        // The slope is softmax - one-hot, so the softmax is at hand.
+        // The slope is softmax - one-hot, which gives the softmax.
         float own = z[label * stride] + 1.0f, others = 0.0f;
         for (uint32_t k = 0; k < classes; k++)
             if (k != label) others = fmaf(z[k * stride], z[k * stride], others);
@@ -91,7 +91,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 
 // Cells: for each image, row and column of the small map, the sum of the objective over the pixels of the cell, how many
 // they are, and (images, h, w, 4, classes) what it gives to the corners, top left, top right, bottom left, bottom right,
-// if `corners` is given. A label that is no class makes the sum NaN. `counts` are those of count_labels, read for the
+// if `corners` is given. A label that is not a class makes the sum NaN. `counts` are those of count_labels, read for the
 // balanced objective alone. A block has WIDTH threads and room for CLASSES classes.
 template <int CLASSES, int WIDTH>
 __device__ void objective_cells(const float *logits, const uint8_t *label, Resize r, uint32_t objective, float lambda,
@@ -217,7 +217,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     }
 }
 
-// The gradient by the small logits, one element a thread, from the corners of the cells around it.
+// The gradient by the small logits, one element per thread, from the corners of the cells around it.
 extern "C" __global__ void __launch_bounds__(THREADS)
     gather_corners(const float *corners, const float *shares, Resize r, uint64_t count, float *out) {
     uint64_t index = index_of_thread();
@@ -234,7 +234,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     out[index] = sum * shares[pixel / r.source_width / r.source_height];
 }
 
-// The class of the largest upsampled logit, the first of equals, one pixel a thread.
+// The class of the largest upsampled logit, the first of equals, one pixel per thread.
 extern "C" __global__ void __launch_bounds__(THREADS)
     predict_f32(const float *logits, Resize r, uint64_t count, uint8_t *out) {
     uint64_t i = index_of_thread();

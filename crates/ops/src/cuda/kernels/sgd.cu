@@ -18,7 +18,7 @@ struct Part {
 
 #define PART 16384
 
-// The least index of an update whose gradient has a number that is not finite goes to `first`, which starts above all.
+// The smallest index of an update whose gradient is not finite goes to `first`, which starts above all indices.
 extern "C" __global__ void __launch_bounds__(THREADS)
     first_not_finite(const Update *updates, const Part *parts, uint32_t *first) {
     Part part = parts[blockIdx.x];
@@ -27,14 +27,14 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     bool found = false;
     for (uint64_t i = part.start + threadIdx.x; i < end; i += blockDim.x) {
         float value = update.gradient[i];
-        // The difference of an infinity from itself is a NaN, too.
+        // The difference of an infinity from itself is a NaN as well.
         found |= !(value - value == 0.0f);
     }
     if (found) atomicMin(first, part.update);
 }
 
-// velocity = momentum velocity + gradient + weight_decay parameter; parameter -= learning_rate velocity. Nothing is
-// done if `first` names an update.
+// velocity = momentum velocity + gradient + weight_decay parameter; parameter -= learning_rate velocity. Nothing
+// changes if `first` names an update.
 extern "C" __global__ void __launch_bounds__(THREADS)
     sgd_step(const Update *updates, const Part *parts, const uint32_t *first, uint32_t count) {
     if (*first < count) return;

@@ -1,7 +1,7 @@
 // Bilinear upsampling.
 #include "interpolation.cuh"
 
-// (N, h, w, C) to (N, H, W, C), one element a thread.
+// (N, h, w, C) to (N, H, W, C), one element per thread.
 extern "C" __global__ void __launch_bounds__(THREADS)
     upsample_f32(const float *x, Resize r, uint64_t count, float *out) {
     uint64_t i = index_of_thread();
@@ -23,7 +23,7 @@ __device__ inline float share(const Between &at, uint32_t source) {
     return (at.first == source ? 1.0f - at.weight : 0.0f) + (at.second == source ? at.weight : 0.0f);
 }
 
-// The transpose: (N, H, W, C) to (N, h, w, C), one element a thread, which adds up the targets that lie around it.
+// The transpose: (N, H, W, C) to (N, h, w, C), one element per thread, which adds up the targets around it.
 extern "C" __global__ void __launch_bounds__(THREADS)
     upsample_gradient_f32(const float *gradient, Resize r, uint64_t count, float *out) {
     uint64_t i = index_of_thread();
