@@ -6,7 +6,6 @@
 # batch), the same two cores, in turn, ROUNDS times [3]. Prints images a second and the medians of the rounds' ratios.
 #
 #   ROBUSTSEG_DATA          folder of voc_sample and camvid [../shared/data]
-#   ROBUSTSEG_PEER          folder of setup.sh, which makes an environment with torch for the CPU [../shared/peer]
 #   ROBUSTSEG_PEER_PYTHON   a Python with torch, torchvision, albumentations and OpenCV; without one an environment is
 #                           made and thrown away afterwards
 set -euo pipefail
@@ -24,14 +23,7 @@ trap 'rm -rf "$out"' EXIT
 python=${ROBUSTSEG_PEER_PYTHON:-}
 if [ -z "$python" ]; then
     echo "preparing the peers in a throw-away environment" >&2
-    peer=${ROBUSTSEG_PEER:-../shared/peer}
-    if [ -f "$peer/setup.sh" ]; then
-        bash "$peer/setup.sh" "$out/environment" >&2
-    else
-        python3 -m venv "$out/environment"
-        "$out/environment/bin/pip" install -q torch torchvision >&2
-    fi
-    "$out/environment/bin/pip" install -q albumentations opencv-python-headless >&2
+    bash scripts/peer/setup.sh "$out/environment" torch torchvision albumentations opencv-python-headless >&2
     python=$out/environment/bin/python
 fi
 export NO_ALBUMENTATIONS_UPDATE=1

@@ -1,8 +1,8 @@
 """Times robustseg and the same network in PyTorch in turn, and prints the ratios.
 
-    python bench_peer.py BINARY PEER_FOLDER ROUNDS [--batch N] [--size N] [--layers L] [--width N] [--methods M] [--steps N] [--warmup N]
+    python bench_peer.py BINARY ROUNDS [--batch N] [--size N] [--layers L] [--width N] [--methods M] [--steps N] [--warmup N]
 
-Run by bench_peer.sh, with a Python that has torch and timm. In every round: this program, PyTorch channels first, PyTorch
+Run by bench_peer.sh, with a Python that has torch. In every round: this program, PyTorch channels first, PyTorch
 channels last. Of the rounds the median counts, of PyTorch's two formats, row by row, the faster one.
 """
 import json
@@ -37,11 +37,12 @@ def ours(binary, arguments):
     return {**result["step_s"], **result["evaluation_s"]}, peak
 
 
-def peers(folder, arguments):
-    """Seconds by row, and peak memory of training, of one round of PyTorch."""
-    steps, peak = run([sys.executable, os.path.join(folder, "bench_torch.py"), *arguments])
-    evaluation, _ = run([sys.executable, os.path.join(HERE, "bench_torch_evaluation.py"), folder, *arguments])
-    return {**json.loads(steps)["step_s"], **json.loads(evaluation)}, peak
+def peers(arguments):
+    """Seconds by row, and peak memory, of one round of PyTorch."""
+    script = os.path.join(HERE, "peer", "bench_torch.py")
+    text, peak = run([sys.executable, script, "--evaluation", *arguments])
+    result = json.loads(text)
+    return {**result["step_s"], **result["evaluation_s"]}, peak
 
 
 def medians(rounds):
@@ -51,12 +52,12 @@ def medians(rounds):
 
 
 def main():
-    binary, folder, rounds, *arguments = sys.argv[1:]
+    binary, rounds, *arguments = sys.argv[1:]
     ours_rounds, first_rounds, last_rounds = [], [], []
     for _ in range(int(rounds)):
         ours_rounds.append(ours(binary, arguments))
-        first_rounds.append(peers(folder, arguments))
-        last_rounds.append(peers(folder, [*arguments, "--channels-last"]))
+        first_rounds.append(peers(arguments))
+        last_rounds.append(peers([*arguments, "--channels-last"]))
     own, own_peak = medians(ours_rounds)
     first, first_peak = medians(first_rounds)
     last, last_peak = medians(last_rounds)

@@ -4,24 +4,17 @@
 # Times training steps, forward passes and robustness curves of robustseg and of the same network in PyTorch, in both of its
 # memory formats, on this machine's CPU, in turn, and prints the ratios. The arguments are given to all.
 #
-#   ROBUSTSEG_PEER          folder of bench_torch.py and setup.sh [../shared/peer]
-#   ROBUSTSEG_PEER_PYTHON   a Python with torch and timm; without one an environment is made by setup.sh and thrown
-#                           away afterwards
+#   ROBUSTSEG_PEER_PYTHON   a Python with torch; without one an environment is made by peer/setup.sh and deleted
+#                           afterwards
 #   ROBUSTSEG_PEER_ROUNDS   how often each is run, in turn [2]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-peer=${ROBUSTSEG_PEER:-../shared/peer}
-if [ ! -f "$peer/bench_torch.py" ]; then
-    echo "bench_peer.sh: no bench_torch.py in $peer; set ROBUSTSEG_PEER to its folder" >&2
-    exit 3
-fi
-
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 python=${ROBUSTSEG_PEER_PYTHON:-}
 if [ -z "$python" ]; then
     echo "preparing PyTorch in a throw-away environment" >&2
-    bash "$peer/setup.sh" "$out/environment" >&2
+    bash scripts/peer/setup.sh "$out/environment" torch >&2
     python=$out/environment/bin/python
 fi
 
@@ -39,4 +32,4 @@ for name in "${!last[@]}"; do
     arguments+=("$name" "${last[$name]}")
 done
 
-"$python" scripts/bench_peer.py "$binary" "$peer" "${ROBUSTSEG_PEER_ROUNDS:-2}" "${arguments[@]}"
+"$python" scripts/bench_peer.py "$binary" "${ROBUSTSEG_PEER_ROUNDS:-2}" "${arguments[@]}"

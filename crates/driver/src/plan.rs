@@ -4,10 +4,10 @@ use std::path::Path;
 
 use robustseg_datasets::{Dataset, Shared};
 use robustseg_models::{NetworkConfig, Origin, TrainingOrigin, pretrained};
-use robustseg_training::Identity;
+use robustseg_training::{Error as TrainingError, Identity};
 
 use crate::data::{Data, of_split, pairs};
-use crate::exit::BadData;
+use crate::exit::{BadData, Usage};
 use crate::provenance::{PretrainedProvenance, Provenance, file_sha256};
 use crate::spec::{Spec, is_hub_name};
 use crate::{checkpoint, identity, memory};
@@ -46,6 +46,14 @@ pub struct Plan {
     pub total_steps: u64,
 }
 
+/// An error of the training's settings, with the key of the spec.
+fn of_training(error: TrainingError) -> anyhow::Error {
+    match error {
+        TrainingError::Setting { field, reason } => Usage(format!("training.{field}: {reason}")).into(),
+        other => other.into(),
+    }
+}
+
 impl Plan {
     /// Opens the data of `spec` and checks that it can be trained on.
     pub fn new(spec: Spec) -> anyhow::Result<Self> {
@@ -53,8 +61,8 @@ impl Plan {
         let train = data.open(&spec.data.train_split)?;
         let validation = data.open(&spec.data.validation_split)?;
         let evaluation = data.open(spec.evaluation_split())?;
-        let steps_per_epoch = spec.training.steps_per_epoch(train.len())?;
-        let total_steps = spec.training.total_steps(train.len())?;
+        let steps_per_epoch = spec.training.steps_per_epoch(train.len()).map_err(of_training)?;
+        let total_steps = spec.training.total_steps(train.len()).map_err(of_training)?;
         let model = spec.network(data.num_classes());
         model.validate()?;
         Ok(Self { spec, model, data, train, validation, evaluation, steps_per_epoch, total_steps })

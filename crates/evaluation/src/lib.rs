@@ -33,6 +33,7 @@ mod example;
 #[cfg(test)]
 mod fixture;
 mod journal;
+mod metrics;
 mod observation;
 mod record;
 mod results;
@@ -50,6 +51,7 @@ pub use error::{Error, Result};
 pub use evaluate::{EvaluationBatch, OnProgress, clean_scores, evaluate, evaluate_model, evaluate_with};
 pub use example::{Example, ExampleAttack};
 pub use journal::Journal;
+pub use metrics::{METRICS, Metric, MetricValues};
 pub use record::{
     CandidateScores, Curve, Evaluation, ImageRecord, Passes, Point, Scope, Scores, Warning, WarningKind,
 };

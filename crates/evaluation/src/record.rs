@@ -7,6 +7,8 @@ use robustseg_models::TrainingOrigin;
 use robustseg_words::counted;
 use serde::{Deserialize, Serialize};
 
+use crate::metrics::MetricValues;
+
 /// Scores of one network on clean and attacked images of a whole dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
@@ -117,16 +119,9 @@ pub struct Scores {
     pub pixel_accuracy: f64,
     /// Intersection over union of each class; `None` for one that occurs neither in labels nor predictions.
     pub iou: Vec<Option<f64>>,
-    /// The mean over images of their own mean IoU, which is another number than `miou`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image_averaged_miou: Option<f64>,
-    /// The mean over images of the share of their own labelled pixels that are right, which is another number than
-    /// `pixel_accuracy` unless all images have as many: the accuracy (aAcc) that SEA's authors report.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image_averaged_pixel_accuracy: Option<f64>,
-    /// Mean of the classes' boundary IoU over the dataset (Cheng et al. 2021, 2 % of the diagonal).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub boundary_miou: Option<f64>,
+    /// The values of the registered [`METRICS`](crate::METRICS), each under its own key.
+    #[serde(flatten)]
+    pub metrics: MetricValues,
     /// 95 % of bootstrap samples of the images have a `miou` between these two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub miou_interval: Option<[f64; 2]>,

@@ -1,11 +1,11 @@
 //! Scores of a dataset from the observations of its images.
 
 use robustseg_metrics::{
-    Overlap, bootstrap_interval, greedy_mean_iou, greedy_mean_iou_from, image_averaged_mean_iou,
-    lowest_accuracy, mean_and_deviation,
+    Overlap, bootstrap_interval, greedy_mean_iou, greedy_mean_iou_from, lowest_accuracy,
 };
 use robustseg_random::stream;
 
+use crate::metrics::{Forms, MetricValues};
 use crate::observation::Observation;
 use crate::record::Scores;
 use crate::{Error, Result};
@@ -33,7 +33,7 @@ pub(crate) fn scores_after(
     previous: Option<&Chosen>,
 ) -> Result<(Scores, Chosen)> {
     let forms_of = |of: fn(&Observation) -> &Overlap| -> Vec<Vec<Overlap>> {
-        images.iter().map(|seen| seen.iter().map(|observation| of(observation).clone()).collect()).collect()
+        images.iter().map(|forms| forms.iter().map(|observation| of(observation).clone()).collect()).collect()
     };
     let take = |chosen: &[usize], of: &[Vec<Overlap>]| -> Vec<Overlap> {
         of.iter().zip(chosen).map(|(forms, &index)| forms[index].clone()).collect()
@@ -49,7 +49,7 @@ pub(crate) fn scores_after(
     let classes = overlaps.first().map_or(0, |candidates| candidates[0].union().len());
     let taken = take(&chosen.miou, &overlaps);
     let lowest = take(&for_accuracy, &overlaps);
-    let boundary = Overlap::sum(classes, &take(&chosen.boundary, &boundaries));
+    let boundaries = take(&chosen.boundary, &boundaries);
     let sum = Overlap::sum(classes, &taken);
     let accuracy = Overlap::sum(classes, &lowest).pixel_accuracy();
     let (Some(miou), Some(pixel_accuracy)) = (sum.mean_iou(), accuracy) else {
@@ -68,7 +68,13 @@ pub(crate) fn scores_after(
         least.map(|(overlap, _)| overlap.clone())
     };
     let own: Vec<Overlap> = overlaps.iter().filter_map(own).collect();
-    let accuracies: Vec<f64> = lowest.iter().filter_map(Overlap::pixel_accuracy).collect();
+    let metrics = MetricValues::of(&Forms {
+        classes,
+        lowest_miou: &taken,
+        own_lowest_miou: &own,
+        lowest_accuracy: &lowest,
+        boundaries: &boundaries,
+    });
     let interval = |images: &[Overlap], statistic: fn(&Overlap) -> Option<f64>| {
         let random = &mut stream(0, "bootstrap", [0; 3]);
         bootstrap_interval(images, statistic, LEVEL, RESAMPLES, |below| below_from(random, below))
@@ -77,9 +83,7 @@ pub(crate) fn scores_after(
         miou,
         pixel_accuracy,
         iou: sum.iou(),
-        image_averaged_miou: image_averaged_mean_iou(&own),
-        image_averaged_pixel_accuracy: mean_and_deviation(&accuracies).map(|(mean, _)| mean),
-        boundary_miou: boundary.mean_iou(),
+        metrics,
         miou_interval: interval(&taken, Overlap::mean_iou),
         pixel_accuracy_interval: interval(&lowest, Overlap::pixel_accuracy),
     };

@@ -265,7 +265,7 @@ fn accuracy_is_of_all_pixels_and_also_a_mean_over_images() -> Result<()> {
     let label = Tensor::from_vec(label.collect::<Vec<u8>>(), (2, 10, 30), &Device::Cpu)?;
     let clean = evaluate(&reads, &image, Some(&label), &[])?.clean;
     assert!((clean.pixel_accuracy - 103.0 / 303.0).abs() < 1e-12, "{clean:?}");
-    let mean = clean.image_averaged_pixel_accuracy.expect("two labelled images");
+    let mean = clean.metrics.get("image_averaged_pixel_accuracy").expect("two labelled images");
     assert!((mean - 2.0 / 3.0).abs() < 1e-12, "{clean:?}");
     Ok(())
 }

@@ -1,0 +1,141 @@
+//! The registry of metrics beyond mean IoU and pixel accuracy.
+//!
+//! One line in [`METRICS`] makes a metric part of `evaluation.json`, of the tables of reports, and of tests. Its
+//! arithmetic belongs to `robustseg-metrics`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use robustseg_metrics::{Overlap, image_averaged_mean_iou, mean_and_deviation};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A score of a whole dataset.
+pub struct Metric {
+    /// Its key in `evaluation.json`.
+    pub key: &'static str,
+    /// Its title in tables.
+    pub title: &'static str,
+    /// One sentence about it.
+    pub summary: &'static str,
+    value: fn(&Forms<'_>) -> Option<f64>,
+}
+
+/// The registered metrics, in the order of tables.
+pub static METRICS: &[Metric] = &[
+    Metric {
+        key: "image_averaged_miou",
+        title: "image-averaged mean IoU",
+        summary: "The mean over images of their own mean IoU.",
+        value: |forms| image_averaged_mean_iou(forms.own_lowest_miou),
+    },
+    Metric {
+        key: "image_averaged_pixel_accuracy",
+        title: "image-averaged accuracy",
+        summary: "The mean over images of the share of their own labelled pixels that are right: the accuracy (aAcc) \
+                  that SEA's authors report.",
+        value: |forms| {
+            let accuracies: Vec<f64> =
+                forms.lowest_accuracy.iter().filter_map(Overlap::pixel_accuracy).collect();
+            mean_and_deviation(&accuracies).map(|(mean, _)| mean)
+        },
+    },
+    Metric {
+        key: "boundary_miou",
+        title: "boundary mean IoU",
+        summary: "Mean of the classes' boundary IoU over the dataset (Cheng et al. 2021, 2 % of the diagonal).",
+        value: |forms| Overlap::sum(forms.classes, forms.boundaries).mean_iou(),
+    },
+];
+
+/// One form of each image, clean or attacked, that is worst for a score.
+pub(crate) struct Forms<'a> {
+    pub(crate) classes: usize,
+    /// The overlaps of the choice with the lowest mean IoU of the dataset.
+    #[allow(dead_code)] // for metrics to come
+    pub(crate) lowest_miou: &'a [Overlap],
+    /// The overlaps with the lowest mean IoU of each image itself, for images with a labelled pixel.
+    pub(crate) own_lowest_miou: &'a [Overlap],
+    /// The overlaps with the lowest pixel accuracy of each image.
+    pub(crate) lowest_accuracy: &'a [Overlap],
+    /// The overlaps of the boundaries, of the choice with their lowest mean IoU.
+    pub(crate) boundaries: &'a [Overlap],
+}
+
+/// The values of the registered metrics by key. A metric without a value is missing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MetricValues(BTreeMap<&'static str, f64>);
+
+impl MetricValues {
+    pub(crate) fn of(forms: &Forms<'_>) -> Self {
+        let value = |metric: &'static Metric| Some((metric.key, (metric.value)(forms)?));
+        Self(METRICS.iter().filter_map(value).collect())
+    }
+
+    /// The value of the metric `key`.
+    pub fn get(&self, key: &str) -> Option<f64> {
+        self.0.get(key).copied()
+    }
+}
+
+impl Serialize for MetricValues {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let known = METRICS.iter().filter_map(|metric| Some((metric.key, self.get(metric.key)?)));
+        serializer.collect_map(known)
+    }
+}
+
+impl<'de> Deserialize<'de> for MetricValues {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Registered)
+    }
+}
+
+/// Takes the registered keys of a map, and leaves all others alone.
+struct Registered;
+
+impl<'de> Visitor<'de> for Registered {
+    type Value = MetricValues;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of scores")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<MetricValues, A::Error> {
+        let mut values = BTreeMap::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            match METRICS.iter().find(|metric| metric.key == key) {
+                Some(metric) => {
+                    if let Some(value) = entries.next_value::<Option<f64>>()? {
+                        values.insert(metric.key, value);
+                    }
+                }
+                None => drop(entries.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(MetricValues(values))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registered_keys_are_read_and_written_and_others_left_alone() -> serde_json::Result<()> {
+        let text = r#"{"boundary_miou": 0.25, "image_averaged_miou": null, "later": [1], "other": "x"}"#;
+        let values: MetricValues = serde_json::from_str(text)?;
+        assert_eq!((values.get("boundary_miou"), values.get("image_averaged_miou")), (Some(0.25), None));
+        assert_eq!(serde_json::to_string(&values)?, r#"{"boundary_miou":0.25}"#);
+        Ok(())
+    }
+
+    #[test]
+    fn keys_and_titles_are_unique() {
+        for (index, metric) in METRICS.iter().enumerate() {
+            let others = &METRICS[index + 1..];
+            assert!(others.iter().all(|other| other.key != metric.key && other.title != metric.title));
+            assert!(metric.summary.ends_with('.'), "{}", metric.key);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# setup.sh FOLDER PACKAGE...
+#
+# Makes a Python environment in FOLDER with the packages that a benchmark compares with.
+set -euo pipefail
+folder=${1:?folder}
+shift
+python3 -m venv "$folder"
+"$folder/bin/pip" install -q --disable-pip-version-check "$@"
