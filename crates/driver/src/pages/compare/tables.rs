@@ -1,5 +1,7 @@
 //! The tables of several runs.
 
+use robustseg_evaluation::METRICS;
+
 use super::charts::WORST_CASE;
 use super::comparison::Comparison;
 use super::seeds;
@@ -33,17 +35,9 @@ impl Comparison {
     }
 
     fn scores(&self) -> Table {
-        let columns = [
-            "run",
-            "method",
-            "weights",
-            "mean IoU",
-            "95 % from",
-            "to",
-            "pixel accuracy",
-            "boundary mean IoU",
-            "warnings",
-        ];
+        let columns = ["run", "method", "weights", "mean IoU", "95 % from", "to", "pixel accuracy"];
+        let metrics = METRICS.iter().map(|metric| metric.title);
+        let columns = columns.into_iter().chain(metrics).chain(["warnings"]);
         let mut table = Table::new("Clean scores", columns);
         table.rows.extend(self.runs.iter().map(|run| {
             let clean = &run.evaluation.clean;
@@ -56,10 +50,10 @@ impl Comparison {
                 end(0),
                 end(1),
                 Cell::Fraction(clean.pixel_accuracy),
-                Cell::fraction(clean.boundary_miou),
-                Cell::Number(warnings, 0),
             ];
-            run.head().into_iter().chain(scores).collect()
+            let metrics = METRICS.iter().map(|metric| Cell::fraction(clean.metrics.get(metric.key)));
+            let warnings = Cell::Number(warnings, 0);
+            run.head().into_iter().chain(scores).chain(metrics).chain([warnings]).collect()
         }));
         if self.runs.iter().any(|run| !run.evaluation.warnings.is_empty()) {
             table.note =

@@ -1,6 +1,6 @@
 //! The tables of one run's scores.
 
-use robustseg_evaluation::{Curve, Point, Scores};
+use robustseg_evaluation::{Curve, METRICS, Point, Scores};
 
 use crate::draw::table::{Cell, Table};
 use crate::pages::names::{curve_title, paper_name};
@@ -21,17 +21,8 @@ pub(super) fn tables(run: &RunSummary) -> Vec<(&'static str, Table)> {
 
 /// The clean scores, all points of the curves, and the worst case over them.
 fn points(run: &RunSummary) -> Table {
-    let names = [
-        "attack",
-        "epsilon",
-        "mean IoU",
-        "95 % from",
-        "to",
-        "pixel accuracy",
-        "image-averaged mean IoU",
-        "image-averaged accuracy",
-        "boundary mean IoU",
-    ];
+    let names = ["attack", "epsilon", "mean IoU", "95 % from", "to", "pixel accuracy"];
+    let names = names.into_iter().chain(METRICS.iter().map(|metric| metric.title));
     let mut table = Table::new("Scores", names);
     let mut row = |title: &str, epsilon: Cell, scores: &Scores| {
         let end = |index: usize| Cell::fraction(scores.miou_interval.map(|interval| interval[index]));
@@ -44,11 +35,9 @@ fn points(run: &RunSummary) -> Table {
             plain(end(0)),
             plain(end(1)),
             Cell::Fraction(scores.pixel_accuracy),
-            Cell::fraction(scores.image_averaged_miou),
-            Cell::fraction(scores.image_averaged_pixel_accuracy),
-            Cell::fraction(scores.boundary_miou),
         ];
-        table.rows.push([Cell::text(title), epsilon].into_iter().chain(numbers).collect());
+        let metrics = METRICS.iter().map(|metric| Cell::fraction(scores.metrics.get(metric.key)));
+        table.rows.push([Cell::text(title), epsilon].into_iter().chain(numbers).chain(metrics).collect());
     };
     row("none", Cell::Missing, &run.evaluation.clean);
     for curve in &run.evaluation.curves {
