@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use robustseg_ops::{PixelObjective, pixel_objective_per_image};
 use robustseg_random::ChaCha8Rng;
 
-use crate::ranges::check_epsilon;
+use crate::epsilon::{EpsilonRole, check_epsilon};
 use crate::settings::Described;
 use crate::{Case, Result, selection};
 
@@ -18,33 +18,6 @@ pub struct Adversarial {
     /// The step or radius that was used for each image (N), f32, in the images' unit. It is negative
     /// where [`FastNewton`](crate::FastNewton) stepped the other way.
     pub epsilon: Tensor,
-}
-
-/// The role of epsilon in an attack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EpsilonRole {
-    /// The radius of the ball, or the size of the only step.
-    Radius,
-    /// A limit for an attack that finds its own step; infinity is no limit.
-    Limit,
-}
-
-impl EpsilonRole {
-    /// The name of epsilon among the attack's settings.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Radius => "epsilon",
-            Self::Limit => "max_epsilon",
-        }
-    }
-
-    /// The value by default: the paper's 0.03 for a radius, infinity for a limit.
-    pub fn default_value(self) -> f64 {
-        match self {
-            Self::Radius => 0.03,
-            Self::Limit => f64::INFINITY,
-        }
-    }
 }
 
 /// How many examples an attack crafts for one image and one epsilon.

@@ -63,6 +63,8 @@ mod case;
 mod climb;
 mod config;
 mod cost;
+mod curve_config;
+mod epsilon;
 mod error;
 mod gradient;
 mod gradient_check;
@@ -76,21 +78,21 @@ mod selection;
 mod settings;
 mod start;
 
-pub use attack::{Adversarial, Attack, Candidates, CurveDefaults, EpsilonRole};
+pub use attack::{Adversarial, Attack, Candidates, CurveDefaults};
 pub use attacks::{
     Apgd, Bim, CosPgd, Dag, FastNewton, Fgsm, MiFgsm, NegativeGain, Pgd, RandomFgsm, Sea, SegPgd, attacks,
     completed, title_of,
 };
 pub use case::Case;
-pub use config::{AttackConfig, CurveConfig};
+pub use config::AttackConfig;
 pub use cost::{Cost, Counted};
+pub use curve_config::CurveConfig;
+pub use epsilon::{EpsilonRole, check_epsilon, check_radius};
 pub use error::{Error, Result};
 pub use gradient::{InputGradient, input_gradient};
 pub use gradient_check::{GradientCheck, check_gradient};
 pub use model::{ChannelsFirst, Model, channels_first};
-pub use ranges::{
-    check_alpha, check_decay, check_epsilon, check_radius, check_restarts, check_share, check_steps,
-};
+pub use ranges::{check_alpha, check_decay, check_restarts, check_share, check_steps};
 pub use robustseg_ops::{Alignment, IGNORE_LABEL, PixelObjective};
 pub use settings::{Described, Settings};
 pub use start::Start;

@@ -1,45 +1,30 @@
 //! JSON schemas of attacks and curves, for editors.
 
-use std::borrow::Cow;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use crate::attack::EpsilonRole;
 use crate::attacks::{ENTRIES, Entry, Use};
-use crate::config::{AttackConfig, CurveConfig};
+use crate::epsilon::EpsilonRole;
 
-impl JsonSchema for AttackConfig {
-    fn schema_name() -> Cow<'static, str> {
-        "AttackConfig".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let choices: Vec<Value> = ENTRIES.iter().map(|entry| choice_of_attack(entry, generator)).collect();
-        one_of("An attack with its settings.", &choices)
-    }
+/// An attack with its settings and epsilon.
+pub(crate) fn attack(generator: &mut SchemaGenerator) -> Schema {
+    let choices: Vec<Value> = ENTRIES.iter().map(|entry| choice_of_attack(entry, generator)).collect();
+    one_of("An attack with its settings.", &choices)
 }
 
-impl JsonSchema for CurveConfig {
-    fn schema_name() -> Cow<'static, str> {
-        "CurveConfig".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let choice = |entry: &Entry| {
-            let epsilons = json!({
-                "description": "The curve's epsilons, each in `[0, 1]`; 0 is the clean image.",
-                "type": "array",
-                "items": { "type": "number", "format": "double" },
-                "default": (entry.epsilons)(),
-            });
-            choice(entry, Use::Curve, "epsilons", &epsilons, generator)
-        };
-        one_of(
-            "A robustness curve: one attack at several epsilons.",
-            &ENTRIES.iter().map(choice).collect::<Vec<_>>(),
-        )
-    }
+/// A robustness curve.
+pub(crate) fn curve(generator: &mut SchemaGenerator) -> Schema {
+    let choice = |entry: &Entry| {
+        let epsilons = json!({
+            "description": "The curve's epsilons, each in `[0, 1]`; 0 is the clean image.",
+            "type": "array",
+            "items": { "type": "number", "format": "double" },
+            "default": (entry.epsilons)(),
+        });
+        choice(entry, Use::Curve, "epsilons", &epsilons, generator)
+    };
+    let choices: Vec<Value> = ENTRIES.iter().map(choice).collect();
+    one_of("A robustness curve: one attack at several epsilons.", &choices)
 }
 
 /// One of `choices`.

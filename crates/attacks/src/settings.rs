@@ -3,7 +3,8 @@
 use std::fmt;
 
 use robustseg_words::counted;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 /// Settings by name, in the order in which the attack declares them.
@@ -56,6 +57,17 @@ impl Settings {
     /// Whether there are no settings.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Writes `{name: settings}`, as specs name an attack.
+    pub(crate) fn serialize_under<S: Serializer>(
+        &self,
+        name: &str,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(name, self)?;
+        map.end()
     }
 
     pub(crate) fn into_map(self) -> Map<String, Value> {

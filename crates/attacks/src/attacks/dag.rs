@@ -6,7 +6,8 @@ use robustseg_ops::{IGNORE_LABEL, PixelObjective, pixel_objective_per_image, pre
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::attack::{CurveDefaults, EpsilonRole};
+use crate::attack::CurveDefaults;
+use crate::epsilon::EpsilonRole;
 use crate::gradient::finite;
 use crate::ranges::{check_alpha, check_share, check_steps};
 use crate::{Adversarial, Attack, Case, Error, Result};

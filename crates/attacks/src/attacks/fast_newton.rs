@@ -6,7 +6,8 @@ use robustseg_ops::{PixelObjective, l1_norm_per_image, sign_step};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::attack::{CurveDefaults, EpsilonRole};
+use crate::attack::CurveDefaults;
+use crate::epsilon::EpsilonRole;
 use crate::gradient::{InputGradient, finite, unchecked};
 use crate::{Adversarial, Attack, Case, Result};
 

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Memory {
     /// Steps done at the last reading.
-    pub(super) read: Option<u64>,
+    pub(crate) read: Option<u64>,
     /// Pixel accuracy under BIM at the last reading without a sign.
-    pub(super) robust: Option<f64>,
+    pub(crate) robust: Option<f64>,
     /// Steps done at that reading.
     pub(crate) unflagged: Option<u64>,
     /// Readings with a sign since then.
     #[serde(default)]
-    pub(super) flagged: usize,
+    pub(crate) flagged: usize,
     /// Whether a reading ended the training.
     pub(crate) stopped: bool,
 }

@@ -47,7 +47,7 @@ pub struct Mark {
 
 impl Reading {
     /// Reads `model` on `images` (N, 3, H, W), f32 in `[0, 1]`, with `labels` (N, H, W), u8, of `classes` classes.
-    pub(super) fn take(
+    pub(crate) fn take(
         config: &MonitorConfig,
         model: &dyn Model,
         images: &Tensor,
@@ -107,7 +107,7 @@ fn mark(model: &dyn Model, logits: &Tensor, labels: &Tensor, classes: usize) -> 
 
 /// The mean IoU of guesses: of a class that is a share p of the labelled pixels, and of the guesses, p * p are right by
 /// chance, and the union is 2p - p * p.
-pub(super) fn chance(labels: &Tensor, classes: usize) -> Result<f64> {
+pub(crate) fn chance(labels: &Tensor, classes: usize) -> Result<f64> {
     let labels: Vec<u8> = labels.flatten_all()?.to_vec1()?;
     let mut counts = vec![0_u64; classes];
     for &label in labels.iter().filter(|&&label| label != IGNORE_LABEL) {

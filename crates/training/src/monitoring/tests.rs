@@ -9,6 +9,7 @@ use robustseg_models::Origin;
 use robustseg_random::stream;
 
 use super::*;
+use crate::monitor::{Mark, Sign, chance};
 use crate::{Outcome, TrainingConfig, fixture};
 
 fn reading(model: &dyn robustseg_attacks::Model, config: &MonitorConfig, start: f32) -> Result<Reading> {
@@ -95,7 +96,7 @@ fn guessing_scores_what_the_shares_of_the_classes_say() -> Result<()> {
     // Three quarters of the labelled pixels are of class 0, a quarter of class 2, none of class 1.
     let labels = Tensor::new(&[[[0_u8, 0, 0, 255], [2, 255, 255, 255]]], &Device::Cpu)?;
     let expected = f64::midpoint(0.75 / 1.25, 0.25 / 1.75);
-    assert!((reading::chance(&labels, 3)? - expected).abs() < 1e-12);
+    assert!((chance(&labels, 3)? - expected).abs() < 1e-12);
     Ok(())
 }
 

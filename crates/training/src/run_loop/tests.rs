@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use std::sync::atomic::AtomicBool;
+
+use robustseg_datasets::{Dataset, OnBadSample};
+
 use super::*;
 use safetensors::tensor::{Dtype, TensorView};
 

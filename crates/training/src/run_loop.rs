@@ -1,0 +1,155 @@
+//! A whole training: epochs, validations, saved states.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use robustseg_datasets::{Loader, Skipped};
+use robustseg_evaluation::Error as EvaluationError;
+use robustseg_models::Origin;
+
+use crate::monitor::Then;
+use crate::monitoring::Monitor;
+use crate::observer::{Event, Observer, Progress, Stage};
+use crate::run::{Outcome, Run};
+use crate::staging::Prepared;
+use crate::trainer::Trainer;
+use crate::{Error, Result};
+
+/// The loader's batch for a step.
+struct Next {
+    /// `None` at the loader's end.
+    batch: Option<Result<Prepared>>,
+    /// The samples that others replace.
+    skipped: Vec<Skipped>,
+}
+
+impl Trainer {
+    /// Trains from where it is to the end, or until it is told to stop, or until the monitor ends it. Validates after every
+    /// `validate_every` epochs and at the end; the best mean IoU so far decides about `best.safetensors`.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if training diverges: the saved states are then those from before, and
+    /// `failed.safetensors` and `failed_batch.safetensors` are the network and the batch that it failed with.
+    pub fn run(&mut self, run: &Run<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
+        let per_epoch = self.config.steps_per_epoch(run.train.len())?;
+        let epochs = self.config.epochs as u64;
+        let total = self.total_steps();
+        if total != self.config.total_steps(run.train.len())? {
+            return Err(Error::Mismatch {
+                what: "steps of the training".into(),
+                expected: format!("{epochs} epochs of {per_epoch} steps"),
+                actual: format!("{total} steps"),
+            });
+        }
+        let epoch_of = |step: u64| step / per_epoch;
+        let start = self.steps_done();
+        observer.event(&Event::TrainingStarted {
+            step: start,
+            epoch: epoch_of(start),
+            total_steps: total,
+            epochs,
+            parameters: self.network().parameter_count(),
+        })?;
+        // What was resumed from is saved already.
+        let mut saved = (start > 0).then(|| self.state.clone());
+        let fill = self.network().config().mean;
+        let mut loader = self.config.loader(run.train, self.seed, fill, start..total, run.on_bad_sample)?;
+        let mut ahead: Option<Next> = None;
+        let monitor = Monitor::new(self, run)?;
+        loop {
+            let step = self.steps_done();
+            let epoch = epoch_of(step);
+            observer.progress(Progress { stage: Stage::Training, done: step, total });
+            if let Some(monitor) = &monitor {
+                self.monitor(monitor, run, epoch, observer)?;
+            }
+            if self.validation_is_due(per_epoch) {
+                match self.validate(run, epoch, observer) {
+                    Err(Error::Evaluation(error)) if matches!(*error, EvaluationError::Interrupted) => {}
+                    validated => validated?,
+                }
+            }
+            let finished = self.is_over() && !self.validation_is_due(per_epoch);
+            let stopped = !finished && run.stop.load(Ordering::Relaxed);
+            let every = self.config.checkpoint_every;
+            let wanted = finished || stopped || (every > 0 && step > start && step.is_multiple_of(every));
+            if wanted && saved.as_ref() != Some(&self.state) {
+                observer.sync()?;
+                self.save_network(run, "last.safetensors")?;
+                self.save_state(run.checkpoints, run.identity)?;
+                saved = Some(self.state.clone());
+                observer.event(&Event::Checkpoint { step, epoch })?;
+            }
+            if stopped {
+                observer.event(&Event::TrainingInterrupted { step, epoch })?;
+                return Ok(Outcome::Interrupted);
+            }
+            if finished {
+                let seconds = self.timing().seconds;
+                observer.event(&Event::TrainingFinished { step, epoch, seconds })?;
+                return Ok(Outcome::Finished);
+            }
+            let waiting = Instant::now();
+            let Next { batch, skipped } = ahead.take().unwrap_or_else(|| self.next(&mut loader));
+            let batch = batch.ok_or_else(|| Error::Mismatch {
+                what: "batches of the loader".into(),
+                expected: format!("{total}"),
+                actual: format!("{step}"),
+            })??;
+            if self.network().device().is_cuda() {
+                // On its way while this step is computed. Its faults are reported when its turn comes.
+                ahead = Some(self.next(&mut loader));
+            }
+            let waited = waiting.elapsed().as_secs_f64();
+            for Skipped { id, reason } in skipped {
+                observer.event(&Event::SampleSkipped { step, epoch, sample: id, reason })?;
+            }
+            let mut record = match self.step_prepared(&batch) {
+                Err(error @ Error::NotFinite { .. }) => {
+                    self.leave_out(run, batch.batch(), error, observer)?;
+                    continue;
+                }
+                done => done?,
+            };
+            record.seconds.data += waited;
+            self.state.timing.seconds.data += waited;
+            observer.event(&Event::Step { epoch, record })?;
+        }
+    }
+
+    /// Prepares the loader's next batch.
+    fn next(&mut self, loader: &mut Loader) -> Next {
+        let batch = loader.next().map(|batch| self.prepare(Arc::new(batch?)));
+        Next { batch, skipped: loader.take_skipped() }
+    }
+
+    /// Writes the network as it is now to the checkpoint `name` of `run`.
+    pub(crate) fn save_network(&self, run: &Run<'_>, name: &str) -> Result<()> {
+        Ok(self.network().save_with(&self.origin(run.origin), &run.checkpoints.join(name))?)
+    }
+
+    /// `origin` with the steps that the weights have behind them now.
+    pub fn origin(&self, origin: &Origin) -> Origin {
+        let mut origin = origin.clone();
+        if let Some(training) = &mut origin.training {
+            training.step = self.weights_step();
+        }
+        origin
+    }
+
+    /// Steps that the weights have behind them: fewer than were done once the monitor has brought weights back.
+    fn weights_step(&self) -> u64 {
+        let state = &self.state.monitor;
+        let rolls_back = self.config.monitor.as_ref().is_some_and(|monitor| monitor.then == Then::RollBack);
+        state.unflagged.filter(|_| rolls_back && state.stopped).unwrap_or(self.state.step)
+    }
+
+    /// Whether there are no more steps to do.
+    pub(crate) fn is_over(&self) -> bool {
+        self.steps_done() == self.total_steps() || self.state.monitor.stopped
+    }
+}
+
+#[cfg(test)]
+mod tests;
