@@ -1,4 +1,5 @@
-//! Every attack on your own candle model: the cross-entropy that each finds, and its cost.
+//! Runs every attack on a candle model of your own and prints the cross-entropy it reaches and its
+//! cost.
 //!
 //! `cargo run -p robustseg-attacks --example attack_own_model`
 
@@ -6,7 +7,8 @@ use candle_core::{DType, Device, Tensor};
 use robustseg_attacks::{Case, Counted, PixelObjective, attacks, channels_first, input_gradient};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Any differentiable function from images (N, 3, H, W) in [0, 1] to logits (N, K, h, w): red, green or blue.
+    // Any differentiable function from images (N, 3, H, W) in [0, 1] to logits (N, K, h, w) will
+    // do. The classes of this one are red, green and blue.
     let colours = Tensor::eye(3, DType::F32, &Device::Cpu)?.reshape((3, 3, 1, 1))?;
     let model = channels_first(move |image: &Tensor| (image.conv2d(&colours, 0, 1, 1, 1)? * 9.0)?.tanh());
     let model = Counted::new(&model);

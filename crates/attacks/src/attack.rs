@@ -15,24 +15,24 @@ use crate::{Case, Result, selection};
 pub struct Adversarial {
     /// The perturbed images (N, 3, H, W), f32 in `[0, 1]`.
     pub image: Tensor,
-    /// The step or radius that was used for each image (N), f32, in the images' unit. It is negative
-    /// where [`FastNewton`](crate::FastNewton) stepped the other way.
+    /// The step size or radius used for each image (N), f32, in the unit of the image. It is
+    /// negative where [`FastNewton`](crate::FastNewton) stepped the other way.
     pub epsilon: Tensor,
 }
 
-/// How many examples an attack crafts for one image and one epsilon.
+/// How many examples an attack crafts per image and epsilon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Candidates {
-    /// One.
+    /// One example.
     One,
-    /// One for each of so many random starts.
+    /// One example per random start; this many starts.
     Starts(usize),
-    /// One for each of these objectives.
+    /// One example per objective, in this order.
     Objectives(Vec<&'static str>),
 }
 
 impl Candidates {
-    /// The candidates' names in results; empty for a single candidate.
+    /// The candidates' names in results. Empty for a single candidate.
     pub fn names(&self) -> Vec<String> {
         match self {
             Self::One | Self::Starts(0 | 1) => Vec::new(),
@@ -42,12 +42,12 @@ impl Candidates {
     }
 }
 
-/// An attack with its settings. Epsilon is not among them: it is an argument, and a list of
-/// epsilons gives a robustness curve.
+/// An attack with its settings. Epsilon is not a setting but an argument: a list of epsilons gives
+/// a robustness curve.
 ///
-/// A new attack implements the methods without a body, and those whose default does not fit. One
+/// A new attack implements the required methods and overrides the defaults that do not fit. One
 /// line in `attacks/mod.rs` makes it known to specs, the command line, reports and tests. An attack
-/// of another crate needs no such line: everything that takes a `dyn Attack` takes it too.
+/// from another crate needs no such line: everything that takes a `dyn Attack` accepts it.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -80,8 +80,9 @@ pub trait Attack: Described + Debug + Send + Sync {
         Ok(())
     }
 
-    /// Crafts examples: for each of `epsilons` one for each candidate, in the order of
-    /// [`Attack::candidates`]. Callers use [`Attack::examples`], which checks settings and epsilons.
+    /// Crafts one example per epsilon and candidate, with the candidates in the order of
+    /// [`Attack::candidates`]. Callers use [`Attack::examples`], which checks settings and epsilons
+    /// first.
     ///
     /// An image without a labelled pixel must come back unchanged. Only randomised attacks draw
     /// from `random`.
@@ -97,13 +98,13 @@ pub trait Attack: Described + Debug + Send + Sync {
         EpsilonRole::Radius
     }
 
-    /// How many examples there are for each image and epsilon.
+    /// How many examples the attack crafts per image and epsilon.
     fn candidates(&self) -> Candidates {
         Candidates::One
     }
 
-    /// How strong the example `image` (N, 3, H, W) is for each image; the strongest candidate
-    /// becomes the attack's only example. By default its cross-entropy. Not called for a single
+    /// How strong the example `image` (N, 3, H, W) is, for each image. [`Attack::perturb`] keeps
+    /// the strongest candidate. The default is the cross-entropy. It is not called for a single
     /// candidate.
     fn strength(&self, case: &Case<'_>, image: &Tensor) -> Result<Vec<f32>> {
         let logits = case.logits(image)?;
@@ -111,13 +112,13 @@ pub trait Attack: Described + Debug + Send + Sync {
         Ok(pixel_objective_per_image(&logits, case.label(), objective, alignment)?.to_vec1()?)
     }
 
-    /// Backward passes that one image costs at so many epsilons, at most.
+    /// Upper bound on the backward passes that one image costs at this many epsilons.
     fn backward_passes(&self, epsilons: u64) -> u64 {
         epsilons
     }
 
-    /// Whether the first gradient is taken at the image itself. A value that does not move then has
-    /// no gradient.
+    /// Whether the first gradient is taken at the image itself. A pixel that such an attack leaves
+    /// unchanged has a gradient of zero.
     fn starts_at_the_image(&self) -> bool {
         false
     }
@@ -127,14 +128,14 @@ pub trait Attack: Described + Debug + Send + Sync {
         true
     }
 
-    /// The adversarial examples at each of `epsilons`, one for each candidate.
+    /// The adversarial examples at each of `epsilons`, one per candidate.
     ///
-    /// Examples at several epsilons equal those of one epsilon after the other, bit for bit, as long
-    /// as the attack draws nothing. They cost less where paths share gradients.
+    /// If the attack draws nothing, a call with several epsilons returns bit for bit the examples
+    /// of separate calls. It costs less where paths share gradients.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) for settings or epsilons out of range, and whatever
-    /// goes wrong in the model.
+    /// [`Error::Setting`](crate::Error::Setting) for settings or epsilons out of range, and any
+    /// error of the model.
     fn examples(
         &self,
         case: &Case<'_>,
@@ -146,7 +147,7 @@ pub trait Attack: Described + Debug + Send + Sync {
         self.craft(case, epsilons, random)
     }
 
-    /// The adversarial examples at one epsilon: of each image the strongest candidate.
+    /// The adversarial examples at one epsilon: the strongest candidate of each image.
     ///
     /// # Errors
     /// As [`Attack::examples`].
@@ -156,7 +157,7 @@ pub trait Attack: Described + Debug + Send + Sync {
     }
 }
 
-/// What a curve of an attack has by default.
+/// The defaults of an attack's robustness curve.
 pub trait CurveDefaults: Default {
     /// The settings.
     fn in_curves() -> Self {
@@ -169,7 +170,8 @@ pub trait CurveDefaults: Default {
     }
 }
 
-/// 0, 0.01, ... 0.04: every other of the paper's epsilons, for attacks that share nothing between them.
+/// 0, 0.01, ... 0.04: every second epsilon of the paper, for attacks that share no gradients
+/// between epsilons.
 pub(crate) fn few_epsilons() -> Vec<f64> {
     (0..5).map(|point| f64::from(point) / 100.0).collect()
 }

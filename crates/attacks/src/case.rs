@@ -1,12 +1,12 @@
-//! What an attack is given: a model, and images with their labels.
+//! The input of an attack: a model, and images with their labels.
 
 use candle_core::{DType, Tensor};
 
 use crate::{Error, Model, Result};
 
-/// A model, and the images that it shall get wrong.
+/// A model and the images to attack.
 ///
-/// Shapes, types and ranges are checked once, when the case is made.
+/// Shapes, types and ranges are checked once, when the case is created.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -27,11 +27,11 @@ pub struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    /// Attacks `model` on `image` (N, 3, H, W), f32 in `[0, 1]`, with `label` (N, H, W), u8, where 255
-    /// marks a pixel without a label.
+    /// Attacks `model` on `image` (N, 3, H, W), f32 in `[0, 1]`, with `label` (N, H, W), u8, where
+    /// 255 marks a pixel without a label.
     ///
     /// # Errors
-    /// [`Error::Input`] if type, shape or range do not fit.
+    /// [`Error::Input`] if a type, shape or range is wrong.
     pub fn new(model: &'a dyn Model, image: &'a Tensor, label: &'a Tensor) -> Result<Self> {
         check(image, label)?;
         Ok(Self { model, image, label })

@@ -1,5 +1,5 @@
-//! APGD's climb of an objective inside a ball: Croce, Hein, *Reliable Evaluation of Adversarial Robustness with an
-//! Ensemble of Diverse Parameter-free Attacks*, ICML 2020, algorithm 1.
+//! APGD's climb of an objective inside a ball: Croce, Hein, *Reliable Evaluation of Adversarial
+//! Robustness with an Ensemble of Diverse Parameter-free Attacks*, ICML 2020, algorithm 1.
 
 use candle_core::Tensor;
 use robustseg_ops::{PixelObjective, pixel_objective_per_image, predict, project, sign_step};
@@ -9,22 +9,24 @@ use crate::gradient::{InputGradient, finite, observe};
 use crate::iteration::noise;
 use crate::{Case, Result, selection};
 
-/// A random point of the ball of radius `epsilon` around `original`, or `original` itself without a stream to draw from.
+/// A random point of the ball of radius `epsilon` around `original`, or `original` itself if there
+/// is no stream to draw from.
 pub(crate) fn start(original: &Tensor, epsilon: f64, random: Option<&mut ChaCha8Rng>) -> Result<Tensor> {
     let Some(random) = random else { return Ok(original.clone()) };
     let noise = noise(original.shape(), original.device(), random)?;
     Ok((original + (noise * epsilon)?)?.clamp(0.0, 1.0)?)
 }
 
-/// The share of a step's own movement; the rest is the previous step's (their alpha).
+/// The share of the new step in a movement (their alpha). The rest is the previous movement.
 const OWN_SHARE: f64 = 0.75;
-/// Steps halve where fewer than this share of them raised the objective (their rho).
+/// The step size is halved if fewer than this share of the steps raised the objective (their rho).
 const RISING_SHARE: f64 = 0.75;
 
 /// Sign steps with momentum that climb an objective inside a ball.
 ///
-/// The cross-entropy decides whether a step rises and which point is highest, whatever the objective: the value of
-/// an objective that leaves out wrong pixels falls as the attack succeeds.
+/// The cross-entropy decides whether a step rises and which point is highest, whatever the
+/// objective. An objective that leaves out wrong pixels would not do: its value falls as the attack
+/// succeeds.
 pub(crate) struct Climb {
     pub(crate) epsilon: f64,
     pub(crate) steps: usize,
@@ -35,18 +37,19 @@ pub(crate) struct Climb {
 pub(crate) struct Climbed {
     /// The points of the largest cross-entropy.
     pub(crate) highest: Tensor,
-    /// The points with the fewest right pixels, the last of equals.
+    /// The points with the fewest right pixels; the last one among equals.
     pub(crate) fewest_right: Tensor,
 }
 
-/// An observation at a point: cross-entropy and right pixels of each image, and the gradient if one was wanted.
+/// An observation at a point: cross-entropy and right pixels of each image, and the gradient if
+/// requested.
 struct Observation {
     value: Vec<f32>,
     right: Vec<f32>,
     gradient: Option<Tensor>,
 }
 
-/// The best point so far, of each image.
+/// The best point of each image so far.
 struct Best {
     image: Tensor,
     gradient: Tensor,
@@ -54,7 +57,8 @@ struct Best {
 }
 
 impl Climb {
-    /// Climbs around `original` (N, 3, H, W), f64, from `start`. Costs `steps + 1` forward and `steps` backward passes.
+    /// Climbs around `original` (N, 3, H, W), f64, from `start`. Costs `steps + 1` forward and
+    /// `steps` backward passes.
     pub(crate) fn from(&self, case: &Case<'_>, original: &Tensor, start: &Tensor) -> Result<Climbed> {
         let count = original.dim(0)?;
         let ball = Tensor::full(self.epsilon, count, original.device())?;
@@ -117,14 +121,14 @@ impl Climb {
     }
 }
 
-/// The number of pixels of each image that `logits` predict as the label says.
+/// The number of pixels of each image that `logits` predict correctly.
 pub(crate) fn right_pixels(case: &Case<'_>, logits: &Tensor) -> Result<Vec<f32>> {
     let (_, height, width) = case.label().dims3()?;
     let right = predict(logits, height, width, case.model().alignment())?.eq(case.label())?;
     Ok(right.to_dtype(candle_core::DType::F32)?.flatten_from(1)?.sum(1)?.to_vec1()?)
 }
 
-/// The step size of each image, and the record that decides when it is halved.
+/// The step size of each image and the record that decides when to halve it.
 struct Schedule {
     sizes: Vec<f64>,
     checkpoints: Vec<usize>,
@@ -154,8 +158,9 @@ impl Schedule {
         }
     }
 
-    /// At a checkpoint, halves the steps of each image that rose too seldom since the last checkpoint, or whose best
-    /// value has not changed since although its steps were not halved there. Returns which.
+    /// At a checkpoint, halves the step size of each image whose steps rose too seldom since the
+    /// last checkpoint. Also halves it if the best value has not changed since and the size was not
+    /// halved then. Returns which images these are.
     fn halve(&mut self, step: usize, best: &[f32]) -> Option<Vec<bool>> {
         if !self.checkpoints.contains(&step) {
             return None;
@@ -175,7 +180,7 @@ impl Schedule {
     }
 }
 
-/// The steps after which sizes are reviewed: `ceil(p_j * steps)` with `p_0 = 0`, `p_1 = 0.22`,
+/// The steps after which step sizes are reviewed: `ceil(p_j * steps)` with `p_0 = 0`, `p_1 = 0.22`,
 /// `p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06)`, up to 1.
 fn checkpoints(steps: usize) -> Vec<usize> {
     // In hundredths, whose products are exact.
@@ -203,7 +208,8 @@ mod tests {
 
     #[test]
     fn steps_are_halved_by_either_rule() {
-        // The first rises at every step, the second at two of three, the third at all but above its best at none.
+        // The first rises at every step, the second at two of three. The third rises at every step
+        // but never above its best.
         let mut schedule = Schedule::new(10, 0.5, &[0.0, 0.0, 9.0]);
         for (before, after) in [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0)] {
             schedule
@@ -212,7 +218,8 @@ mod tests {
         assert_eq!(schedule.halve(2, &[3.0, 3.0, 9.0]), None);
         assert_eq!(schedule.halve(3, &[3.0, 3.0, 9.0]), Some(vec![false, true, true]));
         assert_eq!(schedule.sizes, [1.0, 0.5, 0.5]);
-        // Halved a moment ago: a best value that stays is no reason to halve again, steps that do not rise are.
+        // The size was halved just now. An unchanged best value is then no reason to halve again,
+        // but steps that do not rise are.
         schedule.record(&[0.0, 3.0, 0.0], &[1.0, 3.0, 1.0]);
         schedule.record(&[1.0, 3.0, 1.0], &[2.0, 3.0, 2.0]);
         assert_eq!(schedule.halve(5, &[3.0, 3.0, 9.0]), Some(vec![true, true, false]));

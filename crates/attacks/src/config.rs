@@ -33,7 +33,8 @@ pub struct AttackConfig {
 }
 
 impl AttackConfig {
-    /// `attack` at `epsilon`: the radius of its ball, or the limit of its step (infinity for no limit).
+    /// `attack` at `epsilon`: the radius of its ball, or the limit of its step (infinity for no
+    /// limit).
     pub fn new(attack: impl Attack + 'static, epsilon: f64) -> Self {
         Self { attack: Arc::new(attack), epsilon }
     }
@@ -45,8 +46,8 @@ impl AttackConfig {
         attacks::attacks().into_iter().map(default).collect()
     }
 
-    /// The attack `name` with its default settings, except for `changes`. `epsilon` among them is the
-    /// epsilon, whatever its key in specs is. The result is validated.
+    /// The attack `name` with its default settings, except for `changes`. The key `epsilon` in
+    /// `changes` sets the epsilon, whatever specs call it. The result is validated.
     ///
     /// # Errors
     /// [`Error::Attack`] for an unknown name or a change that the attack does not have,
@@ -75,11 +76,11 @@ impl AttackConfig {
         Ok(config)
     }
 
-    /// Reads the settings and epsilon of the attack `name` from a variant of that name in another enumeration, such as
-    /// one of training methods.
+    /// Reads the settings and epsilon of the attack `name` from a variant of that name in another
+    /// enumeration, such as that of training methods.
     ///
     /// # Errors
-    /// As reading an `AttackConfig`, and if there is no attack of that name.
+    /// The errors of reading an `AttackConfig`, and an unknown name.
     pub fn read_variant<'de, A: VariantAccess<'de>>(
         name: &str,
         variant: A,
@@ -87,7 +88,8 @@ impl AttackConfig {
         Ok(Self::from(read::variant(name, variant, Use::Examples, Self::key)?))
     }
 
-    /// The JSON schema of the attack `name` with its settings and epsilon; `None` for an unknown name.
+    /// The JSON schema of the attack `name` with its settings and epsilon; `None` for an unknown
+    /// name.
     #[cfg(feature = "schema")]
     pub fn schema_of(name: &str, generator: &mut schemars::SchemaGenerator) -> Option<Value> {
         let index = attacks::index_of(name)?;
@@ -112,7 +114,7 @@ impl AttackConfig {
     /// Refuses settings out of range.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the first of them.
+    /// [`Error::Setting`] with the first such setting.
     pub fn validate(&self) -> Result<()> {
         check_epsilon(self.attack.epsilon_role(), self.epsilon)?;
         self.attack.validate()
@@ -126,7 +128,7 @@ impl AttackConfig {
         self.attack.perturb(case, self.epsilon, random)
     }
 
-    /// The name of epsilon among the fields.
+    /// The key of epsilon among the fields.
     fn key(attack: &dyn Attack) -> &'static str {
         attack.epsilon_role().key()
     }

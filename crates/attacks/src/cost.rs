@@ -1,4 +1,4 @@
-//! The cost of attacks: passes through the model.
+//! The cost of attacks in passes through the model.
 
 use std::cell::Cell;
 
@@ -17,7 +17,8 @@ pub struct Cost {
     pub backward: u64,
 }
 
-/// A model that counts its passes. A pass with a tracked image counts as followed by its backward pass, as in [`input_gradient`](crate::input_gradient).
+/// A model that counts its passes. A forward pass on a tracked image counts as one with a backward
+/// pass, as in [`input_gradient`](crate::input_gradient).
 pub struct Counted<'a> {
     model: &'a dyn Model,
     cost: Cell<Cost>,

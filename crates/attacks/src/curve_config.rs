@@ -13,8 +13,8 @@ use crate::read::{self, Found};
 use crate::settings::Settings;
 use crate::{Error, Result};
 
-/// A robustness curve: an attack with its settings at several epsilons, `bim: {epsilons: [0, 0.03]}` in a
-/// spec. Epsilon 0 is the clean image.
+/// A robustness curve: an attack with its settings at several epsilons. A spec says `bim:
+/// {epsilons: [0, 0.03]}`. Epsilon 0 is the clean image.
 ///
 /// ```
 /// use robustseg_attacks::{CurveConfig, Sea};
@@ -36,12 +36,12 @@ impl CurveConfig {
         Self::of(Arc::new(attack), epsilons)
     }
 
-    /// `attack` at `epsilons`, for an attack that is known by its interface only.
+    /// `attack` at `epsilons`, for an attack behind its interface.
     pub fn of(attack: Arc<dyn Attack>, epsilons: Vec<f64>) -> Self {
         Self { attack, epsilons }
     }
 
-    /// Every registered attack, with the settings and epsilons that a curve of it has by default.
+    /// A curve of every registered attack, with its default settings and epsilons.
     pub fn all() -> Vec<Self> {
         ENTRIES
             .iter()
@@ -67,7 +67,8 @@ impl CurveConfig {
     /// Refuses settings out of range.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the first of them; that of an epsilon is named `epsilons.INDEX`.
+    /// [`Error::Setting`] with the first such setting. The setting of an epsilon is
+    /// `epsilons.INDEX`.
     pub fn validate(&self) -> Result<()> {
         if self.epsilons.is_empty() {
             return Err(Error::NoEpsilon);

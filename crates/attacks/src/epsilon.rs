@@ -6,9 +6,9 @@ use crate::ranges::check_unit;
 /// The role of epsilon in an attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EpsilonRole {
-    /// The radius of the ball, or the size of the only step.
+    /// The radius of the ball, or the size of a single step.
     Radius,
-    /// A limit for an attack that finds its own step; infinity is no limit.
+    /// The largest step of an attack that computes its own. Infinity means no limit.
     Limit,
 }
 
@@ -21,7 +21,7 @@ impl EpsilonRole {
         }
     }
 
-    /// The value by default: the paper's 0.03 for a radius, infinity for a limit.
+    /// The default value: the paper's 0.03 for a radius, infinity for a limit.
     pub fn default_value(self) -> f64 {
         match self {
             Self::Radius => 0.03,
@@ -30,8 +30,8 @@ impl EpsilonRole {
     }
 }
 
-/// Refuses an epsilon outside `[0, 1]`; a limit may be infinite. For a value above 1 the message
-/// guesses that steps of 1/255 were meant.
+/// Refuses an epsilon outside `[0, 1]`. A limit may be infinite. For a value above 1 the message
+/// suggests that the unit was 1/255.
 pub fn check_epsilon(role: EpsilonRole, epsilon: f64) -> Result<()> {
     if role == EpsilonRole::Limit && epsilon == f64::INFINITY {
         return Ok(());
@@ -39,7 +39,7 @@ pub fn check_epsilon(role: EpsilonRole, epsilon: f64) -> Result<()> {
     check_unit(role.key(), epsilon, epsilon >= 0.0, "must be a number from 0 to 1")
 }
 
-/// Refuses a radius outside `[0, 1]`, as [`check_epsilon`].
+/// Refuses a radius outside `[0, 1]` like [`check_epsilon`].
 pub fn check_radius(epsilon: f64) -> Result<()> {
     check_epsilon(EpsilonRole::Radius, epsilon)
 }

@@ -1,4 +1,4 @@
-//! What can go wrong in an attack.
+//! The error of this crate.
 
 use std::borrow::Cow;
 
@@ -8,32 +8,33 @@ pub enum Error {
     /// A setting of an attack is out of its range.
     #[error("{setting} = {value}: {reason}")]
     Setting {
-        /// The setting's name, for example `epsilon`, or `epsilons.2` for the third of a curve.
+        /// The setting's name, for example `epsilon`, or `epsilons.2` for the third epsilon of a
+        /// curve.
         setting: Cow<'static, str>,
         /// The value that was given.
         value: f64,
-        /// The range, and a guess at what was meant.
+        /// The valid range, and a guess at the intended value.
         reason: String,
     },
-    /// A curve has no point.
+    /// A curve without epsilons.
     #[error("epsilons: a curve needs at least one")]
     NoEpsilon,
-    /// There is no attack of that name, or it does not take an option that was given.
+    /// An unknown attack, or an option that the attack does not take.
     #[error("attack `{name}`: {reason}")]
     Attack {
-        /// The name as given.
+        /// The name as written.
         name: String,
-        /// What is wrong with it, and which names or options there are.
+        /// The reason, with the valid names or options.
         reason: String,
     },
-    /// An image or label has another shape, type or range than an attack needs.
+    /// An image or label of the wrong shape, type or range.
     #[error("{what}: expected {expected}, got {actual}")]
     Input {
         /// `image` or `label`.
         what: &'static str,
-        /// What is needed.
+        /// The expected shape, type or range.
         expected: String,
-        /// What was given.
+        /// The actual shape, type or range.
         actual: String,
     },
     /// The model's logits do not depend on the image in a differentiable way.
@@ -42,7 +43,8 @@ pub enum Error {
          is every operation in it differentiable in candle?"
     )]
     NoGradient,
-    /// The model's gradient is not the slope of its loss; see [`check_gradient`](crate::check_gradient).
+    /// The model's gradient is not the slope of its loss; see
+    /// [`check_gradient`](crate::check_gradient).
     #[error(
         "the model's gradient is not the slope of its loss: they differ by {:.0} % along the gradient and {:.0} % in random \
          directions, and every attack would overstate its robustness; does it have an operation without a backward pass in \
@@ -57,17 +59,17 @@ pub enum Error {
         /// The relative difference in random directions.
         across: f64,
     },
-    /// The objective or its gradient is infinite or not a number for one image of the batch.
+    /// The objective or its gradient is infinite or NaN for one image of the batch.
     #[error("{quantity} of image {index} in the batch is {value}; has the model diverged?")]
     NotFinite {
-        /// Which number, for example `mean gain`.
+        /// The quantity, for example `mean gain`.
         quantity: &'static str,
         /// Position in the batch, from 0.
         index: usize,
-        /// The number.
+        /// The value.
         value: f32,
     },
-    /// An operation on tensors failed, or the model itself did.
+    /// An operation on tensors failed, possibly inside the model.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }

@@ -8,15 +8,18 @@ use crate::{Error, Model, Result, case};
 /// An objective and its gradient, image by image.
 #[derive(Clone, Debug)]
 pub struct InputGradient {
-    /// The objective's mean over each image's labelled pixels (N); 0 for an image without any.
+    /// The objective's mean over each image's labelled pixels (N). It is 0 for an image without
+    /// labelled pixels.
     pub value: Tensor,
     /// The gradient of each image's value with respect to that image (N, 3, H, W), f32.
     pub gradient: Tensor,
 }
 
-/// The objective and its gradient at `image` (N, 3, H, W), f32 or f64 in `[0, 1]`, for `label` (N, H, W), u8.
+/// The objective and its gradient at `image` (N, 3, H, W), f32 or f64 in `[0, 1]`, for `label` (N,
+/// H, W), u8.
 ///
-/// Images do not influence each other as long as the model treats them apart (batch statistics do not).
+/// Images do not influence each other unless the model makes them, for example through batch
+/// statistics.
 pub fn input_gradient(
     model: &dyn Model,
     image: &Tensor,
@@ -26,7 +29,7 @@ pub fn input_gradient(
     Ok(observe(model, image, label, objective)?.0)
 }
 
-/// [`input_gradient`], and the detached logits that it comes from.
+/// [`input_gradient`] together with the detached logits.
 pub(crate) fn observe(
     model: &dyn Model,
     image: &Tensor,
@@ -40,8 +43,9 @@ pub(crate) fn observe(
     Ok((found, logits))
 }
 
-/// [`observe`] for input that is checked already. Callers check later that the values are [`finite`]: on a GPU they
-/// enqueue what follows from the gradient before they wait for it.
+/// [`observe`] for input that was checked already. Callers check that the values are [`finite`]
+/// later: on a GPU they first enqueue the operations that use the gradient, and only then wait for
+/// it.
 pub(crate) fn unchecked(
     model: &dyn Model,
     image: &Tensor,
@@ -58,7 +62,7 @@ pub(crate) fn unchecked(
     Ok((InputGradient { value: value.detach(), gradient }, logits.detach()))
 }
 
-/// Refuses values, one for each image, that are infinite or not a number.
+/// Refuses values, one per image, that are infinite or NaN.
 pub(crate) fn finite(quantity: &'static str, values: &[f32]) -> Result<()> {
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! Whether a model's gradient is the slope of its loss.
+//! Checks whether a model's gradient is the slope of its loss.
 
 use candle_core::{DType, Tensor};
 use robustseg_ops::{PixelObjective, pixel_objective_per_image};
@@ -8,35 +8,38 @@ use crate::gradient::{InputGradient, finite, unchecked};
 use crate::iteration::noise;
 use crate::{Error, Model, Result, case, selection};
 
-/// How many steps are tried, each four times as long as the one before, and the one to begin with.
+/// The number of step lengths to try, each four times the previous one, and the index of the first
+/// to try.
 const STEPS: usize = 5;
 const FIRST: usize = 1;
-/// The part of the image's range that is left free at either end, so that no step leaves `[0, 1]`, and the noise within it
-/// that parts equal pixels: a pool has no slope where its largest values are equal.
+/// Pixels keep this distance from 0 and 1, so that no step leaves `[0, 1]`. Noise within it makes
+/// equal pixels differ, since a max pool has no slope where its largest values are equal.
 const MARGIN: f64 = 0.02;
 const DITHER: f64 = 0.01;
-/// Random directions, if the first one gives reason to look at more.
+/// The number of random directions, if the first one gives reason to try more.
 const DIRECTIONS: u64 = 4;
-/// A difference that is not this many times what f32 resolves of the loss tells nothing.
+/// A difference counts only if it is this many times what f32 can resolve of the loss.
 const RESOLVED: f64 = 10.0;
-/// Disagreement up to which gradient and slope are the same, and from which on attacks are not to be believed.
+/// Up to this disagreement gradient and slope count as the same. The second limit is the one from
+/// which an attack is refused.
 const SAME: f64 = 0.05;
 const GROSS: f64 = 0.15;
 
 /// How well a model's gradient agrees with central differences of its loss; see [`check_gradient`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct GradientCheck {
-    /// The difference between the loss's slope along the gradient's sign and what the gradient says, over the latter.
+    /// The difference between the slope of the loss along the gradient's sign and the slope that
+    /// the gradient predicts, relative to the prediction.
     pub along: f64,
-    /// The same in random directions, over the slope to be expected of a gradient of that length: about the length of the
-    /// missing part over that of the gradient.
+    /// The same in random directions, relative to the expected slope for a gradient of that length.
+    /// It is about the length of the missing part over that of the gradient.
     pub across: f64,
-    /// Forward passes of the image that this took, in addition to the gradient's own.
+    /// Forward passes of the image for the check, in addition to those of the gradient.
     pub forward: usize,
 }
 
 impl GradientCheck {
-    /// The larger of both.
+    /// The larger of the two differences.
     pub fn disagreement(&self) -> f64 {
         self.along.max(self.across)
     }
@@ -46,7 +49,7 @@ impl GradientCheck {
         self.disagreement() <= SAME
     }
 
-    /// What there is to say to a person, if they are not.
+    /// The message for the user if they are not the same.
     pub fn complaint(&self) -> Option<String> {
         let [along, across] = [self.along, self.across].map(|share| 100.0 * share);
         (!self.agrees()).then(|| {
@@ -58,18 +61,19 @@ impl GradientCheck {
     }
 }
 
-/// Compares the gradient of the mean cross-entropy with central differences along itself and in a random direction, on the
-/// first of the images (N, 3, H, W), f32 in `[0, 1]`, that has a labelled pixel in `label` (N, H, W), u8. That takes four
-/// forward passes of this image. Where gradient and differences disagree, further steps and directions are tried, fifty
-/// passes at most, and a disagreement counts if several steps give the same one. So rounding, kinks and saturation are no
-/// disagreement, and what they hide is not found.
+/// Compares the gradient of the mean cross-entropy with central differences, along the gradient's
+/// sign and in a random direction. It uses the first of the images (N, 3, H, W), f32 in `[0, 1]`,
+/// that has a labelled pixel in `label` (N, H, W), u8. This costs four forward passes of one image.
+/// If gradient and differences disagree, the check tries further steps and directions, at most
+/// fifty passes in all. A disagreement counts if several steps agree on it. Rounding, kinks and
+/// saturation therefore do not count, and the check does not find a fault that they hide.
 ///
-/// A gradient that lacks a part comes of operations that candle cannot differentiate, and does not refuse to; see [`Model`].
-/// The draws are always the same. `None` if no image has a label, or the gradient
-/// [is a surrogate](Model::has_surrogate_gradient).
+/// A gradient lacks a part where the model uses operations that candle cannot differentiate but
+/// does not refuse; see [`Model`]. The draws are always the same. Returns `None` if no image has a
+/// label or the gradient [is a surrogate](Model::has_surrogate_gradient).
 ///
 /// # Errors
-/// [`Error::WrongGradient`] if gradient and slope differ grossly, by more than 15 %.
+/// [`Error::WrongGradient`] if gradient and slope differ by more than 15 %.
 pub fn check_gradient(model: &dyn Model, image: &Tensor, label: &Tensor) -> Result<Option<GradientCheck>> {
     case::check(image, label)?;
     let labelled = selection::without_labels(label)?.into_iter().position(|blank| !blank);
@@ -95,7 +99,7 @@ pub fn check_gradient(model: &dyn Model, image: &Tensor, label: &Tensor) -> Resu
     Ok(Some(check))
 }
 
-/// Where a difference lies.
+/// The direction of a difference.
 #[derive(Clone, Copy)]
 enum Direction {
     Along,
@@ -103,8 +107,8 @@ enum Direction {
 }
 
 impl Direction {
-    /// The steps, in the images' unit. Rounding decides below them, bends of the loss above. Along the gradient the loss
-    /// changes more, and bends earlier.
+    /// The steps in the unit of the image. Below them rounding dominates, above them the curvature
+    /// of the loss. Along the gradient the loss changes more and bends earlier.
     fn steps(self) -> [f64; STEPS] {
         let smallest = match self {
             Self::Along => 1.0 / 262_144.0,
@@ -122,7 +126,7 @@ struct Probe<'a> {
     value: f64,
     gradient: Tensor,
     norm: f64,
-    /// A difference of the loss that is not larger may be rounding.
+    /// A difference of the loss up to this size may be rounding.
     smallest: f64,
     forward: usize,
 }
@@ -165,14 +169,15 @@ impl<'a> Probe<'a> {
         Ok(f64::from(values[0]))
     }
 
-    /// By how much the loss rises more from `step` before the point to `step` behind it than the gradient says, relatively;
-    /// nothing if neither of the two can be told from rounding, or it rises differently on either side.
+    /// The excess of the loss's rise, from `step` before the point to `step` after it, over the
+    /// rise that the gradient predicts, as a relative deviation. `None` if neither exceeds
+    /// rounding, or if the two sides rise differently.
     fn deviation(&mut self, direction: &Tensor, kind: Direction, step: f64) -> Result<Option<f64>> {
         let dtype = self.model.image_dtype();
         let step_there = (direction * step)?;
         let ahead = (&self.point + &step_there)?.to_dtype(dtype)?;
         let behind = (&self.point - &step_there)?.to_dtype(dtype)?;
-        // The images as the model sees them, rounded.
+        // The images that the model receives, rounded.
         let moved = (ahead.to_dtype(DType::F64)? - behind.to_dtype(DType::F64)?)?;
         let expected = (&moved * &self.gradient)?.sum_all()?.to_scalar::<f64>()?;
         let rises = [self.loss(&ahead)? - self.value, self.value - self.loss(&behind)?];
@@ -187,19 +192,21 @@ impl<'a> Probe<'a> {
         if scale.max(found.abs()) <= self.smallest {
             return Ok(None);
         }
-        // Of a gradient of zero the loss's own slope is all there is.
+        // If the gradient is zero, only the slope of the loss is left to divide by.
         let scale = if scale > 0.0 { scale } else { found.abs() };
         let deviation = (found - expected) / scale;
         if deviation.abs() <= SAME {
             return Ok(Some(deviation));
         }
-        // Both sides must find much the same. They do not where the difference is noise, or the loss has a kink.
+        // Both sides must agree roughly. They do not if the difference is noise or the loss has a
+        // kink.
         let sides = rises.map(|rise| (2.0 * rise - expected) / deviation);
         Ok(sides.into_iter().all(|side| side >= scale / 2.0).then_some(deviation))
     }
 
-    /// How far slope and gradient are apart in `direction`: the best agreement of all steps, or what three neighbouring
-    /// ones find alike. If no three do, the loss has no slope at this scale, and nothing is held against the gradient.
+    /// The disagreement of slope and gradient in `direction`: the best agreement of all steps, or
+    /// the common value of three neighbouring steps. If no three steps agree, the loss has no slope
+    /// at this scale, and the gradient counts as right.
     fn disagreement(&mut self, direction: &Tensor, kind: Direction) -> Result<f64> {
         let mut deviations = [None; STEPS];
         let others = (0..STEPS).filter(|place| *place != FIRST);
@@ -215,8 +222,9 @@ impl<'a> Probe<'a> {
     }
 }
 
-/// The size of the middle one of the three neighbouring `deviations` that are most alike, if they are: of one sign, and no
-/// further apart than half of the middle one. If a step agrees better than they do, its deviation.
+/// The size of the middle deviation of the three neighbouring `deviations` that agree best. Three
+/// agree if they have one sign and differ by at most half of the middle one. If a single step
+/// deviates less than that, its deviation.
 fn plateau(deviations: &[f64]) -> Option<f64> {
     let alike = |three: &[f64]| {
         let mut sorted = [three[0], three[1], three[2]];
@@ -235,11 +243,12 @@ mod tests {
 
     #[test]
     fn rounding_and_kinks_are_no_plateau_and_a_part_that_lacks_is_one() {
-        // Noise falls fourfold from step to step, what kinks add grows so.
+        // Noise falls fourfold from step to step. The share of a kink grows fourfold.
         assert_eq!(plateau(&[8.0, -2.0, 0.5, -0.12, 0.4]), None);
         assert_eq!(plateau(&[-0.06, -0.17, -0.48, -0.82, -0.98]), None);
         assert_eq!(plateau(&[0.3, 0.31, 0.3, 0.29, 0.33]), Some(0.29));
-        // Where the loss bends the longest steps may be alike; the shortest one tells.
+        // Where the loss bends, the longest steps may agree with each other. The shortest one is
+        // right.
         assert_eq!(plateau(&[-0.06, -0.67, -0.82, -0.98, -0.99]), Some(0.06));
     }
 }

@@ -8,19 +8,20 @@ use robustseg_random::ChaCha8Rng;
 use crate::gradient::{InputGradient, finite, unchecked};
 use crate::{Adversarial, Case, Result, Start, selection};
 
-/// Iterated sign steps: BIM and its relatives differ in the objective, in momentum, and in where they start.
+/// Iterated sign steps. BIM and its relatives differ in the objective, the momentum and the start.
 pub(crate) struct Iteration {
     /// Size of one step.
     pub(crate) alpha: f64,
     /// Number of steps.
     pub(crate) steps: usize,
-    /// The objective to climb at a step, given that step (from 0) and their number.
+    /// The objective at a step, given its index from 0 and the number of steps.
     pub(crate) objective: fn(usize, usize) -> PixelObjective,
-    /// The factor of the direction so far when a gradient is added to it; without it the gradient is the direction.
+    /// The factor of the accumulated direction when a gradient is added to it. Without it, the
+    /// gradient is the direction.
     pub(crate) decay: Option<f64>,
 }
 
-/// Paths that are still the same: their image and momentum, and the radii that they belong to.
+/// Paths that are still identical: their image and momentum, and the radii they belong to.
 struct Bundle {
     image: Tensor,
     momentum: Option<Tensor>,
@@ -30,8 +31,9 @@ struct Bundle {
 impl Iteration {
     /// The adversarial examples at each of `epsilons`, from `start`: one candidate each.
     ///
-    /// A random start is the same point of the ball at every epsilon, and paths share nothing then. Images
-    /// without a labelled pixel stay as they are, wherever the others start.
+    /// A random start is the same point of the ball, relative to its radius, at every epsilon. The
+    /// paths then share nothing. Images without a labelled pixel stay unchanged even if the others
+    /// start at a random point.
     pub(crate) fn examples(
         &self,
         case: &Case<'_>,
@@ -55,16 +57,18 @@ impl Iteration {
         images.into_iter().zip(epsilons).map(example).collect()
     }
 
-    /// The adversarial images at each of `epsilons`, in their order.
+    /// The adversarial images at each of `epsilons`, in the same order.
     ///
-    /// Paths of different radii are the same until the projection onto the smaller ball bites. Until then one
-    /// gradient serves them all; paths part at the first step after which their images differ anywhere.
+    /// Paths of different radii are identical until the projection onto the smaller ball takes
+    /// effect. Until then one gradient serves them all. Paths separate at the first step after
+    /// which their images differ anywhere.
     ///
-    /// Between the steps images are f64. Rounded to f32, a pixel is off by up to 3e-8, which moves activations by 1e-6,
-    /// more than the network's own rounding does; and one activation that ends up on the other side of zero sends the
-    /// rest of the path elsewhere.
+    /// Images are f64 between the steps. Rounding to f32 moves a pixel by up to 3e-8 and
+    /// activations by 1e-6, more than the network's own rounding. A single activation that ends up
+    /// on the other side of zero changes the rest of the path.
     ///
-    /// With `noise` (N, 3, H, W), f64 in `[-1, 1]`, a path starts at the image plus radius times noise.
+    /// With `noise` (N, 3, H, W), f64 in `[-1, 1]`, a path starts at the image plus radius times
+    /// noise.
     fn paths(&self, case: &Case<'_>, epsilons: &[f64], noise: Option<&Tensor>) -> Result<Vec<Tensor>> {
         let (model, label, count) = (case.model(), case.label(), case.len());
         let original = case.image().detach();
@@ -72,7 +76,7 @@ impl Iteration {
         let alpha = Tensor::full(self.alpha, count, image.device())?;
         let radius = |epsilon: f64| Tensor::full(epsilon, count, image.device());
 
-        // A ball of radius 0 holds one image: there is nothing to climb.
+        // A ball of radius 0 holds one image and leaves nothing to climb.
         let members = (0..epsilons.len()).filter(|&index| epsilons[index] > 0.0);
         let mut bundles = match noise {
             None => vec![Bundle { image: image.clone(), momentum: None, members: members.collect() }],
@@ -103,7 +107,7 @@ impl Iteration {
             }
             bundles = next;
         }
-        // A GPU has every step under way by now.
+        // By now the GPU has all its work enqueued.
         for value in values {
             finite("objective", &value.to_vec1()?)?;
         }
@@ -118,7 +122,7 @@ impl Iteration {
     }
 }
 
-/// `decay` times the direction so far plus the gradient over its l1 norm, image by image.
+/// `decay` times the accumulated direction plus the gradient over its l1 norm, image by image.
 fn accumulate(former: Option<Tensor>, decay: f64, gradient: &Tensor) -> Result<Tensor> {
     let norms: Vec<f32> = l1_norm_per_image(gradient)?.to_vec1()?;
     finite("norm of the gradient", &norms)?;
@@ -131,13 +135,14 @@ fn accumulate(former: Option<Tensor>, decay: f64, gradient: &Tensor) -> Result<T
     })
 }
 
-/// Numbers from `U(-1, 1)`, f64, one for each value of a batch of images.
+/// Numbers from `U(-1, 1)`, f64, one per value of a batch of images.
 pub(crate) fn noise(shape: &Shape, device: &Device, random: &mut ChaCha8Rng) -> Result<Tensor> {
     let values: Vec<f64> = (0..shape.elem_count()).map(|_| 2.0 * random.random::<f64>() - 1.0).collect();
     Ok(Tensor::from_vec(values, shape, device)?)
 }
 
-/// Adds `member` to the bundle at or after `from` that is at `image`, or begins one.
+/// Adds `member` to the bundle, at index `from` or later, whose image is `image`, or starts a new
+/// bundle.
 fn join(
     bundles: &mut Vec<Bundle>,
     from: usize,
@@ -162,7 +167,7 @@ mod tests {
     #[test]
     fn directions_add_up_whatever_the_gradients_length() -> Result<()> {
         let gradient = |values: [f32; 4]| Tensor::from_slice(&values, (2, 1, 1, 2), &Device::Cpu);
-        // The second image has none.
+        // The second image has no gradient.
         let first = accumulate(None, 0.5, &gradient([3.0, -1.0, 0.0, 0.0])?)?;
         assert_eq!(first.flatten_all()?.to_vec1::<f32>()?, [0.75, -0.25, 0.0, 0.0]);
         let second = accumulate(Some(first), 0.5, &gradient([0.0, 80.0, 0.0, -4.0])?)?;

@@ -1,10 +1,10 @@
 //! Adversarial attacks on semantic segmentation models in candle.
 //!
-//! An attack changes an image a little so that a network labels its pixels wrongly. The threat model is
-//! the l-infinity ball: images are f32 in `[0, 1]` of shape (N, 3, H, W), `epsilon` is the largest
-//! change of a channel in the same unit, labels are u8 of shape (N, H, W) where
-//! [`IGNORE_LABEL`] (255) marks a pixel without a label. Unlabelled pixels take no part in any objective.
-//! Normalisation belongs inside the model; gradients are with respect to the image in `[0, 1]`.
+//! An attack changes an image slightly so that a network labels its pixels wrongly. The threat
+//! model is the l-infinity ball. Images are f32 in `[0, 1]` of shape (N, 3, H, W), and `epsilon` is
+//! the largest change of a channel in the same unit. Labels are u8 of shape (N, H, W).
+//! [`IGNORE_LABEL`] (255) marks a pixel without a label; such pixels take no part in any objective.
+//! Normalisation belongs inside the model: gradients are with respect to the image in `[0, 1]`.
 //!
 //! | attack | source |
 //! |---|---|
@@ -23,12 +23,12 @@
 //! Equation numbers are those of Wiens & Hammer, *Single-step Adversarial Training for Semantic
 //! Segmentation*, ICPRAM 2022.
 //!
-//! Epsilon is an argument of an attack and not one of its settings, so a robustness curve is one call with a
-//! list of epsilons. A [`Counted`] model counts what an attack costs.
+//! Epsilon is an argument of an attack, not a setting, so a robustness curve is one call with a
+//! list of epsilons. A [`Counted`] model measures the cost of an attack.
 //!
-//! Any candle model can be attacked: give a closure from images to logits. Its weights should be
-//! detached, or candle computes their gradients too. Some of candle's operations cut the gradient
-//! and do not say so (see [`Model`]): [`check_gradient`] finds that out.
+//! Any candle model can be attacked through a closure from images to logits. Detach its weights, or
+//! candle computes their gradients too. Some operations of candle silently cut the gradient (see
+//! [`Model`]). [`check_gradient`] detects this.
 //!
 //! ```
 //! use candle_core::{Device, Tensor};
@@ -49,13 +49,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! An attack is one file in `src/attacks` and one line in its registry, which [`attacks`], [`AttackConfig`] and
-//! [`CurveConfig`] read.
+//! To add an attack, write one file in `src/attacks` and add one line to its registry. [`attacks`],
+//! [`AttackConfig`] and [`CurveConfig`] read the registry.
 //!
 //! # Errors
 //!
-//! Every function that takes tensors checks their types and shapes first and returns [`Error`]; a [`Case`] is
-//! checked when it is made.
+//! Every function that takes tensors first checks their types and shapes and returns [`Error`]. A
+//! [`Case`] is checked when it is created.
 
 mod attack;
 mod attacks;

@@ -1,19 +1,20 @@
-//! What an attack needs of a network.
+//! The interface that an attack needs of a network.
 
 use candle_core::{DType, Result, Tensor};
 use robustseg_ops::Alignment;
 
 /// A segmentation network as an attack sees it: images in, logits out.
 ///
-/// The logits may be smaller than the image; objectives upsample them bilinearly to the label's size.
-/// Weights that take part in the computation should be detached: candle would otherwise compute their
-/// gradients along with the image's.
+/// The logits may be smaller than the image: objectives upsample them bilinearly to the size of the
+/// label. Detach the weights that take part in the computation, or candle computes their gradients
+/// along with the image's.
 ///
 /// # Operations that cut the gradient
 ///
-/// Some operations have no backward pass in candle, and give no error: the gradient lacks what would come through them.
-/// Where a residual connection leads around them, it is then wrong and not missing, and every attack overstates the
-/// model's robustness. In candle-nn 0.11 these are
+/// Some operations in candle have no backward pass and give no error. The gradient then lacks the
+/// part that would flow through them. If a residual connection bypasses the operation, the gradient
+/// is wrong rather than missing, and every attack overstates the model's robustness. In candle-nn
+/// 0.11 these operations are
 ///
 /// | cuts the gradient | can be differentiated |
 /// |---|---|
@@ -23,31 +24,32 @@ use robustseg_ops::Alignment;
 /// | `rotary_emb::rope`, `rope_i`, `rope_thd` | `rotary_emb::rope_slow`, `rope_i_slow` |
 /// | `ops::sdpa` | products and `ops::softmax` |
 ///
-/// and, everywhere, `detach`, quantised layers and every custom operation that is applied by `apply_op1_no_bwd` and its like.
-/// candle-core's `max_pool2d` has a gradient that is too short, by the number of pixels of a window
-/// (`robustseg_ops::max_pool2d` has the right one).
-/// [`check_gradient`](crate::check_gradient) finds them; evaluations and the command line call it before they attack.
+/// and everywhere `detach`, quantised layers and every custom operation applied by
+/// `apply_op1_no_bwd` and its like. The gradient of candle-core's `max_pool2d` is too small by a
+/// factor of the window's pixels (`robustseg_ops::max_pool2d` has the right one).
+/// [`check_gradient`](crate::check_gradient) detects these faults. Evaluations and the command line
+/// call it before they attack.
 ///
-/// Closures from an image (N, 3, H, W) to logits (N, h, w, K) are models; for logits (N, K, h, w), as most
-/// candle models give them, use [`channels_first`].
+/// Closures from an image (N, 3, H, W) to logits (N, h, w, K) are models. Most candle models give
+/// logits (N, K, h, w); wrap those in [`channels_first`].
 pub trait Model {
-    /// Logits (N, h, w, K), f32, channels last, differentiable in `image` (N, 3, H, W), of [`Model::image_dtype`], in
-    /// `[0, 1]`.
+    /// Logits (N, h, w, K), f32, channels last, differentiable in `image`. The image is (N, 3, H,
+    /// W) of [`Model::image_dtype`], in `[0, 1]`.
     fn logits(&self, image: &Tensor) -> Result<Tensor>;
 
-    /// The type in which images are given to the model. A model that takes f64 sees an iterated attack's images as
-    /// they are, not rounded to f32 before they are normalised.
+    /// The type of the images that the model takes. Iterated attacks keep images in f64. A model
+    /// that takes f64 receives them unrounded, and can normalise before it rounds to f32.
     fn image_dtype(&self) -> DType {
         DType::F32
     }
 
-    /// How the logits are brought to the label's size.
+    /// How to bring the logits to the size of the label.
     fn alignment(&self) -> Alignment {
         Alignment::HalfPixel
     }
 
-    /// Whether the gradient is meant to differ from the slope of the logits, as that of a straight-through estimator does;
-    /// it is then not compared with it.
+    /// Whether the gradient differs from the slope of the logits on purpose, as that of a
+    /// straight-through estimator does. The two are then not compared.
     fn has_surrogate_gradient(&self) -> bool {
         false
     }
@@ -59,10 +61,10 @@ impl<F: Fn(&Tensor) -> Result<Tensor>> Model for F {
     }
 }
 
-/// A model made of a closure with channels-first logits; see [`channels_first`].
+/// A model from a closure with channels-first logits; see [`channels_first`].
 pub struct ChannelsFirst<F>(F);
 
-/// Makes a model of a closure from an image (N, 3, H, W) to logits (N, K, h, w).
+/// Makes a model from a closure that maps an image (N, 3, H, W) to logits (N, K, h, w).
 pub fn channels_first<F: Fn(&Tensor) -> Result<Tensor>>(logits: F) -> ChannelsFirst<F> {
     ChannelsFirst(logits)
 }

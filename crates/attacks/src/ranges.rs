@@ -2,8 +2,8 @@
 
 use crate::{Error, Result};
 
-/// Refuses a step size outside `(0, 1]`; for a value above 1 the message guesses that steps of 1/255
-/// were meant.
+/// Refuses a step size outside `(0, 1]`. For a value above 1 the message suggests that the unit was
+/// 1/255.
 pub fn check_alpha(alpha: f64) -> Result<()> {
     check_unit("alpha", alpha, alpha > 0.0, "must be a number above 0 and at most 1")
 }
@@ -18,7 +18,7 @@ pub fn check_restarts(restarts: usize) -> Result<()> {
     check_count("restarts", restarts)
 }
 
-/// Refuses a decay of momentum that is negative or not a number.
+/// Refuses a decay of momentum that is negative or NaN.
 pub fn check_decay(decay: f64) -> Result<()> {
     if decay >= 0.0 && decay.is_finite() {
         return Ok(());

@@ -1,4 +1,5 @@
-//! An attack's settings and its epsilons in one map, as specs write them: `bim: {steps: 3, epsilon: 0.03}`.
+//! An attack's settings and its epsilons in one map, as specs write them: `bim: {steps: 3, epsilon:
+//! 0.03}`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,14 +20,14 @@ use crate::attacks::{self, ENTRIES, Use};
 pub(crate) static NAMES: LazyLock<Vec<&'static str>> =
     LazyLock::new(|| attacks::attacks().iter().map(|attack| attack.name()).collect());
 
-/// An attack that was read, with the value of its epsilon key if there was one.
+/// An attack as read, with the value of its epsilon key if present.
 pub(crate) struct Found<E> {
     pub(crate) index: usize,
     pub(crate) attack: Arc<dyn Attack>,
     pub(crate) epsilon: Option<E>,
 }
 
-/// Reads an attack by its name, for `used`. `key` is the name of the epsilon key, given the attack.
+/// Reads an attack by its name, for `used`. `key` maps the attack to the name of its epsilon key.
 pub(crate) fn attack<'de, D: Deserializer<'de>, E: Deserialize<'de>>(
     deserializer: D,
     used: Use,
@@ -65,7 +66,7 @@ impl<'de, E: Deserialize<'de>> Visitor<'de> for Choice<E> {
     }
 }
 
-/// Reads the name of an attack as its place in the registry.
+/// Reads the name of an attack as its index in the registry.
 struct Name;
 
 impl<'de> DeserializeSeed<'de> for Name {
@@ -88,7 +89,7 @@ impl Visitor<'_> for Name {
     }
 }
 
-/// Reads the settings of one attack, and its epsilon among them.
+/// Reads the settings of one attack together with its epsilon.
 struct Fields<E> {
     index: usize,
     key: &'static str,
@@ -136,7 +137,7 @@ impl<'de, E: Deserialize<'de>> Visitor<'de> for Fields<E> {
     }
 }
 
-/// The entries of a map without the one for epsilon, then the defaults of those that are missing.
+/// The entries of a map except the one for epsilon, followed by the defaults of missing settings.
 struct Completed<'a, A, E> {
     entries: A,
     key: &'static str,
@@ -177,8 +178,8 @@ impl<'de, A: MapAccess<'de>, E: Deserialize<'de>> MapAccess<'de> for Completed<'
     }
 }
 
-/// Reads a key: with `seed` if it names a setting, as `None` if it is the one of epsilon. `seed` must be
-/// read where the key is, for faults to have its place.
+/// Reads a key: with `seed` if it names a setting, or as `None` if it is the key of epsilon. `seed`
+/// must read it in place, so that errors carry its position.
 struct Key<'a, K> {
     epsilon: &'static str,
     known: &'a [String],

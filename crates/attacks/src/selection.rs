@@ -1,10 +1,10 @@
-//! Choosing between images of one batch and another, image by image.
+//! Image-by-image choice between batches.
 
 use candle_core::Tensor;
 
 use crate::{Adversarial, IGNORE_LABEL, Result};
 
-/// The rows of `one` where `chosen`, those of `other` elsewhere.
+/// The images of `one` where `chosen` is true, and those of `other` elsewhere.
 pub(crate) fn rows(chosen: &[bool], one: &Tensor, other: &Tensor) -> Result<Tensor> {
     if chosen.iter().all(|chosen| *chosen) {
         return Ok(one.clone());
@@ -17,8 +17,8 @@ pub(crate) fn rows(chosen: &[bool], one: &Tensor, other: &Tensor) -> Result<Tens
     Ok(Tensor::cat(&rows, 0)?)
 }
 
-/// The example with the largest strength, image by image; the first of equals. `strength` is not called for a
-/// single candidate.
+/// For each image, the example with the largest strength; the first one among equals. `strength` is
+/// not called for a single candidate.
 pub(crate) fn strongest(
     candidates: Vec<Adversarial>,
     strength: impl Fn(&Tensor) -> Result<Vec<f32>>,
@@ -43,7 +43,7 @@ pub(crate) fn strongest(
     Ok(best)
 }
 
-/// Which images of `label` (N, H, W) have no labelled pixel.
+/// Marks the images of `label` (N, H, W) that have no labelled pixel.
 pub(crate) fn without_labels(label: &Tensor) -> Result<Vec<bool>> {
     let labelled: Vec<u8> = label.ne(IGNORE_LABEL)?.flatten_from(1)?.max(1)?.to_vec1()?;
     Ok(labelled.into_iter().map(|any| any == 0).collect())
@@ -60,7 +60,7 @@ mod tests {
             let image = Tensor::new(&values, &Device::Cpu)?;
             Ok(Adversarial { epsilon: image.clone(), image })
         };
-        // The whole part is the strength; the rest tells candidates apart.
+        // The integer part is the strength. The fraction distinguishes the candidates.
         let candidates = vec![batch([1.1, 2.1, 3.1])?, batch([2.2, 2.2, 1.2])?, batch([2.3, 1.3, 3.3])?];
         let found = strongest(candidates, |image| Ok(image.floor()?.to_vec1()?))?;
         assert_eq!(found.image.to_vec1::<f32>()?, [2.2, 2.1, 3.1]);

@@ -1,4 +1,4 @@
-//! An attack's settings by name: as results keep them and titles show them.
+//! An attack's settings by name, as results store them and titles show them.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 pub struct Settings(Map<String, Value>);
 
 impl Settings {
-    /// The fields of `attack`. Settings are plain data: whatever is not has no fields.
+    /// The fields of `attack`. Settings are plain data: any value that is not a map has no fields.
     pub fn of(attack: &impl Serialize) -> Self {
         match serde_json::to_value(attack) {
             Ok(Value::Object(fields)) => Self(fields),
@@ -39,7 +39,7 @@ impl Settings {
         self.get(name).and_then(Value::as_f64)
     }
 
-    /// Sets `name` to `value`, at its place or behind all others.
+    /// Sets `name` to `value`, in its present position or after all others.
     pub fn set(&mut self, name: &str, value: impl Into<Value>) {
         self.0.insert(name.to_owned(), value.into());
     }
@@ -99,7 +99,7 @@ impl fmt::Display for Settings {
     }
 }
 
-/// Everything with serialisable fields tells its settings.
+/// Gives every type with serialisable fields its settings by name.
 pub trait Described {
     /// The settings by name.
     fn settings(&self) -> Settings;

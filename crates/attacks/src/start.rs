@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum Start {
     /// At the image itself.
     Image,
-    /// At a random point of the ball: the image plus noise from `U(-epsilon, epsilon)`, clipped to `[0, 1]`.
+    /// At a random point of the ball: the image plus noise from `U(-epsilon, epsilon)`, clipped to
+    /// `[0, 1]`.
     Random,
 }

@@ -1,4 +1,4 @@
-//! That a gradient which lacks a part is found, and a right one is left in peace.
+//! The check finds a gradient that lacks a part and accepts a right one.
 
 use candle_core::{DType, Device, Result, Tensor};
 use rand::RngExt;
@@ -16,7 +16,8 @@ fn weights(shape: &[usize], scale: f64, seed: u64) -> Result<Tensor> {
     Tensor::from_vec(values.collect::<Vec<f32>>(), shape, &Device::Cpu)
 }
 
-/// An image of flat areas, black and white ones among them, and labels in squares, some of which have none.
+/// An image of flat areas, some of them black or white, and labels in squares. Some squares have no
+/// label.
 fn scene() -> Result<(Tensor, Tensor)> {
     let (h, w) = (48, 64);
     let shade = |i: usize| [0.0, 1.0, 0.3, 0.7][(i / w % h / 9 + i % w / 11 + i / (h * w)) % 4];
@@ -31,7 +32,7 @@ fn check(model: &dyn Model) -> robustseg_attacks::Result<GradientCheck> {
     Ok(check_gradient(model, &image, &label)?.expect("an image with labels"))
 }
 
-/// Blocks `x + relu(conv(norm(x)))`, the norm over channels, as transformers and `ConvNeXt` have them.
+/// Blocks `x + relu(conv(norm(x)))` with the norm over channels, as in transformers and `ConvNeXt`.
 fn residual(
     seed: u64,
     norm: impl Fn(&Tensor) -> Result<Tensor> + 'static,
@@ -82,7 +83,7 @@ fn a_residual_model_with_a_cut_norm_is_refused_and_with_a_differentiable_one_pas
 #[test]
 fn a_smooth_model_costs_four_passes_and_a_wrong_one_not_many_more() {
     let weight = weights(&[CLASSES, 3, 3, 3], 3.0, 1).unwrap();
-    // Of the gradient, `share` is left.
+    // Only `share` of the gradient is left.
     let model = |share: f64| {
         let weight = weight.clone();
         channels_first(move |image: &Tensor| {
@@ -93,7 +94,8 @@ fn a_smooth_model_costs_four_passes_and_a_wrong_one_not_many_more() {
     let whole = check(&model(1.0)).unwrap();
     assert!(whole.forward == 4 && whole.agrees(), "{whole:?}");
     assert!(whole.disagreement() < 0.01, "{whole:?}");
-    // A tenth too little is a warning, and half of it an error.
+    // A gradient that is too small by a tenth is a warning; one that is too small by half is an
+    // error.
     let most = check(&model(0.9)).unwrap();
     assert!(!most.agrees() && (most.along - 1.0 / 9.0).abs() < 0.01, "{most:?}");
     assert!(most.forward <= 50 && most.complaint().is_some_and(|text| text.contains("11 %")), "{most:?}");
@@ -134,7 +136,7 @@ fn a_pool_over_flat_areas_agrees_and_candles_whose_gradient_is_too_short_is_refu
     });
     let found = check(&ours).unwrap();
     assert!(found.agrees(), "{found:?}");
-    // A window's largest value gets a quarter of what it should.
+    // The largest value of a window gets a quarter of its gradient.
     let error = check(&model(|x| x.max_pool2d(2))).unwrap_err();
     assert!(matches!(error, Error::WrongGradient { along, .. } if along > 0.5), "{error}");
 }
@@ -161,7 +163,7 @@ fn a_gradient_of_zero_agrees_with_a_loss_that_does_not_move() {
     let label = Tensor::zeros((1, 48, 64), DType::U8, &Device::Cpu).unwrap();
     let found = check_gradient(&flat, &image, &label).unwrap().unwrap();
     assert_eq!((found.along, found.across), (0.0, 0.0));
-    // The same with a slope that the gradient knows nothing of.
+    // The same with a slope that the gradient does not see.
     let cut = channels_first(|x: &Tensor| x.affine(1.0, -3.0)?.relu()? + (x.detach() * 20.0)?);
     assert!(matches!(check_gradient(&cut, &image, &label), Err(Error::WrongGradient { .. })));
 }
@@ -183,7 +185,7 @@ fn images_without_labels_and_surrogate_gradients_are_not_compared() {
     let model = |image: &Tensor| Surrogate.logits(image);
     let blank = Tensor::full(IGNORE_LABEL, label.shape(), &Device::Cpu).unwrap();
     assert_eq!(check_gradient(&model, &image, &blank).unwrap(), None);
-    // Of a batch the first image with a label is taken.
+    // The check uses the first image of the batch that has a label.
     let [images, labels] = [[&image, &image], [&blank, &label]].map(|pair| Tensor::cat(&pair, 0).unwrap());
     assert!(matches!(check_gradient(&model, &images, &labels), Err(Error::WrongGradient { .. })));
     assert!(matches!(check_gradient(&model, &(image * 2.0).unwrap(), &label), Err(Error::Input { .. })));

@@ -56,7 +56,8 @@ proptest! {
             let random = &mut stream(1, "attack", [0; 3]);
             let found = attack.perturb(&scene.case(&other).unwrap(), random).unwrap();
             prop_assert_eq!(values(&found.image), values(&expected.image), "{}", attack.name());
-            // The model looks at one pixel at a time, so unlabelled pixels have no reason to change but a random start.
+            // The model treats each pixel on its own, so only a random start changes unlabelled
+            // pixels.
             if ["pgd", "apgd", "sea"].contains(&attack.name()) {
                 continue;
             }
@@ -76,7 +77,7 @@ proptest! {
         for (index, (right, labelled)) in count(&right).into_iter().zip(labelled).enumerate() {
             let share = f64::from((labelled - right) / labelled);
             let moved = values(&found.epsilon)[index];
-            // In [0, 1] a linear model may have pixels that nothing gets wrong.
+            // Within [0, 1] a linear model may have pixels that no perturbation makes wrong.
             prop_assert!(share >= wrong || moved > 0.2, "{share} of {wrong}, {moved}");
         }
     }
@@ -104,7 +105,8 @@ proptest! {
 
     #[test]
     fn fast_newton_finds_the_zero_of_a_linear_gain(seed: u64) {
-        // With two classes the mean gain is linear; from the middle of [0, 1] nothing is clipped if epsilon < 0.3.
+        // With two classes the mean gain is linear. From the middle of [0, 1] nothing is clipped if
+        // epsilon < 0.3.
         let scene = Scene::new(seed, 2, 0.3, 0.7).unwrap();
         let before = scene.value(&scene.image, PixelObjective::Gain).unwrap();
         let adversarial = scene.run(&AttackConfig::new(FastNewton::default(), f64::INFINITY), 1).unwrap();
@@ -136,7 +138,8 @@ proptest! {
 
     #[test]
     fn cross_entropy_grows(seed: u64) {
-        // The cross-entropy of a linear model is convex: a step along the gradient's sign cannot lower it.
+        // The cross-entropy of a linear model is convex: a step along the gradient's sign cannot
+        // lower it.
         let scene = Scene::new(seed, 3, 0.0, 1.0).unwrap();
         let before = scene.value(&scene.image, PixelObjective::CrossEntropy).unwrap();
         let apgd = AttackConfig::new(Apgd { steps: 7, random_start: false }, 0.05);

@@ -57,7 +57,8 @@ fn curves_share_gradients() -> Result<()> {
         attack.examples(&case, &epsilons, random)?;
         assert_eq!(calls.take(), 1, "{}", attack.name());
     }
-    // Steps of 0.004: the paths inside 0.01 and 0.02 leave the common one at steps 3 and 5 or 6 (rounding).
+    // Steps of 0.004: the paths inside 0.01 and 0.02 leave the common path at steps 3 and 5 or 6
+    // (rounding).
     Bim { alpha: 0.004, steps: 10 }.examples(&case, &epsilons, random)?;
     let shared = calls.take();
     assert!((10 + 7 + 4..=10 + 7 + 5).contains(&shared), "{shared} gradients");
@@ -70,7 +71,8 @@ fn momentum_without_memory_is_bim_and_with_it_overshoots() -> Result<()> {
     let bim = scene.run(&AttackConfig::new(Bim { alpha: 0.02, steps: 4 }, 0.05), 1)?;
     let momentum = |decay| scene.run(&AttackConfig::new(MiFgsm { alpha: 0.02, steps: 4, decay }, 0.05), 1);
     assert_eq!(values(&momentum(0.0)?.image), values(&bim.image));
-    // A slope that turns round between 0.52 and 0.53: the third step's gradient points back, the sum does not.
+    // A slope that reverses between 0.52 and 0.53: the third step's gradient points back, but the
+    // sum does not.
     let slope = |image: &Tensor| {
         let there = image.narrow(1, 0, 1)?.affine(1.0, -0.525)?.sqr()?.affine(-1e3, 0.0)?;
         Tensor::cat(&[&there.affine(-1.0, 0.0)?, &there], 1)?.permute((0, 2, 3, 1))?.contiguous()
@@ -89,7 +91,7 @@ fn momentum_without_memory_is_bim_and_with_it_overshoots() -> Result<()> {
 
 #[test]
 fn starts_are_spread_over_the_ball() -> Result<()> {
-    // A step too small to matter leaves a start where it was drawn.
+    // With a negligible step, a path ends where it started.
     let colours = |image: &Tensor| image.permute((0, 2, 3, 1))?.contiguous();
     let image = Tensor::full(0.5_f32, (1, 3, 40, 40), &Device::Cpu)?;
     let label = Tensor::zeros((1, 40, 40), DType::U8, &Device::Cpu)?;
@@ -116,7 +118,7 @@ fn restarts_never_lower_the_cross_entropy() -> Result<()> {
 
 #[test]
 fn apgd_is_no_weaker_than_fgsm_and_sea_gets_most_pixels_wrong() -> Result<()> {
-    // Labels that the model gets right.
+    // Labels that the model predicts correctly.
     let mut scene = Scene::new(10, 4, 0.2, 0.8)?;
     scene.label = scene.predict(&scene.image)?;
     let right = |image: &Tensor| -> Result<f32> {
@@ -126,7 +128,8 @@ fn apgd_is_no_weaker_than_fgsm_and_sea_gets_most_pixels_wrong() -> Result<()> {
     let apgd = scene.run(&AttackConfig::new(Apgd { steps: 20, random_start: true }, 0.05), 1)?.image;
     let before = scene.value(&fgsm, PixelObjective::CrossEntropy)?;
     let after = scene.value(&apgd, PixelObjective::CrossEntropy)?;
-    // The gradient's sign is the same everywhere in the ball of most pixels: APGD finds the same corner.
+    // In most pixels' balls the gradient has the same sign everywhere, so APGD finds the same
+    // corner.
     assert!(before.iter().zip(&after).all(|(before, after)| *after >= before - 1e-4), "{before:?} {after:?}");
     let sea = scene.run(&AttackConfig::new(Sea { steps: 30, random_start: true }, 0.05), 1)?.image;
     assert!(right(&sea)? <= right(&apgd)?, "{} {}", right(&sea)?, right(&apgd)?);
@@ -136,7 +139,7 @@ fn apgd_is_no_weaker_than_fgsm_and_sea_gets_most_pixels_wrong() -> Result<()> {
 
 #[test]
 fn dag_moves_pixels_that_are_right_until_few_are_left() -> Result<()> {
-    // Class 0 above a red of 0.5, with a gain that is linear in it: every right pixel moves alike.
+    // Class 0 where red exceeds 0.5, with a gain linear in it: every right pixel changes alike.
     let model = |image: &Tensor| {
         let red = image.narrow(1, 0, 1)?.permute((0, 2, 3, 1))?.affine(10.0, -5.0)?;
         Tensor::cat(&[&red, &red.zeros_like()?], 3)?.contiguous()
@@ -177,7 +180,7 @@ fn costs_are_counted() -> Result<()> {
         of_two(12 + 3, 12)
     );
     assert_eq!(cost(&AttackConfig::new(Apgd { steps: 20, random_start: true }, 0.05))?, of_two(21, 20));
-    // Three objectives in three balls, and a look at each of the three examples.
+    // Three objectives in three balls, and one evaluation of each of the three examples.
     assert_eq!(
         cost(&AttackConfig::new(Sea { steps: 10, random_start: true }, 0.05))?,
         of_two(3 * 13 + 3, 30)
@@ -185,7 +188,8 @@ fn costs_are_counted() -> Result<()> {
     Ok(())
 }
 
-/// A model that takes f64 images: its logits are those of bright and dark, and it keeps the first pixels it saw.
+/// A model that takes f64 images and distinguishes bright from dark. It records the first pixels it
+/// receives.
 struct Watch(RefCell<Vec<f64>>);
 
 impl Model for Watch {
@@ -208,7 +212,7 @@ fn images_are_not_rounded_between_steps() -> Result<()> {
     let bim = AttackConfig::new(Bim { alpha: 0.01, steps: 4 }, 0.025);
     let case = Case::new(&watch, &image, &label)?;
     let adversarial = bim.perturb(&case, &mut stream(0, "unused", [0; 3]))?.image;
-    // The label says bright, so pixels get darker, until the ball ends.
+    // The label says bright, so pixels get darker until they reach the ball's surface.
     let start = f64::from(0.7_f32);
     for (seen, step) in watch.0.borrow().iter().zip([0.0, 0.01, 0.02, 0.025]) {
         assert!((seen - (start - step)).abs() < 1e-15, "{seen} after {step}");
@@ -233,7 +237,8 @@ fn an_image_without_labels_stays_as_it_is() -> Result<()> {
 
 #[test]
 fn input_gradients_of_the_gain_by_hand() -> Result<()> {
-    // Logits (r, 2g): label 0 has gain r - 2g, so the gradient is (1, -2, 0) over the number of labelled pixels.
+    // Logits (r, 2g): label 0 has gain r - 2g, so the gradient is (1, -2, 0) over the number of
+    // labelled pixels.
     let model = |image: &Tensor| {
         let scale = Tensor::new(&[[1.0_f32, 0.0], [0.0, 2.0], [0.0, 0.0]], &Device::Cpu)?;
         let (n, _, h, w) = image.dims4()?;
@@ -275,7 +280,7 @@ fn sea_takes_the_example_with_the_fewest_right_pixels() -> Result<()> {
     let mut different = 0;
     for seed in 0..20 {
         let mut scene = Scene::new(seed, 6, 0.2, 0.8)?;
-        // All is right before the attack, and each objective has its own start.
+        // All pixels are right before the attack, and each objective has its own start.
         scene.label = scene.logits(&scene.image)?.argmax(3)?.to_dtype(DType::U8)?;
         let right = |image: &Tensor| -> Result<Vec<f32>> {
             let predicted = scene.logits(image)?.argmax(3)?.to_dtype(DType::U8)?;

@@ -1,5 +1,5 @@
-//! Auto-PGD: Croce, Hein, *Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
-//! Attacks*, ICML 2020.
+//! Auto-PGD: Croce, Hein, *Reliable Evaluation of Adversarial Robustness with an Ensemble of
+//! Diverse Parameter-free Attacks*, ICML 2020.
 
 use candle_core::DType;
 use robustseg_ops::PixelObjective;
@@ -11,8 +11,9 @@ use crate::climb::{Climb, start};
 use crate::ranges::check_steps;
 use crate::{Adversarial, Attack, Case, Result, selection};
 
-/// Sign steps with momentum on the cross-entropy. Their size starts at twice epsilon and is halved, from the best
-/// point so far, where the objective stops rising. The example is the point of the largest cross-entropy.
+/// Sign steps with momentum on the cross-entropy. The step size starts at twice epsilon. Where the
+/// objective stops rising, the step size is halved and the search resumes from the best point so
+/// far. The example is the point with the largest cross-entropy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -24,7 +25,7 @@ pub struct Apgd {
 }
 
 impl Default for Apgd {
-    /// The paper's: 100 steps from a random start.
+    /// The paper's settings: 100 steps from a random start.
     fn default() -> Self {
         Self { steps: 100, random_start: true }
     }
@@ -98,7 +99,8 @@ mod tests {
         let case = Case::new(&model, &image, &label).unwrap();
         let apgd = Apgd { steps: 20, random_start: false };
         apgd.perturb(&case, 0.1, &mut stream(0, "test", [0; 3])).unwrap();
-        // By hand: to the ball's surface, and then 3/4 of the way to the other side and 1/4 of the former way.
+        // By hand: first to the ball's surface, then 3/4 of a step to the other side plus 1/4 of
+        // the previous movement.
         for (seen, expected) in seen.borrow().iter().zip([0.5, 0.6, 0.475, 0.5375, 0.45]) {
             assert!((seen - expected).abs() < 1e-6, "{seen} is not {expected}");
         }

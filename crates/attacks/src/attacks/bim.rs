@@ -1,5 +1,5 @@
-//! The basic iterative method: Kurakin, Goodfellow, Bengio, *Adversarial Examples in the Physical World*,
-//! ICLR workshop 2017.
+//! The basic iterative method: Kurakin, Goodfellow, Bengio, *Adversarial Examples in the Physical
+//! World*, ICLR workshop 2017.
 
 use robustseg_ops::PixelObjective;
 use robustseg_random::ChaCha8Rng;
@@ -10,10 +10,11 @@ use crate::iteration::Iteration;
 use crate::ranges::{check_alpha, check_steps};
 use crate::{Adversarial, Attack, Case, Result, Start};
 
-/// `steps` steps of size `alpha` along the sign of the cross-entropy's gradient, each projected onto the
-/// ball of radius epsilon, without a random start, eq. 4.
+/// `steps` steps of size `alpha` along the sign of the cross-entropy's gradient (eq. 4). Each step
+/// is projected onto the ball of radius epsilon. There is no random start.
 ///
-/// Paths of several epsilons share their gradients until the smaller ball's projection parts them.
+/// The paths of several epsilons share their gradients until the projection onto the smaller ball
+/// separates them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -25,21 +26,21 @@ pub struct Bim {
 }
 
 impl Default for Bim {
-    /// The paper's for training: alpha 0.01, 3 steps.
+    /// The paper's settings for training: alpha 0.01, 3 steps.
     fn default() -> Self {
         Self { alpha: 0.01, steps: 3 }
     }
 }
 
 impl CurveDefaults for Bim {
-    /// The paper's for evaluation: alpha 0.004, 10 steps.
+    /// The paper's settings for evaluation: alpha 0.004, 10 steps.
     fn in_curves() -> Self {
         Self { alpha: 0.004, steps: 10 }
     }
 }
 
 impl Bim {
-    /// The steps.
+    /// The sign steps of this attack.
     pub(super) fn iteration(self) -> Iteration {
         let objective = |_, _| PixelObjective::CrossEntropy;
         Iteration { alpha: self.alpha, steps: self.steps, objective, decay: None }

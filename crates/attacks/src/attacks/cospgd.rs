@@ -1,5 +1,5 @@
-//! `CosPGD`: Agnihotri, Jung, Keuper, *CosPGD: An Efficient White-Box Adversarial Attack for Pixel-Wise
-//! Prediction Tasks*, ICML 2024.
+//! `CosPGD`: Agnihotri, Jung, Keuper, *CosPGD: An Efficient White-Box Adversarial Attack for
+//! Pixel-Wise Prediction Tasks*, ICML 2024.
 
 use robustseg_ops::PixelObjective;
 use robustseg_random::ChaCha8Rng;
@@ -10,9 +10,9 @@ use crate::iteration::Iteration;
 use crate::ranges::{check_alpha, check_steps};
 use crate::{Adversarial, Attack, Case, Result, Start};
 
-/// Iterated steps on a cross-entropy that weighs each pixel by the cosine similarity of its class
-/// probabilities and its one-hot label. The gradient treats that weight as a constant. The paper starts at
-/// a random point of the ball ([`Start::Random`]).
+/// Iterated steps on a weighted cross-entropy. The weight of a pixel is the cosine similarity of
+/// its class probabilities and its one-hot label. The gradient treats the weight as a constant. The
+/// paper starts at a random point of the ball ([`Start::Random`]).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -26,14 +26,14 @@ pub struct CosPgd {
 }
 
 impl Default for CosPgd {
-    /// Alpha 0.01, 3 steps from the image, as [`Bim`](crate::Bim): nothing is drawn.
+    /// Alpha 0.01 and 3 steps from the image, as in [`Bim`](crate::Bim). Draws nothing.
     fn default() -> Self {
         Self { alpha: 0.01, steps: 3, start: Start::Image }
     }
 }
 
 impl CurveDefaults for CosPgd {
-    /// Alpha 0.004, 10 steps, from a random start as in the paper.
+    /// Alpha 0.004 and 10 steps from a random start, as in the paper.
     fn in_curves() -> Self {
         Self { alpha: 0.004, steps: 10, start: Start::Random }
     }

@@ -1,5 +1,5 @@
-//! Dense adversary generation: Xie, Wang, Zhang, Zhou, Xie, Yuille, *Adversarial Examples for Semantic Segmentation and
-//! Object Detection*, ICCV 2017.
+//! Dense adversary generation: Xie, Wang, Zhang, Zhou, Xie, Yuille, *Adversarial Examples for
+//! Semantic Segmentation and Object Detection*, ICCV 2017.
 
 use candle_core::{DType, Tensor, Var};
 use robustseg_ops::{IGNORE_LABEL, PixelObjective, pixel_objective_per_image, predict, project};
@@ -12,32 +12,36 @@ use crate::gradient::finite;
 use crate::ranges::{check_alpha, check_share, check_steps};
 use crate::{Adversarial, Attack, Case, Error, Result};
 
-/// The smallest perturbation that gets an image's pixels wrong, rather than the worst one of a given size: steps
-/// down the gain of the pixels that are still right, until few of them are left.
+/// Finds a small perturbation that makes an image's pixels wrong, where other attacks maximise the
+/// damage at a given size. It takes steps that lower the gain of the pixels that are still right,
+/// until few of them are left.
 ///
-/// `x = clip01(x - alpha * g / norm_inf(g))`, where g is the gradient of the mean over the right pixels of own logit
-/// minus best other logit. The reported epsilon is the largest change of a channel. An image is done when it reaches
-/// its share of wrong pixels and does not move from then on; any other image takes all steps.
+/// `x = clip01(x - alpha * g / norm_inf(g))`, where g is the gradient of the mean, over the right
+/// pixels, of own logit minus best other logit. The reported epsilon is the largest change of a
+/// channel. An image that reaches its share of wrong pixels is done and does not change any more.
+/// Any other image takes all steps.
 ///
-/// The paper draws a wrong class for each pixel and climbs its logit. Here it is the best wrong one at each step, as in
-/// Rony, Pesquet, Ben Ayed (CVPR 2023), who also take 0.99 of the pixels where the paper takes all.
+/// The paper draws a wrong class for each pixel and raises its logit. Here the target is the best
+/// wrong class at each step, as in Rony, Pesquet, Ben Ayed (CVPR 2023). They also stop at 0.99 of
+/// the pixels, where the paper requires all of them.
 ///
-/// A step costs a forward and a backward pass of the whole batch. The attack ends when all images are done; the
-/// forward pass that finds them done counts as a step.
+/// A step costs a forward and a backward pass of the whole batch. The attack ends when all images
+/// are done. The forward pass that finds them done counts as a step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Dag {
     /// The largest change of a channel in one step, in `(0, 1]`.
     pub alpha: f64,
-    /// Number of steps at most, at least 1.
+    /// Maximum number of steps, at least 1.
     pub steps: usize,
     /// The share of the labelled pixels that must be wrong, in `(0, 1]`.
     pub wrong: f64,
 }
 
 impl Default for Dag {
-    /// The paper's half a level of an 8-bit image (0.002), and its 200 steps; 0.99 of the pixels.
+    /// The paper's step of half a level of an 8-bit image (0.002) and its 200 steps, for 0.99 of
+    /// the pixels.
     fn default() -> Self {
         Self { alpha: 0.002, steps: 200, wrong: 0.99 }
     }
@@ -91,7 +95,7 @@ impl Dag {
         }
         let adversarial = point.to_dtype(DType::F32)?;
         let largest = (&adversarial - &image)?.abs()?.flatten_from(1)?.max(1)?;
-        // Rounding may leave the ball by its own width.
+        // Rounding may overshoot the ball by one unit in the last place.
         let epsilon = largest.minimum(epsilon.min(1.0) as f32)?;
         Ok(Adversarial { image: adversarial, epsilon })
     }

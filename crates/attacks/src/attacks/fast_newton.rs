@@ -1,5 +1,5 @@
-//! The Fast Newton method: Wiens, Hammer, *Single-step Adversarial Training for Semantic Segmentation*,
-//! ICPRAM 2022.
+//! The Fast Newton method: Wiens, Hammer, *Single-step Adversarial Training for Semantic
+//! Segmentation*, ICPRAM 2022.
 
 use candle_core::Tensor;
 use robustseg_ops::{PixelObjective, l1_norm_per_image, sign_step};
@@ -11,38 +11,43 @@ use crate::epsilon::EpsilonRole;
 use crate::gradient::{InputGradient, finite, unchecked};
 use crate::{Adversarial, Attack, Case, Result};
 
-/// One step along the sign of the mean gain's gradient, as far as Newton's method puts the gain's zero.
+/// One step along the sign of the mean gain's gradient. Its length is where Newton's method expects
+/// the gain to be zero.
 ///
-/// `epsilon = g / norm_1(grad g)` (eq. 18) and `x_adv = clip01(x - epsilon * sign(grad g))` (eq. 19), where the
-/// mean gain g is the mean over the labelled pixels of own logit minus best other logit (eq. 14 and 17). There
-/// is no ball to project onto: epsilon as an argument limits the magnitude of the step. Where the gradient
-/// vanishes (no labelled pixel, say), the step is 0. All limits share one gradient.
+/// `epsilon = g / norm_1(grad g)` (eq. 18) and `x_adv = clip01(x - epsilon * sign(grad g))` (eq.
+/// 19). The mean gain g is the mean, over the labelled pixels, of own logit minus best other logit
+/// (eq. 14 and 17). There is no ball to project onto: the argument epsilon limits the length of the
+/// step. Where the gradient vanishes, for example without labelled pixels, the step is 0. All
+/// limits share one gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct FastNewton {
-    /// What happens to an image whose mean gain is below zero.
+    /// How to treat an image whose mean gain is negative.
     pub negative_gain: NegativeGain,
 }
 
-/// The treatment by [`FastNewton`] of an image whose mean gain is below zero: most of it is wrong already.
+/// How [`FastNewton`] treats an image whose mean gain is negative, that is, an image that is mostly
+/// wrong already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum NegativeGain {
-    /// Eq. 18 as written: epsilon is negative, the step goes towards the right labels.
+    /// Eq. 18 as written: epsilon is negative, and the step leads towards the right labels.
     #[default]
     Literal,
-    /// Epsilon is 0: a step of no length.
+    /// Epsilon is 0: the image does not change.
     Clamp,
-    /// The sample stays clean; its image is the same as under `clamp`, and epsilon is reported as 0.
+    /// The sample stays clean. Its image is the same as under `clamp`, and the reported epsilon is
+    /// 0.
     Skip,
-    /// The magnitude of eq. 18: the step goes away from the right labels.
+    /// The absolute value of eq. 18: the step leads away from the right labels.
     Abs,
 }
 
 impl FastNewton {
-    /// Eq. 18 with the options applied and at most `limit`, for each image's gain and norm, all (N).
+    /// The step length of eq. 18 for each image, from its gain and gradient norm, all (N). The
+    /// options are applied, and `limit` is the maximum.
     fn step(self, gain: &Tensor, norm: &Tensor, limit: f64) -> Result<Tensor> {
         let newton = (gain / norm)?;
         let epsilon = match self.negative_gain {
@@ -88,7 +93,7 @@ impl Attack for FastNewton {
             Ok(Adversarial { image: sign_step(&image, &gradient, &epsilon.neg()?)?, epsilon })
         };
         let examples = epsilons.iter().map(|&limit| example(limit)).collect::<Result<Vec<_>>>()?;
-        // A GPU has all of it under way by now.
+        // By now the GPU has all its work enqueued.
         finite("objective", &value.to_vec1()?)?;
         finite("norm of the mean gain's gradient", &norm.to_vec1()?)?;
         for example in &examples {

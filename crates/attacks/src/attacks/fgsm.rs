@@ -1,5 +1,5 @@
-//! The fast gradient sign method: Goodfellow, Shlens, Szegedy, *Explaining and Harnessing Adversarial
-//! Examples*, ICLR 2015.
+//! The fast gradient sign method: Goodfellow, Shlens, Szegedy, *Explaining and Harnessing
+//! Adversarial Examples*, ICLR 2015.
 
 use candle_core::Tensor;
 use robustseg_ops::{PixelObjective, sign_step};
@@ -10,8 +10,8 @@ use crate::attack::CurveDefaults;
 use crate::gradient::{InputGradient, finite, unchecked};
 use crate::{Adversarial, Attack, Case, Result};
 
-/// One step of size epsilon along the sign of the cross-entropy's gradient, eq. 3. All epsilons share
-/// one gradient.
+/// One step of size epsilon along the sign of the cross-entropy's gradient (eq. 3). All epsilons
+/// share one gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -50,8 +50,8 @@ impl Attack for Fgsm {
     }
 }
 
-/// One step along the sign of the cross-entropy's gradient, for each of several sizes (N), image by
-/// image.
+/// One step along the sign of the cross-entropy's gradient for each of `sizes`. Each size is a
+/// tensor (N) with one value per image.
 pub(super) fn steps(case: &Case<'_>, sizes: Vec<Tensor>) -> Result<Vec<Vec<Adversarial>>> {
     let (InputGradient { value, gradient }, _) =
         unchecked(case.model(), case.image(), case.label(), PixelObjective::CrossEntropy)?;
@@ -61,7 +61,7 @@ pub(super) fn steps(case: &Case<'_>, sizes: Vec<Tensor>) -> Result<Vec<Vec<Adver
         Ok(vec![Adversarial { image, epsilon }])
     };
     let examples = sizes.into_iter().map(step).collect::<Result<_>>()?;
-    // A GPU has every step under way by now.
+    // By now the GPU has all its work enqueued.
     finite("objective", &value.to_vec1()?)?;
     Ok(examples)
 }

@@ -1,5 +1,5 @@
-//! The momentum iterative method: Dong, Liao, Pang, Su, Zhu, Hu, Li, *Boosting Adversarial Attacks with Momentum*,
-//! CVPR 2018.
+//! The momentum iterative method: Dong, Liao, Pang, Su, Zhu, Hu, Li, *Boosting Adversarial Attacks
+//! with Momentum*, CVPR 2018.
 
 use robustseg_ops::PixelObjective;
 use robustseg_random::ChaCha8Rng;
@@ -10,9 +10,9 @@ use crate::iteration::Iteration;
 use crate::ranges::{check_alpha, check_decay, check_steps};
 use crate::{Adversarial, Attack, Case, Result, Start};
 
-/// Steps of size `alpha` along the sign of a sum of gradients: each is divided by its l1 norm and added to
-/// `decay` times the sum so far (their eq. 6 and 7). Projection and shared gradients are those of
-/// [`Bim`](crate::Bim). Their alpha is `epsilon / steps`.
+/// Steps of size `alpha` along the sign of an accumulated gradient. Each gradient is divided by its
+/// l1 norm and added to `decay` times the sum so far (their eq. 6 and 7). Projection and shared
+/// gradients work as in [`Bim`](crate::Bim). The paper's alpha is `epsilon / steps`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -21,12 +21,12 @@ pub struct MiFgsm {
     pub alpha: f64,
     /// Number of steps, at least 1.
     pub steps: usize,
-    /// The factor of the sum at each step, at least 0; with 0 the attack is BIM.
+    /// Factor of the accumulated gradient at each step, at least 0. With 0 the attack is BIM.
     pub decay: f64,
 }
 
 impl Default for MiFgsm {
-    /// Alpha 0.01, 3 steps, as [`Bim`](crate::Bim); decay 1, as in the paper.
+    /// Alpha 0.01 and 3 steps, as in [`Bim`](crate::Bim), with the paper's decay of 1.
     fn default() -> Self {
         Self { alpha: 0.01, steps: 3, decay: 1.0 }
     }

@@ -1,7 +1,7 @@
-//! The attacks, and the registry of them.
+//! The attacks and their registry.
 //!
-//! One line in [`register!`] below makes an attack known to specs, the command line, the schema, reports
-//! and tests.
+//! One line in [`register!`] below makes an attack known to specs, the command line, the schema,
+//! reports and tests.
 
 mod apgd;
 mod bim;
@@ -23,7 +23,7 @@ use serde::de::Deserializer;
 use crate::attack::{Attack, CurveDefaults};
 use crate::settings::Settings;
 
-/// Where an attack is used, which decides its default settings.
+/// Where an attack is used. This decides its default settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
     /// For single examples, as in training and on the command line.
@@ -32,11 +32,11 @@ pub(crate) enum Use {
     Curve,
 }
 
-/// A registered attack: everything that is known without an instance.
+/// A registered attack: all that is known without an instance.
 pub(crate) struct Entry {
-    /// With its default settings for either use.
+    /// The attack with its default settings for a use.
     default: fn(Use) -> Arc<dyn Attack>,
-    /// The epsilons of a curve by default.
+    /// The default epsilons of a curve.
     pub(crate) epsilons: fn() -> Vec<f64>,
     /// The JSON schema of its settings.
     #[cfg(feature = "schema")]
@@ -44,7 +44,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// The attack with its default settings.
+    /// The attack with its default settings for `used`.
     pub(crate) fn default(&self, used: Use) -> Arc<dyn Attack> {
         (self.default)(used)
     }
@@ -57,7 +57,7 @@ fn default<A: Attack + CurveDefaults + 'static>(used: Use) -> Arc<dyn Attack> {
     }
 }
 
-/// Makes the registry of these attacks.
+/// Makes the registry from a list of attacks.
 macro_rules! register {
     ($($file:ident::$attack:ident,)+) => {
         $(pub use $file::$attack;)+
@@ -111,12 +111,12 @@ pub fn attacks() -> Vec<Arc<dyn Attack>> {
     ENTRIES.iter().map(|entry| entry.default(Use::Examples)).collect()
 }
 
-/// The place of the attack `name` in [`ENTRIES`].
+/// The index of the attack `name` in [`ENTRIES`].
 pub(crate) fn index_of(name: &str) -> Option<usize> {
     attacks().iter().position(|attack| attack.name() == name)
 }
 
-/// The title that papers give the attack `name`; `None` for a name that is not registered.
+/// The title of the attack `name` in papers. `None` if the name is not registered.
 ///
 /// ```
 /// assert_eq!(robustseg_attacks::title_of("mi_fgsm"), Some("MI-FGSM"));
@@ -125,8 +125,8 @@ pub fn title_of(name: &str) -> Option<&'static str> {
     attacks().into_iter().find(|attack| attack.name() == name).map(|attack| attack.title())
 }
 
-/// The settings of the attack `name` in curves of a result file, with the defaults of settings that
-/// the file does not have, because an older version wrote it.
+/// Settings of the attack `name` that come from a curve in a result file. Settings that the file
+/// lacks, because an older version wrote it, get their defaults.
 pub fn completed(name: &str, settings: &Settings) -> Settings {
     let Some(index) = index_of(name) else { return settings.clone() };
     let mut complete = ENTRIES[index].default(Use::Curve).settings();

@@ -1,5 +1,5 @@
-//! Projected gradient descent: Madry, Makelov, Schmidt, Tsipras, Vladu, *Towards Deep Learning Models Resistant to
-//! Adversarial Attacks*, ICLR 2018.
+//! Projected gradient descent: Madry, Makelov, Schmidt, Tsipras, Vladu, *Towards Deep Learning
+//! Models Resistant to Adversarial Attacks*, ICLR 2018.
 
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -8,8 +8,9 @@ use crate::attack::CurveDefaults;
 use crate::ranges::{check_alpha, check_restarts, check_steps};
 use crate::{Adversarial, Attack, Bim, Candidates, Case, Result, Start};
 
-/// [`Bim`] from a random point of the ball, `restarts` times. The example with the largest cross-entropy
-/// wins, image by image. A start is the same point of the ball at every epsilon.
+/// [`Bim`] from `restarts` random points of the ball. Of each image, the example with the largest
+/// cross-entropy wins. A start is the same point of the ball, relative to its radius, at every
+/// epsilon.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -23,7 +24,7 @@ pub struct Pgd {
 }
 
 impl Default for Pgd {
-    /// Alpha 0.01, 3 steps, as [`Bim`]; one start.
+    /// Alpha 0.01 and 3 steps, as in [`Bim`], with one start.
     fn default() -> Self {
         Self { alpha: 0.01, steps: 3, restarts: 1 }
     }

@@ -9,8 +9,8 @@ use super::fgsm;
 use crate::attack::CurveDefaults;
 use crate::{Adversarial, Attack, Case, Result};
 
-/// FGSM with a step size drawn from `U(0, epsilon)`, once for each image and epsilon. All epsilons
-/// share one gradient.
+/// FGSM with a step size drawn from `U(0, epsilon)` for each image and epsilon. All epsilons share
+/// one gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]

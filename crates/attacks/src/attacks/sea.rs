@@ -1,5 +1,5 @@
-//! The segmentation ensemble attack: Croce, Singh, Hein, *Towards Reliable Evaluation and Fast Training of Robust
-//! Semantic Segmentation Models*, ECCV 2024.
+//! The segmentation ensemble attack: Croce, Singh, Hein, *Towards Reliable Evaluation and Fast
+//! Training of Robust Semantic Segmentation Models*, ECCV 2024.
 
 use candle_core::{DType, Tensor};
 use robustseg_ops::{PixelObjective, project};
@@ -11,22 +11,24 @@ use crate::climb::{Climb, right_pixels, start};
 use crate::ranges::check_steps;
 use crate::{Adversarial, Attack, Candidates, Case, Result, selection};
 
-/// [`Apgd`](crate::Apgd) on three objectives that leave pixels alone once they are wrong. Each objective climbs in
-/// three shrinking balls: 2, 1.5 and 1 times epsilon for 30, 30 and 40 % of the steps. The next climb starts from the
-/// point with the fewest right pixels, projected onto the smaller ball. The example is the one of the three with the
-/// fewest right pixels; an evaluation takes the worst case of the three over its whole dataset.
+/// [`Apgd`](crate::Apgd) on three objectives that ignore pixels once they are wrong. Each objective
+/// climbs in three shrinking balls of 2, 1.5 and 1 times epsilon, for 30, 30 and 40 % of the steps.
+/// The next climb starts from the point with the fewest right pixels, projected onto the smaller
+/// ball. The example is the candidate with the fewest right pixels of the three. An evaluation
+/// takes the worst case of the three over its whole dataset.
 ///
-/// As in the authors' program, the cross-entropy decides when steps are halved, whatever the objective. When that is
-/// reviewed, and by which rule, follows [`Apgd`](crate::Apgd) and its paper (algorithm 1). The authors' program counts
-/// differently: it reviews after `floor(0.22 n)` of a ball's n steps, then after intervals that shrink by
-/// `floor(0.03 n)` down to `floor(0.06 n)`, and it also halves where exactly three quarters of an interval's steps rose.
+/// As in the authors' program, the cross-entropy decides when steps are halved, whatever the
+/// objective. The times of these reviews and their rule follow [`Apgd`](crate::Apgd) and its paper
+/// (algorithm 1). The authors' program differs in both. It reviews after `floor(0.22 n)` of a
+/// ball's n steps, then after intervals that shrink by `floor(0.03 n)` down to `floor(0.06 n)`. It
+/// also halves where exactly three quarters of an interval's steps rose.
 ///
-/// Balanced weights come from the image itself; the authors' program counts the classes' pixels over the dataset that it
-/// evaluates. So an image's examples do not depend on which others are evaluated with it (a split, a limit, a batch), and
-/// image and label suffice to attack it.
+/// Balanced weights come from the image itself. The authors' program counts the classes' pixels
+/// over the dataset that it evaluates. Here an image's examples do not depend on the images
+/// evaluated with it (a split, a limit, a batch), and image and label suffice to attack it.
 ///
-/// Each objective costs `steps` backward passes and, if the steps fill all three balls, three additional forward
-/// passes.
+/// Each objective costs `steps` backward passes. If the steps fill all three balls, it costs three
+/// additional forward passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -45,7 +47,7 @@ const OBJECTIVES: [(&str, PixelObjective); 3] = [
 ];
 
 impl Default for Sea {
-    /// The paper's: 300 steps from a random start.
+    /// The paper's settings: 300 steps from a random start.
     fn default() -> Self {
         Self { steps: 300, random_start: true }
     }
@@ -58,7 +60,7 @@ impl CurveDefaults for Sea {
 }
 
 impl Sea {
-    /// The images (N, 3, H, W) for one objective.
+    /// The images (N, 3, H, W) that one objective yields.
     fn climb(
         &self,
         case: &Case<'_>,
@@ -78,7 +80,7 @@ impl Sea {
         selection::rows(&blank, &case.image().detach(), &point.to_dtype(DType::F32)?)
     }
 
-    /// Steps and radius of each ball that has any steps.
+    /// Steps and radius of each ball that gets any steps.
     fn balls(&self, epsilon: f64) -> impl Iterator<Item = (usize, f64)> {
         let share = self.steps * 3 / 10;
         let steps = [share, share, self.steps - 2 * share];
@@ -160,7 +162,7 @@ mod tests {
         sea.examples(&case, &[0.1], &mut robustseg_random::stream(0, "sea", [0; 3]))?;
         let start = seen.take().expect("the model saw it").to_dtype(DType::F64)?.flatten_all()?;
         let distances: Vec<f64> = start.to_vec1::<f64>()?.iter().map(|value| (value - 0.5).abs()).collect();
-        // Uniform up to 0.2: half of the distances exceed 0.1, hardly any reaches the border itself.
+        // Uniform up to 0.2: half of the distances exceed 0.1, and hardly any reaches 0.2 itself.
         assert!(distances.iter().all(|distance| *distance <= 0.2 + 1e-6));
         let beyond = |limit: f64| distances.iter().filter(|distance| **distance > limit).count();
         assert!(

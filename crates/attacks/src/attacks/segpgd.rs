@@ -1,5 +1,5 @@
-//! `SegPGD`: Gu, Zhao, Tresp, Torr, *SegPGD: An Effective and Efficient Adversarial Attack for Evaluating and
-//! Boosting Segmentation Robustness*, ECCV 2022.
+//! `SegPGD`: Gu, Zhao, Tresp, Torr, *SegPGD: An Effective and Efficient Adversarial Attack for
+//! Evaluating and Boosting Segmentation Robustness*, ECCV 2022.
 
 use robustseg_ops::PixelObjective;
 use robustseg_random::ChaCha8Rng;
@@ -10,9 +10,10 @@ use crate::iteration::Iteration;
 use crate::ranges::{check_alpha, check_steps};
 use crate::{Adversarial, Attack, Case, Result, Start};
 
-/// Iterated steps on a cross-entropy that weighs right pixels by `1 - lambda` and wrong ones by `lambda`,
-/// where `lambda = t / (2 * steps)` at step t = 0, 1, ...: right pixels first, all pixels later. The paper
-/// starts at a random point of the ball ([`Start::Random`]).
+/// Iterated steps on a cross-entropy that weights right pixels by `1 - lambda` and wrong ones by
+/// `lambda`, where `lambda = t / (2 * steps)` at step t = 0, 1, ... Early steps favour right
+/// pixels, later ones treat all pixels alike. The paper starts at a random point of the ball
+/// ([`Start::Random`]).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -26,14 +27,14 @@ pub struct SegPgd {
 }
 
 impl Default for SegPgd {
-    /// Alpha 0.01, 3 steps from the image, as [`Bim`](crate::Bim): nothing is drawn.
+    /// Alpha 0.01 and 3 steps from the image, as in [`Bim`](crate::Bim). Draws nothing.
     fn default() -> Self {
         Self { alpha: 0.01, steps: 3, start: Start::Image }
     }
 }
 
 impl CurveDefaults for SegPgd {
-    /// Alpha 0.004, 10 steps, from a random start as in the paper.
+    /// Alpha 0.004 and 10 steps from a random start, as in the paper.
     fn in_curves() -> Self {
         Self { alpha: 0.004, steps: 10, start: Start::Random }
     }

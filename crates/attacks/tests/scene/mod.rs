@@ -11,7 +11,7 @@ use robustseg_attacks::{
 use robustseg_random::stream;
 use serde_json::json;
 
-/// Two images of 4 x 5 pixels, their labels (some pixels without one), and a linear model on them.
+/// Two images of 4 x 5 pixels, their labels (some pixels have none), and a linear model on them.
 pub struct Scene {
     pub image: Tensor,
     pub label: Tensor,
@@ -22,7 +22,8 @@ pub struct Scene {
 pub const SHAPE: (usize, usize, usize, usize) = (2, 3, 4, 5);
 
 impl Scene {
-    /// Pixels in `[low, high]`, labels of `classes` classes, each pixel unlabelled with probability 1/4.
+    /// Pixels in `[low, high]`, labels of `classes` classes, each pixel unlabelled with probability
+    /// 1/4.
     pub fn new(seed: u64, classes: usize, low: f32, high: f32) -> Result<Self> {
         let random = &mut stream(seed, "scene", [0; 3]);
         let (n, _, h, w) = SHAPE;
@@ -65,7 +66,7 @@ impl Scene {
         Case::new(model, &self.image, &self.label)
     }
 
-    /// Largest change of each image.
+    /// The largest change of each image.
     pub fn change(&self, adversarial: &Tensor) -> Result<Vec<f32>> {
         Ok((adversarial - &self.image)?.abs()?.flatten_from(1)?.max(1)?.to_vec1()?)
     }
@@ -80,8 +81,8 @@ pub fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().and_then(|flat| flat.to_vec1()).unwrap()
 }
 
-/// Every attack at `epsilon`, with steps of `alpha` and so many of them where it has these settings; Fast Newton has
-/// no limit.
+/// Every attack at `epsilon`, with the given alpha and number of steps where it has these settings.
+/// Fast Newton has no limit.
 pub fn attacks(epsilon: f64, alpha: f64, steps: usize) -> Vec<AttackConfig> {
     let changed = |attack: std::sync::Arc<dyn Attack>| {
         let mut changes = Settings::default();
