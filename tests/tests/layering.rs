@@ -202,3 +202,38 @@ fn only_ops_may_be_unsafe() {
         assert!(takes, "{} does not take the lints", room.name);
     }
 }
+
+/// The Rust files below `folder`, by their paths from it, and their texts.
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).expect("a folder of sources") {
+            let path = entry.expect("a readable folder").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a source file");
+                found.push((path.strip_prefix(folder).expect("below the folder").into(), text));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn operations_know_neither_devices_nor_candles_traits() {
+    let all = sources(&root().join("crates/ops/src"));
+    assert!(all.iter().any(|(path, _)| path.starts_with("cuda")));
+    for (path, text) in &all {
+        let forbidden: &[&str] = match path.to_str() {
+            Some("adapter.rs" | "in_place.rs" | "operation.rs") => &[],
+            _ if path.starts_with("cpu") => &["crate::cuda", "CustomOp", "InplaceOp"],
+            _ if path.starts_with("cuda") => &["crate::cpu", "CustomOp", "InplaceOp"],
+            _ => &["CpuStorage", "CudaStorage", "impl CustomOp", "impl InplaceOp"],
+        };
+        for word in forbidden {
+            assert!(!text.contains(word), "{} names {word}", path.display());
+        }
+    }
+}
