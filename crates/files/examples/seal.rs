@@ -1,4 +1,4 @@
-//! Writes a sealed file and shows that a changed byte is noticed:
+//! Writes a sealed file and shows that reading detects a changed byte:
 //! `cargo run --package robustseg-files --example seal`
 
 use robustseg_files::sealed::{Sealed, read, seal};

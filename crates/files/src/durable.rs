@@ -5,28 +5,28 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-/// The beginning and the end of the names of temporary files.
+/// The prefix and suffix of the names of temporary files.
 const TEMPORARY: (&str, &str) = (".robustseg-", ".tmp");
 
-/// Writes `bytes` to `path` so that a crash or a full disk leaves the old file whole.
+/// Writes `bytes` to `path`. A crash or a full disk leaves the old file intact.
 ///
-/// The bytes go to a temporary file in the same folder, which is synced and renamed to `path`; then the
-/// folder is synced. An error deletes the temporary file. A killed process leaves it for
+/// The bytes go to a temporary file in the same folder, which is synced and renamed to `path`; then
+/// the folder is synced. An error deletes the temporary file. A killed process leaves it for
 /// [`remove_temporary`].
 ///
 /// # Errors
-/// Those of the file system. The old file is then unchanged.
+/// The errors of the file system. The old file is then unchanged.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut draft = Draft::new(folder(path))?;
     draft.write_all(bytes)?;
     draft.publish(path)
 }
 
-/// Writes `bytes` to `path` as [`write_atomically`] does and keeps the old file at `former`, replacing any file there.
-/// At every moment one of the two is whole, and once `path` exists it never disappears.
+/// Like [`write_atomically`], but keeps the old file at `former`, replacing any file there. At
+/// every moment one of the two files is complete, and once `path` exists it never disappears.
 ///
 /// # Errors
-/// Those of [`write_atomically`].
+/// The errors of [`write_atomically`].
 pub fn write_keeping_former(path: &Path, bytes: &[u8], former: &Path) -> io::Result<()> {
     let mut draft = Draft::new(folder(path))?;
     draft.write_all(bytes)?;
@@ -36,16 +36,17 @@ pub fn write_keeping_former(path: &Path, bytes: &[u8], former: &Path) -> io::Res
         if former.exists() {
             std::fs::remove_file(former)?;
         }
-        // Not all file systems have links.
+        // Some file systems have no links.
         std::fs::hard_link(path, former).or_else(|_| std::fs::copy(path, former).map(drop))?;
     }
     draft.publish(path)
 }
 
-/// Makes the folder at `path` and its missing parents, and syncs them so that a power cut does not remove them.
+/// Makes the folder at `path` and its missing parents, and syncs them so that a power cut does not
+/// remove them.
 ///
 /// # Errors
-/// Those of the file system.
+/// The errors of the file system.
 pub fn create_folders(path: &Path) -> io::Result<()> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
     let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
@@ -53,7 +54,8 @@ pub fn create_folders(path: &Path) -> io::Result<()> {
     missing.into_iter().try_for_each(|path| sync_folder(folder(path)))
 }
 
-/// A file that is being written under a temporary name. Dropping it deletes the file; [`Draft::publish`] names it.
+/// A file that is being written under a temporary name. Dropping it deletes the file;
+/// [`Draft::publish`] names it.
 ///
 /// ```
 /// use std::io::Write;
@@ -72,26 +74,28 @@ impl Draft {
     /// An empty draft of a file in `folder`.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// The errors of the file system.
     pub fn new(folder: &Path) -> io::Result<Self> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // The permissions that other programs give new files; the process's umask still applies.
+            // The permissions that other programs give new files. The umask of the process still
+            // applies.
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let file = builder.tempfile_in(folder)?;
-        // `remove_temporary` spares locked files. On a file system without locks it deletes none.
+        // `remove_temporary` skips locked files. On a file system without locks it deletes nothing.
         let _ = file.as_file().try_lock();
         Ok(Self(file))
     }
 
-    /// Syncs the content, renames the file to `path`, which must be in the draft's folder, and syncs the folder.
+    /// Syncs the content, renames the file to `path`, which must be in the draft's folder, and
+    /// syncs the folder.
     ///
     /// # Errors
-    /// Those of the file system. A file that was at `path` is then unchanged.
+    /// The errors of the file system. A file at `path` is then unchanged.
     pub fn publish(self, path: &Path) -> io::Result<()> {
         self.0.as_file().sync_all()?;
         self.0.persist(path).map_err(|failed| failed.error)?;
@@ -112,7 +116,7 @@ impl Write for Draft {
 /// Syncs the list of files in `folder`: new names, new places, deletions.
 ///
 /// # Errors
-/// Those of the file system.
+/// The errors of the file system.
 #[cfg_attr(not(unix), allow(unused_variables, clippy::unnecessary_wraps))]
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
@@ -127,11 +131,11 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Deletes the temporary files that killed processes left in `folder`. A draft that a process still writes is locked
-/// and stays. A missing folder holds none.
+/// Deletes the temporary files that killed processes left in `folder`. A draft that a live process
+/// is writing is locked and stays. A missing folder counts as empty.
 ///
 /// # Errors
-/// Those of the file system.
+/// The errors of the file system.
 pub fn remove_temporary(folder: &Path) -> io::Result<()> {
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -174,7 +178,7 @@ mod tests {
             write_keeping_former(&path, state, &former).unwrap();
         }
         assert!(read(&path) == b"3" && read(&former) == b"2");
-        // Killed between the two names: both are the same file.
+        // Killed between the two renames: both names are the same file.
         std::fs::remove_file(&former).unwrap();
         std::fs::hard_link(&path, &former).unwrap();
         write_keeping_former(&path, b"4", &former).unwrap();

@@ -1,4 +1,4 @@
-//! Files of other formats, found where a safetensors file is wanted.
+//! Recognises files of other formats where a safetensors file is expected.
 
 /// How to turn a PyTorch file into a safetensors file.
 const CONVERT: &str = "turn it into a safetensors file, where PyTorch is installed: python3 -c 'import sys, torch; \
@@ -6,8 +6,8 @@ const CONVERT: &str = "turn it into a safetensors file, where PyTorch is install
     w = w.get(\"state_dict\", w); save_file({k: v.clone().contiguous() for k, v in w.items() if torch.is_tensor(v)}, \
     sys.argv[2])' IN.pth OUT.safetensors";
 
-/// The kind of the file that begins with `bytes` and what to do with it, if the beginning is known. Continues a
-/// sentence.
+/// The kind of the file that begins with `bytes` and a remedy, if the format is known. The text
+/// continues a sentence.
 pub(crate) fn kind(bytes: &[u8]) -> Option<String> {
     let starts = |magic: &[u8]| bytes.starts_with(magic);
     let text = bytes.trim_ascii_start();

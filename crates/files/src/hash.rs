@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sha2::Digest;
 
-/// Bytes that [`pieces`] reads at a time.
+/// The number of bytes that [`pieces`] reads at a time.
 const PIECE: usize = 1 << 16;
 
 /// A SHA-256 that takes its input piece by piece.
@@ -23,17 +23,17 @@ const PIECE: usize = 1 << 16;
 pub struct Sha256(sha2::Sha256);
 
 impl Sha256 {
-    /// The hash of nothing yet.
+    /// A hash of no input yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds `piece`. Where the input is cut into pieces does not matter.
+    /// Adds `piece`. The result does not depend on how the input is split.
     pub fn update(&mut self, piece: impl AsRef<[u8]>) {
         self.0.update(piece);
     }
 
-    /// Adds everything that `from` holds.
+    /// Adds everything that `from` yields.
     pub fn read(&mut self, from: impl Read) -> io::Result<()> {
         pieces(
             from,
@@ -78,8 +78,8 @@ pub fn sha256_of(path: &Path) -> io::Result<String> {
     Ok(hash.hexadecimal())
 }
 
-/// Reads `from` to its end and hands each piece of up to 64 KiB to `take`. `broken` makes the caller's error of a
-/// failed read.
+/// Reads `from` to its end and passes each piece of up to 64 KiB to `take`. `broken` converts the
+/// error of a failed read.
 ///
 /// # Errors
 /// The first error of `broken` or `take`.
@@ -123,7 +123,7 @@ pub fn is_hexadecimal(text: &str, digits: usize) -> bool {
 mod tests {
     use super::*;
 
-    /// Gives one byte at a time and is interrupted before each.
+    /// Yields one byte at a time and is interrupted before each.
     struct Slow<'a>(&'a [u8], bool);
 
     impl Read for Slow<'_> {

@@ -1,9 +1,10 @@
-//! Files that survive a crash, tell whether they are whole, and cannot exhaust their reader.
+//! Files that survive a crash, detect damage, and cannot exhaust the memory of their reader.
 //!
 //! - [`write_atomically`] leaves the old file or the new one, never a part of either.
 //! - [`sealed`] files are safetensors files with a SHA-256 over their content.
-//! - [`Sha256`], [`sha256`] and [`sha256_of`] hash bytes and files; [`hexadecimal`] prints the result.
-//! - [`read_text`] and [`yaml`] read text of limited size and YAML of limited growth.
+//! - [`Sha256`], [`sha256`] and [`sha256_of`] hash bytes and files. [`hexadecimal`] prints the
+//!   result.
+//! - [`read_text`] and [`yaml`] read text of limited size and YAML of limited expansion.
 //!
 //! ```
 //! # fn main() -> std::io::Result<()> {

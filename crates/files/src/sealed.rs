@@ -1,7 +1,9 @@
-//! Safetensors files that tell whether they are whole. Their metadata hold a seal, a SHA-256 over everything else.
+//! Safetensors files that detect damage. Their metadata hold a seal: a SHA-256 over everything
+//! else.
 //!
-//! The seal covers the names, types, shapes and values, not the bytes of the file. A program that reads a file and
-//! writes it again therefore does not break it. Files of other programs have no seal.
+//! The seal covers the names, types, shapes and values, not the bytes of the file. A program that
+//! reads a file and writes it again therefore does not break the seal. Files of other programs have
+//! no seal.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -26,16 +28,16 @@ use std::path::Path;
 /// The metadata key of the seal.
 const SEAL: &str = "sha256";
 
-/// The longest header that is read, in bytes. The largest network's header takes a fifth of it.
+/// The longest accepted header, in bytes: five times that of the largest network.
 const LONGEST_HEADER: u64 = 16 << 20;
 
-/// A safetensors file whose seal is right or missing.
+/// A safetensors file with a correct seal or without a seal.
 pub struct Sealed<'a> {
     /// The tensors.
     pub tensors: SafeTensors<'a>,
     /// The metadata without the seal.
     pub metadata: HashMap<String, String>,
-    /// Whether there was a seal.
+    /// Whether the file has a seal.
     pub sealed: bool,
 }
 
@@ -43,8 +45,8 @@ impl<'a> Sealed<'a> {
     /// Reads the file with the content `bytes`.
     ///
     /// # Errors
-    /// The fault, as the end of a sentence that begins with the file's name: the bytes are not a safetensors file, or
-    /// the content was changed after it was sealed.
+    /// A description of the fault, as the end of a sentence that begins with the file's name.
+    /// Either the bytes are not a safetensors file, or the content was changed after it was sealed.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         let no_file = |error: SafeTensorError| match kind(bytes) {
             Some(told) => format!("is no whole safetensors file {told}"),
@@ -81,7 +83,7 @@ pub fn seal<V: View>(
     let mut file = serialize(tensors, None)?;
     let owned = metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     let seal = digest(&SafeTensors::deserialize(&file)?, &owned);
-    // The metadata are written here because safetensors writes several keys in an order that varies.
+    // The metadata are written here because safetensors writes several keys in a varying order.
     let header = SafeTensors::read_metadata(&file)?.0;
     let text = std::str::from_utf8(&file[8..8 + header]).map_err(SafeTensorError::InvalidHeader)?;
     let tensors = text.trim_end().strip_prefix('{').ok_or(SafeTensorError::InvalidHeaderLength)?;
@@ -101,16 +103,17 @@ fn json(text: &str) -> Result<String, SafeTensorError> {
     serde_json::to_string(text).map_err(SafeTensorError::InvalidHeaderDeserialization)
 }
 
-/// The bytes of the regular file at `path`. Memory for all of it is reserved before it is read.
+/// The bytes of the regular file at `path`. Memory for the whole file is reserved before it is
+/// read.
 ///
 /// # Errors
-/// The fault, as the end of a sentence that begins with the file's name.
+/// A description of the fault, as the end of a sentence that begins with the file's name.
 pub fn read(path: &Path) -> Result<Vec<u8>, String> {
     let broken = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => "no such file; give the path of a .safetensors file".into(),
         _ => format!("cannot be read: {error}"),
     };
-    // Opening a pipe would wait for ever, so the kind of file is checked first.
+    // Opening a pipe would block, so the kind of file is checked first.
     let about = std::fs::metadata(path).map_err(broken)?;
     if about.is_dir() {
         return Err("is a folder; give the file in it, for example checkpoints/last.safetensors".into());
@@ -164,7 +167,8 @@ mod tests {
         for bit in 0..8 * file.len() {
             let mut flipped = file.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            // A flip that leaves the seal's own key unknown, or white space another one, changes nothing that counts.
+            // A flip that renames the key of the seal, or changes white space, does not affect the
+            // content.
             if let Ok(found) = Sealed::parse(&flipped) {
                 assert_eq!(found.metadata.get("model"), whole.metadata.get("model"), "bit {bit}");
                 for name in ["a", "b"] {

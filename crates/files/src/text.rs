@@ -11,9 +11,9 @@ use std::str::Utf8Error;
 /// Its `Display` continues a sentence that begins with the file's name.
 #[derive(Debug)]
 pub enum TextFault {
-    /// The system refuses, or there is no such file.
+    /// The file is missing or the system refuses to read it.
     Unreadable(io::Error),
-    /// The file has more bytes than this limit.
+    /// The file is larger than this limit in bytes.
     TooLarge(u64),
     /// The file is not UTF-8.
     NotUtf8(Utf8Error),
@@ -31,7 +31,7 @@ impl fmt::Display for TextFault {
 
 impl std::error::Error for TextFault {}
 
-/// The text of the file at `path`. At most `limit` bytes and one more are read.
+/// The text of the file at `path`. Reads at most one byte more than `limit`.
 ///
 /// # Errors
 /// If the file cannot be read, has more than `limit` bytes, or is not UTF-8.

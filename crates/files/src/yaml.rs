@@ -1,7 +1,7 @@
-//! YAML that people write, in documents of limited growth.
+//! YAML written by people, in documents of limited expansion.
 //!
-//! Duplicate keys, the booleans of YAML 1.1 (`yes`, `off`), a second document, and documents that expand beyond the
-//! needs of a spec or a manifest are refused.
+//! Refused are duplicate keys, the booleans of YAML 1.1 (`yes`, `off`), a second document, and
+//! documents that expand far beyond a spec or a manifest.
 //!
 //! ```
 //! use robustseg_files::yaml::parse;
@@ -16,23 +16,23 @@ use serde::de::DeserializeOwned;
 use serde_yaml::Location;
 use serde_yaml::options::NonFiniteFloatPolicy;
 
-/// Why a text is not the YAML that is wanted.
+/// Why a text is not the expected YAML.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Line and column, both from 1, where the parser knows them.
+    /// Line and column, both from 1, if the parser knows them.
     pub place: Option<(u64, u64)>,
-    /// The parser's message without the place.
+    /// The parser's message without the position.
     pub reason: String,
 }
 
-/// Reads `text` as a `T`.
+/// Parses `text` as a `T`.
 ///
 /// # Errors
 /// The first fault that the parser or `T` finds.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {
     let options = serde_yaml::options! {
         strict_booleans: true,
-        // The type decides whether `.inf` and `.nan` are faults, and names the key.
+        // The type decides whether `.inf` and `.nan` are errors, and its message names the key.
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
         with_snippet: false,
         budget: serde_yaml::budget! {
@@ -58,7 +58,7 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {
     })
 }
 
-/// The parser's message without the place at its end, which [`Fault`] holds as numbers.
+/// The parser's message without the position at its end, which [`Fault`] stores as numbers.
 fn without_place(message: &str) -> String {
     let first = message.lines().next().unwrap_or_default();
     let end = first.find(" at line ").unwrap_or(first.len());
@@ -81,7 +81,7 @@ mod tests {
             let before = format!("*a{}, ", level - 1).repeat(9);
             writeln!(bomb, "- &a{level} [{before}]").unwrap();
         }
-        // These read as the type asks, and only the budget stops them.
+        // The type accepts these, so only the limit stops them.
         let many = "- []\n".repeat(50_000);
         let aliases = format!("- &a [x]\n{}", "- *a\n".repeat(1000));
         let start = std::time::Instant::now();

@@ -1,4 +1,4 @@
-//! Draws that are a function of what they are for, whatever was drawn before.
+//! Draws depend only on their purpose, not on earlier draws.
 //!
 //! `cargo run -p robustseg-random --example streams`
 

@@ -1,9 +1,10 @@
-//! Random streams that are a pure function of what they are for.
+//! Random streams that are a pure function of their purpose.
 //!
-//! Everything random in robustseg (initial weights, order of samples, augmentation, which samples are
-//! attacked, random step sizes, dropout) draws from a stream that is keyed by the experiment's seed,
-//! the purpose, and up to three indices such as epoch and sample. The order of threads, the number of
-//! samples drawn before and resuming a run therefore change nothing.
+//! Everything random in robustseg draws from such a stream: initial weights, order of samples,
+//! augmentation, the choice of samples to attack, random step sizes, dropout. The key of a stream
+//! consists of the experiment's seed, the purpose, and up to three indices such as epoch and
+//! sample. Results therefore do not depend on the order of threads, on the number of earlier draws,
+//! or on whether a run was resumed.
 //!
 //! ```
 //! use rand::RngExt;
@@ -17,10 +18,9 @@ pub use rand::rngs::ChaCha8Rng;
 use rand::SeedableRng;
 
 /// The random stream of `purpose` at `indices` (for example epoch, sample, 0) under `seed`.
-///
-/// The key of `ChaCha8` is made of the four numbers seed, hash of the purpose, and the first two
-/// indices; the third index selects the stream under that key. Different arguments give independent
-/// streams; the same arguments give the same numbers on every platform.
+/// Seed, hash of the purpose and the first two indices form the key of `ChaCha8`. The third index
+/// selects the stream under that key. Different arguments give independent streams; equal arguments
+/// give the same numbers on every platform.
 pub fn stream(seed: u64, purpose: &str, indices: [u64; 3]) -> ChaCha8Rng {
     let mut key = [0_u8; 32];
     let words = [seed, fnv1a(purpose), indices[0], indices[1]];
@@ -32,7 +32,7 @@ pub fn stream(seed: u64, purpose: &str, indices: [u64; 3]) -> ChaCha8Rng {
     rng
 }
 
-/// Standard normal numbers by the Box-Muller transform, in pairs, from `rng`.
+/// Fills `out` with standard normal numbers from `rng`, in pairs, by the Box-Muller transform.
 pub fn standard_normal(rng: &mut ChaCha8Rng, out: &mut [f32]) {
     use rand::RngExt;
     for pair in out.chunks_mut(2) {
@@ -47,7 +47,8 @@ pub fn standard_normal(rng: &mut ChaCha8Rng, out: &mut [f32]) {
     }
 }
 
-/// FNV-1a, 64 bits: stable over platforms and compilers, which `std`'s hashers do not promise.
+/// FNV-1a, 64 bits. It is stable across platforms and compilers, which `std`'s hashers do not
+/// guarantee.
 fn fnv1a(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

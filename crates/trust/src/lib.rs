@@ -1,8 +1,8 @@
-//! Which servers downloads trust, and how a refused certificate is recognised.
+//! Decides which servers downloads trust, and recognises a refused certificate.
 //!
-//! By default Mozilla's root certificates decide, which are part of the program. Behind a proxy that opens TLS, or with a
-//! mirror of one's own, they are not enough: a [file](certificate_file) of root certificates then takes their place, as it
-//! does in OpenSSL and curl.
+//! By default Mozilla's root certificates, which are built in, decide. They do not suffice behind a
+//! proxy that decrypts TLS or with a private mirror. A [file](certificate_file) of root
+//! certificates then replaces them, as in OpenSSL and curl.
 
 #[cfg(feature = "loopback")]
 pub mod loopback;
@@ -16,15 +16,16 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 /// The environment variable that names a file of root certificates.
 pub const CERTIFICATES: &str = "SSL_CERT_FILE";
 
-/// The file that [`CERTIFICATES`] names, if it names one.
+/// The file named by [`CERTIFICATES`], if the variable is set.
 pub fn certificate_file() -> Option<PathBuf> {
     std::env::var_os(CERTIFICATES).filter(|file| !file.is_empty()).map(PathBuf::from)
 }
 
-/// TLS that trusts the root certificates in `file` (PEM), or Mozilla's.
+/// A TLS configuration that trusts the root certificates in `file` (PEM), or Mozilla's without a
+/// file.
 ///
 /// # Errors
-/// If the file cannot be read, or holds no certificate.
+/// If the file cannot be read or contains no certificate.
 pub fn tls(file: Option<&Path>) -> Result<TlsConfig, String> {
     let Some(file) = file else { return Ok(TlsConfig::default()) };
     let refuse = |reason: String| format!("{CERTIFICATES}: {} {reason}", file.display());
@@ -41,7 +42,8 @@ pub fn tls(file: Option<&Path>) -> Result<TlsConfig, String> {
     Ok(TlsConfig::builder().root_certs(RootCerts::Specific(Arc::new(certificates))).build())
 }
 
-/// Why the server's certificate was refused and what to do, if that is what `error` is. Trying again does not help.
+/// If `error` is a refused certificate, explains why it was refused and what to do. A retry does
+/// not help.
 pub fn refused_certificate(error: &ureq::Error, file: Option<&Path>) -> Option<String> {
     let cause = match error {
         ureq::Error::Rustls(cause) => cause,
@@ -73,7 +75,7 @@ mod tests {
     use super::loopback::Server;
     use super::*;
 
-    /// What a server that shows a certificate of its own gives to a client that trusts those in `file`.
+    /// The response of a server with its own certificate to a client that trusts those in `file`.
     fn get(server: &Server, file: Option<&Path>) -> Result<String, ureq::Error> {
         let agent: ureq::Agent = ureq::Agent::config_builder().tls_config(tls(file).unwrap()).build().into();
         agent.get(&server.address).call()?.body_mut().read_to_string()
@@ -89,7 +91,7 @@ mod tests {
         let told = refused(None);
         assert!(told.contains("certificate is refused") && told.contains("in SSL_CERT_FILE"), "{told}");
         assert_eq!(get(&server, Some(&Server::certificate())).unwrap(), "hello");
-        // Another one's.
+        // The certificate of another server.
         let other = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/files/other.pem"));
         assert!(refused(Some(other)).contains("files/other.pem, which has to hold"));
     }

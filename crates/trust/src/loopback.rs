@@ -1,4 +1,4 @@
-//! A TLS server on loopback, for tests. Nothing trusts its certificate but those that are told to.
+//! A TLS server on loopback, for tests. Clients must be configured to trust its certificate.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,18 +11,18 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// A server that gives one body, whatever it is asked for.
+/// A server that answers every request with the same body.
 pub struct Server {
-    /// Its address, by `https`.
+    /// The server's address, with `https`.
     pub address: String,
     connections: Arc<AtomicUsize>,
 }
 
 impl Server {
-    /// Starts a server of `body`.
+    /// Starts a server that answers with `body`.
     ///
     /// # Panics
-    /// If there is no loopback.
+    /// If there is no loopback interface.
     pub fn start(body: &[u8]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = format!("https://{}", listener.local_addr().expect("an address"));
@@ -31,19 +31,19 @@ impl Server {
         spawn(move || {
             for stream in listener.incoming().flatten() {
                 seen.fetch_add(1, Ordering::SeqCst);
-                // Whoever does not trust the certificate ends the connection.
+                // A client that does not trust the certificate closes the connection.
                 let _ = serve(stream, &config, &body);
             }
         });
         Self { address, connections }
     }
 
-    /// How often somebody connected.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// The file of the certificate that it shows.
+    /// The file with the server's certificate.
     pub fn certificate() -> PathBuf {
         concat!(env!("CARGO_MANIFEST_DIR"), "/files/localhost.pem").into()
     }

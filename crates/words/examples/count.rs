@@ -1,4 +1,4 @@
-//! Counts the lines of files, with the noun in the right number:
+//! Counts the lines of files, with the noun in singular or plural:
 //! `cargo run -p robustseg-words --example count -- Cargo.toml README.md`.
 
 use robustseg_words::counted;

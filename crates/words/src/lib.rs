@@ -1,4 +1,5 @@
-//! What messages and results say in plain words: counts with their nouns, and errors of `serde` without Rust's types.
+//! The wording of messages and results: counts with their nouns, and errors of `serde` without
+//! Rust's types.
 
 use std::fmt::Display;
 
@@ -12,7 +13,8 @@ pub fn counted<N: Copy + Display + PartialEq + From<u8>>(count: N, noun: &str) -
     format!("{count} {noun}{ending}")
 }
 
-/// A message of `serde`, or of a parser that words it alike, for somebody who writes files and not Rust.
+/// Rewords a message of `serde`, or of a parser with similar messages, for users who do not know
+/// Rust.
 ///
 /// ```
 /// let error = "invalid type: string \"ten\", expected usize at line 2 column 9";
@@ -45,7 +47,7 @@ pub fn plain(error: impl Display) -> String {
     told + place
 }
 
-/// What a type of `serde` is to a person: `usize` is a whole number, a `path string` a path.
+/// A type of `serde` in plain words: `usize` is a whole number, a `path string` a path.
 pub fn expected(wanted: &str) -> String {
     match wanted {
         "u8" => "a whole number from 0 to 255".into(),
@@ -71,7 +73,7 @@ fn composed(wanted: &str) -> Option<String> {
     map.then(|| "a map of keys and values".into())
 }
 
-/// What a value was, as `serde` says it, to a person.
+/// A value as `serde` describes it, in plain words.
 pub fn found(unexpected: &str) -> String {
     let number = unexpected.strip_prefix("floating point ").map(|value| format!("number {value}"));
     match unexpected {
@@ -82,7 +84,8 @@ pub fn found(unexpected: &str) -> String {
     }
 }
 
-/// What to say of a key `found` that is not among the `known` ones, with a guess if one of them is near.
+/// The message for a key `found` that is not among the `known` ones, with a guess if one of them is
+/// similar.
 ///
 /// ```
 /// let message = robustseg_words::unknown_key("epoch", &["epochs", "power"]);
@@ -92,7 +95,7 @@ pub fn unknown_key(found: &str, known: &[&str]) -> String {
     format!("unknown key `{found}`; {}", nearest(found, known))
 }
 
-/// The one of `known` that `found` is probably meant to be, as a question; all of them if none is near.
+/// Suggests the most similar of `known` as a question, or lists all of them if none is similar.
 pub fn nearest(found: &str, known: &[&str]) -> String {
     let distance = |name: &&&str| strsim::damerau_levenshtein(found, name);
     let near = known.iter().min_by_key(distance);
