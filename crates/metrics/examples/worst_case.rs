@@ -1,5 +1,6 @@
-//! The worst case over every attack in `images.jsonl` files: `worst_case CLASSES FILE...`, each from a run directory. A ball
-//! holds all smaller ones, so an epsilon's candidates are the clean image and the examples of all epsilons up to it.
+//! Computes the worst case over every attack in `images.jsonl` files: `worst_case CLASSES FILE...`,
+//! with a file from each run directory. A ball contains all smaller ones, so the candidates at an
+//! epsilon are the clean image and the examples of all epsilons up to it.
 //!
 //! `cargo run -p robustseg-metrics --example worst_case -- 11 runs/camvid_bim/images.jsonl`
 
@@ -11,7 +12,8 @@ use serde_json::Value;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let classes: usize = arguments.next().ok_or("usage: worst_case CLASSES FILE...")?.parse()?;
-    // By epsilon (its bits order as it does), then by image: what every attack made of it.
+    // The overlaps under every attack, by epsilon and then by image. The bits of an epsilon sort
+    // like its value.
     let mut seen: BTreeMap<u64, BTreeMap<String, Vec<Overlap>>> = BTreeMap::new();
     for file in arguments {
         for line in std::fs::read_to_string(&file)?.lines() {

@@ -1,13 +1,14 @@
-//! Confidence intervals from the images at hand: Efron's percentile bootstrap.
+//! Confidence intervals from the evaluated images: Efron's percentile bootstrap.
 
 use crate::Overlap;
 
-/// The interval that holds `level` (such as 0.95) of the values that `statistic` has of the sum over as many images as
-/// there are, drawn from `images` with replacement `resamples` times; `None` if `images` are none or a draw has no value.
+/// The interval that holds the share `level` (such as 0.95) of the bootstrap values of `statistic`.
+/// Each of the `resamples` values is the statistic of the sum over `images.len()` images, drawn
+/// from `images` with replacement. `None` if `images` is empty or a resample has no value.
 ///
-/// `draw` gives a random index below its argument; a seeded one makes the interval repeatable. It says how far the number
-/// would be off for other images of the same kind, not for another training of the network. Costs images times classes
-/// for each draw.
+/// `draw` returns a random index below its argument; a seeded one makes the interval reproducible.
+/// The interval covers the choice of images, not another training of the network. The cost is
+/// images times classes per resample.
 pub fn bootstrap_interval(
     images: &[Overlap],
     statistic: impl Fn(&Overlap) -> Option<f64>,
@@ -32,8 +33,8 @@ pub fn bootstrap_interval(
     Some([at(tail), at(1.0 - tail)])
 }
 
-/// Mean of `values` and their standard deviation with n - 1 below, which a single value does not have; `None` without
-/// values.
+/// Mean and sample standard deviation (divisor n - 1) of `values`. A single value has no deviation.
+/// `None` if `values` is empty.
 pub fn mean_and_deviation(values: &[f64]) -> Option<(f64, Option<f64>)> {
     let count = values.len() as f64;
     let mean = (!values.is_empty()).then(|| values.iter().sum::<f64>() / count)?;
@@ -45,7 +46,7 @@ pub fn mean_and_deviation(values: &[f64]) -> Option<(f64, Option<f64>)> {
 mod tests {
     use super::*;
 
-    /// A generator for tests: the high bits of a linear congruence.
+    /// A generator for tests: the high bits of a linear congruential generator.
     fn draws(mut state: u64) -> impl FnMut(usize) -> usize {
         move |below| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -55,7 +56,8 @@ mod tests {
 
     #[test]
     fn the_interval_of_a_share_is_the_binomials() {
-        // 400 images of one pixel each, three quarters of them right: the deviation of the share is 0.0217.
+        // 400 images of one pixel each, three quarters of them right: the standard deviation of the
+        // share is 0.0217.
         let image = |right: u64| Overlap::of(vec![right, 0], vec![1, 1 - right]);
         let images: Vec<Overlap> = (0..400).map(|index| image(u64::from(index % 4 > 0))).collect();
         let [low, high] = bootstrap_interval(&images, Overlap::pixel_accuracy, 0.95, 2000, draws(1)).unwrap();
@@ -64,7 +66,7 @@ mod tests {
         }
         let again = bootstrap_interval(&images, Overlap::pixel_accuracy, 0.95, 2000, draws(1));
         assert_eq!(again, Some([low, high]));
-        // The interval that holds nothing is the median.
+        // An interval of level 0 is the median.
         let [low, high] = bootstrap_interval(&images, Overlap::pixel_accuracy, 0.0, 2000, draws(1)).unwrap();
         assert!(low == high && (low - 0.75).abs() < 0.006, "{low}, {high}");
     }

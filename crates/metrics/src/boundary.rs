@@ -1,28 +1,30 @@
-//! Boundary IoU: Cheng, Girshick, Dollar, Berg, Kirillov, *Boundary IoU: Improving Object-Centric Image Segmentation
-//! Evaluation*, CVPR 2021.
+//! Boundary IoU: Cheng, Girshick, Dollar, Berg, Kirillov, *Boundary IoU: Improving Object-Centric
+//! Image Segmentation Evaluation*, CVPR 2021.
 
 use crate::confusion::check;
 use crate::{Error, IGNORE_LABEL, Overlap};
 
-/// The paper's distance for an image of `width` x `height` pixels: 2 % of its diagonal, at least 1.
+/// The paper's distance for an image of `width` x `height` pixels: 2 % of the diagonal, at least 1.
 pub fn boundary_distance(width: usize, height: usize) -> usize {
     let diagonal = ((width * width + height * height) as f64).sqrt();
     ((0.02 * diagonal).round() as usize).max(1)
 }
 
-/// Intersection and union of the classes' boundary regions in label and prediction, rows of `width` pixels: of each
-/// class, its pixels no further than `distance` from a pixel that is not of it, or from the image's border. Distance is
-/// counted in steps to any of the eight neighbours, as eroding by a 3x3 square does. Costs a few passes over the image,
-/// whatever the distance.
+/// Intersection and union of the classes' boundary regions in label and prediction, both in rows of
+/// `width` pixels. The region of a class consists of its pixels within `distance` of a pixel of
+/// another class or of the image's border. The distance counts steps to any of the eight
+/// neighbours, like erosion by a 3x3 square. The cost is a few passes over the image, whatever the
+/// distance.
 ///
-/// Pixels without a label belong to no class, in the prediction as in the label, and do not count. So a perfect
-/// prediction scores 1 next to them. The authors' program does not have this property: `mask_to_boundary` of
-/// `boundary-iou-api` erodes the prediction as it stands, which continues into the unlabelled region and has no boundary
-/// there, while the label's class ends and has one. Their boundary IoU of a perfect prediction is below 1, and scores
-/// differ from ours wherever an image has unlabelled pixels.
+/// Pixels without a label belong to no class, in the prediction as in the label, and do not count.
+/// A perfect prediction therefore scores 1 next to them. The authors' program differs here.
+/// `mask_to_boundary` of `boundary-iou-api` erodes the prediction unchanged. The prediction
+/// continues into the unlabelled region and has no boundary there, while the class in the label
+/// ends and has one. Their boundary IoU of a perfect prediction is below 1, and scores differ from
+/// ours wherever an image has unlabelled pixels.
 ///
 /// # Errors
-/// As [`ConfusionMatrix::update`](crate::ConfusionMatrix::update).
+/// The errors of [`ConfusionMatrix::update`](crate::ConfusionMatrix::update).
 ///
 /// # Panics
 /// If the pixels do not fill rows of `width`.
@@ -54,8 +56,8 @@ pub fn boundary_overlap(
     Ok(Overlap::of(intersection, union))
 }
 
-/// Whether the square of `distance` pixels around each pixel lies in the image and is all of one value: rows first, then
-/// columns of rows that are.
+/// For each pixel, whether the square within `distance` of it lies in the image and has a single
+/// value. Rows are checked first, then columns of the results.
 fn inside(map: &[u8], width: usize, distance: usize) -> Vec<bool> {
     let height = map.len() / width;
     let mut row_wise = vec![false; map.len()];
@@ -92,7 +94,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// By the definition: looks at every pixel of the square.
+    /// A direct implementation that visits every pixel of the square.
     fn inside_slowly(map: &[u8], width: usize, distance: usize) -> Vec<bool> {
         let (w, h, d) = (width as isize, (map.len() / width) as isize, distance as isize);
         let value = |x: isize, y: isize| {
@@ -121,7 +123,8 @@ mod tests {
             width in 1_usize..14, height in 1_usize..14, distance in 1_usize..4,
             truth in prop::collection::vec(0_u8..4, 4), unlabelled in prop::collection::vec((0_usize..14, 0_usize..14, 1_usize..6), 0..4),
         ) {
-            // Four areas of a class each, some squares of which have no label; the prediction is right below them, too.
+            // Four areas with a class each. Some squares have no label, but the prediction is right
+            // there too.
             let area = |i: usize| truth[2 * usize::from(i % width * 2 < width) + usize::from(i / width * 2 < height)];
             let covered = |i: usize| unlabelled.iter().any(|&(x, y, side)| {
                 (x..x + side).contains(&(i % width)) && (y..y + side).contains(&(i / width))
@@ -132,7 +135,7 @@ mod tests {
             prop_assert_eq!(overlap.intersection(), overlap.union());
             let labelled = label.iter().any(|&value| value != IGNORE_LABEL);
             prop_assert_eq!(overlap.mean_iou(), labelled.then_some(1.0));
-            // What is predicted where there is no label does not matter.
+            // Predictions without a label do not matter.
             let elsewhere: Vec<u8> =
                 prediction.iter().zip(&label).map(|(&p, &l)| if l == IGNORE_LABEL { 3 - p } else { p }).collect();
             prop_assert_eq!(boundary_overlap(&elsewhere, &label, width, 4, distance).unwrap(), overlap);
@@ -148,7 +151,7 @@ mod tests {
         };
         let (label, prediction) = (square(10), square(12));
         let boundary = boundary_overlap(&prediction, &label, 40, 2, 1).unwrap();
-        // Bands of one pixel: 76 each, 18 in common above and below.
+        // Bands of one pixel: 76 each, with 18 in common at the top and at the bottom.
         assert_eq!((boundary.intersection()[1], boundary.union()[1]), (2 * 18, 2 * 76 - 2 * 18));
         let mut matrix = crate::ConfusionMatrix::new(2);
         matrix.update(&prediction, &label).unwrap();
@@ -163,7 +166,8 @@ mod tests {
         let label = [0, 0, 0, IGNORE_LABEL, IGNORE_LABEL];
         let overlap = boundary_overlap(&[0, 0, 0, 1, 1], &label, 5, 2, 1).unwrap();
         assert_eq!((overlap.union(), overlap.intersection()), (&[3, 0][..], &[3, 0][..]));
-        // Eight columns of one class, the last two of them unlabelled: their neighbour is a boundary in both.
+        // Eight columns of one class, the last two unlabelled: the column next to them is a
+        // boundary in both.
         let label: Vec<u8> = (0..8 * 8).map(|i| if i % 8 < 6 { 0 } else { IGNORE_LABEL }).collect();
         let perfect = boundary_overlap(&[0; 64], &label, 8, 1, 1).unwrap();
         assert_eq!((perfect.union(), perfect.intersection()), (&[24][..], &[24][..]));

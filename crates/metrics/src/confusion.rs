@@ -2,13 +2,13 @@
 
 use crate::Overlap;
 
-/// The value of a label map at pixels that are not labelled; they are not counted.
+/// The value of unlabelled pixels in a label map. They do not count.
 pub const IGNORE_LABEL: u8 = 255;
 
-/// What keeps label maps from being counted. Nothing is counted then.
+/// Why label maps cannot be counted. Nothing has been counted in that case.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Prediction and label are not of the same number of pixels.
+    /// Prediction and label have different numbers of pixels.
     #[error("confusion matrix: {predictions} predicted pixels for {labels} labelled ones")]
     Length {
         /// Pixels of the prediction.
@@ -38,8 +38,8 @@ pub enum Error {
     },
 }
 
-/// A confusion matrix: rows are labels, columns predictions. Metrics come from one matrix over the whole dataset,
-/// never from means of single images' metrics.
+/// A confusion matrix: rows are labels, columns are predictions. Metrics come from one matrix over
+/// the whole dataset, never from means over single images' metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfusionMatrix {
     classes: usize,
@@ -50,7 +50,7 @@ impl ConfusionMatrix {
     /// An empty matrix over `num_classes` classes.
     ///
     /// # Panics
-    /// If there are more than 255 classes: 255 means not labelled.
+    /// If there are more than 255 classes, because 255 means not labelled.
     pub fn new(num_classes: usize) -> Self {
         assert!(num_classes <= usize::from(IGNORE_LABEL), "at most 255 classes");
         Self { classes: num_classes, counts: vec![0; num_classes * num_classes] }
@@ -61,15 +61,17 @@ impl ConfusionMatrix {
         self.classes
     }
 
-    /// Counts, row by row: the pixels of label `l` that were predicted as `p` are at `l * num_classes + p`.
+    /// Counts, row by row: the pixels with label `l` and prediction `p` are at `l * num_classes +
+    /// p`.
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }
 
-    /// Counts the pixels of one or more images, leaving out those labelled [`IGNORE_LABEL`].
+    /// Counts the pixels of one or more images, except those labelled [`IGNORE_LABEL`].
     ///
     /// # Errors
-    /// If the lengths differ, or a counted pixel's label or prediction is no class; nothing is counted then.
+    /// If the lengths differ, or a counted pixel has an invalid label or prediction. Nothing is
+    /// counted then.
     pub fn update(&mut self, prediction: &[u8], label: &[u8]) -> Result<(), Error> {
         check(prediction, label, self.classes)?;
         for (&prediction, &label) in prediction.iter().zip(label).filter(|(_, label)| **label != IGNORE_LABEL)
@@ -79,7 +81,7 @@ impl ConfusionMatrix {
         Ok(())
     }
 
-    /// Adds the counts of another matrix, for example of another thread or process.
+    /// Adds the counts of another matrix, for example from another thread or process.
     ///
     /// # Errors
     /// If the numbers of classes differ.
@@ -104,22 +106,24 @@ impl ConfusionMatrix {
         Overlap::of((0..self.classes).map(hit).collect(), (0..self.classes).map(union).collect())
     }
 
-    /// Intersection over union of each class; `None` for a class that occurs neither as label nor as prediction.
+    /// Intersection over union of each class. `None` for a class that occurs neither as label nor
+    /// as prediction.
     pub fn iou(&self) -> Vec<Option<f64>> {
         self.overlap().iou()
     }
 
-    /// Mean of the classes' IoU over those that occur; `None` where nothing was counted.
+    /// Mean IoU of the classes that occur. `None` if nothing was counted.
     pub fn mean_iou(&self) -> Option<f64> {
         self.overlap().mean_iou()
     }
 
-    /// Share of the counted pixels whose prediction is right; `None` where nothing was counted.
+    /// Share of the counted pixels whose prediction is right. `None` if nothing was counted.
     pub fn pixel_accuracy(&self) -> Option<f64> {
         self.overlap().pixel_accuracy()
     }
 
-    /// The pairs of label and prediction that occur, with their counts, by label and then by prediction.
+    /// The pairs of label and prediction that occur, with their counts, sorted by label and then by
+    /// prediction.
     pub fn pairs(&self) -> Vec<(u8, u8, u64)> {
         let pair = |(index, &count): (usize, &u64)| {
             (count > 0).then(|| ((index / self.classes) as u8, (index % self.classes) as u8, count))
@@ -127,10 +131,10 @@ impl ConfusionMatrix {
         self.counts.iter().enumerate().filter_map(pair).collect()
     }
 
-    /// The matrix over `num_classes` classes whose [`ConfusionMatrix::pairs`] these are.
+    /// The matrix over `num_classes` classes with these [`ConfusionMatrix::pairs`].
     ///
     /// # Errors
-    /// If a label or prediction is no class.
+    /// If a label or prediction is not a class.
     pub fn from_pairs(num_classes: usize, pairs: &[(u8, u8, u64)]) -> Result<Self, Error> {
         let mut matrix = Self::new(num_classes);
         for (pixel, &(label, prediction, count)) in pairs.iter().enumerate() {
@@ -141,7 +145,7 @@ impl ConfusionMatrix {
     }
 }
 
-/// Refuses maps of different lengths, and a labelled pixel whose label or prediction is no class.
+/// Refuses maps of different lengths, and a labelled pixel with an invalid label or prediction.
 pub(crate) fn check(prediction: &[u8], label: &[u8], classes: usize) -> Result<(), Error> {
     if prediction.len() != label.len() {
         return Err(Error::Length { predictions: prediction.len(), labels: label.len() });
@@ -163,7 +167,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Predictions and labels of five classes, some not labelled.
+    /// Predictions and labels of five classes. Some pixels are not labelled.
     fn pixels() -> impl Strategy<Value = Vec<(u8, u8)>> {
         let label = prop_oneof![4 => 0_u8..5, 1 => Just(IGNORE_LABEL)];
         prop::collection::vec((0_u8..5, label), 0..200)

@@ -1,9 +1,10 @@
-//! Metrics of semantic segmentation, on plain label maps: one confusion matrix over a whole dataset, and what
-//! follows from it. No tensors, no framework.
+//! Metrics of semantic segmentation on plain label maps: one confusion matrix over a whole dataset,
+//! and scores derived from it. The crate knows no tensors and no framework.
 //!
-//! Two means of IoU must not be confused: [`ConfusionMatrix::mean_iou`], of the whole dataset, is what papers report;
-//! [`image_averaged_mean_iou`] is the mean of single images' own. [`boundary_overlap`] looks at the classes' edges alone.
-//! [`bootstrap_interval`] says how sure a number is, [`greedy_mean_iou`] which of several attacks on each image makes the
+//! Two means of IoU must not be confused. [`ConfusionMatrix::mean_iou`], over the whole dataset, is
+//! what papers report. [`image_averaged_mean_iou`] averages the mean IoU of single images.
+//! [`boundary_overlap`] considers only the edges of classes. [`bootstrap_interval`] says how
+//! certain a score is. [`greedy_mean_iou`] chooses among several attacks on each image to form the
 //! worst case.
 //!
 //! ```

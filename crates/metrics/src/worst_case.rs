@@ -1,10 +1,10 @@
-//! The worst case over several attacks on each image: Croce, Singh, Hein, *Towards Reliable Evaluation and Fast Training
-//! of Robust Semantic Segmentation Models*, ECCV 2024.
+//! The worst case over several attacks on each image: Croce, Singh, Hein, *Towards Reliable
+//! Evaluation and Fast Training of Robust Semantic Segmentation Models*, ECCV 2024.
 
 use crate::Overlap;
 
-/// Which of an image's `candidates` has the lowest pixel accuracy, the first of equals. Pixel accuracy is a mean over
-/// pixels, so that the worst case of a dataset is that of each image.
+/// The index of the candidate with the lowest pixel accuracy; the first one among equals. Pixel
+/// accuracy is a mean over pixels, so the worst case of a dataset is the worst case of each image.
 ///
 /// # Panics
 /// If there are no candidates.
@@ -14,12 +14,14 @@ pub fn lowest_accuracy(candidates: &[Overlap]) -> usize {
     lowest.expect("at least one candidate")
 }
 
-/// Which candidate of each image to take for a low mean IoU of all `images` together, each with as many candidates.
+/// Chooses a candidate of each image such that the mean IoU of all `images` together is low.
 ///
-/// Mean IoU does not split into images, so this is greedy: from one choice for all images on, image by image the
-/// candidate is taken that lowers it most, until none does. It is done from each single attack and from the lowest
-/// accuracies, and the lowest end is taken. Never above the mean IoU of any single attack; not always the lowest there is.
-/// Costs images times candidates times classes for each round.
+/// Mean IoU does not split into images, so the search is greedy. It starts from one choice for all
+/// images and visits image after image. For each it takes the candidate that lowers the mean IoU
+/// most, until no change lowers it. One search starts from each single attack, and one from the
+/// lowest accuracies; the lowest end wins. The result is never above the mean IoU of a single
+/// attack, but it is not always the optimum. The cost per round is images times candidates times
+/// classes.
 ///
 /// # Panics
 /// If images have different numbers of candidates, or none.
@@ -30,9 +32,9 @@ pub fn greedy_mean_iou(images: &[Vec<Overlap>]) -> Vec<usize> {
     greedy_mean_iou_from(images, single.chain([lowest]))
 }
 
-/// As [`greedy_mean_iou`], but from the given `starts` alone, each with the index of a candidate for every image. Never
-/// above the mean IoU of any of them: a search over more candidates that starts from what a search over fewer ended with
-/// cannot end higher.
+/// Like [`greedy_mean_iou`], but searches only from the given `starts`, each with a candidate's
+/// index per image. The result is never above the mean IoU of a start. A search over more
+/// candidates that starts from the result of a search over fewer cannot end higher.
 ///
 /// # Panics
 /// If images have different numbers of candidates, or there is no start.
@@ -48,7 +50,8 @@ pub fn greedy_mean_iou_from(
     end.expect("at least one start").0
 }
 
-/// From the choices `chosen` to ones that no single change improves, and their mean IoU.
+/// Improves the choices `chosen` until no single change lowers the mean IoU. Returns them and their
+/// mean IoU.
 fn descend(images: &[Vec<Overlap>], mut chosen: Vec<usize>) -> (Vec<usize>, f64) {
     let classes = images[0][0].union().len();
     let taken = images.iter().zip(&chosen).map(|(candidates, &index)| &candidates[index]);
@@ -80,7 +83,7 @@ mod tests {
     use crate::ConfusionMatrix;
     use proptest::prelude::*;
 
-    /// Three attacks' predictions of up to six images of four pixels in three classes.
+    /// Predictions of three attacks for up to six images of four pixels in three classes.
     fn scenes() -> impl Strategy<Value = Vec<Vec<Overlap>>> {
         let image = (prop::array::uniform4(0_u8..3), prop::array::uniform3(prop::array::uniform4(0_u8..3)));
         let overlaps = |(label, predictions): ([u8; 4], [[u8; 4]; 3])| -> Vec<Overlap> {
@@ -112,7 +115,7 @@ mod tests {
                     prop_assert!(value <= mean_iou(&images, &other));
                 }
             }
-            // Nor does all of the choices together get below a bound that the best of all choices sets.
+            // Nor does the greedy choice fall below the bound set by the best of all choices.
             let all = 3_usize.pow(images.len() as u32);
             let choice = |number: usize| (0..images.len()).map(|i| number / 3_usize.pow(i as u32) % 3).collect::<Vec<_>>();
             let least = (0..all).map(|number| mean_iou(&images, &choice(number))).fold(1.0, f64::min);
@@ -144,7 +147,8 @@ mod tests {
 
     #[test]
     fn the_worst_mean_iou_need_not_be_of_the_worst_accuracies() {
-        // 90 pixels of class 0 and 10 of class 1: the first attack takes 20 of the large class, the second all of the small.
+        // 90 pixels of class 0 and 10 of class 1. The first attack takes 20 pixels of the large
+        // class, the second all of the small one.
         let matrix = |pairs: &[(u8, u8, usize)]| {
             let mut matrix = ConfusionMatrix::new(2);
             for &(label, prediction, count) in pairs {
