@@ -1,4 +1,4 @@
-//! Evaluation of your own candle model: robustness curves, worst cases, warnings.
+//! Evaluates a candle model of your own: robustness curves, worst cases and warnings.
 //!
 //! `cargo run -p robustseg-evaluation --example evaluate_own_model`
 
@@ -7,10 +7,11 @@ use robustseg_attacks::{Bim, CurveConfig, Sea, channels_first};
 use robustseg_evaluation::{EvaluationBatch, evaluate_model};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Any differentiable function from images (N, 3, H, W) in [0, 1] to logits (N, K, h, w): red, green or blue.
+    // Any differentiable function from images (N, 3, H, W) in [0, 1] to logits (N, K, h, w) will
+    // do. The classes of this one are red, green and blue.
     let colours = Tensor::eye(3, DType::F32, &Device::Cpu)?.reshape((3, 3, 1, 1))?;
     let model = channels_first(move |image: &Tensor| (image.conv2d(&colours, 0, 1, 1, 1)? * 9.0)?.tanh());
-    // Labels (N, H, W), 255 = not labelled; here the colour itself.
+    // Labels (N, H, W), where 255 means not labelled. Here the label is the colour itself.
     let batch = |number: usize| -> candle_core::Result<EvaluationBatch> {
         let image = Tensor::rand(0_f32, 1_f32, (2, 3, 24, 32), &Device::Cpu)?;
         let label = image.argmax(1)?.to_dtype(DType::U8)?;

@@ -6,46 +6,48 @@ use serde::{Deserialize, Serialize};
 use crate::window::Window;
 use crate::{Error, Result};
 
-/// The settings of an evaluation. The default is the paper's: FGSM and BIM, epsilon from 0 to 0.04.
+/// The settings of an evaluation. By default it runs the paper's FGSM and BIM curves with epsilon
+/// from 0 to 0.04.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct EvaluationConfig {
-    /// The split to evaluate on; the data's validation split by default.
+    /// The split to evaluate on. The default is the data's validation split.
     pub split: Option<String>,
-    /// How many samples of the split to take, evenly spaced over it; all by default.
+    /// The number of samples to take, evenly spaced over the split. The default is all.
     pub limit: Option<usize>,
-    /// Images at once; only neighbours of the same size share a batch. An image's random starts depend on its place in
-    /// the batch.
+    /// Images per batch. Only neighbours of the same size share a batch. An image's random starts
+    /// depend on its position in the batch.
     pub batch_size: usize,
-    /// Decides the random starts of attacks. It is not the experiment's seed: runs with different seeds face the same
-    /// attacks.
+    /// Seed of the attacks' random starts. It is separate from the experiment's seed, so that runs
+    /// with different seeds face the same attacks.
     pub seed: u64,
-    /// How the network sees an image.
+    /// How to present an image to the network.
     pub window: Window,
-    /// Which of the training's weights are evaluated.
+    /// Which weights of the training to evaluate.
     pub weights: Weights,
     /// The robustness curves.
     pub curves: Vec<CurveConfig>,
-    /// How many samples become examples: those that suffer most from the last curve at its largest epsilon.
+    /// The number of samples to keep as examples. They are the samples that suffer most from the
+    /// last curve at its largest epsilon.
     pub examples: usize,
 }
 
-/// Which weights of a training are evaluated.
+/// Which weights of a training to evaluate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Weights {
-    /// Those at the end of the training, as in the paper.
+    /// The weights at the end of the training, as in the paper.
     #[default]
     Last,
-    /// Those with the highest clean mean IoU of all validations. If the validation split is also the one evaluated, that is
-    /// a selection on the test data, and the report says so.
+    /// The weights with the highest clean mean IoU of all validations. If the evaluation uses the
+    /// validation split too, this selects on the test data, and the report says so.
     Best,
 }
 
 impl Weights {
-    /// Their name in specs and results, which is also that of their checkpoint's file.
+    /// The name in specs and results, and of the checkpoint's file.
     pub fn name(self) -> &'static str {
         match self {
             Self::Last => "last",
@@ -73,7 +75,7 @@ impl EvaluationConfig {
     /// Refuses settings out of range.
     ///
     /// # Errors
-    /// [`Error::Setting`] or [`Error::Curve`] with the first of them.
+    /// [`Error::Setting`] or [`Error::Curve`] with the first such setting.
     pub fn validate(&self) -> Result<()> {
         at_least_one("batch_size", self.batch_size)?;
         if let Some(limit) = self.limit {
@@ -101,7 +103,7 @@ fn at_least_one(field: &'static str, value: usize) -> Result<()> {
     Err(Error::Setting { field, reason: "must be at least 1".into() })
 }
 
-/// At most `limit` of the indices below `count`, evenly spaced.
+/// At most `limit` indices below `count`, evenly spaced.
 pub fn evenly_spaced(count: usize, limit: Option<usize>) -> Vec<usize> {
     let taken = limit.unwrap_or(count).min(count);
     (0..taken).map(|index| index * count / taken).collect()

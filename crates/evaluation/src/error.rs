@@ -1,4 +1,4 @@
-//! What can go wrong in an evaluation.
+//! The error of this crate.
 
 use std::path::PathBuf;
 
@@ -10,15 +10,15 @@ pub enum Error {
     Setting {
         /// The field of [`EvaluationConfig`](crate::EvaluationConfig), for example `window.stride`.
         field: &'static str,
-        /// The value, the range, and what to do.
+        /// The value, its range, and a remedy.
         reason: String,
     },
     /// A curve has a setting out of its range.
     #[error("curve {index} ({attack}): {source}")]
     Curve {
-        /// The curve's place among all, from 0.
+        /// The index of the curve, from 0.
         index: usize,
-        /// Its attack.
+        /// The curve's attack.
         attack: &'static str,
         /// The setting and its range.
         source: Box<robustseg_attacks::Error>,
@@ -26,11 +26,11 @@ pub enum Error {
     /// A batch or dataset does not fit the model.
     #[error("{what}: expected {expected}, got {actual}")]
     Mismatch {
-        /// What does not fit.
+        /// What does not fit, for example the images of a batch.
         what: String,
-        /// What is needed.
+        /// The expected shape, type or range.
         expected: String,
-        /// What was given.
+        /// The actual shape, type or range.
         actual: String,
     },
     /// A file of an unfinished evaluation is damaged.
@@ -38,7 +38,7 @@ pub enum Error {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// The damage.
+        /// A description of the damage.
         reason: String,
     },
     /// A folder holds the journal of another evaluation.
@@ -58,7 +58,7 @@ pub enum Error {
         operation: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// The system's reason.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The stop flag was set.

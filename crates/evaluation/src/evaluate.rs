@@ -16,11 +16,12 @@ use crate::target::Target;
 use crate::window::{Window, Windowed};
 use crate::{Error, Result};
 
-/// Receives how many images are done, and how many there are.
+/// A callback that receives the number of images done and their total.
 pub type OnProgress<'a> = &'a mut dyn FnMut(u64, u64);
 
-/// Evaluates `network`, in evaluation mode, on `dataset` as `config` says. The caller chooses the `split` and `weights`
-/// of `config`, and completes the result's [`Scope`](crate::Scope): classes, weights, checkpoint.
+/// Evaluates `network` in evaluation mode on `dataset`. The caller chooses the `split` and
+/// `weights` of `config`, and adds classes, weights and checkpoint to the [`Scope`](crate::Scope)
+/// of the result.
 ///
 /// # Errors
 /// [`Error::Interrupted`] between two batches after `stop` was set.
@@ -35,11 +36,11 @@ pub fn evaluate(
     Ok(on(dataset, tally.evaluated()?))
 }
 
-/// [`evaluate`], which records its observations in `journal` and continues after those that are there. The result is
-/// the same, bit for bit.
+/// Like [`evaluate`], but records observations in `journal` and resumes after those it already
+/// holds. The result is the same, bit for bit.
 ///
 /// # Errors
-/// As [`evaluate`], and if the journal cannot be written or one of its examples is damaged.
+/// The errors of [`evaluate`], an unwritable journal and a damaged example in it.
 pub fn evaluate_with(
     journal: &mut Journal,
     network: &Network,
@@ -52,7 +53,7 @@ pub fn evaluate_with(
     Ok(on(dataset, tally.evaluated()?))
 }
 
-/// `evaluated`, which says that it is on `dataset`.
+/// Adds the scope of `dataset` to `evaluated`.
 fn on(dataset: &Dataset, mut evaluated: Evaluated) -> Evaluated {
     let scope = &mut evaluated.evaluation.scope;
     (scope.split, scope.split_images) = (Some(dataset.split().into()), Some(dataset.len()));
@@ -64,18 +65,20 @@ fn on(dataset: &Dataset, mut evaluated: Evaluated) -> Evaluated {
 pub struct EvaluationBatch {
     /// The samples' ids.
     pub ids: Vec<String>,
-    /// The images (N, 3, H, W), f32 in `[0, 1]`; other batches may be of other sizes.
+    /// The images (N, 3, H, W), f32 in `[0, 1]`. The size may differ between batches.
     pub image: Tensor,
-    /// Their labels (N, H, W), u8, 255 = not labelled.
+    /// The labels (N, H, W), u8, where 255 means not labelled.
     pub label: Tensor,
 }
 
-/// Evaluates any `model` of `num_classes` classes on `batches`, clean and along `curves`, as [`evaluate`] with seed 0 does a
-/// network; `examples` images are kept to look at. Windows, if any, are the model's own affair (see [`Windowed`]).
+/// Evaluates any `model` of `num_classes` classes on `batches`, clean and along `curves`. It works
+/// like [`evaluate`] with seed 0 and keeps `examples` images as examples. To evaluate in windows,
+/// wrap the model in [`Windowed`].
 ///
 /// # Errors
-/// If a batch is not what the attacks need, or nothing is labelled, or the model's gradient differs grossly from the slope of
-/// its loss on the first image with a label ([`check_gradient`](robustseg_attacks::check_gradient)).
+/// A batch that does not fit the attacks, no labelled pixel at all, or a gradient that differs
+/// grossly from the slope of the loss on the first image with a label
+/// ([`check_gradient`](robustseg_attacks::check_gradient)).
 pub fn evaluate_model(
     model: &dyn Model,
     num_classes: usize,
@@ -102,10 +105,10 @@ pub fn evaluate_model(
     tally.evaluated()
 }
 
-/// The clean scores of `network` on `limit` samples of `dataset`, evenly spaced, or on all.
+/// The clean scores of `network` on `limit` evenly spaced samples of `dataset`, or on all of them.
 ///
 /// # Errors
-/// As [`evaluate`].
+/// The errors of [`evaluate`].
 pub fn clean_scores(
     network: &Network,
     dataset: &Dataset,
@@ -131,7 +134,7 @@ fn measure<'a>(
     let indices = evenly_spaced(dataset.len(), config.limit);
     let tally = Tally::new(network.config().num_classes, &config.curves, config.examples);
     let mut tally = tally.with_seed(config.seed);
-    // On the first sample with a label, wherever the evaluation begins.
+    // Always on the first sample with a label, wherever the evaluation resumes.
     for &index in &indices {
         if !tally.wants_gradient_check() || stop.load(Ordering::Relaxed) {
             break;
@@ -144,7 +147,7 @@ fn measure<'a>(
     if let Some(journal) = journal.as_deref_mut() {
         tally.restore(journal)?;
     }
-    // Batches begin where they would have begun.
+    // Batches have the same boundaries as in an undisturbed evaluation.
     let mut done = tally.len() as u64;
     let mut samples = dataset.samples(indices.into_iter().skip(tally.len()));
     loop {
@@ -177,7 +180,8 @@ fn same_size(pending: &[Sample], sample: &Sample) -> bool {
     pending.first().is_none_or(|first| size(first) == size(sample))
 }
 
-/// Samples of one size as images (N, 3, H, W) in `[0, 1]` and labels (N, H, W), cut to the window's region.
+/// Stacks samples of one size into images (N, 3, H, W) in `[0, 1]` and labels (N, H, W), cut to the
+/// window's region.
 fn stack(samples: &[Sample], window: Window, network: &Network) -> Result<(Tensor, Tensor)> {
     let device = network.device();
     let mut images = Vec::with_capacity(samples.len());
@@ -253,14 +257,15 @@ mod tests {
         let batch = fixture::batch(1, 4);
         let images = Tensor::from_slice(&batch.images, (4, 3, batch.height, batch.width), network.device())?;
         for step in 0..20 {
-            // Running statistics that deserve the name.
+            // Realistic running statistics.
             let random = &mut robustseg_random::stream(step, "unused", [0; 3]);
             network.forward(&images, &mut Mode::Training { dropout: 0.0, random })?;
         }
         let one_by_one = run(network, &config())?;
         let batched = run(network, &EvaluationConfig { batch_size: 2, ..config() })?;
         assert_eq!(batched.evaluation.clean, one_by_one.evaluation.clean);
-        // Products over a batch round differently, which may turn the sign of a gradient next to zero.
+        // Products over a batch round differently, which may flip the sign of a gradient close to
+        // zero.
         for (curve, expected) in batched.evaluation.curves.iter().zip(&one_by_one.evaluation.curves) {
             for (point, expected) in curve.points.iter().zip(&expected.points) {
                 let distance = (point.scores.pixel_accuracy - expected.scores.pixel_accuracy).abs();

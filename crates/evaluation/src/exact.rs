@@ -1,6 +1,6 @@
-//! Numbers stored and read again without any rounding.
+//! Serialises numbers without any rounding.
 
-/// An overlap by its counts.
+/// An overlap as its counts.
 pub(crate) mod counts {
     use robustseg_metrics::Overlap;
     use serde::de::Error;
@@ -19,7 +19,7 @@ pub(crate) mod counts {
     }
 }
 
-/// A number by its bits: JSON has no infinity, and a decimal may be rounded.
+/// A number as its bits. JSON has no infinity, and decimals may be rounded.
 pub(crate) mod bits {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

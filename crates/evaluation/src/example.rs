@@ -1,4 +1,4 @@
-//! Examples: an image, an attack on it, and the predictions of both.
+//! Examples: an image, an attack on it, and the predictions for both.
 
 use candle_core::Tensor;
 use robustseg_attacks::{Model, Settings};
@@ -6,43 +6,44 @@ use robustseg_ops::{PixelObjective, pixel_objective_per_image};
 
 use crate::Result;
 
-/// One image with its prediction, before and after an attack, as in figure 1 of Wiens & Hammer 2022.
+/// One image and its prediction before and after an attack, as in figure 1 of Wiens & Hammer 2022.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Example {
     /// The sample's id.
     pub id: String,
-    /// Pixels in a row.
+    /// Pixels per row.
     pub width: usize,
-    /// Rows.
+    /// Number of rows.
     pub height: usize,
-    /// RGB, 8 bits a channel, row by row.
+    /// RGB, 8 bits per channel, row by row.
     pub image: Vec<u8>,
     /// The true label of each pixel.
     pub label: Vec<u8>,
     /// The predicted label of each pixel.
     pub prediction: Vec<u8>,
-    /// The attacked image, as `image`, rounded to 8 bits.
+    /// The attacked image, in the format of `image`, rounded to 8 bits.
     pub adversarial: Vec<u8>,
-    /// The predicted label of each pixel of the attacked image (before rounding).
+    /// The predicted label of each pixel of the attacked image, before it is rounded.
     pub adversarial_prediction: Vec<u8>,
-    /// Share of its labelled pixels that are right under the attack.
+    /// Share of the labelled pixels that are right under the attack.
     pub pixel_accuracy: f64,
-    /// The cross-entropy along the attack's direction: at the image plus so many times the perturbation.
+    /// The cross-entropy along the direction of the attack. Each entry is a multiple of the
+    /// perturbation and the cross-entropy there.
     pub landscape: Vec<(f64, f32)>,
 }
 
-/// The attack that examples are made by.
+/// The attack that produces the examples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExampleAttack {
-    /// Its name.
+    /// The attack's name.
     pub attack: String,
-    /// Its settings.
+    /// The attack's settings.
     pub parameters: Settings,
-    /// Its epsilon.
+    /// The attack's epsilon.
     pub epsilon: f64,
 }
 
-/// An example with the number of its image.
+/// An example with the index of its image.
 pub(crate) type Numbered = (usize, Example);
 
 /// The examples with the lowest pixel accuracy so far, at most `count`, lowest first.
@@ -56,7 +57,7 @@ impl Worst {
         Self { count, examples: Vec::new() }
     }
 
-    /// Takes the example of the image `number` in, whose accuracy is `pixel_accuracy`, if it is among the worst.
+    /// Adds the example of image `number` if its accuracy `pixel_accuracy` is among the worst.
     pub(crate) fn offer(
         &mut self,
         number: usize,
@@ -71,12 +72,12 @@ impl Worst {
         Ok(())
     }
 
-    /// Those that are kept, each with the number of its image.
+    /// The kept examples, each with the index of its image.
     pub(crate) fn examples(&self) -> &[Numbered] {
         &self.examples
     }
 
-    /// Takes up those that were kept before.
+    /// Restores examples that an earlier process kept.
     pub(crate) fn restore(&mut self, examples: Vec<Numbered>) {
         self.examples = examples;
     }
@@ -86,7 +87,8 @@ impl Worst {
     }
 }
 
-/// The cross-entropy from half a perturbation before `image` (1, 3, H, W) to half a one behind `adversarial`.
+/// The cross-entropy from half a perturbation before `image` (1, 3, H, W) to half a perturbation
+/// past `adversarial`.
 pub(crate) fn landscape(
     model: &dyn Model,
     image: &Tensor,
@@ -104,7 +106,7 @@ pub(crate) fn landscape(
     (-4..=12).map(|eighths| value(f64::from(eighths) / 8.0)).collect()
 }
 
-/// (1, 3, H, W) in `[0, 1]` to RGB bytes.
+/// Converts (1, 3, H, W) in `[0, 1]` to RGB bytes.
 pub(crate) fn rgb(image: &Tensor) -> Result<Vec<u8>> {
     let values: Vec<f32> = image.permute((0, 2, 3, 1))?.flatten_all()?.to_vec1()?;
     Ok(values.into_iter().map(|value| (value * 255.0).round() as u8).collect())

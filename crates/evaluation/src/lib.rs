@@ -1,8 +1,9 @@
-//! Robustness curves of segmentation models: clean and attacked scores of a dataset, warnings, examples and records.
+//! Robustness curves of segmentation models: clean and attacked scores on a dataset, warnings,
+//! examples and records.
 //!
-//! [`evaluate`] takes a network and a dataset, [`evaluate_model`] any model that attacks can run on and any batches.
-//! An interrupted evaluation continues from its [`Journal`], bit for bit as if it had never stopped. Nothing here
-//! imports a trainer.
+//! [`evaluate`] takes a network and a dataset. [`evaluate_model`] takes any model that can be
+//! attacked and any batches. An interrupted evaluation resumes from its [`Journal`] with
+//! bit-identical results. This crate does not depend on the trainer.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -23,7 +24,7 @@
 //!
 //! # Errors
 //!
-//! See [`Error`]. Callers may want to tell [`Error::Interrupted`] from all others.
+//! See [`Error`]. Callers may want to handle [`Error::Interrupted`] separately.
 
 mod config;
 mod error;

@@ -1,7 +1,7 @@
 //! The registry of metrics beyond mean IoU and pixel accuracy.
 //!
-//! One line in [`METRICS`] makes a metric part of `evaluation.json`, of the tables of reports, and of tests. Its
-//! arithmetic belongs to `robustseg-metrics`.
+//! One line in [`METRICS`] adds a metric to `evaluation.json`, to the tables of reports, and to
+//! tests. Its arithmetic belongs in `robustseg-metrics`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -48,21 +48,21 @@ pub static METRICS: &[Metric] = &[
     },
 ];
 
-/// One form of each image, clean or attacked, that is worst for a score.
+/// For each score, the worst form of every image, clean or attacked.
 pub(crate) struct Forms<'a> {
     pub(crate) classes: usize,
-    /// The overlaps of the choice with the lowest mean IoU of the dataset.
+    /// The forms that together have the lowest mean IoU over the dataset.
     #[allow(dead_code)] // for metrics to come
     pub(crate) lowest_miou: &'a [Overlap],
-    /// The overlaps with the lowest mean IoU of each image itself, for images with a labelled pixel.
+    /// The form of each image with its own lowest mean IoU, for images with a labelled pixel.
     pub(crate) own_lowest_miou: &'a [Overlap],
-    /// The overlaps with the lowest pixel accuracy of each image.
+    /// The form of each image with its lowest pixel accuracy.
     pub(crate) lowest_accuracy: &'a [Overlap],
-    /// The overlaps of the boundaries, of the choice with their lowest mean IoU.
+    /// The boundaries' overlaps in the forms that together have the lowest mean IoU of boundaries.
     pub(crate) boundaries: &'a [Overlap],
 }
 
-/// The values of the registered metrics by key. A metric without a value is missing.
+/// The values of the registered metrics by key. A metric that has no value is left out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MetricValues(BTreeMap<&'static str, f64>);
 
@@ -91,7 +91,7 @@ impl<'de> Deserialize<'de> for MetricValues {
     }
 }
 
-/// Takes the registered keys of a map, and leaves all others alone.
+/// Reads the registered keys of a map and ignores all others.
 struct Registered;
 
 impl<'de> Visitor<'de> for Registered {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exact::{bits, counts};
 
-/// An observation of one image, clean or attacked. It is stored and read again without any rounding.
+/// An observation of one image, clean or attacked. It is stored without any rounding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Observation {
     /// Label, prediction and number of pixels, for the pairs that occur.
@@ -17,15 +17,15 @@ pub(crate) struct Observation {
     /// Mean cross-entropy over the labelled pixels.
     #[serde(with = "bits")]
     pub(crate) loss: f32,
-    /// The largest change of a value from the clean image.
+    /// The largest change of a channel from the clean image.
     #[serde(with = "bits")]
     pub(crate) largest: f32,
-    /// Share of the values, those at 0 and 1 left out, that did not change.
+    /// Share of the values that did not change, not counting values of 0 and 1.
     #[serde(with = "bits")]
     pub(crate) unmoved: f32,
 }
 
-/// All observations of one image: clean, and at each point of each curve of every candidate.
+/// All observations of one image: the clean one, and one per candidate at each point of each curve.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ImageObservations {
     pub(crate) id: String,

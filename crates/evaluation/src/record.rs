@@ -1,4 +1,4 @@
-//! The records that an evaluation leaves: `evaluation.json`.
+//! The records of an evaluation: `evaluation.json` and the lines of `images.jsonl`.
 
 use std::fmt;
 
@@ -12,30 +12,31 @@ use crate::metrics::MetricValues;
 /// Scores of one network on clean and attacked images of a whole dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Without any attack.
+    /// The scores without an attack.
     pub clean: Scores,
-    /// One curve for each attack, in the order of the configuration.
+    /// One curve per attack, in the order of the configuration.
     pub curves: Vec<Curve>,
-    /// The worst case over all curves' attacks, at each of their epsilons above 0, rising. A ball holds all smaller ones:
-    /// the candidates at an epsilon are the clean image and the examples of all epsilons up to it, so that no score but
-    /// those of single classes rises with epsilon.
+    /// The worst case over the attacks of all curves, at each of their epsilons above 0, in rising
+    /// order. A ball contains all smaller ones, so the candidates at an epsilon are the clean image
+    /// and the examples of all epsilons up to it. Hence no score rises with epsilon, except those
+    /// of single classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub worst_case: Vec<Point>,
-    /// What gives reason to distrust a number.
+    /// Reasons to distrust a score.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
-    /// SHA-256 of the checkpoint whose weights were evaluated, if they are those of a file.
+    /// SHA-256 of the checkpoint with the evaluated weights, if they come from a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
-    /// The training that made the weights; in JSON the word `unknown` if the checkpoint does not say.
+    /// The training that made the weights. It is `unknown` in JSON if the checkpoint does not say.
     #[serde(default, with = "unknown")]
     pub training: Option<TrainingOrigin>,
-    /// What was scored, and on which images.
+    /// What the scores cover: split, images, classes and weights.
     #[serde(flatten)]
     pub scope: Scope,
 }
 
-/// JSON of what may be unknown.
+/// JSON of a value that may be unknown.
 mod unknown {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -68,31 +69,33 @@ mod unknown {
     }
 }
 
-/// What was scored, and on which images. A part that is unknown is missing: files from before it was kept have none.
+/// What scores cover. Unknown parts are missing, as in all files older than this record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Scope {
-    /// The split that the images are from.
+    /// The split of the images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
-    /// Images that were evaluated.
+    /// The number of images evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<usize>,
-    /// Images in the split.
+    /// The number of images in the split.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split_images: Option<usize>,
     /// The names of the classes, in the order of the logits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
-    /// Which of a training's weights were scored: `last`, `best`, or the name of a checkpoint's file.
+    /// Which weights of a training were evaluated: `last`, `best`, or the name of a checkpoint's
+    /// file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
-    /// Whether the weights were chosen by their clean score on the split that is evaluated: a selection on the test data.
+    /// Whether the weights were selected by their clean score on the evaluated split, that is, on
+    /// the test data.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub selected_on_evaluated_split: bool,
 }
 
-/// As a sentence says it: `24 of 100 images of split val, weights: last`. Empty if nothing is known.
+/// As a phrase: `24 of 100 images of split val, weights: last`. Empty if nothing is known.
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let images = match (self.images, self.split_images) {
@@ -108,24 +111,26 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Scores over a whole dataset, all of them fractions in `[0, 1]`. Where an attack has several examples of an image,
-/// they are the worst case: mean IoU and the classes' IoU of the choice that lowers the dataset's mean IoU, the boundary's
-/// of the choice that lowers that, the others of each image's lowest.
+/// Scores over a whole dataset, as fractions in `[0, 1]`. Where an attack crafts several examples
+/// per image, the scores are worst cases. Mean IoU and IoU by class belong to the choice of
+/// examples with the lowest mean IoU over the dataset. The boundary IoU belongs to the choice with
+/// the lowest boundary IoU. All other scores take each image's lowest value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// Mean of the classes' IoU over the dataset, over those that occur.
+    /// Mean over the classes' IoU on the dataset, for classes that occur.
     pub miou: f64,
     /// Share of the labelled pixels that are right.
     pub pixel_accuracy: f64,
-    /// Intersection over union of each class; `None` for one that occurs neither in labels nor predictions.
+    /// Intersection over union of each class. `None` for a class that occurs in neither labels nor
+    /// predictions.
     pub iou: Vec<Option<f64>>,
     /// The values of the registered [`METRICS`](crate::METRICS), each under its own key.
     #[serde(flatten)]
     pub metrics: MetricValues,
-    /// 95 % of bootstrap samples of the images have a `miou` between these two.
+    /// The interval that holds the `miou` of 95 % of the bootstrap samples of the images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub miou_interval: Option<[f64; 2]>,
-    /// 95 % of bootstrap samples of the images have a `pixel_accuracy` between these two.
+    /// The interval that holds the `pixel_accuracy` of 95 % of the bootstrap samples of the images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixel_accuracy_interval: Option<[f64; 2]>,
 }
@@ -140,12 +145,12 @@ pub struct Curve {
     pub parameters: Settings,
     /// The points in the order of the configuration.
     pub points: Vec<Point>,
-    /// What the attack cost for all points together.
+    /// The cost of the attack for all points together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passes: Option<Passes>,
 }
 
-/// A curve as a file has it. An older version may have written fewer settings.
+/// A curve as stored. An older version may have written fewer settings.
 #[derive(Deserialize)]
 struct WrittenCurve {
     attack: String,
@@ -162,10 +167,12 @@ impl From<WrittenCurve> for Curve {
     }
 }
 
-/// Average cost of one image in passes through the network. Points that share gradients pay for them once.
+/// Average cost per image in passes through the network. Points that share gradients count them
+/// once.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Passes {
-    /// Forward passes, those before a backward pass among them; those that make the predictions to be scored are not.
+    /// Forward passes, including those before a backward pass, but not those for the scored
+    /// predictions.
     pub forward: f64,
     /// Backward passes.
     pub backward: f64,
@@ -174,20 +181,20 @@ pub struct Passes {
 /// A point of a robustness curve.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
-    /// The attack's epsilon; 0 is the clean image.
+    /// The attack's epsilon. 0 is the clean image.
     pub epsilon: f64,
-    /// The scores there.
+    /// The scores at this epsilon.
     #[serde(flatten)]
     pub scores: Scores,
-    /// Where the scores are a worst case, what it is over.
+    /// The candidates of a worst case, each with its own scores.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<CandidateScores>,
 }
 
-/// Scores of one of an attack's examples alone.
+/// Scores of one candidate of an attack.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CandidateScores {
-    /// Its name.
+    /// The candidate's name.
     pub name: String,
     /// Mean IoU over the dataset.
     pub miou: f64,
@@ -195,59 +202,60 @@ pub struct CandidateScores {
     pub pixel_accuracy: f64,
 }
 
-/// A reason to distrust a number of a curve.
+/// A reason to distrust a score of a curve.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Warning {
-    /// Which.
+    /// The kind of warning.
     pub kind: WarningKind,
     /// The curve's attack.
     pub attack: String,
-    /// Its settings.
+    /// The attack's settings.
     pub parameters: Settings,
     /// The point's epsilon.
     pub epsilon: f64,
-    /// The observation, and what it may mean.
+    /// What was observed, and what it may mean.
     pub message: String,
 }
 
-/// What may be wrong with a number.
+/// Possible faults of a score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WarningKind {
-    /// The gradient of images vanishes: it may be masked.
+    /// The gradient of images vanishes. It may be masked.
     ZeroGradient,
     /// The attack did not raise the cross-entropy of images.
     LossDoesNotRise,
     /// The attack gets weaker as its ball grows.
     WeakerThanSmallerEpsilon,
-    /// An attack that costs less is stronger.
+    /// A cheaper attack is stronger.
     WeakerThanCheaperAttack,
-    /// Much depends on where a random start lies.
+    /// The result depends strongly on the random start.
     RandomStartDecisive,
     /// The attack does not reach the surface of its ball.
     BudgetUnused,
-    /// The model's gradient is not quite the slope of its loss; of all attacks, at the largest epsilon.
+    /// The gradient of the model differs from the slope of its loss. The warning covers all attacks
+    /// and names the largest epsilon.
     InexactGradient,
 }
 
-/// The record of one image and attack: a line of `images.jsonl`. Confusion matrices add, so that any score and any worst case can
-/// be computed from the lines.
+/// The record of one image and attack: a line of `images.jsonl`. Confusion matrices add up, so any
+/// score and any worst case can be computed from the lines.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ImageRecord {
     /// The sample's id.
     pub id: String,
-    /// The attack's name, nothing for the clean image.
+    /// The attack's name, or `None` for the clean image.
     pub attack: Option<String>,
-    /// Its settings.
+    /// The attack's settings.
     pub parameters: Settings,
-    /// Its epsilon.
+    /// The attack's epsilon.
     pub epsilon: f64,
-    /// The name of its example, where it has several.
+    /// The candidate's name, if the attack has several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate: Option<String>,
     /// Mean cross-entropy over the labelled pixels.
     pub loss: f32,
-    /// The largest change of a value.
+    /// The largest change of a channel.
     pub largest_perturbation: f32,
     /// Label, prediction and number of pixels, for the pairs that occur.
     pub confusion: Vec<(u8, u8, u64)>,

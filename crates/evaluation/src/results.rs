@@ -19,9 +19,9 @@ pub struct Evaluated {
     pub evaluation: Evaluation,
     /// The records of single images.
     pub images: Vec<ImageRecord>,
-    /// The examples to look at, the worst first.
+    /// The examples, worst first.
     pub examples: Vec<Example>,
-    /// The attack that made them; `None` without a curve.
+    /// The attack that produced them. `None` if there is no curve.
     pub example_attack: Option<ExampleAttack>,
 }
 
@@ -99,7 +99,8 @@ impl Tally<'_> {
         worst_case(&clean, points.collect())
     }
 
-    /// The lines of `images.jsonl`: for each image the clean one, then the curves' examples at every epsilon above 0.
+    /// The lines of `images.jsonl`. Each image has a line for the clean form, then one per curve
+    /// and epsilon above 0.
     pub(crate) fn records(&self) -> Vec<ImageRecord> {
         let record = |id: &str,
                       attack: Option<&CurveConfig>,

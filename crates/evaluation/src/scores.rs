@@ -10,24 +10,26 @@ use crate::observation::Observation;
 use crate::record::Scores;
 use crate::{Error, Result};
 
-/// Bootstrap samples for an interval, and the share of them that it holds.
+/// The number of bootstrap samples, and the share of them inside an interval.
 const RESAMPLES: usize = 1000;
 const LEVEL: f64 = 0.95;
 
-/// The form of each image that was chosen for the dataset's mean IoU and for the boundaries', out of `forms`.
+/// The form of each image chosen for the dataset's mean IoU, and the one chosen for the
+/// boundaries'.
 pub(crate) struct Chosen {
     miou: Vec<usize>,
     boundary: Vec<usize>,
     forms: usize,
 }
 
-/// The scores of `images`, each observed in the same number of forms; of several forms the worst case.
+/// The scores of `images`, each observed in the same number of forms. With several forms, the
+/// scores are worst cases.
 pub(crate) fn scores(images: &[Vec<&Observation>]) -> Result<Scores> {
     Ok(scores_after(images, None)?.0)
 }
 
-/// [`scores`], and the forms that were chosen for them. If `images` start with all forms that `previous` was chosen
-/// from, no mean exceeds the one that `previous` gave.
+/// [`scores`] together with the forms they use. If `images` start with the forms of which
+/// `previous` is a choice, no mean exceeds that of `previous`.
 pub(crate) fn scores_after(
     images: &[Vec<&Observation>],
     previous: Option<&Chosen>,
@@ -59,7 +61,7 @@ pub(crate) fn scores_after(
             actual: "none".into(),
         });
     };
-    // Of each image the form with its own lowest mean IoU.
+    // The form of each image with its own lowest mean IoU.
     let own = |candidates: &Vec<Overlap>| {
         let least = candidates
             .iter()
@@ -90,8 +92,9 @@ pub(crate) fn scores_after(
     Ok((scores, chosen))
 }
 
-/// The form of each image that gives a low mean IoU of all. The search starts from each single form, or, given a
-/// previous choice among the first forms, from that choice and from the forms that follow.
+/// Chooses a form of each image such that the mean IoU of all is low. The search starts from each
+/// single form and from the lowest accuracies. With a previous choice among the first forms, it starts
+/// from that choice, the lowest accuracies and each of the other forms.
 fn worst(images: &[Vec<Overlap>], previous: Option<(&Vec<usize>, usize)>) -> Vec<usize> {
     let Some((chosen, known)) = previous else { return greedy_mean_iou(images) };
     let new = known..images.first().map_or(0, Vec::len);

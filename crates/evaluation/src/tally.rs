@@ -1,4 +1,4 @@
-//! Observing a dataset image by image, clean and attacked.
+//! Observes a dataset image by image, clean and attacked.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::example::{Example, Worst, landscape, rgb};
 use crate::journal::{Entry, Journal};
 use crate::observation::{ImageObservations, Observation};
 
-/// The observations of all images so far, and what they cost.
+/// The observations of all images so far, and their cost.
 pub(crate) struct Tally<'a> {
     pub(crate) classes: usize,
     pub(crate) curves: &'a [CurveConfig],
@@ -27,7 +27,7 @@ pub(crate) struct Tally<'a> {
     seed: u64,
 }
 
-/// The curve and point that examples are made by.
+/// The curve and point that produce the examples.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Exhibited {
     pub(crate) curve: usize,
@@ -40,7 +40,7 @@ struct Observed {
     predictions: Vec<Vec<u8>>,
 }
 
-/// A batch: images (N, 3, H, W) and labels (N, H, W), and the latter as bytes.
+/// A batch: images (N, 3, H, W), labels (N, H, W), and the labels as bytes.
 struct Batch<'a> {
     image: &'a Tensor,
     label: &'a Tensor,
@@ -48,7 +48,8 @@ struct Batch<'a> {
 }
 
 impl<'a> Tally<'a> {
-    /// A tally that keeps `examples` images: those that the last curve makes the worst at its largest epsilon.
+    /// A tally that keeps up to `examples` images as examples: those that the last curve makes the
+    /// worst at its largest epsilon.
     pub(crate) fn new(classes: usize, curves: &'a [CurveConfig], examples: usize) -> Self {
         let exhibited = curves.len().checked_sub(1).and_then(|curve| {
             let points = curves[curve].epsilons().iter().enumerate();
@@ -61,29 +62,30 @@ impl<'a> Tally<'a> {
         Self { classes, curves, images, costs, exhibited, worst, gradient: None, seed: 0 }
     }
 
-    /// The same, with another seed of the attacks' random starts than 0.
+    /// Uses `seed` instead of 0 for the attacks' random starts.
     pub(crate) fn with_seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
 
-    /// Whether an attack will follow a gradient that has not been compared with the loss yet.
+    /// Whether an attack will use the gradient and nothing has compared it with the loss yet.
     pub(crate) fn wants_gradient_check(&self) -> bool {
         self.gradient.is_none()
             && self.curves.iter().flat_map(CurveConfig::epsilons).any(|&epsilon| epsilon > 0.0)
     }
 
-    /// Compares the gradient of `model` with its loss on the first of the images (N, 3, H, W) that has a labelled pixel in
-    /// `label` (N, H, W), if one has. What it costs is no attack's cost.
+    /// Compares the gradient of `model` with the slope of its loss. It uses the first of the images
+    /// (N, 3, H, W) that has a labelled pixel in `label` (N, H, W), if there is one. The check does
+    /// not count towards the cost of an attack.
     ///
     /// # Errors
-    /// If they differ grossly: no number under attack would be worth anything.
+    /// A gross difference, which would make all scores under attack worthless.
     pub(crate) fn check_gradient(&mut self, model: &dyn Model, image: &Tensor, label: &Tensor) -> Result<()> {
         self.gradient = check_gradient(model, image, label)?;
         Ok(())
     }
 
-    /// Observes `model`'s predictions for `image` (N, 3, H, W) with `label` (N, H, W), the samples `ids`, clean and under
-    /// every attack. At epsilon 0 the clean observation counts again.
+    /// Observes `model` on `image` (N, 3, H, W) with `label` (N, H, W), the samples `ids`, clean
+    /// and under every attack. At epsilon 0 it reuses the clean observation.
     pub(crate) fn add(
         &mut self,
         model: &dyn Model,
@@ -147,7 +149,7 @@ impl<'a> Tally<'a> {
         self.images.len()
     }
 
-    /// [`Tally::add`], and a record of it in `journal`.
+    /// Like [`Tally::add`], and records the observations in `journal`.
     pub(crate) fn add_to(
         &mut self,
         journal: &mut Journal,
@@ -181,7 +183,7 @@ impl<'a> Tally<'a> {
         Ok(())
     }
 
-    /// Observes `image`, the batch's or an attacked form of it.
+    /// Observes `image`: the images of the batch or an attacked form of them.
     fn observe(&self, model: &dyn Model, batch: &Batch<'_>, image: &Tensor) -> Result<Observed> {
         let (count, height, width) = batch.label.dims3()?;
         let logits = model.logits(image)?;
@@ -192,7 +194,7 @@ impl<'a> Tally<'a> {
         let predictions: Vec<Vec<u8>> = predictions.flatten_from(1)?.to_vec2()?;
         let change = (image - batch.image)?.abs()?.flatten_from(1)?;
         let largest: Vec<f32> = change.max(1)?.to_vec1()?;
-        // Where an image is black or white already, half of the steps lead nowhere.
+        // Where an image is black or white already, half of the steps have no effect.
         let free = (batch.image.gt(0.0)? * batch.image.lt(1.0)?)?.flatten_from(1)?;
         let still = (change.eq(0.0)? * &free)?;
         let share =

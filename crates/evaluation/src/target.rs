@@ -1,10 +1,11 @@
-//! A network as attacks see it.
+//! A network behind the interface of attacks.
 
 use candle_core::{DType, Tensor};
 use robustseg_attacks::{Alignment, Model};
 use robustseg_models::{Network, NormStatistics};
 
-/// A network with detached weights: gradients reach only the image, and the network stays as it is.
+/// A network with detached weights. Gradients reach only the image, and the network stays
+/// unchanged.
 #[derive(Clone, Copy)]
 pub struct Target<'a> {
     network: &'a Network,
@@ -12,7 +13,7 @@ pub struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// `network` with batch norm's `statistics`.
+    /// Makes a target of `network` that uses batch norm's `statistics`.
     pub fn new(network: &'a Network, statistics: NormStatistics) -> Self {
         Self { network, statistics }
     }
@@ -39,7 +40,7 @@ mod tests {
     use candle_core::Device;
     use robustseg_attacks::{PixelObjective, check_gradient, input_gradient};
 
-    /// Norm of the difference over the norm.
+    /// The norm of the difference relative to the norm of `b`.
     fn relative_l2(a: &Tensor, b: &Tensor) -> candle_core::Result<f32> {
         let norm = |t: &Tensor| t.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>();
         Ok(norm(&(a - b)?)? / norm(b)?)

@@ -16,7 +16,8 @@ use crate::{
     Error, Evaluated, Evaluation, EvaluationBatch, ImageRecord, Result, Warning, WarningKind, evaluate_model,
 };
 
-/// Images whose red value tells the class, a fifth each, by `margin` inside its fifth; a few pixels unlabelled.
+/// Images whose red value encodes the class. Each class has a fifth of the range, and values keep
+/// `margin` from its ends. A few pixels are unlabelled.
 fn scene(margin: f32) -> Result<(Tensor, Tensor)> {
     let random = &mut stream(1, "scene", [0; 3]);
     let labels: Vec<u8> = (0..2 * 24 * 32).map(|_| random.random_range(0..5)).collect();
@@ -28,7 +29,7 @@ fn scene(margin: f32) -> Result<(Tensor, Tensor)> {
     Ok((image, Tensor::from_vec(labels.collect(), (2, 24, 32), &Device::Cpu)?))
 }
 
-/// Logits that are largest for the fifth that the red value is in.
+/// Logits that are largest for the fifth that contains the red value.
 fn reads_red(image: &Tensor) -> candle_core::Result<Tensor> {
     let red = image.narrow(1, 0, 1)?.permute((0, 2, 3, 1))?;
     let centres = Tensor::new(&[0.1_f32, 0.3, 0.5, 0.7, 0.9], image.device())?;
@@ -92,7 +93,7 @@ fn kinds(evaluation: &Evaluation, attack: &str, epsilon: f64) -> Vec<WarningKind
     evaluation.warnings.iter().filter(here).map(|warning| warning.kind).collect()
 }
 
-/// One pass over `image`, whose pixels are labelled 0 where no label is given.
+/// Evaluates `image`. Without a label, all pixels are labelled 0.
 fn evaluate(
     model: &dyn Model,
     image: &Tensor,
@@ -116,11 +117,11 @@ fn masked_gradients_and_balls_left_unused_are_reported() -> Result<()> {
     // Two of three channels have no gradient.
     let evaluation = evaluate(&reads_red, &image, Some(&label), &curves())?;
     assert!(kinds(&evaluation, "fgsm", 0.02).contains(&WarningKind::ZeroGradient));
-    // 3 steps of 0.05 reach 0.15 of 0.3, and FGSM's one step all of it.
+    // 3 steps of 0.05 reach 0.15 of 0.3. The single step of FGSM reaches all of it.
     assert!(kinds(&evaluation, "bim", 0.3).contains(&WarningKind::BudgetUnused));
     assert!(!kinds(&evaluation, "bim", 0.02).contains(&WarningKind::BudgetUnused));
     assert!(!kinds(&evaluation, "fgsm", 0.3).contains(&WarningKind::BudgetUnused));
-    // All channels matter: nothing to say.
+    // All channels matter, so there is nothing to warn about.
     let sees_all = |image: &Tensor| {
         let red = image.sum_keepdim(1)?.affine(1.0, -1.0)?;
         reads_red(&red.broadcast_as(image.shape())?)
@@ -157,7 +158,7 @@ fn attacks_that_miss_what_a_smaller_ball_holds_are_reported() -> Result<()> {
 
 #[test]
 fn a_loss_that_falls_is_reported() -> Result<()> {
-    // The cross-entropy has its top a little beside the image, and a step of 0.1 goes over it to the other side.
+    // The cross-entropy peaks close to the image, and a step of 0.1 overshoots to the other side.
     let hill = |image: &Tensor| {
         against_zeros(&image.narrow(1, 0, 1)?.affine(1.0, -0.51)?.sqr()?.affine(100.0, 0.0)?)
     };
@@ -171,7 +172,7 @@ fn a_loss_that_falls_is_reported() -> Result<()> {
 
 #[test]
 fn starts_that_decide_are_reported() -> Result<()> {
-    // The corner's value decides for all pixels, in waves that are much narrower than the ball.
+    // The value of a corner decides for all pixels, in waves much narrower than the ball.
     let waves = |image: &Tensor| {
         let corner = image.narrow(2, 0, 1)?.narrow(3, 0, 1)?.sum_keepdim(1)?;
         against_zeros(&corner.affine(900.0, 0.0)?.sin()?.broadcast_as((image.dim(0)?, 1, 8, 8))?)
@@ -190,7 +191,7 @@ fn starts_that_decide_are_reported() -> Result<()> {
     Ok(())
 }
 
-/// Reads red of which the gradient sees `share`.
+/// Reads red, but only `share` of it reaches the gradient.
 fn reads_red_with_a_cut(share: f64) -> impl Fn(&Tensor) -> candle_core::Result<Tensor> {
     move |image: &Tensor| reads_red(&((image * share)? + (image.detach() * (1.0 - share))?)?)
 }
@@ -210,12 +211,12 @@ fn a_gradient_that_lacks_a_part_is_reported_and_one_that_lacks_half_refused() ->
     let told = &most.warnings[0];
     assert_eq!((told.kind, told.epsilon), (WarningKind::InexactGradient, 0.02));
     assert!(told.message.contains("9 % along itself"), "{}", told.message);
-    // Comparing costs no attack anything.
+    // The comparison does not add to the cost of an attack.
     assert_eq!(most.curves[0].passes, whole.curves[0].passes);
     assert_eq!(most.curves[0].passes.expect("counted").forward, 1.0);
     let refused = run(0.5, &curves).unwrap_err();
     assert!(matches!(refused, Error::Attack(robustseg_attacks::Error::WrongGradient { .. })), "{refused}");
-    // Where nothing is attacked the gradient does not matter.
+    // Without attacks the gradient does not matter.
     assert!(run(0.5, &[]).is_ok());
     assert!(run(0.5, &[CurveConfig::new(Fgsm {}, vec![0.0])]).is_ok());
     Ok(())
@@ -256,7 +257,8 @@ fn no_curve_leaves_its_ball() -> Result<()> {
 
 #[test]
 fn accuracy_is_of_all_pixels_and_also_a_mean_over_images() -> Result<()> {
-    // The first image has three labelled pixels, all right; the second 300, a third of them right.
+    // The first image has three labelled pixels, all right. The second has 300, a third of them
+    // right.
     let reads = |image: &Tensor| reads_red(image);
     let red: Vec<f32> = (0..600).map(|pixel| if pixel < 400 { 0.1 } else { 0.3 }).collect();
     let red = Tensor::from_vec(red, (2, 1, 10, 30), &Device::Cpu)?;
@@ -279,7 +281,7 @@ fn a_worst_case_is_over_candidates_and_curves_and_follows_from_the_records() -> 
         CurveConfig::new(Sea { steps: 10, random_start: true }, epsilons),
     ];
     let mut tally = Tally::new(5, &curves, 1);
-    // A last batch that is smaller.
+    // The last batch is smaller.
     tally.add(&reads_red, &image, &label, &["a", "b"])?;
     tally.add(&reads_red, &image.narrow(0, 0, 1)?, &label.narrow(0, 1, 1)?, &["c"])?;
     let evaluation = tally.evaluation()?;

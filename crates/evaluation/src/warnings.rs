@@ -1,5 +1,5 @@
-//! Signs that a robustness number cannot be trusted, as `AutoAttack` checks for them (Croce & Hein 2020) and as
-//! Carlini et al., *On Evaluating Adversarial Robustness*, 2019, list them.
+//! Signs that a robustness score cannot be trusted. `AutoAttack` checks for such signs (Croce &
+//! Hein 2020), and Carlini et al., *On Evaluating Adversarial Robustness*, 2019, list them.
 
 use robustseg_attacks::{Attack, Candidates, CurveConfig, GradientCheck, Settings};
 use robustseg_words::counted;
@@ -7,25 +7,28 @@ use robustseg_words::counted;
 use crate::observation::Observation;
 use crate::record::{Point, Warning, WarningKind};
 
-/// Mean IoU that an attack may lose to a cheaper one by chance.
+/// Mean IoU by which a cheaper attack may be stronger by chance.
 const TOLERANCE: f64 = 0.002;
-/// Share of the images whose loss must not have risen for a warning.
+/// Share of images whose loss did not rise that triggers a warning.
 const FALLEN: f64 = 0.1;
-/// Share of an image's values that must not have moved for a gradient that vanishes.
+/// Share of an image's values that did not change that counts as a vanishing gradient.
 const UNMOVED: f32 = 0.5;
-/// Pixel accuracy between a random start and the worst of several for starts that decide.
+/// Difference of pixel accuracy between a single random start and the worst of several that
+/// triggers a warning.
 const STARTS: f64 = 0.05;
-/// Share of epsilon that an attack must reach.
+/// Share of epsilon that an attack should reach.
 const REACHED: f64 = 0.95;
 
-/// A measured curve: its configuration, its points, and for each point and image the observations of all examples.
+/// A measured curve: its configuration, its points, and the observations of all examples by point
+/// and image.
 pub(crate) struct Measured<'a> {
     pub(crate) config: &'a CurveConfig,
     pub(crate) points: &'a [Point],
     pub(crate) observed: Vec<Vec<Vec<&'a Observation>>>,
 }
 
-/// The warnings about `curves`, whose images are `clean` without an attack.
+/// The warnings about `curves`. `clean` holds the observations of the same images without an
+/// attack.
 pub(crate) fn warnings(clean: &[&Observation], clean_miou: f64, curves: &[Measured<'_>]) -> Vec<Warning> {
     let mut found = Vec::new();
     for curve in curves {
@@ -71,7 +74,7 @@ pub(crate) fn warnings(clean: &[&Observation], clean_miou: f64, curves: &[Measur
     found
 }
 
-/// What there is to say of a gradient that `check` compared with the loss, for the `curves` that follow it.
+/// The warning about a gradient that `check` compared with the loss, for the `curves` that use it.
 pub(crate) fn inexact_gradient(check: GradientCheck, curves: &[CurveConfig]) -> Option<Warning> {
     let epsilon = curves.iter().flat_map(CurveConfig::epsilons).copied().fold(0.0, f64::max);
     Some(Warning {
@@ -83,7 +86,7 @@ pub(crate) fn inexact_gradient(check: GradientCheck, curves: &[CurveConfig]) -> 
     })
 }
 
-/// The lowest mean IoU at the same epsilon of a curve that costs less, and its attack.
+/// Of the curves that cost less, the lowest mean IoU at the same epsilon, with its attack.
 fn cheaper(curve: &Measured<'_>, point: &Point, curves: &[Measured<'_>]) -> Option<(&'static str, f64)> {
     let cost = curve.config.attack().backward_passes(1);
     let others = curves.iter().filter(|other| other.config.attack().backward_passes(1) < cost);
@@ -92,7 +95,7 @@ fn cheaper(curve: &Measured<'_>, point: &Point, curves: &[Measured<'_>]) -> Opti
     same.map(|(name, other)| (name, other.scores.miou)).min_by(|a, b| a.1.total_cmp(&b.1))
 }
 
-/// What the images of one point tell.
+/// Warnings from the images of one point.
 fn of_images(
     attack: &dyn Attack,
     epsilon: f64,

@@ -1,4 +1,4 @@
-//! How an image that is evaluated is brought to the network: whole, in windows, or its centre.
+//! How an evaluation presents an image to the network: whole, in windows, or its centre only.
 
 use candle_core::{DType, Device, Tensor};
 use robustseg_attacks::{Alignment, Model};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// How an image that is evaluated is brought to the network.
+/// How an evaluation presents an image to the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -15,24 +15,25 @@ pub enum Window {
     /// The whole image at once.
     #[default]
     Whole,
-    /// Square windows of `size` pixels every `stride` pixels, the last ones flush with the border. Each window's
-    /// logits are upsampled to its pixels and averaged where windows overlap. Attacks use the gradient through
-    /// that average, so all windows of an image are held in memory at once while one is attacked.
+    /// Square windows of `size` pixels every `stride` pixels; the last ones end at the border. Each
+    /// window's logits are upsampled to its pixels and averaged where windows overlap. Attacks use
+    /// the gradient through that average, so an attack on an image holds all its windows in memory
+    /// at once.
     Sliding {
-        /// Side of a window; an image that is smaller is one window.
+        /// Side of a window in pixels. A smaller image is a single window.
         size: usize,
-        /// Distance of one window to the next, at most `size`.
+        /// Distance between neighbouring windows in pixels, at most `size`.
         stride: usize,
     },
-    /// The square of `size` pixels in the middle alone; an image that is smaller stays whole.
+    /// Only the square of `size` pixels in the centre. A smaller image stays whole.
     CenterCrop {
-        /// Side of the square.
+        /// Side of the square in pixels.
         size: usize,
     },
 }
 
 impl Window {
-    /// Refuses sizes and strides that leave out pixels.
+    /// Refuses sizes and strides that would skip pixels.
     pub fn validate(&self) -> Result<()> {
         let reason = match *self {
             Self::Sliding { size: 0, .. } | Self::CenterCrop { size: 0 } => "size must be at least 1".into(),
@@ -45,7 +46,7 @@ impl Window {
         Err(Error::Setting { field: "window", reason })
     }
 
-    /// The part of a `height` x `width` image that counts: top, left, height, width.
+    /// The part of a `height` x `width` image that is evaluated: top, left, height, width.
     pub fn region(&self, height: usize, width: usize) -> [usize; 4] {
         let Self::CenterCrop { size } = *self else {
             return [0, 0, height, width];
@@ -55,14 +56,14 @@ impl Window {
     }
 }
 
-/// How many windows an image has, and their height and width.
+/// The number of windows of an image, and their height and width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Views {
-    /// Their number.
+    /// The number of windows.
     pub count: usize,
-    /// Rows of each.
+    /// Rows per window.
     pub height: usize,
-    /// Pixels in a row of each.
+    /// Pixels per row of a window.
     pub width: usize,
 }
 
@@ -83,20 +84,21 @@ impl Window {
     }
 }
 
-/// A model that looks through windows: its logits are the average of `model`'s over them.
+/// A model behind windows: its logits are the average of `model`'s logits over them.
 pub struct Windowed<M> {
     model: M,
     window: Window,
 }
 
 impl<M: Model> Windowed<M> {
-    /// `model` seen through `window`.
+    /// Wraps `model` in `window`.
     pub fn new(model: M, window: Window) -> Self {
         Self { model, window }
     }
 
-    /// The classes (N, H, W) that it sees in `image` (N, 3, H, W): those of [`Model::logits`], but full-size logits are made of
-    /// no more rows at once than a sliding window has.
+    /// The predicted classes (N, H, W) for `image` (N, 3, H, W). They equal those of
+    /// [`Model::logits`], but full-size logits exist for at most as many rows at once as a sliding
+    /// window has.
     pub fn predict(&self, image: &Tensor) -> candle_core::Result<Tensor> {
         let (_, _, height, width) = image.dims4()?;
         let alignment = self.model.alignment();
@@ -105,7 +107,7 @@ impl<M: Model> Windowed<M> {
         };
         let grid = Grid::new(height, width, size, stride);
         let mut labels = Vec::with_capacity(grid.tops.len());
-        // The sum from the row `top` on, over the windows so far.
+        // The sum over the windows so far, from row `top` downwards.
         let mut sum: Option<Tensor> = None;
         for (index, &top) in grid.tops.iter().enumerate() {
             let strip = self.strip(image, &grid, top)?;
@@ -115,7 +117,7 @@ impl<M: Model> Windowed<M> {
                 0 => strip,
                 _ => Tensor::cat(&[&band, &strip.narrow(1, overlap, grid.height - overlap)?], 1)?,
             };
-            // The windows to come begin there.
+            // No further window covers the rows above the next window's top.
             let done = grid.tops.get(index + 1).map_or(grid.height, |next| next - top);
             let finished =
                 band.narrow(1, 0, done)?.broadcast_mul(&grid.shares(top, done, image.device())?)?;
@@ -125,7 +127,7 @@ impl<M: Model> Windowed<M> {
         Tensor::cat(&labels, 1)
     }
 
-    /// Full-size logits (N, H, W, K), the average over windows of `size` every `stride`.
+    /// Full-size logits (N, H, W, K): the average over windows of `size` every `stride` pixels.
     fn average(&self, image: &Tensor, size: usize, stride: usize) -> candle_core::Result<Tensor> {
         let (_, _, height, width) = image.dims4()?;
         let grid = Grid::new(height, width, size, stride);
@@ -141,7 +143,7 @@ impl<M: Model> Windowed<M> {
         sum.broadcast_mul(&grid.shares(0, height, image.device())?)
     }
 
-    /// The sum (N, window's height, W, K) over the windows that begin in the row `top`.
+    /// The sum (N, window's height, W, K) over the windows whose first row is `top`.
     fn strip(&self, image: &Tensor, grid: &Grid, top: usize) -> candle_core::Result<Tensor> {
         let mut strip: Option<Tensor> = None;
         for &left in &grid.lefts {
@@ -155,14 +157,14 @@ impl<M: Model> Windowed<M> {
     }
 }
 
-/// Where the windows of an image are.
+/// The positions of an image's windows.
 struct Grid {
     tops: Vec<usize>,
     lefts: Vec<usize>,
-    /// Rows and pixels in a row of a window.
+    /// Rows per window.
     height: usize,
     width: usize,
-    /// Pixels in a row of the image.
+    /// Pixels per row of the image.
     columns: usize,
 }
 
@@ -172,7 +174,8 @@ impl Grid {
         Self { tops, lefts, height: size.min(height), width: size.min(width), columns: width }
     }
 
-    /// One over the number of windows that see each pixel of `rows` rows from `top` on: (1, rows, W, 1).
+    /// The reciprocal number of windows over each pixel of `rows` rows from `top` downwards: (1,
+    /// rows, W, 1).
     fn shares(&self, top: usize, rows: usize, device: &Device) -> candle_core::Result<Tensor> {
         let share = |starts: &[usize], length: usize, pixels: std::ops::Range<usize>| -> Vec<f32> {
             let windows = |at| starts.iter().filter(|&&start| start <= at && at < start + length).count();
@@ -214,7 +217,8 @@ fn add(sum: Option<Tensor>, term: Tensor) -> candle_core::Result<Tensor> {
     }
 }
 
-/// Where windows of `size` begin along `extent` pixels: every `stride`, the last one flush with the end.
+/// The positions of windows of `size` along `extent` pixels: every `stride`, with the last window
+/// flush with the end.
 fn starts(extent: usize, size: usize, stride: usize) -> Vec<usize> {
     let last = extent.saturating_sub(size);
     (0..last).step_by(stride).chain([last]).collect()
@@ -225,14 +229,14 @@ mod tests {
     use super::*;
     use candle_core::Var;
 
-    /// Logits that are a fixed linear map of each pixel: windows cannot matter.
+    /// Logits that are a fixed linear map of each pixel, so windows make no difference.
     fn per_pixel(image: &Tensor) -> candle_core::Result<Tensor> {
         let pixels = image.permute((0, 2, 3, 1))?.contiguous()?;
         let matrix = Tensor::new(&[[1.0_f32, -2.0], [0.5, 3.0], [-1.5, 0.25]], image.device())?;
         pixels.broadcast_matmul(&matrix)
     }
 
-    /// Logits that hold the mean of all that is seen: windows matter.
+    /// Logits that are the mean of the input, so windows make a difference.
     fn mean_of_view(image: &Tensor) -> candle_core::Result<Tensor> {
         let (n, _, h, w) = image.dims4()?;
         image.mean_keepdim((1, 2, 3))?.broadcast_as((n, h, w, 1))?.contiguous()
@@ -281,7 +285,7 @@ mod tests {
     #[test]
     fn predictions_in_bands_are_those_of_the_full_size_logits() -> candle_core::Result<()> {
         let classes = |image: &Tensor| -> candle_core::Result<Tensor> {
-            // Windows matter to one class, and pixels to the others.
+            // Windows affect one class, and pixels the others.
             Tensor::cat(&[per_pixel(image)?, mean_of_view(image)?], 3)
         };
         let image = image(23, 17)?;
@@ -309,7 +313,7 @@ mod tests {
 
     #[test]
     fn overlaps_are_averages_by_hand() -> candle_core::Result<()> {
-        // One row of 3 pixels, two windows of 2: the middle pixel is seen twice.
+        // One row of 3 pixels in two windows of 2: both cover the middle pixel.
         let pixels = Tensor::new(&[0.0_f32, 0.3, 0.9], &Device::Cpu)?.reshape((1, 1, 1, 3))?;
         let image = pixels.broadcast_as((1, 3, 1, 3))?.contiguous()?;
         let windowed = Windowed::new(mean_of_view, Window::Sliding { size: 2, stride: 1 });

@@ -5,16 +5,17 @@ use crate::observation::Observation;
 use crate::record::Point;
 use crate::scores::{Chosen, scores_after};
 
-/// The observations at one point of a curve: its epsilon, and of each image all examples.
+/// The observations at one point of a curve: its epsilon, and all examples of each image.
 pub(crate) type Seen<'a> = (f64, Vec<Vec<&'a Observation>>);
 
-/// The worst case over `points` at each epsilon above 0 among them, by rising epsilon; `clean` are the images without an
-/// attack.
+/// The worst case over `points`, at each of their epsilons above 0 in rising order. `clean` holds
+/// the images without an attack.
 ///
-/// A smaller ball lies in a larger one, so the candidates at an epsilon are the clean image and the examples of all
-/// epsilons up to it. No score but those of single classes rises with epsilon or above the clean one.
+/// A ball contains all smaller ones, so the candidates at an epsilon are the clean image and the
+/// examples of all epsilons up to it. No score rises with epsilon or above the clean score, except
+/// those of single classes.
 ///
-/// Every attack must keep its examples inside the ball of its epsilon, as all registered ones do.
+/// Every attack must keep its examples inside the ball of its epsilon. All registered attacks do.
 pub(crate) fn worst_case<'a>(clean: &[&'a Observation], mut points: Vec<Seen<'a>>) -> Result<Vec<Point>> {
     points.retain(|(epsilon, _)| *epsilon > 0.0);
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -60,7 +61,7 @@ mod tests {
         }
     }
 
-    /// An image clean, and under two attacks at each epsilon.
+    /// A clean image and two attacks on it at each epsilon.
     type Image = (Observation, Vec<[Observation; 2]>);
 
     fn images() -> impl Strategy<Value = Vec<Image>> {
@@ -73,7 +74,7 @@ mod tests {
         prop::collection::vec(image, 1..7)
     }
 
-    /// All that must not rise.
+    /// All scores that must not rise.
     fn falling(scores: &Scores) -> [f64; 4] {
         let metric = |key| scores.metrics.get(key).unwrap();
         [scores.miou, scores.pixel_accuracy, metric("image_averaged_miou"), metric("boundary_miou")]
@@ -88,7 +89,7 @@ mod tests {
             let seen = |attack: usize, point: usize| -> Vec<Vec<&Observation>> {
                 images.iter().map(|(_, attacked)| vec![&attacked[point][attack]]).collect()
             };
-            // The larger ball comes first in the spec, and one attack lacks an epsilon.
+            // The larger ball comes first, and one attack lacks an epsilon.
             let points = (0..EPSILONS.len()).rev().flat_map(|point| {
                 let attacks = if point == 1 { 0..1 } else { 0..2 };
                 attacks.map(move |attack| (EPSILONS[point], attack, point))

@@ -1,4 +1,4 @@
-//! An example in a sealed file of its own.
+//! An example in its own sealed file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,13 +14,13 @@ use super::fault::{damaged, file_error};
 use crate::example::Example;
 use crate::{Error, Result};
 
-/// The beginning and end of the files' names; the image's number is between.
+/// The beginning and end of the files' names, around the index of the image.
 const NAME: (&str, &str) = ("example-", ".safetensors");
 
 /// The metadata key of an example.
 const METADATA: &str = "example";
 
-/// All of an example but its pixels. Numbers are stored by their bits, so that none is rounded.
+/// An example without its pixels. Numbers are stored by their bits, so no value is rounded.
 #[derive(Serialize, Deserialize)]
 struct ExampleHead {
     id: String,
@@ -87,7 +87,7 @@ pub(super) fn read(folder: &Path, number: usize) -> Result<Example> {
     })
 }
 
-/// The numbers of the examples in `folder`, which may be missing.
+/// The indices of the examples in `folder`, which may be missing.
 pub(super) fn numbers_in(folder: &Path) -> Result<BTreeSet<usize>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),

@@ -1,4 +1,4 @@
-//! The lines of a journal: which evaluation it is, then a line for each batch.
+//! The lines of a journal: a head that identifies the evaluation, then a line per batch.
 
 use std::path::Path;
 
@@ -13,17 +13,17 @@ use crate::config::{EvaluationConfig, evenly_spaced};
 use crate::observation::ImageObservations;
 use crate::{Error, Result};
 
-/// The version of the journal; every change of its form gets another one.
+/// The version of the journal. Every change of the format increases it.
 const VERSION: u32 = 2;
 
-/// Which evaluation it is. The weights are among it, so that no other checkpoint continues it.
+/// The identity of an evaluation. It includes the weights, so that no other checkpoint resumes it.
 #[derive(PartialEq, Serialize, Deserialize)]
 pub(super) struct Head {
     version: u32,
     identity: String,
     weights_sha256: String,
     samples_sha256: String,
-    /// As text, whose numbers are compared as they were written.
+    /// The settings as text. Their numbers are compared as written.
     settings: String,
 }
 
@@ -46,7 +46,7 @@ impl Head {
         })
     }
 
-    /// In what `other` differs, for a person.
+    /// How `other` differs, in words for the user.
     fn difference(&self, other: &Self) -> Option<&'static str> {
         let differs = [
             (self.version != other.version, "robustseg version"),
@@ -65,12 +65,12 @@ pub(crate) struct Entry {
     pub(crate) images: Vec<ImageObservations>,
     /// The cost of each curve's attack.
     pub(crate) costs: Vec<Cost>,
-    /// The numbers of the images that are examples now, the worst first.
+    /// The indices of the images that are examples now, worst first.
     pub(super) examples: Vec<usize>,
     pub(super) seconds: f64,
 }
 
-/// The same, to be written.
+/// The same by reference, for writing.
 #[derive(Serialize)]
 pub(super) struct EntryRef<'a> {
     pub(super) images: &'a [ImageObservations],
@@ -84,14 +84,14 @@ pub(super) struct EntryRef<'a> {
 pub(super) struct Chain(String);
 
 impl Chain {
-    /// The line that says `text`, without its end.
+    /// The line for `text`, without a line end.
     pub(super) fn line(&mut self, text: &str) -> String {
         let hash = sha256(format!("{}{text}", self.0));
         hash[..16].clone_into(&mut self.0);
         format!("{} {text}", self.0)
     }
 
-    /// What `line` says, if its hash is right.
+    /// The text of `line`, if its hash is right.
     pub(super) fn text<'a>(&mut self, line: &'a str) -> Option<&'a str> {
         let (hash, text) = line.split_once(' ')?;
         self.line(text);
@@ -99,12 +99,12 @@ impl Chain {
     }
 }
 
-/// The length of the whole lines of `text`, the chain after them, and their batches.
+/// The length of the complete lines of `text`, the chain after them, and their batches.
 pub(super) fn parse(text: &[u8], expected: &Head, path: &Path) -> Result<(usize, Chain, Vec<Entry>)> {
     let (mut whole, mut chain, mut entries) = (0, Chain::default(), Vec::new());
     let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
     for (index, line) in lines.iter().enumerate() {
-        // A process that was killed leaves half a line, a power cut may leave zeros.
+        // A killed process leaves half a line, and a power cut may leave zeros.
         let torn = !line.ends_with(b"\n") || line.contains(&0);
         if torn && index + 1 == lines.len() {
             break;

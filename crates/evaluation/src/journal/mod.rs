@@ -1,8 +1,8 @@
-//! The folder from which an interrupted evaluation continues.
+//! The folder from which an interrupted evaluation resumes.
 //!
-//! `images.log` holds a line that says which evaluation it is, and a line for each batch of images. Each line begins with a
-//! hash over itself and the lines before it, and is on the disk before the next batch begins. The images that are kept to
-//! look at are sealed files of their own.
+//! The first line of `images.log` identifies the evaluation. Each further line holds the
+//! observations of a batch of images. A line begins with a hash over itself and all lines before
+//! it, and is on the disk before the next batch starts. Examples are sealed files of their own.
 
 mod example_file;
 mod fault;
@@ -28,30 +28,31 @@ use fault::file_error;
 pub(crate) use log::Entry;
 use log::{Chain, EntryRef, Head, parse};
 
-/// The file of the lines.
+/// The name of the log.
 const LOG: &str = "images.log";
 
-/// The observations of an unfinished evaluation, in a folder.
+/// A folder with the observations of an unfinished evaluation.
 pub struct Journal {
     folder: PathBuf,
     log: File,
     chain: Chain,
-    /// The batches of earlier processes, until they are taken.
+    /// The batches of earlier processes, until [`Journal::take`].
     entries: Vec<Entry>,
-    /// Numbers of the images whose examples are in the folder.
+    /// Indices of the images whose examples are in the folder.
     kept: BTreeSet<usize>,
     seconds: f64,
 }
 
 impl Journal {
-    /// Opens the journal in `folder` of the evaluation of `network` on `dataset` by `config`, or begins it. `identity` stands for
-    /// all else that the numbers follow from, for example a hash of the data.
+    /// Opens or creates the journal in `folder`, for the evaluation of `network` on `dataset` with
+    /// `config`. `identity` stands for everything else that determines the scores, for example a
+    /// hash of the data.
     ///
-    /// A last line that a crash tore is dropped.
+    /// A last line that a crash left incomplete is dropped.
     ///
     /// # Errors
-    /// [`Error::OtherEvaluation`] if the folder holds another evaluation, [`Error::Damaged`] if a file is damaged. The folder is
-    /// then as it was.
+    /// [`Error::OtherEvaluation`] if the folder holds another evaluation, and [`Error::Damaged`] if
+    /// a file is damaged. The folder is then unchanged.
     pub fn open(
         folder: &Path,
         identity: &str,
@@ -75,7 +76,7 @@ impl Journal {
             .map_or_else(BTreeSet::new, |entry: &Entry| entry.examples.iter().copied().collect());
         let mut journal = Self { folder: folder.to_owned(), log, chain, entries, kept, seconds };
         journal.cut(whole as u64)?;
-        // Of a batch whose line was not written.
+        // These belong to a batch whose line was never written.
         for number in example_file::numbers_in(folder)?.difference(&journal.kept) {
             example_file::delete(folder, *number)?;
         }
@@ -87,12 +88,13 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Whether there is a journal in `folder`, whole or not.
+    /// Whether `folder` holds a journal, complete or not.
     pub fn is_in(folder: &Path) -> bool {
         folder.join(LOG).exists()
     }
 
-    /// Deletes the journal in `folder`, if there is one, and the folder if it is empty then.
+    /// Deletes the journal in `folder`, and the folder if it is empty afterwards. A missing journal
+    /// is not an error.
     pub fn remove(folder: &Path) -> Result<()> {
         let path = folder.join(LOG);
         match fs::remove_file(&path) {
@@ -102,7 +104,7 @@ impl Journal {
         for number in example_file::numbers_in(folder)? {
             example_file::delete(folder, number)?;
         }
-        // Other files may be in it, or it may not be there.
+        // The folder may hold other files, or may not exist.
         let _ = fs::remove_dir(folder);
         match folder.parent() {
             Some(parent) if parent.is_dir() => {
@@ -112,7 +114,7 @@ impl Journal {
         }
     }
 
-    /// Images that were seen before this process began.
+    /// The number of images that earlier processes observed.
     pub fn images(&self) -> usize {
         self.entries.iter().map(|entry| entry.images.len()).sum()
     }
@@ -122,7 +124,7 @@ impl Journal {
         self.seconds
     }
 
-    /// The batches that were seen before this process began, and the examples among them, the worst first.
+    /// Takes the batches that earlier processes observed and the examples among them, worst first.
     pub(crate) fn take(&mut self) -> Result<(Vec<Entry>, Vec<Numbered>)> {
         let entries = std::mem::take(&mut self.entries);
         let numbers = entries.last().map_or(&[][..], |entry| &entry.examples);
@@ -131,7 +133,7 @@ impl Journal {
         Ok((entries, examples))
     }
 
-    /// Keeps what was seen of a batch; `examples` are all that are kept now, the worst first.
+    /// Appends the observations of a batch. `examples` are all examples kept now, worst first.
     pub(crate) fn append(
         &mut self,
         images: &[ImageObservations],
@@ -150,7 +152,7 @@ impl Journal {
         let text = serde_json::to_string(&entry).map_err(|error| self.unwritable(error.into()))?;
         self.write(&text)?;
         self.seconds += seconds;
-        // Only now does no line count on them.
+        // From here on no line refers to them.
         for number in self.kept.iter().filter(|number| !numbers.contains(number)) {
             example_file::delete(&self.folder, *number)?;
         }
@@ -164,7 +166,7 @@ impl Journal {
         written.map_err(|source| self.unwritable(source))
     }
 
-    /// Drops what is beyond the first `length` bytes of the log.
+    /// Drops everything after the first `length` bytes of the log.
     fn cut(&mut self, length: u64) -> Result<()> {
         use std::io::Seek;
         let cut = self.log.set_len(length).and_then(|()| self.log.seek(std::io::SeekFrom::Start(length)));

@@ -1,4 +1,4 @@
-//! Evaluations in parts, and damaged journals.
+//! Evaluations in several parts, and damaged journals.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn open(folder: &Path, config: &EvaluationConfig) -> Result<Journal> {
     Journal::open(folder, "data", &fixture::network(1)?, &fixture::dataset()?, config)
 }
 
-/// Evaluates until `images` are done.
+/// Evaluates until `images` images are done.
 fn until(folder: &Path, config: &EvaluationConfig, images: u64) -> Result<Evaluated> {
     let (network, dataset, stop) = (fixture::network(1)?, fixture::dataset()?, AtomicBool::new(false));
     let mut stopper = |done, _| stop.store(done >= images, Ordering::Relaxed);
@@ -51,7 +51,7 @@ fn an_evaluation_in_parts_is_one_in_a_piece() -> Result<()> {
             }
         };
         assert_equal(&found, &whole);
-        // And of nothing but what is kept.
+        // And an evaluation that starts from a complete journal.
         assert_equal(&until(&folder, &config, u64::MAX)?, &whole);
         assert!(example_file::numbers_in(&folder)?.len() == 2, "examples that lost their place are deleted");
         Journal::remove(&folder)?;
@@ -71,7 +71,7 @@ fn a_torn_line_is_dropped_and_a_damaged_one_named() -> Result<()> {
     for torn in [&whole[..whole.len() - 1], &[&whole[..whole.len() - 5], &[0; 5]].concat()] {
         write(torn);
         assert_eq!(open(folder, &config)?.images(), 1);
-        // Opening drops it.
+        // Opening the journal drops it.
         write(&whole);
     }
     write(&whole[..20]);
@@ -88,7 +88,7 @@ fn a_torn_line_is_dropped_and_a_damaged_one_named() -> Result<()> {
         damaged[lines[..line].concat().len() + lines[line].len() / 2] ^= 1;
         refused(&damaged, &format!("line {} is damaged", line + 1));
     }
-    // A line that is missing, or stands twice.
+    // A line that is missing or repeated.
     refused(&[lines[0], lines[2]].concat(), "line 2 is damaged");
     refused(&[lines[0], lines[1], lines[1]].concat(), "line 3 is damaged");
     Ok(())
@@ -113,7 +113,7 @@ fn records_of_another_evaluation_are_refused() -> Result<()> {
     refused("data", &network, &settings, "evaluation settings");
     assert_eq!(open(folder, &config)?.images(), 1);
 
-    // An example whose file is damaged is named when it is wanted.
+    // A damaged example is reported when it is needed.
     let example = example_file::path_of(folder, 0);
     let mut bytes = fs::read(&example).expect("an example");
     let last = bytes.len() - 1;
