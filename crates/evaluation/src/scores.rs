@@ -93,8 +93,8 @@ pub(crate) fn scores_after(
 }
 
 /// Chooses a form of each image such that the mean IoU of all is low. The search starts from each
-/// single form and from the lowest accuracies. With a previous choice among the first forms, it starts
-/// from that choice, the lowest accuracies and each of the other forms.
+/// single form and from the lowest accuracies. With a previous choice among the first forms, it
+/// starts from that choice, the lowest accuracies and each of the other forms.
 fn worst(images: &[Vec<Overlap>], previous: Option<(&Vec<usize>, usize)>) -> Vec<usize> {
     let Some((chosen, known)) = previous else { return greedy_mean_iou(images) };
     let new = known..images.first().map_or(0, Vec::len);

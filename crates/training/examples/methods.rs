@@ -1,11 +1,12 @@
-//! All training methods: how many samples they attack, and what a step costs per sample, in forward passes.
+//! Lists all training methods: how many samples they attack, and the cost of a step per sample in
+//! forward passes.
 //!
 //! `cargo run -p robustseg-training --example methods`
 
 use robustseg_training::MethodConfig;
 
 fn main() {
-    // `pixel_newton` alone depends on the number of pixels.
+    // Only `pixel_newton` depends on the number of pixels.
     let pixels = 16 * 16;
     println!("{:<12} {:>9} {:>8}  description", "method", "attacked", "passes");
     for method in MethodConfig::all() {

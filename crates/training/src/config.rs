@@ -13,26 +13,29 @@ use crate::practice::{AdversarialDraw, Practice};
 use crate::ranges::{at_least_one, check};
 use crate::{Error, Result};
 
-/// Everything about training but the model, the data and the seed. The defaults are the paper's.
+/// All settings of a training except the model, the data and the seed. The defaults are the
+/// paper's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TrainingConfig {
-    /// How training examples are made.
+    /// How training examples are crafted.
     pub method: MethodConfig,
     /// Passes over the training split.
     pub epochs: usize,
-    /// Samples in a batch.
+    /// Samples per batch.
     #[serde(default = "default::batch_size")]
     pub batch_size: usize,
-    /// Probability with which a sample is replaced by its adversarial example; by default the method's own
-    /// ([`Method::practice`](crate::Method::practice)).
+    /// Probability of replacing a sample by its adversarial example. The default is that of the
+    /// method ([`Method::practice`](crate::Method::practice)).
     #[serde(default)]
     pub adversarial_probability: Option<f64>,
-    /// Whether each sample has its own draw, or a batch one for all; by default as the method has it.
+    /// Whether each sample is drawn separately or one draw decides for the whole batch. The default
+    /// is that of the method.
     #[serde(default)]
     pub adversarial_draw: Option<AdversarialDraw>,
-    /// The statistics that batch norm uses while adversarial examples are crafted; by default those of the method.
+    /// The norm statistics in use while adversarial examples are crafted. The default is that of
+    /// the method.
     #[serde(default)]
     pub crafting_statistics: Option<NormStatistics>,
     /// Learning rate of the backbone at the first step.
@@ -50,29 +53,30 @@ pub struct TrainingConfig {
     /// L2 weight decay.
     #[serde(default = "default::weight_decay")]
     pub weight_decay: f64,
-    /// Whether weights and biases of batch norm and the classifier's bias are decayed too.
+    /// Whether to decay the weights and biases of batch norm and the classifier's bias too.
     #[serde(default = "default::decay_norm_and_bias")]
     pub decay_norm_and_bias: bool,
-    /// Probability with which a channel before the classifier is dropped.
+    /// Probability of dropping a channel before the classifier.
     #[serde(default = "default::dropout")]
     pub dropout: f64,
-    /// Random changes to the training samples.
+    /// Random changes of the training samples.
     #[serde(default)]
     pub augmentation: AugmentationConfig,
-    /// Epochs between validations; 0 validates after the last epoch only.
+    /// Epochs between validations. 0 validates only after the last epoch.
     #[serde(default = "default::validate_every")]
     pub validate_every: usize,
-    /// How many samples of the validation split a validation looks at; all by default.
+    /// The number of validation samples that a validation uses. The default is all.
     #[serde(default)]
     pub validation_limit: Option<usize>,
-    /// How many steps in all may be left out because their loss, a gradient or an attack's objective is not finite: the
-    /// weights stay as they were. One more ends the training, as the first does by default.
+    /// The number of steps that may be skipped because their loss, a gradient or an attack's
+    /// objective is not finite. A skipped step leaves the weights unchanged. One more such step
+    /// ends the training; by default that is the first.
     #[serde(default)]
     pub skip_not_finite: u64,
-    /// Steps between saved states; 0 saves at the end and on interruption only.
+    /// Steps between saved states. 0 saves only at the end and on interruption.
     #[serde(default = "default::checkpoint_every")]
     pub checkpoint_every: u64,
-    /// Looks for catastrophic overfitting on the way; by default it does not.
+    /// Monitors the training for catastrophic overfitting. Off by default.
     #[serde(default)]
     pub monitor: Option<MonitorConfig>,
 }
@@ -111,7 +115,8 @@ mod default {
 }
 
 impl TrainingConfig {
-    /// The paper's training with `method` over `epochs`; the method's own share and statistics.
+    /// The paper's training with `method` over `epochs`, with the method's own share and
+    /// statistics.
     pub fn new(method: impl Into<MethodConfig>, epochs: usize) -> Self {
         Self {
             method: method.into(),
@@ -136,8 +141,8 @@ impl TrainingConfig {
         }
     }
 
-    /// How adversarial examples enter the training: as these settings say, and where they say nothing, as the method's
-    /// authors do it.
+    /// How adversarial examples enter the training. Settings that are not given follow the method's
+    /// authors.
     pub fn practice(&self) -> Practice {
         let own = self.method.practice();
         Practice {
@@ -153,7 +158,7 @@ impl TrainingConfig {
         self.method.cost(self.practice().probability, pixels) * self.batch_size as f64
     }
 
-    /// Fills in what the method decides.
+    /// Fills in the settings that follow from the method.
     pub fn resolve(&mut self) {
         let Practice { probability, draw, statistics } = self.practice();
         self.adversarial_probability = Some(probability);
@@ -161,10 +166,11 @@ impl TrainingConfig {
         self.crafting_statistics = Some(statistics);
     }
 
-    /// Steps in an epoch over `samples` training samples; what does not fill a batch waits for another epoch.
+    /// Steps per epoch over `samples` training samples. Samples that do not fill a batch are left
+    /// for another epoch.
     ///
     /// # Errors
-    /// [`Error::Setting`] if there are fewer samples than a batch holds.
+    /// [`Error::Setting`] if there are fewer samples than a batch needs.
     pub fn steps_per_epoch(&self, samples: usize) -> Result<u64> {
         if self.batch_size == 0 || samples < self.batch_size {
             let samples = counted(samples, "sample");
@@ -177,7 +183,7 @@ impl TrainingConfig {
     /// Steps of the whole training over `samples` training samples.
     ///
     /// # Errors
-    /// As [`TrainingConfig::steps_per_epoch`], and if there are more than can be counted.
+    /// The errors of [`TrainingConfig::steps_per_epoch`], and a number of steps that overflows.
     pub fn total_steps(&self, samples: usize) -> Result<u64> {
         self.steps_per_epoch(samples)?.checked_mul(self.epochs as u64).ok_or_else(|| Error::Setting {
             field: "epochs",
@@ -185,11 +191,12 @@ impl TrainingConfig {
         })
     }
 
-    /// The training batches of `steps` from `train`. What lies outside an image has the colour `fill`, in `[0, 1]`: the
-    /// mean that the model subtracts. Samples that are missing or broken end it, or are skipped.
+    /// The training batches of `steps` from `train`. Areas outside an image get the colour `fill`
+    /// in `[0, 1]`, the mean that the model subtracts. The settings decide whether missing or
+    /// broken samples end the training or are skipped.
     ///
     /// # Errors
-    /// [`Error::Data`] if augmentation is out of range or the split does not fill a batch.
+    /// [`Error::Data`] if augmentation is out of range or the split is smaller than a batch.
     pub fn loader(
         &self,
         train: &Dataset,
@@ -212,7 +219,7 @@ impl TrainingConfig {
         })
     }
 
-    /// Refuses settings out of range, the first one found. Augmentation has a check of its own.
+    /// Refuses settings out of range and reports the first. Augmentation is checked separately.
     pub fn validate(&self) -> Result<()> {
         self.validate_method()?;
         at_least_one("epochs", self.epochs)?;
@@ -280,7 +287,7 @@ mod tests {
         given.resolve();
         assert_eq!(given.practice(), Practice { probability: 0.25, ..given.method.practice() });
         assert_eq!(given.crafting_statistics, Some(NormStatistics::Batch));
-        // What is filled in stays when the method changes.
+        // Settings that were filled in stay when the method changes.
         given.method = Basic {}.into();
         assert_eq!(given.practice().statistics, NormStatistics::Batch);
     }

@@ -1,11 +1,11 @@
-//! Drawing the samples that a step attacks.
+//! Draws the samples that a step attacks.
 
 use rand::RngExt;
 use robustseg_random::{ChaCha8Rng, stream};
 
 use crate::practice::{AdversarialDraw, Practice};
 
-/// The samples of a batch of `count` that are attacked at `step` of the training with `seed`.
+/// The samples, of a batch of `count`, to attack at `step` of the training with `seed`.
 pub(crate) fn attacked(practice: Practice, count: usize, seed: u64, step: u64) -> Vec<bool> {
     let Practice { probability, draw: how, .. } = practice;
     let mut random = stream(seed, "attacked", [step, 0, 0]);
@@ -16,7 +16,7 @@ pub(crate) fn attacked(practice: Practice, count: usize, seed: u64, step: u64) -
         AdversarialDraw::Exact => {
             let mut attacked = vec![false; count];
             let share = (probability * count as f64).round() as usize;
-            // The first places of a shuffle.
+            // The first positions of a shuffle.
             let mut places: Vec<usize> = (0..count).collect();
             for place in 0..share {
                 places.swap(place, random.random_range(place..count));
@@ -44,7 +44,7 @@ mod tests {
                 mixed += usize::from((1..4).contains(&count));
             }
             assert!((1800..2200).contains(&drawn), "{drawn} of 4000");
-            // 7/8 of the batches if drawn one by one.
+            // 7/8 of the batches if samples are drawn one by one.
             assert_eq!(mixed > 800, mixes, "{mixed}");
         }
         let mut drawn = [0; 5];

@@ -1,4 +1,4 @@
-//! What can go wrong in training.
+//! The error of this crate.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ pub enum Error {
     Setting {
         /// The field of [`TrainingConfig`](crate::TrainingConfig), for example `monitor.every`.
         field: &'static str,
-        /// The value, the range, and what to do.
+        /// The value, its range, and a remedy.
         reason: String,
     },
     /// A setting of the training method is out of its range.
@@ -21,35 +21,36 @@ pub enum Error {
         /// The setting and its range.
         source: robustseg_attacks::Error,
     },
-    /// A batch, mask or dataset does not fit what it is used with.
+    /// A batch, mask or dataset does not fit.
     #[error("{what}: expected {expected}, got {actual}")]
     Mismatch {
-        /// What does not fit.
+        /// What does not fit, for example a mask.
         what: String,
-        /// What is needed.
+        /// The expected shape, type or range.
         expected: String,
-        /// What was given.
+        /// The actual shape, type or range.
         actual: String,
     },
-    /// The loss, a gradient or an attack's objective became infinite or not a number; the step has changed nothing.
+    /// The loss, a gradient or an attack's objective is infinite or NaN. The step has changed
+    /// nothing.
     #[error(
         "{quantity} is {value} at step {step} (learning rate {learning_rate:e}, samples {}); lower the learning rate, or \
          look at these samples",
         .samples.join(", ")
     )]
     NotFinite {
-        /// Which number.
+        /// The quantity, for example the loss.
         quantity: String,
-        /// The number.
+        /// The value.
         value: f32,
         /// The step, from 0.
         step: u64,
         /// The backbone's learning rate at that step.
         learning_rate: f64,
-        /// Ids of the batch's samples that it was computed from.
+        /// Ids of the samples in the batch.
         samples: Vec<String>,
     },
-    /// A trainable parameter took no part in the loss.
+    /// A trainable parameter does not contribute to the loss.
     #[error("the loss has no gradient with respect to parameter {0}")]
     NoGradient(String),
     /// A resume file is missing, broken, or belongs to another run.
@@ -57,20 +58,20 @@ pub enum Error {
     Resume {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and what to do.
+        /// The reason, and a remedy.
         reason: String,
     },
     /// Reading or writing a file failed.
     #[error("{operation} {path}: {source}")]
     File {
-        /// What was tried, for example `writing`.
+        /// The operation, for example `writing`.
         operation: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// The system's reason.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The observer could not take an event.
+    /// The observer could not store an event.
     #[error("keeping the events: {0}")]
     Observer(#[from] std::io::Error),
     /// An attack failed.
@@ -85,7 +86,7 @@ pub enum Error {
     /// Counting labels failed.
     #[error(transparent)]
     Metric(#[from] robustseg_metrics::Error),
-    /// The model or a checkpoint of it failed.
+    /// The model or one of its checkpoints failed.
     #[error(transparent)]
     Model(#[from] robustseg_models::Error),
     /// An operation on tensors failed.

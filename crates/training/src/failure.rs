@@ -1,4 +1,4 @@
-//! Steps whose numbers are not finite.
+//! Steps with a quantity that is not finite.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,9 @@ use crate::trainer::Trainer;
 use crate::{Error, Result};
 
 impl Trainer {
-    /// Leaves out a step whose numbers are not finite. If that has happened too often, saves what an investigation needs:
-    /// the network before the step, and the batch, as `robustseg attack --input` reads it.
+    /// Skips a step with a quantity that is not finite. After too many of them, saves what an
+    /// investigation needs: the network before the step and the batch, in the format of `robustseg
+    /// attack --input`.
     pub(crate) fn leave_out(
         &mut self,
         run: &Run<'_>,
@@ -44,7 +45,7 @@ impl Trainer {
     }
 }
 
-/// A safetensors file of the batch's `image` (N, 3, H, W) and `label` (N, H, W).
+/// A safetensors file with the batch's `image` (N, 3, H, W) and `label` (N, H, W).
 fn serialize_batch(batch: &Batch) -> Result<Vec<u8>, SafeTensorError> {
     let (count, height, width) = (batch.ids.len(), batch.height, batch.width);
     let images: Vec<u8> = batch.images.iter().flat_map(|value| value.to_le_bytes()).collect();

@@ -17,7 +17,7 @@ pub(crate) fn network(seed: u64) -> Result<Network> {
     network_for(&Basic {}.into(), seed)
 }
 
-/// A network as `method` trains it.
+/// A network for training with `method`.
 pub(crate) fn network_for(method: &MethodConfig, seed: u64) -> Result<Network> {
     let small = PspNetConfig { layers: [1, 1, 1, 1], width: 4 };
     let branches = method.branches(CLASSES);
@@ -34,7 +34,7 @@ pub(crate) fn config(method: impl Into<MethodConfig>) -> TrainingConfig {
     TrainingConfig { learning_rate: 0.001, augmentation, ..TrainingConfig::new(method, 1) }
 }
 
-/// That of a run that follows `spec`.
+/// The identity of a run with `spec`.
 pub(crate) fn identity(spec: &str) -> Identity {
     let mut identity = Identity::default();
     identity.set("spec", &serde_json::Value::from(spec));

@@ -1,21 +1,22 @@
-//! What a run is of: all that decides its weights.
+//! The identity of a run: everything that determines its weights.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Differences that a message names at most.
+/// The maximum number of differences in a message.
 const MOST: usize = 6;
 
-/// All that decides the weights that a training ends with, by key. A saved state belongs to the identity that it was saved
-/// under, and a training of another identity must not go on from it. What a key means is for the caller to say.
+/// Everything that determines the final weights of a training, by key. A saved state belongs to the
+/// identity under which it was saved, and a training with another identity must not resume from it.
+/// The caller defines what a key means.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Identity(BTreeMap<String, String>);
 
 impl Identity {
-    /// Sets `key` to what `value` says. An object sets `key.NAME` for each of its fields, a list `key.INDEX`.
+    /// Sets `key` to `value`. An object sets `key.NAME` for each of its fields, a list `key.INDEX`.
     pub fn set(&mut self, key: &str, value: &Value) {
         let mut nested = |fields: Vec<(String, &Value)>| {
             for (name, value) in fields {
@@ -43,40 +44,41 @@ impl Identity {
         self.0.get(key).map(String::as_str)
     }
 
-    /// The same without `key`.
+    /// The identity without `key`.
     #[must_use]
     pub fn without(mut self, key: &str) -> Self {
         self.0.remove(key);
         self
     }
 
-    /// The keys that begin with `prefix`.
+    /// The part of the identity whose keys begin with `prefix`.
     #[must_use]
     pub fn below(&self, prefix: &str) -> Self {
         let keys = self.0.iter().filter(|(key, _)| key.starts_with(prefix));
         Self(keys.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
-    /// Whether nothing is known.
+    /// Whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The keys whose values differ from those that `self` had in `now`, in alphabetical order.
+    /// The keys whose values in `now` differ from those in `self`, in alphabetical order.
     pub fn changed<'a>(&'a self, now: &'a Self) -> Vec<&'a str> {
         let keys: std::collections::BTreeSet<&String> = self.0.keys().chain(now.0.keys()).collect();
         let differs = |key: &&String| self.0.get(*key) != now.0.get(*key);
         keys.into_iter().filter(differs).map(String::as_str).collect()
     }
 
-    /// Each difference of `now` in words: `training.learning_rate: 0.02 then, 0.01 now`.
+    /// Each difference between `self` and `now` in words: `training.learning_rate: 0.02 then, 0.01
+    /// now`.
     pub fn changes(&self, now: &Self) -> Vec<String> {
         let value = |identity: &Self, key| identity.get(key).map_or("not set".to_owned(), shortened);
         let told = |key| format!("{key}: {} then, {} now", value(self, key), value(now, key));
         self.changed(now).into_iter().map(told).collect()
     }
 
-    /// What differs in `now`, as a text of bounded length.
+    /// The differences between `self` and `now` as a text of limited length.
     pub fn differences(&self, now: &Self) -> String {
         let changes = self.changes(now);
         let told = changes[..changes.len().min(MOST)].join("; ");
@@ -86,14 +88,14 @@ impl Identity {
         }
     }
 
-    /// A text that two identities share if and only if they are equal.
+    /// A text that is the same for two identities if and only if they are equal.
     pub fn canonical(&self) -> String {
-        // Strings alone, in the order of their keys.
+        // Only strings, in the order of their keys.
         serde_json::to_string(&self.0).expect("a map of strings is plain data")
     }
 }
 
-/// Of a hash as much as tells two apart; any other value as it is.
+/// Shortens a hash to the digits that distinguish it. Any other value stays unchanged.
 fn shortened(value: &str) -> String {
     let is_hash = value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_hash { format!("{}...", &value[..12]) } else { value.to_owned() }

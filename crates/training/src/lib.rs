@@ -1,18 +1,22 @@
 //! Adversarial training of segmentation networks.
 //!
-//! A [`Trainer`] holds a network, an optimiser and a [`TrainingMethod`]. [`Trainer::step`] does one adversarial
-//! training step on a batch; [`Trainer::run`] does all of them, validates, saves and resumes. The clock, the terminal and
-//! specs are outside: an [`Observer`] receives the [`Event`]s.
+//! A [`Trainer`] holds a network, an optimiser and a [`TrainingMethod`]. [`Trainer::step`] performs
+//! one adversarial training step on a batch. [`Trainer::run`] performs all steps, validates, saves
+//! and resumes. The clock, the terminal and specs are outside this crate: an [`Observer`] receives
+//! the [`Event`]s.
 //!
-//! Every draw (order, augmentation, dropout, attacked samples, random step sizes) is a function of seed and step, so
-//! a run that was interrupted and resumed ends with the same weights, bit for bit.
+//! Every draw (order, augmentation, dropout, attacked samples, random step sizes) is a function of
+//! seed and step. A run that was interrupted and resumed therefore ends with the same weights, bit
+//! for bit.
 //!
-//! A method is one file in `src/methods` and one line in its registry; [`Method`] and [`TrainingMethod`] say what it
-//! may do: craft examples, own its loss, look at the gradients, keep state.
+//! A method is one file in `src/methods` and one line in its registry. [`Method`] and
+//! [`TrainingMethod`] define what a method can do: craft examples, own its loss, read the
+//! gradients, keep state.
 //!
 //! # Errors
 //!
-//! See [`Error`]. Callers may want to tell [`Error::NotFinite`] and an interrupted evaluation from all others.
+//! See [`Error`]. Callers may want to handle [`Error::NotFinite`] and an interrupted evaluation
+//! separately.
 
 mod config;
 mod draw;

@@ -1,7 +1,7 @@
 //! The interface of training methods.
 //!
-//! A [`Method`] is a method with its settings, as a spec names it. [`Method::start`] makes a [`TrainingMethod`] of
-//! it, which may keep state from step to step.
+//! A [`Method`] is a method with its settings, as named in a spec. [`Method::start`] turns it into
+//! a [`TrainingMethod`], which may keep state between steps.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -20,9 +20,9 @@ use crate::{Error, Result};
 
 /// A training method with its settings.
 ///
-/// A new method is a file in `methods` that implements [`Method`] and [`TrainingMethod`], and one line in the registry in
-/// `methods/mod.rs`. A method of another crate needs no such line: [`MethodConfig`](crate::MethodConfig) is made
-/// of any.
+/// To add a method, write a file in `methods` that implements [`Method`] and [`TrainingMethod`],
+/// and add one line to the registry in `methods/mod.rs`. A method from another crate needs no such
+/// line: every method converts into a [`MethodConfig`](crate::MethodConfig).
 pub trait Method: Described + Debug + Send + Sync {
     /// The method's name in specs, on the command line and in results, such as `rs_fgsm`.
     fn name(&self) -> &'static str;
@@ -38,62 +38,67 @@ pub trait Method: Described + Debug + Send + Sync {
         Ok(())
     }
 
-    /// How its authors let adversarial examples into a training, by their paper, and by their program where the paper is
-    /// silent. A spec may say otherwise.
+    /// How the method's authors let adversarial examples enter a training: according to their
+    /// paper, or to their program where the paper does not say. A spec may override this.
     fn practice(&self) -> Practice {
         Practice::HALF
     }
 
-    /// Whether it attacks samples at all.
+    /// Whether the method attacks samples.
     fn crafts(&self) -> bool {
         true
     }
 
-    /// The cost of a training step for one sample of `pixels` pixels that is attacked with `probability`, in forward
-    /// passes: an update on clean samples costs three, an attack's gradient two. Additional branches are not counted.
+    /// The cost of a training step per sample of `pixels` pixels that is attacked with
+    /// `probability`, in forward passes. An update on a clean sample costs three, an attack's
+    /// gradient two. Additional branches do not count.
     fn cost(&self, probability: f64, pixels: usize) -> f64;
 
-    /// The branches that it needs in a network of `num_classes` classes.
+    /// The branches that the method needs in a network of `num_classes` classes.
     fn branches(&self, num_classes: usize) -> Vec<Branch> {
         let _ = num_classes;
         Vec::new()
     }
 
-    /// The method as specs write it: its name, or a map from its name to its settings.
+    /// The method as written in specs: its name, or a map from its name to its settings.
     fn spec(&self) -> Value {
         let (name, settings) = (self.name(), self.settings());
         if settings.is_empty() { json!(name) } else { json!({ name: settings }) }
     }
 
-    /// The method at the start of a training.
+    /// The method's initial state for a training.
     fn start(&self) -> Box<dyn TrainingMethod>;
 }
 
-/// A training method at work. For each update of the weights the trainer calls [`prepare`](Self::prepare),
-/// [`craft`](Self::craft) if samples are drawn, [`loss`](Self::loss), [`after_backward`](Self::after_backward) and
-/// [`after_update`](Self::after_update), in this order.
+/// A training method in a running training. For each update of the weights the trainer calls
+/// [`prepare`](Self::prepare), [`craft`](Self::craft) if samples are drawn, [`loss`](Self::loss),
+/// [`after_backward`](Self::after_backward) and [`after_update`](Self::after_update), in this
+/// order.
 pub trait TrainingMethod: Send {
-    /// Updates of the weights on each batch.
+    /// Number of updates of the weights on each batch.
     fn updates(&self) -> usize {
         1
     }
 
-    /// Looks at the samples before anything happens to them.
+    /// Inspects the samples before anything changes them.
     fn prepare(&mut self, samples: &Samples<'_>) -> Result<()> {
         let _ = samples;
         Ok(())
     }
 
-    /// Adversarial examples that replace the drawn samples of `case`. `None` leaves the samples as they are.
+    /// Crafts adversarial examples to replace the drawn samples of `case`. `None` keeps the samples
+    /// unchanged.
     fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>>;
 
-    /// The loss of the batch with its adversarial examples: by default the mean cross-entropy over the labelled pixels.
+    /// The loss of the batch with its adversarial examples. The default is the mean cross-entropy
+    /// over the labelled pixels.
     fn loss(&mut self, forward: &mut Forward<'_>) -> Result<Loss> {
         let logits = forward.logits()?;
         Ok(Loss { value: forward.cross_entropy(&logits)?, additional: None })
     }
 
-    /// Looks at the weights' gradients, and may add to them. The result is the value of the added term, if there is one.
+    /// Inspects the gradients of the weights, and may add to them. Returns the value of the added
+    /// term, if there is one.
     fn after_backward(&mut self, gradients: &mut GradStore) -> Result<Option<f64>> {
         let _ = gradients;
         Ok(None)
@@ -104,28 +109,29 @@ pub trait TrainingMethod: Send {
         false
     }
 
-    /// Called after the weights have moved, with the loss's gradient (M, 3, H, W) with respect to the examples in the places
-    /// of the drawn samples, if it was wanted and there are any.
+    /// Called after the weights were updated. `example_gradient` (M, 3, H, W) is the loss's
+    /// gradient with respect to the drawn samples' examples, if it was requested and samples were
+    /// drawn.
     fn after_update(&mut self, example_gradient: Option<&Tensor>) -> Result<()> {
         let _ = example_gradient;
         Ok(())
     }
 
-    /// What has to outlive an interruption: f32 tensors by name.
+    /// The state that must survive an interruption: f32 tensors by name.
     fn state(&self) -> BTreeMap<String, Tensor> {
         BTreeMap::new()
     }
 
-    /// Takes the tensors of [`state`](Self::state) back.
+    /// Restores the tensors of [`state`](Self::state).
     ///
     /// # Errors
-    /// If there is a tensor that the method does not know; nothing has changed then.
+    /// If there is a tensor that the method does not know. Nothing has changed then.
     fn restore(&mut self, state: BTreeMap<String, Tensor>) -> Result<()> {
         no_more(state)
     }
 }
 
-/// Refuses tensors of a saved state that nobody knows.
+/// Refuses the tensors of a saved state that no method has claimed.
 pub(crate) fn no_more(state: BTreeMap<String, Tensor>) -> Result<()> {
     let Some(name) = state.into_keys().next() else { return Ok(()) };
     Err(Error::Mismatch {
@@ -137,13 +143,13 @@ pub(crate) fn no_more(state: BTreeMap<String, Tensor>) -> Result<()> {
 
 /// The loss of a batch, as scalar tensors.
 pub struct Loss {
-    /// The loss that records and progress show.
+    /// The loss that records and progress report.
     pub value: Tensor,
-    /// An additional term, minimised along with it.
+    /// An additional term to minimise.
     pub additional: Option<Tensor>,
 }
 
-/// A batch on its way through the network in training mode: weights tracked, running statistics updated.
+/// A batch in the network's training mode: weights are tracked, and running statistics are updated.
 pub struct Forward<'a> {
     pub(crate) network: &'a Network,
     pub(crate) images: &'a Tensor,
@@ -157,7 +163,7 @@ impl<'a> Forward<'a> {
         self.network
     }
 
-    /// The images (N, 3, H, W), with adversarial examples in the places of the drawn samples.
+    /// The images (N, 3, H, W), with adversarial examples in the positions of the drawn samples.
     pub fn images(&self) -> &'a Tensor {
         self.images
     }

@@ -1,4 +1,4 @@
-//! Training methods as specs and results name them.
+//! Training methods as named in specs and results.
 
 use std::fmt;
 use std::ops::Deref;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::method::Method;
 use crate::methods;
 
-/// A training method with its settings: `basic`, or `bim: {epsilon: 0.03}` in a spec.
+/// A training method with its settings: `basic` or `bim: {epsilon: 0.03}` in a spec.
 ///
 /// ```
 /// use robustseg_training::{MethodConfig, RsFgsm};
@@ -96,7 +96,7 @@ impl<'de> Visitor<'de> for Choice {
     }
 }
 
-/// Reads the name of a method as its place in the registry.
+/// Reads the name of a method as its index in the registry.
 struct Name;
 
 impl<'de> DeserializeSeed<'de> for Name {

@@ -1,4 +1,4 @@
-//! The monitor at work: readings during a training, and their consequences.
+//! The monitor in a running training: its readings and their consequences.
 
 #[cfg(test)]
 mod tests;
@@ -17,10 +17,10 @@ use crate::run::Run;
 use crate::trainer::Trainer;
 use crate::{Error, Result};
 
-/// The checkpoint to roll back to, in the checkpoints' folder.
+/// The checkpoint to roll back to.
 const FILE: &str = "unflagged.safetensors";
 
-/// A monitor with its samples at hand.
+/// A monitor with its samples.
 pub(crate) struct Monitor {
     config: MonitorConfig,
     images: Tensor,
@@ -28,7 +28,7 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    /// The monitor that the configuration of `trainer` asks for, if it does.
+    /// The monitor that the settings of `trainer` request, if any.
     pub(crate) fn new(trainer: &Trainer, run: &Run<'_>) -> Result<Option<Self>> {
         let Some(config) = trainer.config.monitor else { return Ok(None) };
         let network = trainer.network();
@@ -59,8 +59,8 @@ impl Monitor {
 }
 
 impl Trainer {
-    /// Takes the reading that is due, tells it, and ends the training if it shows a sign, as enough before it did, and the
-    /// configuration says so.
+    /// Takes a reading if one is due and reports it. If enough consecutive readings show a sign and
+    /// the settings say so, it ends the training.
     pub(crate) fn monitor(
         &mut self,
         monitor: &Monitor,
@@ -94,7 +94,7 @@ impl Trainer {
                 }
                 None
             }
-            // It tells nothing: what was remembered stays.
+            // Such a reading says nothing, so the memory stays unchanged.
             Verdict::AtChance => None,
         };
         let Memory { flagged, unflagged, .. } = self.state.monitor;
@@ -125,7 +125,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// Takes the weights and statistics of the checkpoint at `path`.
+    /// Loads the weights and statistics of the checkpoint at `path`.
     fn take_weights(&self, path: &std::path::Path) -> Result<()> {
         let saved = Network::load(path, self.network().device())?;
         for (name, parameter) in self.network().parameters() {

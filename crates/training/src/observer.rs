@@ -9,15 +9,16 @@ use crate::step_record::{Seconds, StepRecord};
 
 /// Receives events and progress. The unit type `()` ignores them.
 pub trait Observer {
-    /// Something worth keeping happened. An error, because it cannot be kept, ends the training.
+    /// Receives an event. An error, because the event cannot be stored, ends the training.
     fn event(&mut self, event: &Event) -> io::Result<()>;
 
-    /// All events so far must outlive a power cut when this returns: a state that counts on them is about to be saved.
+    /// Returns when all events so far would survive a power cut. A state that refers to them is
+    /// about to be saved.
     fn sync(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// So much of the present stage is done; for progress bars.
+    /// Receives the progress of the present stage, for progress bars.
     fn progress(&mut self, progress: Progress) {
         let _ = progress;
     }
@@ -29,60 +30,62 @@ impl Observer for () {
     }
 }
 
-/// An event of a run, one JSON object with `kind`, `step` and `epoch` (wall clock is the recipient's to add).
+/// An event of a run, one JSON object with `kind`, `step` and `epoch`. The recipient adds the wall
+/// clock.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
-    /// Training begins, anew or again.
+    /// Training begins or resumes.
     TrainingStarted {
-        /// Steps done before.
+        /// Steps done earlier.
         step: u64,
         /// The epoch of the next step, from 0.
         epoch: u64,
-        /// Steps in the whole training.
+        /// Steps of the whole training.
         total_steps: u64,
-        /// Epochs in the whole training.
+        /// Epochs of the whole training.
         epochs: u64,
-        /// Trainable numbers in the network.
+        /// Number of trainable values in the network.
         parameters: usize,
     },
-    /// One training step was done.
+    /// One training step is done.
     Step {
         /// The step's epoch, from 0.
         epoch: u64,
-        /// What the step did; its fields, `step` among them, stand beside `epoch`.
+        /// The record of the step. Its fields, including `step`, are next to `epoch`.
         #[serde(flatten)]
         record: StepRecord,
     },
-    /// A step's loss, gradient or attack was not finite. It has changed nothing, and is left out.
+    /// A step's loss, gradient or attack was not finite. The step has changed nothing and is
+    /// skipped.
     StepSkipped {
         /// The step, from 0.
         step: u64,
         /// Its epoch, from 0.
         epoch: u64,
-        /// Which number, its samples and learning rate.
+        /// The quantity, the samples and the learning rate.
         reason: String,
     },
-    /// A step's loss, gradient or attack was not finite, and ends the training. The network before the step is in
-    /// `failed.safetensors`, the batch in `failed_batch.safetensors`.
+    /// A step's loss, gradient or attack was not finite, which ends the training. The network
+    /// before the step is in `failed.safetensors`, the batch in `failed_batch.safetensors`.
     TrainingFailed {
         /// The step, from 0.
         step: u64,
         /// Its epoch, from 0.
         epoch: u64,
-        /// Which number, its samples and learning rate.
+        /// The quantity, the samples and the learning rate.
         reason: String,
     },
-    /// A training sample is missing or broken, and from now on another takes its place; once a sample, and again when a
-    /// training is resumed.
+    /// A training sample is missing or broken, and another sample replaces it from now on. Reported
+    /// once per sample, and again when a training is resumed.
     SampleSkipped {
-        /// The step that met it.
+        /// The step that needed the sample.
         step: u64,
         /// That step's epoch, from 0.
         epoch: u64,
         /// The sample's id.
         sample: String,
-        /// What is wrong with it, and in which file.
+        /// The fault and the file.
         reason: String,
     },
     /// The network was validated on clean images.
@@ -95,21 +98,21 @@ pub enum Event {
         miou: f64,
         /// Pixel accuracy on the validation samples.
         pixel_accuracy: f64,
-        /// Whether it is the best so far, and so became `best.safetensors`.
+        /// Whether this is the best score so far, and the weights were saved as `best.safetensors`.
         best: bool,
-        /// Seconds that it took.
+        /// Duration in seconds.
         seconds: f64,
     },
-    /// The best weights so far were scored again, because their score was of other validation samples than those that are
-    /// validated on now.
+    /// The best weights so far were scored again, because their score was measured on different
+    /// validation samples than those now in use.
     BestScored {
         /// Steps done so far.
         step: u64,
         /// Epochs done so far.
         epoch: u64,
-        /// Their mean IoU on the validation samples.
+        /// The mean IoU of these weights on the validation samples.
         miou: f64,
-        /// How many samples these are.
+        /// The number of validation samples.
         samples: usize,
     },
     /// The monitor of catastrophic overfitting took a reading.
@@ -118,18 +121,18 @@ pub enum Event {
         step: u64,
         /// The epoch of the next step, from 0.
         epoch: u64,
-        /// What it read; its fields stand beside `step`.
+        /// The reading. Its fields are next to `step`.
         #[serde(flatten)]
         reading: Reading,
-        /// The sign of catastrophic overfitting that it sees in that, if any.
+        /// The sign of catastrophic overfitting in this reading, if any.
         sign: Option<Sign>,
-        /// Readings with a sign since the last one without, this one among them.
+        /// Readings with a sign since the last one without, including this one.
         flagged: usize,
-        /// How many of them are catastrophic overfitting.
+        /// The number of such readings that counts as catastrophic overfitting.
         patience: usize,
-        /// The sign, if there were so many; until then it may pass.
+        /// The sign, once there are enough such readings. Until then it may pass.
         overfitting: Option<Sign>,
-        /// Seconds that it took.
+        /// Duration in seconds.
         seconds: f64,
     },
     /// The monitor ended the training before its last step.
@@ -138,9 +141,10 @@ pub enum Event {
         step: u64,
         /// The epoch of the next step, from 0.
         epoch: u64,
-        /// The sign that it saw.
+        /// The sign that ended it.
         sign: Sign,
-        /// Steps done when the weights were as they are now: fewer after rolling back.
+        /// The number of steps behind the present weights. It is smaller than `step` after a
+        /// rollback.
         weights_of: u64,
     },
     /// The state was saved.
@@ -156,10 +160,10 @@ pub enum Event {
         step: u64,
         /// Epochs done.
         epoch: u64,
-        /// Seconds of all steps, those before a resumption among them.
+        /// Seconds of all steps, including those before a resumption.
         seconds: Seconds,
     },
-    /// The stop flag was seen, and the state saved.
+    /// The stop flag was set, and the state is saved.
     TrainingInterrupted {
         /// Steps done so far.
         step: u64,
@@ -168,14 +172,14 @@ pub enum Event {
     },
 }
 
-/// How far a stage is.
+/// The progress of a stage.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
-    /// What is being done.
+    /// The stage.
     pub stage: Stage,
-    /// Steps (training) or images (otherwise) that are done.
+    /// Steps (in training) or images (otherwise) done.
     pub done: u64,
-    /// Steps or images in all.
+    /// Steps or images in total.
     pub total: u64,
 }
 

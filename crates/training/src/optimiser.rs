@@ -10,9 +10,10 @@ use robustseg_ops::{SgdConfig, SgdUpdate, sgd_step};
 use crate::config::TrainingConfig;
 use crate::{Error, Result};
 
-/// SGD with momentum and L2 weight decay, as PyTorch's: `v = momentum * v + gradient + decay * p; p -= rate * v`.
+/// SGD with momentum and L2 weight decay, as in PyTorch: `v = momentum * v + gradient + decay * p;
+/// p -= rate * v`.
 ///
-/// Running statistics of batch norm are not parameters: they are never touched.
+/// Running statistics of batch norm are not parameters and stay unchanged.
 pub struct Optimiser {
     momentum: f64,
     weight_decay: f64,
@@ -22,7 +23,7 @@ pub struct Optimiser {
 }
 
 impl Optimiser {
-    /// An optimiser at rest for the trainable parameters of `network`.
+    /// An optimiser with zero velocities for the trainable parameters of `network`.
     pub fn new(network: &Network, config: &TrainingConfig) -> Result<Self> {
         let velocities = trainable(network)
             .map(|(name, parameter)| {
@@ -44,12 +45,12 @@ impl Optimiser {
         &self.velocities
     }
 
-    /// Updates every trainable parameter of `network` by its gradient at `learning_rate` (the backbone's). If a gradient
-    /// holds a number that is not finite, nothing changes; the first parameter with such a gradient is returned, and the sum of
-    /// that gradient.
+    /// Updates every trainable parameter of `network` by its gradient at `learning_rate` (that of
+    /// the backbone). If a gradient contains a value that is not finite, nothing changes, and the
+    /// call returns the first such parameter with the sum of its gradient.
     ///
     /// # Errors
-    /// [`Error::NoGradient`] before anything has changed, if one of them has no gradient.
+    /// [`Error::NoGradient`] if a parameter has no gradient. Nothing has changed then.
     pub fn step(
         &self,
         network: &Network,
@@ -78,7 +79,7 @@ impl Optimiser {
         Ok(Some((names[first].clone(), sum)))
     }
 
-    /// What one parameter's update looks like.
+    /// The settings of one parameter's update.
     fn config(&self, parameter: &Parameter, learning_rate: f64) -> SgdConfig {
         let factor = match parameter.part {
             Part::Backbone => 1.0,
@@ -115,7 +116,7 @@ mod tests {
         parameters.map(|(name, p)| Ok((name.clone(), p.var.flatten_all()?.to_vec1()?))).collect()
     }
 
-    /// Two steps at rates 0.1 and 0.05, for one number.
+    /// Two steps at rates 0.1 and 0.05, for a single value.
     fn by_hand(start: f32, factor: f32, decay: f32) -> f32 {
         let velocity = 0.5 + decay * start;
         let once = start - 0.1 * factor * velocity;

@@ -1,9 +1,9 @@
-//! The file from which an interrupted training goes on.
+//! The file from which an interrupted training resumes.
 //!
-//! One sealed safetensors file, written atomically: `parameter.NAME` for every weight and running statistic as the
-//! network holds it, `velocity.NAME` for every trainable one, the tensors that the method keeps, and the metadata
-//! key `resume`, a JSON object with the state and the run's [`Identity`]. Only the run that wrote it reads it. The one
-//! before it is kept.
+//! It is a sealed safetensors file, written atomically. It holds `parameter.NAME` for every weight
+//! and running statistic in the network's layout, `velocity.NAME` for every trainable one, and the
+//! tensors of the method. The metadata key `resume` is a JSON object with the state and the run's
+//! [`Identity`]. Only the run that wrote the file reads it. The previous file is kept.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,18 +20,18 @@ use crate::identity::Identity;
 use crate::trainer::{State, Trainer};
 use crate::{Error, Result};
 
-/// The file's name in the checkpoints' folder.
+/// The name of the file in the folder of checkpoints.
 pub(crate) const FILE: &str = "resume.safetensors";
 
-/// The name of the one before it.
+/// The name of the previous file.
 pub(crate) const FORMER: &str = "resume.former.safetensors";
 
 const METADATA: &str = "resume";
 
-/// The form of the file; another one is for every change of what it holds.
+/// The version of the format. Every change of the content increases it.
 const VERSION: u32 = 2;
 
-/// What stands beside the tensors.
+/// The metadata of the file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Metadata {
@@ -41,14 +41,14 @@ struct Metadata {
     state: State,
 }
 
-/// What every version's metadata have.
+/// The part of the metadata that every version has.
 #[derive(Deserialize)]
 struct Version {
     version: u32,
 }
 
 impl Trainer {
-    /// Writes all that resuming needs into `checkpoints`. `identity` is that of the run.
+    /// Writes everything that resuming needs into `checkpoints`, under the run's `identity`.
     pub(crate) fn save_state(&self, checkpoints: &Path, identity: &Identity) -> Result<()> {
         let path = &checkpoints.join(FILE);
         let metadata = Metadata {
@@ -82,18 +82,18 @@ impl Trainer {
         })
     }
 
-    /// Whether a run left a state in `checkpoints`, usable or not. All weights come from it then, and the network that is to
-    /// take them may be [`Network::blank`](robustseg_models::Network::blank).
+    /// Whether `checkpoints` contains a saved state, valid or not. All weights then come from it,
+    /// so the network may start as [`Network::blank`](robustseg_models::Network::blank).
     pub fn has_state(checkpoints: &Path) -> bool {
         checkpoints.join(FILE).exists() || checkpoints.join(FORMER).exists()
     }
 
-    /// Takes weights, velocities and state from `resume.safetensors` in `checkpoints`, if there is one; returns
-    /// whether there is.
+    /// Loads weights, velocities and state from `resume.safetensors` in `checkpoints`, if it
+    /// exists. Returns whether it does.
     ///
     /// # Errors
-    /// [`Error::Resume`], and nothing has changed, if the file is damaged, or was written by a run of another
-    /// `identity`, length or network.
+    /// [`Error::Resume`] if the file is damaged, or comes from a run with a different `identity`,
+    /// length or network. Nothing has changed then.
     pub fn restore(&mut self, checkpoints: &Path, identity: &Identity) -> Result<bool> {
         if !Self::has_state(checkpoints) {
             return Ok(false);
@@ -109,10 +109,11 @@ impl Trainer {
         Ok(true)
     }
 
-    /// [`Trainer::restore`], but if `resume.safetensors` cannot be used, the state before it, which then takes its place.
+    /// Like [`Trainer::restore`]. If `resume.safetensors` is unusable, restores the previous state,
+    /// which then takes its place.
     ///
     /// # Errors
-    /// As [`Trainer::restore`], if neither can be used.
+    /// The errors of [`Trainer::restore`], if neither state is usable.
     pub fn restore_or_fall_back(&mut self, checkpoints: &Path, identity: &Identity) -> Result<bool> {
         let (path, former) = (checkpoints.join(FILE), checkpoints.join(FORMER));
         match self.restore(checkpoints, identity) {
@@ -126,7 +127,7 @@ impl Trainer {
         }
     }
 
-    /// Takes weights, velocities and state from the file at `path`.
+    /// Loads weights, velocities and state from the file at `path`.
     fn take_state(&mut self, path: &Path, identity: &Identity) -> Result<()> {
         let refuse = |reason: String| Error::Resume { path: path.into(), reason };
         let file = read(path).map_err(|reason| refuse(format!("it {reason}")))?;
@@ -185,7 +186,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// Every tensor of the file, by its name there.
+    /// Every tensor of the file by its name in the file.
     fn variables(&self) -> BTreeMap<String, Var> {
         let parameters = self.network().parameters().iter();
         let parameters =

@@ -1,4 +1,4 @@
-//! The data of a training, its folder, and how it ended.
+//! The input of a training, and its outcome.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -8,21 +8,23 @@ use robustseg_models::Origin;
 
 use crate::identity::Identity;
 
-/// The data of a training and the folder of its states.
+/// The data of a training and the folder for its states.
 pub struct Run<'a> {
     /// The training split.
     pub train: &'a Dataset,
-    /// The split that decides which weights are best.
+    /// The split that decides which weights are the best.
     pub validation: &'a Dataset,
     /// An existing folder for `last.safetensors`, `best.safetensors` and `resume.safetensors`.
     pub checkpoints: &'a Path,
-    /// Everything that decides the weights: only a run of the same identity may continue from a saved state.
+    /// Everything that determines the weights. Only a run with the same identity may resume from a
+    /// saved state.
     pub identity: &'a Identity,
-    /// What checkpoints say about their classes and their training; the trainer fills in the step.
+    /// What checkpoints record about their classes and their training. The trainer fills in the
+    /// step.
     pub origin: &'a Origin,
-    /// Once it is set, the training saves its state after the present step and ends.
+    /// When set, the training saves its state after the present step and ends.
     pub stop: &'a AtomicBool,
-    /// The treatment of training samples that are missing or broken; in validation they always end the training.
+    /// How to treat missing or broken training samples. In validation they always end the training.
     pub on_bad_sample: OnBadSample,
 }
 
@@ -31,6 +33,6 @@ pub struct Run<'a> {
 pub enum Outcome {
     /// All steps are done.
     Finished,
-    /// The stop flag was seen; the state is saved.
+    /// The stop flag was set, and the state is saved.
     Interrupted,
 }

@@ -18,19 +18,21 @@ use crate::{Error, Result};
 
 /// The loader's batch for a step.
 struct Next {
-    /// `None` at the loader's end.
+    /// `None` after the last batch.
     batch: Option<Result<Prepared>>,
-    /// The samples that others replace.
+    /// The samples that were replaced by others.
     skipped: Vec<Skipped>,
 }
 
 impl Trainer {
-    /// Trains from where it is to the end, or until it is told to stop, or until the monitor ends it. Validates after every
-    /// `validate_every` epochs and at the end; the best mean IoU so far decides about `best.safetensors`.
+    /// Trains from the present step to the end, until the stop flag is set, or until the monitor
+    /// ends it. Validates after every `validate_every` epochs and at the end. `best.safetensors`
+    /// holds the weights with the best mean IoU so far.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] if training diverges: the saved states are then those from before, and
-    /// `failed.safetensors` and `failed_batch.safetensors` are the network and the batch that it failed with.
+    /// [`Error::NotFinite`] if training diverges. The saved states are then those from before.
+    /// `failed.safetensors` and `failed_batch.safetensors` hold the network and the batch of the
+    /// failure.
     pub fn run(&mut self, run: &Run<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
         let per_epoch = self.config.steps_per_epoch(run.train.len())?;
         let epochs = self.config.epochs as u64;
@@ -51,7 +53,7 @@ impl Trainer {
             epochs,
             parameters: self.network().parameter_count(),
         })?;
-        // What was resumed from is saved already.
+        // A state that was just restored is saved already.
         let mut saved = (start > 0).then(|| self.state.clone());
         let fill = self.network().config().mean;
         let mut loader = self.config.loader(run.train, self.seed, fill, start..total, run.on_bad_sample)?;
@@ -98,7 +100,8 @@ impl Trainer {
                 actual: format!("{step}"),
             })??;
             if self.network().device().is_cuda() {
-                // On its way while this step is computed. Its faults are reported when its turn comes.
+                // The next batch is uploaded during this step. Its faults are reported at its own
+                // step.
                 ahead = Some(self.next(&mut loader));
             }
             let waited = waiting.elapsed().as_secs_f64();
@@ -124,12 +127,12 @@ impl Trainer {
         Next { batch, skipped: loader.take_skipped() }
     }
 
-    /// Writes the network as it is now to the checkpoint `name` of `run`.
+    /// Writes the present network to the checkpoint `name` of `run`.
     pub(crate) fn save_network(&self, run: &Run<'_>, name: &str) -> Result<()> {
         Ok(self.network().save_with(&self.origin(run.origin), &run.checkpoints.join(name))?)
     }
 
-    /// `origin` with the steps that the weights have behind them now.
+    /// `origin` with the number of steps behind the present weights.
     pub fn origin(&self, origin: &Origin) -> Origin {
         let mut origin = origin.clone();
         if let Some(training) = &mut origin.training {
@@ -138,7 +141,8 @@ impl Trainer {
         origin
     }
 
-    /// Steps that the weights have behind them: fewer than were done once the monitor has brought weights back.
+    /// The number of steps behind the present weights. It is smaller than the steps done after the
+    /// monitor has restored weights.
     fn weights_step(&self) -> u64 {
         let state = &self.state.monitor;
         let rolls_back = self.config.monitor.as_ref().is_some_and(|monitor| monitor.then == Then::RollBack);

@@ -1,4 +1,4 @@
-//! The samples of an update, as a training method sees them.
+//! The samples of an update, from a training method's point of view.
 
 use candle_core::Tensor;
 use robustseg_attacks::{Case, Model};
@@ -8,7 +8,7 @@ use robustseg_random::{ChaCha8Rng, stream};
 
 use crate::{Error, Result};
 
-/// The samples of a batch before an update, drawn and clean ones.
+/// The samples of a batch before an update: drawn and clean ones.
 pub struct Samples<'a> {
     pub(crate) network: &'a Network,
     pub(crate) statistics: NormStatistics,
@@ -16,28 +16,28 @@ pub struct Samples<'a> {
     pub(crate) labels: &'a Tensor,
     pub(crate) ids: &'a [String],
     pub(crate) drawn: Option<Part>,
-    /// The places of the others.
+    /// The positions of the others.
     pub(crate) clean: Vec<usize>,
     pub(crate) at: At,
 }
 
-/// The place of an update in the training.
+/// The position of an update in the training.
 #[derive(Clone, Copy)]
 pub(crate) struct At {
     pub(crate) seed: u64,
     pub(crate) step: u64,
-    /// The update's number on its batch.
+    /// The index of the update on its batch.
     pub(crate) update: u64,
     pub(crate) learning_rate: f64,
 }
 
-/// Some samples of a batch.
+/// A subset of the samples of a batch.
 pub struct Part {
     /// The images (M, 3, H, W), f32 in `[0, 1]`.
     pub images: Tensor,
     /// The labels (M, H, W), u8.
     pub labels: Tensor,
-    /// Their places in the batch.
+    /// Their positions in the batch.
     pub places: Vec<usize>,
     pub(crate) ids: Vec<String>,
     pub(crate) at: At,
@@ -49,17 +49,17 @@ impl<'a> Samples<'a> {
         self.network
     }
 
-    /// The statistics that batch norm uses while examples are crafted.
+    /// The norm statistics in use while examples are crafted.
     pub fn statistics(&self) -> NormStatistics {
         self.statistics
     }
 
-    /// The network as attacks see it.
+    /// The network behind the interface of attacks.
     pub fn target(&self) -> Target<'a> {
         Target::new(self.network, self.statistics)
     }
 
-    /// The samples that were drawn to be attacked, if any.
+    /// The samples to attack, if any.
     pub fn drawn(&self) -> Option<&Part> {
         self.drawn.as_ref()
     }
@@ -67,7 +67,7 @@ impl<'a> Samples<'a> {
     /// The samples that stay clean, if any.
     ///
     /// # Errors
-    /// If memory is short.
+    /// If an allocation fails.
     pub fn clean(&self) -> Result<Option<Part>> {
         Part::of(self.images, self.labels, self.ids, self.clean.clone(), self.at)
     }
@@ -94,7 +94,7 @@ impl At {
 }
 
 impl Part {
-    /// The samples of a batch at `places`; `None` if there are no places.
+    /// The samples of a batch at `places`. `None` if `places` is empty.
     pub(crate) fn of(
         images: &Tensor,
         labels: &Tensor,
@@ -110,7 +110,7 @@ impl Part {
         Ok(Some(Self { images, labels, places, ids, at }))
     }
 
-    /// `model` on these samples, for an attack.
+    /// These samples with `model`, as the case of an attack.
     ///
     /// # Errors
     /// If the images are not f32 in `[0, 1]`.
@@ -118,7 +118,7 @@ impl Part {
         Ok(Case::new(model, &self.images, &self.labels)?)
     }
 
-    /// `error` of an attack on these samples, with the sample's id in place of its number.
+    /// `error` of an attack on these samples, with the sample's id instead of its index.
     pub fn named(&self, error: Error) -> Error {
         match error {
             Error::Attack(robustseg_attacks::Error::NotFinite { quantity, index, value }) => {
@@ -129,7 +129,7 @@ impl Part {
         }
     }
 
-    /// `whole` (N, ...) with the rows of `part` (M, ...) in the places of these samples.
+    /// `whole` (N, ...) with the rows of `part` (M, ...) in the positions of these samples.
     ///
     /// # Errors
     /// If the shapes do not fit.
@@ -141,7 +141,7 @@ impl Part {
         Ok(Tensor::cat(&rows, 0)?)
     }
 
-    /// The rows of `whole` (N, ...) in the places of these samples.
+    /// The rows of `whole` (N, ...) in the positions of these samples.
     ///
     /// # Errors
     /// If the shape does not fit.

@@ -5,14 +5,14 @@
 pub struct PolynomialDecay {
     /// The rate at step 0.
     pub base: f64,
-    /// The exponent; 1 is a straight line, 0 a constant rate.
+    /// The exponent. 1 gives a straight line, 0 a constant rate.
     pub power: f64,
-    /// Steps in all.
+    /// Steps in total.
     pub total: u64,
 }
 
 impl PolynomialDecay {
-    /// The rate at `step`, from 0; 0 from step `total` on.
+    /// The rate at `step`, counted from 0. It is 0 from step `total` on.
     pub fn rate(&self, step: u64) -> f64 {
         if step >= self.total {
             return 0.0;

@@ -1,4 +1,4 @@
-//! Batches on their way to the device.
+//! Batches on the way to the device.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use robustseg_ops::Staging;
 
 use crate::{Error, Result};
 
-/// A batch that is on its way to the device, for [`Trainer::step_prepared`](crate::Trainer::step_prepared).
+/// A batch on the way to the device, for [`Trainer::step_prepared`](crate::Trainer::step_prepared).
 pub struct Prepared {
     batch: Arc<Batch>,
     number: u64,
@@ -21,7 +21,7 @@ impl Prepared {
     }
 }
 
-/// The batches that were sent, in their order.
+/// The batches sent so far, in order.
 pub(crate) struct Arrivals {
     staging: Staging,
     sent: u64,
@@ -41,8 +41,8 @@ impl Arrivals {
         Ok(Prepared { batch, number: self.sent })
     }
 
-    /// Images and labels of `prepared` on the device; `None` on the CPU. Batches that were sent before it and not
-    /// taken are dropped.
+    /// Images and labels of `prepared` on the device; `None` on the CPU. Drops batches that were
+    /// sent earlier and never taken.
     pub(crate) fn take(&mut self, prepared: &Prepared) -> Result<Option<(Tensor, Tensor)>> {
         let mut tensors = None;
         while self.arrived < prepared.number {
@@ -53,7 +53,7 @@ impl Arrivals {
     }
 }
 
-/// The shape of the batch's images, which its arrays fit.
+/// The shape of the batch's images. Its arrays are checked against it.
 pub(crate) fn images_shape(batch: &Batch) -> Result<(usize, usize, usize, usize)> {
     let (count, height, width) = (batch.ids.len(), batch.height, batch.width);
     let pixels = count * height * width;

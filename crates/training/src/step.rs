@@ -31,26 +31,26 @@ struct OnDevice<'a> {
 struct Crafted {
     /// The batch's images, clean and adversarial.
     images: Tensor,
-    /// The samples that are adversarial.
+    /// The adversarial samples.
     attacked: Option<Part>,
     /// Their epsilons.
     epsilons: Vec<f32>,
 }
 
 impl Trainer {
-    /// One step on `batch`. The draw of this step decides which samples are attacked.
+    /// Performs one step on `batch`. The draw of this step decides which samples are attacked.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] if the loss, a gradient or an attack's objective is not finite. Nothing has changed then,
-    /// except the weights by earlier updates on the same batch.
+    /// [`Error::NotFinite`] if the loss, a gradient or an attack's objective is not finite. Nothing
+    /// has changed then, except for earlier updates on the same batch.
     pub fn step(&mut self, batch: &Batch) -> Result<StepRecord> {
         self.step_with(batch, &self.draw_attacked(batch.ids.len()))
     }
 
-    /// [`Trainer::step`] on a batch that is on its way to the device.
+    /// [`Trainer::step`] on a batch on the way to the device.
     ///
     /// # Errors
-    /// As [`Trainer::step`].
+    /// The errors of [`Trainer::step`].
     pub fn step_prepared(&mut self, prepared: &Prepared) -> Result<StepRecord> {
         let start = Instant::now();
         let batch = prepared.batch();
@@ -59,16 +59,18 @@ impl Trainer {
         self.step_on(batch, tensors, &attacked, start)
     }
 
-    /// One step on `batch`. The samples marked in `attacked` are attacked, unless the method crafts nothing.
+    /// Performs one step on `batch`. Attacks the samples marked in `attacked`, unless the method
+    /// crafts nothing.
     ///
     /// # Errors
-    /// As [`Trainer::step`], and [`Error::Mismatch`] if mask or arrays do not fit the batch.
+    /// The errors of [`Trainer::step`], and [`Error::Mismatch`] if mask or arrays do not fit the
+    /// batch.
     pub fn step_with(&mut self, batch: &Batch, attacked: &[bool]) -> Result<StepRecord> {
         self.step_on(batch, None, attacked, Instant::now())
     }
 
-    /// One step, which began at `start`, on `batch` and its tensors if they are on the device already. On failure the
-    /// running statistics stay as they were.
+    /// Performs one step, which began at `start`, on `batch`, or on its tensors if they are on the
+    /// device already. After an error the running statistics are unchanged.
     fn step_on(
         &mut self,
         batch: &Batch,
@@ -86,7 +88,7 @@ impl Trainer {
         done
     }
 
-    /// Batch norm's running statistics, which a forward pass changes, and their present values.
+    /// Batch norm's running statistics, which a forward pass changes, with their present values.
     fn running_statistics(&self) -> Result<Vec<(Var, Tensor)>> {
         let parameters = self.network.parameters().values();
         let statistics = parameters.filter(|parameter| !parameter.is_trainable());
@@ -131,8 +133,8 @@ impl Trainer {
         Ok(record)
     }
 
-    /// One update on `batch`, the one with the number `update` of this step. Returns the loss before it, and puts
-    /// everything else into `record`.
+    /// Performs update number `update` of this step on `batch`. Returns the loss before the update,
+    /// and writes everything else to `record`.
     fn learn(
         &mut self,
         batch: &OnDevice<'_>,
@@ -180,7 +182,7 @@ impl Trainer {
         if let Some(added) = self.method.after_backward(&mut gradients)? {
             record.penalty = Some(added + record.penalty.unwrap_or(0.0));
         }
-        // Gradients of several processes would be averaged here.
+        // An average over the gradients of several processes would go here.
         if let Some((name, value)) = self.optimiser.step(&self.network, &gradients, learning_rate)? {
             return Err(at.not_finite(format!("the gradient of {name}"), value, batch.ids.to_vec()));
         }
@@ -205,7 +207,8 @@ impl Trainer {
         draw::attacked(self.config.practice(), count, self.seed, self.steps_done())
     }
 
-    /// The images of `batch` with adversarial examples in the places of the marked ones. Only these are crafted.
+    /// The images of `batch` with adversarial examples in the marked positions. Only marked samples
+    /// are crafted.
     fn craft(&mut self, batch: &OnDevice<'_>, attacked: &[bool], at: At) -> Result<Crafted> {
         let OnDevice { ids, images, labels } = batch;
         let places =
@@ -235,7 +238,7 @@ impl Trainer {
     }
 }
 
-/// The batch on `device`: images (N, 3, H, W) f32, labels (N, H, W) u8.
+/// Uploads the batch to `device`: images (N, 3, H, W) f32, labels (N, H, W) u8.
 fn upload(batch: &Batch, device: &Device) -> Result<(Tensor, Tensor)> {
     let shape = staging::images_shape(batch)?;
     let images = Tensor::from_slice(&batch.images, shape, device)?;

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 pub struct StepRecord {
     /// The step, from 0.
     pub step: u64,
-    /// Mean cross-entropy over the labelled pixels of the batch, before the update; the mean over its replays, if the method
-    /// has any.
+    /// Mean cross-entropy over the labelled pixels of the batch before the update. For a method
+    /// with replays, the mean over them.
     pub loss: f32,
-    /// What the method minimised beside it, if anything, weighted as it was added; the mask branch's cross-entropy is such.
+    /// The additional term that the method minimised, if any, weighted as in the loss. An example
+    /// is the mask branch's cross-entropy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub penalty: Option<f64>,
     /// The backbone's learning rate.
@@ -21,21 +22,21 @@ pub struct StepRecord {
     pub images: usize,
     /// Samples that were replaced by adversarial examples.
     pub attacked: usize,
-    /// Mean epsilon of those, if there are any.
+    /// Mean epsilon of the attacked samples, if there are any.
     pub epsilon_mean: Option<f64>,
-    /// The epsilon of each of those, in the batch's order.
+    /// The epsilon of each attacked sample, in the order of the batch.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub epsilons: Vec<f32>,
-    /// Where the time went.
+    /// The time by part.
     pub seconds: Seconds,
 }
 
-/// Seconds, by the part of a step that they were spent in.
+/// Seconds by part of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seconds {
-    /// Waiting for the batch, and for its way to the device.
+    /// Waiting for the batch and its transfer to the device.
     pub data: f64,
-    /// Crafting adversarial examples, and the method's penalty if it has one.
+    /// Crafting adversarial examples, and the method's penalty if there is one.
     pub attack: f64,
     /// From images to loss.
     pub forward: f64,

@@ -15,7 +15,7 @@ use crate::staging::{Arrivals, Prepared};
 use crate::step_record::{Seconds, StepRecord};
 use crate::{Error, Result};
 
-/// A network in training: its optimiser, its method, and its progress.
+/// A network in training, with its optimiser, its method, and its progress.
 pub struct Trainer {
     pub(crate) network: Network,
     pub(crate) config: TrainingConfig,
@@ -27,28 +27,28 @@ pub struct Trainer {
     schedule: PolynomialDecay,
 }
 
-/// The state of a training apart from weights, velocities and the method's own.
+/// The state of a training, apart from weights, velocities and the state of the method.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct State {
     /// Steps done.
     pub(crate) step: u64,
-    /// The number of steps done at the last validation.
+    /// The step of the last validation.
     pub(crate) validated: Option<u64>,
     /// The best mean IoU of all validations.
     pub(crate) best_miou: Option<f64>,
-    /// The validation samples that it was measured on.
+    /// The number of validation samples behind that score.
     pub(crate) best_samples: usize,
     /// The memory of the monitor.
     #[serde(default)]
     pub(crate) monitor: Memory,
-    /// Steps that were left out because a number was not finite.
+    /// Steps that were skipped because a quantity was not finite.
     pub(crate) left_out: u64,
-    /// Where the time went.
+    /// The time spent so far.
     pub(crate) timing: Timing,
 }
 
-/// Totals over all steps of a training, those before a resumption among them.
+/// Totals over all steps of a training, including those before a resumption.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
     /// Steps done.
@@ -63,7 +63,7 @@ pub struct Timing {
     pub validation_seconds: f64,
 }
 
-/// A network with `branches`, for a message.
+/// Describes a network with `branches`, for a message.
 fn heads(branches: &[Branch]) -> String {
     let branch = |Branch { name, channels }: &Branch| format!("{name} ({channels} channels)");
     match branches {
@@ -76,11 +76,11 @@ fn heads(branches: &[Branch]) -> String {
 }
 
 impl Trainer {
-    /// A training of `network` over `total_steps`, at its start.
+    /// A training of `network` over `total_steps`, before its first step.
     ///
     /// # Errors
-    /// [`Error::Setting`] if `config` is out of range, [`Error::Mismatch`] if the network does not have the branches that
-    /// the method needs, or has others.
+    /// [`Error::Setting`] if `config` is out of range. [`Error::Mismatch`] if the network's
+    /// branches are not those that the method needs.
     pub fn new(network: Network, config: &TrainingConfig, seed: u64, total_steps: u64) -> Result<Self> {
         config.validate()?;
         let branches = config.method.branches(network.config().num_classes);
@@ -103,12 +103,12 @@ impl Trainer {
         })
     }
 
-    /// The network as it is now.
+    /// The network in its present state.
     pub fn network(&self) -> &Network {
         &self.network
     }
 
-    /// The network, when training is over.
+    /// The network after training.
     pub fn into_network(self) -> Network {
         self.network
     }
@@ -118,7 +118,7 @@ impl Trainer {
         self.state.step
     }
 
-    /// Steps in all.
+    /// Steps in total.
     pub fn total_steps(&self) -> u64 {
         self.schedule.total
     }
@@ -133,13 +133,13 @@ impl Trainer {
         self.state.best_miou
     }
 
-    /// Where the time went so far.
+    /// The time spent so far.
     pub fn timing(&self) -> Timing {
         self.state.timing
     }
 
-    /// Sends `batch`, on which a later step will be made, to the device: a GPU then copies it while it computes. Batches
-    /// are to be trained on in the order in which they were prepared.
+    /// Sends `batch` to the device for a later step. A GPU copies it while it computes. Train on
+    /// batches in the order in which they were prepared.
     ///
     /// # Errors
     /// [`Error::Mismatch`] if the arrays do not fit the batch.
@@ -147,7 +147,7 @@ impl Trainer {
         self.arrivals.send(batch)
     }
 
-    /// Counts a step that was done.
+    /// Adds a finished step to the totals.
     pub(crate) fn count(&mut self, record: &StepRecord) {
         self.state.step += 1;
         let timing = &mut self.state.timing;

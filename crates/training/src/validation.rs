@@ -1,4 +1,4 @@
-//! Validation during training, which decides the best weights.
+//! Validation during training, which selects the best weights.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::trainer::Trainer;
 const BEST: &str = "best.safetensors";
 
 impl Trainer {
-    /// Whether the steps done so far end an epoch that is validated, and it was not.
+    /// Whether the steps done so far complete an epoch that needs a validation and has had none.
     pub(crate) fn validation_is_due(&self, per_epoch: u64) -> bool {
         let (step, every) = (self.steps_done(), self.config.validate_every as u64);
         let epoch = step / per_epoch;
@@ -22,7 +22,7 @@ impl Trainer {
         (wanted || self.is_over()) && self.state.validated != Some(step)
     }
 
-    /// Scores the network on clean images, and keeps it if it is the best so far.
+    /// Scores the network on clean images, and saves it if it is the best so far.
     pub(crate) fn validate(&mut self, run: &Run<'_>, epoch: u64, observer: &mut dyn Observer) -> Result<()> {
         let start = Instant::now();
         self.compare_best(run, epoch, observer)?;
@@ -40,8 +40,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// Scores the weights that are the best so far on the images that are validated on now. Scores on other images decide
-    /// nothing: `validation_limit` may have changed since.
+    /// Scores the best weights so far on the present validation images. `validation_limit` may have
+    /// changed, and scores on other images cannot be compared.
     fn compare_best(&mut self, run: &Run<'_>, epoch: u64, observer: &mut dyn Observer) -> Result<()> {
         let samples = self.config.validation_limit.unwrap_or(usize::MAX).min(run.validation.len());
         if self.state.best_miou.is_some() && self.state.best_samples != samples {
@@ -62,7 +62,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// The clean scores of `network` on the images that are validated on.
+    /// The clean scores of `network` on the validation images.
     fn score(&self, network: &Network, run: &Run<'_>, observer: &mut dyn Observer) -> Result<Scores> {
         let mut progress =
             |done, total| observer.progress(Progress { stage: Stage::Validation, done, total });

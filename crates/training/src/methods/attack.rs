@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::Result;
 use crate::method::{Method, TrainingMethod};
 
-/// Every attack is a training method: its adversarial examples replace the drawn samples (eq. 13 of Wiens & Hammer 2022).
+/// Every attack is a training method: its adversarial examples replace the drawn samples (eq. 13 of
+/// Wiens & Hammer 2022).
 impl Method for AttackConfig {
     fn name(&self) -> &'static str {
         self.attack().name()

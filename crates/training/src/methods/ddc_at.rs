@@ -1,19 +1,21 @@
-//! `DDC-AT`: Xu, Zhao, Jia, *Dynamic Divide-and-Conquer Adversarial Training for Robust Semantic Segmentation*, ICCV
-//! 2021.
+//! `DDC-AT`: Xu, Zhao, Jia, *Dynamic Divide-and-Conquer Adversarial Training for Robust Semantic
+//! Segmentation*, ICCV 2021.
 //!
-//! # What is the paper's and what is chosen here
+//! # Differences from the paper
 //!
-//! The division, the losses, the attack and what remains for inference are those of the authors' published code
-//! (`dvlab-research/Robust-Semantic-Segmentation`), where text and code could be read differently. Four things differ:
+//! The division, the losses, the attack and the network used for inference follow the authors'
+//! published code (`dvlab-research/Robust-Semantic-Segmentation`) wherever the text allows several
+//! readings. Four points differ:
 //!
-//! - The drawn samples are adversarial, by default exactly half of each batch; the code takes its second half. With `adversarial_probability: 1` nothing is left to divide, and the mask branch learns to
-//!   send every pixel to the main one.
-//! - The code has a fourth head, a deeply supervised one on the third stage with weight 0.4. Networks here have none,
-//!   whatever the method (Wiens & Hammer train without).
-//! - While crafting and dividing, batch norm takes what `crafting_statistics` says; the code has running statistics, the
-//!   default.
-//! - The code's mask loss takes every pixel, those without label too, and so does this one; that the paper means it is not
-//!   known.
+//! - The drawn samples are adversarial, by default exactly half of each batch; the code takes the
+//!   second half. With `adversarial_probability: 1` nothing is left to divide, and the mask branch
+//!   learns to send every pixel to the main branch.
+//! - The code has a fourth head on the third stage, for deep supervision with weight 0.4. Networks
+//!   here have no such head, whatever the method (Wiens & Hammer train without it).
+//! - While examples are crafted and samples divided, batch norm uses `crafting_statistics`. The
+//!   default is running statistics, as in the code.
+//! - The mask loss covers every pixel, including those without a label, as in the code. The paper
+//!   does not say whether this is intended.
 
 use candle_core::{DType, Tensor};
 use robustseg_attacks::{Adversarial, Attack, Bim, Case, PixelObjective};
@@ -29,15 +31,17 @@ use crate::practice::Practice;
 use crate::samples::Samples;
 use crate::{Error, Result};
 
-/// BIM on the main branch, and a network that is divided while it is trained: a mask branch sends each pixel to a main or
-/// an auxiliary branch.
+/// BIM on the main branch, in a network that is divided during training: a mask branch sends each
+/// pixel to a main or an auxiliary branch.
 ///
-/// The mask branch learns, by its own cross-entropy over all pixels, to send a clean image's pixel to the auxiliary branch
-/// if BIM changes its prediction, and every other one, all of an adversarial image's among them, to the main branch. Main
-/// and auxiliary branch learn from the pixels that the mask branch sends them now; no gradient flows through that choice.
-/// When training is over the main branch is the network: evaluation and attacks see nothing else.
+/// The mask branch has its own cross-entropy over all pixels. It learns to send a pixel of a clean
+/// image to the auxiliary branch if BIM changes its prediction. All other pixels, including those
+/// of adversarial images, belong to the main branch. The main and the auxiliary branch learn from
+/// the pixels that the mask branch sends them at present; no gradient flows through this choice.
+/// After training, the main branch alone is the network, for evaluation and attacks.
 ///
-/// BIM is run for clean samples too, as their division needs it, and two predictions more.
+/// BIM also runs on clean samples, because their division requires it, together with two additional
+/// predictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
@@ -60,13 +64,14 @@ impl Method for DdcAt {
         self.0.validate()
     }
 
-    /// Exactly half of each batch, on running statistics: the authors' program attacks in evaluation mode.
+    /// Exactly half of each batch, on running statistics, because the authors' program attacks in
+    /// evaluation mode.
     fn practice(&self) -> Practice {
         Practice::EXACT_HALF
     }
 
     fn cost(&self, probability: f64, _pixels: usize) -> f64 {
-        // Clean samples are attacked as well, and predicted twice.
+        // Clean samples are attacked too, and predicted twice.
         3.0 + self.0.cost() + 2.0 * (1.0 - probability)
     }
 
@@ -86,8 +91,8 @@ impl DdcAt {
         Ok(Bim { alpha, steps }.perturb(case, epsilon, random)?)
     }
 
-    /// For each pixel of clean `images` (N, 3, H, W), u8 (N, H, W): 1 for the auxiliary branch, if BIM changes its
-    /// prediction, else 0.
+    /// The branch of each pixel of the clean `images` (N, 3, H, W), u8 (N, H, W): 1 (auxiliary) if
+    /// BIM changes its prediction, else 0.
     fn divide(
         &self,
         network: &Network,
@@ -110,16 +115,16 @@ impl DdcAt {
     }
 }
 
-/// The method at work.
+/// The method in a running training.
 struct Dividing {
     config: DdcAt,
-    /// The branch of each pixel (N, H, W) that the mask branch shall learn, u8.
+    /// The branch of each pixel (N, H, W), u8, as the target of the mask branch.
     division: Option<Tensor>,
 }
 
 impl TrainingMethod for Dividing {
     fn prepare(&mut self, samples: &Samples<'_>) -> Result<()> {
-        // All pixels of an adversarial sample are for the main branch.
+        // All pixels of an adversarial sample belong to the main branch.
         let main = samples.labels().zeros_like()?;
         self.division = Some(match samples.clean()? {
             None => main,
@@ -152,7 +157,7 @@ impl TrainingMethod for Dividing {
 
 /// Small logits of the network's three heads, channels last.
 struct BranchLogits {
-    /// The main head (N, h, w, K), which is the network when training is over.
+    /// The main head (N, h, w, K), which alone is the network after training.
     main: Tensor,
     /// The auxiliary branch (N, h, w, K).
     auxiliary: Tensor,
@@ -173,16 +178,18 @@ impl TryFrom<Vec<Tensor>> for BranchLogits {
     }
 }
 
-/// The two losses of a divided network, scalars.
+/// The two losses of a divided network, as scalars.
 struct DividedLoss {
-    /// Mean cross-entropy over the labelled pixels of the batch, each of the branch that it is sent to.
+    /// Mean cross-entropy over the labelled pixels of the batch, each in the branch that receives
+    /// it.
     pixels: Tensor,
     /// Mean cross-entropy of the mask branch over all pixels.
     mask: Tensor,
 }
 
 impl DividedLoss {
-    /// The losses of `logits` for `labels` and the `division` that the mask branch is to learn, both u8 (N, H, W).
+    /// The losses of `logits` for `labels` and `division`, the target of the mask branch, both u8
+    /// (N, H, W).
     fn of(logits: &BranchLogits, labels: &Tensor, division: &Tensor, alignment: Alignment) -> Result<Self> {
         let BranchLogits { main, auxiliary, mask } = logits;
         let (_, height, width) = labels.dims3()?;
@@ -195,7 +202,8 @@ impl DividedLoss {
         let all = labelled(labels)?.max(1.0);
         let objective = PixelObjective::CrossEntropy;
         let part = |logits: &Tensor, labels: &Tensor| -> Result<Tensor> {
-            // As a tensor: by a number that is zero, candle gives the branch no gradient rather than one of zeros.
+            // A tensor, because candle gives a branch multiplied by the number zero no gradient
+            // instead of a zero gradient.
             let share = Tensor::new((labelled(labels)? / all) as f32, labels.device())?;
             Ok((pixel_objective_mean(logits, labels, objective, alignment)? * share)?)
         };

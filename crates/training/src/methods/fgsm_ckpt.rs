@@ -1,5 +1,5 @@
-//! FGSM with checkpoints: Kim, Lee, Lee, *Understanding Catastrophic Overfitting in Single-step Adversarial Training*,
-//! AAAI 2021.
+//! FGSM with checkpoints: Kim, Lee, Lee, *Understanding Catastrophic Overfitting in Single-step
+//! Adversarial Training*, AAAI 2021.
 
 use candle_core::Tensor;
 use robustseg_attacks::{Adversarial, Case, IGNORE_LABEL, check_share};
@@ -14,28 +14,30 @@ use crate::Result;
 use crate::method::{Method, TrainingMethod};
 use crate::practice::Practice;
 
-/// The smallest perturbation along the direction of [`RsFgsm`] that gets the image wrong, out of `k / checkpoints` of
-/// the whole one, k = 0, 1, ...; the whole one if none does.
+/// Scales the perturbation of [`RsFgsm`] by the smallest `k / checkpoints`, k = 0, 1, ..., that
+/// makes the image wrong. If no such scale does, the perturbation stays whole.
 ///
-/// A classifier gets an image right or wrong. Here an image is wrong when at least the share `wrong` of its labelled
-/// pixels is predicted wrongly. An image that is wrong without a perturbation stays clean (k = 0). The authors'
-/// program decides that by another prediction: the one for the random start, from the gradient's forward pass.
+/// A classifier gets an image either right or wrong. Here an image is wrong if at least the share
+/// `wrong` of its labelled pixels has a wrong prediction. An image that is wrong without a
+/// perturbation stays clean (k = 0). The authors' program uses a different prediction for that
+/// decision: the one at the random start, from the gradient's forward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct FgsmCkpt {
     /// Radius of the l-infinity ball, in `[0, 1]`.
     pub epsilon: f64,
-    /// Size of the step, in `(0, 1]`; 1.25 times `epsilon` by default, as in the paper.
+    /// Size of the step, in `(0, 1]`. The default is 1.25 times `epsilon`, as in the paper.
     pub alpha: Option<f64>,
-    /// Into how many parts the perturbation is cut (the paper's c), at least 1.
+    /// The number of parts of the perturbation (the paper's c), at least 1.
     pub checkpoints: usize,
-    /// The share of the labelled pixels from which on an image counts as wrong, in `(0, 1]`.
+    /// The share of labelled pixels, in `(0, 1]`, that must be wrong for an image to count as
+    /// wrong.
     pub wrong: f64,
 }
 
 impl Default for FgsmCkpt {
-    /// Epsilon 0.03, alpha 1.25 times as much, the paper's c = 3, and half of the pixels.
+    /// Epsilon 0.03, alpha 1.25 times epsilon, the paper's c = 3, and half of the pixels.
     fn default() -> Self {
         Self { epsilon: 0.03, alpha: None, checkpoints: 3, wrong: 0.5 }
     }
@@ -84,7 +86,8 @@ impl Method for FgsmCkpt {
         Ok(check_share("wrong", self.wrong)?)
     }
 
-    /// All samples, on running statistics: the authors' program attacks and tests checkpoints in evaluation mode.
+    /// All samples, on running statistics, because the authors' program attacks and tests
+    /// checkpoints in evaluation mode.
     fn practice(&self) -> Practice {
         Practice { statistics: NormStatistics::Running, ..Practice::ALL }
     }

@@ -1,5 +1,5 @@
-//! Free adversarial training: Shafahi, Najibi, Ghiasi, Xu, Dickerson, Studer, Davis, Taylor, Goldstein, *Adversarial
-//! Training for Free!*, `NeurIPS` 2019.
+//! Free adversarial training: Shafahi, Najibi, Ghiasi, Xu, Dickerson, Studer, Davis, Taylor,
+//! Goldstein, *Adversarial Training for Free!*, `NeurIPS` 2019.
 
 use std::collections::BTreeMap;
 
@@ -16,25 +16,25 @@ use crate::practice::Practice;
 /// The perturbation's name in a saved state.
 const PERTURBATION: &str = "perturbation";
 
-/// Every batch is trained on `replays` times. One backward pass gives the weights' gradients and the images':
-/// `delta = clip(delta + epsilon sign(gradient), -epsilon, epsilon)` (algorithm 1). The perturbation starts at zero and
-/// carries over to the next replay and the next batch.
+/// Trains on every batch `replays` times. One backward pass gives the gradients of the weights and
+/// of the images: `delta = clip(delta + epsilon sign(gradient), -epsilon, epsilon)` (algorithm 1).
+/// The perturbation starts at zero and carries over to the next replay and the next batch.
 ///
-/// A training step is one batch, that is `replays` updates at one learning rate; the paper divides the number of epochs
-/// by `replays`. The drawn samples of a batch take the perturbation's first places. The update itself crafts the examples,
-/// so `crafting_statistics` has no effect.
+/// A training step covers one batch: `replays` updates at one learning rate. The paper divides the
+/// number of epochs by `replays`. The drawn samples of a batch use the first entries of the
+/// perturbation. The update itself crafts the examples, so `crafting_statistics` has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Free {
-    /// Radius of the l-infinity ball, and size of a step, in `[0, 1]`.
+    /// Radius of the l-infinity ball and size of a step, in `[0, 1]`.
     pub epsilon: f64,
     /// Updates on each batch (the paper's m), at least 1.
     pub replays: usize,
 }
 
 impl Default for Free {
-    /// Epsilon 0.03, and the paper's m = 4 for `ImageNet`.
+    /// Epsilon 0.03 and the paper's m = 4 for `ImageNet`.
     fn default() -> Self {
         Self { epsilon: 0.03, replays: 4 }
     }
@@ -61,7 +61,7 @@ impl Method for Free {
         Err(refuse("replays", 0.0, "must be at least 1; the paper has 4 or 8"))
     }
 
-    /// All samples, on the batch's statistics: algorithm 1, where the gradient is that of the update.
+    /// All samples, on batch statistics: in algorithm 1 the gradient is that of the update.
     fn practice(&self) -> Practice {
         Practice::ALL
     }
@@ -75,14 +75,14 @@ impl Method for Free {
     }
 }
 
-/// Training on each batch several times with a perturbation that training's own gradients move.
+/// Repeats each batch with a perturbation that follows the gradients of the training itself.
 struct Replay {
     config: Free,
     perturbation: Option<Tensor>,
 }
 
 impl Replay {
-    /// The perturbation's part for images of `shape`, zero where there is none yet.
+    /// The perturbation's part for images of `shape`. It is zero where nothing was learned yet.
     fn part(&self, shape: &[usize], like: &Tensor) -> Result<Tensor> {
         let zeros = |count: usize| {
             let shape = [&[count], &shape[1..]].concat();
@@ -95,8 +95,8 @@ impl Replay {
         }
     }
 
-    /// Moves the perturbation along the sign of the loss's `gradient` (N, 3, H, W) with respect to its examples, inside the
-    /// ball.
+    /// Moves the perturbation along the sign of the loss's `gradient` (N, 3, H, W) with respect to
+    /// the examples, and keeps it inside the ball.
     fn learn(&mut self, gradient: &Tensor) -> Result<()> {
         let epsilon = self.config.epsilon;
         let part = self.part(gradient.dims(), gradient)?;

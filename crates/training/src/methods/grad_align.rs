@@ -1,25 +1,30 @@
-//! `GradAlign`: Andriushchenko, Flammarion, *Understanding and Improving Fast Adversarial Training*, `NeurIPS` 2020.
+//! `GradAlign`: Andriushchenko, Flammarion, *Understanding and Improving Fast Adversarial
+//! Training*, `NeurIPS` 2020.
 //!
 //! # The second-order term
 //!
-//! The penalty's gradient with respect to the weights w needs a derivative of g, which candle's backward pass cannot give,
-//! as its gradients are no longer part of a graph. It is not needed as a matrix, though. With `R = 1 - cos(a, b)`, a = g(x),
-//! b = g(x + n) and the vectors `u = dR/da = (cos(a, b) a / |a| - b / |b|) / |a|`, v likewise with a and b exchanged,
+//! The penalty's gradient with respect to the weights w needs a derivative of the image gradient g.
+//! candle's backward pass cannot provide it, because its gradients are not part of a graph. The
+//! derivative is not needed as a matrix, though. Let `R = 1 - cos(a, b)`
+//! with a = g(x) and b = g(x + n). With the vectors
+//! `u = dR/da = (cos(a, b) a / |a| - b / |b|) / |a|`, and v likewise with a and b exchanged,
 //!
 //! `dR/dw = (da/dw)^T u + (db/dw)^T v`.
 //!
-//! As a is the gradient of the loss l in x, `(da/dw)^T u` is the derivative of `dl/dw` as x moves along u, and that is a
-//! central difference of the weights' gradients at two images,
+//! Since a is the gradient of the loss l in x, `(da/dw)^T u` is the derivative of `dl/dw` as x
+//! moves along u. A central difference of the weights' gradients at two images approximates it:
 //!
 //! `(dl/dw (x + h u) - dl/dw (x - h u)) / 2h + O(h^2)`.
 //!
-//! So four ordinary backward passes replace the double one (Pearlmutter's trick in finite differences, for the mixed
-//! derivative). h is chosen for each image so that no channel moves by more than 0.002.
+//! Four ordinary backward passes thus replace a double backward pass (Pearlmutter's trick in finite
+//! differences, for the mixed derivative). The step h is chosen for each image so that no channel
+//! changes by more than 0.002.
 //!
-//! In a network of `ReLU`s, g jumps where a unit switches. The difference counts the switches between the two images, each
-//! divided by 2h; a double backward pass would see none of them, although they are part of how g turns. So it does not
-//! converge as h goes to zero but gets noisier, and what is exact for smooth networks (a test has it to 1e-6) is an
-//! estimate here, of the right direction.
+//! In a network of `ReLU`s, g jumps where a unit switches. The difference counts the switches
+//! between the two images, each divided by 2h. A double backward pass would miss them, although
+//! they contribute to the rotation of g. The difference therefore does not converge as h goes to
+//! zero but gets noisier. It is exact for smooth networks (a test confirms 1e-6). For `ReLU`s it is
+//! an estimate in the right direction.
 
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
@@ -37,32 +42,34 @@ use crate::method::{Method, TrainingMethod};
 use crate::practice::Practice;
 use crate::samples::Samples;
 
-/// The largest change of a pixel's channel between an image and the two beside it that a mixed second derivative is taken
-/// from, in units of `[0, 1]`: half a level of an 8-bit image.
+/// The largest change of a channel between an image and each of its two neighbours in the central
+/// difference, in units of `[0, 1]`: half a level of an 8-bit image.
 const STEP: f64 = 0.002;
 
-/// FGSM, and beside the loss `lambda * (1 - cos(g(x), g(x + n)))` for each attacked image x with noise n from
-/// `U(-epsilon, epsilon)`, where g is the gradient of the image's mean cross-entropy with respect to it: the gradients
-/// inside the ball are to point one way, so that a single step is as good as many.
+/// FGSM with a penalty that aligns the gradients of neighbouring inputs. It adds `lambda * (1 -
+/// cos(g(x), g(x + n)))` to the loss for each attacked image x, with noise n from `U(-epsilon,
+/// epsilon)`. Here g is the gradient of the image's mean cross-entropy with respect to the image.
+/// If gradients inside the ball agree, a single step is as good as many.
 ///
-/// The penalty's gradient with respect to the weights is a central difference of ordinary ones, through both g(x) and g(x + n),
-/// as the paper's formula has it. The authors' program holds g(x) constant where the attack is FGSM (it is detached there), so
-/// that the weights learn from g(x + n) alone.
+/// The penalty's gradient with respect to the weights is a central difference of ordinary
+/// gradients, through both g(x) and g(x + n), as in the paper's formula. The authors' program
+/// detaches g(x) if the attack is FGSM, so the weights learn from g(x + n) alone.
 ///
-/// The penalty is taken on batch norm's running statistics, whatever `crafting_statistics` says: an image has then a gradient
-/// of its own, and the statistics do not move. The authors' program takes it in training mode.
+/// The penalty uses batch norm's running statistics, whatever `crafting_statistics` says. Each
+/// image then has its own gradient, and the statistics stay unchanged. The authors' program
+/// computes it in training mode.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct GradAlign {
-    /// Size of FGSM's step, and magnitude of the noise, in `[0, 1]`.
+    /// Size of FGSM's step and magnitude of the noise, in `[0, 1]`.
     pub epsilon: f64,
     /// Weight of the penalty, at least 0.
     pub lambda: f64,
 }
 
 impl Default for GradAlign {
-    /// Epsilon 0.03, and the lambda of 0.2 that the paper has for 8/255 on CIFAR-10.
+    /// Epsilon 0.03, and the paper's lambda of 0.2 for 8/255 on CIFAR-10.
     fn default() -> Self {
         Self { epsilon: 0.03, lambda: 0.2 }
     }
@@ -89,13 +96,13 @@ impl Method for GradAlign {
         Err(refuse("lambda", self.lambda, "must be at least 0; the paper has 0.2 for 8/255"))
     }
 
-    /// All samples, on the batch's statistics: the model of the authors' program is in training mode throughout.
+    /// All samples, on batch statistics, because the authors' model is in training mode throughout.
     fn practice(&self) -> Practice {
         Practice::ALL
     }
 
     fn cost(&self, probability: f64, _pixels: usize) -> f64 {
-        // Next to FGSM's gradient, two of images and four of weights.
+        // In addition to FGSM's gradient: two gradients of images and four of weights.
         3.0 + probability * f64::from(2 + 2 * 2 + 4 * 3)
     }
 
@@ -104,7 +111,8 @@ impl Method for GradAlign {
     }
 }
 
-/// The method at work: the penalty of an update waits for the gradient of its loss.
+/// The method in a running training. The penalty of an update is kept until the gradient of its
+/// loss is known.
 struct Aligning {
     config: GradAlign,
     penalty: Option<Penalty>,
@@ -112,9 +120,9 @@ struct Aligning {
 
 /// An additional term of the loss.
 pub(super) struct Penalty {
-    /// Its value, weighted as it is added.
+    /// The weighted value, as added to the loss.
     value: f64,
-    /// Its gradients with respect to the trainable parameters; a missing one is zero.
+    /// The gradients with respect to the trainable parameters. A missing gradient is zero.
     gradients: GradStore,
 }
 
@@ -167,14 +175,15 @@ impl TrainingMethod for Aligning {
     }
 }
 
-/// Images (N, ...) and the gradient of each one's loss with respect to it.
+/// Images (N, ...) and the gradient of each image's loss with respect to it.
 struct Point {
     images: Tensor,
     gradient: Tensor,
 }
 
-/// `lambda` times the mean of `1 - cos` between the gradients at two points, over the images where neither is zero, and
-/// its gradient with respect to all variables that `losses`, which gives the loss (N) of each image, depends on.
+/// `lambda` times the mean of `1 - cos` between the gradients at two points, over images where
+/// neither gradient is zero. Also returns its gradient with respect to all variables that `losses`
+/// depends on. `losses` gives the loss (N) of each image.
 fn misalignment(
     points: &[Point; 2],
     losses: &dyn Fn(&Tensor) -> Result<Tensor>,
@@ -201,7 +210,7 @@ fn misalignment(
         let furthest: Vec<f64> = largest(&direction)?;
         let h: Vec<f64> =
             furthest.iter().map(|furthest| if *furthest > 0.0 { step / furthest } else { 0.0 }).collect();
-        // candle's gradients may still depend on the weights, which are held still here.
+        // candle's gradients may still depend on the weights, which are constants here.
         let moved = scale(&direction, &h)?.detach();
         for sign in [1.0, -1.0] {
             let weight = |h: &f64| if *h > 0.0 { sign * lambda / (2.0 * h * count) } else { 0.0 };
@@ -220,17 +229,17 @@ fn misalignment(
     Ok(gradients.map(|gradients| Penalty { value: lambda * mean, gradients }))
 }
 
-/// The sum of each image's elements.
+/// The sum over each image's elements.
 fn per_image(values: &Tensor) -> Result<Vec<f64>> {
     Ok(values.flatten_from(1)?.to_dtype(candle_core::DType::F64)?.sum(1)?.to_vec1()?)
 }
 
-/// The largest magnitude of each image's elements.
+/// The largest magnitude among each image's elements.
 fn largest(values: &Tensor) -> Result<Vec<f64>> {
     Ok(values.abs()?.flatten_from(1)?.max(1)?.to_dtype(candle_core::DType::F64)?.to_vec1()?)
 }
 
-/// Each image of `values` times its factor.
+/// Each image of `values`, multiplied by its factor.
 fn scale(values: &Tensor, factors: &[f64]) -> Result<Tensor> {
     let mut shape = vec![1; values.rank()];
     shape[0] = factors.len();
@@ -246,7 +255,8 @@ mod tests {
     use rand::RngExt;
     use robustseg_random::stream;
 
-    /// Two images of six numbers in f64, a network of one hidden layer, and its loss for each image.
+    /// Two images of six numbers in f64, a network with one hidden layer, and its loss for each
+    /// image.
     struct Tiny {
         images: Tensor,
         neighbours: Tensor,
@@ -267,7 +277,7 @@ mod tests {
             Ok(Self { images, neighbours, variables: [a?, b?, c?] })
         }
 
-        /// Cross-entropy against class 0, smooth in everything.
+        /// Cross-entropy against class 0, smooth in all arguments.
         fn losses(&self, images: &Tensor) -> Result<Tensor> {
             let [first, bias, second] = &self.variables;
             let hidden = images.matmul(first)?.broadcast_add(bias)?.tanh()?;
@@ -344,7 +354,8 @@ mod tests {
         Ok(())
     }
 
-    /// A step of plain gradient descent on the penalty alone lowers it, by about as much as its gradient says.
+    /// A step of plain gradient descent on the penalty alone lowers it by about the amount that its
+    /// gradient predicts.
     #[test]
     fn descending_the_penalty_of_a_network_aligns_its_gradients() -> Result<()> {
         let network = fixture::network(3)?;
@@ -364,7 +375,7 @@ mod tests {
         for gradient in trainable.iter().filter_map(|variable| gradient(variable)) {
             square += gradient.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?;
         }
-        // A fall of two hundredths, if it were linear.
+        // A decrease of 0.02, if the penalty were linear.
         let rate = 0.02 / square;
         for variable in &trainable {
             if let Some(gradient) = gradient(variable) {

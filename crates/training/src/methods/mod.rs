@@ -1,7 +1,8 @@
-//! The training methods, and the registry of them.
+//! The training methods and their registry.
 //!
-//! The paper's five are `basic` and four attacks; every other method is a file here, named as its paper names it. One
-//! line in [`register!`] below makes a method known to specs, the command line, the schema, reports and tests.
+//! The paper's five methods are `basic` and four attacks. Every other method is a file here, named
+//! as in its paper. One line in [`register!`] below makes a method known to specs, the command
+//! line, the schema, reports and tests.
 
 mod attack;
 mod basic;
@@ -31,10 +32,10 @@ pub use basic::Basic;
 pub(crate) use noise::noisy;
 pub use sign_steps::SignSteps;
 
-/// The attacks that are training methods by their own names.
+/// The attacks that are training methods under their own names.
 pub(crate) const ATTACKS: [&str; 4] = ["fgsm", "random_fgsm", "bim", "fast_newton"];
 
-/// Makes the registry of these methods.
+/// Makes the registry from a list of methods.
 macro_rules! register {
     ($($file:ident::$method:ident,)+) => {
         $(pub use $file::$method;)+

@@ -1,5 +1,5 @@
-//! N-FGSM: de Jorge, Bibi, Volpi, Sanyal, Torr, Rogez, Dokania, *Make Some Noise: Reliable and Efficient Single-Step
-//! Adversarial Training*, `NeurIPS` 2022.
+//! N-FGSM: de Jorge, Bibi, Volpi, Sanyal, Torr, Rogez, Dokania, *Make Some Noise: Reliable and
+//! Efficient Single-Step Adversarial Training*, `NeurIPS` 2022.
 
 use candle_core::Tensor;
 use robustseg_attacks::{Adversarial, Attack, Case, Fgsm, check_alpha, check_radius};
@@ -12,22 +12,23 @@ use crate::Result;
 use crate::method::{Method, TrainingMethod};
 use crate::practice::Practice;
 
-/// FGSM around a noisy image: noise from `U(-k epsilon, k epsilon)` and a step of size `alpha`, both kept. The example
-/// may be up to `k epsilon + alpha` away: it is not clipped to a ball, which is the method's point, but to `[0, 1]`.
+/// FGSM around a noisy image: noise from `U(-k epsilon, k epsilon)` and a step of size `alpha`,
+/// without a projection. The example may be up to `k epsilon + alpha` away from the image. The
+/// point of the method is that it is clipped to `[0, 1]` but not to a ball.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct NFgsm {
-    /// The radius that robustness is wanted for, in `[0, 1]`.
+    /// The radius of the intended robustness, in `[0, 1]`.
     pub epsilon: f64,
-    /// Size of the step, in `(0, 1]`; `epsilon` by default, as in the paper.
+    /// Size of the step, in `(0, 1]`. The default is `epsilon`, as in the paper.
     pub alpha: Option<f64>,
     /// Magnitude of the noise in units of `epsilon`, at least 0.
     pub k: f64,
 }
 
 impl Default for NFgsm {
-    /// Epsilon 0.03, alpha the same, and the paper's k = 2.
+    /// Epsilon 0.03, the same alpha, and the paper's k = 2.
     fn default() -> Self {
         Self { epsilon: 0.03, alpha: None, k: 2.0 }
     }
@@ -55,7 +56,7 @@ impl Method for NFgsm {
         Err(refuse("k", self.k, "must be at least 0; the paper has 2"))
     }
 
-    /// All samples, on the batch's statistics: the model of the authors' program is in training mode throughout.
+    /// All samples, on batch statistics, because the authors' model is in training mode throughout.
     fn practice(&self) -> Practice {
         Practice::ALL
     }

@@ -6,7 +6,7 @@ use robustseg_random::ChaCha8Rng;
 
 use crate::Result;
 
-/// `image` plus noise from `U(-radius, radius)`, one draw an element, clipped to `[0, 1]`.
+/// `image` plus noise from `U(-radius, radius)`, one draw per element, clipped to `[0, 1]`.
 pub(crate) fn noisy(image: &Tensor, radius: f64, random: &mut ChaCha8Rng) -> Result<Tensor> {
     if radius == 0.0 {
         return Ok(image.clone());

@@ -1,5 +1,5 @@
-//! PGD adversarial training: Madry, Makelov, Schmidt, Tsipras, Vladu, *Towards Deep Learning Models Resistant to
-//! Adversarial Attacks*, ICLR 2018.
+//! PGD adversarial training: Madry, Makelov, Schmidt, Tsipras, Vladu, *Towards Deep Learning Models
+//! Resistant to Adversarial Attacks*, ICLR 2018.
 
 use robustseg_attacks::{Adversarial, Attack, Case, Pgd};
 use robustseg_random::ChaCha8Rng;
@@ -10,8 +10,9 @@ use crate::Result;
 use crate::method::{Method, TrainingMethod};
 use crate::practice::Practice;
 
-/// BIM from a random start in the ball, of every sample. The literature on segmentation attacks exactly half of each batch:
-/// `adversarial_probability: 0.5` and `adversarial_draw: exact` next to the method.
+/// BIM from a random start in the ball, on every sample. The literature on segmentation attacks
+/// exactly half of each batch. To do the same, set `adversarial_probability: 0.5` and
+/// `adversarial_draw: exact` next to the method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
@@ -34,8 +35,8 @@ impl Method for PgdAt {
         self.0.validate()
     }
 
-    /// All samples, on the batch's statistics: Madry et al. 2018, sec. 2; their program for CIFAR-10 attacks the model in
-    /// training mode.
+    /// All samples, on batch statistics: Madry et al. 2018, sec. 2. Their program for CIFAR-10
+    /// attacks the model in training mode.
     fn practice(&self) -> Practice {
         Practice::ALL
     }

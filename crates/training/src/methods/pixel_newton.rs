@@ -1,5 +1,5 @@
-//! The Fast Newton method pixel by pixel: eq. 16 of Wiens, Hammer, *Single-step Adversarial Training for Semantic
-//! Segmentation*, ICPRAM 2022.
+//! The Fast Newton method pixel by pixel: eq. 16 of Wiens, Hammer, *Single-step Adversarial
+//! Training for Semantic Segmentation*, ICPRAM 2022.
 
 use candle_core::{DType, Tensor};
 use robustseg_attacks::{
@@ -11,21 +11,23 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::method::{Method, TrainingMethod};
 
-/// Labelled pixels whose examples are crafted at once.
+/// Number of labelled pixels whose examples are crafted together.
 const CHUNK: usize = 32;
 
-/// The mean over the labelled pixels j of the Fast Newton examples made from the gain of pixel j alone.
+/// The mean of Fast Newton examples over the labelled pixels j, where each example follows the gain
+/// of pixel j alone.
 ///
-/// [`FastNewton`] replaces this by one step on the mean gain. The method is a reference for small images: it costs a
-/// gradient of the whole network for every labelled pixel, thousands of times as much. The epsilon of an image is the mean
-/// of its pixels' epsilons; a pixel's channel changes by at most the mean of their magnitudes.
+/// [`FastNewton`] replaces this by one step on the mean gain. The method is a reference for small
+/// images: it costs a gradient of the whole network per labelled pixel, which is thousands of times
+/// as much. The epsilon of an image is the mean of its pixels' epsilons. A channel changes by at
+/// most the mean of their magnitudes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct PixelNewton {
-    /// The contribution of a pixel whose gain is below zero.
+    /// The contribution of a pixel whose gain is negative.
     pub negative_gain: NegativeGain,
-    /// The largest magnitude of a pixel's step, in `[0, 1]`; no limit by default.
+    /// The largest magnitude of a pixel's step, in `[0, 1]`. The default is no limit.
     pub max_epsilon: Option<f64>,
 }
 
@@ -56,7 +58,7 @@ impl Method for PixelNewton {
 }
 
 impl PixelNewton {
-    /// The limit of a step, which may be infinite.
+    /// The limit of a step, possibly infinite.
     fn limit(&self) -> f64 {
         self.max_epsilon.unwrap_or(f64::INFINITY)
     }

@@ -1,4 +1,4 @@
-//! Errors of settings out of range.
+//! Errors for settings out of range.
 
 use crate::Error;
 

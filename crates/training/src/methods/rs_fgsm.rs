@@ -1,4 +1,5 @@
-//! RS-FGSM: Wong, Rice, Kolter, *Fast is better than free: Revisiting adversarial training*, ICLR 2020.
+//! RS-FGSM: Wong, Rice, Kolter, *Fast is better than free: Revisiting adversarial training*, ICLR
+//! 2020.
 
 use robustseg_attacks::{Adversarial, Attack, Case, Pgd, check_alpha, check_radius};
 use robustseg_random::ChaCha8Rng;
@@ -8,23 +9,24 @@ use crate::Result;
 use crate::method::{Method, TrainingMethod};
 use crate::practice::Practice;
 
-/// FGSM from a random start: noise from `U(-epsilon, epsilon)`, one step of size `alpha`, the projection onto the ball
-/// of radius `epsilon` (algorithm 3).
+/// FGSM from a random start: noise from `U(-epsilon, epsilon)`, one step of size `alpha`, and a
+/// projection onto the ball of radius `epsilon` (algorithm 3).
 ///
-/// The paper stops early, with the previous weights, when PGD robustness on training data drops suddenly. The monitor does
-/// that here: `monitor: {then: roll_back}` next to the method ([`MonitorConfig`](crate::MonitorConfig)).
+/// The paper stops early, with the previous weights, when PGD robustness on training data drops
+/// suddenly. Here the monitor does that: set `monitor: {then: roll_back}` next to the method
+/// ([`MonitorConfig`](crate::MonitorConfig)).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct RsFgsm {
-    /// Radius of the l-infinity ball, and of the noise, in `[0, 1]`.
+    /// Radius of the l-infinity ball and of the noise, in `[0, 1]`.
     pub epsilon: f64,
-    /// Size of the step, in `(0, 1]`; 1.25 times `epsilon` by default, as in the paper.
+    /// Size of the step, in `(0, 1]`. The default is 1.25 times `epsilon`, as in the paper.
     pub alpha: Option<f64>,
 }
 
 impl Default for RsFgsm {
-    /// Epsilon 0.03, alpha 1.25 times as much.
+    /// Epsilon 0.03 and alpha 1.25 times epsilon.
     fn default() -> Self {
         Self { epsilon: 0.03, alpha: None }
     }
@@ -37,7 +39,7 @@ impl RsFgsm {
         Ok(attack.perturb(case, self.epsilon, random)?)
     }
 
-    /// The size of the step; more than 1 is 1 for images in `[0, 1]`.
+    /// The size of the step, at most 1 because images are in `[0, 1]`.
     fn step(&self) -> f64 {
         self.alpha.unwrap_or((1.25 * self.epsilon).min(1.0))
     }
@@ -61,7 +63,7 @@ impl Method for RsFgsm {
         Ok(check_alpha(self.step())?)
     }
 
-    /// All samples, on the batch's statistics: the model of the authors' program is in training mode throughout.
+    /// All samples, on batch statistics, because the authors' model is in training mode throughout.
     fn practice(&self) -> Practice {
         Practice::ALL
     }

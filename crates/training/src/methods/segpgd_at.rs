@@ -1,5 +1,5 @@
-//! `SegPGD` adversarial training: Gu, Zhao, Tresp, Torr, *`SegPGD`: An Effective and Efficient Adversarial Attack for
-//! Evaluating and Boosting Segmentation Robustness*, ECCV 2022.
+//! `SegPGD` adversarial training: Gu, Zhao, Tresp, Torr, *`SegPGD`: An Effective and Efficient
+//! Adversarial Attack for Evaluating and Boosting Segmentation Robustness*, ECCV 2022.
 
 use robustseg_attacks::{Adversarial, Attack, Case, SegPgd, Start};
 use robustseg_random::ChaCha8Rng;
@@ -10,9 +10,9 @@ use crate::Result;
 use crate::method::{Method, TrainingMethod};
 use crate::practice::Practice;
 
-/// `SegPGD` from a random start in the ball (algorithm 1): pixels that are right weigh `1 - lambda`, wrong ones
-/// `lambda`, where `lambda = (t - 1) / 2T` at step t of T. As in the paper (algorithm 2), exactly
-/// half of each batch is attacked, unless the spec says otherwise.
+/// `SegPGD` from a random start in the ball (algorithm 1). Right pixels are weighted by `1 -
+/// lambda` and wrong ones by `lambda`, where `lambda = (t - 1) / 2T` at step t of T. As in the
+/// paper (algorithm 2), exactly half of each batch is attacked, unless the spec says otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
@@ -35,7 +35,8 @@ impl Method for SegPgdAt {
         self.0.validate()
     }
 
-    /// Exactly half of each batch: Gu et al. 2022, algorithm 2, silent about the statistics.
+    /// Exactly half of each batch: Gu et al. 2022, algorithm 2. The paper does not mention the
+    /// statistics.
     fn practice(&self) -> Practice {
         Practice::EXACT_HALF
     }

@@ -1,4 +1,4 @@
-//! The settings of methods that craft by iterated sign steps.
+//! The settings of methods that craft examples by iterated sign steps.
 
 use robustseg_attacks::{check_alpha, check_radius, check_steps};
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ impl SignSteps {
         Ok(check_steps(self.steps)?)
     }
 
-    /// The cost of their gradients, in forward passes.
+    /// The cost of the gradients in forward passes.
     pub(super) fn cost(&self) -> f64 {
         (2 * self.steps) as f64
     }

@@ -14,7 +14,8 @@ use robustseg_random::{ChaCha8Rng, stream};
 use super::*;
 use crate::{MethodConfig, Result};
 
-/// Two images of 4 x 5 pixels, their labels (a quarter of the pixels without one), and a linear model on them.
+/// Two images of 4 x 5 pixels, their labels (a quarter of the pixels has none), and a linear model
+/// on them.
 struct Scene {
     images: Tensor,
     labels: Tensor,
@@ -69,7 +70,7 @@ fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().and_then(|flat| flat.to_vec1()).unwrap()
 }
 
-/// Every method with a radius, with this one.
+/// Every method with a radius, set to `epsilon`.
 fn with_radius(epsilon: f64) -> [MethodConfig; 5] {
     let steps = SignSteps { epsilon, ..SignSteps::default() };
     [
@@ -98,14 +99,14 @@ proptest! {
 
     #[test]
     fn n_fgsm_leaves_the_ball_but_not_the_range(seed: u64, epsilon in 0.01..0.1_f64, k in 0.0..3.0_f64) {
-        // From the middle of [0, 1] nothing is clipped, so noise and step are both there in full.
+        // From the middle of [0, 1] nothing is clipped, so noise and step remain whole.
         let scene = Scene::new(seed, 0.45, 0.55);
         let crafted = scene.craft(&NFgsm { epsilon, alpha: None, k }, seed);
         let reach = ((k + 1.0) * epsilon) as f32;
         prop_assert!(scene.change(&crafted).into_iter().all(|change| change <= reach + 1e-6));
         prop_assert!(values(&crafted.epsilon).into_iter().all(|found| (found - reach).abs() < 1e-6));
         if k > 1.0 {
-            // Of 60 draws one goes far enough along the step.
+            // Of 60 draws, one goes far enough along the step.
             prop_assert!(scene.change(&crafted).into_iter().all(|change| change > epsilon as f32 + 1e-6));
         }
         let scene = Scene::new(seed, 0.0, 1.0);
@@ -131,7 +132,8 @@ proptest! {
 
     #[test]
     fn random_starts_climb_the_cross_entropy(seed: u64) {
-        // It is convex in the image of a linear model, so a step along the gradient's sign cannot lower it.
+        // The cross-entropy of a linear model is convex in the image, so a step along the
+        // gradient's sign cannot lower it.
         let scene = Scene::new(seed, 0.2, 0.8);
         let model = |images: &Tensor| scene.logits(images);
         let value = |images: &Tensor| {
@@ -187,8 +189,9 @@ proptest! {
 
     #[test]
     fn pixel_newton_is_the_mean_over_the_pixels(seed: u64) {
-        // A model that looks at one pixel at a time: the example of pixel j differs from the image at j alone, so the mean
-        // changes each labelled pixel by its own Newton step over the number of labelled pixels.
+        // The model treats each pixel on its own: the example of pixel j differs from the image
+        // only at j. The mean therefore changes each labelled pixel by its own Newton step over the
+        // number of labelled pixels.
         let scene = Scene::new(seed, 0.3, 0.7);
         let crafted = scene.craft(&PixelNewton { max_epsilon: Some(0.2), ..PixelNewton::default() }, seed);
         let change = (&crafted.image - &scene.images).unwrap();
@@ -233,7 +236,7 @@ proptest! {
     }
 }
 
-/// Counts the gradients and the predictions that a method asks for.
+/// Counts the gradients and predictions that a method requests.
 struct Counting<'a> {
     scene: &'a Scene,
     gradients: Cell<usize>,
@@ -255,7 +258,7 @@ fn the_cost_is_the_declared_one() -> Result<()> {
     let scene = Scene::new(3, 0.0, 1.0);
     let labelled = values(&scene.labels.ne(IGNORE_LABEL)?.to_dtype(DType::F32)?).iter().sum::<f32>() as usize;
     for method in MethodConfig::all() {
-        // Nothing is wrong before all pixels are: every checkpoint is tried.
+        // No image counts as wrong until all its pixels are, so every checkpoint is tried.
         let method = match method.name() {
             "fgsm_ckpt" => FgsmCkpt { wrong: 1.0, ..FgsmCkpt::default() }.into(),
             _ => method,
@@ -265,11 +268,11 @@ fn the_cost_is_the_declared_one() -> Result<()> {
         let random = &mut stream(1, "craft", [0; 3]);
         method.start().craft(&scene.case(&counting), random)?;
         let found = (2 * counting.gradients.get() + counting.predictions.get()) as f64;
-        // Two images; one pixel in four has no label and costs pixel_newton nothing.
+        // Two images. One pixel in four has no label and costs `pixel_newton` nothing.
         let expected = match method.name() {
             "pixel_newton" => 2.0 * labelled as f64,
             "grad_align" => 2.0 * 2.0,
-            // The passes of its updates suffice.
+            // Its updates need no additional passes.
             "free" => 0.0,
             _ => 2.0 * (method.cost(1.0, 20) - 3.0),
         };

@@ -1,4 +1,4 @@
-//! What a spec says about the monitor, and when a reading is catastrophic overfitting.
+//! The settings of the monitor, and its criteria for catastrophic overfitting.
 
 use robustseg_attacks::{check_alpha, check_radius, check_steps};
 use serde::{Deserialize, Serialize};
@@ -7,58 +7,62 @@ use super::Reading;
 use crate::ranges::at_least_one;
 use crate::{Error, Result};
 
-/// The share of the training's counted work that readings take by default, at most; so that time, which counts differently,
-/// stays below a fiftieth.
+/// The largest share of the training's cost that readings take by default. It keeps their share of
+/// the time, which differs from cost, below a fiftieth.
 const SHARE: f64 = 0.015;
 
-/// A monitor of catastrophic overfitting: what it reads, how often, and what follows.
+/// A monitor of catastrophic overfitting: what it measures, how often, and what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct MonitorConfig {
-    /// Steps between readings; by default so many that all readings take at most a fiftieth of the training's work. The
-    /// last step always has a reading.
+    /// Steps between readings. The default makes all readings together take at most a fiftieth of
+    /// the training's time. There is always a reading at the last step.
     pub every: Option<u64>,
-    /// Samples in the fixed set that is read on: centre crops, evenly spaced over the training split.
+    /// The number of samples in a reading. The samples are fixed: centre crops, evenly spaced over
+    /// the training split.
     pub samples: usize,
-    /// Size of FGSM's step, radius of BIM's ball, and magnitude of the neighbour's noise, in `[0, 1]`.
+    /// Size of FGSM's step, radius of BIM's ball, and magnitude of the noise for neighbours, in
+    /// `[0, 1]`.
     pub epsilon: f64,
     /// Size of one step of BIM, in `(0, 1]`.
     pub alpha: f64,
     /// Number of BIM's steps, at least 1.
     pub steps: usize,
-    /// Into how many parts FGSM's step is cut to read the loss along it, at least 1.
+    /// Number of parts of FGSM's step at which the loss is measured, at least 1.
     pub points: usize,
-    /// A network that keeps this share of its clean mean IoU under FGSM, but not this share of that under BIM, only looks
-    /// robust: the sign `gap`.
+    /// Threshold of the sign `gap`: the network keeps this share of its clean mean IoU under FGSM,
+    /// but less than this share of the FGSM score under BIM. It then only appears robust.
     pub gap: f64,
-    /// A loss along FGSM's step that has lost this share of its largest rise again at the end, or never rose, is the sign
-    /// `distortion`.
+    /// Threshold of the sign `distortion`: along FGSM's step the loss falls again by this share of
+    /// its largest rise, or it never rises.
     pub distortion: f64,
-    /// A pixel accuracy under BIM by more than this below that of the last reading without a sign is the sign `drop`.
+    /// Threshold of the sign `drop`: the pixel accuracy under BIM falls by more than this below
+    /// that of the last reading without a sign.
     pub drop: f64,
-    /// A network whose clean mean IoU is below this many times what guessing scores on the samples is at chance level. Its
-    /// readings have no sign, and do not count as readings without one.
+    /// A network is at chance level if its clean mean IoU is below this multiple of the score of
+    /// guessing on the samples. Readings at chance level have no sign, and do not count as readings
+    /// without a sign.
     pub chance: f64,
-    /// How many readings in a row must have a sign before it is catastrophic overfitting and something follows, at least
-    /// 1: a sign may pass.
+    /// The number of consecutive readings with a sign that count as catastrophic overfitting, at
+    /// least 1. A sign may pass before that.
     pub patience: usize,
-    /// What follows.
+    /// The consequence of catastrophic overfitting.
     pub then: Then,
 }
 
-/// What follows catastrophic overfitting.
+/// The consequence of catastrophic overfitting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Then {
-    /// Training goes on; events, progress line and report tell it.
+    /// Training continues. Events, the progress line and the report mention it.
     #[default]
     Report,
-    /// Training ends with the weights as they are.
+    /// Training ends with the present weights.
     Stop,
-    /// Training ends with the weights of the last reading without a sign, as the early stop of Wong et al. 2020 does; with
-    /// the weights as they are if there was no such reading.
+    /// Training ends with the weights of the last reading without a sign, like the early stop of
+    /// Wong et al. 2020. If there was no such reading, it ends with the present weights.
     RollBack,
 }
 
@@ -66,30 +70,30 @@ pub enum Then {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sign {
-    /// The network looks robust under FGSM, and is not under BIM.
+    /// The network appears robust under FGSM but not under BIM.
     Gap,
-    /// Parts of FGSM's step do more harm than the whole: the distorted decision boundary of Kim et al. 2021. In
-    /// segmentation, where no attack gets every pixel wrong, it shows before a gap does.
+    /// Parts of FGSM's step do more harm than the whole: the distorted decision boundary of Kim et
+    /// al. 2021. In segmentation no attack gets every pixel wrong, and this sign precedes a gap.
     Distortion,
     /// Robustness under BIM fell suddenly (Wong et al. 2020).
     Drop,
 }
 
-/// What a reading says.
+/// The verdict on a reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It has a sign of catastrophic overfitting.
+    /// The reading has a sign of catastrophic overfitting.
     Sign(Sign),
-    /// It has no sign.
+    /// The reading has no sign.
     NoSign,
-    /// The network is at chance level without an attack: there is no robustness that could have been lost or be feigned.
+    /// The clean network is at chance level. There is no robustness to lose or to feign.
     AtChance,
 }
 
 impl Default for MonitorConfig {
-    /// Four samples, epsilon 0.03, BIM of ten steps of 0.004 as in the paper's evaluation, a loss at every quarter; a gap
-    /// and a distortion of one half, the drop of 0.2 of Wong et al. 2020, chance below twice the score of guessing, and two
-    /// readings in a row.
+    /// Four samples, epsilon 0.03, BIM with ten steps of 0.004 as in the paper's evaluation, and a
+    /// loss at every quarter. Gap and distortion are one half, and the drop of 0.2 is that of Wong
+    /// et al. 2020. Chance is below twice the score of guessing, and the patience is two readings.
     fn default() -> Self {
         Self {
             every: None,
@@ -138,14 +142,15 @@ impl MonitorConfig {
         named("monitor.steps", check_steps(self.steps))
     }
 
-    /// The cost of one reading, in forward passes of one sample: gradients for FGSM, each step of BIM, the neighbour and
-    /// Fast Newton, and predictions or losses on the clean image, along FGSM's step, and under BIM.
+    /// The cost of one reading, in forward passes of one sample. It counts gradients for FGSM, each
+    /// step of BIM, the neighbour and Fast Newton, and predictions or losses on the clean image,
+    /// along FGSM's step, and under BIM.
     pub fn cost(&self) -> f64 {
         (self.samples * (2 * (3 + self.steps) + 2 + self.points)) as f64
     }
 
-    /// Whether a reading is due when `step` steps of `total` are done, each of which costs `step_cost` forward passes of
-    /// one sample.
+    /// Whether a reading is due after `step` of `total` steps, each of which costs `step_cost`
+    /// forward passes of one sample.
     pub(crate) fn is_due(&self, step_cost: f64, step: u64, total: u64) -> bool {
         if step == 0 {
             return false;
@@ -154,13 +159,14 @@ impl MonitorConfig {
             return step.is_multiple_of(every) || step == total;
         }
         let readings = ((SHARE * step_cost * total as f64 / self.cost()) as u64).clamp(1, total);
-        // Evenly spaced, the last one at the end.
+        // Evenly spaced, with the last one at the end.
         step * readings / total > (step - 1) * readings / total
     }
 
-    /// The verdict on `reading`. `before` is the pixel accuracy under BIM at the last reading without a sign, if there was one.
+    /// The verdict on `reading`. `before` is the pixel accuracy under BIM at the last reading
+    /// without a sign, if any.
     pub fn judge(&self, reading: &Reading, before: Option<f64>) -> Verdict {
-        // Where one class is all there is, guessing is always right, and so is a perfect network.
+        // With a single class, guessing is always right, and so is a perfect network.
         if reading.clean.miou < (self.chance * reading.chance).min(1.0) {
             return Verdict::AtChance;
         }

@@ -2,19 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What the monitor remembers between readings; part of a saved state.
+/// The monitor's memory between readings, part of a saved state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Memory {
-    /// Steps done at the last reading.
+    /// The step of the last reading.
     pub(crate) read: Option<u64>,
     /// Pixel accuracy under BIM at the last reading without a sign.
     pub(crate) robust: Option<f64>,
-    /// Steps done at that reading.
+    /// The step of that reading.
     pub(crate) unflagged: Option<u64>,
     /// Readings with a sign since then.
     #[serde(default)]
     pub(crate) flagged: usize,
-    /// Whether a reading ended the training.
+    /// Whether a reading has ended the training.
     pub(crate) stopped: bool,
 }

@@ -1,11 +1,13 @@
-//! A monitor of catastrophic overfitting: single-step adversarial training that suddenly defends against its own attack
-//! and no other.
+//! A monitor of catastrophic overfitting, in which single-step adversarial training suddenly
+//! defends only against its own attack.
 //!
-//! Now and then it takes a [`Reading`] on a few fixed training samples: scores under FGSM and BIM, the loss along FGSM's step,
-//! the cosine of neighbouring gradients, Fast Newton's epsilon. It then decides whether the reading shows a [`Sign`].
-//! `patience` readings in a row with a sign are catastrophic overfitting; fewer may pass. Its draws are functions of seed and
-//! step, and its memory is part of the saved state, so a resumed run takes the same readings as an uninterrupted one. Training
-//! samples suffice: the sudden drop shows on them as well (Wong et al. 2020), and the validation split stays untouched.
+//! The monitor occasionally takes a [`Reading`] on a few fixed training samples: scores under FGSM
+//! and BIM, the loss along FGSM's step, the cosine of neighbouring gradients, and Fast Newton's
+//! epsilon. It then decides whether the reading shows a [`Sign`]. `patience` consecutive readings
+//! with a sign count as catastrophic overfitting; fewer may pass. Its draws are functions of seed
+//! and step, and its memory is part of the saved state, so a resumed run takes the same readings as
+//! an uninterrupted one. Training samples suffice, because the sudden drop also shows on them (Wong
+//! et al. 2020). The validation split stays untouched.
 
 mod config;
 mod memory;

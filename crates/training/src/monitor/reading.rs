@@ -1,4 +1,4 @@
-//! One look at how a network behaves around a few images.
+//! A reading: how a network behaves around a few images.
 
 use candle_core::Tensor;
 use robustseg_attacks::{
@@ -13,40 +13,44 @@ use super::MonitorConfig;
 use crate::Result;
 use crate::methods::noisy;
 
-/// What the monitor read, all of it on the same few images.
+/// The measurements of the monitor, all on the same few images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
-    /// The mean IoU that guessing scores on these images, if each pixel is called a class as often as that class occurs; 0
-    /// if that was not kept.
+    /// The mean IoU of guessing each class as often as it occurs on these images. 0 if it was not
+    /// recorded.
     #[serde(default)]
     pub chance: f64,
-    /// Without attack.
+    /// Without an attack.
     pub clean: Mark,
     /// Under FGSM.
     pub fgsm: Mark,
     /// Under BIM.
     pub bim: Mark,
-    /// Mean cross-entropy along FGSM's step: at the image, at equal parts of the step, at its end. It rises where the
-    /// network is close to linear; a maximum before the end is a distorted decision boundary (Kim et al. 2021).
+    /// Mean cross-entropy along FGSM's step: at the image, after equal parts of the step, and at
+    /// its end. It rises if the network is close to linear. A maximum before the end is a distorted
+    /// decision boundary (Kim et al. 2021).
     pub loss_along: Vec<f64>,
-    /// Mean cosine between the gradients at an image and at a random neighbour (Andriushchenko & Flammarion 2020), over the
-    /// images that have both; near 0 in catastrophic overfitting.
+    /// Mean cosine between the gradients at an image and at a random neighbour (Andriushchenko &
+    /// Flammarion 2020), over images where neither is zero. It is near 0 in catastrophic
+    /// overfitting.
     pub cosine: Option<f64>,
-    /// Fast Newton's epsilon for each image (eq. 18 as written), rising.
+    /// Fast Newton's epsilon for each image (eq. 18 as written), in rising order.
     pub newton_epsilon: Vec<f64>,
 }
 
-/// Two scores from one confusion matrix over all images, in `[0, 1]`; 0 where nothing is labelled.
+/// Two scores from one confusion matrix over all images, in `[0, 1]`. They are 0 if nothing is
+/// labelled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Mark {
-    /// Mean IoU over the classes that occur.
+    /// Mean IoU of the classes that occur.
     pub miou: f64,
     /// Share of the labelled pixels that are right.
     pub pixel_accuracy: f64,
 }
 
 impl Reading {
-    /// Reads `model` on `images` (N, 3, H, W), f32 in `[0, 1]`, with `labels` (N, H, W), u8, of `classes` classes.
+    /// Takes a reading of `model` on `images` (N, 3, H, W), f32 in `[0, 1]`, with `labels` (N, H,
+    /// W), u8, of `classes` classes.
     pub(crate) fn take(
         config: &MonitorConfig,
         model: &dyn Model,
@@ -105,8 +109,8 @@ fn mark(model: &dyn Model, logits: &Tensor, labels: &Tensor, classes: usize) -> 
     })
 }
 
-/// The mean IoU of guesses: of a class that is a share p of the labelled pixels, and of the guesses, p * p are right by
-/// chance, and the union is 2p - p * p.
+/// The mean IoU of guessing. If a class has a share p of the labelled pixels and of the guesses, then
+/// p * p of the pixels are right by chance, and the union is 2p - p * p.
 pub(crate) fn chance(labels: &Tensor, classes: usize) -> Result<f64> {
     let labels: Vec<u8> = labels.flatten_all()?.to_vec1()?;
     let mut counts = vec![0_u64; classes];
@@ -125,7 +129,7 @@ fn mean(values: &Tensor) -> Result<f64> {
     Ok(values.iter().copied().map(f64::from).sum::<f64>() / values.len() as f64)
 }
 
-/// The mean over the images of the cosine between two gradients (N, ...), where neither is zero.
+/// The mean cosine between two gradients (N, ...), over images where neither is zero.
 fn mean_cosine(a: &Tensor, b: &Tensor) -> Result<Option<f64>> {
     let product =
         |a: &Tensor, b: &Tensor| -> Result<Vec<f32>> { Ok((a * b)?.flatten_from(1)?.sum(1)?.to_vec1()?) };

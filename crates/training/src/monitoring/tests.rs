@@ -1,4 +1,4 @@
-//! The monitor on networks whose behaviour is known, and in whole trainings.
+//! The monitor on networks of known behaviour, and in whole trainings.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,7 +30,8 @@ fn red(
 
 #[test]
 fn a_linear_network_is_read_as_what_it_is() -> Result<()> {
-    // Class 0 above 0.46: neither attack of 0.03 from 0.5 gets there, one of 0.05 does.
+    // Class 0 above 0.46. From 0.5 neither attack reaches it with 0.03, but an attack with 0.05
+    // does.
     let model = red(|red| red.affine(10.0, -4.6));
     let calm = reading(&model, &MonitorConfig::default(), 0.5)?;
     assert_eq!([calm.clean, calm.fgsm, calm.bim].map(|mark| mark.pixel_accuracy), [1.0; 3]);
@@ -47,7 +48,8 @@ fn a_linear_network_is_read_as_what_it_is() -> Result<()> {
     let wide = MonitorConfig { epsilon: 0.05, alpha: 0.01, ..MonitorConfig::default() };
     let fallen = reading(&model, &wide, 0.5)?;
     assert_eq!((fallen.fgsm.miou, fallen.bim.miou), (0.0, 0.0));
-    // It does not look robust either, so it is no overfitting to FGSM; but it fell since the reading before.
+    // It does not appear robust either, so this is not overfitting to FGSM. But its accuracy fell
+    // since the previous reading.
     assert_eq!(wide.judge(&fallen, None), Verdict::NoSign);
     assert_eq!(wide.judge(&fallen, Some(1.0)), Verdict::Sign(Sign::Drop));
     Ok(())
@@ -55,14 +57,15 @@ fn a_linear_network_is_read_as_what_it_is() -> Result<()> {
 
 #[test]
 fn a_network_that_defends_against_fgsm_alone_is_flagged() -> Result<()> {
-    // Right at the image and at FGSM's end, wrong between: a valley around 0.49 that a step of 0.03 jumps over.
+    // Right at the image and at the end of FGSM's step, wrong in between: a valley around 0.49 that
+    // a step of 0.03 skips.
     let model = red(|red| (red - 0.49)?.sqr()?.affine(5000.0, -0.4));
     let config = MonitorConfig::default();
     let distorted = reading(&model, &config, 0.5)?;
     assert_eq!((distorted.clean.miou, distorted.fgsm.miou), (1.0, 1.0));
     assert_eq!(distorted.bim.miou, 0.0);
     assert_eq!(config.judge(&distorted, Some(0.0)), Verdict::Sign(Sign::Gap));
-    // Were it not for BIM, the losses alone would tell.
+    // Without BIM, the losses alone would reveal it.
     let spared = Reading { bim: distorted.clean, ..distorted.clone() };
     assert_eq!(config.judge(&spared, None), Verdict::Sign(Sign::Distortion));
     let [first, inner @ .., last] = &distorted.loss_along[..] else { panic!("a loss at every point") };
@@ -93,7 +96,8 @@ fn a_loss_that_falls_back_along_the_step_is_a_distortion() -> Result<()> {
 
 #[test]
 fn guessing_scores_what_the_shares_of_the_classes_say() -> Result<()> {
-    // Three quarters of the labelled pixels are of class 0, a quarter of class 2, none of class 1.
+    // Three quarters of the labelled pixels are class 0, a quarter is class 2, and class 1 does not
+    // occur.
     let labels = Tensor::new(&[[[0_u8, 0, 0, 255], [2, 255, 255, 255]]], &Device::Cpu)?;
     let expected = f64::midpoint(0.75 / 1.25, 0.25 / 1.75);
     assert!((chance(&labels, 3)? - expected).abs() < 1e-12);
@@ -177,7 +181,7 @@ struct Bench {
     config: TrainingConfig,
 }
 
-/// Keeps the events, and sets the stop flag after every step if it is to.
+/// Keeps the events, and optionally sets the stop flag after every step.
 struct Witness<'a> {
     events: Vec<serde_json::Value>,
     stop: &'a AtomicBool,
@@ -242,7 +246,8 @@ fn small() -> MonitorConfig {
     MonitorConfig { every: Some(2), samples: 2, steps: 2, points: 2, ..MonitorConfig::default() }
 }
 
-/// A sign at every reading that is below what is remembered of the last one without, be the network at chance level.
+/// Gives a sign at every reading below the remembered accuracy of the last reading without one,
+/// even at chance level.
 fn only_drops() -> MonitorConfig {
     MonitorConfig { gap: 0.0, distortion: 1.0, drop: 0.0, chance: 0.0, ..small() }
 }
@@ -288,7 +293,8 @@ fn reading_changes_nothing_of_the_training() -> Result<()> {
 
 #[test]
 fn a_sign_stops_the_training_or_rolls_it_back() -> Result<()> {
-    // To have a sign at step 4 and none before, what is remembered then is more than there can be.
+    // The remembered accuracy is set to an impossible value, so that there is a sign at step 4 and
+    // none before.
     for (then, of) in [(Then::Stop, 4), (Then::RollBack, 2), (Then::Report, 6)] {
         let monitor = MonitorConfig { patience: 1, then, ..only_drops() };
         let bench = Bench::new(monitor)?;
@@ -324,7 +330,7 @@ fn a_sign_stops_the_training_or_rolls_it_back() -> Result<()> {
             4 => assert!(weights(&trainer)? == at_four && at_four != at_two),
             _ => assert_ne!(weights(&trainer)?, at_four),
         }
-        // What was stopped stays so.
+        // A stopped training stays stopped.
         let mut again = bench.trainer()?;
         assert!(again.restore(bench.folder.path(), &fixture::identity("spec"))?);
         let (outcome, _) = bench.run(&mut again, false)?;
@@ -359,8 +365,9 @@ fn a_sign_that_passes_is_waited_out() -> Result<()> {
     Ok(())
 }
 
-/// Takes a reading on `bench` after each of `steps` training steps. What is remembered of the one after step 2 is then made
-/// more than there can be, so that all later ones are drops. Gives the events, and the weights at step 2.
+/// Takes a reading on `bench` after each of `steps` training steps. After step 2 the remembered
+/// accuracy is set to an impossible value, so all later readings are drops. Returns the events and
+/// the weights at step 2.
 fn collapse_after_two(
     bench: &Bench,
     trainer: &mut Trainer,
@@ -414,7 +421,7 @@ fn a_collapse_that_stays_is_a_drop_at_every_reading_and_ends_with_the_weights_be
 
 #[test]
 fn readings_at_chance_level_neither_count_nor_are_rolled_back_to() -> Result<()> {
-    // From step 4 on no network but a perfect one is above chance.
+    // From step 4 on, only a perfect network is above chance.
     let mut bench = Bench::new(MonitorConfig { patience: 1, then: Then::RollBack, ..only_drops() })?;
     let mut trainer = bench.trainer()?;
     let (_, at_two) = collapse_after_two(&bench, &mut trainer, 2)?;

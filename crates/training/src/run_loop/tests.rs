@@ -14,7 +14,7 @@ use robustseg_files::sealed::{self, Sealed, seal};
 
 use crate::{Basic, DdcAt, Free, GradAlign, MethodConfig, TrainingConfig, fixture, resume};
 
-/// Keeps the events, and sets the stop flag after a step.
+/// Keeps the events, and sets the stop flag after a given step.
 struct Witness<'a> {
     events: Vec<serde_json::Value>,
     stop: &'a AtomicBool,
@@ -56,7 +56,7 @@ impl Bench {
         Trainer::new(fixture::network_for(&self.config.method, 1)?, &self.config, 7, steps)
     }
 
-    /// Runs `trainer`, and stops it after a step if told to.
+    /// Runs `trainer`, and optionally stops it after a step.
     fn run(
         &self,
         trainer: &mut Trainer,
@@ -114,7 +114,7 @@ fn continues_as_if_not_interrupted(method: MethodConfig) -> Result<()> {
 
     let mut first = broken.trainer()?;
     assert!(!first.restore(broken.folder.path(), &fixture::identity("spec"))?, "nothing is saved yet");
-    // Step 3 ends an epoch: its validation is left for the resumed run.
+    // Step 3 ends an epoch, whose validation is left to the resumed run.
     let (outcome, mut events) = broken.run(&mut first, Some(3))?;
     assert_eq!(outcome, Outcome::Interrupted);
     assert_eq!(of_kind(&events, "training_interrupted")[0]["step"], 3);
@@ -289,7 +289,7 @@ fn the_state_before_the_last_is_taken_when_asked_for_and_then_is_the_last() -> R
     bench.run(&mut again, None)?;
     assert_eq!(weights(&again)?, expected);
 
-    // A lost state is not a training that never began.
+    // A lost state must not look like a training that never began.
     std::fs::remove_file(&file).expect("it was there");
     assert!(
         bench
@@ -311,7 +311,7 @@ fn the_state_before_the_last_is_taken_when_asked_for_and_then_is_the_last() -> R
     Ok(())
 }
 
-/// Spoils a bias after step 1, and heals it as soon as a step was left out.
+/// Makes a bias invalid after step 1, and repairs it as soon as a step was skipped.
 struct Poison {
     bias: candle_core::Var,
     former: Option<candle_core::Tensor>,

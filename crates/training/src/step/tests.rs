@@ -1,4 +1,4 @@
-//! Single steps.
+//! Tests of single steps.
 
 use super::*;
 use crate::{AdversarialDraw, Basic, Free, GradAlign, MethodConfig, fixture};
@@ -44,7 +44,7 @@ fn only_marked_samples_are_replaced() -> Result<()> {
     Ok(())
 }
 
-/// Whether a method costs less than a gradient a pixel.
+/// Whether a method costs less than a gradient per pixel.
 fn is_affordable(method: &MethodConfig) -> bool {
     method.name() != "pixel_newton"
 }
@@ -95,7 +95,8 @@ fn every_method_lowers_the_loss_of_a_batch() -> Result<()> {
 
 #[test]
 fn grad_align_adds_its_penalty_to_the_gradient_of_the_loss() -> Result<()> {
-    // Without weight decay, momentum or dropout an update is the rate times the gradient, and that is linear in lambda.
+    // Without weight decay, momentum or dropout an update is the rate times the gradient, which is
+    // linear in lambda.
     let batch = fixture::batch(1, 2);
     let moved = |lambda: f64| -> Result<(Vec<f32>, Option<f64>)> {
         let mut config = fixture::config(GradAlign { epsilon: 0.03, lambda });
@@ -135,7 +136,7 @@ fn free_updates_several_times_with_a_perturbation_that_it_keeps() -> Result<()> 
     let record = twice.step_with(&batch, &[true, true])?;
     assert_eq!((record.attacked, twice.steps_done()), (2, 1));
     config.method = free(1);
-    // The same as two steps of one replay, at the same rate.
+    // The same as two steps with one replay, at the same rate.
     let mut once = fixture::trainer(&config)?;
     let first = once.step_with(&batch, &[true, true])?;
     let after_one = perturbation(&once);
@@ -143,13 +144,14 @@ fn free_updates_several_times_with_a_perturbation_that_it_keeps() -> Result<()> 
     let second = once.step_with(&batch, &[true, true])?;
     assert_eq!(weight(&once)?, weight(&twice)?);
     assert_eq!(record.loss, first.loss / 2.0 + second.loss / 2.0);
-    // The first example is the image itself, so the first perturbation is a whole step; the second stays in the ball.
+    // The first example is the image itself, so the first perturbation is a whole step. The second
+    // stays in the ball.
     let after_two = values(&perturbation(&twice))?;
     assert_eq!(after_two, values(&perturbation(&once))?);
     let whole = values(&after_one)?.iter().filter(|value| value.abs() == epsilon as f32).count();
     assert!(whole as f64 > 0.9 * after_two.len() as f64, "{whole} of {}", after_two.len());
     assert!(after_two.iter().all(|value| value.abs() <= epsilon as f32));
-    // With one sample drawn, only the first place moves.
+    // With one sample drawn, only the first position changes.
     once.step_with(&batch, &[false, true])?;
     let after_three = perturbation(&once);
     assert_eq!(values(&after_three.get(1)?)?, after_two[after_two.len() / 2..]);

@@ -12,7 +12,7 @@ use robustseg_random::stream;
 const SMALL: (usize, usize) = (3, 4);
 const FULL: (usize, usize) = (9, 13);
 
-/// Logits of two images, three classes, and labels of which a few are missing.
+/// Logits of two images in three classes, and labels with a few missing.
 fn scene(seed: u64) -> Result<([Var; 3], Tensor, Tensor)> {
     let random = &mut stream(seed, "divided", [0; 3]);
     let mut logits = |classes: usize| -> Result<Var> {
@@ -41,7 +41,7 @@ fn scalar(tensor: &Tensor) -> Result<f64> {
     Ok(f64::from(tensor.to_scalar::<f32>()?))
 }
 
-/// Minus the logarithm of the softmax, at every pixel, by logits at full size: [image][pixel][class].
+/// The negative log-softmax at every pixel, from logits at full size: [image][pixel][class].
 fn surprise(logits: &Var) -> Result<Vec<Vec<f64>>> {
     let full = upsample_bilinear(logits, FULL.0, FULL.1, Alignment::HalfPixel)?;
     let pixels: Vec<Vec<f32>> = full.flatten_to(2)?.to_vec2()?;
@@ -78,7 +78,8 @@ fn the_losses_are_those_of_the_merged_branches() -> Result<()> {
 
 #[test]
 fn gradients_are_numerical_derivatives() -> Result<()> {
-    // One loss in its own logits at a time: the choice of a pixel's branch, which a step may change, has no gradient.
+    // Each loss with respect to its own logits: the choice of a pixel's branch may change within a
+    // step and has no gradient.
     let (logits, labels, division) = scene(5)?;
     let loss = |branch: usize| -> Result<Tensor> {
         let DividedLoss { pixels, mask } = losses(&logits, &labels, &division)?;
@@ -132,7 +133,7 @@ fn what_the_attack_changes_is_for_the_auxiliary_branch() -> Result<()> {
     let found = method.divide(network, &images, &labels, NormStatistics::Running, random)?;
     let target = Target::new(network, NormStatistics::Running);
     let attacked = method.examples(&Case::new(&target, &images, &labels)?, random)?.image;
-    // By logits at full size, pixel by pixel.
+    // From logits at full size, pixel by pixel.
     let largest = |images: &Tensor| -> Result<Vec<u32>> {
         let logits = BranchLogits::try_from(network.forward_branches(images, &mut Mode::Evaluation)?)?;
         let argmax = |logits: &Tensor| -> Result<Vec<u32>> {
@@ -176,7 +177,7 @@ fn without_division_the_main_branch_trains_as_under_bim() -> Result<()> {
             assert!((bim - divided).abs() < 1e-6, "{name}: {bim} and {divided}");
         }
     }
-    // Sent to the auxiliary branch, clean pixels leave the main classifier to its decay alone.
+    // If all clean pixels go to the auxiliary branch, the main classifier only decays.
     send(&divided, [-100.0, 100.0])?;
     let name = "classifier.bias";
     let velocity = divided.optimiser.velocities()[name].clone();
