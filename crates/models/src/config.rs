@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 /// use robustseg_models::{NetworkConfig, PspNetConfig, Upsampling};
 /// let small = PspNetConfig { layers: [1, 1, 1, 1], width: 8 };
 /// let config = NetworkConfig { upsampling: Upsampling::AlignCorners, ..NetworkConfig::new(small, 21) };
-/// assert_eq!(config.outline().unwrap().parameter_count(), 727_509);
+/// assert_eq!(config.outline().unwrap().parameter_count(), 489_885);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct NetworkConfig {
