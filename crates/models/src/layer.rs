@@ -1,19 +1,18 @@
 //! The two layers that convolutional networks are made of.
 
+use crate::run::Run;
 use crate::variables::Variables;
 use crate::{Mode, ParameterKind};
 use candle_core::{Result, Tensor, Var};
 use robustseg_ops::{
-    Arithmetic, BatchNorm, BatchStatistics, Conv2dConfig, StatisticsSource, batch_norm_relu,
-    batch_norm_relu_conv2d, batch_statistics, conv2d, conv2d_add,
+    BatchNorm, BatchStatistics, Conv2dConfig, StatisticsSource, batch_norm_relu, batch_norm_relu_conv2d,
+    batch_statistics, conv2d, conv2d_add,
 };
 
 /// A convolution without bias.
 pub(crate) struct Convolution {
     weight: Tensor,
     config: Conv2dConfig,
-    /// How a GPU computes it.
-    pub(crate) arithmetic: Arithmetic,
 }
 
 impl Convolution {
@@ -26,21 +25,21 @@ impl Convolution {
         variables: &Variables<'_>,
     ) -> Result<Self> {
         let weight = variables.convolution([outputs, kernel, kernel, inputs], "weight")?;
-        Ok(Self { weight, config, arithmetic: Arithmetic::default() })
+        Ok(Self { weight, config })
     }
 
-    /// The weight (O, K, K, I) as `mode` uses it on `x`, in the type of its elements.
-    pub(crate) fn weight(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
-        mode.weight(&self.weight).to_dtype(x.dtype())
+    /// The weight (O, K, K, I) as `run` uses it on `x`, in the type of its elements.
+    pub(crate) fn weight(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
+        run.mode.weight(&self.weight).to_dtype(x.dtype())
     }
 
-    pub(crate) fn forward(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
-        conv2d(x, &self.weight(x, mode)?, self.config, self.arithmetic)
+    pub(crate) fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
+        conv2d(x, &self.weight(x, run)?, self.config, run.arithmetic)
     }
 
     /// The convolution's output added to `residual`.
-    pub(crate) fn forward_add(&self, x: &Tensor, residual: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
-        conv2d_add(x, &self.weight(x, mode)?, self.config, residual, self.arithmetic)
+    pub(crate) fn forward_add(&self, x: &Tensor, residual: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
+        conv2d_add(x, &self.weight(x, run)?, self.config, residual, run.arithmetic)
     }
 
     /// (O, K, K, I).
@@ -82,24 +81,28 @@ impl NormRelu {
         })
     }
 
-    pub(crate) fn forward(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
-        let (statistics, source) = self.statistics(x, mode)?;
-        let (weight, bias) = (mode.weight(&self.weight), mode.weight(&self.bias));
+    pub(crate) fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
+        let (statistics, source) = self.statistics(x, run)?;
+        let (weight, bias) = (run.mode.weight(&self.weight), run.mode.weight(&self.bias));
         batch_norm_relu(x, &weight, &bias, &statistics, source, EPS)
     }
 
     /// This layer and then `convolution`, as one operation.
-    pub(crate) fn convolve(&self, x: &Tensor, convolution: &Convolution, mode: &Mode<'_>) -> Result<Tensor> {
-        let (statistics, source) = self.statistics(x, mode)?;
-        let (weight, bias) = (mode.weight(&self.weight), mode.weight(&self.bias));
+    pub(crate) fn convolve(
+        &self,
+        x: &Tensor,
+        convolution: &Convolution,
+        run: &Run<'_, '_>,
+    ) -> Result<Tensor> {
+        let (statistics, source) = self.statistics(x, run)?;
+        let (weight, bias) = (run.mode.weight(&self.weight), run.mode.weight(&self.bias));
         let norm = BatchNorm { weight: &weight, bias: &bias, statistics: &statistics, source, eps: EPS };
-        let Convolution { config, arithmetic, .. } = *convolution;
-        batch_norm_relu_conv2d(x, norm, &convolution.weight(x, mode)?, config, arithmetic)
+        batch_norm_relu_conv2d(x, norm, &convolution.weight(x, run)?, convolution.config, run.arithmetic)
     }
 
     /// The statistics that normalise `x` in this mode.
-    fn statistics(&self, x: &Tensor, mode: &Mode<'_>) -> Result<(BatchStatistics, StatisticsSource)> {
-        Ok(match mode {
+    fn statistics(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<(BatchStatistics, StatisticsSource)> {
+        Ok(match &*run.mode {
             Mode::Evaluation | Mode::FixedStatistics => {
                 let mean = self.running_mean.detach();
                 let variance = self.running_var.detach();

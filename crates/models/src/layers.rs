@@ -1,9 +1,10 @@
 //! The trait of networks: all that differs between one network and another.
 
+use crate::run::Run;
 use crate::variables::Variables;
-use crate::{Branch, Error, Mode};
+use crate::{Branch, Error};
 use candle_core::{Result, Tensor};
-use robustseg_ops::{Alignment, Arithmetic};
+use robustseg_ops::Alignment;
 use safetensors::SafeTensors;
 
 /// The layers of a network. A network implements this trait and [`Settings`];
@@ -12,10 +13,7 @@ pub(crate) trait Layers: Send + Sync {
     /// Small logits (N, h, w, channels) of the first `heads` heads: the main one, then the branches in
     /// the order of [`Heads`]. `x` (N, H, W, 3) is a normalised image in the type of the activations;
     /// logits are f32.
-    fn forward(&self, x: &Tensor, heads: usize, mode: &mut Mode<'_>) -> Result<Vec<Tensor>>;
-
-    /// Sets how a GPU computes all convolutions.
-    fn set_arithmetic(&mut self, arithmetic: Arithmetic);
+    fn forward(&self, x: &Tensor, heads: usize, run: &mut Run<'_, '_>) -> Result<Vec<Tensor>>;
 
     /// Multiply-adds of the main head's logits for one image of `size` (height, width).
     fn multiply_adds(&self, size: [usize; 2]) -> u64;

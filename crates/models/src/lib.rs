@@ -28,6 +28,7 @@ mod parameter;
 mod precision;
 pub mod pretrained;
 mod resnet_v2;
+mod run;
 mod spec;
 mod store;
 mod stored;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::outline::Outline;
+use crate::run::Run;
 use crate::variables::{Maker, Source};
 use crate::{Mode, NetworkConfig, Parameter, Precision, Result};
 use candle_core::{Device, Tensor};
@@ -108,7 +109,6 @@ impl Network {
     pub fn set_precision(&mut self, precision: Precision) -> candle_core::Result<()> {
         precision.require_on(&self.device)?;
         self.precision = precision;
-        self.outline.layers_mut().set_arithmetic(precision.arithmetic);
         Ok(())
     }
 
@@ -135,8 +135,8 @@ impl Network {
 
     fn heads(&self, image: &Tensor, count: usize, mode: &mut Mode<'_>) -> candle_core::Result<Vec<Tensor>> {
         let x = normalise_image(image, &self.config.mean, &self.config.std)?;
-        let x = x.to_dtype(self.precision.activations)?;
-        self.outline.layers().forward(&x, count, mode)
+        let Precision { activations, arithmetic } = self.precision;
+        self.outline.layers().forward(&x.to_dtype(activations)?, count, &mut Run { mode, arithmetic })
     }
 
     /// Logits (N, K, H, W) at the size of `image` (N, 3, H, W), in evaluation mode.

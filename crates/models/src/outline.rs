@@ -30,10 +30,6 @@ impl Outline {
         &*self.layers
     }
 
-    pub(crate) fn layers_mut(&mut self) -> &mut dyn Layers {
-        &mut *self.layers
-    }
-
     /// Trainable numbers. Running statistics do not count.
     pub fn parameter_count(&self) -> usize {
         self.parameters

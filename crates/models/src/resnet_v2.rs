@@ -1,11 +1,11 @@
 //! Pre-activation ResNet (He et al. 2016, *Identity Mappings*) at output stride 8, named and dilated as timm's
 //! `resnetv2_50`.
 
-use crate::Mode;
 use crate::layer::{Convolution, NormRelu};
+use crate::run::Run;
 use crate::variables::Variables;
 use candle_core::{Result, Tensor};
-use robustseg_ops::{Arithmetic, Conv2dConfig, max_pool2d};
+use robustseg_ops::{Conv2dConfig, max_pool2d};
 use safetensors::SafeTensors;
 
 /// Channels of the stem and of the four stages of a network of `width`.
@@ -71,22 +71,12 @@ impl ResNetV2 {
         Ok(Self { stem, stages, norm: NormRelu::new(channels[4], &variables.at("norm"))? })
     }
 
-    pub(crate) fn forward(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
-        let mut x = max_pool2d(&self.stem.forward(x, mode)?, 3, 2, 1)?;
+    pub(crate) fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
+        let mut x = max_pool2d(&self.stem.forward(x, run)?, 3, 2, 1)?;
         for block in self.stages.iter().flatten() {
-            x = block.forward(&x, mode)?;
+            x = block.forward(&x, run)?;
         }
-        self.norm.forward(&x, mode)
-    }
-
-    /// Sets how a GPU computes the convolutions.
-    pub(crate) fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
-        self.stem.arithmetic = arithmetic;
-        for block in self.stages.iter_mut().flatten() {
-            for convolution in block.convs.iter_mut().chain(&mut block.downsample) {
-                convolution.arithmetic = arithmetic;
-            }
-        }
+        self.norm.forward(&x, run)
     }
 
     /// Output size and multiply-adds for an image of `size` (height, width).
@@ -140,18 +130,18 @@ impl Bottleneck {
         })
     }
 
-    fn forward(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
         let [norm1, norm2, norm3] = &self.norms;
         let [conv1, conv2, conv3] = &self.convs;
         let (y, shortcut) = match &self.downsample {
             Some(conv) => {
-                let activated = norm1.forward(x, mode)?;
-                (conv1.forward(&activated, mode)?, conv.forward(&activated, mode)?)
+                let activated = norm1.forward(x, run)?;
+                (conv1.forward(&activated, run)?, conv.forward(&activated, run)?)
             }
-            None => (norm1.convolve(x, conv1, mode)?, x.clone()),
+            None => (norm1.convolve(x, conv1, run)?, x.clone()),
         };
-        let y = norm2.convolve(&y, conv2, mode)?;
-        conv3.forward_add(&norm3.forward(&y, mode)?, &shortcut, mode)
+        let y = norm2.convolve(&y, conv2, run)?;
+        conv3.forward_add(&norm3.forward(&y, run)?, &shortcut, run)
     }
 
     fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {

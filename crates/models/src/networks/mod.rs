@@ -9,5 +9,5 @@ pub use pspnet::PspNetConfig;
 
 networks! {
     /// PSPNet on a pre-activation `ResNet`, `PSPNet50` by default.
-    pspnet: Network(PspNetConfig),
+    pspnet: PspNet(PspNetConfig),
 }

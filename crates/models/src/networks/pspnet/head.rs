@@ -1,11 +1,12 @@
 //! The head that turns pyramid features into logits.
 
 use super::pyramid::{BINS, Pooled};
+use crate::ParameterKind;
 use crate::layer::{Convolution, NormRelu};
+use crate::run::Run;
 use crate::variables::Variables;
-use crate::{Mode, ParameterKind};
 use candle_core::{DType, Result, Tensor};
-use robustseg_ops::{Alignment, Arithmetic, Conv2dConfig, add_bias, conv2d, conv2d_pyramid};
+use robustseg_ops::{Alignment, Conv2dConfig, add_bias, conv2d, conv2d_pyramid};
 
 /// A map and its means to logits (N, h, w, channels). A 3x3 convolution reads the map concatenated with
 /// the upsampled means; dropout of whole channels follows in training, then a classifier of each pixel.
@@ -42,23 +43,19 @@ impl Head {
         })
     }
 
-    pub(super) fn forward(&self, x: &Pooled, mode: &mut Mode<'_>) -> Result<Tensor> {
-        let x = mode.dropout(&self.features(x, mode)?)?;
-        let weight = mode.weight(&self.weight).to_dtype(x.dtype())?;
-        let logits = conv2d(&x, &weight, Conv2dConfig::default(), self.convolution.arithmetic)?;
-        add_bias(&logits.to_dtype(DType::F32)?, &mode.weight(&self.bias))
-    }
-
-    /// Sets how a GPU computes the convolutions.
-    pub(super) fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
-        self.convolution.arithmetic = arithmetic;
+    pub(super) fn forward(&self, x: &Pooled, run: &mut Run<'_, '_>) -> Result<Tensor> {
+        let features = self.features(x, run)?;
+        let x = run.mode.dropout(&features)?;
+        let weight = run.mode.weight(&self.weight).to_dtype(x.dtype())?;
+        let logits = conv2d(&x, &weight, Conv2dConfig::default(), run.arithmetic)?;
+        add_bias(&logits.to_dtype(DType::F32)?, &run.mode.weight(&self.bias))
     }
 
     /// The classifier's input (N, h, w, channels) before dropout.
-    fn features(&self, x: &Pooled, mode: &Mode<'_>) -> Result<Tensor> {
-        let (weight, arithmetic) = (self.convolution.weight(&x.map, mode)?, self.convolution.arithmetic);
-        let y = conv2d_pyramid(&x.map, &x.means, &weight, &BINS, self.alignment, arithmetic)?;
-        self.norm.forward(&y, mode)
+    fn features(&self, x: &Pooled, run: &Run<'_, '_>) -> Result<Tensor> {
+        let weight = self.convolution.weight(&x.map, run)?;
+        let y = conv2d_pyramid(&x.map, &x.means, &weight, &BINS, self.alignment, run.arithmetic)?;
+        self.norm.forward(&y, run)
     }
 
     /// Multiply-adds for a map of `size` (height, width).
@@ -75,13 +72,14 @@ impl Head {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Mode;
     use crate::networks::pspnet::pyramid::Pyramid;
     use crate::variables::{Maker, Source};
     use candle_core::{Device, Var};
-    use robustseg_ops::upsample_bilinear;
+    use robustseg_ops::{Arithmetic, upsample_bilinear};
 
     /// The definition: the map beside the upsampled levels, convolved as one.
-    fn concatenated(head: &Head, x: &Pooled, mode: &Mode<'_>) -> Result<Tensor> {
+    fn concatenated(head: &Head, x: &Pooled, run: &Run<'_, '_>) -> Result<Tensor> {
         let (images, height, width, _) = x.map.dims4()?;
         let (mut maps, mut start) = (vec![x.map.clone()], 0);
         for bins in BINS {
@@ -89,7 +87,7 @@ mod tests {
             start += bins * bins;
             maps.push(upsample_bilinear(&level, height, width, head.alignment)?);
         }
-        head.norm.forward(&head.convolution.forward(&Tensor::cat(&maps, 3)?, mode)?, mode)
+        head.norm.forward(&head.convolution.forward(&Tensor::cat(&maps, 3)?, run)?, run)
     }
 
     fn distance(a: &Tensor, b: &Tensor) -> Result<f32> {
@@ -111,9 +109,10 @@ mod tests {
                 robustseg_random::standard_normal(&mut random, &mut values);
                 let x = Tensor::from_vec::<_, f32>(values, (2, height, width, 128), &Device::Cpu)?;
                 let x = Var::from_tensor(&x)?;
-                let mode = Mode::Training { dropout: 0.0, random: &mut random };
-                let pooled = pyramid.forward(x.as_tensor().clone(), &mode)?;
-                let (ours, plain) = (head.features(&pooled, &mode)?, concatenated(&head, &pooled, &mode)?);
+                let mode = &mut Mode::Training { dropout: 0.0, random: &mut random };
+                let run = Run { mode, arithmetic: Arithmetic::default() };
+                let pooled = pyramid.forward(x.as_tensor().clone(), &run)?;
+                let (ours, plain) = (head.features(&pooled, &run)?, concatenated(&head, &pooled, &run)?);
                 assert!(distance(&ours, &plain)? < 1e-5);
                 let (ours, plain) = (ours.sqr()?.backward()?, plain.sqr()?.backward()?);
                 for var in made.values().map(|parameter| &parameter.var).chain([&x]) {

@@ -5,12 +5,12 @@ mod pyramid;
 
 use self::head::Head;
 use self::pyramid::Pyramid;
+use crate::foreign;
 use crate::layers::{Heads, Layers, Maps, Settings, within};
 use crate::resnet_v2::{ResNetV2, channels, size_of};
+use crate::run::Run;
 use crate::variables::Variables;
-use crate::{Mode, foreign};
 use candle_core::{Result, Tensor};
-use robustseg_ops::Arithmetic;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +65,7 @@ impl Settings for PspNetConfig {
         for branch in heads.branches {
             all.push(head(branch.channels, &variables.at(&branch.name))?);
         }
-        Ok(Box::new(Network { config: self.clone(), backbone, pyramid, heads: all }))
+        Ok(Box::new(PspNet { config: self.clone(), backbone, pyramid, heads: all }))
     }
 
     fn scale(&self) -> (&'static str, usize) {
@@ -86,25 +86,17 @@ impl Settings for PspNetConfig {
 }
 
 /// Backbone, pyramid, and heads of one shape: the main one and the branches.
-struct Network {
+struct PspNet {
     config: PspNetConfig,
     backbone: ResNetV2,
     pyramid: Pyramid,
     heads: Vec<Head>,
 }
 
-impl Layers for Network {
-    fn forward(&self, x: &Tensor, heads: usize, mode: &mut Mode<'_>) -> Result<Vec<Tensor>> {
-        let pooled = self.pyramid.forward(self.backbone.forward(x, mode)?, mode)?;
-        self.heads.iter().take(heads).map(|head| head.forward(&pooled, mode)).collect()
-    }
-
-    fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
-        self.backbone.set_arithmetic(arithmetic);
-        self.pyramid.set_arithmetic(arithmetic);
-        for head in &mut self.heads {
-            head.set_arithmetic(arithmetic);
-        }
+impl Layers for PspNet {
+    fn forward(&self, x: &Tensor, heads: usize, run: &mut Run<'_, '_>) -> Result<Vec<Tensor>> {
+        let pooled = self.pyramid.forward(self.backbone.forward(x, run)?, run)?;
+        self.heads.iter().take(heads).map(|head| head.forward(&pooled, run)).collect()
     }
 
     fn multiply_adds(&self, size: [usize; 2]) -> u64 {

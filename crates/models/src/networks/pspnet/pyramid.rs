@@ -1,10 +1,10 @@
 //! Pyramid pooling (Zhao et al. 2017).
 
-use crate::Mode;
 use crate::layer::{Convolution, NormRelu};
+use crate::run::Run;
 use crate::variables::Variables;
 use candle_core::{Result, Tensor};
-use robustseg_ops::{Arithmetic, Conv2dConfig, adaptive_avg_pool2d};
+use robustseg_ops::{Conv2dConfig, adaptive_avg_pool2d};
 
 /// Regions along each side of the pyramid's levels.
 pub(super) const BINS: [usize; 4] = [1, 2, 3, 6];
@@ -36,29 +36,22 @@ impl Pyramid {
         Ok(Self { branches: (0..BINS.len()).map(branch).collect::<Result<_>>()? })
     }
 
-    pub(super) fn forward(&self, x: Tensor, mode: &Mode<'_>) -> Result<Pooled> {
-        let means = Tensor::cat(&self.levels(&x, mode)?, 1)?;
+    pub(super) fn forward(&self, x: Tensor, run: &Run<'_, '_>) -> Result<Pooled> {
+        let means = Tensor::cat(&self.levels(&x, run)?, 1)?;
         Ok(Pooled { map: x, means })
     }
 
     /// The means over the regions of each level, through the level's convolution: (N, bins squared, D) each.
-    fn levels(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Vec<Tensor>> {
+    fn levels(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Vec<Tensor>> {
         let means = adaptive_avg_pool2d(x, &BINS)?;
         let (images, _, channels) = means.dims3()?;
         let mut start = 0;
         let level = |(bins, (conv, norm)): (&usize, &(Convolution, NormRelu))| {
             let means = means.narrow(1, start, bins * bins)?.reshape((images, *bins, *bins, channels))?;
             start += bins * bins;
-            norm.forward(&conv.forward(&means, mode)?, mode)?.flatten(1, 2)
+            norm.forward(&conv.forward(&means, run)?, run)?.flatten(1, 2)
         };
         BINS.iter().zip(&self.branches).map(level).collect()
-    }
-
-    /// Sets how a GPU computes the convolutions.
-    pub(super) fn set_arithmetic(&mut self, arithmetic: Arithmetic) {
-        for (convolution, _) in &mut self.branches {
-            convolution.arithmetic = arithmetic;
-        }
     }
 
     /// Multiply-adds for one image of any size.
