@@ -15,7 +15,6 @@ mod commands;
 mod data;
 pub mod device;
 pub mod draw;
-pub mod event_log;
 pub mod exit;
 mod identity;
 mod image_file;
@@ -33,12 +32,12 @@ mod preparation;
 mod progress;
 pub mod provenance;
 mod record;
-mod records;
+pub mod records;
+#[cfg(test)]
+mod records_page;
 mod results;
 pub mod run_directory;
-pub mod run_timing;
 mod same_result;
-mod samples;
 pub mod spec;
 mod window;
 

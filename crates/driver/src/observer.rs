@@ -4,8 +4,8 @@ use std::io;
 
 use robustseg_training::{Event, Observer, Progress};
 
-use crate::event_log::EventLog;
 use crate::progress::Meter;
+use crate::records::EventLog;
 
 /// Writes events to a log and moves the bars.
 pub(crate) struct RunObserver {

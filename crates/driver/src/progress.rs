@@ -109,7 +109,7 @@ impl Meter {
                 info!("interrupted after step {step}; state saved");
                 self.tell_skipped();
             }
-            Event::Checkpoint { .. } => {}
+            Event::Checkpoint { .. } | Event::Unknown => {}
         }
     }
 

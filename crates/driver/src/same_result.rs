@@ -7,7 +7,7 @@ use robustseg_datasets::Dataset;
 use crate::exit::{BadData, Usage};
 use crate::identity::{DATA, content_key};
 use crate::provenance::Provenance;
-use crate::samples::{SAMPLES, difference, recorded};
+use crate::records::samples::{SAMPLES, difference, recorded};
 
 /// Requires that the run in the directory at `path`, or the evaluation for another one, is of the identity of `now`, which
 /// sees `datasets`, by the parts that they play in it.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::monitor::{Reading, Sign};
 use crate::step_record::{Seconds, StepRecord};
@@ -32,7 +32,7 @@ impl Observer for () {
 
 /// An event of a run, one JSON object with `kind`, `step` and `epoch`. The recipient adds the wall
 /// clock.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
     /// Training begins or resumes.
@@ -127,8 +127,10 @@ pub enum Event {
         /// The sign of catastrophic overfitting in this reading, if any.
         sign: Option<Sign>,
         /// Readings with a sign since the last one without, including this one.
+        #[serde(default)]
         flagged: usize,
         /// The number of such readings that counts as catastrophic overfitting.
+        #[serde(default)]
         patience: usize,
         /// The sign, once there are enough such readings. Until then it may pass.
         overfitting: Option<Sign>,
@@ -170,6 +172,9 @@ pub enum Event {
         /// The epoch of the next step, from 0.
         epoch: u64,
     },
+    /// An event that only another version of robustseg knows. It is read and never written.
+    #[serde(other)]
+    Unknown,
 }
 
 /// The progress of a stage.

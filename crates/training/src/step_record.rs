@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 use serde::{Deserialize, Serialize};
 
 /// The record of one training step.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// The step, from 0.
     pub step: u64,
@@ -14,7 +14,7 @@ pub struct StepRecord {
     pub loss: f32,
     /// The additional term that the method minimised, if any, weighted as in the loss. An example
     /// is the mask branch's cross-entropy.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub penalty: Option<f64>,
     /// The backbone's learning rate.
     pub learning_rate: f64,
@@ -25,7 +25,7 @@ pub struct StepRecord {
     /// Mean epsilon of the attacked samples, if there are any.
     pub epsilon_mean: Option<f64>,
     /// The epsilon of each attacked sample, in the order of the batch.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub epsilons: Vec<f32>,
     /// The time by part.
     pub seconds: Seconds,

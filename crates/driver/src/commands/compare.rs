@@ -28,7 +28,7 @@ impl Compare {
         let comparison = pages::compare(&self.runs, &directory)?;
         directory.remove_others()?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&comparison.json())?);
+            println!("{}", serde_json::to_string_pretty(&comparison.records())?);
         } else {
             println!("{}\nreport: {}", comparison.plain(), directory.file("compare.html").display());
         }

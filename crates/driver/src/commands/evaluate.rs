@@ -23,10 +23,11 @@ use crate::interrupt::stop_flag;
 use crate::memory;
 use crate::observer::RunObserver;
 use crate::provenance::{CheckpointProvenance, Invocation, Provenance};
+use crate::records::samples;
 use crate::results;
 use crate::run_directory::{RunDirectory, UNFINISHED};
 use crate::spec::Spec;
-use crate::{identity, same_result, samples};
+use crate::{identity, same_result};
 
 /// Arguments of `evaluate`.
 #[derive(Args)]

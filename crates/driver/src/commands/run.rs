@@ -13,7 +13,6 @@ use robustseg_training::{Identity, Observer, Outcome, Trainer};
 use super::evaluate::{self, Measured, Place};
 use super::{SpecArguments, told};
 use crate::device::{DeviceChoice, describe};
-use crate::event_log::EventLog;
 use crate::exit::Interrupted;
 use crate::inputs::Inputs;
 use crate::interrupt::stop_flag;
@@ -21,11 +20,11 @@ use crate::log;
 use crate::observer::RunObserver;
 use crate::plan::Plan;
 use crate::provenance::{CheckpointProvenance, Invocation, Provenance};
+use crate::records::{EventLog, RunTiming, samples};
 use crate::results;
 use crate::run_directory::{RunDirectory, Start, UNFINISHED, default_path};
-use crate::run_timing::RunTiming;
 use crate::spec::Spec;
-use crate::{identity, same_result, samples};
+use crate::{identity, same_result};
 
 /// Arguments of `run`.
 #[derive(Args)]

@@ -6,12 +6,12 @@ use robustseg_attacks::{Bim, Settings};
 use robustseg_datasets::Class;
 use robustseg_evaluation::{Curve, Evaluated, Evaluation, Example, ExampleAttack, Point, Scope, Scores};
 use robustseg_models::TrainingOrigin;
-use robustseg_training::{Seconds, Timing};
+use robustseg_training::{Event, Seconds, StepRecord, Timing};
 
 use super::gallery::Gallery;
 use crate::provenance::{Invocation, Provenance, SplitProvenance};
+use crate::records::{LoggedEvent, RunTiming};
 use crate::run_directory::RunDirectory;
-use crate::run_timing::RunTiming;
 use crate::spec::Spec;
 
 /// Scores of `miou` at epsilon 0, that fall as exp(-`fall` * 10 * epsilon) under FGSM, and twice as fast under BIM.
@@ -155,20 +155,31 @@ pub fn run(path: &Path, name: &str, method: &str, miou: f64, step_seconds: f64) 
     directory.write_json("provenance.json", &provenance).unwrap();
 
     let mut events =
-        String::from("{\"kind\": \"training_started\", \"step\": 0, \"epoch\": 0, \"time_s\": 0.0}\n");
-    for step in 0..200 {
-        let loss = 2.2 * (-f64::from(step) / 60.0).exp() + 0.3 + 0.2 * f64::from(step * 7919 % 13) / 13.0;
-        events += &format!(
-            "{{\"kind\": \"step\", \"step\": {step}, \"epoch\": {}, \"loss\": {loss}, \"epsilons\": [{}]}}\n",
-            step / 25,
-            0.01 + f64::from(step * 31 % 17) * f64::from(step + 50) / 1e5
-        );
+        vec![Event::TrainingStarted { step: 0, epoch: 0, total_steps: 200, epochs: 8, parameters: 1000 }];
+    for step in 0..200_u32 {
+        let (place, epoch) = (f64::from(step), u64::from(step) / 25);
+        let epsilon = 0.01 + f64::from(step * 31 % 17) * f64::from(step + 50) / 1e5;
+        let loss = 2.2 * (-place / 60.0).exp() + 0.3 + 0.2 * f64::from(step * 7919 % 13) / 13.0;
+        let record = StepRecord {
+            step: step.into(),
+            loss: loss as f32,
+            penalty: None,
+            learning_rate: 0.01,
+            images: 8,
+            attacked: 1,
+            epsilon_mean: Some(epsilon),
+            epsilons: vec![epsilon as f32],
+            seconds: Seconds::default(),
+        };
+        events.push(Event::Step { epoch, record });
         if step % 25 == 24 {
-            let miou = miou * (1.0 - (-f64::from(step) / 50.0).exp());
-            events +=
-                &format!("{{\"kind\": \"validation\", \"step\": {step}, \"epoch\": 1, \"miou\": {miou}}}\n");
+            let miou = miou * (1.0 - (-place / 50.0).exp());
+            let (step, epoch, pixel_accuracy) = (step.into(), epoch + 1, miou);
+            events.push(Event::Validation { step, epoch, miou, pixel_accuracy, best: true, seconds: 1.5 });
         }
     }
+    let line = |event| serde_json::to_string(&LoggedEvent { event, time_s: 0.0 }).unwrap() + "\n";
+    let events: String = events.into_iter().map(line).collect();
     directory.write("events.jsonl", events.as_bytes()).unwrap();
     let examples = vec![example("scene 1", 160, 120), example("scene 2", 160, 120)];
     Gallery::write(&directory, &classes(), &evaluated(examples)).unwrap();

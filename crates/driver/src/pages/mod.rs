@@ -13,7 +13,7 @@ mod summary;
 mod tables;
 pub mod warnings;
 
-pub use compare::{ComparedRun, Comparison, compare};
+pub use compare::{ComparedRun, Comparison, ComparisonRecord, compare};
 pub use gallery::{Gallery, GalleryExample};
 pub use names::{curve_title, paper_name};
 pub use run::write_report;

@@ -7,9 +7,7 @@ use robustseg_evaluation::Evaluation;
 use super::gallery::Gallery;
 use crate::exit::BadData;
 use crate::provenance::Provenance;
-use crate::records::event_reader::{Events, MonitorRecord, events, readings};
-use crate::records::read_json;
-use crate::run_timing::RunTiming;
+use crate::records::{History, RunTiming, read_events, read_json};
 use crate::spec::Spec;
 
 /// The files of a run directory. Only `evaluation.json` must exist: the evaluation of a checkpoint leaves few others.
@@ -25,14 +23,8 @@ pub struct RunSummary {
     pub timing: Option<RunTiming>,
     /// `provenance.json`.
     pub provenance: Option<Provenance>,
-    /// Step and loss of each training step, from `events.jsonl`.
-    pub losses: Vec<(u64, f64)>,
-    /// Step and mean IoU of each validation, from `events.jsonl`.
-    pub validations: Vec<(u64, f64)>,
-    /// Step and epsilons of the adversarial examples of each training step that had any, from `events.jsonl`.
-    pub epsilons: Vec<(u64, Vec<f64>)>,
-    /// The monitor's readings, from `events.jsonl`.
-    pub monitor: Vec<MonitorRecord>,
+    /// `events.jsonl`.
+    pub history: History,
     /// The examples in `figures/examples`.
     pub gallery: Option<Gallery>,
 }
@@ -48,17 +40,13 @@ impl RunSummary {
             BadData(format!("{}: has no evaluation.json; {advice}", path.display()))
         })?;
         let spec = path.join("spec.yaml");
-        let Events { losses, validations, epsilons } = events(&path.join("events.jsonl"))?;
         Ok(Self {
             path: path.to_owned(),
             evaluation,
             spec: spec.is_file().then(|| Spec::read(&spec, &[])).transpose()?,
             timing: read_json(&path.join("timing.json"))?,
             provenance: read_json(&path.join("provenance.json"))?,
-            losses,
-            epsilons,
-            monitor: readings(&path.join("events.jsonl"))?,
-            validations,
+            history: History::of(read_events(&path.join("events.jsonl"))?),
             gallery: Gallery::read(path)?,
         })
     }

@@ -1,6 +1,17 @@
-//! The records of a run directory: the files that programs read.
+//! The records of a run directory: the JSON files that programs read. `docs/records.md` documents their fields.
+//!
+//! The types that write a file also read it. `evaluation.json` and `images.jsonl` are types of `robustseg_evaluation`,
+//! and the events of `events.jsonl` are types of `robustseg_training`.
 
-pub(crate) mod event_reader;
+mod event_log;
+mod events;
+mod history;
 mod json;
+pub(crate) mod samples;
+mod timing;
 
+pub use event_log::EventLog;
+pub use events::{LoggedEvent, read_events};
+pub use history::{History, MonitorRecord};
 pub(crate) use json::read_json;
+pub use timing::RunTiming;

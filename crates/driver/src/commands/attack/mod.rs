@@ -3,7 +3,7 @@
 mod case;
 mod observe;
 mod options;
-mod report;
+pub(crate) mod report;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -3,53 +3,53 @@
 use robustseg_attacks::Cost;
 use robustseg_evaluation::Window;
 use robustseg_words::counted;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// `attack.json`.
-#[derive(Serialize)]
-pub(super) struct Report {
-    pub(super) method: String,
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) method: String,
     /// What the network sees of an image.
-    pub(super) window: Window,
-    pub(super) seed: u64,
+    pub(crate) window: Window,
+    pub(crate) seed: u64,
     /// The cost in passes through the network, of all images together.
-    pub(super) passes: Cost,
-    pub(super) images: Vec<ImageReport>,
+    pub(crate) passes: Cost,
+    pub(crate) images: Vec<ImageReport>,
     /// The effect of rounding the example to the 8 bits of adversarial.png, if that was written.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) adversarial_png: Option<RoundedReport>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) adversarial_png: Option<RoundedReport>,
 }
 
 /// The example of adversarial.png, rounded to 8 bits; that of adversarial.safetensors is exact.
-#[derive(Serialize)]
-pub(super) struct RoundedReport {
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RoundedReport {
     /// The largest change of a value by rounding, images being in `[0, 1]`.
-    pub(super) largest_rounding: f32,
+    pub(crate) largest_rounding: f32,
     /// The same in units of epsilon, unless that is 0.
-    pub(super) largest_rounding_in_epsilons: Option<f32>,
+    pub(crate) largest_rounding_in_epsilons: Option<f32>,
     /// The largest distance of the rounded example from the image.
-    pub(super) largest_perturbation: f32,
-    pub(super) after: Measures,
+    pub(crate) largest_perturbation: f32,
+    pub(crate) after: Measures,
 }
 
 /// The effect of the attack on one image.
-#[derive(Serialize)]
-pub(super) struct ImageReport {
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ImageReport {
     /// The step or radius that was used.
-    pub(super) epsilon: f32,
-    pub(super) largest_perturbation: f32,
-    pub(super) before: Measures,
-    pub(super) after: Measures,
+    pub(crate) epsilon: f32,
+    pub(crate) largest_perturbation: f32,
+    pub(crate) before: Measures,
+    pub(crate) after: Measures,
 }
 
 /// One image's loss and scores.
-#[derive(Serialize)]
-pub(super) struct Measures {
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Measures {
     /// Mean cross-entropy over the labelled pixels.
-    pub(super) loss: f32,
-    pub(super) mean_gain: f32,
-    pub(super) miou: Option<f64>,
-    pub(super) pixel_accuracy: Option<f64>,
+    pub(crate) loss: f32,
+    pub(crate) mean_gain: f32,
+    pub(crate) miou: Option<f64>,
+    pub(crate) pixel_accuracy: Option<f64>,
 }
 
 fn score(value: Option<f64>) -> String {
@@ -57,7 +57,7 @@ fn score(value: Option<f64>) -> String {
 }
 
 impl Report {
-    pub(super) fn print(&self) {
+    pub(crate) fn print(&self) {
         println!(
             "{:>5} {:>9} {:>9} {:>17} {:>17} {:>15} {:>15}",
             "image", "epsilon", "largest", "loss", "mean gain", "mean IoU", "accuracy"

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use robustseg_evaluation::Scope;
-use serde_json::{Value, json};
+use robustseg_evaluation::{Evaluation, Scope};
+use serde::{Deserialize, Serialize};
 
 use super::run::{ComparedRun, additional_time};
 use super::{copies, protocol};
@@ -17,6 +17,25 @@ pub struct Comparison {
     pub runs: Vec<ComparedRun>,
     /// The names of the data's classes.
     pub class_names: Vec<String>,
+}
+
+/// A run in `comparison.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ComparisonRecord {
+    /// Its unique name in figures and tables.
+    pub name: String,
+    /// The training method, or `unknown`.
+    pub method: String,
+    /// The seed, if it is known.
+    pub seed: Option<u64>,
+    /// The scores.
+    pub evaluation: Evaluation,
+    /// Seconds per training step, if they were recorded.
+    pub step_seconds: Option<f64>,
+    /// Seconds of all training steps, if they were recorded.
+    pub training_seconds: Option<f64>,
+    /// The additional time of a step over one of the basic run, in percent.
+    pub additional_time_percent: Option<f64>,
 }
 
 impl Comparison {
@@ -76,19 +95,17 @@ impl Comparison {
         curves.iter().map(|curve| clean(&curve.attack)).map(name).collect()
     }
 
-    /// The content of `comparison.json`: a list of the runs.
-    pub fn json(&self) -> Value {
-        let run = |run: &ComparedRun| {
-            json!({
-                "name": run.label,
-                "method": run.method.as_deref().unwrap_or("unknown"),
-                "seed": run.evaluation.training.as_ref().map(|training| training.seed),
-                "evaluation": run.evaluation,
-                "step_seconds": run.timing.as_ref().map(|timing| timing.step_seconds),
-                "training_seconds": run.timing.as_ref().map(|timing| timing.training_seconds),
-                "additional_time_percent": run.additional_time_percent,
-            })
+    /// The content of `comparison.json`.
+    pub fn records(&self) -> Vec<ComparisonRecord> {
+        let record = |run: &ComparedRun| ComparisonRecord {
+            name: run.label.clone(),
+            method: run.method.clone().unwrap_or_else(|| "unknown".into()),
+            seed: run.evaluation.training.as_ref().map(|training| training.seed),
+            evaluation: run.evaluation.clone(),
+            step_seconds: run.timing.as_ref().map(|timing| timing.step_seconds),
+            training_seconds: run.timing.as_ref().map(|timing| timing.training_seconds),
+            additional_time_percent: run.additional_time_percent,
         };
-        self.runs.iter().map(run).collect()
+        self.runs.iter().map(record).collect()
     }
 }

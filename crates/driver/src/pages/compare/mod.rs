@@ -13,7 +13,7 @@ mod tests;
 
 use std::path::PathBuf;
 
-pub use comparison::Comparison;
+pub use comparison::{Comparison, ComparisonRecord};
 pub use run::ComparedRun;
 
 use super::summary::RunSummary;
@@ -45,6 +45,6 @@ fn write(comparison: &Comparison, out: &RunDirectory) -> anyhow::Result<()> {
     for (name, table) in comparison.tables() {
         crate::pages::tables::write(out, &name, &table)?;
     }
-    out.write_json("comparison.json", &comparison.json())?;
+    out.write_json("comparison.json", &comparison.records())?;
     out.write("compare.html", page::render(comparison, &figures).as_bytes())
 }

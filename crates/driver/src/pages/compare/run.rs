@@ -5,7 +5,7 @@ use robustseg_evaluation::Evaluation;
 use crate::draw::table::Cell;
 use crate::pages::names::paper_name;
 use crate::pages::summary::RunSummary;
-use crate::run_timing::RunTiming;
+use crate::records::RunTiming;
 use crate::spec::Spec;
 
 /// A run among others.

@@ -27,16 +27,16 @@ pub(super) fn all(run: &RunSummary) -> Vec<(&'static str, Chart)> {
     if !landscapes.is_empty() {
         charts.push(("landscape", landscape(&landscapes)));
     }
-    if !run.losses.is_empty() {
-        let lines = vec![Line::over_steps("loss", &run.losses)];
+    if !run.history.losses.is_empty() {
+        let lines = vec![Line::over_steps("loss", &run.history.losses)];
         charts.push(("loss", Chart::new("Training loss", "step", "cross-entropy", lines)));
     }
-    if run.validations.len() > 1 {
-        let lines = vec![Line::over_steps("validation", &run.validations)];
+    if run.history.validations.len() > 1 {
+        let lines = vec![Line::over_steps("validation", &run.history.validations)];
         charts.push(("validation", Chart::new("Validation on clean images", "step", "mean IoU", lines)));
     }
-    charts.extend(epsilons::histograms(&run.epsilons).map(|chart| ("epsilons", chart)));
-    charts.extend(monitor::charts(&run.monitor));
+    charts.extend(epsilons::histograms(&run.history.epsilons).map(|chart| ("epsilons", chart)));
+    charts.extend(monitor::charts(&run.history.readings));
     charts
 }
 

@@ -123,8 +123,8 @@ mod tests {
             ("provenance.json", "[]", "is not what robustseg writes"),
             ("figures/examples/gallery.json", "3", "is not what robustseg writes"),
             ("spec.yaml", "nam: x", "name"),
-            ("events.jsonl", "{\"kind\": \"step\", \"step\": 1, \"loss\": 2}\n{\"ki\n", "line 2"),
-            ("events.jsonl", "{\"kind\": \"validation\", \"step\": 1}\n", "no miou"),
+            ("events.jsonl", "{\"kind\": \"checkpoint\", \"step\": 1, \"epoch\": 0}\n{\"ki\n", "line 2"),
+            ("events.jsonl", "{\"kind\": \"validation\", \"step\": 1, \"epoch\": 0}\n", "`miou` is missing"),
         ] {
             fixture::run(&path, "x", "basic", 0.7, 2.0);
             std::fs::write(path.join(file), content).unwrap();

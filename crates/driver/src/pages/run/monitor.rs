@@ -8,7 +8,7 @@ use crate::draw::html;
 use crate::draw::line::Line;
 use crate::draw::table::{Cell, Table};
 use crate::pages::summary::RunSummary;
-use crate::records::event_reader::MonitorRecord;
+use crate::records::MonitorRecord;
 
 /// Readings whose losses along FGSM's step are drawn, at most.
 const LANDSCAPES: usize = 5;
@@ -63,7 +63,7 @@ pub(super) fn charts(records: &[MonitorRecord]) -> Vec<(&'static str, Chart)> {
 
 /// The section's content, with the charts as they were drawn; empty if the run had no monitor.
 pub(super) fn section(run: &RunSummary, charts: &[(&str, String)]) -> String {
-    let records = &run.monitor;
+    let records = &run.history.readings;
     let Some(last) = records.last() else { return String::new() };
     let flagged: Vec<&MonitorRecord> = records.iter().filter(|record| record.any_sign().is_some()).collect();
     let all = records.len();
@@ -129,10 +129,10 @@ fn criterion(config: &MonitorConfig) -> String {
 }
 
 fn cost(run: &RunSummary) -> String {
-    let seconds: f64 = run.monitor.iter().map(|record| record.seconds).sum();
+    let seconds: f64 = run.history.readings.iter().map(|record| record.seconds).sum();
     let share = run.timing.as_ref().map(|timing| 100.0 * seconds / timing.training.seconds.total());
     let share = share.map_or(String::new(), |share| format!(", {share:.1} % of the training's time"));
-    format!("{} took {seconds:.1} s{share}.", counted(run.monitor.len(), "reading"))
+    format!("{} took {seconds:.1} s{share}.", counted(run.history.readings.len(), "reading"))
 }
 
 #[cfg(test)]
@@ -140,10 +140,11 @@ mod tests {
     use super::*;
     use std::path::Path;
 
+    use crate::exit::BadData;
     use crate::pages::{fixture, write_report};
-    use crate::records::event_reader::readings;
+    use crate::records::{History, LoggedEvent, read_events};
     use crate::run_directory::RunDirectory;
-    use robustseg_training::Mark;
+    use robustseg_training::{Event, Mark};
 
     fn record(step: u64, bim: f64, overfitting: Option<Sign>) -> MonitorRecord {
         let mark = |miou| Mark { miou, pixel_accuracy: miou };
@@ -156,15 +157,13 @@ mod tests {
     }
 
     fn event(record: &MonitorRecord) -> String {
-        let mut event = serde_json::to_value(&record.reading).unwrap();
-        event["kind"] = "monitor".into();
-        event["step"] = record.step.into();
-        event["sign"] = serde_json::to_value(record.sign).unwrap();
-        event["flagged"] = record.flagged.into();
-        event["patience"] = record.patience.into();
-        event["overfitting"] = serde_json::to_value(record.overfitting).unwrap();
-        event["seconds"] = record.seconds.into();
-        format!("{event}\n")
+        let MonitorRecord { step, reading, sign, flagged, patience, overfitting, seconds } = record.clone();
+        let event = Event::Monitor { step, epoch: 0, reading, sign, flagged, patience, overfitting, seconds };
+        serde_json::to_string(&LoggedEvent { event, time_s: 0.0 }).unwrap() + "\n"
+    }
+
+    fn readings(path: &Path) -> Result<Vec<MonitorRecord>, BadData> {
+        Ok(History::of(read_events(path)?).readings)
     }
 
     #[test]
@@ -199,7 +198,7 @@ mod tests {
         }
         std::fs::write(&log, before + "{\"kind\": \"monitor\", \"step\": 3}\n").unwrap();
         let error = readings(&log).unwrap_err().to_string();
-        assert!(error.contains("is no reading"), "{error}");
+        assert!(error.contains("line 210 is not an event"), "{error}");
     }
 
     #[test]

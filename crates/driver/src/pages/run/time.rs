@@ -5,7 +5,7 @@ use robustseg_words::counted;
 
 use crate::draw::table::{Cell, Table};
 use crate::draw::time::duration;
-use crate::run_timing::RunTiming;
+use crate::records::RunTiming;
 
 /// The parts of the training time as a bar and a table.
 pub(super) fn section(timing: &RunTiming) -> String {

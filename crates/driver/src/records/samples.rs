@@ -15,12 +15,12 @@ pub(crate) const SAMPLES: &str = "samples.jsonl";
 /// A sample in [`SAMPLES`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Recorded {
-    split: String,
-    id: String,
+    pub(crate) split: String,
+    pub(crate) id: String,
     /// The first half of the image's stamp.
-    image: String,
+    pub(crate) image: String,
     /// The first half of the label's stamp.
-    label: String,
+    pub(crate) label: String,
 }
 
 impl Recorded {

@@ -1,0 +1,126 @@
+//! The open `events.jsonl` of a run.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+use robustseg_files::write_atomically;
+use robustseg_training::Event;
+
+use super::events::{LoggedEvent, happened};
+
+/// An open event log. Its times count the seconds of the run without interruptions.
+pub struct EventLog {
+    path: PathBuf,
+    file: File,
+    start: Instant,
+    before: f64,
+}
+
+impl EventLog {
+    /// Opens the log of a run whose next step is `step`. Later lines are dropped: a process that was killed wrote them
+    /// after its last saved state.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written, or an earlier line is damaged.
+    pub fn open(path: &Path, step: u64) -> anyhow::Result<Self> {
+        let old = match std::fs::read(path) {
+            Ok(old) => old,
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+        };
+        let kept = happened(&old, step).map_err(|damage| damage.of(path))?;
+        let before = kept.iter().map(|line| line.logged.time_s).fold(0.0, f64::max);
+        let text: Vec<u8> = kept.iter().flat_map(|line| [line.text, b"\n"].concat()).collect();
+        write_atomically(path, &text).with_context(|| format!("writing {}", path.display()))?;
+        let file = OpenOptions::new().append(true).open(path);
+        let file = file.with_context(|| format!("opening {}", path.display()))?;
+        Ok(Self { path: path.to_owned(), file, start: Instant::now(), before })
+    }
+
+    /// Appends `event` with the time.
+    pub fn append(&mut self, event: &Event) -> io::Result<()> {
+        let time_s = self.before + self.start.elapsed().as_secs_f64();
+        let logged = LoggedEvent { event: event.clone(), time_s };
+        // As a value, which writes f32 with the digits of f64.
+        let object = serde_json::to_value(&logged).expect("events are plain data");
+        // One write per line: a crash tears at most the last line.
+        let written = self.file.write_all(format!("{object}\n").as_bytes());
+        written.map_err(|source| self.error(&source))
+    }
+
+    /// Waits until all appended events are on the disk.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data().map_err(|source| self.error(&source))
+    }
+
+    fn error(&self, source: &io::Error) -> io::Error {
+        io::Error::new(source.kind(), format!("writing {}: {source}", self.path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::read_events;
+
+    fn skipped(step: u64, time_s: f64) -> String {
+        let event = Event::StepSkipped { step, epoch: 0, reason: "inf".into() };
+        serde_json::to_string(&LoggedEvent { event, time_s }).unwrap()
+    }
+
+    #[test]
+    fn a_resumed_log_goes_on_where_the_saved_state_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let mut log = EventLog::open(&path, 0).unwrap();
+        for step in 1..5 {
+            log.append(&Event::Checkpoint { step, epoch: 0 }).unwrap();
+        }
+        drop(log);
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        // The step 3 will be left out once more, and the last line is torn.
+        let more = [skipped(2, 7.5), skipped(3, 8.0), "{\"kind\": \"st".into()];
+        file.write_all(more.join("\n").as_bytes()).unwrap();
+        let mut log = EventLog::open(&path, 3).unwrap();
+        log.append(&Event::Checkpoint { step: 9, epoch: 1 }).unwrap();
+        let events = read_events(&path).unwrap();
+        let checkpoint = |step, epoch| Event::Checkpoint { step, epoch };
+        let expected = [
+            checkpoint(1, 0),
+            checkpoint(2, 0),
+            checkpoint(3, 0),
+            Event::StepSkipped { step: 2, epoch: 0, reason: "inf".into() },
+            checkpoint(9, 1),
+        ];
+        assert_eq!(events.iter().map(|logged| logged.event.clone()).collect::<Vec<_>>(), expected);
+        assert!(events[4].time_s >= 7.5);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text.lines().all(|line| line.starts_with("{\"kind\":") && line.contains(",\"time_s\":")),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_damaged_log_is_named_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let text = format!("{}\n{{\"ki\n{}\n", skipped(1, 1.0), skipped(2, 2.0));
+        std::fs::write(&path, &text).unwrap();
+        let message = EventLog::open(&path, 3).err().unwrap().to_string();
+        assert!(message.contains("events.jsonl: line 2"), "{message}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+
+    #[test]
+    fn a_run_from_the_start_has_an_empty_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        EventLog::open(&path, 0).unwrap().append(&Event::Checkpoint { step: 0, epoch: 0 }).unwrap();
+        EventLog::open(&path, 0).unwrap();
+        assert!(read_events(&path).unwrap().is_empty());
+    }
+}

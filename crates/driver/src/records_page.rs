@@ -1,0 +1,314 @@
+//! `docs/records.md` names every field of every record, and no other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use robustseg_attacks::{Cost, Settings};
+use robustseg_evaluation::{
+    CandidateScores, Curve, Evaluation, ImageRecord, Passes, Point, Scope, Scores, Warning, WarningKind,
+    Window,
+};
+use robustseg_models::TrainingOrigin;
+use robustseg_training::{Event, Mark, Reading, Seconds, Sign, StepRecord, Timing};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::commands::attack::report::{ImageReport, Measures, Report, RoundedReport};
+use crate::pages::{ComparisonRecord, Gallery, GalleryExample};
+use crate::provenance::{
+    CheckpointProvenance, DataProvenance, Invocation, PretrainedProvenance, Provenance, SplitProvenance,
+};
+use crate::records::samples::Recorded;
+use crate::records::{LoggedEvent, RunTiming};
+
+type Fields = BTreeMap<String, BTreeSet<String>>;
+
+/// The names of fields in the tables of the page, by the heading above each table.
+fn documented() -> Fields {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/records.md");
+    let page = std::fs::read_to_string(path).expect("docs/records.md");
+    let (mut found, mut heading) = (Fields::new(), String::new());
+    for line in page.lines() {
+        if line.starts_with('#') {
+            heading = line.trim_start_matches(['#', ' ']).replace('`', "");
+        } else if let Some(row) = line.strip_prefix("| `") {
+            let cell = row.split(" | ").next().unwrap_or_default();
+            let names = cell.split(',').map(|name| name.trim_matches([' ', '`']).to_owned());
+            found.entry(heading.clone()).or_default().extend(names);
+        }
+    }
+    found
+}
+
+/// The fields of `record`, which its own type reads again.
+fn fields<T: Serialize + DeserializeOwned>(record: &T) -> BTreeSet<String> {
+    let value = serde_json::to_value(record).unwrap();
+    let again: T = serde_json::from_value(value.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&again).unwrap(), value, "what is read again is the same");
+    value.as_object().unwrap().keys().cloned().collect()
+}
+
+/// The fields that `record` has and `part` has not.
+fn own<T: Serialize + DeserializeOwned, P: Serialize + DeserializeOwned>(
+    record: &T,
+    part: &P,
+) -> BTreeSet<String> {
+    fields(record).difference(&fields(part)).cloned().collect()
+}
+
+/// An event of every kind, each field present.
+fn events() -> Vec<Event> {
+    let (step, epoch, seconds, reason) = (1, 0, 0.5, String::from("x"));
+    let mark = Mark { miou: 0.5, pixel_accuracy: 0.5 };
+    let reading = Reading {
+        chance: 0.1,
+        clean: mark,
+        fgsm: mark,
+        bim: mark,
+        loss_along: vec![0.5],
+        cosine: Some(0.5),
+        newton_epsilon: vec![0.5],
+    };
+    let record = StepRecord {
+        step,
+        loss: 0.5,
+        penalty: Some(0.5),
+        learning_rate: 0.5,
+        images: 2,
+        attacked: 1,
+        epsilon_mean: Some(0.5),
+        epsilons: vec![0.5],
+        seconds: Seconds::default(),
+    };
+    let (sign, overfitting) = (Some(Sign::Gap), Some(Sign::Gap));
+    let (sample, best) = ("x".into(), true);
+    vec![
+        Event::TrainingStarted { step, epoch, total_steps: 1, epochs: 1, parameters: 1 },
+        Event::Step { epoch, record },
+        Event::StepSkipped { step, epoch, reason: reason.clone() },
+        Event::TrainingFailed { step, epoch, reason: reason.clone() },
+        Event::SampleSkipped { step, epoch, sample, reason },
+        Event::Validation { step, epoch, miou: 0.5, pixel_accuracy: 0.5, best, seconds },
+        Event::BestScored { step, epoch, miou: 0.5, samples: 1 },
+        Event::Monitor { step, epoch, reading, sign, flagged: 1, patience: 1, overfitting, seconds },
+        Event::TrainingStopped { step, epoch, sign: Sign::Gap, weights_of: 1 },
+        Event::Checkpoint { step, epoch },
+        Event::TrainingFinished { step, epoch, seconds: Seconds::default() },
+        Event::TrainingInterrupted { step, epoch },
+    ]
+}
+
+/// The kind of `event`. A new kind does not compile until it is added here and to [`events`].
+fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::TrainingStarted { .. } => "training_started",
+        Event::Step { .. } => "step",
+        Event::StepSkipped { .. } => "step_skipped",
+        Event::TrainingFailed { .. } => "training_failed",
+        Event::SampleSkipped { .. } => "sample_skipped",
+        Event::Validation { .. } => "validation",
+        Event::BestScored { .. } => "best_scored",
+        Event::Monitor { .. } => "monitor",
+        Event::TrainingStopped { .. } => "training_stopped",
+        Event::Checkpoint { .. } => "checkpoint",
+        Event::TrainingFinished { .. } => "training_finished",
+        Event::TrainingInterrupted { .. } => "training_interrupted",
+        Event::Unknown => "unknown",
+    }
+}
+
+fn of_events(found: &mut Fields) {
+    let logged = |event: Event| LoggedEvent { event, time_s: 0.5 };
+    let shared = fields(&logged(Event::Checkpoint { step: 1, epoch: 0 }));
+    for event in events() {
+        let name = kind(&event);
+        let all = fields(&logged(event));
+        assert!(all.is_superset(&shared), "{name}: {all:?}");
+        let own: BTreeSet<String> = all.difference(&shared).cloned().collect();
+        if !own.is_empty() {
+            found.insert(name.into(), own);
+        }
+    }
+    found.insert("Every event".into(), shared);
+    found.insert("Mark".into(), fields(&Mark { miou: 0.5, pixel_accuracy: 0.5 }));
+    found.insert("Seconds".into(), fields(&Seconds::default()));
+}
+
+fn evaluation() -> Evaluation {
+    let (attack, parameters) = (String::from("fgsm"), Settings::default());
+    let scores = Scores {
+        miou: 0.5,
+        pixel_accuracy: 0.5,
+        iou: vec![Some(0.5)],
+        image_averaged_miou: Some(0.5),
+        image_averaged_pixel_accuracy: Some(0.5),
+        boundary_miou: Some(0.5),
+        miou_interval: Some([0.25, 0.5]),
+        pixel_accuracy_interval: Some([0.25, 0.5]),
+    };
+    let candidates = vec![CandidateScores { name: "x".into(), miou: 0.5, pixel_accuracy: 0.5 }];
+    let points = vec![Point { epsilon: 0.5, scores: scores.clone(), candidates }];
+    let curve = Curve {
+        attack: attack.clone(),
+        parameters: parameters.clone(),
+        points: points.clone(),
+        passes: Some(Passes { forward: 1.0, backward: 1.0 }),
+    };
+    let message = "x".into();
+    let warning = Warning { kind: WarningKind::ZeroGradient, attack, parameters, epsilon: 0.5, message };
+    Evaluation {
+        clean: scores,
+        curves: vec![curve],
+        worst_case: points,
+        warnings: vec![warning],
+        checkpoint: Some("x".into()),
+        training: Some(training()),
+        scope: Scope {
+            split: Some("val".into()),
+            images: Some(1),
+            split_images: Some(1),
+            classes: Some(vec!["x".into()]),
+            weights: Some("best".into()),
+            selected_on_evaluated_split: true,
+        },
+    }
+}
+
+fn training() -> TrainingOrigin {
+    TrainingOrigin { method: "basic".into(), seed: 0, step: 1, spec_sha256: "x".into() }
+}
+
+fn of_evaluation(found: &mut Fields) {
+    let evaluation = evaluation();
+    let (curve, scores) = (&evaluation.curves[0], &evaluation.clean);
+    let point = &curve.points[0];
+    found.insert("evaluation.json".into(), fields(&evaluation));
+    found.insert("Scores".into(), fields(scores));
+    found.insert("Curve".into(), fields(curve));
+    found.insert("Passes".into(), fields(curve.passes.as_ref().unwrap()));
+    found.insert("Point".into(), own(point, scores));
+    found.insert("Candidate".into(), fields(&point.candidates[0]));
+    found.insert("Warning".into(), fields(&evaluation.warnings[0]));
+    found.insert("Training".into(), fields(&training()));
+    let image = ImageRecord {
+        id: "x".into(),
+        attack: Some("fgsm".into()),
+        parameters: Settings::default(),
+        epsilon: 0.5,
+        candidate: Some("x".into()),
+        loss: 0.5,
+        largest_perturbation: 0.5,
+        confusion: vec![(0, 0, 1)],
+    };
+    found.insert("Image".into(), fields(&image));
+    let run = ComparisonRecord {
+        name: "x".into(),
+        method: "basic".into(),
+        seed: Some(0),
+        evaluation,
+        step_seconds: Some(0.5),
+        training_seconds: Some(0.5),
+        additional_time_percent: Some(0.5),
+    };
+    found.insert("Run".into(), fields(&run));
+}
+
+fn of_run(found: &mut Fields) {
+    let timing = RunTiming {
+        peak_memory_bytes: Some(1),
+        ..RunTiming::new("basic", "cpu".into(), Timing::default(), 0.5)
+    };
+    found.insert("timing.json".into(), fields(&timing));
+    found.insert("Totals".into(), fields(&timing.training));
+    let split = SplitProvenance {
+        name: "val".into(),
+        samples: 1,
+        ids_sha256: "x".into(),
+        content_sha256: "x".into(),
+    };
+    let provenance = Provenance {
+        data: DataProvenance {
+            cache: Some("x".into()),
+            splits: vec![split.clone()],
+            warnings: vec!["x".into()],
+            ..DataProvenance::default()
+        },
+        pretrained: Some(PretrainedProvenance { source: "x".into(), sha256: "x".into() }),
+        checkpoint: Some(CheckpointProvenance {
+            path: "x".into(),
+            sha256: "x".into(),
+            training: Some(training()),
+        }),
+        invocations: vec![Invocation { changes: vec!["x".into()], ..Invocation::now("cpu") }],
+        ..Provenance::default()
+    };
+    found.insert("provenance.json".into(), fields(&provenance));
+    found.insert("Data".into(), fields(&provenance.data));
+    found.insert("Split".into(), fields(&split));
+    found.insert("Pretrained".into(), fields(provenance.pretrained.as_ref().unwrap()));
+    found.insert("Checkpoint".into(), fields(provenance.checkpoint.as_ref().unwrap()));
+    found.insert("Invocation".into(), fields(&provenance.invocations[0]));
+    let sample = Recorded { split: "val".into(), id: "x".into(), image: "x".into(), label: "x".into() };
+    found.insert("Sample".into(), fields(&sample));
+    let class = robustseg_datasets::Class {
+        name: "x".into(),
+        colour: [0; 3],
+        values: vec![1],
+        label_colours: vec![[0; 3]],
+    };
+    let example = GalleryExample {
+        id: "x".into(),
+        number: "01".into(),
+        perturbation_times: 1,
+        pixel_accuracy: Some(0.5),
+        landscape: vec![(0.5, 0.5)],
+    };
+    let gallery = Gallery {
+        attack: "fgsm".into(),
+        epsilon: 0.5,
+        parameters: Settings::default(),
+        classes: vec![class.clone()],
+        examples: vec![example.clone()],
+    };
+    found.insert("figures/examples/gallery.json".into(), fields(&gallery));
+    found.insert("Class".into(), fields(&class));
+    found.insert("Example".into(), fields(&example));
+}
+
+fn of_attack(found: &mut Fields) {
+    let measures = || Measures { loss: 0.5, mean_gain: 0.5, miou: Some(0.5), pixel_accuracy: Some(0.5) };
+    let image =
+        ImageReport { epsilon: 0.5, largest_perturbation: 0.5, before: measures(), after: measures() };
+    let rounded = RoundedReport {
+        largest_rounding: 0.5,
+        largest_rounding_in_epsilons: Some(0.5),
+        largest_perturbation: 0.5,
+        after: measures(),
+    };
+    found.insert("Effect".into(), fields(&image));
+    found.insert("Rounding".into(), fields(&rounded));
+    found.insert("Measures".into(), fields(&measures()));
+    let report = Report {
+        method: "fgsm".into(),
+        window: Window::Whole,
+        seed: 0,
+        passes: Cost::default(),
+        images: vec![image],
+        adversarial_png: Some(rounded),
+    };
+    found.insert("attack.json".into(), fields(&report));
+}
+
+#[test]
+fn every_field_is_documented_and_every_documented_field_exists() {
+    let mut found = Fields::new();
+    of_events(&mut found);
+    of_evaluation(&mut found);
+    of_run(&mut found);
+    of_attack(&mut found);
+    let documented = documented();
+    for (heading, fields) in &found {
+        assert_eq!(documented.get(heading), Some(fields), "{heading}");
+    }
+    let others: Vec<_> = documented.keys().filter(|heading| !found.contains_key(*heading)).collect();
+    assert!(others.is_empty(), "no record has the tables {others:?}");
+}
