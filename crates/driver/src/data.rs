@@ -8,7 +8,7 @@ use robustseg_datasets::{DATA_FOLDER, Dataset, Manifest};
 use crate::exit::BadData;
 use crate::spec::Spec;
 
-/// A spec's data, found but not opened.
+/// The data of a spec before it is opened.
 pub struct Data {
     /// The manifest.
     pub manifest: Manifest,
@@ -24,8 +24,7 @@ impl Data {
     /// Finds the data of `spec`: in its `data.root`, else in the manifest's folder under `$ROBUSTSEG_DATA`.
     ///
     /// # Errors
-    /// If the manifest cannot be used, or neither of the two is given. Whether the folder is there, [`Data::open`]
-    /// finds out.
+    /// If the manifest cannot be used, or neither folder is known. [`Data::open`] checks that the folder exists.
     pub fn find(spec: &Spec) -> anyhow::Result<Self> {
         let path = &spec.data.manifest;
         let manifest = Manifest::load(path)?;
@@ -33,7 +32,7 @@ impl Data {
             .map_err(|error| BadData(format!("manifest {}: cannot be read: {error}", path.display())))?;
         let root = root(&manifest, spec.data.root.as_deref()).ok_or_else(|| {
             BadData(format!(
-                "data {}: nowhere to look, as neither data.root in the spec nor ${DATA_FOLDER} is set; to get it: {}",
+                "data {}: its folder is unknown, because neither data.root in the spec nor ${DATA_FOLDER} is set; to get it: {}",
                 manifest.name,
                 manifest.how_to_get(None)
             ))
@@ -46,7 +45,7 @@ impl Data {
         })
     }
 
-    /// Opens `split`, from its pack if there is a cache.
+    /// Opens `split`. With a cache, its samples come from its pack.
     pub fn open(&self, split: &str) -> anyhow::Result<Dataset> {
         let dataset = Dataset::open(&self.manifest, &self.root, split)?;
         match &self.cache {
@@ -55,14 +54,14 @@ impl Data {
         }
     }
 
-    /// Classes of the data.
+    /// The number of classes.
     pub fn num_classes(&self) -> usize {
         self.manifest.num_classes()
     }
 }
 
-/// The folder of a manifest's data: the one that is `given`, else the manifest's under `$ROBUSTSEG_DATA`, if that is set.
-/// Generated data needs none.
+/// The folder of a manifest's data: `given`, else the manifest's folder under `$ROBUSTSEG_DATA`. `None` if neither is
+/// known. Generated data has an empty path.
 pub(crate) fn root(manifest: &Manifest, given: Option<&Path>) -> Option<PathBuf> {
     if manifest.is_generated() {
         return Some(PathBuf::new());
@@ -72,12 +71,12 @@ pub(crate) fn root(manifest: &Manifest, given: Option<&Path>) -> Option<PathBuf>
     given.map(Path::to_owned).or_else(|| all.map(below))
 }
 
-/// Warnings about `split`, with its name.
+/// `warnings` about `split`, each with its name.
 pub(crate) fn of_split(split: &str, warnings: Vec<String>) -> Vec<String> {
     warnings.into_iter().map(|warning| format!("split {split}: {warning}")).collect()
 }
 
-/// Pairs of ids of one image, for a person.
+/// Pairs of ids of the same image in words: `a = b, c = d`.
 pub(crate) fn pairs(examples: &[(String, String)]) -> String {
     let pair = |(first, second): &(String, String)| format!("{first} = {second}");
     examples.iter().map(pair).collect::<Vec<_>>().join(", ")

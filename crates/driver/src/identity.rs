@@ -1,4 +1,5 @@
-//! What a run or an evaluation is of, by meaning and content: where files lie and how they are written does not count.
+//! The identity of a run or an evaluation: everything that decides its result, by meaning and content. Places and names
+//! of files do not count.
 
 use robustseg_datasets::Dataset;
 use robustseg_training::Identity;
@@ -11,7 +12,7 @@ use crate::spec::Spec;
 /// The beginning of the keys about the data.
 pub(crate) const DATA: &str = "data.";
 
-/// Keys of a spec that change no weight: names, places, what is looked at and how often it is saved.
+/// Keys of a spec that change no weight: names, places, evaluation, and how often something is saved.
 const IRRELEVANT: [&str; 10] = [
     "name",
     "device",
@@ -25,10 +26,10 @@ const IRRELEVANT: [&str; 10] = [
     "training.validation_limit",
 ];
 
-/// Keys of a manifest that change no pixel and no label. What its splits hold counts by its content.
+/// Keys of a manifest that change no pixel and no label. Splits count by their content.
 const DESCRIPTION: [&str; 7] = ["name", "folder", "splits", "citation", "licence", "obtain", "archives"];
 
-/// All that decides the weights of a training by `spec` from backbone weights with the SHA-256 `pretrained`.
+/// Everything that decides the weights of a training by `spec` from backbone weights with the SHA-256 `pretrained`.
 pub(crate) fn of_training(
     spec: &Spec,
     data: &Data,
@@ -42,13 +43,13 @@ pub(crate) fn of_training(
         remove(&mut settings, key);
     }
     set_fields(&mut identity, "", &settings);
-    // Of a method with settings the name is only part of a key.
+    // The name of a method with settings is otherwise only a part of keys.
     identity.set("training.method", &spec.training.method.name().into());
     identity.set("model.pretrained", &pretrained.map_or(Value::Null, Value::from));
     identity
 }
 
-/// All that decides the scores of the checkpoint with the SHA-256 `checkpoint`, evaluated on `dataset` as `spec` says.
+/// Everything that decides the scores of the checkpoint with the SHA-256 `checkpoint`, evaluated on `dataset` as `spec` says.
 pub(crate) fn of_evaluation(spec: &Spec, data: &Data, dataset: &Dataset, checkpoint: &str) -> Identity {
     let mut identity = of_data(data, &[("evaluation", dataset)]);
     identity.set("evaluation", &json(&spec.evaluation));
@@ -58,7 +59,7 @@ pub(crate) fn of_evaluation(spec: &Spec, data: &Data, dataset: &Dataset, checkpo
     identity
 }
 
-/// SHA-256 of what decides scores beside weights, samples and `spec.evaluation`.
+/// SHA-256 of everything that decides scores except weights, samples and `spec.evaluation`.
 pub(crate) fn of_scores(spec: &Spec, data: &Data) -> String {
     let mut identity = of_data(data, &[]);
     identity.set("precision", &json(&spec.precision));
@@ -73,7 +74,7 @@ pub(crate) fn of_spec(spec: &Spec) -> Identity {
     identity
 }
 
-/// What the labels of `data` mean, and what these splits hold.
+/// The meaning of the labels of `data`, and the content of `splits`.
 fn of_data(data: &Data, splits: &[(&str, &Dataset)]) -> Identity {
     let mut identity = Identity::default();
     let mut manifest = json(&data.manifest.meaning());
@@ -109,7 +110,7 @@ fn remove(fields: &mut Value, key: &str) {
     }
 }
 
-/// SHA-256 of what classes and label files mean in an identity; nothing if it does not say.
+/// SHA-256 of the meaning of classes and label files. `None` if the identity does not hold it.
 pub(crate) fn meaning_sha256(identity: &Identity) -> Option<String> {
     let meaning = identity.below(&format!("{DATA}manifest."));
     (!meaning.is_empty()).then(|| fingerprint(&meaning))
@@ -120,7 +121,7 @@ pub(crate) fn fingerprint(identity: &Identity) -> String {
     robustseg_files::sha256(identity.canonical())
 }
 
-/// SHA-256 of all that decides a training but its seed: trainings that differ in their seed alone share it.
+/// SHA-256 of everything that decides a training except its seed. Trainings that differ only in their seed share it.
 pub(crate) fn without_seed(identity: &Identity) -> String {
     fingerprint(&identity.clone().without("seed"))
 }

@@ -1,4 +1,4 @@
-//! Where results come from: `provenance.json`.
+//! The origin of results: `provenance.json`.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -15,13 +15,13 @@ use crate::exit::BadData;
 use crate::identity;
 use crate::spec::Spec;
 
-/// What a run was made by and from.
+/// The programs, data and settings of a result.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
     /// SHA-256 of the identity.
     pub fingerprint: String,
-    /// What decides the result, by meaning and content: a saved state may be resumed, and a directory written, by an
-    /// invocation of the same identity alone. Empty in files of older versions.
+    /// Everything that decides the result, by meaning and content. Only an invocation of the same identity may resume a
+    /// saved state or write the directory. Empty in files of older versions.
     #[serde(default)]
     pub identity: Identity,
     /// The spec's seed, from which every draw follows.
@@ -31,14 +31,14 @@ pub struct Provenance {
     /// The weights that the backbone started from, if they were not random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretrained: Option<PretrainedProvenance>,
-    /// The checkpoint, where one was evaluated and nothing trained.
+    /// The evaluated checkpoint, if nothing was trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointProvenance>,
-    /// One for each time that the run was started or resumed.
+    /// One per start or resumption.
     pub invocations: Vec<Invocation>,
 }
 
-/// Hashes that tell whether two runs saw the same data.
+/// The data of a result by place and content.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataProvenance {
     /// The manifest's path.
@@ -47,23 +47,22 @@ pub struct DataProvenance {
     pub manifest_sha256: String,
     /// The folder that the data was read from.
     pub root: String,
-    /// The folder of packs that decoded samples were read from, if they were: the same samples as from the files.
+    /// The folder of the packs that decoded samples were read from, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<String>,
-    /// What decoded the images: decoders differ in the last bits of a JPEG.
+    /// The image decoders, which differ in the last bits of a JPEG.
     pub decoder: String,
-    /// The splits that were used. One that was evaluated on again after its content had changed stands here twice, the
-    /// later content last.
+    /// The used splits. A split whose content changed between two evaluations has two entries, the later content last.
     pub splits: Vec<SplitProvenance>,
-    /// What speaks against numbers from them although no file is at fault, a sentence each.
+    /// Warnings about the data, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// Weights that a training starts from, by their content.
+/// The weights that a training starts from, by their content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PretrainedProvenance {
-    /// Their source, as the spec names it.
+    /// The source, as in the spec.
     pub source: String,
     /// SHA-256 of the file.
     pub sha256: String,
@@ -76,7 +75,7 @@ pub struct CheckpointProvenance {
     pub path: String,
     /// SHA-256 of the file.
     pub sha256: String,
-    /// The training that made it, if it says so.
+    /// The training that the checkpoint names, if any.
     #[serde(default)]
     pub training: Option<TrainingOrigin>,
 }
@@ -86,9 +85,9 @@ pub struct CheckpointProvenance {
 pub struct SplitProvenance {
     /// The split's name.
     pub name: String,
-    /// Its samples.
+    /// The number of its samples.
     pub samples: usize,
-    /// SHA-256 of the sorted ids, one a line.
+    /// SHA-256 of the sorted ids, one per line.
     pub ids_sha256: String,
     /// SHA-256 of ids and content of all samples, in the split's order. Empty in files of older versions.
     #[serde(default)]
@@ -102,25 +101,25 @@ pub struct Invocation {
     pub command: Vec<String>,
     /// Seconds since 1970.
     pub time: u64,
-    /// The commit that the program was built from, empty if it was built outside a repository.
+    /// The commit of the program. Empty if it was built outside a repository.
     pub commit: String,
     /// The version of robustseg.
     pub robustseg: String,
     /// The version of candle.
     pub candle: String,
-    /// Target, for example `x86_64-linux`.
+    /// The target, for example `x86_64-linux`.
     pub platform: String,
-    /// The device that computed.
+    /// The device.
     pub device: String,
-    /// Threads that computed on the CPU.
+    /// Threads on the CPU.
     pub threads: usize,
-    /// What is not as it was in the invocation before, though it decides no weight: places of files, the evaluation.
+    /// Differences to the last invocation that decide no weight: places of files, the evaluation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
 }
 
 impl Provenance {
-    /// The provenance of a result of `identity`, which `spec` makes of these splits of its `data`, with no invocation yet.
+    /// The provenance of a result of `identity` from `splits` of the `data` of `spec`, without an invocation.
     pub fn of<'a>(
         identity: Identity,
         spec: &Spec,
@@ -146,7 +145,7 @@ impl Provenance {
         }
     }
 
-    /// This provenance behind the `former` one of the same directory, from which nothing goes away.
+    /// This provenance appended to the `former` one of the same directory, which is kept whole.
     #[must_use]
     pub fn appended_to(self, former: Self) -> Self {
         let mut splits = former.data.splits.clone();
@@ -157,7 +156,7 @@ impl Provenance {
         Self { data: DataProvenance { splits, warnings, ..former.data }, invocations, ..former }
     }
 
-    /// What `path` holds; nothing if there is no such file.
+    /// Reads the file at `path`. `None` if there is no such file.
     pub fn read(path: &Path) -> anyhow::Result<Option<Self>> {
         match std::fs::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
@@ -174,7 +173,7 @@ impl Provenance {
 impl Invocation {
     /// This process, computing on `device`.
     pub fn now(device: &str) -> Self {
-        // The date of a result, from which nothing is computed.
+        // The date is only shown; nothing is computed from it.
         #[allow(clippy::disallowed_methods)]
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Self {
@@ -192,7 +191,7 @@ impl Invocation {
 }
 
 impl CheckpointProvenance {
-    /// The checkpoint at `path` as it is now, which says that it is of `training`.
+    /// The checkpoint at `path` as it is now, whose metadata name `training`.
     pub fn of(path: &Path, training: Option<TrainingOrigin>) -> Result<Self, BadData> {
         Ok(Self { path: path.display().to_string(), sha256: file_sha256(path)?, training })
     }

@@ -1,5 +1,4 @@
-//! What an evaluation leaves: `evaluation.json`, `images.jsonl`, figures, examples and report in a directory, a table
-//! on standard output.
+//! The results of an evaluation: files in a directory and a table on standard output.
 
 use std::path::PathBuf;
 
@@ -11,8 +10,8 @@ use crate::pages::warnings::{SELECTED, by_attack};
 use crate::pages::{Gallery, write_report};
 use crate::run_directory::RunDirectory;
 
-/// Writes `evaluation.json`, `images.jsonl` and the examples, whose labels are those of `classes`, and makes the report of all that
-/// the directory holds; gives the report's path.
+/// Writes `evaluation.json`, `images.jsonl`, the examples with labels of `classes`, and the report of the whole directory.
+/// Returns the report's path.
 pub(crate) fn write(
     directory: &RunDirectory,
     evaluated: &Evaluated,
@@ -25,8 +24,7 @@ pub(crate) fn write(
     write_report(directory)
 }
 
-/// Prints mean IoU and pixel accuracy, clean and along the curves, and what gives reason to distrust them: in the data, and
-/// in the attacks.
+/// Prints mean IoU and pixel accuracy, clean and along the curves, and all warnings; `of_data` are those about the data.
 pub(crate) fn print(evaluation: &Evaluation, of_data: &[String]) {
     let Evaluation { clean, curves, worst_case, warnings, training, scope, .. } = evaluation;
     println!("weights: {}", training_in_words(training.as_ref()));

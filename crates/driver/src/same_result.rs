@@ -9,11 +9,11 @@ use crate::identity::{DATA, content_key};
 use crate::provenance::Provenance;
 use crate::records::samples::{SAMPLES, difference, recorded};
 
-/// Requires that the run in the directory at `path`, or the evaluation for another one, is of the identity of `now`, which
-/// sees `datasets`, by the parts that they play in it.
+/// Requires that the run or evaluation in the directory at `path` has the identity of `now`. `datasets` are the datasets of
+/// `now` by their roles.
 ///
 /// # Errors
-/// [`Usage`] with the keys of the spec that differ, or [`BadData`] with what differs in the data.
+/// [`Usage`] with the keys of the spec that differ, or [`BadData`] with the differences in the data.
 pub(crate) fn require_same(
     path: &Path,
     now: &Provenance,
@@ -45,7 +45,7 @@ pub(crate) fn require_same(
         let differences = then.identity.differences(&now.identity);
         return Err(Usage(format!("{shown} holds {what}: {differences}; {advice}")).into());
     }
-    // What can be said about files says more than their hash.
+    // The names of changed samples say more than the hash of all.
     let known = recorded(&path.join(SAMPLES));
     let (mut before, mut after, mut told) = (then.identity.clone(), now.identity.clone(), Vec::new());
     for (role, dataset) in datasets {

@@ -1,4 +1,4 @@
-//! The examples to look at: figure 1 of Wiens & Hammer 2022, as PNGs in `figures/examples`.
+//! The examples in `figures/examples`: figure 1 of Wiens & Hammer 2022 as PNGs.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::run_directory::RunDirectory;
 
 const FOLDER: &str = "figures/examples";
 const FILE: &str = "figures/examples/gallery.json";
-/// What the names of an example's pictures end with.
+/// The ends of the names of an example's pictures.
 const PICTURES: [&str; 8] = [
     "image",
     "label",
@@ -27,13 +27,15 @@ const PICTURES: [&str; 8] = [
     "perturbation",
     "figure1",
 ];
-/// The longest side of a stored picture, in pixels; larger ones are thinned out.
+/// The longest side of a stored picture in pixels. Larger pictures are thinned out.
 const LONGEST: usize = 1024;
 
-/// What `figures/examples` holds: `gallery.json`, which is this, and for each example `NN_image.png`, `NN_label.png`,
-/// `NN_prediction.png`, `NN_adversarial.png`, `NN_adversarial_prediction.png`, `NN_error.png` (by [`picture::ERRORS`]),
-/// `NN_perturbation.png`, and `NN_figure1.png`, the four of the paper's figure 1 side by side. Label maps are palette
-/// PNGs.
+/// The content of `gallery.json` in `figures/examples`.
+///
+/// Beside it are the pictures of each example: `NN_image.png`, `NN_label.png`, `NN_prediction.png`,
+/// `NN_adversarial.png`, `NN_adversarial_prediction.png`, `NN_error.png` (in the colours of [`picture::ERRORS`]),
+/// `NN_perturbation.png`, and `NN_figure1.png`, which shows the four of the paper's figure 1 side by side. Label maps
+/// are palette PNGs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gallery {
     /// The attack on the examples.
@@ -42,7 +44,7 @@ pub struct Gallery {
     pub epsilon: f64,
     /// Its other settings.
     pub parameters: Settings,
-    /// The classes of the data, by label.
+    /// The classes of the palette PNGs, by label.
     pub classes: Vec<Class>,
     /// The examples.
     pub examples: Vec<GalleryExample>,
@@ -53,20 +55,20 @@ pub struct Gallery {
 pub struct GalleryExample {
     /// Its sample's id.
     pub id: String,
-    /// What the names of its files start with.
+    /// The beginning of the names of its files.
     pub number: String,
-    /// How many times its perturbation is shown.
+    /// The factor of the shown perturbation.
     pub perturbation_times: u8,
     /// Share of its labelled pixels that are right under the attack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixel_accuracy: Option<f64>,
-    /// The cross-entropy along the attack's direction: at the image plus so many times the perturbation.
+    /// The cross-entropy along the attack's direction: pairs of a multiple of the perturbation and the loss there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub landscape: Vec<(f64, f32)>,
 }
 
 impl Gallery {
-    /// Writes the examples of `evaluated`, from data with `classes`, into `directory`, in place of those that are there.
+    /// Replaces the examples in `directory` by those of `evaluated`. Returns `None` if the evaluation had no attack.
     pub fn write(
         directory: &RunDirectory,
         classes: &[Class],
@@ -93,7 +95,7 @@ impl Gallery {
         Ok(Some(gallery))
     }
 
-    /// The gallery of the run directory at `path`; nothing if it has none.
+    /// Reads the gallery of the run directory at `path`. `None` if there is no gallery.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, BadData> {
         read_json(&path.join(FILE))
     }
@@ -107,9 +109,9 @@ impl GalleryExample {
     }
 }
 
-/// Deletes the pictures of the gallery in `directory`, and nothing else that is there.
+/// Deletes the pictures of the gallery in `directory` and leaves other files alone.
 fn remove(directory: &RunDirectory) -> anyhow::Result<()> {
-    // A gallery that cannot be read is replaced all the same.
+    // An unreadable gallery is replaced, too.
     let Ok(Some(former)) = Gallery::read(directory.path()) else { return Ok(()) };
     let numbers = former.examples.iter().map(|example| example.number.as_str());
     let numbers = numbers.filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
@@ -122,7 +124,7 @@ fn remove(directory: &RunDirectory) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes the pictures of one example; gives how many times its perturbation is shown.
+/// Writes the pictures of one example and returns the factor of the shown perturbation.
 fn write_pictures(
     directory: &RunDirectory,
     number: &str,

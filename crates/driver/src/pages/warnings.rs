@@ -1,15 +1,14 @@
-//! What speaks against an evaluation's numbers, for people: a line for each attack and kind.
+//! The warnings of an evaluation in words, one line per attack and kind.
 
 use robustseg_evaluation::Warning;
 
 use super::names::curve_title;
 
-/// What is said of weights that were chosen by their clean score on the split that is evaluated.
+/// The warning about weights that were chosen by their clean score on the evaluated split.
 pub const SELECTED: &str = "these weights were chosen by their clean score on the evaluated split: a selection on the test \
                             data, which flatters them; choose on another split, or evaluate the last weights";
 
-/// For each attack and kind of `warnings` the attack with the epsilons that are concerned, and what was seen at the last
-/// of them.
+/// One pair per attack and kind of `warnings`: the attack with all its epsilons, and the message at the last of them.
 pub fn by_attack(warnings: &[Warning]) -> Vec<(String, String)> {
     let mut groups: Vec<Vec<&Warning>> = Vec::new();
     for warning in warnings {

@@ -163,6 +163,34 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_are_not_finite_are_read_again() {
+        let mark = robustseg_training::Mark::default();
+        let reading = robustseg_training::Reading {
+            chance: 0.1,
+            clean: mark,
+            fgsm: mark,
+            bim: mark,
+            loss_along: vec![0.5, f64::INFINITY],
+            cosine: Some(f64::NAN),
+            newton_epsilon: vec![0.5],
+        };
+        let (sign, overfitting) = (None, None);
+        let monitor = Event::Monitor {
+            step: 1,
+            epoch: 0,
+            reading,
+            sign,
+            flagged: 0,
+            patience: 1,
+            overfitting,
+            seconds: 0.5,
+        };
+        let events = read(&line(monitor)).unwrap();
+        let Event::Monitor { reading, .. } = &events[0].event else { panic!("{events:?}") };
+        assert!(reading.loss_along[1].is_nan() && reading.cosine.is_none());
+    }
+
+    #[test]
     fn damage_matters_only_among_events_of_the_saved_run() {
         let steps = |text: &str| {
             happened(text.as_bytes(), 3)

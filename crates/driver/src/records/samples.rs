@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::run_directory::RunDirectory;
 
-/// The file of a run directory that has the stamps of the samples that the run began with, one a line.
+/// The file of the samples that a run began with, one per line.
 pub(crate) const SAMPLES: &str = "samples.jsonl";
 
 /// A sample in [`SAMPLES`].
@@ -35,7 +35,7 @@ impl Recorded {
     }
 }
 
-/// Keeps the stamps of the samples of `datasets`, for [`require_same`] to name those that changed.
+/// Writes the stamps of the samples of `datasets`, so that a later run can name those that changed.
 pub(crate) fn record_samples<'a>(
     directory: &RunDirectory,
     datasets: impl IntoIterator<Item = &'a Dataset>,
@@ -50,7 +50,7 @@ pub(crate) fn record_samples<'a>(
     directory.write(SAMPLES, lines.as_bytes())
 }
 
-/// The samples recorded in the file at `path`, by split; what cannot be read is left out, for it serves words alone.
+/// The samples in the file at `path`, by split. Damaged lines are left out: they only serve messages.
 pub(crate) fn recorded(path: &Path) -> HashMap<String, Vec<Recorded>> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let mut splits: HashMap<String, Vec<Recorded>> = HashMap::new();
@@ -60,7 +60,7 @@ pub(crate) fn recorded(path: &Path) -> HashMap<String, Vec<Recorded>> {
     splits
 }
 
-/// In which samples a split differs, in words.
+/// The samples in which a split differs, in words.
 pub(crate) fn difference(then: &[Recorded], now: &[SampleStamp]) -> String {
     if then.is_empty() {
         return "its samples or their content have changed".into();

@@ -1,26 +1,26 @@
-//! Where a run's time went: `timing.json`.
+//! The times of a run: `timing.json`.
 
 use robustseg_training::Timing;
 use serde::{Deserialize, Serialize};
 
-/// `timing.json`: where a run's time went.
+/// The times of a run: `timing.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunTiming {
-    /// The device that trained.
+    /// The device of the training.
     pub device: String,
     /// The training method.
     pub method: String,
-    /// Totals over all steps, those before a resumption among them.
+    /// Totals over all steps, including those before a resumption.
     pub training: Timing,
-    /// Seconds of all steps together.
+    /// Seconds of all steps.
     pub training_seconds: f64,
-    /// Seconds a step, on average.
+    /// Seconds per step, on average.
     pub step_seconds: f64,
-    /// Training images a second.
+    /// Training images per second.
     pub images_per_second: f64,
     /// Seconds of the evaluation.
     pub evaluation_seconds: f64,
-    /// The most memory that the process had resident; nothing where the system does not say.
+    /// The largest resident memory of the process. `None` where the system does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory_bytes: Option<u64>,
 }
@@ -42,7 +42,7 @@ impl RunTiming {
     }
 }
 
-/// The high-water mark of this process, as Linux keeps it.
+/// The largest resident memory of this process, as Linux reports it.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?;

@@ -1,4 +1,4 @@
-//! Runs that are one result given twice: they would count as two seeds.
+//! One result given twice, which would count as two seeds.
 
 use std::path::Path;
 
@@ -6,11 +6,11 @@ use super::seeds;
 use crate::exit::Usage;
 use crate::pages::summary::RunSummary;
 
-/// Refuses `runs` of which two are one and the same, a copy included, or trainings with one seed of one setting. All were
-/// evaluated alike.
+/// Refuses two of `runs` that are the same result: one directory, a copy, or trainings with the same setting and seed. All
+/// `runs` were evaluated alike.
 ///
 /// # Errors
-/// [`Usage`] that names the two and what they share.
+/// [`Usage`] that names both runs and the reason.
 pub(super) fn refuse(runs: &[RunSummary]) -> Result<(), Usage> {
     for (place, run) in runs.iter().enumerate() {
         let copied = runs[..place].iter().find_map(|other| Some((other, shared(other, run)?)));
@@ -22,7 +22,7 @@ pub(super) fn refuse(runs: &[RunSummary]) -> Result<(), Usage> {
     Ok(())
 }
 
-/// What makes two runs one, in words.
+/// The reason why two runs are the same result, in words.
 fn shared(one: &RunSummary, other: &RunSummary) -> Option<String> {
     let place = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if place(&one.path) == place(&other.path) {
@@ -37,7 +37,7 @@ fn shared(one: &RunSummary, other: &RunSummary) -> Option<String> {
             ));
         }
         (Some(_), Some(_)) => {}
-        // Of which checkpoint the numbers are, is unknown: that all of them are equal happens to copies alone.
+        // The checkpoints are unknown, but only a copy has all scores in common.
         _ if a.clean == b.clean && a.curves == b.curves => return Some("all their scores are equal".into()),
         _ => {}
     }

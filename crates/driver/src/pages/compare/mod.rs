@@ -25,8 +25,9 @@ use crate::run_directory::RunDirectory;
 /// [`Comparison::tables`]).
 ///
 /// # Errors
-/// If a directory holds no finished run, or runs were not evaluated alike: by other data, split, window, attack, or other
-/// epsilons. [`Usage`] if two are one result: the same directory, a copy, the same checkpoint, or the same training and seed.
+/// If a directory holds no finished run, or the runs differ in data, split, window, attacks or epsilons.
+/// [`Usage`](crate::exit::Usage) if two are one result: the same directory, a copy, the same checkpoint, or the same
+/// training and seed.
 pub fn compare(run_directories: &[PathBuf], out: &RunDirectory) -> anyhow::Result<Comparison> {
     let runs =
         run_directories.iter().map(|path| RunSummary::read(path)).collect::<anyhow::Result<Vec<_>>>()?;

@@ -5,7 +5,7 @@ use robustseg_words::counted;
 use super::comparison::Comparison;
 use crate::draw::html::{self, Page};
 
-/// The page of `comparison`, whose figures (titles and SVG) are drawn already.
+/// The page of `comparison` with its drawn `figures` (titles and SVG).
 pub(super) fn render(comparison: &Comparison, figures: &[(String, String)]) -> String {
     let runs = comparison.runs.len();
     let names: Vec<&str> = comparison.runs.iter().map(|run| run.label.as_str()).collect();

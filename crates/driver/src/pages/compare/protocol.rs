@@ -1,4 +1,4 @@
-//! How a run was evaluated: what must be equal for two runs to stand in one figure.
+//! The protocol of an evaluation, which two runs must share to stand in one figure.
 
 use robustseg_evaluation::Curve;
 use robustseg_words::counted;
@@ -10,10 +10,10 @@ use crate::pages::summary::RunSummary;
 use crate::spec::Spec;
 
 /// Requires that `run` was evaluated as `first` was: same classes, samples, content of images and labels, window, attacks and
-/// epsilons. What an older run did not keep is not compared.
+/// epsilons. Values that an older run did not record are not compared.
 ///
 /// # Errors
-/// If it was not; the error names both runs and what differs.
+/// If the protocols differ; the error names both runs and the difference.
 pub(super) fn require_same(first: &RunSummary, run: &RunSummary) -> anyhow::Result<()> {
     for ((what, one), (_, other)) in of(first)?.into_iter().zip(of(run)?) {
         if one != other && !one.is_empty() && !other.is_empty() {
@@ -28,19 +28,19 @@ pub(super) fn require_same(first: &RunSummary, run: &RunSummary) -> anyhow::Resu
     Ok(())
 }
 
-/// The spec of `run`, without which there is no comparing it.
+/// The spec of `run`.
 fn spec(run: &RunSummary) -> Result<&Spec, BadData> {
     run.spec.as_ref().ok_or_else(|| BadData(format!("{}: has no spec.yaml", run.path.display())))
 }
 
-/// What a run was evaluated on and how, as pairs of a noun and its value in words.
+/// The protocol as pairs of a noun and its value in words.
 fn of(run: &RunSummary) -> Result<Vec<(&'static str, String)>, BadData> {
     let spec = spec(run)?;
     let split = spec.evaluation_split();
     let data = run.provenance.as_ref().map(|provenance| &provenance.data);
     let classes = run.provenance.as_ref().map(|provenance| identity::meaning_sha256(&provenance.identity));
     let classes = classes.flatten().map_or(String::new(), |hash| format!("SHA-256 {}", short(&hash)));
-    // The last one of a name is that of the last evaluation.
+    // The last entry of a name belongs to the last evaluation.
     let known = data.and_then(|data| data.splits.iter().rfind(|known| known.name == split));
     let samples = known.map_or(String::new(), |split| {
         format!("{}, SHA-256 of the ids {}", counted(split.samples, "sample"), short(&split.ids_sha256))
@@ -65,7 +65,7 @@ fn curve(curve: &Curve) -> String {
     format!("{} at epsilon {}", curve_title(&curve.attack, &curve.parameters), epsilons.join(", "))
 }
 
-/// Enough of a hash to tell two apart.
+/// The beginning of a hash, long enough to tell two hashes apart.
 fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }

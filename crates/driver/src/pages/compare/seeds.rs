@@ -1,4 +1,4 @@
-//! Trainings that differ in their seed alone: mean and deviation of their scores.
+//! Mean and deviation of the scores of trainings that differ only in their seed.
 
 use robustseg_evaluation::Evaluation;
 use robustseg_metrics::mean_and_deviation;
@@ -7,8 +7,9 @@ use super::run::ComparedRun;
 use crate::draw::table::{Cell, Table};
 use crate::pages::names::curve_title;
 
-/// Mean and standard deviation over the seeds of each setting that several of `runs` have, clean and at the largest
-/// epsilon of each curve and of the worst case over all; no row if there is no such setting. All `runs` have the same curves.
+/// Mean and standard deviation over the seeds of each setting that several of `runs` share: clean, and at the largest
+/// epsilon of each curve and of the worst case. All `runs` have the same curves. Without a shared setting the table has no
+/// rows.
 pub(super) fn table(runs: &[ComparedRun]) -> Table {
     let curves = runs.first().map_or(&[][..], |run| &run.evaluation.curves);
     let largest: Vec<(String, usize)> = curves
@@ -48,11 +49,12 @@ pub(super) fn table(runs: &[ComparedRun]) -> Table {
         }
         table.rows.push(row);
     }
-    table.note = "Deviation: of the sample, over trainings that differ in their seed alone.".into();
+    table.note = "Deviation: of the sample, over trainings that differ only in their seed.".into();
     table
 }
 
-/// The runs of each setting that has several, in the order of the first of each. A run whose training is unknown is in none.
+/// The runs of each setting that several runs share, in the order of their first runs. A run of unknown training is left
+/// out.
 fn groups(runs: &[ComparedRun]) -> Vec<Vec<&ComparedRun>> {
     let mut groups: Vec<(Setting<'_>, Vec<&ComparedRun>)> = Vec::new();
     for run in runs {
@@ -65,11 +67,11 @@ fn groups(runs: &[ComparedRun]) -> Vec<Vec<&ComparedRun>> {
     groups.into_iter().map(|(_, group)| group).filter(|group| group.len() > 1).collect()
 }
 
-/// A method with its settings, the content of the data, and how far the training went. The best weights of two seeds are
-/// seldom of the same step, so their step does not count.
+/// The hash of everything that decides a training but its seed, and its steps. The best weights of two seeds are seldom
+/// of the same step, so their steps are not compared.
 pub(super) type Setting<'a> = (&'a str, Option<u64>);
 
-/// What trainings share that differ in their seed alone; nothing if the training is unknown.
+/// The setting that trainings with different seeds share. `None` if the training is unknown.
 pub(super) fn setting(evaluation: &Evaluation) -> Option<Setting<'_>> {
     let best = evaluation.scope.weights.as_deref() == Some("best");
     let training = evaluation.training.as_ref()?;

@@ -12,7 +12,7 @@ use crate::pages::warnings::SELECTED;
 
 impl Comparison {
     /// All tables, with the names of their files: `scores`, `time`, `mean_iou_ATTACK` for each attack,
-    /// `mean_iou_worst_case`, `classes`, and `seeds` if there are runs that differ in their seed alone.
+    /// `mean_iou_worst_case`, `classes`, and `seeds` if some runs differ only in their seed.
     pub fn tables(&self) -> Vec<(String, Table)> {
         let scope = self.scope();
         let mut tables = vec![("scores".into(), scoped(self.scores(), &scope)), ("time".into(), self.time())];
@@ -88,8 +88,8 @@ impl Comparison {
             "run",
             "method",
             "steps",
-            "seconds a step",
-            "images a second",
+            "seconds per step",
+            "images per second",
             "training s",
             "additional time",
             "device",

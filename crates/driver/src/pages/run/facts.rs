@@ -29,13 +29,13 @@ pub(super) fn facts(run: &RunSummary) -> String {
     let points =
         run.evaluation.curves.iter().flat_map(|curve| &curve.points).chain(&run.evaluation.worst_case);
     let worst = points.map(|point| point.scores.miou).reduce(f64::min);
-    facts.extend(worst.map(|miou| ("least mean IoU attacked", format!("{miou:.4}"))));
+    facts.extend(worst.map(|miou| ("lowest mean IoU under attack", format!("{miou:.4}"))));
     let selected = usize::from(run.evaluation.scope.selected_on_evaluated_split);
     let warned = run.evaluation.warnings.len() + of_data(run).len() + selected;
     facts.extend((warned > 0).then(|| ("warnings", warned.to_string())));
     if let Some(timing) = &run.timing {
         facts.push(("training", duration(timing.training_seconds)));
-        facts.push(("a training step", format!("{:.3} s", timing.step_seconds)));
+        facts.push(("seconds per step", format!("{:.3}", timing.step_seconds)));
         facts.push(("evaluation", duration(timing.evaluation_seconds)));
         facts.push(("device", timing.device.clone()));
         let memory = timing.peak_memory_bytes;

@@ -1,4 +1,4 @@
-//! The report's section about catastrophic overfitting: what the monitor read.
+//! The report's section about catastrophic overfitting: the readings of the monitor.
 
 use robustseg_training::{MonitorConfig, Reading, Sign};
 use robustseg_words::counted;
@@ -10,10 +10,10 @@ use crate::draw::table::{Cell, Table};
 use crate::pages::summary::RunSummary;
 use crate::records::MonitorRecord;
 
-/// Readings whose losses along FGSM's step are drawn, at most.
+/// The most readings whose losses along FGSM's step are drawn.
 const LANDSCAPES: usize = 5;
 
-/// The charts of `records`, by the names of their files in `figures`; none if there are no records.
+/// The charts of `records`, by the names of their files in `figures`. Without records there are no charts.
 pub(super) fn charts(records: &[MonitorRecord]) -> Vec<(&'static str, Chart)> {
     let (Some(first), Some(last)) = (records.first(), records.last()) else { return Vec::new() };
     let over_steps = |label: &str, value: &dyn Fn(&Reading) -> Option<f64>| {
@@ -61,7 +61,7 @@ pub(super) fn charts(records: &[MonitorRecord]) -> Vec<(&'static str, Chart)> {
     charts
 }
 
-/// The section's content, with the charts as they were drawn; empty if the run had no monitor.
+/// The section with the drawn `charts`. Empty if the run had no monitor.
 pub(super) fn section(run: &RunSummary, charts: &[(&str, String)]) -> String {
     let records = &run.history.readings;
     let Some(last) = records.last() else { return String::new() };
@@ -114,7 +114,7 @@ pub(super) fn section(run: &RunSummary, charts: &[(&str, String)]) -> String {
     content + &format!("<p class=\"note\">{}{}</p>\n", html::escape(&criterion), html::escape(&cost(run)))
 }
 
-/// What was read on what, and when it is a sign.
+/// The samples and attacks of the readings, and the criteria of the signs.
 fn criterion(config: &MonitorConfig) -> String {
     let MonitorConfig { samples, epsilon, alpha, steps, gap, distortion, drop, chance, patience, .. } =
         config;
@@ -215,7 +215,7 @@ mod tests {
         let found = page(&path);
         assert!(found.contains("sign 1 of 2 at step 100, and no more"), "{found}");
         assert!(!found.contains("catastrophic overfitting, a sign"), "{found}");
-        // A log of a former version has the sign under another name.
+        // Older versions wrote the sign under another name.
         let former = log.replace("\"overfitting\":null", "\"overfitting\":\"gap\"");
         let former = former.replace("\"sign\":null,", "").replace("\"flagged\":0,\"patience\":1,", "");
         std::fs::write(path.join("events.jsonl"), former).unwrap();

@@ -8,10 +8,10 @@ use crate::pages::names::paper_name;
 use crate::pages::summary::RunSummary;
 
 /// How to read the loss along the attack's direction.
-const LANDSCAPE: &str = "<p class=\"note\">0 is the image, 1 the adversarial one. An honest attack climbs all the way; a loss \
-                         that bends down before 1 tells of masked gradients, as after catastrophic overfitting.</p>\n";
+const LANDSCAPE: &str = "<p class=\"note\">0 is the image, 1 the adversarial example. The loss should rise all the way. A loss \
+                         that falls before 1 hints at masked gradients, as after catastrophic overfitting.</p>\n";
 
-/// The page of `run`, whose charts (names and SVG) are drawn already.
+/// The page of `run` with its drawn `charts` (names and SVG).
 pub(super) fn render(run: &RunSummary, charts: &[(&str, String)]) -> anyhow::Result<String> {
     let chart = |wanted: &str, description: &str| {
         let found = charts.iter().find(|(name, _)| *name == wanted);

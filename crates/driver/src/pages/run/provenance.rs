@@ -20,9 +20,9 @@ pub(super) fn table(provenance: &Provenance, scope: &Scope) -> Table {
         row("versions", format!("robustseg {}, candle {}", invocation.robustseg, invocation.candle));
         row("machine", format!("{}, {}", invocation.platform, invocation.device));
         row("threads on the CPU", invocation.threads.to_string());
-        row("changed before it", invocation.changes.join("; "));
+        row("changed before the start", invocation.changes.join("; "));
     }
-    // That of an evaluation is the spec's, which trained nothing.
+    // The spec of an evaluation has a seed, too, but it trained nothing.
     row("seed", if provenance.checkpoint.is_none() { seed.to_string() } else { String::new() });
     row("fingerprint of the run", fingerprint.clone());
     row("manifest", format!("{}, SHA-256 {}", data.manifest, data.manifest_sha256));

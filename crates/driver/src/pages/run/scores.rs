@@ -7,7 +7,7 @@ use crate::pages::names::{curve_title, paper_name};
 use crate::pages::summary::RunSummary;
 use crate::pages::tables::scoped;
 
-/// All tables of `run` that have a row, with the names of their files: `scores`, `classes`, `worst_case_over`, `passes`.
+/// The tables of `run` with at least one row, by the names of their files: `scores`, `classes`, `worst_case_over`, `passes`.
 pub(super) fn tables(run: &RunSummary) -> Vec<(&'static str, Table)> {
     let tables = [
         ("scores", points(run)),
@@ -85,10 +85,10 @@ fn classes(run: &RunSummary) -> Table {
     table
 }
 
-/// The examples that worst cases are over, each alone.
+/// The scores of each candidate of a worst case alone.
 fn candidates(run: &RunSummary) -> Table {
     let mut table = Table::new(
-        "What worst cases are over",
+        "Candidates of the worst cases",
         ["attack", "example", "epsilon", "mean IoU", "pixel accuracy"],
     );
     for curve in &run.evaluation.curves {
@@ -107,10 +107,10 @@ fn candidates(run: &RunSummary) -> Table {
     table
 }
 
-/// What the attacks cost.
+/// The cost of the attacks.
 fn passes(run: &RunSummary) -> Table {
-    let names = ["attack", "epsilons", "forward passes an image", "backward passes an image"];
-    let mut table = Table::new("What the attacks cost", names);
+    let names = ["attack", "epsilons", "forward passes per image", "backward passes per image"];
+    let mut table = Table::new("Cost of the attacks", names);
     let above_zero = |curve: &Curve| curve.points.iter().filter(|point| point.epsilon > 0.0).count() as f64;
     table.rows.extend(run.evaluation.curves.iter().filter_map(|curve| {
         let passes = curve.passes?;
@@ -122,6 +122,6 @@ fn passes(run: &RunSummary) -> Table {
                 .collect(),
         )
     }));
-    table.note = "All epsilons above 0 together; those that share a path pay for it once.".into();
+    table.note = "The cost of all epsilons above 0 together. Epsilons that share a path pay for it once.".into();
     table
 }

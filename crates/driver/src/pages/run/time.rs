@@ -20,7 +20,7 @@ pub(super) fn section(timing: &RunTiming) -> String {
     ];
     let total = seconds.total().max(f64::MIN_POSITIVE);
     let (mut bar, mut legend) = (String::new(), String::new());
-    let mut table = Table::new("", ["part of a training step", "seconds", "seconds a step", "share"]);
+    let mut table = Table::new("", ["part of a training step", "seconds", "seconds per step", "share"]);
     for (name, text, value) in parts {
         let share = value / total;
         bar += &format!("<i style=\"flex:{share:.5};background:var(--{name})\"></i>");
@@ -28,12 +28,12 @@ pub(super) fn section(timing: &RunTiming) -> String {
             "<span><i style=\"background:var(--{name})\"></i>{name} {:.1} %</span>\n",
             100.0 * share
         );
-        let a_step = value / (*steps).max(1) as f64;
-        let numbers = [Cell::Number(value, 1), Cell::Number(a_step, 4), Cell::Percent(100.0 * share)];
+        let per_step = value / (*steps).max(1) as f64;
+        let numbers = [Cell::Number(value, 1), Cell::Number(per_step, 4), Cell::Percent(100.0 * share)];
         table.rows.push(std::iter::once(Cell::text(text)).chain(numbers).collect());
     }
     table.note = format!(
-        "{}, {} ({:.1} each second), {attacked} of them attacked; {} of validation beside that. Device: {}.",
+        "{}, {} ({:.1} per second), {attacked} of them attacked; {} of validation in addition. Device: {}.",
         counted(*steps, "step"),
         counted(*images, "image"),
         timing.images_per_second,
