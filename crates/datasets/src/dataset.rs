@@ -3,17 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use crate::crop::apply_into;
+use crate::augmentation::AugmentationParameters;
+use crate::band;
+use crate::class::Class;
+use crate::crop::{Crop, apply_into};
+use crate::error::{Error, Result};
+use crate::image::Sample;
 use crate::label_code::LabelCode;
-use crate::layout::synthetic::Scenes;
-use crate::layout::{Files, cityscapes, folders, pairs, voc};
+use crate::layout::{Found, Layout, Search};
+use crate::manifest::Manifest;
 use crate::pack::Pack;
 use crate::prefetch::Prefetch;
-use crate::stamp::{self, SampleStamp};
-use crate::{
-    AugmentationParameters, Class, Crop, Error, Layout, Manifest, Result, Sample, Split, band,
-    content_sha256, pair,
-};
+use crate::source::{Files, Source};
+use crate::split::Split;
+use crate::stamp::{SampleStamp, content_sha256};
 
 /// One split of a dataset. Clones share what they know.
 #[derive(Clone, Debug)]
@@ -24,17 +27,14 @@ struct Inner {
     name: String,
     split: String,
     classes: Vec<Class>,
+    layout: Layout,
+    /// How label files are read.
+    code: LabelCode,
     /// The file or folder that says which samples there are; empty for generated ones.
     listing: PathBuf,
     source: Source,
     /// Made when they are asked for.
     stamps: OnceLock<Vec<SampleStamp>>,
-}
-
-#[derive(Debug)]
-enum Source {
-    Files { samples: Vec<Files>, code: Box<LabelCode> },
-    Scenes { ids: Vec<String>, scenes: Scenes },
 }
 
 impl Dataset {
@@ -47,13 +47,11 @@ impl Dataset {
     pub fn open(manifest: &Manifest, root: &Path, split: &str) -> Result<Self> {
         let (dataset, expected) = Self::find(manifest, root, split)?;
         dataset.verify_list(expected)?;
-        if let Source::Files { samples, .. } = &dataset.0.source {
-            samples.iter().try_for_each(Files::exist)?;
-        }
+        dataset.0.source.exist()?;
         Ok(dataset)
     }
 
-    /// As [`Dataset::open`], but takes what is there; gives what the manifest expects, too.
+    /// As [`Dataset::open`], but takes the samples that are there. Returns the manifest's split, too.
     pub(crate) fn find<'a>(manifest: &'a Manifest, root: &Path, split: &str) -> Result<(Self, &'a Split)> {
         let known = || manifest.split_names().collect::<Vec<_>>().join(", ");
         let expected = manifest.splits.get(split).ok_or_else(|| Error::Split {
@@ -61,42 +59,24 @@ impl Dataset {
             split: split.to_owned(),
             known: known(),
         })?;
-        let there = |path: PathBuf| if path.exists() { Ok(path) } else { Err(manifest.missing(root, path)) };
-        if !manifest.is_generated() {
-            there(root.to_owned())?;
-        }
-        let files =
-            |(samples, listing)| (Source::Files { samples, code: Box::new(manifest.label_code()) }, listing);
-        let list = expected.file.as_deref().unwrap_or(Path::new(""));
-        let (source, listing) = match &manifest.layout {
-            Layout::Voc { labels } => {
-                files(voc::Tree::find(root, |path| manifest.missing(root, path)).samples(list, *labels)?)
-            }
-            Layout::Cityscapes => {
-                let folder = there(cityscapes::images(root, split))?;
-                files((cityscapes::samples(root, split)?, folder))
-            }
-            Layout::Pairs => {
-                let list = there(root.join(list))?;
-                files((pairs::samples(root, &list)?, list))
-            }
-            Layout::Folders(layout) => {
-                let file = expected.file.as_deref();
-                let folder = folders::folder(root, &layout.images, split);
-                let listing = there(file.map_or(folder, |file| root.join(file)))?;
-                files((folders::samples(root, layout, split, file)?, listing))
-            }
-            Layout::Synthetic(config) => {
-                let ids = (0..expected.count).map(|index| format!("{split}_{index:05}")).collect();
-                let scenes = Scenes::new(*config, split, manifest.num_classes());
-                (Source::Scenes { ids, scenes }, PathBuf::new())
-            }
-        };
-        let (name, split) = (manifest.name.clone(), split.to_owned());
-        let inner = Inner {
-            name,
+        let search = Search {
+            root,
             split,
+            file: expected.file.as_deref(),
+            count: expected.count,
+            num_classes: manifest.num_classes(),
+            missing: &|path| manifest.missing(root, path),
+        };
+        if !manifest.is_generated() {
+            search.existing(root.to_owned())?;
+        }
+        let Found { source, listing } = manifest.layout.kind().find(&search)?;
+        let inner = Inner {
+            name: manifest.name.clone(),
+            split: split.to_owned(),
             classes: manifest.classes.clone(),
+            layout: manifest.layout.clone(),
+            code: manifest.label_code(),
             listing,
             source,
             stamps: OnceLock::new(),
@@ -110,7 +90,7 @@ impl Dataset {
     /// # Errors
     /// [`Error::Cache`] if there is no pack of this split, or it is of other data, or older than a sample's files.
     pub fn with_cache(&self, folder: &Path, manifest: &Manifest) -> Result<Self> {
-        let pack = Pack::open(folder, manifest, self)?;
+        let pack = Pack::open(folder, manifest, self.split(), self.stamps())?;
         Ok(Self(Arc::clone(&self.0), Some(Arc::new(pack))))
     }
 
@@ -121,15 +101,7 @@ impl Dataset {
             return stamps;
         }
         // Not within the cell: a thread of the pool that waits for it could hold up those that it waits for.
-        let stamps = match &self.0.source {
-            Source::Files { samples, .. } => stamp::all(samples.len(), |index| {
-                let Files { id, image, label, .. } = &samples[index];
-                SampleStamp::of_files(id, image, label)
-            }),
-            Source::Scenes { ids, scenes } => {
-                stamp::all(ids.len(), |index| SampleStamp::of_generated(&ids[index], &scenes.origin(index)))
-            }
-        };
+        let stamps = self.0.source.stamps();
         self.0.stamps.get_or_init(|| stamps)
     }
 
@@ -169,7 +141,7 @@ impl Dataset {
 
     /// Whether 255 alone means not labelled in label files, because the manifest says nothing else.
     pub(crate) fn ignores_255(&self) -> bool {
-        matches!(&self.0.source, Source::Files { code, .. } if code.ignores_255())
+        self.0.code.ignores_255()
     }
 
     /// Its classes, by index.
@@ -179,10 +151,7 @@ impl Dataset {
 
     /// Samples of the split.
     pub fn len(&self) -> usize {
-        match &self.0.source {
-            Source::Files { samples, .. } => samples.len(),
-            Source::Scenes { ids, .. } => ids.len(),
-        }
+        self.0.source.len()
     }
 
     /// Whether the split has no samples; no split that was opened is.
@@ -192,10 +161,7 @@ impl Dataset {
 
     /// The id of the sample at `index`, which must be below [`Dataset::len`].
     pub fn id(&self, index: usize) -> &str {
-        match &self.0.source {
-            Source::Files { samples, .. } => &samples[index].id,
-            Source::Scenes { ids, .. } => &ids[index],
-        }
+        self.0.source.id(index)
     }
 
     /// Reads the sample at `index`, which must be below [`Dataset::len`]. Its label map holds class indices and
@@ -204,26 +170,17 @@ impl Dataset {
     /// # Errors
     /// If image or label cannot be read, their sizes differ, or the label has a value that is no class.
     pub fn load(&self, index: usize) -> Result<Sample> {
-        if let Some(pack) = &self.1 {
-            return pack.sample(index);
-        }
-        match &self.0.source {
-            Source::Files { samples, code } => {
-                let files = &samples[index];
-                files.exist()?;
-                let (image, label) = pair::read(&files.image, &files.label, |path| code.read(path))?;
-                Ok(Sample { id: files.id.clone(), image, label })
-            }
-            Source::Scenes { ids, scenes } => Ok(scenes.sample(&ids[index], index)),
+        match &self.1 {
+            Some(pack) => pack.sample(index),
+            None => self.0.source.load(index, |path| self.0.code.read(path)),
         }
     }
 
     /// The label map of the sample at `index` alone.
     pub(crate) fn load_label(&self, index: usize) -> Result<Vec<u8>> {
-        match (&self.1, &self.0.source) {
-            (Some(pack), _) => pack.label(index),
-            (None, Source::Files { samples, code }) => Ok(code.read(&samples[index].label)?.data),
-            (None, Source::Scenes { ids, scenes }) => Ok(scenes.sample(&ids[index], index).label.data),
+        match &self.1 {
+            Some(pack) => pack.label(index),
+            None => self.0.source.label(index, |path| self.0.code.read(path)).map(|label| label.data),
         }
     }
 
@@ -253,11 +210,10 @@ impl Dataset {
         if let Some(pack) = &self.1 {
             return band::packed(pack, index, parameters, fill, spare);
         }
-        if let Source::Files { samples, code } = &self.0.source {
-            let Files { image, label, .. } = &samples[index];
-            if let Some(crop) = band::crop(image, label, code, parameters, fill, &mut spare) {
-                return Ok(crop);
-            }
+        if let Some(Files { image, label, .. }) = self.0.source.files(index)
+            && let Some(crop) = band::crop(image, label, &self.0.code, parameters, fill, &mut spare)
+        {
+            return Ok(crop);
         }
         Ok(apply_into(&self.load(index)?, parameters, fill, spare))
     }
@@ -268,23 +224,18 @@ impl Dataset {
         Samples { dataset: self.clone(), indices: indices.into_iter(), prefetch: Prefetch::default() }
     }
 
-    /// The files of the sample at `index`: image, label, and for some what its label is held to, which may not be there;
-    /// none if it is generated.
+    /// The files of the sample at `index`: image, label and, for some layouts, a second file of the same label, which may
+    /// not exist. A generated sample has no files.
     pub(crate) fn files(&self, index: usize) -> impl Iterator<Item = &Path> {
-        let files = match &self.0.source {
-            Source::Files { samples, .. } => Some(&samples[index]),
-            Source::Scenes { .. } => None,
-        };
-        let paths = files.map(|f| [Some(&f.image), Some(&f.label), f.training_ids.as_ref()]);
+        let files = self.0.source.files(index);
+        let paths = files.map(|f| [Some(&f.image), Some(&f.label), f.second_label.as_ref()]);
         paths.into_iter().flatten().flatten().map(PathBuf::as_path)
     }
 
-    /// Holds the sample at `index`, as it was loaded, to what else there is about it.
+    /// Compares the sample at `index`, as it was loaded, with other files of the same label.
     pub(crate) fn cross_check(&self, index: usize, sample: &Sample) -> Result<()> {
-        match &self.0.source {
-            Source::Files { samples, .. } => cityscapes::cross_check(&samples[index], &sample.label),
-            Source::Scenes { .. } => Ok(()),
-        }
+        let files = self.0.source.files(index);
+        files.map_or(Ok(()), |files| self.0.layout.kind().cross_check(files, &sample.label))
     }
 }
 

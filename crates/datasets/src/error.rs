@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use robustseg_words::counted;
 
-use crate::pair::holds_cityscapes_ids;
+use crate::data_folder::DATA_FOLDER;
 
 /// Result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -13,10 +13,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A manifest cannot be read, or what it says makes no sense.
-    #[error("manifest {place}: {reason}")]
+    #[error("manifest {}{}: {}{reason}", path.display(), place_of(*place), prefix(field.as_deref()))]
     Manifest {
-        /// The file, with line and column where they are known.
-        place: String,
+        /// The file.
+        path: PathBuf,
+        /// Line and column, from 1, if the file is not the YAML expected.
+        place: Option<(u64, u64)>,
+        /// The field that makes no sense, such as `splits.train.count`.
+        field: Option<String>,
         /// What is wrong.
         reason: String,
     },
@@ -124,7 +128,7 @@ pub enum Error {
     #[error(
         "{}: value {value} at x {x}, y {y} is neither one of the {classes} classes nor ignored{}",
         path.display(),
-        cityscapes_hint(path)
+        suffix(advice.as_deref())
     )]
     LabelValue {
         /// The label file.
@@ -137,6 +141,8 @@ pub enum Error {
         y: usize,
         /// Classes of the dataset.
         classes: usize,
+        /// What to do, if the name of the file says what it holds.
+        advice: Option<String>,
     },
     /// A label map has a colour that is neither a class's nor ignored.
     #[error(
@@ -171,13 +177,18 @@ pub enum Error {
         /// The class that the manifest gives it, and that class's colour; `None` if it is no class.
         means: Option<(String, [u8; 3])>,
     },
-    /// Cityscapes' ids and training ids were confused, or two files of one label do not agree.
+    /// A label file holds another kind of values than its name or the layout says, or contradicts another file of the
+    /// same label.
     #[error("{}: {reason}", path.display())]
-    TrainingIds {
+    Mixup {
         /// The label file.
         path: PathBuf,
         /// What is wrong, and what to do.
         reason: String,
+        /// What such faults have in common.
+        kind: &'static str,
+        /// What to do about files of which this is true.
+        advice: &'static str,
     },
     /// Image and label map differ in size.
     #[error(
@@ -285,6 +296,25 @@ pub enum Error {
     },
 }
 
+/// A field of a manifest or of a part of it, and why its value is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// Its path in the part that is checked, such as `splits.train.count`.
+    pub(crate) field: String,
+    pub(crate) reason: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { field: field.into(), reason: reason.into() }
+    }
+
+    /// The same refusal as seen from the struct that has the part as `parent`.
+    pub(crate) fn inside(self, parent: &str) -> Self {
+        Self { field: format!("{parent}.{}", self.field), ..self }
+    }
+}
+
 impl Error {
     /// Whether the files of one sample are to blame, so that others can take its place.
     pub(crate) fn is_of_a_sample(&self) -> bool {
@@ -293,22 +323,28 @@ impl Error {
 }
 
 /// The folder of a file, for a message.
-fn folder(path: &std::path::Path) -> std::path::Display<'_> {
+fn folder(path: &Path) -> std::path::Display<'_> {
     path.parent().unwrap_or(path).display()
 }
 
-/// What to do about Cityscapes' ids where class indices are expected.
-fn cityscapes_hint(path: &Path) -> &'static str {
-    if holds_cityscapes_ids(path) {
-        "; by its name it holds Cityscapes' ids: take the layout `cityscapes`, or its *_labelTrainIds.png"
-    } else {
-        ""
-    }
+/// Line and column after the name of a file.
+fn place_of(place: Option<(u64, u64)>) -> String {
+    place.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default()
+}
+
+/// A field before the reason.
+fn prefix(field: Option<&str>) -> String {
+    field.map(|field| format!("{field}: ")).unwrap_or_default()
+}
+
+/// Advice after the reason.
+fn suffix(advice: Option<&str>) -> String {
+    advice.map(|advice| format!("; {advice}")).unwrap_or_default()
 }
 
 /// Where a dataset belongs.
 fn expected(folder: Option<&str>) -> String {
-    let place = |folder| format!("; expected it in ${}/{folder} or in the folder given", crate::DATA_FOLDER);
+    let place = |folder| format!("; expected it in ${DATA_FOLDER}/{folder} or in the folder given");
     folder.map_or(String::new(), place)
 }
 

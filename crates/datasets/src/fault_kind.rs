@@ -67,10 +67,7 @@ fn describe(fault: &Error) -> (String, &'static str) {
             "palettes that contradict the manifest".into(),
             "to go by the colours, set `labels_by: colour` in the manifest; else take label files of class indices",
         ),
-        Error::TrainingIds { .. } => (
-            "Cityscapes' ids and training ids do not fit".into(),
-            "make the label files again from the polygons",
-        ),
+        Error::Mixup { kind, advice, .. } => ((*kind).into(), advice),
         Error::Size { label_size, stored_size: Some(stored), .. } if stored == label_size => (
             "images are turned by their EXIF orientation, and their labels are not".into(),
             "the labels were drawn on the stored pixels: remove the orientation from the images (`exiftool -Orientation= \

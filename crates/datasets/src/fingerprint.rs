@@ -17,11 +17,12 @@ const CHECKS: &[u8] = b"2";
 /// # Errors
 /// If the dataset or one of its lists is missing or malformed, as in a check.
 pub fn fingerprint(manifest: &Manifest, root: &Path) -> Result<String> {
-    let place = |error: &dyn std::fmt::Display| Error::Manifest {
-        place: manifest.name.clone(),
+    let text = serde_yaml::to_string(manifest).map_err(|error| Error::Manifest {
+        path: manifest.path().to_owned(),
+        place: None,
+        field: None,
         reason: format!("cannot be written: {error}"),
-    };
-    let text = serde_yaml::to_string(manifest).map_err(|error| place(&error))?;
+    })?;
     let root_path = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
     let mut hash = Sha256::new();
     // Each part is followed by a byte that no path or text has, so that no two lists of parts are alike.

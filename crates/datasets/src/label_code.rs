@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
+use crate::class::Class;
 use crate::decode::{Ids, Picture, read_colours, read_ids};
+use crate::error::{Error, Result};
+use crate::image::{IGNORE_LABEL, Image, LabelMap};
+use crate::label_rules::{LabelRules, LabelsBy};
 use crate::label_table::{LabelTable, Meaningless};
-use crate::layout::cityscapes;
-use crate::{
-    Class, Error, IGNORE_LABEL, Image, LabelMap, LabelsBy, Layout, Manifest, Result, read_sbd_label,
-};
+use crate::layout::{IdFiles, Labels, Mixup, id_files};
+use crate::mat::read_sbd_label;
 
 /// How a dataset's label files are read.
 #[derive(Clone, Debug)]
@@ -17,41 +19,37 @@ pub(crate) struct LabelCode {
     classes: Vec<Class>,
     /// The class of each colour, or [`IGNORE_LABEL`]; where values count, a palette is compared with them.
     colours: HashMap<[u8; 3], u8>,
-    /// What values mean; nothing where colours count.
+    /// What values mean; `None` where colours count.
     table: Option<LabelTable>,
-    /// Whether files hold Cityscapes' ids.
-    cityscapes: bool,
+    /// What is wrong with a file of other values than expected, although all of them mean something.
+    refuse: fn(&LabelMap) -> Option<Mixup>,
     /// Whether 255 alone means not labelled, because the manifest says nothing else.
     ignores_255: bool,
 }
 
 impl LabelCode {
-    /// How `manifest` says that they are read.
-    pub(crate) fn of(manifest: &Manifest) -> Self {
-        let cityscapes = manifest.layout == Layout::Cityscapes;
-        let table = match manifest.labels_by {
-            LabelsBy::Value if cityscapes => Some(cityscapes::label_table()),
-            LabelsBy::Value => Some(table(&manifest.classes, &manifest.ignored)),
-            LabelsBy::Colour => None,
+    /// Of a layout with these `labels` and a manifest with these `rules`.
+    pub(crate) fn new(labels: Labels, rules: &LabelRules<'_>) -> Self {
+        let free = matches!(labels, Labels::OfManifest);
+        let (table, refuse) = match labels {
+            Labels::Ids { table, refuse } => (Some(table()), refuse),
+            Labels::OfManifest | Labels::Indices => {
+                let by_value = || table(rules.classes, rules.ignored);
+                (rules.labels_by.is_value().then(by_value), nothing as fn(&LabelMap) -> Option<Mixup>)
+            }
         };
         let by_default = |table: &LabelTable| table.meaning(IGNORE_LABEL) == Some(IGNORE_LABEL);
         // Where other values are ignored, these are what is not labelled.
-        let free = manifest.has_free_labels() && manifest.ignored.is_empty();
-        let ignores_255 = free && table.as_ref().is_some_and(by_default);
-        let mut colours = colours(&manifest.classes);
-        colours.extend(manifest.ignored_colours.iter().map(|colour| (*colour, IGNORE_LABEL)));
-        Self { classes: manifest.classes.clone(), colours, table, cityscapes, ignores_255 }
+        let ignores_255 = free && rules.ignored.is_empty() && table.as_ref().is_some_and(by_default);
+        let mut colours = colours(rules.classes);
+        colours.extend(rules.ignored_colours.iter().map(|colour| (*colour, IGNORE_LABEL)));
+        Self { classes: rules.classes.to_vec(), colours, table, refuse, ignores_255 }
     }
 
-    /// That values are the indices of `classes`.
+    /// Values are the indices of `classes`.
     pub(crate) fn of_classes(classes: &[Class]) -> Self {
-        Self {
-            colours: colours(classes),
-            table: Some(table(classes, &[])),
-            classes: classes.to_vec(),
-            cityscapes: false,
-            ignores_255: true,
-        }
+        let (labels_by, ignored, ignored_colours) = (LabelsBy::Value, &[][..], &[][..]);
+        Self::new(Labels::OfManifest, &LabelRules { classes, labels_by, ignored, ignored_colours })
     }
 
     /// Whether 255 alone means not labelled, because the manifest says nothing else.
@@ -69,14 +67,12 @@ impl LabelCode {
             })?;
             return Ok(LabelMap { width, height, data: labels });
         };
-        // The layout of SBD alone gives this name, to files of its dataset/cls.
+        // Only SBD publishes label files of this name.
         let mat = path.extension().is_some_and(|extension| extension == "mat");
         let Ids { mut map, palette } =
             if mat { Ids { map: read_sbd_label(path)?, palette: Vec::new() } } else { read_ids(path)? };
-        if self.cityscapes && cityscapes::are_training_ids(&map) {
-            let reason = "holds training ids (0 to 18, 255), but ids (0 to 33) are expected: somebody wrote one kind \
-                          over the other; take the original file, or make it again from the polygons";
-            return Err(Error::TrainingIds { path: path.to_owned(), reason: reason.into() });
+        if let Some(mixup) = (self.refuse)(&map) {
+            return Err(mixup.of(path));
         }
         if let Some((value, drawn)) = self.contradiction(table, &palette, &map.data) {
             let named = |class: u8| {
@@ -93,6 +89,10 @@ impl LabelCode {
             x,
             y,
             classes: self.classes.len(),
+            advice: id_files(path).map(|files| {
+                let IdFiles { content, instead, .. } = files;
+                format!("by its name it holds {content}: {instead}")
+            }),
         })?;
         Ok(map)
     }
@@ -131,9 +131,9 @@ impl LabelCode {
     /// A value of `labels` that by its colour in `palette` is another class than by `table`, and that class, if the
     /// palette is that of the classes in another order.
     ///
-    /// Palettes that have nothing to do with the classes are common, and so are some colours in common with them. So it
-    /// counts only if most of the values that are there have colours of classes, and a colour that several values have,
-    /// as the black that fills palettes, does not count.
+    /// Palettes that have nothing to do with the classes are common, and may share some colours with them. So a
+    /// contradiction counts only if most of the values that occur have colours of classes. A colour of several values,
+    /// such as the black that fills palettes, does not count.
     fn contradiction(&self, table: &LabelTable, palette: &[u8], labels: &[u8]) -> Option<(u8, u8)> {
         let colour =
             |value: u8| -> Option<[u8; 3]> { palette.get(3 * usize::from(value)..)?.first_chunk().copied() };
@@ -171,6 +171,11 @@ impl LabelCode {
             .find_map(|value| Some((*value, contradicts(*value)?)))?;
         (2 * of_classes > labelled.len()).then_some((value, class))
     }
+}
+
+/// Finds no mix-up in any label file.
+fn nothing(_: &LabelMap) -> Option<Mixup> {
+    None
 }
 
 /// What the values of `classes` mean.

@@ -36,11 +36,14 @@
 //! ```
 
 mod affine;
+mod archive;
 mod augmentation;
 mod band;
 mod blur;
 mod check;
+mod class;
 mod crop;
+mod data_folder;
 mod dataset;
 mod decode;
 mod error;
@@ -50,7 +53,9 @@ mod fetch;
 mod fingerprint;
 mod image;
 mod label_code;
+mod label_rules;
 mod label_table;
+mod labelling;
 mod layout;
 mod loader;
 mod manifest;
@@ -58,14 +63,20 @@ mod mat;
 mod pack;
 mod pair;
 mod prefetch;
+mod prepare;
 mod shared;
+mod source;
+mod split;
 mod stamp;
 mod survey;
 mod yaml;
 
+pub use archive::Archive;
 pub use augmentation::{AugmentationConfig, AugmentationParameters};
 pub use check::{CheckReport, Overlap, SplitReport, check, overlaps};
+pub use class::Class;
 pub use crop::{Crop, apply};
+pub use data_folder::DATA_FOLDER;
 pub use dataset::{Dataset, Samples};
 pub use decode::{DECODERS, MAX_PIXELS, image_size, read_image, read_label};
 pub use error::{Error, Result};
@@ -74,12 +85,14 @@ pub use fault_kind::FaultKind;
 pub use fetch::{Fetch, FetchProgress, FetchStage, Fetched};
 pub use fingerprint::fingerprint;
 pub use image::{IGNORE_LABEL, Image, LabelMap, Sample};
+pub use label_rules::LabelsBy;
+pub use labelling::{Labelling, read_pair};
+pub use layout::*;
 pub use loader::{Batch, Loader, LoaderOptions, OnBadSample, Skipped};
-pub use manifest::{
-    Archive, Class, DATA_FOLDER, Folder, Folders, LabelsBy, Layout, Manifest, Split, Synthetic, VocLabels,
-};
+pub use manifest::Manifest;
 pub use mat::read_sbd_label;
-pub use pack::{Prepared, is_pack, prepare};
-pub use pair::{Labelling, read_pair};
+pub use pack::is_pack;
+pub use prepare::{Prepared, prepare};
 pub use shared::Shared;
+pub use split::Split;
 pub use stamp::{SampleStamp, content_sha256};

@@ -16,19 +16,20 @@ const MAX_QUOTE: usize = 100;
 
 /// The text of the file `path`.
 pub(crate) fn read(path: &Path) -> Result<String> {
-    read_text(path, MAX_BYTES)
-        .map_err(|fault| Error::Manifest { place: path.display().to_string(), reason: fault.to_string() })
+    read_text(path, MAX_BYTES).map_err(|fault| Error::Manifest {
+        path: path.to_owned(),
+        place: None,
+        field: None,
+        reason: fault.to_string(),
+    })
 }
 
 /// Reads `text` within the limits of [`yaml::parse`]; errors name the file `path`.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
     yaml::parse(text).map_err(|Fault { place, reason }| {
         let quote = place.map(|(line, _)| quoted(text, line as usize)).unwrap_or_default();
-        let place = place.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
-        Error::Manifest {
-            place: format!("{}{place}", path.display()),
-            reason: robustseg_words::plain(reason) + &quote,
-        }
+        let reason = robustseg_words::plain(reason) + &quote;
+        Error::Manifest { path: path.to_owned(), place, field: None, reason }
     })
 }
 

@@ -9,8 +9,9 @@ use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
 use super::exif::Orientation;
-use super::{Fault, check_size, fault};
-use crate::Image;
+use super::fault::{self, Fault};
+use super::size::check_size;
+use crate::image::Image;
 
 /// Decodes a whole JPEG.
 pub(super) fn image(bytes: &[u8]) -> Result<Image, Fault> {

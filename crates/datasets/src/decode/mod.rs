@@ -2,24 +2,30 @@
 
 mod exif;
 mod fault;
+mod format;
+mod ids;
 mod jpeg;
 mod picture;
 mod png;
+mod size;
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::{Error, Image, LabelMap, Result};
+use format::Format;
+
 pub(crate) use exif::Orientation;
 pub(crate) use fault::Fault;
+pub(crate) use ids::Ids;
 pub(crate) use picture::Picture;
+pub use size::MAX_PIXELS;
+
+use crate::error::{Error, Result};
+use crate::image::{Image, LabelMap};
 
 /// What decodes pictures: decoders differ in the last bits of a JPEG.
 pub const DECODERS: &str = "zune-jpeg 0.5 (strict), png 0.18";
-
-/// Pixels that a picture may have at most; checked before memory is taken.
-pub const MAX_PIXELS: usize = 1 << 27;
 
 /// Reads a JPEG or PNG as 8-bit RGB.
 ///
@@ -71,12 +77,6 @@ pub(crate) fn read_colours(path: &Path) -> Result<Image> {
     decode_label(path, png::colours)
 }
 
-/// A label map as its file has it, and the palette that comes with it: three bytes an index, none for gray.
-pub(crate) struct Ids {
-    pub(crate) map: LabelMap,
-    pub(crate) palette: Vec<u8>,
-}
-
 fn decode_label<T>(path: &Path, png: impl Fn(&[u8]) -> std::result::Result<T, Fault>) -> Result<T> {
     decode(path, |bytes, format| match format {
         Format::Jpeg => {
@@ -110,37 +110,4 @@ pub(crate) fn orientation(path: &Path) -> Orientation {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
-}
-
-enum Format {
-    Jpeg,
-    Png,
-}
-
-impl Format {
-    fn of(bytes: &[u8]) -> std::result::Result<Self, Fault> {
-        if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
-            Ok(Self::Jpeg)
-        } else if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
-            Ok(Self::Png)
-        } else if bytes.is_empty() {
-            Err("is empty".into())
-        } else if bytes.starts_with(b"version https://git-lfs") {
-            let reason = "is a Git LFS pointer, not a picture; fetch the file itself";
-            Err(Fault::new(reason, "fetch the files themselves, with `git lfs pull`"))
-        } else {
-            Err(Fault::new("is neither JPEG nor PNG", fault::CONVERT))
-        }
-    }
-}
-
-/// Refuses pictures without pixels or with too many.
-fn check_size(width: usize, height: usize) -> std::result::Result<(), Fault> {
-    match width.checked_mul(height) {
-        Some(1..=MAX_PIXELS) => Ok(()),
-        _ => Err(Fault::new(
-            format!("{width}x{height} pixels; possible are 1 to {MAX_PIXELS}"),
-            "cut these pictures into smaller ones",
-        )),
-    }
 }

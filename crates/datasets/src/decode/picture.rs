@@ -4,7 +4,9 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
-use super::{Format, Ids, jpeg, png};
+use super::format::Format;
+use super::ids::Ids;
+use super::{jpeg, png};
 
 /// Rows of a picture, from the row `first` on: at least those asked for.
 pub(crate) struct Rows {

@@ -6,8 +6,10 @@ use std::ops::Range;
 use png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Transformations};
 
 use super::exif::Orientation;
-use super::{Fault, Ids, check_size, fault};
-use crate::{Image, LabelMap};
+use super::fault::{self, Fault};
+use super::ids::Ids;
+use super::size::check_size;
+use crate::image::{Image, LabelMap};
 
 /// Decodes a PNG as RGB.
 pub(super) fn image(bytes: &[u8]) -> Result<Image, Fault> {

@@ -8,7 +8,8 @@ use flate2::read::MultiGzDecoder;
 use tar::EntryType;
 
 use super::download::with_end;
-use super::{Fetch, FetchProgress, FetchStage, local};
+use super::local::local;
+use super::settings::{Fetch, FetchProgress, FetchStage};
 
 impl Fetch {
     /// Unpacks the tar file `file`, gzipped or not, beside its place, and moves its `folder` to `root`.

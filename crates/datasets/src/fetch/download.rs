@@ -10,8 +10,9 @@ use robustseg_files::{hexadecimal, pieces};
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
-use super::{Fetch, FetchProgress, FetchStage, local};
-use crate::Archive;
+use super::local::local;
+use super::settings::{Fetch, FetchProgress, FetchStage};
+use crate::archive::Archive;
 
 /// Bytes that are read and written at a time.
 const BLOCK: usize = 1 << 16;

@@ -6,65 +6,19 @@
 
 mod archive;
 mod download;
+mod local;
+mod settings;
 
 use std::fs::{File, TryLockError};
-use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use crate::{Archive, Error, Manifest, Result};
+use local::local;
 
-/// How to download and unpack.
-#[derive(Clone, Debug)]
-pub struct Fetch {
-    /// How long to wait for a connection, an answer, and each further piece of it.
-    pub timeout: Duration,
-    /// How often to try in a row without a byte of progress, at least once.
-    pub attempts: u32,
-    /// Pause behind the first failure in a row; it doubles with each further one.
-    pub pause: Duration,
-    /// Bytes that an archive may unpack to.
-    pub max_bytes: u64,
-    /// Files and folders that an archive may hold.
-    pub max_entries: u64,
-    /// A file of root certificates (PEM) to trust in place of Mozilla's; by default the one that `SSL_CERT_FILE` names.
-    pub certificates: Option<PathBuf>,
-}
+pub use settings::{Fetch, FetchProgress, FetchStage};
 
-impl Default for Fetch {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(30),
-            attempts: 6,
-            pause: Duration::from_secs(1),
-            max_bytes: 1 << 36,
-            max_entries: 2_000_000,
-            certificates: robustseg_trust::certificate_file(),
-        }
-    }
-}
-
-/// What is being done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FetchStage {
-    /// An archive comes through the network.
-    Downloading,
-    /// Its checksum is computed.
-    Verifying,
-    /// It is unpacked.
-    Unpacking,
-}
-
-/// How far it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FetchProgress {
-    /// What is being done.
-    pub stage: FetchStage,
-    /// Bytes of the archive that are done.
-    pub done: u64,
-    /// Bytes of the archive; 0 where nobody knows.
-    pub total: u64,
-}
+use crate::archive::Archive;
+use crate::error::{Error, Result};
+use crate::manifest::Manifest;
 
 /// What became of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,18 +91,4 @@ fn lock(root: &Path) -> Result<Option<File>, String> {
         Err(TryLockError::WouldBlock) => Err(format!("another process fetches into {}", root.display())),
         _ => Ok(Some(folder)),
     }
-}
-
-/// What went wrong on this machine, and what to do.
-fn local(path: &Path, error: &io::Error) -> String {
-    let advice = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; make room and give the same command again, it goes on from here"
-        }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "; take a folder that you may write"
-        }
-        _ => "",
-    };
-    format!("{}: {error}{advice}", path.display())
 }

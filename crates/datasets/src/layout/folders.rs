@@ -1,22 +1,86 @@
 //! A folder of images and one of label maps.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{Files, Place, list, names, strip_suffix};
-use crate::{Error, Folder, Folders, Result};
+use serde::{Deserialize, Serialize};
 
-/// The samples of `split` below `root`: those of the list `file` of ids, in its order; without a list one for each image,
-/// sorted. A sample's id is its image's name without the suffix.
-pub(crate) fn samples(root: &Path, layout: &Folders, split: &str, file: Option<&Path>) -> Result<Vec<Files>> {
-    let images = Place::new(folder(root, &layout.images, split), &layout.images.suffix);
-    let labels = Place::new(folder(root, &layout.labels, split), &layout.labels.suffix);
-    let ids = match file {
-        Some(file) => list::lines(&root.join(file))?,
-        None => ids(&images, &labels)?,
-    };
-    let files =
-        |id: String| Files { image: images.file(&id), label: labels.file(&id), training_ids: None, id };
-    Ok(ids.into_iter().map(files).collect())
+use super::kind::{Found, Kind, Labels, Search};
+use super::list;
+use super::names::{names, strip_suffix};
+use super::place::Place;
+use crate::class::Class;
+use crate::error::{Error, Refusal, Result};
+use crate::source::Files;
+use crate::split::Lists;
+
+/// A folder of images and a folder of label maps. The image of a sample is its id and the suffix, below the folder; so
+/// is its label map. A split has the ids of its list `file`, one in each line, in the list's order; without a list, the
+/// ids of all images, sorted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Folders {
+    /// The images: JPEG or PNG.
+    pub images: Folder,
+    /// The label maps: gray or palette PNG.
+    pub labels: Folder,
+}
+
+/// A folder, and how the names of its files end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Folder {
+    /// Its path below the dataset's folder; `{split}` in it stands for the split's name.
+    pub folder: String,
+    /// The end of the names, such as `.jpg` or `_labels.png`. Files with other names do not count.
+    pub suffix: String,
+}
+
+impl Folder {
+    fn place(&self, search: &Search<'_>) -> Place {
+        Place::new(search.root.join(self.folder.replace("{split}", search.split)), &self.suffix)
+    }
+}
+
+impl Kind for Folders {
+    fn name() -> &'static str {
+        "folders"
+    }
+
+    fn summary() -> &'static str {
+        "a folder of images and a folder of label maps, for each split or for all"
+    }
+
+    fn lists(&self) -> Lists {
+        Lists::Optional
+    }
+
+    fn labels(&self) -> Labels {
+        Labels::OfManifest
+    }
+
+    fn validate(&self, _: &[Class], _: &[u8]) -> Result<(), Refusal> {
+        let Self { images, labels } = self;
+        if images.folder == labels.folder && images.suffix.eq_ignore_ascii_case(&labels.suffix) {
+            return Err(Refusal::new("layout.folders", "images and labels are the same files"));
+        }
+        if images.suffix.is_empty() || labels.suffix.is_empty() {
+            return Err(Refusal::new("layout.folders", "a suffix is empty"));
+        }
+        Ok(())
+    }
+
+    fn find(&self, search: &Search<'_>) -> Result<Found> {
+        let (images, labels) = (self.images.place(search), self.labels.place(search));
+        let listing = match search.file {
+            Some(_) => search.list(),
+            None => images.folder.clone(),
+        };
+        let listing: PathBuf = search.existing(listing)?;
+        let ids = if search.file.is_some() { list::lines(&listing)? } else { ids(&images, &labels)? };
+        let files =
+            |id: String| Files { image: images.file(&id), label: labels.file(&id), second_label: None, id };
+        Ok(Found::files(ids.into_iter().map(files).collect(), listing))
+    }
 }
 
 /// The ids of all images. Label maps in the same folder are left out, although their names end as those of images do.
@@ -36,7 +100,14 @@ fn ids(images: &Place, labels: &Place) -> Result<Vec<String>> {
     Ok(found.into_iter().map(|(id, _)| id.to_owned()).collect())
 }
 
-/// The folder of `split` that a layout names.
-pub(crate) fn folder(root: &Path, folder: &Folder, split: &str) -> PathBuf {
-    root.join(folder.folder.replace("{split}", split))
+#[cfg(test)]
+pub(super) fn fixture() -> super::tests::Fixture {
+    use super::tests::{Fixture, IMAGE, label};
+    Fixture {
+        layout: "{folders: {images: {folder: '{split}', suffix: .png}, labels: {folder: masks, suffix: _id.png}}}",
+        split: "",
+        files: vec![("train/a.png", IMAGE), ("masks/a_id.png", label(&[0, 1, 255]))],
+        id: "a",
+        labels: &[0, 1, 255],
+    }
 }

@@ -1,11 +1,11 @@
-//! Lists of samples, one a line.
+//! Lists of samples, one in each line.
 
 use std::collections::HashSet;
 use std::path::Path;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
-/// The ids of the list at `path`, one word a line. Blank lines are left out.
+/// The ids of the list at `path`, one word in each line. Blank lines are skipped.
 pub(super) fn ids(path: &Path) -> Result<Vec<String>> {
     let id = |line: &str| match line.split_whitespace().count() {
         1 => Ok(line.to_owned()),
@@ -14,12 +14,12 @@ pub(super) fn ids(path: &Path) -> Result<Vec<String>> {
     read(path, id, String::as_str)
 }
 
-/// The lines of the list at `path`, without the space around them. Blank lines are left out.
+/// The lines of the list at `path`, trimmed. Blank lines are skipped.
 pub(super) fn lines(path: &Path) -> Result<Vec<String>> {
     read(path, |line| Ok(line.to_owned()), String::as_str)
 }
 
-/// The samples of the list at `path`: `parse` makes one of a line, `id` names it. Blank lines are left out.
+/// The samples of the list at `path`: `parse` makes one of a line, `id` gives its id. Blank lines are skipped.
 pub(super) fn read<T>(
     path: &Path,
     parse: impl Fn(&str) -> std::result::Result<T, String>,

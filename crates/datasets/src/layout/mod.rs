@@ -1,90 +1,122 @@
-//! How the files of a dataset lie: from a folder to the files of each sample.
+//! The layouts, and the registry of them.
+//!
+//! One line in [`register!`] below makes a layout known to manifests, datasets, tests and documentation.
 
-pub(crate) mod cityscapes;
-pub(crate) mod folders;
+mod cityscapes;
+mod folders;
+mod kind;
 mod list;
-pub(crate) mod pairs;
-pub(crate) mod synthetic;
-pub(crate) mod voc;
+mod names;
+mod pairs;
+mod place;
+mod scene;
+mod synthetic;
+#[cfg(test)]
+mod tests;
+mod voc;
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
 
-/// The files of a sample.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Files {
-    pub(crate) id: String,
-    pub(crate) image: PathBuf,
-    pub(crate) label: PathBuf,
-    /// Where Cityscapes' tools put the same label in training ids; the label itself then holds ids.
-    pub(crate) training_ids: Option<PathBuf>,
+pub use folders::Folder;
+pub use voc::VocLabels;
+
+pub(crate) use kind::{Found, IdFiles, Kind, Labels, Mixup, Search};
+
+/// A registered layout: everything that is known without its settings.
+struct Entry {
+    name: fn() -> &'static str,
+    summary: fn() -> &'static str,
+    id_files: fn() -> Option<&'static IdFiles>,
 }
 
-impl Files {
-    /// Refuses a sample whose image or label does not exist.
-    pub(crate) fn exist(&self) -> Result<()> {
-        for (what, path) in [("image", &self.image), ("label", &self.label)] {
-            if !path.is_file() {
-                return Err(Error::NoFile { id: self.id.clone(), what, path: path.clone() });
+/// Makes the registry of these layouts. `settings` marks a layout that has some.
+macro_rules! register {
+    ($($file:ident::$layout:ident $(($settings:ident))?,)+) => {
+        $(pub use $file::$layout;)+
+
+        /// How the files of a dataset lie: the key `layout` of a manifest. [`layouts`] lists all layouts.
+        ///
+        /// ```
+        /// use robustseg_datasets::{Layout, Synthetic};
+        /// let layout = Layout::from(Synthetic { height: 96, width: 128, seed: 1 });
+        /// assert_eq!(layout.name(), "synthetic");
+        /// ```
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case", deny_unknown_fields)]
+        pub enum Layout {
+            $(
+                #[doc = concat!("See [`struct@", stringify!($layout), "`].")]
+                $layout $((#[doc = concat!("Its ", stringify!($settings), ".")] $layout))?,
+            )+
+        }
+
+        $(impl From<$layout> for Layout {
+            fn from(layout: $layout) -> Self {
+                register!(@make layout, $layout $($settings)?)
+            }
+        })+
+
+        impl Layout {
+            /// The layout's name in manifests.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$layout { .. } => $layout::name(),)+
+                }
+            }
+
+            /// The layout as the trait that all layouts share.
+            pub(crate) fn kind(&self) -> &dyn Kind {
+                match self {
+                    $(Self::$layout $(($settings))? => register!(@kind $layout $($settings)?),)+
+                }
             }
         }
-        Ok(())
-    }
-}
 
-/// The names in a folder that a system did not put there, sorted.
-fn names(folder: &Path) -> Result<Vec<String>> {
-    let fault = |source| Error::Read { path: folder.to_owned(), source };
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(fault)? {
-        names.push(entry.map_err(fault)?.file_name().to_string_lossy().into_owned());
-    }
-    names.retain(|name| !is_clutter(name));
-    names.sort_unstable();
-    Ok(names)
-}
+        /// Every layout, in the order of documentation.
+        static ENTRIES: &[Entry] = &[$(Entry {
+            name: $layout::name,
+            summary: $layout::summary,
+            id_files: $layout::id_files,
+        }),+];
 
-/// Whether a system gives this name to what it leaves in folders: macOS `.DS_Store` and, on foreign disks, `._NAME` next to
-/// each NAME; Windows `Thumbs.db` and `desktop.ini`.
-fn is_clutter(name: &str) -> bool {
-    name.starts_with('.') || ["thumbs.db", "desktop.ini"].iter().any(|known| name.eq_ignore_ascii_case(known))
-}
-
-/// `name` without `suffix`, whose letters may be small or capital.
-fn strip_suffix<'a>(name: &'a str, suffix: &str) -> Option<&'a str> {
-    let (id, end) = name.split_at_checked(name.len().checked_sub(suffix.len())?)?;
-    end.eq_ignore_ascii_case(suffix).then_some(id)
-}
-
-/// Files of samples: an id and a suffix, below a folder.
-struct Place {
-    folder: PathBuf,
-    suffix: String,
-    /// What is in folders that were listed.
-    listed: RefCell<HashMap<PathBuf, Vec<String>>>,
-}
-
-impl Place {
-    fn new(folder: PathBuf, suffix: &str) -> Self {
-        Self { folder, suffix: suffix.to_owned(), listed: RefCell::default() }
-    }
-
-    /// The file of the sample `id`: the one of that very name, else one whose suffix differs in capital letters. Without
-    /// either, the name that it should have.
-    fn file(&self, id: &str) -> PathBuf {
-        let path = self.folder.join(format!("{id}{}", self.suffix));
-        if path.exists() {
-            return path;
+        /// A small dataset of every layout.
+        #[cfg(test)]
+        fn fixtures() -> Vec<tests::Fixture> {
+            vec![$($file::fixture()),+]
         }
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return path };
-        let mut listed = self.listed.borrow_mut();
-        let there = listed.entry(folder.to_owned()).or_insert_with(|| names(folder).unwrap_or_default());
-        let name = name.to_string_lossy();
-        let stem = strip_suffix(&name, &self.suffix);
-        let found = there.iter().find(|other| stem.is_some() && strip_suffix(other, &self.suffix) == stem);
-        found.map_or_else(|| path.clone(), |name| folder.join(name))
-    }
+    };
+    (@make $value:ident, $layout:ident) => {{
+        let $layout = $value;
+        Self::$layout
+    }};
+    (@make $value:ident, $layout:ident $settings:ident) => { Self::$layout($value) };
+    (@kind $layout:ident) => { &$layout };
+    (@kind $layout:ident $settings:ident) => { $settings };
+}
+
+register! {
+    voc::Voc(settings),
+    cityscapes::Cityscapes,
+    pairs::Pairs,
+    folders::Folders(settings),
+    synthetic::Synthetic(settings),
+}
+
+/// The name and the summary of every layout.
+///
+/// ```
+/// for (name, summary) in robustseg_datasets::layouts() {
+///     println!("{name:<12} {summary}");
+/// }
+/// ```
+pub fn layouts() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ENTRIES.iter().map(|entry| ((entry.name)(), (entry.summary)()))
+}
+
+/// What the name of the label file `path` says about ids in it.
+pub(crate) fn id_files(path: &Path) -> Option<&'static IdFiles> {
+    let name = path.file_name()?.to_string_lossy();
+    ENTRIES.iter().filter_map(|entry| (entry.id_files)()).find(|files| name.ends_with(files.suffix))
 }

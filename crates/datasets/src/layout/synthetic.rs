@@ -1,278 +1,99 @@
-//! Generated scenes: textured shapes on a textured ground.
-//!
-//! Every class has a colour and a texture. Colours vary from object to object so much that neighbouring classes
-//! overlap, and the texture has to tell them apart; light, contrast and noise vary from scene to scene. The shape says
-//! nothing about the class. A thin border around each object is not labelled, as in PASCAL VOC.
+//! The layout without files: scenes are generated.
 
-use std::f64::consts::{PI, TAU};
+use std::path::PathBuf;
 
-use rand::RngExt;
-use robustseg_random::{ChaCha8Rng, standard_normal, stream};
+use serde::{Deserialize, Serialize};
 
-use crate::{IGNORE_LABEL, Image, LabelMap, Sample, Synthetic};
+use super::kind::{Found, Kind, Labels, Search};
+use super::scene::{MAX_CLASSES, Scenes, VERSION};
+use crate::class::Class;
+use crate::decode::MAX_PIXELS;
+use crate::error::{Refusal, Result};
+use crate::image::Sample;
+use crate::source::{Generator, Source};
+use crate::split::Lists;
 
-/// Classes that there are colours for, the ground among them.
-pub(crate) const MAX_CLASSES: usize = COLOURS.len();
+/// The smallest side of a scene, in pixels.
+const MIN_SIDE: usize = 16;
 
-/// Mean colour of each class; the first is the ground's.
-const COLOURS: [[f64; 3]; 8] = [
-    [0.45, 0.45, 0.42],
-    [0.64, 0.42, 0.36],
-    [0.60, 0.54, 0.30],
-    [0.34, 0.46, 0.64],
-    [0.36, 0.60, 0.44],
-    [0.58, 0.36, 0.60],
-    [0.30, 0.56, 0.60],
-    [0.66, 0.60, 0.56],
-];
-
-/// Another one for every change of what the same seed gives.
-const VERSION: u32 = 1;
-
-/// How far an object's colour may be from its class's, in each channel.
-const COLOUR_SPREAD: f64 = 0.12;
-/// Contrast of the textures.
-const CONTRAST: f64 = 0.10;
-/// Standard deviation of the noise.
-const NOISE: f32 = 0.04;
-/// Half the width of the border that is not labelled, in pixels.
-const BORDER: f64 = 1.5;
-
-/// The scenes of a split. Each is a function of seed, split and index alone.
-#[derive(Clone, Debug)]
-pub(crate) struct Scenes {
-    config: Synthetic,
-    purpose: String,
-    classes: usize,
+/// Generated scenes: size and seed. A dataset of this layout needs no files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Synthetic {
+    /// Rows of each scene, 16 or more.
+    pub height: usize,
+    /// Pixels in a row of each scene, 16 or more.
+    pub width: usize,
+    /// Decides all scenes.
+    pub seed: u64,
 }
 
-impl Scenes {
-    /// Scenes of `classes` classes, the ground among them.
-    pub(crate) fn new(config: Synthetic, split: &str, classes: usize) -> Self {
-        Self { config, purpose: format!("scenes of {split}"), classes }
+impl Kind for Synthetic {
+    fn name() -> &'static str {
+        "synthetic"
     }
 
-    /// All that the scene at `index` follows from.
-    pub(crate) fn origin(&self, index: usize) -> String {
-        let Self { config: Synthetic { height, width, seed }, purpose, classes } = self;
+    fn summary() -> &'static str {
+        "generated scenes of textured shapes, without files"
+    }
+
+    fn lists(&self) -> Lists {
+        Lists::Unknown
+    }
+
+    fn labels(&self) -> Labels {
+        Labels::Indices
+    }
+
+    fn is_generated(&self) -> bool {
+        true
+    }
+
+    fn validate(&self, classes: &[Class], _: &[u8]) -> Result<(), Refusal> {
+        if !(2..=MAX_CLASSES).contains(&classes.len()) {
+            let reason = format!("the layout synthetic can have 2 to {MAX_CLASSES}, found {}", classes.len());
+            return Err(Refusal::new("classes", reason));
+        }
+        let Self { height, width, .. } = self;
+        let too_small = *height < MIN_SIDE || *width < MIN_SIDE;
+        if too_small || height.checked_mul(*width).is_none_or(|pixels| pixels > MAX_PIXELS) {
+            let reason = format!("scenes of {width}x{height} are too small or too large");
+            return Err(Refusal::new("layout.synthetic", reason));
+        }
+        Ok(())
+    }
+
+    fn find(&self, search: &Search<'_>) -> Result<Found> {
+        let Search { split, count, num_classes, .. } = *search;
+        let ids = (0..count).map(|index| format!("{split}_{index:05}")).collect();
+        let Self { height, width, seed } = *self;
+        let purpose = format!("scenes of {split}");
+        let generator = Box::new(Scenes { height, width, seed, purpose, classes: num_classes });
+        Ok(Found { source: Source::Generated { ids, generator }, listing: PathBuf::new() })
+    }
+}
+
+impl Generator for Scenes {
+    fn origin(&self, index: usize) -> String {
+        let Self { height, width, seed, purpose, classes } = self;
         format!(
             "version {VERSION}, {width}x{height}, seed {seed}, {classes} classes, {purpose}, index {index}"
         )
     }
 
-    /// The scene at `index`.
-    pub(crate) fn sample(&self, id: &str, index: usize) -> Sample {
-        let Synthetic { height, width, seed } = self.config;
-        let random = &mut stream(seed, &self.purpose, [index as u64, 0, 0]);
-        let ground = Surface::new(0, random);
-        let count = random.random_range(2..=4);
-        let objects: Vec<Object> =
-            (0..count).map(|_| Object::new(self.classes, width as f64, height as f64, random)).collect();
-        let light = between(random, 0.85, 1.15);
-        let mut noise = vec![0.0; height * width * 3];
-        standard_normal(random, &mut noise);
-
-        let mut image = Vec::with_capacity(noise.len());
-        let mut label = Vec::with_capacity(height * width);
-        for y in 0..height {
-            for x in 0..width {
-                let (px, py) = (x as f64 + 0.5, y as f64 + 0.5);
-                let (mut surface, mut class) = (&ground, 0);
-                for object in &objects {
-                    let distance = object.distance(px, py);
-                    if distance < 0.0 {
-                        (surface, class) = (&object.surface, object.class);
-                    }
-                    if distance.abs() <= BORDER {
-                        class = IGNORE_LABEL;
-                    }
-                }
-                label.push(class);
-                for channel in 0..3 {
-                    let value = surface.value(px, py, channel) * light;
-                    let noise = NOISE * noise[image.len()];
-                    image.push(((value as f32 + noise) * 255.0).round().clamp(0.0, 255.0) as u8);
-                }
-            }
-        }
-        Sample {
-            id: id.to_owned(),
-            image: Image { width, height, data: image },
-            label: LabelMap { width, height, data: label },
-        }
+    fn sample(&self, id: &str, index: usize) -> Sample {
+        let (image, label) = self.draw(index);
+        Sample { id: id.to_owned(), image, label }
     }
-}
-
-/// Colour and texture of the ground or an object.
-#[derive(Debug)]
-struct Surface {
-    colour: [f64; 3],
-    texture: Texture,
-    /// Wave numbers and phases of two waves.
-    waves: [[f64; 3]; 2],
-}
-
-/// What is made of the two waves.
-#[derive(Clone, Copy, Debug)]
-enum Texture {
-    /// Two long waves.
-    Clouds,
-    /// The one along the rows.
-    Upright,
-    /// The one down the columns.
-    Level,
-    /// The sign of their product.
-    Checks,
-    /// Where both are high.
-    Dots,
-}
-
-impl Surface {
-    fn new(class: usize, random: &mut ChaCha8Rng) -> Self {
-        let textures = [Texture::Upright, Texture::Level, Texture::Checks, Texture::Dots];
-        let texture = if class == 0 { Texture::Clouds } else { textures[(class - 1) % textures.len()] };
-        let colour = COLOURS[class].map(|mean| mean + between(random, -COLOUR_SPREAD, COLOUR_SPREAD));
-        let (shortest, longest) = if class == 0 { (20.0, 40.0) } else { (7.0, 10.0) };
-        let tilt = between(random, -0.25, 0.25);
-        let waves = [tilt, tilt + PI / 2.0].map(|angle| {
-            let number = TAU / between(random, shortest, longest);
-            [number * angle.cos(), number * angle.sin(), between(random, 0.0, TAU)]
-        });
-        Self { colour, texture, waves }
-    }
-
-    fn value(&self, x: f64, y: f64, channel: usize) -> f64 {
-        let [along, down] = self.waves.map(|[by_x, by_y, phase]| (by_x * x + by_y * y + phase).sin());
-        let pattern = match self.texture {
-            Texture::Clouds => 0.5 * (along + down),
-            Texture::Upright => along,
-            Texture::Level => down,
-            Texture::Checks => (along * down).signum(),
-            Texture::Dots => {
-                if along > 0.0 && down > 0.0 {
-                    1.5
-                } else {
-                    -0.5
-                }
-            }
-        };
-        self.colour[channel] + CONTRAST * pattern
-    }
-}
-
-/// A shape with a class.
-#[derive(Debug)]
-struct Object {
-    class: u8,
-    surface: Surface,
-    shape: Shape,
-    centre: [f64; 2],
-    /// Sine and cosine of its rotation.
-    turn: (f64, f64),
-}
-
-#[derive(Debug)]
-enum Shape {
-    Disc { radius: f64 },
-    Rectangle { half: [f64; 2] },
-    Triangle { inner: f64 },
-}
-
-impl Object {
-    fn new(classes: usize, width: f64, height: f64, random: &mut ChaCha8Rng) -> Self {
-        let class = random.random_range(1..classes);
-        let radius = width.min(height) * between(random, 0.17, 0.30);
-        let shape = match random.random_range(0..3) {
-            0 => Shape::Disc { radius },
-            1 => Shape::Rectangle { half: [radius * between(random, 0.7, 1.3), radius * 0.8] },
-            _ => Shape::Triangle { inner: radius * 0.7 },
-        };
-        Self {
-            class: class as u8,
-            surface: Surface::new(class, random),
-            shape,
-            centre: [between(random, 0.1, 0.9) * width, between(random, 0.1, 0.9) * height],
-            turn: between(random, 0.0, TAU).sin_cos(),
-        }
-    }
-
-    /// Distance from the outline in pixels, negative inside; outside corners, that from the nearer edge's line.
-    fn distance(&self, x: f64, y: f64) -> f64 {
-        let (dx, dy) = (x - self.centre[0], y - self.centre[1]);
-        let (sin, cos) = self.turn;
-        let (u, v) = (cos * dx + sin * dy, cos * dy - sin * dx);
-        match self.shape {
-            Shape::Disc { radius } => dx.hypot(dy) - radius,
-            Shape::Rectangle { half } => (u.abs() - half[0]).max(v.abs() - half[1]),
-            Shape::Triangle { inner } => {
-                let slope = 3_f64.sqrt() / 2.0;
-                (slope * u.abs() - 0.5 * v).max(v) - inner
-            }
-        }
-    }
-}
-
-fn between(random: &mut ChaCha8Rng, low: f64, high: f64) -> f64 {
-    low + (high - low) * random.random::<f64>()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn scenes(split: &str, seed: u64) -> Scenes {
-        Scenes::new(Synthetic { height: 72, width: 96, seed }, split, 5)
-    }
-
-    #[test]
-    fn a_scene_is_a_function_of_seed_split_and_index() {
-        let first = scenes("train", 1).sample("a", 4);
-        assert_eq!(first, scenes("train", 1).sample("a", 4));
-        for other in [
-            scenes("val", 1).sample("a", 4),
-            scenes("train", 2).sample("a", 4),
-            scenes("train", 1).sample("a", 5),
-        ] {
-            assert_ne!(first, other);
-        }
-    }
-
-    #[test]
-    fn all_classes_occur_and_borders_are_not_labelled() {
-        let mut pixels = [0_usize; 256];
-        for index in 0..40 {
-            for value in scenes("train", 1).sample("a", index).label.data {
-                pixels[usize::from(value)] += 1;
-            }
-        }
-        let all: usize = pixels.iter().sum();
-        let share = |class: usize| pixels[class] as f64 / all as f64;
-        assert!((0.3..0.8).contains(&share(0)), "{}", share(0));
-        assert!((1..5).all(|class| (0.02..0.25).contains(&share(class))));
-        assert!((0.02..0.15).contains(&share(255)), "{}", share(255));
-        assert_eq!(pixels[5..255].iter().sum::<usize>(), 0);
-    }
-
-    #[test]
-    fn colour_alone_does_not_tell_the_classes_apart() {
-        let nearest = |colour: [f64; 3]| {
-            let distance = |class: &usize| -> f64 {
-                COLOURS[*class].iter().zip(colour).map(|(a, b)| (a - b).powi(2)).sum()
-            };
-            (0..5).min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(0) as u8
-        };
-        let (mut right, mut all) = (0.0, 0.0);
-        for index in 0..20 {
-            let sample = scenes("train", 1).sample("a", index);
-            for (pixel, label) in sample.image.data.chunks_exact(3).zip(&sample.label.data) {
-                if *label != IGNORE_LABEL {
-                    let colour = [0, 1, 2].map(|channel| f64::from(pixel[channel]) / 255.0);
-                    right += f64::from(u8::from(nearest(colour) == *label));
-                    all += 1.0;
-                }
-            }
-        }
-        let accuracy: f64 = right / all;
-        assert!((0.4..0.8).contains(&accuracy), "{accuracy}");
+pub(super) fn fixture() -> super::tests::Fixture {
+    super::tests::Fixture {
+        layout: "{synthetic: {height: 16, width: 16, seed: 1}}",
+        split: "",
+        files: Vec::new(),
+        id: "train_00000",
+        labels: &[],
     }
 }

@@ -3,25 +3,75 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::{Files, Place, list};
-use crate::{Error, Result, VocLabels};
+use serde::{Deserialize, Serialize};
 
-/// The list that SBD's labels belong to; where VOC's folder lacks it, it is computed.
+use super::kind::{Found, Kind, Labels, Search};
+use super::list;
+use super::place::Place;
+use crate::error::Result;
+use crate::source::Files;
+use crate::split::Lists;
+
+/// The list that SBD's labels belong to. It is computed where VOC's folder lacks it.
 const TRAINAUG: &str = "trainaug.txt";
 
-/// Where VOC and SBD are, and how they say that something is not.
-pub(crate) struct Tree<M> {
+/// PASCAL VOC 2012 and SBD: images `JPEGImages/ID.jpg`, labels, and lists of ids. The dataset's folder is
+/// `VOCdevkit/VOC2012`, or the folder in which both archives were unpacked; lists lie below `VOC2012`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Voc {
+    /// Whose label maps.
+    pub labels: VocLabels,
+}
+
+/// Where VOC's label maps are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VocLabels {
+    /// VOC's own: the palette PNGs of the folder `SegmentationClass`.
+    SegmentationClass,
+    /// VOC's and SBD's: the PNGs of the folder `SegmentationClassAug`. Without that folder, the archives as they come:
+    /// `SegmentationClass` for VOC's train and val, `benchmark_RELEASE/dataset/cls/ID.mat` for all other ids. Without
+    /// the list `trainaug.txt`, it is then VOC's train and SBD's train and val, except for VOC's val.
+    SegmentationClassAug,
+}
+
+impl Kind for Voc {
+    fn name() -> &'static str {
+        "voc"
+    }
+
+    fn summary() -> &'static str {
+        "PASCAL VOC 2012, alone or with SBD: `JPEGImages`, labels as palette PNGs or SBD's `.mat` files, lists of ids"
+    }
+
+    fn lists(&self) -> Lists {
+        Lists::Required
+    }
+
+    fn labels(&self) -> Labels {
+        Labels::Indices
+    }
+
+    fn find(&self, search: &Search<'_>) -> Result<Found> {
+        let file = search.file.unwrap_or(Path::new(""));
+        let (samples, listing) = Tree::find(search).samples(file, self.labels)?;
+        Ok(Found::files(samples, listing))
+    }
+}
+
+/// The folders of VOC and SBD.
+struct Tree<'a> {
     /// `VOCdevkit/VOC2012`.
     voc: PathBuf,
     /// `benchmark_RELEASE/dataset`.
     sbd: PathBuf,
-    missing: M,
+    search: &'a Search<'a>,
 }
 
-impl<M: Fn(PathBuf) -> Error> Tree<M> {
-    /// The data in `root`: the folder that the archives were unpacked in, or `VOCdevkit/VOC2012` in that folder.
-    /// `missing` makes the error of a file or folder that is not there.
-    pub(crate) fn find(root: &Path, missing: M) -> Self {
+impl<'a> Tree<'a> {
+    /// The dataset's folder is the one in which the archives were unpacked, or `VOCdevkit/VOC2012` in it.
+    fn find(search: &'a Search<'a>) -> Self {
+        let root = search.root;
         let below = root.join("VOCdevkit/VOC2012");
         let (voc, unpacked) = if below.is_dir() {
             (below, root.to_owned())
@@ -29,12 +79,12 @@ impl<M: Fn(PathBuf) -> Error> Tree<M> {
             let unpacked = root.ancestors().nth(2).filter(|folder| !folder.as_os_str().is_empty());
             (root.to_owned(), unpacked.map_or_else(|| root.join("../.."), Path::to_owned))
         };
-        Self { voc, sbd: unpacked.join("benchmark_RELEASE/dataset"), missing }
+        Self { voc, sbd: unpacked.join("benchmark_RELEASE/dataset"), search }
     }
 
     /// The samples of the list `file` of ids, and the list's place.
-    pub(crate) fn samples(&self, file: &Path, labels: VocLabels) -> Result<(Vec<Files>, PathBuf)> {
-        let images = Place::new(self.there(self.voc.join("JPEGImages"))?, ".jpg");
+    fn samples(&self, file: &Path, labels: VocLabels) -> Result<(Vec<Files>, PathBuf)> {
+        let images = Place::new(self.search.existing(self.voc.join("JPEGImages"))?, ".jpg");
         let ready = self.voc.join(match labels {
             VocLabels::SegmentationClass => "SegmentationClass",
             VocLabels::SegmentationClassAug => "SegmentationClassAug",
@@ -45,7 +95,7 @@ impl<M: Fn(PathBuf) -> Error> Tree<M> {
         let (ids, listing) = if computed {
             (self.trainaug()?, self.sbd.join("train.txt"))
         } else {
-            (list::ids(&self.there(list.clone())?)?, list)
+            (list::ids(&self.search.existing(list.clone())?)?, list)
         };
         // VOC's own labels are in its train and val alone; they know borders, so they come first.
         let of_voc = if official { Some(self.union(&[self.train(), self.val()])?) } else { None };
@@ -55,9 +105,9 @@ impl<M: Fn(PathBuf) -> Error> Tree<M> {
             Some(_) => self.sbd.join(format!("cls/{id}.mat")),
         };
         if of_voc.as_ref().is_some_and(|of_voc| ids.iter().any(|id| !of_voc.contains(id))) {
-            self.there(self.sbd.join("cls"))?;
+            self.search.existing(self.sbd.join("cls"))?;
         }
-        let files = |id: String| Files { image: images.file(&id), label: label(&id), training_ids: None, id };
+        let files = |id: String| Files { image: images.file(&id), label: label(&id), second_label: None, id };
         Ok((ids.into_iter().map(files).collect(), listing))
     }
 
@@ -79,12 +129,24 @@ impl<M: Fn(PathBuf) -> Error> Tree<M> {
     fn union(&self, lists: &[PathBuf]) -> Result<BTreeSet<String>> {
         let mut ids = BTreeSet::new();
         for list in lists {
-            ids.extend(list::ids(&self.there(list.clone())?)?);
+            ids.extend(list::ids(&self.search.existing(list.clone())?)?);
         }
         Ok(ids)
     }
+}
 
-    fn there(&self, path: PathBuf) -> Result<PathBuf> {
-        if path.exists() { Ok(path) } else { Err((self.missing)(path)) }
+#[cfg(test)]
+pub(super) fn fixture() -> super::tests::Fixture {
+    use super::tests::{Fixture, IMAGE, label, text};
+    Fixture {
+        layout: "{voc: {labels: SegmentationClass}}",
+        split: "file: train.txt",
+        files: vec![
+            ("JPEGImages/a.jpg", IMAGE),
+            ("SegmentationClass/a.png", label(&[0, 1, 255])),
+            ("train.txt", text("a\n")),
+        ],
+        id: "a",
+        labels: &[0, 1, 255],
     }
 }

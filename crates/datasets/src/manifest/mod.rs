@@ -1,22 +1,22 @@
 //! What a dataset consists of, read from YAML.
 
-mod archive;
-mod class;
-mod validation;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use archive::Archive;
-pub use class::Class;
-
+use crate::archive::Archive;
+use crate::class::Class;
+use crate::error::{Error, Refusal, Result};
+use crate::image::{IGNORE_LABEL, LabelMap};
 use crate::label_code::LabelCode;
-use crate::{Error, IGNORE_LABEL, LabelMap, Result, yaml};
-
-/// The environment variable that names the folder of all datasets.
-pub const DATA_FOLDER: &str = "ROBUSTSEG_DATA";
+use crate::label_rules::{LabelRules, LabelsBy};
+use crate::layout::{Labels, Layout};
+use crate::split::Split;
+use crate::yaml;
 
 /// A dataset: where it is, how its files lie, its classes and splits.
 ///
@@ -42,7 +42,7 @@ pub const DATA_FOLDER: &str = "ROBUSTSEG_DATA";
 /// ignored: [0]                     # not labelled, as 255 is; any other value is an error
 /// splits:
 ///   train: {count: 400}            # all images of train/images
-///   val: {count: 100, file: lists/val.txt}   # or the ids of a list, one a line
+///   val: {count: 100, file: lists/val.txt}   # or the ids of a list, one in each line
 /// citation: none
 /// licence: CC BY 4.0
 /// obtain: ask the institute for fields.zip and unpack it
@@ -89,10 +89,10 @@ pub struct Manifest {
     pub layout: Layout,
     /// Its classes; a class's index is its place here.
     pub classes: Vec<Class>,
-    /// Whether label files say by their values or by their colours what is where.
+    /// Whether label files tell classes apart by values or by colours.
     #[serde(default, skip_serializing_if = "LabelsBy::is_value")]
     pub labels_by: LabelsBy,
-    /// Values of label files that mean not labelled. 255 is one more, unless a class has it.
+    /// Values of label files that mean not labelled. 255 also does, unless a class has it.
     #[serde(default)]
     pub ignored: Vec<u8>,
     /// Colours of label files that mean not labelled, where these are read by colour.
@@ -102,11 +102,11 @@ pub struct Manifest {
     pub splits: BTreeMap<String, Split>,
     /// What to cite.
     pub citation: String,
-    /// Under which terms it may be used.
+    /// The terms of its use.
     pub licence: String,
     /// How a person gets it.
     pub obtain: String,
-    /// Where a program gets it, if it may be had freely.
+    /// Archives that a program may download freely.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub archives: Vec<Archive>,
     /// The file that it was read from.
@@ -114,128 +114,35 @@ pub struct Manifest {
     path: PathBuf,
 }
 
-/// How the files of a dataset lie.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Layout {
-    /// PASCAL VOC 2012 and SBD: `JPEGImages/ID.jpg`, labels, lists of ids. The dataset's folder is `VOCdevkit/VOC2012`,
-    /// or the one that both archives were unpacked in; lists are below `VOC2012`.
-    Voc {
-        /// Whose label maps.
-        labels: VocLabels,
-    },
-    /// Cityscapes: `leftImg8bit/SPLIT/CITY/*_leftImg8bit.png` and `gtFine/SPLIT/CITY/*_gtFine_labelIds.png`, whose
-    /// ids become the 19 training classes. A check holds `*_gtFine_labelTrainIds.png` to them where it is there.
-    Cityscapes,
-    /// Lists with an image and a label file a line, as `CamVid` has them.
-    Pairs,
-    /// A folder of images and one of label maps, for each split or for all.
-    Folders(Folders),
-    /// Nothing on disk: scenes are generated.
-    Synthetic(Synthetic),
-}
-
-/// A folder of images and one of label maps. A split's samples are those of its list `file`, one id a line; without a list
-/// there is one for each image. The image of a sample is its id and the suffix, below the folder, and so is its label map.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Folders {
-    /// The images: JPEG or PNG.
-    pub images: Folder,
-    /// The label maps: gray or palette PNG.
-    pub labels: Folder,
-}
-
-/// A folder, and how the files that count in it end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Folder {
-    /// Its path below the dataset's folder; `{split}` in it stands for the split's name.
-    pub folder: String,
-    /// The end of the names, such as `.jpg` or `_labels.png`.
-    pub suffix: String,
-}
-
-/// Where VOC's label maps are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum VocLabels {
-    /// VOC's own: the palette PNGs of the folder `SegmentationClass`.
-    SegmentationClass,
-    /// VOC's and SBD's: the PNGs of the folder `SegmentationClassAug`. Where there is no such folder, the archives as
-    /// they come: `SegmentationClass` for VOC's train and val, `benchmark_RELEASE/dataset/cls/ID.mat` for all others;
-    /// the list `trainaug.txt`, unless it is there, is then VOC's train and SBD's train and val without VOC's val.
-    SegmentationClassAug,
-}
-
-/// Size and seed of generated scenes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Synthetic {
-    /// Rows of each scene, 16 or more.
-    pub height: usize,
-    /// Pixels in a row of each scene, 16 or more.
-    pub width: usize,
-    /// Decides all scenes.
-    pub seed: u64,
-}
-
-/// By what label files say what is where.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LabelsBy {
-    /// By gray values, or by palette indices. A palette that gives the colours of the classes to other classes is an error.
-    #[default]
-    Value,
-    /// By colours, as RGB masks do; a palette's indices then have no meaning. For the layouts `pairs` and `folders`.
-    Colour,
-}
-
-impl LabelsBy {
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-    fn is_value(&self) -> bool {
-        *self == Self::Value
-    }
-}
-
-/// A split of a dataset.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Split {
-    /// The list of its samples, below the dataset's folder; for layouts that have lists.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<PathBuf>,
-    /// How many samples it has.
-    pub count: usize,
-    /// SHA-256 of its sorted ids, one a line, as 64 lower-case hexadecimal digits: that of the official list, sorted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ids_sha256: Option<String>,
-    /// Splits that share samples with it on purpose. With its own name among them it may be trained and validated on alike,
-    /// as for a test whether a network can learn a few images by heart.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub may_overlap: Vec<String>,
-}
-
 impl Manifest {
     /// The manifest in the file `path`.
     ///
     /// # Errors
-    /// [`Error::Manifest`] if the file cannot be read, is larger than 1 MiB or makes no sense; with line and column if
-    /// it is not the YAML expected.
+    /// [`Error::Manifest`] if the file cannot be read or is larger than 1 MiB; with line and column if it is not the YAML
+    /// expected; with the field if that makes no sense.
     pub fn load(path: &Path) -> Result<Self> {
         Self::parse(&yaml::read(path)?, path)
     }
 
-    /// The manifest that `text` holds; errors say that it comes from `path`.
+    /// The manifest in `text`, which comes from the file `path`.
     ///
     /// # Errors
     /// As [`Manifest::load`].
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         let mut manifest: Self = yaml::parse(text, path)?;
         path.clone_into(&mut manifest.path);
-        manifest
-            .validate()
-            .map_err(|reason| Error::Manifest { place: path.display().to_string(), reason })?;
+        manifest.validate().map_err(|Refusal { field, reason }| Error::Manifest {
+            path: path.to_owned(),
+            place: None,
+            field: Some(field),
+            reason,
+        })?;
         Ok(manifest)
+    }
+
+    /// The file that it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Number of classes.
@@ -263,16 +170,15 @@ impl Manifest {
 
     /// Whether its samples are generated, so that it needs no folder.
     pub fn is_generated(&self) -> bool {
-        matches!(self.layout, Layout::Synthetic(_))
+        self.layout.kind().is_generated()
     }
 
-    /// The same dataset in one of the many ways to write it: values and colours of label files are given for each class where
-    /// they count, and those that are ignored are sorted. Two manifests of one meaning differ at most in what describes
-    /// the data.
+    /// The same dataset, written in one of the many possible ways: each class has its values or colours where these
+    /// count, and ignored ones are sorted. Two manifests of the same meaning differ at most in descriptions.
     #[must_use]
     pub fn meaning(&self) -> Self {
         let mut meaning = self.clone();
-        let free = matches!(self.layout, Layout::Pairs | Layout::Folders(_));
+        let free = self.has_free_labels();
         for (class, index) in meaning.classes.iter_mut().zip(0..) {
             if self.labels_by == LabelsBy::Colour {
                 class.label_colours = class.colours().to_vec();
@@ -308,7 +214,7 @@ impl Manifest {
         format!("robustseg data fetch {manifest} --root {root}")
     }
 
-    /// The error of `path`, a part of this dataset in the folder `root`, not being there.
+    /// The error that `path`, a part of this dataset in the folder `root`, does not exist.
     pub(crate) fn missing(&self, root: &Path, path: PathBuf) -> Error {
         let folder = self.archives.is_empty().then(|| self.folder.clone());
         Error::Missing { name: self.name.clone(), path, folder, obtain: self.how_to_get(Some(root)) }
@@ -316,7 +222,33 @@ impl Manifest {
 
     /// How its label files are read.
     pub(crate) fn label_code(&self) -> LabelCode {
-        LabelCode::of(self)
+        LabelCode::new(self.layout.kind().labels(), &self.label_rules())
+    }
+
+    fn label_rules(&self) -> LabelRules<'_> {
+        let Self { classes, labels_by, ignored, ignored_colours, .. } = self;
+        LabelRules { classes, labels_by: *labels_by, ignored, ignored_colours }
+    }
+
+    /// Whether the manifest, and not the layout, says how label files are read.
+    fn has_free_labels(&self) -> bool {
+        matches!(self.layout.kind().labels(), Labels::OfManifest)
+    }
+
+    fn validate(&self) -> Result<(), Refusal> {
+        self.label_rules().validate(self.has_free_labels())?;
+        if self.splits.is_empty() {
+            return Err(Refusal::new("splits", "there are none"));
+        }
+        for (number, archive) in self.archives.iter().enumerate() {
+            archive.validate().map_err(|refusal| refusal.inside(&format!("archives[{number}]")))?;
+        }
+        let layout = self.layout.kind();
+        for (name, split) in &self.splits {
+            let refusal = split.validate(layout.lists(), |other| self.splits.contains_key(other));
+            refusal.map_err(|refusal| refusal.inside(&format!("splits.{name}")))?;
+        }
+        layout.validate(&self.classes, &self.ignored)
     }
 
     /// Reads a label file of this dataset: class indices, and [`IGNORE_LABEL`](crate::IGNORE_LABEL) where nothing is

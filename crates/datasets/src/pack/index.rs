@@ -4,37 +4,37 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 /// Begins and ends a pack; its last character is the version of the format.
-pub(super) const MAGIC: &[u8; 8] = b"segpack2";
+pub(crate) const MAGIC: &[u8; 8] = b"segpack2";
 
 /// Bytes behind the index: its length, its CRC-32, [`MAGIC`].
 const TAIL: usize = 8 + 4 + MAGIC.len();
 
 /// A sample in a pack.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) id: String,
+pub(crate) struct Entry {
+    pub(crate) id: String,
     /// Where its first byte is.
-    pub(super) offset: u64,
-    pub(super) width: usize,
-    pub(super) height: usize,
+    pub(crate) offset: u64,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
     /// CRC-32 of its pixels and labels.
-    pub(super) crc: u32,
+    pub(crate) crc: u32,
     /// Stamp of its image as it was decoded.
-    pub(super) image: [u8; 32],
+    pub(crate) image: [u8; 32],
     /// Stamp of its label as it was decoded.
-    pub(super) label: [u8; 32],
+    pub(crate) label: [u8; 32],
 }
 
 /// All samples of a pack, in the split's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Index {
-    pub(super) origin: [u8; 32],
-    pub(super) entries: Vec<Entry>,
+pub(crate) struct Index {
+    pub(crate) origin: [u8; 32],
+    pub(crate) entries: Vec<Entry>,
 }
 
 impl Index {
     /// What stands at the end of a pack.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.origin.to_vec();
         for entry in &self.entries {
             let Entry { id, offset, width, height, crc, image, label } = entry;
@@ -53,7 +53,7 @@ impl Index {
     }
 
     /// The index of a pack; says what is wrong if it has none that is whole.
-    pub(super) fn read(file: &File) -> Result<Self, String> {
+    pub(crate) fn read(file: &File) -> Result<Self, String> {
         let io = |error: std::io::Error| format!("cannot be read ({error})");
         let size = file.metadata().map_err(io)?.len();
         let broken = || "is no pack, or its end is missing".to_owned();

@@ -1,4 +1,4 @@
-//! Decoded samples in one file a split, of which a crop reads the rows that it needs.
+//! Decoded samples in one file per split, of which a crop reads only the rows that it needs.
 //!
 //! A pack is made of the samples one after the other, each the image's rows as RGB and then the label map's, and an
 //! [`Index`] at the end. It holds for one manifest, one list of samples, one set of decoders and files of one content, by
@@ -6,8 +6,7 @@
 //! the rows of a crop
 //! are taken as they are, but for labels that are no classes.
 
-mod build;
-mod index;
+pub(crate) mod index;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -15,13 +14,16 @@ use std::path::{Path, PathBuf};
 
 use robustseg_files::Sha256;
 
-pub use build::{Prepared, prepare};
 use index::{Entry, Index, MAGIC};
 
-use crate::{DECODERS, Dataset, Error, IGNORE_LABEL, Image, LabelMap, Manifest, Result, Sample, SampleStamp};
+use crate::decode::DECODERS;
+use crate::error::{Error, Result};
+use crate::image::{IGNORE_LABEL, Image, LabelMap, Sample};
+use crate::manifest::Manifest;
+use crate::stamp::SampleStamp;
 
 /// What the names of packs in the making end with.
-const PART: &str = ".pack.part";
+pub(crate) const PART: &str = ".pack.part";
 
 /// A split's pack, open for reading.
 #[derive(Debug)]
@@ -33,24 +35,29 @@ pub(crate) struct Pack {
 }
 
 impl Pack {
-    /// Opens the pack of `dataset`, which `manifest` describes, in `folder`, and verifies that it is one of these samples
-    /// and files as they are now. Its pixels are not read.
-    pub(crate) fn open(folder: &Path, manifest: &Manifest, dataset: &Dataset) -> Result<Self> {
-        let path = path(folder, dataset.split());
+    /// Opens the pack of `split` of the dataset that `manifest` describes, in `folder`, and verifies that it holds the
+    /// samples with these `stamps`. Its pixels are not read.
+    pub(crate) fn open(
+        folder: &Path,
+        manifest: &Manifest,
+        split: &str,
+        stamps: &[SampleStamp],
+    ) -> Result<Self> {
+        let path = path(folder, split);
         let refuse = |reason: String| Error::Cache { path: path.clone(), reason };
         let file = File::open(&path).map_err(|error| refuse(format!("cannot be opened ({error})")))?;
         let index = Index::read(&file).map_err(&refuse)?;
-        if index.origin != origin(manifest, dataset.split()) {
+        if index.origin != origin(manifest, split) {
             return Err(refuse("is of another manifest, or of another version's decoders".into()));
         }
-        if index.entries.len() != dataset.len() {
+        if index.entries.len() != stamps.len() {
             return Err(refuse(format!(
                 "holds {} samples where the split has {}",
                 index.entries.len(),
-                dataset.len()
+                stamps.len()
             )));
         }
-        for (entry, SampleStamp { id, image, label }) in index.entries.iter().zip(dataset.stamps()) {
+        for (entry, SampleStamp { id, image, label }) in index.entries.iter().zip(stamps) {
             if entry.id != *id {
                 return Err(refuse(format!("holds sample {} in the place of {id}", entry.id)));
             }
@@ -58,7 +65,7 @@ impl Pack {
                 return Err(refuse(format!("is older than the files of sample {id}")));
             }
         }
-        Ok(Self { path, file, entries: index.entries, num_classes: dataset.num_classes() })
+        Ok(Self { path, file, entries: index.entries, num_classes: manifest.num_classes() })
     }
 
     /// The whole sample at `index`, its checksum verified.
@@ -140,12 +147,12 @@ pub fn is_pack(path: &Path) -> bool {
 }
 
 /// The pack of `split` in `folder`.
-fn path(folder: &Path, split: &str) -> PathBuf {
+pub(crate) fn path(folder: &Path, split: &str) -> PathBuf {
     folder.join(format!("{split}.pack"))
 }
 
 /// What a split's pixels follow from, besides its files.
-fn origin(manifest: &Manifest, split: &str) -> [u8; 32] {
+pub(crate) fn origin(manifest: &Manifest, split: &str) -> [u8; 32] {
     // A manifest is plain data: writing it cannot fail, and if it did, packs would only be made again.
     let manifest = serde_yaml::to_string(manifest).unwrap_or_default();
     let mut hash = Sha256::new();
@@ -153,7 +160,7 @@ fn origin(manifest: &Manifest, split: &str) -> [u8; 32] {
     hash.bytes()
 }
 
-fn checksum(image: &[u8], label: &[u8]) -> u32 {
+pub(crate) fn checksum(image: &[u8], label: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(image);
     crc.update(label);

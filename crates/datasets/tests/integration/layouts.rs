@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use robustseg_datasets::{Dataset, IGNORE_LABEL, Layout, Manifest, Sample, VocLabels, check};
+use robustseg_datasets::{Dataset, IGNORE_LABEL, Layout, Manifest, Sample, Voc, VocLabels, check};
 
 use crate::common::{image, label, manifest, project_manifest, write_gray, write_image, write_palette};
 
@@ -25,7 +25,7 @@ fn voc_labels_are_the_palette_indices_of_the_folder_that_the_manifest_names() {
     for (labels, expected) in
         [(VocLabels::SegmentationClass, own), (VocLabels::SegmentationClassAug, augmented)]
     {
-        manifest.layout = Layout::Voc { labels };
+        manifest.layout = Voc { labels }.into();
         let sample = Dataset::open(&manifest, root, "val").unwrap().load(0).unwrap();
         assert_eq!(sample, Sample { id: "2007_000001".into(), image: picture.clone(), label: expected });
     }

@@ -83,7 +83,7 @@ impl Attack {
             origin.classes.as_ref().map(|classes| classes.iter().map(class).collect());
         let labelling = classes.as_deref().map_or(Labelling::Indices, Labelling::Classes);
         read_pair(image, label, labelling).map_err(|error| match error {
-            Error::TrainingIds { .. } | Error::LabelValue { .. } => {
+            Error::Mixup { .. } | Error::LabelValue { .. } => {
                 BadData(format!("{error}; {ASK_MANIFEST}")).into()
             }
             error => error.into(),

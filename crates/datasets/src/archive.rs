@@ -4,6 +4,8 @@ use std::path::{Component, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Refusal;
+
 /// A tar file, gzipped or not, that may be downloaded freely.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -12,10 +14,10 @@ pub struct Archive {
     pub url: String,
     /// MD5 of the file, as its publisher announces it: 32 hexadecimal digits, in lower case.
     pub md5: String,
-    /// Its size in bytes, where that is known.
+    /// Its size in bytes, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// The folder of the archive that is wanted; it keeps its path below the folder that is unpacked in.
+    /// The wanted folder of the archive. It keeps its path below the folder in which the archive is unpacked.
     pub folder: PathBuf,
 }
 
@@ -25,20 +27,22 @@ impl Archive {
         self.url.rsplit('/').next().unwrap_or_default()
     }
 
-    pub(super) fn validate(&self) -> std::result::Result<(), String> {
+    /// Checks that it can be fetched and cannot land outside its folder.
+    pub(crate) fn validate(&self) -> Result<(), Refusal> {
         let plain = |component| matches!(component, Component::Normal(_));
         let name = self.file_name();
         if !(self.url.starts_with("https://") || self.url.starts_with("http://")) {
-            return Err(format!("url: `{}` is no address by http or https", self.url));
+            return Err(Refusal::new("url", format!("`{}` is no address by http or https", self.url)));
         }
         if name.is_empty() || name.starts_with('.') || name.contains(['?', '#', '\\', ':']) {
-            return Err(format!("url: `{}` does not end with the name of a file", self.url));
+            return Err(Refusal::new("url", format!("`{}` does not end with the name of a file", self.url)));
         }
         if !robustseg_files::is_hexadecimal(&self.md5, 32) {
-            return Err("md5: expected 32 hexadecimal digits, in lower case".into());
+            return Err(Refusal::new("md5", "expected 32 hexadecimal digits, in lower case"));
         }
         if self.folder.as_os_str().is_empty() || !self.folder.components().all(plain) {
-            return Err(format!("folder: `{}` is no path below the archive's", self.folder.display()));
+            let reason = format!("`{}` is no path below the archive's", self.folder.display());
+            return Err(Refusal::new("folder", reason));
         }
         Ok(())
     }

@@ -6,9 +6,11 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::index::{Entry, Index, MAGIC};
-use super::{PART, Pack, checksum, origin, path};
-use crate::{Dataset, Error, Manifest, Result};
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::manifest::Manifest;
+use crate::pack::index::{Entry, Index, MAGIC};
+use crate::pack::{PART, Pack, checksum, origin, path};
 
 /// How a split's pack came to be valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +86,7 @@ fn verify(
     dataset: &Dataset,
     progress: &(impl Fn(usize, usize) + Sync),
 ) -> Result<()> {
-    let pack = Pack::open(out, manifest, dataset)?;
+    let pack = Pack::open(out, manifest, dataset.split(), dataset.stamps())?;
     let done = std::sync::atomic::AtomicUsize::new(0);
     (0..dataset.len()).into_par_iter().try_for_each(|index| {
         pack.sample(index)?;

@@ -1,0 +1,25 @@
+//! What kind of file it is, by its first bytes.
+
+use super::fault::{self, Fault};
+
+pub(super) enum Format {
+    Jpeg,
+    Png,
+}
+
+impl Format {
+    pub(super) fn of(bytes: &[u8]) -> Result<Self, Fault> {
+        if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
+            Ok(Self::Jpeg)
+        } else if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
+            Ok(Self::Png)
+        } else if bytes.is_empty() {
+            Err("is empty".into())
+        } else if bytes.starts_with(b"version https://git-lfs") {
+            let reason = "is a Git LFS pointer, not a picture; fetch the file itself";
+            Err(Fault::new(reason, "fetch the files themselves, with `git lfs pull`"))
+        } else {
+            Err(Fault::new("is neither JPEG nor PNG", fault::CONVERT))
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Faults of this machine's files.
+
+use std::io;
+use std::path::Path;
+
+/// What went wrong on this machine, and what to do.
+pub(super) fn local(path: &Path, error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; make room and give the same command again, it goes on from here"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; take a folder that you may write"
+        }
+        _ => "",
+    };
+    format!("{}: {error}{advice}", path.display())
+}
