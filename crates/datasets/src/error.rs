@@ -119,6 +119,8 @@ pub enum Error {
     Decode {
         /// The file.
         path: PathBuf,
+        /// What such faults have in common.
+        kind: String,
         /// What is wrong with it.
         reason: String,
         /// What to do about files of which this is true.

@@ -52,7 +52,7 @@ fn describe(fault: &Error) -> (String, &'static str) {
             "compare the paths with the manifest's layout; if it is right, unpack the data again, or leave these samples out",
         ),
         Error::Read { .. } => ("files cannot be read".into(), "see to permissions and to the disk"),
-        Error::Decode { reason, advice, .. } => (common(reason), advice),
+        Error::Decode { kind, advice, .. } => (kind.clone(), advice),
         Error::LabelValue { .. } => (
             "label values outside the class table".into(),
             "if they are classes, give these classes their `value` in the manifest; if they mean not labelled, add them to \
@@ -77,22 +77,10 @@ fn describe(fault: &Error) -> (String, &'static str) {
             "image and label differ in size".into(),
             "scale neither: obtain both from the same release of the data",
         ),
-        other => (common(&other.to_string()), "see the message"),
+        Error::Cache { .. } => ("the cache is damaged".into(), "make it again with `robustseg data prepare`"),
+        Error::Panic { .. } => ("loading panicked".into(), "report it, this is a bug"),
+        _ => ("other faults".into(), "see the message"),
     }
-}
-
-/// The beginning of a message, without the numbers that differ from file to file.
-fn common(message: &str) -> String {
-    let end = message.find([':', ';', ',']).unwrap_or(message.len());
-    let mut text = String::new();
-    for character in message[..end].chars() {
-        match character {
-            '0'..='9' if text.ends_with('N') => {}
-            '0'..='9' => text.push('N'),
-            other => text.push(other),
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -101,14 +89,19 @@ mod tests {
 
     #[test]
     fn each_kind_stands_once_with_its_first_files() {
-        let decode = |path: &str, reason: &str| Error::Decode {
+        let decode = |path: &str, kind: &str, reason: &str| Error::Decode {
             path: path.into(),
+            kind: kind.into(),
             reason: reason.into(),
             advice: "obtain them again",
         };
-        let mut faults =
-            vec![decode("x.png", "id 300 is above 255"), decode("y.png", "id 4711 is above 255")];
-        faults.extend((0..9).map(|n| decode(&format!("{n}.jpg"), "truncated JPEG: it ends early")));
+        let mut faults = vec![
+            decode("x.png", "id N is above N", "id 300 is above 255"),
+            decode("y.png", "id N is above N", "id 4711 is above 255"),
+        ];
+        faults.extend(
+            (0..9).map(|n| decode(&format!("{n}.jpg"), "truncated JPEG", "truncated JPEG: it ends early")),
+        );
         faults.push(Error::NoFile { id: "a".into(), what: "label", path: "a.png".into() });
         let found: Vec<_> =
             kinds(&faults).into_iter().map(|kind| (kind.kind, kind.count, kind.first.len())).collect();

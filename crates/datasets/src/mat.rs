@@ -10,8 +10,9 @@ use std::path::Path;
 
 use flate2::read::ZlibDecoder;
 
-use crate::decode::Fault;
-use crate::{Error, LabelMap, MAX_PIXELS};
+use crate::decode::{AGAIN, Fault, MAX_PIXELS};
+use crate::error::{Error, Result};
+use crate::image::LabelMap;
 
 /// Bytes of the file's header.
 const HEADER: usize = 128;
@@ -23,6 +24,10 @@ const UINT8: u32 = 2;
 const MATRIX: u32 = 14;
 const COMPRESSED: u32 = 15;
 
+/// What faults have in common.
+const CORRUPT: &str = "corrupt MATLAB file";
+const TRUNCATED: &str = "truncated or corrupt MATLAB file";
+
 /// Classes of matrices.
 const STRUCT_CLASS: u8 = 2;
 const UINT8_CLASS: u8 = 9;
@@ -32,23 +37,24 @@ const UINT8_CLASS: u8 = 9;
 /// # Errors
 /// [`Error::Read`] or [`Error::Decode`]: no MATLAB 5 file, a truncated or corrupt one, one that holds no such matrix,
 /// or more than [`MAX_PIXELS`].
-pub fn read_sbd_label(path: &Path) -> crate::Result<LabelMap> {
+pub fn read_sbd_label(path: &Path) -> Result<LabelMap> {
     let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    label(&bytes).map_err(|reason| Fault::from(reason).of(path))
+    label(&bytes).map_err(|fault| fault.of(path))
 }
 
-fn label(bytes: &[u8]) -> Result<LabelMap, String> {
+fn label(bytes: &[u8]) -> Result<LabelMap, Fault> {
     if bytes.is_empty() {
-        return Err("is empty".into());
+        return Err(Fault::damage("is empty"));
     }
-    let (header, content) = bytes.split_at_checked(HEADER).ok_or("is no MATLAB 5 file: too short")?;
+    let (header, content) = bytes.split_at_checked(HEADER).ok_or_else(|| foreign(": too short"))?;
     let little = match &header[124..] {
         [0, 1, b'I', b'M'] => true,
         [1, 0, b'M', b'I'] => false,
         _ if header.starts_with(b"MATLAB 7.3") => {
-            return Err("is a MATLAB 7.3 file (HDF5); SBD's own files are MATLAB 5".into());
+            let reason = "is a MATLAB 7.3 file (HDF5); SBD's own files are MATLAB 5";
+            return Err(Fault::new("is a MATLAB N.N file (HDFN)", reason, AGAIN));
         }
-        _ => return Err("is no MATLAB 5 file".into()),
+        _ => return Err(foreign("")),
     };
     let mut elements = Elements { rest: content, little };
     while let Some(element) = elements.next()? {
@@ -66,44 +72,51 @@ fn label(bytes: &[u8]) -> Result<LabelMap, String> {
             return Ok(label);
         }
     }
-    Err("holds no variable GTcls, so it is none of SBD's dataset/cls".into())
+    Err(Fault::with("holds no variable GTcls", ", so it is none of SBD's dataset/cls", AGAIN))
+}
+
+/// The fault of a file of another format.
+fn foreign(more: &str) -> Fault {
+    Fault::new("is no MATLAB N file", format!("is no MATLAB 5 file{more}"), AGAIN)
 }
 
 /// The content of a zlib stream, whose checksum is verified.
-fn inflate(bytes: &[u8]) -> Result<Vec<u8>, String> {
+fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
     let mut content = Vec::new();
     ZlibDecoder::new(bytes)
         .take(MAX_CONTENT as u64 + 1)
         .read_to_end(&mut content)
-        .map_err(|error| format!("corrupt or truncated MATLAB file: {error}"))?;
+        .map_err(|error| Fault::damaged("corrupt or truncated MATLAB file", error))?;
     if content.len() > MAX_CONTENT {
-        return Err(format!("a MATLAB variable of more than {MAX_CONTENT} bytes"));
+        let reason = format!("a MATLAB variable of more than {MAX_CONTENT} bytes");
+        return Err(Fault::new("a MATLAB variable of more than N bytes", reason, AGAIN));
     }
     Ok(content)
 }
 
 /// The label map in the variable `GTcls`; `None` if `element` is another variable.
-fn segmentation(element: &Element, little: bool) -> Result<Option<LabelMap>, String> {
+fn segmentation(element: &Element, little: bool) -> Result<Option<LabelMap>, Fault> {
     let Some(mut variable) = Matrix::of(element, little)?.filter(|matrix| matrix.name == b"GTcls") else {
         return Ok(None);
     };
     if variable.class != STRUCT_CLASS || variable.size != Some((1, 1)) {
-        return Err("corrupt MATLAB file: GTcls is no single struct".into());
+        return Err(Fault::damaged(CORRUPT, "GTcls is no single struct"));
     }
     let width = variable.parts.needed()?;
     let width = usize::try_from(word(width.content, 0, little)?).unwrap_or(usize::MAX);
     let names = variable.parts.needed()?.content;
     if width == 0 || names.len() % width != 0 {
-        return Err("corrupt MATLAB file: field names".into());
+        return Err(Fault::damaged(CORRUPT, "field names"));
     }
     for name in names.chunks_exact(width) {
         let field = variable.parts.needed()?;
         if name.split(|byte| *byte == 0).next() == Some(b"Segmentation") {
             let matrix = Matrix::of(&field, little)?;
-            return matrix.ok_or("corrupt MATLAB file: GTcls.Segmentation is no matrix")?.label().map(Some);
+            let matrix = matrix.ok_or_else(|| Fault::damaged(CORRUPT, "GTcls.Segmentation is no matrix"))?;
+            return matrix.label().map(Some);
         }
     }
-    Err("GTcls has no field Segmentation, so it is none of SBD's dataset/cls".into())
+    Err(Fault::with("GTcls has no field Segmentation", ", so it is none of SBD's dataset/cls", AGAIN))
 }
 
 /// A matrix's head, and its other parts.
@@ -117,7 +130,7 @@ struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// The matrix that `element` is; `None` if it is none.
-    fn of(element: &Element<'a>, little: bool) -> Result<Option<Self>, String> {
+    fn of(element: &Element<'a>, little: bool) -> Result<Option<Self>, Fault> {
         if element.kind != MATRIX {
             return Ok(None);
         }
@@ -133,22 +146,27 @@ impl<'a> Matrix<'a> {
     }
 
     /// The matrix as a label map: columns come one after the other in the file.
-    fn label(mut self) -> Result<LabelMap, String> {
+    fn label(mut self) -> Result<LabelMap, Fault> {
         let (height, width) = match (self.class, self.size) {
             (UINT8_CLASS, Some(size)) => size,
-            (UINT8_CLASS, None) => return Err("GTcls.Segmentation has more than two dimensions".into()),
-            (class, _) => return Err(format!("GTcls.Segmentation is of class {class}, not of uint8")),
+            (UINT8_CLASS, None) => {
+                return Err(Fault::damage("GTcls.Segmentation has more than two dimensions"));
+            }
+            (class, _) => {
+                let reason = format!("GTcls.Segmentation is of class {class}, not of uint8");
+                return Err(Fault::new("GTcls.Segmentation is of class N", reason, AGAIN));
+            }
         };
         let pixels = height.checked_mul(width).filter(|pixels| (1..=MAX_PIXELS).contains(pixels));
-        let pixels =
-            pixels.ok_or_else(|| format!("{width}x{height} pixels; possible are 1 to {MAX_PIXELS}"))?;
+        let pixels = pixels.ok_or_else(|| {
+            let reason = format!("{width}x{height} pixels; possible are 1 to {MAX_PIXELS}");
+            Fault::new("NxN pixels", reason, AGAIN)
+        })?;
         let values = self.parts.needed()?;
         if values.kind != UINT8 || values.content.len() != pixels {
-            return Err(format!(
-                "corrupt MATLAB file: {} bytes of kind {} for {width}x{height} pixels",
-                values.content.len(),
-                values.kind
-            ));
+            let (bytes, kind) = (values.content.len(), values.kind);
+            let detail = format!("{bytes} bytes of kind {kind} for {width}x{height} pixels");
+            return Err(Fault::damaged(CORRUPT, detail));
         }
         let mut data = vec![0; pixels];
         for (x, column) in values.content.chunks_exact(height).enumerate() {
@@ -174,7 +192,7 @@ struct Elements<'a> {
 
 impl<'a> Elements<'a> {
     /// The next element; `None` at the end.
-    fn next(&mut self) -> Result<Option<Element<'a>>, String> {
+    fn next(&mut self) -> Result<Option<Element<'a>>, Fault> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -189,22 +207,22 @@ impl<'a> Elements<'a> {
         };
         let content = self.rest.get(start..start + length).filter(|_| start == 8 || length <= 4);
         let content =
-            content.ok_or("truncated or corrupt MATLAB file: an element is longer than the file")?;
+            content.ok_or_else(|| Fault::damaged(TRUNCATED, "an element is longer than the file"))?;
         // The last element's padding may be left out.
         self.rest = self.rest.get(start + padded..).unwrap_or_default();
         Ok(Some(Element { kind, content }))
     }
 
     /// The next element, which has to be there.
-    fn needed(&mut self) -> Result<Element<'a>, String> {
-        self.next()?.ok_or_else(|| "truncated or corrupt MATLAB file: a part is missing".to_owned())
+    fn needed(&mut self) -> Result<Element<'a>, Fault> {
+        self.next()?.ok_or_else(|| Fault::damaged(TRUNCATED, "a part is missing"))
     }
 }
 
 /// The 32-bit number at `at`.
-fn word(bytes: &[u8], at: usize, little: bool) -> Result<u32, String> {
+fn word(bytes: &[u8], at: usize, little: bool) -> Result<u32, Fault> {
     let four: Option<[u8; 4]> = bytes.get(at..at + 4).and_then(|four| four.try_into().ok());
-    let four = four.ok_or("truncated or corrupt MATLAB file: it ends within a number")?;
+    let four = four.ok_or_else(|| Fault::damaged(TRUNCATED, "it ends within a number"))?;
     Ok(if little { u32::from_le_bytes(four) } else { u32::from_be_bytes(four) })
 }
 
@@ -324,7 +342,7 @@ mod tests {
 
     #[test]
     fn what_is_no_label_map_is_named() {
-        let file = |element: Vec<u8>| label(&[LITTLE.header(), element].concat()).unwrap_err();
+        let file = |element: Vec<u8>| label(&[LITTLE.header(), element].concat()).unwrap_err().reason;
         let with = |segmentation: &[u8]| file(LITTLE.gtcls(b"GTcls", segmentation));
         let values = LITTLE.element(2, &[0; 6]);
         for (found, part) in [
@@ -335,8 +353,8 @@ mod tests {
             (with(&LITTLE.matrix(9, &[2, 3, 1], b"", &values)), "more than two dimensions"),
             (with(&LITTLE.matrix(9, &[0, 3], b"", &values)), "3x0 pixels"),
             (with(&LITTLE.matrix(9, &[u32::MAX, u32::MAX], b"", &values)), "possible are 1 to"),
-            (label(b"").unwrap_err(), "is empty"),
-            (label(&[b' '; 200]).unwrap_err(), "no MATLAB 5 file"),
+            (label(b"").unwrap_err().reason, "is empty"),
+            (label(&[b' '; 200]).unwrap_err().reason, "no MATLAB 5 file"),
         ] {
             assert!(found.contains(part), "{found} has no {part}");
         }
@@ -349,7 +367,7 @@ mod tests {
         for _ in 0..=MAX_CONTENT >> 20 {
             encoder.write_all(&block).unwrap();
         }
-        let refused = inflate(&encoder.finish().unwrap()).unwrap_err();
+        let refused = inflate(&encoder.finish().unwrap()).unwrap_err().reason;
         assert!(refused.contains("more than"), "{refused}");
     }
 }

@@ -1,11 +1,12 @@
 //! Why a file gives no picture, and what to do about files like it.
 
+use std::fmt::Display;
 use std::path::Path;
 
-use crate::Error;
+use crate::error::Error;
 
 /// What to do about damaged files.
-const AGAIN: &str = "obtain these files again";
+pub(crate) const AGAIN: &str = "obtain these files again";
 /// What to do about files of a kind that is not read.
 pub(super) const CONVERT: &str = "convert these files to JPEG or PNG, gray or RGB, of 8 bits";
 /// What to do about label files that compression has changed.
@@ -18,33 +19,38 @@ pub(super) const BY_COLOUR: &str = "if each class has one colour, set `labels_by
                                     classes these colours; else store one value a pixel, as gray or palette PNG";
 
 /// Why a file gives no picture.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
+    /// What faults like it have in common, whatever the numbers in the files.
+    pub(crate) kind: String,
     pub(crate) reason: String,
     pub(crate) advice: &'static str,
 }
 
 impl Fault {
-    pub(super) fn new(reason: impl Into<String>, advice: &'static str) -> Self {
-        Self { reason: reason.into(), advice }
+    /// A fault with a reason of its own.
+    pub(crate) fn new(kind: impl Into<String>, reason: impl Into<String>, advice: &'static str) -> Self {
+        Self { kind: kind.into(), reason: reason.into(), advice }
+    }
+
+    /// A fault whose reason is its kind and more.
+    pub(crate) fn with(kind: &str, more: &str, advice: &'static str) -> Self {
+        Self::new(kind, format!("{kind}{more}"), advice)
+    }
+
+    /// A damaged file, described by `kind` alone.
+    pub(crate) fn damage(kind: &str) -> Self {
+        Self::new(kind, kind, AGAIN)
+    }
+
+    /// A damaged file.
+    pub(crate) fn damaged(kind: &str, detail: impl Display) -> Self {
+        Self::with(kind, &format!(": {detail}"), AGAIN)
     }
 
     /// The error of the file `path`.
     pub(crate) fn of(self, path: &Path) -> Error {
-        Error::Decode { path: path.to_owned(), reason: self.reason, advice: self.advice }
-    }
-}
-
-/// A damaged file.
-impl From<String> for Fault {
-    fn from(reason: String) -> Self {
-        Self::new(reason, AGAIN)
-    }
-}
-
-/// A damaged file.
-impl From<&str> for Fault {
-    fn from(reason: &str) -> Self {
-        Self::new(reason, AGAIN)
+        let Self { kind, reason, advice } = self;
+        Error::Decode { path: path.to_owned(), kind, reason, advice }
     }
 }

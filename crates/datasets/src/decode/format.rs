@@ -14,12 +14,12 @@ impl Format {
         } else if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
             Ok(Self::Png)
         } else if bytes.is_empty() {
-            Err("is empty".into())
+            Err(Fault::damage("is empty"))
         } else if bytes.starts_with(b"version https://git-lfs") {
-            let reason = "is a Git LFS pointer, not a picture; fetch the file itself";
-            Err(Fault::new(reason, "fetch the files themselves, with `git lfs pull`"))
+            let more = ", not a picture; fetch the file itself";
+            Err(Fault::with("is a Git LFS pointer", more, "fetch the files themselves, with `git lfs pull`"))
         } else {
-            Err(Fault::new("is neither JPEG nor PNG", fault::CONVERT))
+            Err(Fault::with("is neither JPEG nor PNG", "", fault::CONVERT))
         }
     }
 }

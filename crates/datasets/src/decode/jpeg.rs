@@ -13,6 +13,13 @@ use super::fault::{self, Fault};
 use super::size::check_size;
 use crate::image::Image;
 
+/// The kind of most faults.
+const CORRUPT: &str = "corrupt JPEG";
+
+fn truncated() -> Fault {
+    Fault::damaged("truncated JPEG", "it ends before its end marker")
+}
+
 /// Decodes a whole JPEG.
 pub(super) fn image(bytes: &[u8]) -> Result<Image, Fault> {
     decode(bytes, &Header::read(bytes)?, Vec::new())
@@ -26,7 +33,7 @@ pub(super) fn decode(bytes: &[u8], header: &Header, mut buffer: Vec<u8>) -> Resu
             "JPEG of {} components (CMYK?); only gray and RGB are read, convert it",
             header.components
         );
-        return Err(Fault::new(reason, fault::CONVERT));
+        return Err(Fault::new("JPEG of N components (CMYK?)", reason, fault::CONVERT));
     }
     let options = DecoderOptions::default()
         .set_strict_mode(true)
@@ -38,12 +45,12 @@ pub(super) fn decode(bytes: &[u8], header: &Header, mut buffer: Vec<u8>) -> Resu
     let (whole, rest) = bytes.split_at(header.scan_end);
     let guarded = [whole, &[0xff, 0].repeat(16), rest].concat();
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(guarded), options);
-    let broken = |error: DecodeErrors| format!("corrupt JPEG: {}", error.to_string().trim_matches('"'));
+    let broken = |error: DecodeErrors| Fault::damaged(CORRUPT, error.to_string().trim_matches('"'));
     decoder.decode_headers().map_err(broken)?;
     let pixels = header.width * header.height * 3;
     let found = decoder.output_buffer_size().unwrap_or(0);
     if found != pixels {
-        return Err(format!("corrupt JPEG: {found} bytes of pixels").into());
+        return Err(Fault::damaged(CORRUPT, format!("{found} bytes of pixels")));
     }
     buffer.resize(pixels, 0);
     decoder.decode_into(&mut buffer).map_err(broken)?;
@@ -69,8 +76,7 @@ impl Header {
     }
 
     /// Walks all markers to the end of the picture; what comes after it does not matter.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        let truncated = || "truncated JPEG: it ends before its end marker".to_owned();
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, Fault> {
         let (mut frame, mut scan_end) = (None, None);
         let mut orientation = Orientation::UPRIGHT;
         let mut at = 2;
@@ -104,8 +110,8 @@ impl Header {
                 _ => {}
             }
         }
-        let (width, height, components) = frame.ok_or("corrupt JPEG: no frame header")?;
-        let scan_end = scan_end.ok_or("corrupt JPEG: no scan")?;
+        let (width, height, components) = frame.ok_or_else(|| Fault::damaged(CORRUPT, "no frame header"))?;
+        let scan_end = scan_end.ok_or_else(|| Fault::damaged(CORRUPT, "no scan"))?;
         Ok(Self { width, height, components, orientation, scan_end })
     }
 }
@@ -138,12 +144,12 @@ fn is_alone(marker: u8) -> bool {
 }
 
 /// The marker at `at`, behind any fill bytes, and what comes after it.
-fn next_marker(bytes: &[u8], at: usize) -> Result<(u8, usize), String> {
+fn next_marker(bytes: &[u8], at: usize) -> Result<(u8, usize), Fault> {
     let rest = bytes.get(at..).unwrap_or_default();
     let fill = rest.iter().take_while(|byte| **byte == 0xff).count();
     match rest.get(fill) {
-        None => Err("truncated JPEG: it ends before its end marker".into()),
-        Some(_) if fill == 0 => Err(format!("corrupt JPEG: no marker at byte {at}")),
+        None => Err(truncated()),
+        Some(_) if fill == 0 => Err(Fault::damaged(CORRUPT, format!("no marker at byte {at}"))),
         Some(marker) => Ok((*marker, at + fill + 1)),
     }
 }

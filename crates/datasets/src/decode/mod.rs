@@ -16,7 +16,7 @@ use std::path::Path;
 use format::Format;
 
 pub(crate) use exif::Orientation;
-pub(crate) use fault::Fault;
+pub(crate) use fault::{AGAIN, Fault};
 pub(crate) use ids::Ids;
 pub(crate) use picture::Picture;
 pub use size::MAX_PIXELS;
@@ -80,7 +80,7 @@ pub(crate) fn read_colours(path: &Path) -> Result<Image> {
 fn decode_label<T>(path: &Path, png: impl Fn(&[u8]) -> std::result::Result<T, Fault>) -> Result<T> {
     decode(path, |bytes, format| match format {
         Format::Jpeg => {
-            Err(Fault::new("a JPEG cannot be a label map, it changes ids; take PNG", fault::AS_PNG))
+            Err(Fault::with("a JPEG cannot be a label map", ", it changes ids; take PNG", fault::AS_PNG))
         }
         Format::Png => png(bytes),
     })

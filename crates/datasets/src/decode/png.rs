@@ -11,6 +11,9 @@ use super::ids::Ids;
 use super::size::check_size;
 use crate::image::{Image, LabelMap};
 
+/// The kind of faults that the decoder does not find.
+const CORRUPT: &str = "corrupt PNG";
+
 /// Decodes a PNG as RGB.
 pub(super) fn image(bytes: &[u8]) -> Result<Image, Fault> {
     let raw = Raw::decode(bytes)?;
@@ -118,12 +121,12 @@ impl Raw {
         let (width, height) = (header.width as usize, header.height as usize);
         check_size(width, height)?;
         let mut reader = decoder.read_info().map_err(broken)?;
-        let size = reader.output_buffer_size().ok_or("PNG too large for this machine")?;
+        let size = reader.output_buffer_size().ok_or_else(too_large)?;
         let mut data = vec![0; size];
         let frame = reader.next_frame(&mut data).map_err(broken)?;
         if (frame.width as usize, frame.height as usize) != (width, height) {
             let frame = format!("{}x{}", frame.width, frame.height);
-            return Err(format!("corrupt PNG: a frame of {frame} in {width}x{height}").into());
+            return Err(Fault::damaged(CORRUPT, format!("a frame of {frame} in {width}x{height}")));
         }
         reader.finish().map_err(broken)?;
         Ok(Self::new(reader.info(), frame.line_size, data))
@@ -133,7 +136,7 @@ impl Raw {
     fn decode_rows(bytes: &[u8], rows: Range<usize>, mut buffer: Vec<u8>) -> Result<Self, Fault> {
         // The chunks' CRCs were verified together with the size.
         let mut reader = decoder(bytes, true).read_info().map_err(broken)?;
-        let line = reader.output_line_size(reader.info().width).ok_or("PNG too large for this machine")?;
+        let line = reader.output_line_size(reader.info().width).ok_or_else(too_large)?;
         buffer.resize(line * rows.len().max(1), 0);
         for row in 0..rows.end {
             // Rows that come before are the next ones' predictions, and are overwritten by them.
@@ -141,7 +144,7 @@ impl Raw {
             reader
                 .read_row(&mut buffer[start..start + line])
                 .map_err(broken)?
-                .ok_or("PNG with too few rows")?;
+                .ok_or_else(|| Fault::damage("PNG with too few rows"))?;
         }
         buffer.truncate(line * rows.len());
         Ok(Self::new(reader.info(), line, buffer))
@@ -181,10 +184,8 @@ impl Raw {
                 for index in values {
                     let colour = self.palette.get(usize::from(index) * 3..).and_then(|rest| rest.get(..3));
                     data.extend_from_slice(colour.ok_or_else(|| {
-                        format!(
-                            "corrupt PNG: index {index} in a palette of {} colours",
-                            self.palette.len() / 3
-                        )
+                        let colours = self.palette.len() / 3;
+                        Fault::damaged(CORRUPT, format!("index {index} in a palette of {colours} colours"))
                     })?);
                 }
                 data
@@ -196,14 +197,14 @@ impl Raw {
     fn exact_rgb(self) -> Result<Vec<u8>, Fault> {
         if self.depth == BitDepth::Sixteen {
             let reason = "PNG of 16 bits is no map of colours; store 8 bits a channel";
-            return Err(Fault::new(reason, fault::CONVERT));
+            return Err(Fault::new("PNG of N bits is no map of colours", reason, fault::CONVERT));
         }
         let channels = self.color.samples();
         let has_alpha = matches!(self.color, ColorType::Rgba | ColorType::GrayscaleAlpha);
         if has_alpha && self.data.chunks_exact(channels).any(|pixel| pixel[channels - 1] != u8::MAX) {
-            let reason = "PNG with transparent pixels is no map of colours; store RGB";
-            return Err(Fault::new(
-                reason,
+            return Err(Fault::with(
+                "PNG with transparent pixels is no map of colours",
+                "; store RGB",
                 "store these files as RGB: what is transparent has no sure colour",
             ));
         }
@@ -213,17 +214,16 @@ impl Raw {
     /// Its ids, a byte a pixel.
     fn ids(self) -> Result<Vec<u8>, Fault> {
         if !matches!(self.color, ColorType::Grayscale | ColorType::Indexed) {
-            let reason = format!(
-                "PNG of kind {:?} is no label map; store one id a pixel, as gray or palette PNG",
-                self.color
-            );
+            let kind = format!("PNG of kind {:?} is no label map", self.color);
             let has_colour = matches!(self.color, ColorType::Rgb | ColorType::Rgba);
-            return Err(Fault::new(reason, if has_colour { fault::BY_COLOUR } else { fault::AS_GRAY }));
+            let advice = if has_colour { fault::BY_COLOUR } else { fault::AS_GRAY };
+            return Err(Fault::with(&kind, "; store one id a pixel, as gray or palette PNG", advice));
         }
         if self.depth == BitDepth::Sixteen {
             if let Some(wide) = self.data.chunks_exact(2).find(|value| value[0] != 0) {
                 let id = u16::from_be_bytes([wide[0], wide[1]]);
-                return Err(Fault::new(format!("id {id} is above 255"), "renumber the values to 0 to 255"));
+                let reason = format!("id {id} is above 255");
+                return Err(Fault::new("id N is above N", reason, "renumber the values to 0 to 255"));
             }
             return Ok(self.data.iter().copied().skip(1).step_by(2).collect());
         }
@@ -244,8 +244,12 @@ fn decoder(bytes: &[u8], verified: bool) -> Decoder<Cursor<&[u8]>> {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "an argument of map_err")]
-fn broken(error: DecodingError) -> String {
-    format!("corrupt or truncated PNG: {error}")
+fn broken(error: DecodingError) -> Fault {
+    Fault::damaged("corrupt or truncated PNG", error)
+}
+
+fn too_large() -> Fault {
+    Fault::damage("PNG too large for this machine")
 }
 
 /// Rows of `line` bytes with values of less than 8 bits, the highest bits first, to one byte each.

@@ -10,6 +10,7 @@ pub(super) fn check_size(width: usize, height: usize) -> Result<(), Fault> {
     match width.checked_mul(height) {
         Some(1..=MAX_PIXELS) => Ok(()),
         _ => Err(Fault::new(
+            "NxN pixels",
             format!("{width}x{height} pixels; possible are 1 to {MAX_PIXELS}"),
             "cut these pictures into smaller ones",
         )),
