@@ -7,7 +7,7 @@ use robustseg_attacks::{
 use robustseg_metrics::ConfusionMatrix;
 use robustseg_ops::{pixel_objective_per_image, predict, sign_step};
 use robustseg_random::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::MonitorConfig;
 use crate::Result;
@@ -29,13 +29,21 @@ pub struct Reading {
     /// Mean cross-entropy along FGSM's step: at the image, after equal parts of the step, and at
     /// its end. It rises if the network is close to linear. A maximum before the end is a distorted
     /// decision boundary (Kim et al. 2021).
+    #[serde(deserialize_with = "null_is_not_finite")]
     pub loss_along: Vec<f64>,
     /// Mean cosine between the gradients at an image and at a random neighbour (Andriushchenko &
     /// Flammarion 2020), over images where neither is zero. It is near 0 in catastrophic
     /// overfitting.
     pub cosine: Option<f64>,
     /// Fast Newton's epsilon for each image (eq. 18 as written), in rising order.
+    #[serde(deserialize_with = "null_is_not_finite")]
     pub newton_epsilon: Vec<f64>,
+}
+
+/// Numbers of a list. JSON has no number that is not finite and writes `null` for one.
+fn null_is_not_finite<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<f64>, D::Error> {
+    let numbers = Vec::<Option<f64>>::deserialize(deserializer)?;
+    Ok(numbers.into_iter().map(|number| number.unwrap_or(f64::NAN)).collect())
 }
 
 /// Two scores from one confusion matrix over all images, in `[0, 1]`. They are 0 if nothing is

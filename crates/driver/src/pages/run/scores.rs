@@ -122,6 +122,7 @@ fn passes(run: &RunSummary) -> Table {
                 .collect(),
         )
     }));
-    table.note = "The cost of all epsilons above 0 together. Epsilons that share a path pay for it once.".into();
+    table.note =
+        "The cost of all epsilons above 0 together. Epsilons that share a path pay for it once.".into();
     table
 }
