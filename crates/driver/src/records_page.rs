@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use robustseg_attacks::{Cost, Settings};
 use robustseg_evaluation::{
-    CandidateScores, Curve, Evaluation, ImageRecord, Passes, Point, Scope, Scores, Warning, WarningKind,
-    Window,
+    CandidateScores, Curve, Evaluation, ImageRecord, METRICS, Passes, Point, Scope, Scores, Warning,
+    WarningKind, Window,
 };
 use robustseg_models::TrainingOrigin;
 use robustseg_training::{Event, Mark, Reading, Seconds, Sign, StepRecord, Timing};
@@ -135,13 +135,13 @@ fn of_events(found: &mut Fields) {
 
 fn evaluation() -> Evaluation {
     let (attack, parameters) = (String::from("fgsm"), Settings::default());
+    let metrics: serde_json::Value =
+        METRICS.iter().map(|metric| (metric.key, serde_json::Value::from(0.5))).collect();
     let scores = Scores {
         miou: 0.5,
         pixel_accuracy: 0.5,
         iou: vec![Some(0.5)],
-        image_averaged_miou: Some(0.5),
-        image_averaged_pixel_accuracy: Some(0.5),
-        boundary_miou: Some(0.5),
+        metrics: serde_json::from_value(metrics).expect("registered metrics"),
         miou_interval: Some([0.25, 0.5]),
         pixel_accuracy_interval: Some([0.25, 0.5]),
     };
