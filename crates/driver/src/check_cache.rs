@@ -1,4 +1,5 @@
-//! Results of `data check` in the user's cache folder, so that a second check of the same files is instant.
+//! Caches results of `data check` in the user's cache folder, so that a second check of unchanged
+//! files is instant.
 
 use std::path::{Path, PathBuf};
 
@@ -7,24 +8,25 @@ use robustseg_files::{sha256, write_atomically};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-/// The last result of checking one manifest in one folder.
+/// The last result for one manifest in one folder.
 pub(crate) struct CheckCache {
     path: PathBuf,
     key: String,
 }
 
-/// What the file holds.
+/// The content of the file.
 #[derive(Serialize, Deserialize)]
 struct Entry {
-    /// The data's fingerprint, and the program.
+    /// The fingerprint of the data and the program.
     key: String,
-    /// SHA-256 of the report as JSON: it tells a damaged file.
+    /// SHA-256 of the report as JSON, to detect a damaged file.
     report_sha256: String,
     report: CheckReport,
 }
 
 impl CheckCache {
-    /// The cache for `manifest` in `root`, whose files have `fingerprint` now; `None` if the user has no cache folder.
+    /// The cache for `manifest` in `root`, whose files now have `fingerprint`. `None` if the user
+    /// has no cache folder.
     pub(crate) fn new(manifest: &Manifest, root: &Path, fingerprint: &str) -> Option<Self> {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let folder = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))?;
@@ -37,7 +39,8 @@ impl CheckCache {
         })
     }
 
-    /// The last result, if nothing has changed since. A file that is damaged or of another version is ignored.
+    /// The last result, if nothing has changed since. A damaged file and a file of another version
+    /// are ignored.
     pub(crate) fn read(&self) -> Option<CheckReport> {
         let bytes = std::fs::read(&self.path).ok()?;
         let entry = serde_json::from_slice::<Entry>(&bytes).map_err(|error| error.to_string());
@@ -55,8 +58,9 @@ impl CheckCache {
         }
     }
 
-    /// Keeps a result in which no file is at fault. Others are not kept: the fault may have been the disk's or the
-    /// network's. A cache that cannot be written is a log line.
+    /// Stores a result in which no file has a fault. Other results are not stored, because the
+    /// fault may lie with the disk or the network. If the cache cannot be written, that is only
+    /// logged.
     pub(crate) fn write(self, report: &CheckReport) {
         if report.splits.iter().any(|split| !split.faults.is_empty()) {
             return;

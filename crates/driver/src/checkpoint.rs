@@ -1,4 +1,4 @@
-//! Checkpoints given on the command line: what they are of, and whether that fits the data.
+//! Checkpoints given on the command line: their classes, and whether these match the data.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use tracing::warn;
 use crate::exit::BadData;
 use crate::image_file::default_palette;
 
-/// The classes of `manifest` as checkpoints name them.
+/// The classes of `manifest` in the form that checkpoints use.
 pub(crate) fn classes(manifest: &Manifest) -> Vec<CheckpointClass> {
     let class = |class: &robustseg_datasets::Class| CheckpointClass {
         name: class.name.clone(),
@@ -18,9 +18,9 @@ pub(crate) fn classes(manifest: &Manifest) -> Vec<CheckpointClass> {
     manifest.classes.iter().map(class).collect()
 }
 
-/// Requires that the network in the checkpoint at `path`, which has `num_classes` classes, was trained for the classes of
-/// `manifest` in their order. A checkpoint that does not name its classes is a warning. With `ignore` the number of classes
-/// alone must be the same.
+/// Requires that the network in the checkpoint at `path`, with `num_classes` classes, was trained
+/// for the classes of `manifest` in the same order. A checkpoint without class names gives a
+/// warning. With `ignore`, only the number of classes must match.
 ///
 /// # Errors
 /// [`BadData`] that names the first class that differs.
@@ -59,8 +59,8 @@ pub(crate) fn require_classes(
     }
 }
 
-/// The classes that pictures of a network with `num_classes` classes show: those of `manifest`, else those that its
-/// checkpoint of `origin` names, else numbers in PASCAL VOC's colours.
+/// The classes to draw for a network with `num_classes` classes. They come from `manifest`, else
+/// from its checkpoint's `origin`. Without either, they are numbers in PASCAL VOC's colours.
 pub(crate) fn drawn_classes(
     manifest: Option<&Manifest>,
     origin: &Origin,

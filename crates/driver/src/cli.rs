@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::interrupt::tame_signals;
 use crate::{log, output, panic};
 
-/// The environment variables that are read, for people.
+/// The environment variables in use, for the help text.
 const ENVIRONMENT: &str = "\
 Environment variables:
   ROBUSTSEG_DATA      the folder of all datasets, each in the folder that its manifest names
@@ -22,10 +22,11 @@ Environment variables:
   NO_COLOR            if it is set, nothing is coloured
   TERM                if it is `dumb`, nothing is coloured and no bars are drawn";
 
-/// Adversarial training for semantic segmentation: from an experiment's spec to a robustness report.
+/// Adversarial training for semantic segmentation: from an experiment's spec to a robustness
+/// report.
 ///
-/// Exit status: 0 done; 2 the command line or spec is wrong; 3 data is missing or broken; 4 training failed;
-/// 5 interrupted, state saved, --resume goes on; 1 anything else.
+/// Exit status: 0 done; 2 wrong command line or spec; 3 missing or broken data; 4 training failed;
+/// 5 interrupted with the state saved, continue with --resume; 1 any other error.
 #[derive(Parser)]
 #[command(name = "robustseg", version, propagate_version = true, max_term_width = 110, after_help = ENVIRONMENT)]
 pub(crate) struct Cli {
@@ -37,19 +38,19 @@ pub(crate) struct Cli {
 enum Command {
     /// Trains, evaluates and reports: the whole experiment.
     Run(run::Run),
-    /// Reads and resolves a spec, verifies its data, prints the plan; trains nothing.
+    /// Reads and resolves a spec, verifies its data and prints the plan, without training.
     Check(check::Check),
-    /// The spec's evaluation for a given checkpoint.
+    /// Evaluates a given checkpoint as the spec says.
     Evaluate(evaluate::Evaluate),
-    /// Label map and overlay for each image.
+    /// Predicts a label map and an overlay for each image.
     Predict(predict::Predict),
     /// Crafts adversarial examples.
     Attack(attack::Attack),
-    /// Figures and tables over several runs.
+    /// Compares several runs in figures and tables.
     Compare(compare::Compare),
-    /// Seconds a training step, method by method.
+    /// Measures the seconds per training step of each method.
     Bench(bench::Bench),
-    /// Verifies, obtains, prepares or shows a dataset.
+    /// Verifies, downloads, prepares or shows a dataset.
     #[command(subcommand)]
     Data(data::Data),
     /// Prints the JSON schema of specs, for editors.
@@ -58,7 +59,8 @@ enum Command {
     Completions(completions::Completions),
 }
 
-/// Runs the command line of this process and says how it ended. Errors go to standard error as one paragraph.
+/// Runs the command line of this process and returns its exit status. Errors go to standard error
+/// as one paragraph.
 pub fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     log::start();
@@ -94,11 +96,11 @@ fn execute(command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// The error and its causes in one line, without the backtraces that candle puts into its messages.
+/// The error and its causes in one line, without the backtraces that candle adds to its messages.
 fn one_paragraph(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
-        // Some say their cause themselves.
+        // Some messages already contain their cause.
         if !text.contains(&cause) {
             text += if text.is_empty() { "" } else { ": " };
             text += &cause;

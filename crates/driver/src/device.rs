@@ -1,4 +1,4 @@
-//! Which device holds the tensors, and what numbers it computes with: the one place that decides it.
+//! The only place that chooses the device and its precision.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -18,25 +18,26 @@ use serde_json::json;
 use crate::exit::Usage;
 use crate::memory::no_threads;
 
-/// The device that a spec or the command line asks for.
+/// The device that a spec or the command line requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// A GPU if this build and this machine have one, else the CPU.
+    /// A GPU if this build supports it and the machine has one, else the CPU.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
-    /// The GPU of this number.
+    /// The GPU with this number.
     Cuda(usize),
 }
 
 impl DeviceChoice {
-    /// The device itself, with the threads that compute beside it.
+    /// Opens the device and starts the threads that compute on the CPU.
     ///
     /// # Errors
-    /// [`Usage`] if a GPU is asked for that this build cannot use, [`OutOfMemory`](crate::exit::OutOfMemory) if there is no room for the threads.
+    /// [`Usage`] if the requested GPU cannot be used by this build,
+    /// [`OutOfMemory`](crate::exit::OutOfMemory) if there is no memory for the threads.
     pub fn open(self) -> anyhow::Result<Device> {
-        // Where memory is short, whoever used them first would panic. They may be there already.
+        // If memory is short, the first use of the threads would panic. They may already exist.
         if let Err(error) = rayon::ThreadPoolBuilder::new().build_global()
             && let Some(reason) = error.source()
         {
@@ -82,32 +83,36 @@ fn open_gpu(index: usize) -> anyhow::Result<Device> {
     Err(Usage(text).into())
 }
 
-/// What numbers a network computes with. Variables, statistics, sums and the steps of attacks are f32, or wider, always.
+/// The precision of a network. Variables, statistics, sums and the steps of attacks are always f32
+/// or wider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// Products and activations are f32.
     #[default]
     F32,
-    /// The factors of products are rounded to ten bits, for the matrix units of a GPU; activations are f32.
+    /// The factors of products are rounded to ten bits, for the matrix units of a GPU. Activations
+    /// are f32.
     Tf32,
     /// Activations and the factors of products are bf16, on a GPU.
     Bf16,
 }
 
-/// Who chooses how a GPU convolves.
+/// How a GPU's convolution algorithms are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Convolutions {
-    /// The library's prediction, which is the same at every start: a run that goes on has the same bits.
+    /// By the library's prediction, which is the same at every start. A resumed run therefore has
+    /// the same bits.
     #[default]
     Predicted,
-    /// What was measured to be fastest, once for each size: it may differ from start to start, and with it the last bits.
+    /// By measuring the fastest once per size. The choice may differ between starts, and with it
+    /// the last bits.
     Measured,
 }
 
 impl Precision {
-    /// The name that PyTorch's users know.
+    /// The name familiar to PyTorch users.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "fp32",
@@ -116,10 +121,10 @@ impl Precision {
         }
     }
 
-    /// Requires that `device` has this precision.
+    /// Requires that `device` supports this precision.
     ///
     /// # Errors
-    /// [`Usage`] on the CPU, which has f32 alone.
+    /// [`Usage`] on the CPU for any precision but f32.
     pub fn require_on(self, device: &Device) -> Result<(), Usage> {
         if device.is_cpu() && self != Self::F32 {
             let text = format!("precision {}: the CPU computes in f32; take f32, or a GPU", self.name());
@@ -128,7 +133,7 @@ impl Precision {
         Ok(())
     }
 
-    /// From now on `network` computes with this precision, and convolves on a GPU as `convolutions` says.
+    /// Sets the precision of `network`, and how a GPU chooses its `convolutions`.
     ///
     /// # Errors
     /// [`Usage`] if the network is on the CPU, which computes in f32 only.
@@ -144,7 +149,7 @@ impl Precision {
     }
 }
 
-/// The largest memory in bytes that tensors had, where that is known: on the CPU all of the process's.
+/// The peak memory of tensors in bytes, if known. On the CPU, the peak memory of the process.
 pub fn peak_bytes(device: &Device) -> Option<u64> {
     #[cfg(feature = "cuda")]
     if device.is_cuda() {
@@ -157,7 +162,7 @@ pub fn peak_bytes(device: &Device) -> Option<u64> {
     Some(kilobytes * 1024)
 }
 
-/// How convolutions were computed on a GPU, each by which algorithm; null where none was.
+/// The algorithms of convolutions on a GPU so far. Null if there were no convolutions.
 #[cfg(feature = "cuda")]
 pub fn convolutions() -> Value {
     let records = robustseg_ops::cuda::convolution_records();
@@ -174,13 +179,14 @@ pub fn convolutions() -> Value {
     if records.is_empty() { Value::Null } else { records.into_iter().map(row).collect() }
 }
 
-/// How convolutions were computed on a GPU, which this build cannot use.
+/// The algorithms of convolutions on a GPU, which this build does not support.
 #[cfg(not(feature = "cuda"))]
 pub fn convolutions() -> Value {
     Value::Null
 }
 
-/// The device as results name it: `cpu: AMD EPYC 7B13, 2 threads`, with the threads that compute, or a GPU by its maker's name.
+/// The device as named in results: `cpu: AMD EPYC 7B13, 2 threads` with the number of computing
+/// threads, or the model of a GPU.
 pub fn describe(device: &Device) -> String {
     match device {
         Device::Cpu => {
@@ -194,13 +200,13 @@ pub fn describe(device: &Device) -> String {
     }
 }
 
-/// The processor's model, or where the system does not tell it, the kind of processor.
+/// The processor's model, or its architecture if the system does not report a model.
 fn processor() -> String {
     let known = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| model_name(&text));
     known.unwrap_or_else(|| std::env::consts::ARCH.into())
 }
 
-/// The model in the text of Linux's `/proc/cpuinfo`. Not all architectures have one there.
+/// The model in the text of Linux's `/proc/cpuinfo`. Some architectures do not report one there.
 fn model_name(text: &str) -> Option<String> {
     let value = |line: &str| {
         let (key, value) = line.split_once(':')?;

@@ -1,4 +1,4 @@
-//! Exit statuses, and which error has which.
+//! Exit statuses, and the errors that lead to them.
 
 use std::process::ExitCode;
 
@@ -7,20 +7,20 @@ use robustseg_training::Error as TrainingError;
 
 use crate::spec::SpecError;
 
-/// How a command ends, by the numbers that other programs rely on.
+/// The exit status of a command. Other programs rely on these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// All is done.
+    /// Success.
     Done = 0,
-    /// Anything that has no number of its own.
+    /// Any error without its own status.
     Other = 1,
     /// The command line or the spec is wrong.
     Usage = 2,
-    /// Data, or a file that was given as input, is missing or broken.
+    /// Data or an input file is missing or broken.
     Data = 3,
-    /// Training failed: not a number, or out of memory.
+    /// Training failed: a quantity is not finite, or memory ran out.
     Training = 4,
-    /// Interrupted, the state is saved, `--resume` goes on.
+    /// Interrupted with the state saved; `--resume` continues.
     Interrupted = 5,
 }
 
@@ -30,33 +30,33 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The command line is wrong: what, and what to do.
+/// The command line is wrong. The text says how, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
 
-/// Data or an input file is missing or broken: what, where, and what to do.
+/// Data or an input file is missing or broken. The text says what, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BadData(pub String);
 
-/// Memory or threads are not to be had: how much was asked for, and what to lower.
+/// Memory or threads are not available. The text says how much was requested, and what to lower.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct OutOfMemory(pub String);
 
-/// The stop flag was seen, and the state was saved.
+/// The stop flag was set, and the state was saved.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted; the state is saved, the same command with --resume continues")]
 pub struct Interrupted;
 
-/// The stop flag was seen where nothing is saved.
+/// The stop flag was set where nothing is saved.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted; nothing is saved without an --out, with which --resume would continue")]
 pub struct NotSaved;
 
 impl Exit {
-    /// The status that `error` ends a command with.
+    /// The exit status of `error`.
     pub fn of(error: &anyhow::Error) -> Self {
         let mut known = error.chain().filter_map(|cause| {
             let is = |exit: Exit, matches: bool| matches.then_some(exit);
@@ -113,7 +113,7 @@ fn of_attack(error: &robustseg_attacks::Error) -> Exit {
         Error::Input { .. } => Exit::Data,
         Error::NotFinite { .. } => Exit::Training,
         Error::Candle(error) => of_candle(error),
-        // Neither a training nor data is at fault: the model itself cannot be attacked.
+        // Neither the training nor the data is at fault: the model itself cannot be attacked.
         Error::NoGradient | Error::WrongGradient { .. } => Exit::Other,
     }
 }

@@ -1,4 +1,4 @@
-//! Pictures in and out: images decoded for the network, predictions as palette PNGs and overlays.
+//! Reads images for the network, and writes predictions as palette PNGs and overlays.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Image> {
     Ok(robustseg_datasets::read_image(path)?)
 }
 
-/// An image as the network takes it: (1, 3, H, W) in `[0, 1]`.
+/// An image in the network's format: (1, 3, H, W) in `[0, 1]`.
 pub(crate) fn tensor(image: &Image, device: &Device) -> anyhow::Result<Tensor> {
     let pixels = Tensor::from_slice(&image.data, (1, image.height, image.width, 3), device)?;
     Ok((pixels.permute((0, 3, 1, 2))?.to_dtype(DType::F32)? / 255.0)?.contiguous()?)
@@ -25,7 +25,7 @@ pub(crate) fn rounded(image: &Tensor) -> anyhow::Result<Image> {
     Ok(Image { width, height, data })
 }
 
-/// PASCAL VOC's colours: the bits of the class spread over the channels, highest first.
+/// PASCAL VOC's colours: the bits of the class are spread over the channels, highest bit first.
 pub(crate) fn default_palette() -> Vec<[u8; 3]> {
     let channel = |class: usize, shift: usize| {
         (0..3).fold(0_u8, |sum, group| sum | ((class >> (3 * group + shift) & 1) as u8) << (7 - group))
@@ -33,7 +33,7 @@ pub(crate) fn default_palette() -> Vec<[u8; 3]> {
     (0..256).map(|class| [channel(class, 0), channel(class, 1), channel(class, 2)]).collect()
 }
 
-/// `image` with the colours of `labels` laid over it, half and half.
+/// `image` blended half and half with the colours of `labels`.
 pub(crate) fn overlay(image: &Image, labels: &[u8], palette: &[[u8; 3]]) -> Image {
     let colour = |label: u8| palette.get(usize::from(label)).copied().unwrap_or([255; 3]);
     let pixels = image.data.chunks_exact(3).zip(labels);
@@ -44,7 +44,7 @@ pub(crate) fn overlay(image: &Image, labels: &[u8], palette: &[[u8; 3]]) -> Imag
     Image { data: mixed.collect(), ..*image }
 }
 
-/// A PNG of `labels`, row by row, whose pixels are indices into `palette`.
+/// A PNG of `labels`, row by row, with pixels as indices into `palette`.
 pub(crate) fn label_png(
     labels: &[u8],
     width: usize,
@@ -55,7 +55,7 @@ pub(crate) fn label_png(
     let mut encoder = png::Encoder::new(&mut bytes, u32::try_from(width)?, u32::try_from(height)?);
     encoder.set_color(png::ColorType::Indexed);
     encoder.set_depth(png::BitDepth::Eight);
-    // Every value needs a colour; classes beyond the palette and 255 are white.
+    // Every value needs a colour. Classes beyond the palette and 255 are white.
     let colours = (0..256).flat_map(|index| palette.get(index).copied().unwrap_or([255; 3]));
     encoder.set_palette(colours.collect::<Vec<u8>>());
     encoder.write_header()?.write_image_data(labels).context("encoding a label map")?;
@@ -67,12 +67,12 @@ pub(crate) fn rgb_png(image: &Image) -> anyhow::Result<Vec<u8>> {
     encode_rgb(image, None)
 }
 
-/// A PNG of an RGB picture that says which command made it, for [`is_made_by`].
+/// A PNG of an RGB picture that records the command that made it, for [`is_made_by`].
 pub(crate) fn marked_png(image: &Image, command: &str) -> anyhow::Result<Vec<u8>> {
     encode_rgb(image, Some(mark(image, command)))
 }
 
-/// Whether `bytes` are a PNG that [`marked_png`] made for `command`, and nobody has changed its picture.
+/// Whether `bytes` are a PNG that [`marked_png`] made for `command`, with its picture unchanged.
 pub(crate) fn is_made_by(bytes: &[u8], command: &str) -> bool {
     let Ok(mut reader) = png::Decoder::new(std::io::Cursor::new(bytes)).read_info() else { return false };
     let info = reader.info();
@@ -87,10 +87,10 @@ pub(crate) fn is_made_by(bytes: &[u8], command: &str) -> bool {
     whole && marks.contains(&mark(&Image { width, height, data }, command))
 }
 
-/// The keyword of the text that says what made a picture.
+/// The keyword of the text with the command.
 const MARK: &str = "Software";
 
-/// The text: the command, and the SHA-256 of the pixels.
+/// The text: the command and the SHA-256 of the pixels.
 fn mark(image: &Image, command: &str) -> String {
     format!("robustseg {command}, pixels {}", robustseg_files::sha256(&image.data))
 }

@@ -1,4 +1,5 @@
-//! What a command reads, and hence where it may write: over nothing of that, and over its own earlier output alone.
+//! The files that a command reads, and where it may write: never over its inputs, and only over its
+//! own earlier output.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -20,19 +21,19 @@ impl Inputs {
         Self(paths.filter(|path| !path.as_os_str().is_empty()).collect())
     }
 
-    /// One that is the folder `folder` or lies in it, by whatever name.
+    /// An input that is `folder` or lies in it, under any name.
     fn below(&self, folder: &Path) -> Option<&Path> {
         let folder = real(folder);
         self.0.iter().find(|input| real(input).starts_with(&folder)).map(PathBuf::as_path)
     }
 
-    /// Refuses a folder `out` that is one of them or holds one.
+    /// Refuses a folder `out` that is an input or contains one.
     pub(crate) fn require_outside(&self, out: &Path) -> Result<(), Usage> {
         let reason = self.conflict(out);
         reason.map_or(Ok(()), |reason| Err(Usage(format!("{reason}; copy it, or take another --out"))))
     }
 
-    /// That the folder `out` is one of them or holds one, as the beginning of a message.
+    /// If the folder `out` is an input or contains one, the beginning of a message about it.
     fn conflict(&self, out: &Path) -> Option<String> {
         let input = self.below(out)?;
         Some(if real(input) == real(out) {
@@ -42,12 +43,12 @@ impl Inputs {
         })
     }
 
-    /// Whether `path` is one of them or lies in one, by whatever name.
+    /// Whether `path` is an input or lies in one, under any name.
     pub(crate) fn holds(&self, path: &Path) -> bool {
         self.holding(path).is_some()
     }
 
-    /// One that is the file `file` or, for a folder, holds it, by whatever name.
+    /// The input that is `file` or contains it, under any name.
     fn holding(&self, file: &Path) -> Option<&Path> {
         let place = real(file);
         let holds = |input: &&PathBuf| place.starts_with(real(input)) || is_same_file(input, file);
@@ -55,11 +56,11 @@ impl Inputs {
     }
 }
 
-/// Refuses the folder `out` for the results of `command`, if it is read, or holds anything but what an earlier `command`
-/// wrote; its folder `left_out` does not count. Nothing is written.
+/// Refuses the folder `out` for the results of `command` if it is an input, or if it holds anything
+/// that an earlier `command` did not write. Its folder `left_out` does not count. Writes nothing.
 ///
 /// # Errors
-/// [`Usage`] with what is there, and a folder to take instead.
+/// [`Usage`] with the conflict, and a free folder to use instead.
 pub(crate) fn check_folder(out: &Path, command: &str, left_out: &str, inputs: &Inputs) -> anyhow::Result<()> {
     if !is_folder(out, "--out")? {
         return Ok(());
@@ -101,11 +102,12 @@ pub(crate) fn check_folder(out: &Path, command: &str, left_out: &str, inputs: &I
     Ok(())
 }
 
-/// Refuses to write the file `out`, which `option` names, if it is read or lies in a folder that is, or if there is a file
-/// that `is_own` does not know by its bytes for an earlier one. Nothing is written.
+/// Refuses to write the file `out`, given by `option`, if it is an input or lies in one. Also
+/// refuses an existing file, unless `is_own` recognises its bytes as those of an earlier result.
+/// Writes nothing.
 ///
 /// # Errors
-/// [`Usage`] with what is there.
+/// [`Usage`] with the conflict.
 pub(crate) fn check_file(
     out: &Path,
     option: &str,
@@ -143,10 +145,11 @@ pub(crate) fn check_file(
     }
 }
 
-/// Whether there is a folder at `out`; `false` if there is nothing, so that one can be made.
+/// Whether `out` is an existing folder. `false` if nothing exists there and a folder can be
+/// created.
 ///
 /// # Errors
-/// [`Usage`] if no folder can be there.
+/// [`Usage`] if there cannot be a folder.
 pub(crate) fn is_folder(out: &Path, option: &str) -> anyhow::Result<bool> {
     let refuse = |reason: String| Err(Usage(reason).into());
     if out.as_os_str().is_empty() {
@@ -159,7 +162,7 @@ pub(crate) fn is_folder(out: &Path, option: &str) -> anyhow::Result<bool> {
             refuse(format!("{} would lie in a file; {option} takes a folder", out.display()))
         }
         Err(_) => {
-            // `new/../photos` becomes `photos` as soon as `new` is made.
+            // `new/../photos` becomes `photos` as soon as `new` exists.
             let mut components = out.components();
             let mut there = PathBuf::new();
             let missing = components.by_ref().find(|component| {
@@ -178,15 +181,15 @@ pub(crate) fn is_folder(out: &Path, option: &str) -> anyhow::Result<bool> {
     }
 }
 
-/// Whether there is anything but hidden files in the folder at `path`: the lock is hidden, and other files that are do not
-/// matter.
+/// Whether the folder at `path` contains anything but hidden files. The lock is hidden, and other
+/// hidden files do not matter.
 pub(crate) fn holds_anything(path: &Path) -> anyhow::Result<bool> {
     let entries = fs::read_dir(path).with_context(|| format!("listing {}", path.display()))?;
     let mut names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
     Ok(names.any(|name| !name.as_encoded_bytes().starts_with(b".")))
 }
 
-/// A folder that is not there, named after `out`.
+/// A free folder name, derived from `out`.
 fn unused(out: &Path, command: &str) -> PathBuf {
     let name = out.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned() + "-");
     let numbered = |number: usize| match number {
@@ -196,7 +199,7 @@ fn unused(out: &Path, command: &str) -> PathBuf {
     (1..1000).map(numbered).find(|path| !path.exists()).unwrap_or_else(|| numbered(1000))
 }
 
-/// A path without links and `..`. A missing file gets the real path of its folder and its own name.
+/// A path without links and `..`. A missing file gets its folder's real path and its own name.
 fn real(path: &Path) -> PathBuf {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     fs::canonicalize(path).unwrap_or_else(|_| match (path.parent(), path.file_name()) {
@@ -205,7 +208,8 @@ fn real(path: &Path) -> PathBuf {
     })
 }
 
-/// Whether two names are of one file: links of both kinds, and letters of other case where they do not matter.
+/// Whether two names are the same file: through links of both kinds, or in another case where file
+/// names ignore case.
 fn is_same_file(a: &Path, b: &Path) -> bool {
     #[cfg(unix)]
     {
@@ -308,7 +312,7 @@ mod tests {
             }
         }
         check(&out, &[&path("elsewhere.png")]).unwrap();
-        // A link in it leads out of it.
+        // A link in the folder leads out of it.
         symlink("../hard.png", path("out/b.png")).unwrap();
         assert!(refusal(check(&out, &[])).contains("b.png"));
     }

@@ -1,4 +1,4 @@
-//! Signals. The first that asks for an end stops a run with its state saved.
+//! Signals. The first request to end stops a run and saves its state.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,16 +10,17 @@ use signal_hook::flag;
 
 use crate::exit::Exit;
 
-/// A flag that every signal sets by which a person, a terminal, or a scheduler asks for an end: SIGINT, SIGTERM, SIGHUP,
-/// SIGUSR1, SIGUSR2 and SIGXCPU. A second SIGINT or SIGTERM ends the process with status 1. The others never do, because
-/// one event sends them several times: kernel and shell both send SIGHUP when a terminal closes.
+/// A flag that is set by every signal with which a person, a terminal, or a scheduler requests an
+/// end: SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 and SIGXCPU. A second SIGINT or SIGTERM ends the
+/// process with status 1. The others never do, because a single event may send them several times:
+/// both the kernel and the shell send SIGHUP when a terminal closes.
 ///
-/// A SIGHUP that was ignored when the process began, as under `nohup`, stays ignored.
+/// A SIGHUP that the process inherited as ignored, as under `nohup`, stays ignored.
 pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let insisted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // In this order: the shutdown sees the flag as the former signal left it.
+        // The order matters: the shutdown must see the flag as the previous signal left it.
         flag::register_conditional_shutdown(signal, 1, Arc::clone(&insisted))?;
         flag::register(signal, Arc::clone(&insisted))?;
         flag::register(signal, Arc::clone(&stop))?;
@@ -33,7 +34,7 @@ pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Whether this process ignores `signal`, where the system tells (Linux).
+/// Whether this process ignores `signal`, as far as the system reports it (Linux).
 #[cfg(unix)]
 fn is_ignored(signal: i32) -> bool {
     let mask = |status: String| {
@@ -44,10 +45,10 @@ fn is_ignored(signal: i32) -> bool {
     mask >> (signal - 1) & 1 == 1
 }
 
-/// Gives the ends that the system has in store for a process the form that all have here: a file that outgrows its limit
-/// is an error of the write, and an abort, which is how Rust ends where memory is short, has its status.
+/// Replaces the system's own ways to end a process. A file that exceeds its size limit becomes a
+/// write error, and an abort, with which Rust reacts to a lack of memory, gets its exit status.
 ///
-/// Nothing is written after an abort: what a run has saved is as good as after a kill.
+/// Nothing is written after an abort: saved states are as intact as after a kill.
 pub(crate) fn tame_signals() -> std::io::Result<()> {
     #[cfg(unix)]
     {

@@ -1,4 +1,4 @@
-//! One process at a time: the lock of a folder, also on a file system that has no locks.
+//! The lock of a folder, for one process at a time, even on a file system without locks.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -13,18 +13,18 @@ use tracing::warn;
 /// The file that the system locks.
 const LOCK: &str = ".lock";
 
-/// The file that says who works in the folder, where the system locks none.
+/// The file that names the process in the folder, if the system cannot lock.
 const OWNER: &str = ".lock.owner";
 
-/// Whether this process has told of a file system without locks.
+/// Whether this process has reported a file system without locks.
 static TOLD: AtomicBool = AtomicBool::new(false);
 
-/// A folder's lock, held as long as the value lives.
+/// A folder's lock, held while the value lives.
 #[derive(Debug)]
 pub(crate) enum Lock {
-    /// By the system, which releases it when the process ends, however that is.
+    /// A lock of the system, which releases it when the process ends in any way.
     System { _file: File },
-    /// By a file, which only this process deletes while it lives.
+    /// A lock by a file. While this process lives, only it deletes the file.
     Owner { file: PathBuf },
 }
 
@@ -32,7 +32,7 @@ impl Lock {
     /// Locks the folder at `folder`, which must exist.
     ///
     /// # Errors
-    /// If another process holds the lock, or may hold it, or the lock's file cannot be written.
+    /// If another process holds the lock or may hold it, or if the lock's file cannot be written.
     pub(crate) fn take(folder: &Path) -> anyhow::Result<Self> {
         Self::take_by(folder, File::try_lock)
     }
@@ -68,7 +68,7 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         if let Self::Owner { file } = self {
-            // If it stays, the next process finds that its owner is dead.
+            // If the file stays, the next process finds that its owner has ended.
             let _ = fs::remove_file(file);
         }
     }
@@ -83,14 +83,15 @@ fn has_no_locks(error: &io::Error) -> bool {
     error.kind() == ErrorKind::Unsupported
 }
 
-/// A process, as no other one on any machine.
+/// Identifies a process uniquely across machines.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Owner {
     host: String,
-    /// Another one after each start of the machine; empty where the system does not tell.
+    /// Different after each boot of the machine. Empty if the system does not report it.
     boot: String,
     process: u32,
-    /// When the process began, in the system's own form; empty where the system does not tell.
+    /// The start time of the process, in the system's own format. Empty if the system does not
+    /// report it.
     started: String,
 }
 
@@ -106,7 +107,7 @@ impl Owner {
         Self { host, boot: read("/proc/sys/kernel/random/boot_id"), process, started }
     }
 
-    /// Whether the process is known to be over.
+    /// Whether the process is known to have ended.
     fn is_gone(&self) -> bool {
         let this = Self::this();
         self.host == this.host
@@ -115,11 +116,11 @@ impl Owner {
             && (self.boot != this.boot || start_of(self.process).as_deref() != Some(&self.started))
     }
 
-    /// Makes this process the owner of `folder`; gives the file that says so.
+    /// Makes this process the owner of `folder`. Returns the file that records this.
     fn take(folder: &Path) -> anyhow::Result<PathBuf> {
         let path = folder.join(OWNER);
         let own = serde_json::to_string(&Self::this())?;
-        // A second time after the file of a dead process went.
+        // The second try follows the removal of a dead process's file.
         for _ in 0..2 {
             match File::create_new(&path) {
                 Ok(mut file) => {
@@ -152,7 +153,8 @@ impl Owner {
     }
 }
 
-/// Deletes the file at `path` if it says `found`; whether it did. Of several processes at it one succeeds.
+/// Deletes the file at `path` if its content is `found`. Returns whether it did. If several
+/// processes try, one succeeds.
 fn remove_if(path: &Path, found: &str) -> bool {
     let aside = path.with_extension(format!("gone-{}", std::process::id()));
     if fs::rename(path, &aside).is_err() {
@@ -161,23 +163,25 @@ fn remove_if(path: &Path, found: &str) -> bool {
     if fs::read_to_string(&aside).is_ok_and(|text| text == found) {
         return fs::remove_file(&aside).is_ok();
     }
-    // Another process was faster, and this is its file.
+    // Another process was faster. This is its file, so it goes back.
     let _ = fs::rename(&aside, path);
     false
 }
 
-/// When the process with this number began; `None` if it is over or the system does not tell.
+/// The start time of the process with this number. `None` if it has ended or the system does not
+/// report it.
 fn start_of(process: u32) -> Option<String> {
     if !Path::new("/proc/self/stat").exists() {
         return output_of("ps", &["-o", "lstart=", "-p", &process.to_string()]);
     }
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // Its name is in parentheses and may hold anything; the 20th field after it is the start.
+    // The name is in parentheses and may contain anything. The 20th field after it is the start
+    // time.
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(19).map(str::to_owned)
 }
 
-/// The standard output of a command that succeeds and says something.
+/// The standard output of a command that succeeds with a nonempty output.
 fn output_of(command: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(command).args(arguments).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -217,7 +221,7 @@ mod tests {
         };
         gone(|owner| owner.process = u32::MAX).unwrap();
         gone(|owner| owner.started.push('0')).unwrap();
-        // On another machine nobody can look.
+        // A process on another machine cannot be checked.
         let error = gone(|owner| owner.host.push('x')).unwrap_err().to_string();
         assert!(error.contains("delete") && error.contains(OWNER), "{error}");
         fs::write(&path, "{").unwrap();

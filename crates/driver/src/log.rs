@@ -1,4 +1,4 @@
-//! Log lines: on standard error for those who watch, and in the run directory's `run.log` for those who come later.
+//! Log lines: on standard error for the user, and in the run directory's `run.log` for later.
 
 use std::fmt;
 use std::fs::File;
@@ -18,36 +18,37 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// The environment variable that filters log lines.
 const FILTER: &str = "ROBUSTSEG_LOG";
 
-/// The target of lines that say how far a stage is. Where there are bars, `run.log` alone has them.
+/// The target of lines about the progress of a stage. If there are bars, only `run.log` gets these
+/// lines.
 pub(crate) const PROGRESS: &str = "robustseg_driver::bar";
 
-/// The target of lines for `run.log` alone.
+/// The target of lines for `run.log` only.
 const KEPT: &str = "robustseg_driver::kept";
 
-/// Bytes of lines that wait for a run directory, at most.
+/// Maximum bytes of lines that wait for a run directory.
 const WAITING: usize = 1 << 16;
 
-/// Where `run.log` is, as soon as that is known.
+/// The destination of `run.log` lines.
 static KEEPER: Mutex<Keeper> = Mutex::new(Keeper::Waiting(Vec::new()));
 
 enum Keeper {
-    /// There is no directory yet: the lines so far.
+    /// There is no directory yet. Holds the lines so far.
     Waiting(Vec<u8>),
     File(File),
-    /// The file takes no more.
+    /// The file cannot be written any more.
     Closed,
 }
 
-/// What standard error can show.
+/// The capabilities of standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Screen {
-    /// Whether a line may be drawn over.
+    /// Whether lines may be overwritten, for bars.
     pub(crate) bars: bool,
     colours: bool,
 }
 
 impl Screen {
-    /// What standard error and the environment say.
+    /// Detects the capabilities from standard error and the environment.
     pub(crate) fn of_this_process() -> Self {
         static SCREEN: LazyLock<Screen> = LazyLock::new(|| {
             let variable = |name| std::env::var_os(name).unwrap_or_default();
@@ -66,7 +67,7 @@ impl Screen {
     }
 }
 
-/// From now on, log lines go where they belong; `ROBUSTSEG_LOG` filters them (`info` by default).
+/// Starts logging, filtered by `ROBUSTSEG_LOG` (`info` by default).
 pub(crate) fn start() {
     let Screen { bars, colours } = Screen::of_this_process();
     let wanted = std::env::var(FILTER).ok().filter(|filter| !filter.is_empty());
@@ -81,7 +82,7 @@ pub(crate) fn start() {
         .with_ansi(colours)
         .with_target(false)
         .log_internal_errors(false);
-    // A person at a terminal knows the time.
+    // At a terminal the time is not needed.
     let shown = if bars { shown.without_time().boxed() } else { shown.with_timer(Seconds).boxed() };
     let shown = shown
         .with_filter(filter_fn(move |line| line.target() != KEPT && !(bars && line.target() == PROGRESS)));
@@ -97,8 +98,8 @@ pub(crate) fn start() {
     }
 }
 
-/// From now on, log lines go to the file at `path` as well, after those that are there. It is no result: where it cannot be
-/// written, a run goes on without it.
+/// Appends all log lines, including earlier ones, to the file at `path`. The log is not a result:
+/// if it cannot be written, the run continues without it.
 pub(crate) fn keep_in(path: &Path) {
     let file = File::options().create(true).append(true).open(path);
     let mut keeper = KEEPER.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,25 +116,25 @@ pub(crate) fn keep_in(path: &Path) {
     info!(target: KEPT, "robustseg {}: {command}", env!("CARGO_PKG_VERSION"));
 }
 
-/// Keeps what a command ends with, which standard error is told by other means.
+/// Records the final error of a command, which reaches standard error in another way.
 pub(crate) fn keep_error(text: &str) {
     error!(target: KEPT, "{text}");
 }
 
-/// Waits until `run.log` is on the disk; its name is there with the files that were written after it.
+/// Syncs `run.log`. The later syncs of the folder cover its name.
 pub(crate) fn finish() {
     if let Keeper::File(file) = &*KEEPER.lock().unwrap_or_else(PoisonError::into_inner) {
         let _ = file.sync_all();
     }
 }
 
-/// Writes to standard error, above the bars. A terminal that has closed takes no line: the bars, which are cleared for one,
-/// would panic, in the midst of saving a state.
+/// Writes to standard error, above the bars. If the terminal has closed, no line may be written:
+/// clearing the bars for it would panic, possibly while a state is being saved.
 struct Shown(IndicatifWriter<Stderr>);
 
 impl Write for Shown {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Nothing at all is an error there, too.
+        // On a closed terminal, even an empty write is an error.
         if io::stderr().write(&[]).is_err() {
             return Ok(bytes.len());
         }

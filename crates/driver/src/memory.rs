@@ -1,4 +1,5 @@
-//! Memory that is asked for before work begins, because Rust ends a process that runs out of it.
+//! Checks that memory is available before work begins, because Rust aborts a process that runs out
+//! of it.
 
 use std::fmt::Display;
 use std::hint::black_box;
@@ -9,13 +10,13 @@ use robustseg_models::NetworkConfig;
 
 use crate::exit::OutOfMemory;
 
-/// Bytes of a number in an image or a map.
+/// Bytes per value of an image or a map.
 const NUMBER: u64 = 4;
 
-/// Bytes that predicting `batch` images of `height` x `width` through `window` needs at least.
+/// A lower bound on the bytes for predicting `batch` images of `height` x `width` through `window`.
 ///
 /// # Errors
-/// If the configuration describes no network.
+/// If the configuration does not describe a network.
 pub(crate) fn of_prediction(
     model: &NetworkConfig,
     window: Window,
@@ -23,7 +24,7 @@ pub(crate) fn of_prediction(
 ) -> anyhow::Result<u64> {
     let views = window.views(height, width);
     let network = model.outline()?.forward_memory(batch, views.height, views.width);
-    // Full-size logits of the windows side by side, and their sum.
+    // Full-size logits of the windows, and their sum.
     let logits = match window {
         Window::Sliding { .. } => [batch, views.height, width, model.num_classes],
         Window::Whole | Window::CenterCrop { .. } => [0; 4],
@@ -31,15 +32,15 @@ pub(crate) fn of_prediction(
     let bytes = |counts: [usize; 4]| {
         counts.into_iter().fold(2 * NUMBER, |bytes, count| bytes.saturating_mul(count as u64))
     };
-    // The image before and after it is brought to the network's range.
+    // The image before and after normalisation.
     let images = bytes([batch, height, width, 3]);
     Ok(network.saturating_add(bytes(logits)).saturating_add(images))
 }
 
-/// Bytes that attacking `batch` images of `height` x `width` through `window` needs at least.
+/// A lower bound on the bytes for attacking `batch` images of `height` x `width` through `window`.
 ///
 /// # Errors
-/// If the configuration describes no network.
+/// If the configuration does not describe a network.
 pub(crate) fn of_attack(
     model: &NetworkConfig,
     window: Window,
@@ -49,10 +50,10 @@ pub(crate) fn of_attack(
     Ok(model.outline()?.gradient_memory(batch.saturating_mul(count), height, width))
 }
 
-/// Bytes that an evaluation needs at least, on images of the size of the first of `dataset`.
+/// A lower bound on the bytes for an evaluation on images as large as the first of `dataset`.
 ///
 /// # Errors
-/// If that image cannot be read, or the configuration describes no network.
+/// If that image cannot be read, or the configuration does not describe a network.
 pub(crate) fn of_evaluation(
     model: &NetworkConfig,
     evaluation: &EvaluationConfig,
@@ -67,10 +68,10 @@ pub(crate) fn of_evaluation(
     }
 }
 
-/// Asks for the memory that an evaluation needs at least.
+/// Requires the memory that an evaluation needs at least.
 ///
 /// # Errors
-/// As [`of_evaluation`], and [`OutOfMemory`] with what to lower.
+/// The errors of [`of_evaluation`], and [`OutOfMemory`] with what to lower.
 pub(crate) fn require_for_evaluation(
     model: &NetworkConfig,
     evaluation: &EvaluationConfig,
@@ -84,15 +85,16 @@ pub(crate) fn require_for_evaluation(
     Ok(require(of_evaluation(model, evaluation, dataset)?, "the evaluation", &advice)?)
 }
 
-/// Asks the system for `bytes`, gives them back, and refuses `what` if they are not to be had; `advice` says what to lower.
+/// Allocates `bytes` and frees them again. Refuses `what` if they are not available; `advice` says
+/// what to lower.
 ///
 /// # Errors
-/// [`OutOfMemory`], as a limit (`ulimit -v`, `ulimit -d`) or the machine's memory says. It is no promise: others may take
-/// it, and what is needed is estimated from below.
+/// [`OutOfMemory`], due to a limit (`ulimit -v`, `ulimit -d`) or the machine's memory. Success is
+/// no guarantee: other processes may take the memory, and the estimate is a lower bound.
 pub(crate) fn require(bytes: u64, what: &str, advice: &str) -> Result<(), OutOfMemory> {
     let mut room: Vec<u8> = Vec::new();
     let granted = usize::try_from(bytes).is_ok_and(|bytes| room.try_reserve_exact(bytes).is_ok());
-    // Or the compiler sees that nobody uses it.
+    // Keeps the compiler from removing the unused allocation.
     black_box(&room);
     if granted {
         return Ok(());
@@ -103,7 +105,7 @@ pub(crate) fn require(bytes: u64, what: &str, advice: &str) -> Result<(), OutOfM
     )))
 }
 
-/// That threads cannot be started, whose stacks are memory too.
+/// The error if threads cannot be started; their stacks need memory too.
 pub(crate) fn no_threads(reason: impl Display) -> OutOfMemory {
     let advice = "raise the limit of memory or processes, or set RAYON_NUM_THREADS to fewer";
     OutOfMemory(format!("threads cannot be started: {reason}; {advice}"))

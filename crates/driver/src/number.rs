@@ -1,13 +1,13 @@
 //! Numbers as people write them: `0.03`, `1e-2`, and fractions such as `8/255`.
 
-/// What a fraction looks like, as a regular expression.
+/// The form of a fraction, as a regular expression.
 pub(crate) const FRACTION: &str =
     r"^\s*[-+]?[0-9.]+([eE][-+]?[0-9]+)?\s*/\s*[-+]?[0-9.]+([eE][-+]?[0-9]+)?\s*$";
 
-/// The number that `text` is. A fraction is the exact quotient of its two numbers, rounded once.
+/// Parses `text` as a number. A fraction is the exact quotient of its two numbers, rounded once.
 ///
 /// # Errors
-/// What was expected, for the end of a message.
+/// The expected form, as the end of a message.
 pub(crate) fn parse(text: &str) -> Result<f64, String> {
     let number = |text: &str| text.trim().parse().ok().filter(|value: &f64| value.is_finite());
     let value = match text.split_once('/') {

@@ -1,8 +1,8 @@
-//! Standard output and standard error, whose readers may go away.
+//! Standard output and standard error, whose readers may disappear.
 //!
-//! A command whose output nobody reads on, such as `robustseg check SPEC | head -1`, does its work, drops what is left to
-//! say, and ends with the status of its work. An output that cannot take what is written, on a full disk for example, is an
-//! error, told when the work is done.
+//! If nobody reads the output any more, as in `robustseg check SPEC | head -1`, a command finishes
+//! its work, drops the rest of its output, and ends with the status of its work. If the output
+//! cannot be written, for example on a full disk, that is an error, reported after the work.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 
-/// What ended standard output, if anything did.
+/// The error that ended standard output, if any.
 static FAULT: Mutex<Option<io::Error>> = Mutex::new(None);
 
 /// Writes `text` to standard output, unless an earlier write has failed.
@@ -18,15 +18,15 @@ pub(crate) fn print(text: Arguments<'_>) {
     keep_fault(|| io::stdout().write_fmt(text));
 }
 
-/// Writes `text` to standard error; nobody is left to be told if that fails.
+/// Writes `text` to standard error. A failure cannot be reported anywhere.
 pub(crate) fn print_error(text: Arguments<'_>) {
     let _ = io::stderr().write_fmt(text);
 }
 
-/// All that was printed is written.
+/// Flushes standard output.
 ///
 /// # Errors
-/// If it cannot be, other than because the reader is gone.
+/// If it cannot be written, unless its reader has gone.
 pub(crate) fn finish() -> anyhow::Result<()> {
     keep_fault(|| io::stdout().flush());
     match FAULT.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -44,17 +44,17 @@ fn keep_fault(write: impl FnOnce() -> io::Result<()>) {
     }
 }
 
-/// As the standard library's, which panics where [`print`] does not.
+/// Like the standard library's macro, but never panics.
 macro_rules! print {
     ($($text:tt)*) => { $crate::output::print(format_args!($($text)*)) };
 }
 
-/// As the standard library's, which panics where [`print`] does not.
+/// Like the standard library's macro, but never panics.
 macro_rules! println {
     ($($text:tt)*) => { $crate::output::print(format_args!("{}\n", format_args!($($text)*))) };
 }
 
-/// As the standard library's, which panics where [`print_error`] does not.
+/// Like the standard library's macro, but never panics.
 macro_rules! eprintln {
     ($($text:tt)*) => { $crate::output::print_error(format_args!("{}\n", format_args!($($text)*))) };
 }

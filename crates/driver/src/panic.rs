@@ -1,4 +1,4 @@
-//! Panics, which are faults of the program itself, told as errors are.
+//! Panics, which are bugs of the program, reported like errors.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::sync::Mutex;
@@ -7,11 +7,11 @@ use anyhow::anyhow;
 
 use crate::memory::no_threads;
 
-/// What the last panic of any thread said, and where.
+/// The message and position of the last panic of any thread.
 static LAST: Mutex<String> = Mutex::new(String::new());
 
-/// Does `work`; a panic in it, on this thread or on one that works for it, becomes an error that says where it was.
-/// What a run has saved is as good as after a kill.
+/// Does `work`. A panic in it, on this thread or a worker thread, becomes an error with its
+/// position. Saved states are as intact as after a kill.
 pub(crate) fn caught(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     set_hook(Box::new(|panic| {
         if let Ok(mut last) = LAST.lock() {
@@ -27,7 +27,7 @@ pub(crate) fn caught(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Resul
     })
 }
 
-/// The error behind a panic: some libraries have no other way to tell of one.
+/// The error behind a panic. Some libraries can report errors only by a panic.
 fn error_of(panic: &str) -> anyhow::Error {
     if let Some((_, reason)) = panic.split_once("failed to spawn ") {
         return no_threads(reason).into();

@@ -12,8 +12,8 @@ use crate::provenance::{PretrainedProvenance, Provenance, file_sha256};
 use crate::spec::{Spec, is_hub_name};
 use crate::{checkpoint, identity, memory};
 
-/// The weights of `source`. A hub's model that a run was `begun` from is not looked up again, and a file that is gone by
-/// now is not missed: nothing is read from it when a run goes on.
+/// The weights of `source`. If the run was `begun` from a model of the hub, it is not looked up
+/// again, and a deleted file is not missed: a resumed run does not read it.
 fn pretrained_provenance(
     source: &str,
     begun: Option<&PretrainedProvenance>,
@@ -26,7 +26,7 @@ fn pretrained_provenance(
     Ok(PretrainedProvenance { source: source.into(), sha256 })
 }
 
-/// What a spec amounts to.
+/// The work that a spec describes.
 pub struct Plan {
     /// The spec.
     pub spec: Spec,
@@ -46,7 +46,7 @@ pub struct Plan {
     pub total_steps: u64,
 }
 
-/// An error of the training's settings, with the key of the spec.
+/// An error of the training's settings, with the key in the spec.
 fn of_training(error: TrainingError) -> anyhow::Error {
     match error {
         TrainingError::Setting { field, reason } => Usage(format!("training.{field}: {reason}")).into(),
@@ -55,7 +55,7 @@ fn of_training(error: TrainingError) -> anyhow::Error {
 }
 
 impl Plan {
-    /// Opens the data of `spec` and checks that it can be trained on.
+    /// Opens the data of `spec` and checks that a training can use it.
     pub fn new(spec: Spec) -> anyhow::Result<Self> {
         let data = Data::find(&spec)?;
         let train = data.open(&spec.data.train_split)?;
@@ -68,7 +68,7 @@ impl Plan {
         Ok(Self { spec, model, data, train, validation, evaluation, steps_per_epoch, total_steps })
     }
 
-    /// The splits that are used, each once.
+    /// The splits in use, each once.
     pub fn splits(&self) -> impl Iterator<Item = &Dataset> {
         let mut seen: Vec<&str> = Vec::new();
         [&self.train, &self.validation, &self.evaluation].into_iter().filter(move |dataset| {
@@ -78,8 +78,8 @@ impl Plan {
         })
     }
 
-    /// Refuses to validate or evaluate on images that are trained on, whatever their names, unless the manifest says that
-    /// these splits share samples on purpose.
+    /// Refuses to validate or evaluate on training images, whatever their names, unless the
+    /// manifest allows these splits to share samples.
     ///
     /// # Errors
     /// [`BadData`] with the images and how to allow it.
@@ -87,7 +87,7 @@ impl Plan {
         self.shared_with_training().try_for_each(|(split, shared)| self.require_allowed(split, &shared))
     }
 
-    /// Refuses that `split` has images of the training split, if the manifest does not allow it.
+    /// Refuses images of the training split in `split`, unless the manifest allows them.
     pub(crate) fn require_allowed(&self, split: &str, shared: &Shared) -> Result<(), BadData> {
         let (manifest, train) = (&self.data.manifest, self.train.split());
         if manifest.may_overlap(train, split) {
@@ -106,7 +106,8 @@ impl Plan {
         )))
     }
 
-    /// What speaks against the numbers of this plan, a sentence each: about the splits, and about what they share.
+    /// Reasons to distrust the scores of this plan, one sentence each: about the splits, and about
+    /// the images they share.
     pub fn warnings(&self) -> Vec<String> {
         self.splits()
             .flat_map(|split| of_split(split.split(), split.warnings()))
@@ -114,7 +115,7 @@ impl Plan {
             .collect()
     }
 
-    /// What the manifest allows the splits to share, a sentence each.
+    /// What the manifest allows the splits to share, one sentence each.
     pub(crate) fn overlaps(&self) -> impl Iterator<Item = String> {
         self.shared_with_training().map(|(split, Shared { count, .. })| {
             let of = self.scored(split).len();
@@ -122,28 +123,28 @@ impl Plan {
         })
     }
 
-    /// The splits other than for training, each once, that have images of the training split, and those images.
+    /// The other splits that share images with the training split, each once, with these images.
     fn shared_with_training(&self) -> impl Iterator<Item = (&str, Shared)> {
         let evaluation = Some(&self.evaluation).filter(|split| split.split() != self.validation.split());
         let others = [Some(&self.validation), evaluation].into_iter().flatten();
         others.filter_map(|other| Some((other.split(), self.train.shared_with(other)?)))
     }
 
-    /// The split that is validated or evaluated on and has this name.
+    /// The validation or evaluation split with this name.
     fn scored(&self, split: &str) -> &Dataset {
         if self.validation.split() == split { &self.validation } else { &self.evaluation }
     }
 
-    /// The splits that decide the training, by the part that each plays in it.
+    /// The splits that determine the training, by their role in it.
     pub(crate) fn roles(&self) -> [(&str, &Dataset); 2] {
         [("train", &self.train), ("validation", &self.validation)]
     }
 
-    /// Where the result comes from. Weights to start from are those that the run was `begun` from, if the spec names the
-    /// same and they are not to be had any more.
+    /// The provenance of the result. The initial weights are those from which the run was `begun`,
+    /// if the spec still names them and they are no longer available.
     ///
     /// # Errors
-    /// If the weights to start from cannot be had.
+    /// If the initial weights are not available.
     pub(crate) fn provenance(&self, begun: Option<&PretrainedProvenance>) -> anyhow::Result<Provenance> {
         let source = self.spec.model.pretrained.as_ref();
         let pretrained = source.map(|source| pretrained_provenance(source, begun)).transpose()?;
@@ -153,7 +154,7 @@ impl Plan {
         Ok(Provenance { pretrained, ..provenance })
     }
 
-    /// What the checkpoints of a training of `identity` say about themselves.
+    /// What the checkpoints of a training with `identity` record about themselves.
     pub(crate) fn origin(&self, identity: &Identity) -> Origin {
         let training = TrainingOrigin {
             method: self.spec.training.method.name().into(),
@@ -164,7 +165,7 @@ impl Plan {
         Origin { classes: Some(checkpoint::classes(&self.data.manifest)), training: Some(training) }
     }
 
-    /// Trainable numbers of the network.
+    /// The number of trainable values in the network.
     pub fn parameters(&self) -> anyhow::Result<usize> {
         Ok(self.model.outline()?.parameter_count())
     }
@@ -177,19 +178,20 @@ impl Plan {
         Ok((forward as f64 * training.step_cost() * self.total_steps as f64) as u64)
     }
 
-    /// Bytes that a training step needs at least.
+    /// A lower bound on the bytes for a training step.
     pub fn training_memory(&self) -> anyhow::Result<u64> {
         let training = &self.spec.training;
         let crop = training.augmentation.crop;
         Ok(self.model.outline()?.training_memory(training.batch_size, crop, crop))
     }
 
-    /// Bytes that the evaluation needs at least, on images of the size of the split's first.
+    /// A lower bound on the bytes for the evaluation, on images as large as the split's first.
     pub fn evaluation_memory(&self) -> anyhow::Result<u64> {
         memory::of_evaluation(&self.model, &self.spec.evaluation, &self.evaluation)
     }
 
-    /// Asks for the memory that the plan needs on the CPU, so that it is missed now and not after a week.
+    /// Requires the memory that the plan needs on the CPU, so that a lack shows now and not after a
+    /// week.
     ///
     /// # Errors
     /// [`OutOfMemory`](crate::exit::OutOfMemory) with what to lower.
@@ -208,8 +210,8 @@ impl Plan {
         memory::require_for_evaluation(&self.model, &self.spec.evaluation, &self.evaluation)
     }
 
-    /// Multiply-adds of evaluating one image of the size of the split's first: a forward pass for each point, and an
-    /// attack's gradients, at most one for each step of each point.
+    /// Multiply-adds for evaluating one image as large as the split's first: a forward pass per
+    /// point, and an attack's gradients, at most one per step of each point.
     pub fn evaluation_cost(&self) -> anyhow::Result<u64> {
         let first = self.evaluation.load(0)?;
         let forward = self.model.outline()?.multiply_adds(first.image.height, first.image.width);

@@ -1,4 +1,4 @@
-//! What a run needs before it begins. `check` asks for the same, so that what it lets pass, `run` does not refuse.
+//! The requirements of a run. `check` tests the same, so `run` accepts every spec that passes it.
 
 use std::path::Path;
 
@@ -12,10 +12,11 @@ use crate::run_directory::default_path;
 use crate::spec::{Spec, is_hub_name};
 
 impl Plan {
-    /// The plan of `spec` on its device, where it has splits without common images and, on the CPU, enough memory.
+    /// The plan of `spec` and its device. Requires splits without common images and, on the CPU,
+    /// enough memory.
     ///
     /// # Errors
-    /// If the device, the data, their splits or the memory are not what a run needs.
+    /// If the device, the data, the splits or the memory do not meet the requirements.
     pub(crate) fn prepare(spec: Spec) -> anyhow::Result<(Self, Device)> {
         let device = spec.device.open()?;
         spec.precision.require_on(&device)?;
@@ -27,10 +28,11 @@ impl Plan {
         Ok((plan, device))
     }
 
-    /// The network that the training starts from: random, or with the backbone of the spec's pretrained weights.
+    /// The network at the start of the training: random, or with the backbone of the spec's
+    /// pretrained weights.
     ///
     /// # Errors
-    /// If these weights cannot be had or do not fit.
+    /// If these weights are not available or do not fit.
     pub(crate) fn initial_network(&self, device: &Device) -> anyhow::Result<Network> {
         let network = Network::new(&self.model, self.spec.seed, device)?;
         if let Some(source) = &self.spec.model.pretrained {
@@ -41,16 +43,17 @@ impl Plan {
         Ok(network)
     }
 
-    /// Requires that the training's first network can be made. A model of the hub is not fetched: a check changes nothing.
+    /// Requires that the initial network can be created. Does not download a model of the hub,
+    /// because a check changes nothing.
     ///
     /// # Errors
-    /// As [`Plan::initial_network`].
+    /// The errors of [`Plan::initial_network`].
     pub(crate) fn require_weights(&self, device: &Device) -> anyhow::Result<()> {
         let file = self.spec.model.pretrained.as_ref().filter(|source| !is_hub_name(source));
         file.map_or(Ok(()), |_| self.initial_network(device).map(drop))
     }
 
-    /// Why a run without `--out` cannot begin as it is, if its directory is not free: a sentence.
+    /// If the default directory is not free, a sentence about what a run without `--out` needs.
     pub(crate) fn occupied(&self) -> Option<String> {
         let path = default_path(&self.spec.name);
         let (shown, holds_run) = (path.display(), Path::new(&path).join("provenance.json").exists());

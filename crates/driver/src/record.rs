@@ -1,7 +1,11 @@
-//! Which files in a folder a command wrote. It may write over these when it is given again, and over no others.
+//! Records which files in a folder a command wrote. The same command may overwrite these files
+//! later, and no others.
 //!
-//! The record is a hidden file of the folder: a line that names the command, and a line for each file with its content's
-//! SHA-256, written before the file. After an interruption at any moment each file is either in it or was there before.
+//! The record is a hidden file in the folder. Its first line names the command. Each further line
+//! holds the name of a file and the SHA-256 of its content, and is written before the file. After
+//! an interruption at any moment, each file is either in the record or was there before. SHA-256,
+//! written before the file. After an interruption at any moment each file is either in it or was
+//! there before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -15,25 +19,25 @@ use serde::{Deserialize, Serialize};
 /// The record's name.
 const FILE: &str = ".robustseg.jsonl";
 
-/// Files that systems put into folders by themselves; hidden ones are left out in any case.
+/// Files that systems create in folders. Hidden files are ignored in any case.
 const COMPANIONS: [&str; 2] = ["thumbs.db", "desktop.ini"];
 
-/// What a command wrote into a folder so far, open for more.
+/// The record of a command's files in a folder, open for more.
 #[derive(Debug)]
 pub(crate) struct Record {
     written: Written,
-    /// What was written since the record was opened.
+    /// The files written since the record was opened.
     noted: BTreeSet<String>,
     file: File,
 }
 
-/// What a command wrote into a folder.
+/// The files that a command wrote into a folder.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     command: String,
-    /// By path from the folder, with `/`: each content that it may have.
+    /// The possible contents of each file, by its path relative to the folder with `/`.
     files: BTreeMap<String, BTreeSet<String>>,
-    /// Whether no line is torn.
+    /// Whether all lines are complete.
     whole: bool,
 }
 
@@ -49,7 +53,8 @@ struct Line {
 }
 
 impl Written {
-    /// What the record in `folder` says, if it exists. A line that a crash tore, and any after it, is left out.
+    /// Reads the record in `folder`, if it exists. Ignores a line that a crash left incomplete, and
+    /// all lines after it.
     pub(crate) fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
         let path = folder.join(FILE);
         let text = match fs::read(&path) {
@@ -73,13 +78,14 @@ impl Written {
         Ok(Some(written))
     }
 
-    /// The command that wrote.
+    /// The command that wrote the files.
     pub(crate) fn command(&self) -> &str {
         &self.command
     }
 
-    /// A file below `folder` that is not as the command wrote it; without `left_out`, hidden files and those that systems
-    /// make. Gives its path from there, and whether the command wrote one of that name.
+    /// A file below `folder` that differs from what the command wrote. Ignores `left_out`, hidden
+    /// files and files that systems create. Returns the path relative to the folder, and whether
+    /// the command wrote a file of that name.
     pub(crate) fn foreign(&self, folder: &Path, left_out: &str) -> anyhow::Result<Option<(String, bool)>> {
         for name in names_below(folder, left_out)? {
             let Some(contents) = self.files.get(&name) else { return Ok(Some((name, false))) };
@@ -90,7 +96,7 @@ impl Written {
         Ok(None)
     }
 
-    /// The files below `folder` that are as the command wrote them, by their paths from there.
+    /// The files below `folder` that are as the command wrote them, by their relative paths.
     pub(crate) fn unchanged(&self, folder: &Path) -> anyhow::Result<Vec<String>> {
         let mut found = Vec::new();
         for (name, contents) in &self.files {
@@ -104,7 +110,7 @@ impl Written {
 }
 
 impl Record {
-    /// Begins the record of `command` in `folder`, or continues it.
+    /// Starts the record of `command` in `folder`, or continues it.
     pub(crate) fn begin(folder: &Path, command: &str) -> anyhow::Result<Self> {
         let path = folder.join(FILE);
         let former = Written::read(folder)?.filter(|former| former.command == command);
@@ -128,7 +134,7 @@ impl Record {
         Ok(Self { written, noted: BTreeSet::new(), file })
     }
 
-    /// Notes that the file `name` is about to be written with `bytes`.
+    /// Records that the file `name` is about to be written with `bytes`.
     pub(crate) fn note(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let sha256 = sha256(bytes);
         self.noted.insert(name.to_owned());
@@ -158,7 +164,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        // What is not on the disk after a power cut is taken for foreign, and kept.
+        // A line that a power cut loses makes its file count as foreign, and the file is kept.
         let _ = self.file.sync_data();
     }
 }
@@ -172,8 +178,8 @@ fn content(path: &Path) -> anyhow::Result<String> {
     sha256_of(path).with_context(|| format!("reading {}", path.display()))
 }
 
-/// The paths from `folder` of all that is below it and no folder, without hidden files and the folder `left_out`. A link
-/// counts as a file, wherever it leads. A folder that is not there holds nothing.
+/// The relative paths of all files below `folder`, without hidden files and the folder `left_out`.
+/// A link counts as a file, wherever it leads. A missing folder counts as empty.
 pub(crate) fn names_below(folder: &Path, left_out: &str) -> anyhow::Result<Vec<String>> {
     let mut found = Vec::new();
     let mut folders = vec![String::new()];

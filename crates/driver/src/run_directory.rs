@@ -16,56 +16,58 @@ use crate::lock::Lock;
 use crate::provenance::Provenance;
 use crate::record::{Record, Written};
 
-/// The command whose results are checkpoints, too, which training writes by itself.
+/// The command whose results include checkpoints, which training writes directly.
 const RUN: &str = "run";
 
-/// The folder of what an interrupted evaluation has seen.
+/// The folder of an interrupted evaluation's observations.
 pub(crate) const UNFINISHED: &str = "unfinished_evaluation";
 
-/// Where files are written, from the directory itself on.
+/// The folders that hold files, relative to the directory itself.
 const FOLDERS: [&str; 6] = ["", "checkpoints", "figures", "figures/examples", "tables", UNFINISHED];
 
-/// How a run takes the directory that it is given.
+/// How a run uses its directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// From the first step, where no run is.
+    /// Starts with the first step, in a directory without a run.
     Fresh,
-    /// From the saved state of the same run, if there is one.
+    /// Resumes from the saved state of the same run, if there is one.
     Resume,
-    /// From the first step, in place of the run that is there.
+    /// Starts with the first step, and replaces the existing run.
     Overwrite,
 }
 
-/// A run directory that this process alone writes.
+/// A run directory that only this process writes.
 #[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
-    /// Of all that is written here, except what training writes by itself.
+    /// The record of all files written here, except those that training writes directly.
     record: Option<Mutex<Record>>,
-    // Held as long as the value lives.
+    // Held while the value lives.
     _lock: Lock,
 }
 
-/// Where the run with `name` goes unless another place is given.
+/// The default directory of the run `name`.
 pub fn default_path(name: &str) -> PathBuf {
     Path::new("runs").join(name)
 }
 
 impl RunDirectory {
-    /// Makes or opens the directory at `path` for the run with `fingerprint`, and locks it. Nothing in it changes.
+    /// Creates or opens the directory at `path` for the run with `fingerprint`, and locks it.
+    /// Changes nothing in it.
     ///
     /// # Errors
-    /// If another process works in it, and with [`Usage`] if it holds something other than a run, or a run that `start`
-    /// does not allow.
+    /// If another process uses it. [`Usage`] if it holds something other than a run, or a run that
+    /// `start` does not allow.
     pub fn open(path: &Path, fingerprint: &str, start: Start) -> anyhow::Result<Self> {
         Self::checked(path, RUN, || check(path, fingerprint, start))
     }
 
-    /// Makes or opens the directory at `path` for the evaluation with `fingerprint`, which reads `inputs`, and locks it.
+    /// Creates or opens the directory at `path` for the evaluation with `fingerprint`, which reads
+    /// `inputs`, and locks it.
     ///
     /// # Errors
-    /// If another process works in it, and with [`Usage`] if it holds something other than this evaluation, an input, or
-    /// without `resume` an unfinished one.
+    /// If another process uses it. [`Usage`] if it holds something other than this evaluation, an
+    /// input, or, without `resume`, an unfinished evaluation.
     pub(crate) fn open_evaluation(
         path: &Path,
         fingerprint: &str,
@@ -75,16 +77,17 @@ impl RunDirectory {
         Self::checked(path, "evaluate", || check_evaluation(path, fingerprint, inputs, resume))
     }
 
-    /// Makes or opens the directory at `path` for the results of `command`, which reads `inputs`, and locks it.
+    /// Creates or opens the directory at `path` for the results of `command`, which reads `inputs`,
+    /// and locks it.
     ///
     /// # Errors
-    /// If another process works in it, and with [`Usage`] as [`check_folder`].
+    /// If another process uses it. [`Usage`] as in [`check_folder`].
     pub(crate) fn for_results(path: &Path, command: &str, inputs: &Inputs) -> anyhow::Result<Self> {
         Self::checked(path, command, || check_folder(path, command, "", inputs))
     }
 
     fn checked(path: &Path, command: &str, check: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<Self> {
-        // Looked at before it is locked: a folder that is somebody else's gets no lock either.
+        // Checked before it is locked: a foreign folder does not even get a lock.
         check()?;
         let mut directory = Self::lock(path)?;
         check()?;
@@ -92,11 +95,11 @@ impl RunDirectory {
         Ok(directory)
     }
 
-    /// Makes or opens the directory at `path`, whatever it holds, and locks it. What a killed process left half-written
-    /// is deleted.
+    /// Creates or opens the directory at `path`, whatever it holds, and locks it. Deletes
+    /// incomplete files of killed processes.
     ///
     /// # Errors
-    /// If another process works in it.
+    /// If another process uses it.
     pub fn lock(path: &Path) -> anyhow::Result<Self> {
         create_folders(path).with_context(|| format!("making the directory {}", path.display()))?;
         let lock = Lock::take(path)?;
@@ -111,20 +114,21 @@ impl RunDirectory {
         &self.path
     }
 
-    /// The path of the file `name` in it.
+    /// The path of its file `name`.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// The folder of the checkpoints, made if need be.
+    /// The folder of checkpoints, created if necessary.
     pub fn checkpoints(&self) -> anyhow::Result<PathBuf> {
         let folder = self.file("checkpoints");
         create_folders(&folder).with_context(|| format!("making {}", folder.display()))?;
         Ok(folder)
     }
 
-    /// Deletes what an earlier invocation left as results and saved states, for a run from the start. What is resumed from
-    /// goes first, and for good: killed in between, a run must not go on from a state whose checkpoints or events are gone.
+    /// Deletes the results and saved states of an earlier invocation, for a new run. The resume
+    /// files go first, and durably: if the process is killed in between, no run may resume from a
+    /// state whose checkpoints or events are gone.
     pub fn clear(&self) -> anyhow::Result<()> {
         let remove = |name: &str| {
             let path = self.file(name);
@@ -151,13 +155,14 @@ impl RunDirectory {
         let results =
             ["events.jsonl", "evaluation.json", "images.jsonl", "timing.json", "report.html", "run.log"];
         results.into_iter().try_for_each(remove)?;
-        // Figures, tables and examples, as the new run may have others; not the files that make the folder a run.
+        // Deletes figures, tables and examples, because the new run may have others. Keeps the
+        // files that mark the folder as a run.
         let written = Written::read(&self.path)?.unwrap_or_default().unchanged(&self.path)?;
         let kept = ["provenance.json", "spec.yaml"];
         written.iter().filter(|name| !kept.contains(&name.as_str())).try_for_each(|name| remove(name))
     }
 
-    /// Writes `bytes` to the file `name`, whole or not at all; folders on the way are made.
+    /// Writes `bytes` to the file `name` atomically. Creates missing folders.
     pub fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         let path = self.file(name);
         if let Some(record) = &self.record {
@@ -173,7 +178,7 @@ impl RunDirectory {
         write_atomically(&path, bytes).with_context(|| format!("writing {}", path.display()))
     }
 
-    /// Deletes what an earlier invocation wrote and this one did not.
+    /// Deletes the files that an earlier invocation wrote and this one did not.
     pub(crate) fn remove_others(&self) -> anyhow::Result<()> {
         let Some(record) = &self.record else { return Ok(()) };
         let record = record.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,7 +194,7 @@ impl RunDirectory {
     }
 }
 
-/// Refuses a directory in which the run with `fingerprint` must not be `start`ed.
+/// Refuses a directory in which `start` is not possible for the run with `fingerprint`.
 fn check(path: &Path, fingerprint: &str, start: Start) -> anyhow::Result<()> {
     let shown = path.display();
     if !is_folder(path, "--out")? {
@@ -225,7 +230,8 @@ fn check(path: &Path, fingerprint: &str, start: Start) -> anyhow::Result<()> {
     }
 }
 
-/// Refuses a directory that holds something other than the evaluation with `fingerprint`, or one of `inputs`.
+/// Refuses a directory that holds anything but the evaluation with `fingerprint`, or one of
+/// `inputs`.
 fn check_evaluation(path: &Path, fingerprint: &str, inputs: &Inputs, resume: bool) -> anyhow::Result<()> {
     let shown = path.display();
     check_folder(path, "evaluate", UNFINISHED, inputs)?;

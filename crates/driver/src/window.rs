@@ -1,11 +1,11 @@
-//! Windows as options of the command line name them, in a spec's words.
+//! Windows as options of the command line, in the words of a spec.
 
 use robustseg_evaluation::{Error, Window};
 
-/// The forms of an option.
+/// The accepted forms.
 const FORMS: &str = "`whole`, `sliding:SIZE:STRIDE` or `center_crop:SIZE`, in pixels";
 
-/// The window that `text` names. Half of its size is the stride of a sliding one that has none.
+/// Parses a window. The stride of a sliding window defaults to half of its size.
 pub(crate) fn parse(text: &str) -> Result<Window, String> {
     let pixels = |text: &str| {
         text.parse::<usize>().map_err(|_| format!("`{text}` is no number of pixels; give {FORMS}"))

@@ -1,4 +1,4 @@
-//! `robustseg bench`: what a training step costs, method by method.
+//! `robustseg bench`: the time of a training step, method by method.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,13 +28,13 @@ use crate::spec::Spec;
 /// Arguments of `bench`.
 #[derive(Args)]
 pub(crate) struct Bench {
-    /// A spec whose network, data and training settings are timed; without one PSPNet50 with 21 classes, on random
-    /// data held in memory, exactly half of each batch attacked.
+    /// A spec whose network, data and training settings are timed. Without one: PSPNet50 with 21
+    /// classes, on random data in memory, with exactly half of each batch attacked.
     spec: Option<PathBuf>,
-    /// The methods, timed in turn.
+    /// The methods to time, in turn.
     #[arg(long, value_delimiter = ',', default_value = "basic,fgsm,random_fgsm,fast_newton,bim")]
     methods: Vec<String>,
-    /// Images in a batch [default: the spec's, else 2, on a GPU 16].
+    /// Images per batch [default: the spec's, else 2, on a GPU 16].
     #[arg(long)]
     batch: Option<usize>,
     /// Side of the square images [default: the spec's crop, else 472].
@@ -46,25 +46,27 @@ pub(crate) struct Bench {
     /// Channels of the stem [default: the spec's, else 64].
     #[arg(long)]
     width: Option<usize>,
-    /// Timed steps of each method; the median counts.
+    /// Timed steps per method. The result is their median.
     #[arg(long, default_value_t = 5)]
     steps: usize,
-    /// Steps of each method before those.
+    /// Warm-up steps per method.
     #[arg(long, default_value_t = 1)]
     warmup: usize,
-    /// Also times evaluation: the forward pass of a batch, and the paper's two robustness curves of one image.
+    /// Also times evaluation: the forward pass of a batch, and the paper's two robustness curves of
+    /// one image.
     #[arg(long)]
     evaluation: bool,
-    /// Images whose robustness curves are computed at once; the time reported is that of one image.
+    /// Images whose robustness curves are computed together. The reported time is that of one
+    /// image.
     #[arg(long, default_value_t = 1)]
     curve_batch: usize,
-    /// Where to compute: auto, cpu, cuda or cuda:N.
+    /// Device to compute on: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
-    /// What numbers the network computes with [default: the spec's, else f32].
+    /// Precision of the network [default: the spec's, else f32].
     #[arg(long)]
     precision: Option<Precision>,
-    /// Who chooses how a GPU convolves.
+    /// How a GPU's convolution algorithms are chosen.
     #[arg(long, default_value = "measured")]
     convolutions: Convolutions,
     /// Writes the results to this file as JSON.
@@ -72,7 +74,7 @@ pub(crate) struct Bench {
     json: Option<PathBuf>,
 }
 
-/// What is timed.
+/// What to time.
 struct Workload {
     model: NetworkConfig,
     training: TrainingConfig,
@@ -82,7 +84,7 @@ struct Workload {
     source: Source,
 }
 
-/// Where batches come from.
+/// The source of batches.
 enum Source {
     Memory(Box<Batch>),
     Data(Box<Plan>),
@@ -95,7 +97,7 @@ struct Times {
     parts: Vec<Seconds>,
 }
 
-/// Whether `bytes` are what an earlier bench wrote.
+/// Whether `bytes` are the results of an earlier bench.
 fn is_results(bytes: &[u8]) -> bool {
     let found: Option<Map<String, Value>> = serde_json::from_slice(bytes).ok();
     let keys = ["config", "step_s", "images_per_s", "additional_time_percent", "split_s"];
@@ -154,7 +156,7 @@ impl Bench {
             (NetworkSpec::default().network(21, Vec::new()), training, None)
         };
         model.architecture = self.architecture(&model.architecture)?;
-        // Random labels teach nothing; a small rate keeps the weights where they are.
+        // Random labels teach nothing. A tiny rate keeps the weights in place.
         training.learning_rate = if plan.is_some() { training.learning_rate } else { 1e-6 };
         training.validate()?;
         let (batch, size) = (training.batch_size, training.augmentation.crop);
@@ -173,7 +175,7 @@ impl Bench {
         Ok(Workload { model, training, batch, size, precision, source })
     }
 
-    /// The network of the spec with the settings of the command line.
+    /// The spec's network with the settings of the command line.
     fn architecture(&self, of_spec: &Architecture) -> Result<Architecture, Usage> {
         let mut fields = Map::new();
         if let Some(layers) = &self.layers {
@@ -190,7 +192,8 @@ impl Bench {
         of_spec.with(fields).map_err(|error| Usage(format!("--layers, --width: of {name}, {}", plain(error))))
     }
 
-    /// The times of `methods`, taken in turn, so that a drifting machine hits all of them alike; and the network.
+    /// Times `methods` in turn, so that a drifting machine affects all of them alike. Also returns
+    /// the network.
     fn measure(
         &self,
         work: &Workload,
@@ -242,7 +245,8 @@ impl Bench {
                 };
                 let mut step = start.elapsed().as_secs_f64();
                 if let Source::Memory(_) = work.source {
-                    // As if it were on the device already, where a training has its batches ahead of time.
+                    // As if the batch were on the device already: a training uploads its batches
+                    // ahead of time.
                     step -= record.seconds.data;
                 }
                 info!("round {} of {rounds}: {} {step:.2} s", round + 1, method.name());
@@ -257,7 +261,7 @@ impl Bench {
         Ok((times, network))
     }
 
-    /// All that decides the times.
+    /// Everything that determines the times.
     fn config(&self, work: &Workload) -> Value {
         let mut config = json!({
             "spec": self.spec.as_deref().map(|path| path.display().to_string()),
@@ -317,7 +321,7 @@ fn next(loader: &mut Option<Loader>) -> anyhow::Result<Batch> {
     Ok(batch.ok_or_else(|| anyhow::anyhow!("the loader ended before the last step"))??)
 }
 
-/// Random images and labels of `size` x `size`, the first two rows not labelled.
+/// Random images and labels of `size` x `size`. The first two rows are not labelled.
 fn random_batch(count: usize, size: usize, classes: usize) -> Batch {
     let mut random = stream(0, "bench", [0; 3]);
     let images = (0..count * 3 * size * size).map(|_| random.random::<f32>()).collect();

@@ -1,4 +1,4 @@
-//! What evaluation costs: the part of `robustseg bench` that does no training.
+//! The time of evaluation: the part of `robustseg bench` that does not train.
 
 use std::time::Instant;
 
@@ -13,16 +13,16 @@ use tracing::info;
 
 use super::median::median;
 
-/// Medians of seconds.
+/// Medians in seconds.
 pub(super) struct Evaluation {
     /// The forward pass of the batch, in evaluation mode.
     pub(super) forward: f64,
-    /// The paper's FGSM and BIM curves, every point's prediction included, for each image.
+    /// The paper's FGSM and BIM curves per image, including the predictions at every point.
     pub(super) curves: f64,
 }
 
-/// Times forward passes of `batch` and, as they take long, half as many times the curves of its first `at_once` images. `rounds` are those
-/// of warm-up and those that count.
+/// Times forward passes of `batch` and the curves of its first `at_once` images. The curves take
+/// long and are timed half as often. `rounds` gives the numbers of warm-up and timed rounds.
 pub(super) fn measure(
     network: &Network,
     batch: &Batch,
@@ -40,13 +40,14 @@ pub(super) fn measure(
     })?;
     let [image, label] = [&images, &labels].map(|tensor| tensor.narrow(0, 0, at_once)?.contiguous());
     let (image, label) = (image?, label?);
-    // On a GPU the first round finds out how convolutions of this size are computed.
+    // In its first round, a GPU selects the algorithms for convolutions of this size.
     let before = usize::from(!device.is_cpu());
     let curves = seconds(before, rounds.div_ceil(2), || curves(&target, &image, &label))?;
     Ok(Evaluation { forward, curves: curves / at_once as f64 })
 }
 
-/// What an evaluation does with images under its default curves; the clean ones are the point at epsilon 0.
+/// What an evaluation does with images under its default curves. The clean images are the point at
+/// epsilon 0.
 fn curves(target: &Target<'_>, image: &Tensor, label: &Tensor) -> anyhow::Result<()> {
     let (_, height, width) = label.dims3()?;
     let case = Case::new(target, image, label)?;

@@ -1,4 +1,4 @@
-//! `robustseg check`: what a spec would do, and whether its data is there.
+//! `robustseg check`: the plan of a spec, and whether its data exists.
 
 use clap::Args;
 use robustseg_datasets::{Dataset, Overlap, Shared, overlaps};
@@ -15,7 +15,7 @@ use crate::plan::Plan;
 pub(crate) struct Check {
     #[command(flatten)]
     spec: SpecArguments,
-    /// Where the run is to compute, instead of the spec's choice: auto, cpu, cuda or cuda:N.
+    /// Device of the run, instead of the spec's choice: auto, cpu, cuda or cuda:N.
     #[arg(long)]
     device: Option<DeviceChoice>,
     /// Prints the plan as JSON.
@@ -51,9 +51,9 @@ impl Check {
         let (plan, device) = Plan::prepare(spec)?;
         plan.require_weights(&device)?;
         let reports = plan.splits().map(Dataset::check).collect::<Result<Vec<_>, _>>()?;
-        // By their pixels: what a copy in another format shows is seen here alone.
+        // Compared by pixels: only this check notices a copy in another format.
         for Overlap { first, second, count, examples, .. } in overlaps(&plan.data.manifest, &reports) {
-            // Reports stand in the order of the plan, the training split's first.
+            // Reports are in the order of the plan, with the training split first.
             if first == plan.train.split() {
                 plan.require_allowed(&second, &Shared { count, examples })?;
             }
@@ -123,7 +123,7 @@ impl Summary {
             giga(self.training_memory_bytes),
             giga(self.evaluation_memory_bytes)
         );
-        // 175 GFLOP/s is two cores with AVX2 at their best; half of it is what a whole step reaches.
+        // 175 GFLOP/s is the peak of two cores with AVX2. A whole step reaches half of it.
         let hours =
             self.training_multiply_adds.saturating_add(self.evaluation_multiply_adds) as f64 / 40e9 / 3600.0;
         println!("  time        about {hours:.2} hours at 40 G multiply-adds a second (two cores with AVX2)");

@@ -1,6 +1,6 @@
-//! The middle of several measurements.
+//! The median of several measurements.
 
-/// The middle of `values`, or the mean of the two middle ones.
+/// The median of `values`.
 pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! The commands, one a file: what `robustseg NAME` takes and does.
+//! The commands, one per file: the arguments and the work of `robustseg NAME`.
 
 pub(crate) mod attack;
 pub(crate) mod bench;
@@ -21,18 +21,18 @@ use tracing::warn;
 
 use crate::spec::{Spec, SpecError};
 
-/// A spec and what replaces values in it.
+/// A spec and the values that replace parts of it.
 #[derive(Args)]
 pub(crate) struct SpecArguments {
     /// The experiment's spec, a YAML file.
     spec: PathBuf,
-    /// Replaces a value of the spec, for example --set training.epochs=3; may be given several times.
+    /// Replaces a value of the spec, for example --set training.epochs=3; may be repeated.
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     overrides: Vec<String>,
 }
 
 impl SpecArguments {
-    /// The spec's file.
+    /// The path of the spec.
     pub(crate) fn path(&self) -> &Path {
         &self.spec
     }
@@ -42,7 +42,7 @@ impl SpecArguments {
     }
 }
 
-/// Logs `warnings`, and gives them back.
+/// Logs `warnings` and returns them.
 fn told(warnings: Vec<String>) -> Vec<String> {
     for warning in &warnings {
         warn!("{warning}");

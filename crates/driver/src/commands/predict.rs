@@ -1,4 +1,4 @@
-//! `robustseg predict`: what a network sees in images.
+//! `robustseg predict`: a network's predictions for images.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -21,27 +21,28 @@ use crate::window;
 /// Arguments of `predict`.
 #[derive(Args)]
 pub(crate) struct Predict {
-    /// The checkpoint.
+    /// The checkpoint of the network.
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
-    /// Where results go: for each image NAME.png, its label map as a palette PNG, and `NAME_overlay.png`; legend.svg has
-    /// the colours of the classes.
+    /// Folder for the results: for each image a label map NAME.png with a palette and an overlay
+    /// `NAME_overlay.png`, and legend.svg with the colours of the classes.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Takes the palette from this data manifest instead of the checkpoint's colours (PASCAL VOC's where it has none).
+    /// Takes the palette from this data manifest instead of the checkpoint's colours. A checkpoint
+    /// without colours uses PASCAL VOC's.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
-    /// Takes the manifest's classes for those of the checkpoint, whatever their names are.
+    /// Treats the manifest's classes as those of the checkpoint, whatever their names.
     #[arg(long, requires = "manifest")]
     ignore_classes: bool,
-    /// Where to compute: auto, cpu, cuda or cuda:N.
+    /// Device to compute on: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
-    /// What the network sees at once: `whole`, the image, or `sliding:SIZE:STRIDE`, square windows whose logits are
-    /// averaged where they overlap. A huge image needs windows.
+    /// The network's view of an image: `whole` or `sliding:SIZE:STRIDE` (square windows whose
+    /// logits are averaged where they overlap). A huge image needs windows.
     #[arg(long, default_value = "whole", value_parser = window::parse)]
     window: Window,
-    /// Prints the written files as JSON.
+    /// Prints the names of the written files as JSON.
     #[arg(long)]
     json: bool,
     /// The images, JPEG or PNG, of any size.
@@ -58,7 +59,7 @@ impl Predict {
         }
         let names = self.names()?;
         let inputs = Inputs::of(self.images.iter().chain([&self.checkpoint]).chain(&self.manifest));
-        // Before the weights are read, and again once the folder is locked.
+        // Checked before the weights are read, and again once the folder is locked.
         check_folder(&self.out, "predict", "", &inputs)?;
         let device = self.device.open()?;
         let Checkpoint { network, origin } = Checkpoint::load(&self.checkpoint, &device)?;
@@ -99,7 +100,7 @@ impl Predict {
         Ok(())
     }
 
-    /// Asks for the memory that the largest image needs at least.
+    /// Requires at least the memory that the largest image needs.
     fn require_memory(&self, model: &NetworkConfig) -> anyhow::Result<()> {
         let need = |path: &PathBuf| -> anyhow::Result<(u64, PathBuf, usize, usize)> {
             let (width, height) = image_size(path)?;
@@ -114,7 +115,7 @@ impl Predict {
         Ok(memory::require(bytes, &what, advice)?)
     }
 
-    /// The names of the results. No two images share a file, not even where the case of letters does not matter.
+    /// The names of the results. No two images share a file, even where file names ignore case.
     fn names(&self) -> Result<Vec<String>, Usage> {
         let mut owners: HashMap<String, &Path> = HashMap::new();
         let mut names = Vec::new();

@@ -1,4 +1,4 @@
-//! An attack that somebody waits for.
+//! Progress of an attack for a waiting user.
 
 use std::cell::{Cell, RefCell};
 
@@ -8,7 +8,7 @@ use robustseg_ops::Alignment;
 
 use crate::progress::Meter;
 
-/// A model that says how far an attack on it is: each gradient counts as one step.
+/// A model that reports the progress of an attack on it. Each gradient counts as one step.
 pub(super) struct Watched<'a> {
     model: &'a dyn Model,
     meter: RefCell<Meter>,
@@ -17,7 +17,7 @@ pub(super) struct Watched<'a> {
 }
 
 impl<'a> Watched<'a> {
-    /// `model`, attacked with so many gradients in `total`, or nearly so.
+    /// `model` under an attack with about `total` gradients.
     pub(super) fn new(model: &'a dyn Model, total: u64) -> Self {
         Self { model, meter: RefCell::new(Meter::new()), done: Cell::new(0), total }
     }

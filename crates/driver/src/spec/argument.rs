@@ -1,18 +1,19 @@
-//! The value of `--set key.path=value`, read as the type that the key wants.
+//! The value of `--set key.path=value`, read as the type of the key.
 //!
-//! Where text is wanted, a name or a path, the value is that text: `0042`, `true`, `null`, `x #2`, `a: b` and `*` are what
-//! they look like. Quotes around all of it are taken off, as YAML does. Where anything else is wanted, the value is YAML,
-//! but `#` begins no comment: a shell has its own.
+//! If the key takes text, such as a name or a path, the value is taken literally: `0042`, `true`,
+//! `null`, `x #2`, `a: b` and `*` are text. Quotes around the whole value are removed, as in YAML.
+//! If the key takes anything else, the value is YAML, except that `#` does not start a comment: the
+//! shell has its own comments.
 
 use super::document::{Node, Value};
 use super::fault::{Fault, Place};
 
-/// A value as it was given, in its two readings.
+/// A value in both readings.
 #[derive(Clone, Debug)]
 pub(super) struct Argument {
-    /// What it is where text is wanted.
+    /// The value where text is expected.
     pub(super) text: String,
-    /// What it is where anything else is wanted.
+    /// The value where anything else is expected.
     pub(super) read: Result<Box<Node>, Fault>,
 }
 
@@ -38,14 +39,14 @@ impl Argument {
     }
 }
 
-/// Whether one pair of quotes encloses all of `text`, provided that it is one value to YAML.
+/// Whether one pair of quotes encloses all of `text`, provided that it is a single YAML value.
 fn is_quoted(text: &str) -> bool {
     ['\'', '"'].iter().any(|quote| text.len() > 1 && text.starts_with(*quote) && text.ends_with(*quote))
 }
 
-/// What `text` is to a YAML without comments.
+/// Parses `text` as YAML without comments.
 fn yaml(text: &str) -> Result<Value, Fault> {
-    // Some character that is not in the text and means nothing to YAML stands in for the one that does.
+    // Replaces `#` by a character that is not in the text and has no meaning in YAML.
     let Some(other) = ('\u{e000}'..'\u{f8ff}').find(|other| !text.contains(*other)) else {
         return Ok(Value::Text(text.to_owned()));
     };
@@ -54,7 +55,7 @@ fn yaml(text: &str) -> Result<Value, Fault> {
     Ok(node.value)
 }
 
-/// Puts `#` back in its place, which `other` took.
+/// Puts `#` back in place of `other`.
 fn restore(node: &mut Node, other: char) {
     let put_back = |text: &mut String| *text = text.replace(other, "#");
     match &mut node.value {

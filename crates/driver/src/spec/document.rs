@@ -1,4 +1,4 @@
-//! A YAML document as a tree in which every value knows its line and column.
+//! A YAML document as a tree of values with their lines and columns.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use serde_yaml::{Location, Spanned};
 use super::argument::Argument;
 use super::fault::{Fault, Place};
 
-/// A value with its place.
+/// A value with its position.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) value: Value,
     pub(super) place: Place,
 }
 
-/// What YAML can say.
+/// The kinds of YAML values.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     Null,
@@ -26,7 +26,7 @@ pub(super) enum Value {
     Text(String),
     List(Vec<Node>),
     Map(Vec<Entry>),
-    /// An argument of the command line: what it says depends on what is wanted.
+    /// An argument of the command line. Its reading depends on the expected type.
     Argument(Argument),
 }
 
@@ -48,7 +48,7 @@ impl Node {
         })
     }
 
-    /// The node at `path`, or the deepest one on the way to it.
+    /// The node at `path`, or its deepest existing ancestor.
     pub(super) fn deepest(&self, path: &[String]) -> &Self {
         let Some((first, rest)) = path.split_first() else { return self };
         let child = match &self.value {

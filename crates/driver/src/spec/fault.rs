@@ -1,47 +1,48 @@
-//! What is wrong with a spec, and where.
+//! A fault of a spec, and its position.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value of a spec was written.
+/// The origin of a spec's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In the file, at this line and column, both from 1.
+    /// In the file, at this line and column, both counted from 1.
     File {
         /// The line.
         line: u64,
         /// The column.
         column: u64,
     },
-    /// On the command line: the argument of `--set`.
+    /// On the command line, in this argument of `--set`.
     Override(String),
 }
 
-/// A fault of a spec: the key's path, the place, and what to do.
+/// A fault of a spec: the path of the key, the position, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Keys from the top to the value, outermost first.
+    /// Keys from the root to the value, outermost first.
     pub path: Vec<String>,
-    /// Where it was written, if it was.
+    /// The position of the value, if it was written.
     pub place: Option<Place>,
-    /// What is wrong and what to do.
+    /// The fault and what to do.
     pub message: String,
 }
 
 impl Fault {
-    /// A fault whose place is not known yet.
+    /// A fault without a position yet.
     pub fn new(message: impl Into<String>) -> Self {
         Self { path: Vec::new(), place: None, message: message.into() }
     }
 
-    /// The fault seen from outside: under `key`, at `place` unless a more precise one is known.
+    /// The fault as seen from the parent: under `key`, at `place` unless a more precise position is
+    /// known.
     pub(super) fn under(mut self, key: &str, place: &Place) -> Self {
         self.path.insert(0, key.to_owned());
         self.place.get_or_insert_with(|| place.clone());
         self
     }
 
-    /// The fault at `place`, unless a more precise one is known.
+    /// The fault at `place`, unless a more precise position is known.
     pub(super) fn at(mut self, place: &Place) -> Self {
         self.place.get_or_insert_with(|| place.clone());
         self
@@ -59,7 +60,7 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// A spec that cannot be used.
+/// An unusable spec.
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
     /// The file cannot be read.
@@ -67,15 +68,15 @@ pub enum SpecError {
     File {
         /// The spec's file.
         path: PathBuf,
-        /// Why, and what to do.
+        /// The reason, and what to do.
         reason: String,
     },
-    /// What is written in it is wrong.
+    /// The content is wrong.
     #[error("spec {}{}: {fault}", path.display(), suffix(fault.place.as_ref()))]
     Content {
         /// The spec's file.
         path: PathBuf,
-        /// What, where and what to do.
+        /// The fault, its position and what to do.
         fault: Fault,
     },
 }

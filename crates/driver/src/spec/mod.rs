@@ -1,7 +1,9 @@
-//! The spec of an experiment: one YAML file, every default filled in, every fault with its line and column.
+//! The spec of an experiment: one YAML file, with every default filled in and every fault reported
+//! with line and column.
 //!
-//! A spec is read in three moves: `document` parses YAML to a tree that knows its places, `overrides` puts the
-//! values of `--set` into it (`argument`), `typed` makes a [`Spec`] of it; `ranges` then refuses values that make no sense.
+//! Reading takes three steps: `document` parses YAML into a tree with positions, `overrides`
+//! inserts the values of `--set` (`argument`), and `typed` converts the tree into a [`Spec`].
+//! Finally `ranges` refuses senseless values.
 
 mod argument;
 mod document;
@@ -29,25 +31,25 @@ use crate::number;
 use document::Node;
 pub use fault::{Fault, Place, SpecError};
 
-/// The largest spec file that is read, in bytes.
+/// The largest accepted spec file, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// An experiment: what `robustseg run` does.
+/// An experiment, as run by `robustseg run`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
-    /// The experiment's name, which names its run directory and its line in figures.
+    /// The experiment's name. It is also the name of the run directory and of the line in figures.
     pub name: String,
-    /// Decides every draw: weights, order, augmentation, dropout, attacks.
+    /// Seed of every draw: weights, order, augmentation, dropout, attacks.
     #[serde(default)]
     pub seed: u64,
-    /// Where tensors live: `auto`, `cpu`, `cuda` or `cuda:N`.
+    /// The device: `auto`, `cpu`, `cuda` or `cuda:N`.
     #[serde(default)]
     pub device: DeviceChoice,
-    /// What numbers the network computes with: `f32`, or on a GPU `tf32` or `bf16`.
+    /// The precision of the network: `f32`, or on a GPU `tf32` or `bf16`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub precision: Precision,
-    /// Who chooses how a GPU convolves.
+    /// How a GPU's convolution algorithms are chosen.
     #[serde(default, skip_serializing_if = "is_default")]
     pub convolutions: Convolutions,
     /// The data.
@@ -62,26 +64,26 @@ pub struct Spec {
     pub evaluation: EvaluationConfig,
 }
 
-// What only some devices know is not in the spec of a run that does not use it.
+// Settings for certain devices are left out of the spec of a run that does not use them.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Which data, and which of its splits.
+/// The data and the splits to use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DataSpec {
-    /// The data's manifest; a relative path starts at the spec's folder.
+    /// The data's manifest. A relative path starts at the spec's folder.
     pub manifest: PathBuf,
-    /// The data's folder; by default the manifest's folder under `$ROBUSTSEG_DATA`. A relative path starts at the
-    /// spec's folder.
+    /// The data's folder. The default is the manifest's folder under `$ROBUSTSEG_DATA`. A relative
+    /// path starts at the spec's folder.
     #[serde(default)]
     pub root: Option<PathBuf>,
-    /// The folder of the packs that `robustseg data prepare` made, to read decoded samples from; by default the data's
-    /// files are decoded. A relative path starts at the spec's folder.
+    /// The folder of packs made by `robustseg data prepare`, to read decoded samples from. By
+    /// default the data's files are decoded. A relative path starts at the spec's folder.
     #[serde(default)]
     pub cache: Option<PathBuf>,
-    /// What becomes of training samples that are missing or broken.
+    /// How to treat missing or broken training samples.
     #[serde(default)]
     pub on_bad_sample: OnBadSample,
     /// The split to train on.
@@ -101,8 +103,8 @@ fn validation() -> String {
 }
 
 impl Spec {
-    /// Reads the spec at `path` with `overrides` (`key.path=value`) put in, checks every range, and makes relative
-    /// paths absolute.
+    /// Reads the spec at `path` with `overrides` (`key.path=value`), checks every range, and makes
+    /// relative paths absolute.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self, SpecError> {
         let text = read(path)?;
         let mut spec = Self::parse(&text, overrides)
@@ -113,7 +115,7 @@ impl Spec {
         Ok(spec)
     }
 
-    /// The spec that `text` is, with `overrides` put in; its paths are as they were written.
+    /// Parses a spec from `text` with `overrides`. Paths stay as written.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self, Fault> {
         let mut node = Node::parse(text)?;
         for argument in overrides {
@@ -122,7 +124,7 @@ impl Spec {
         let mut spec = Self::deserialize(&node)?;
         spec.training.resolve();
         ranges::check(&spec).map_err(|mut fault| {
-            // A network's settings may stand without its name.
+            // A network's settings may be given without its name.
             if fault.path.len() == 3 && fault.path[0] == "model" && !node.has(&fault.path[..2]) {
                 fault.path.remove(1);
             }
@@ -132,7 +134,7 @@ impl Spec {
         Ok(spec)
     }
 
-    /// Makes relative paths start at `folder`.
+    /// Resolves relative paths against `folder`.
     fn resolve(&mut self, folder: &Path) {
         let from_folder = |path: &Path| -> PathBuf { folder.join(path).components().collect() };
         self.data.manifest = from_folder(&self.data.manifest);
@@ -145,17 +147,17 @@ impl Spec {
         }
     }
 
-    /// The configuration of the network that is trained, for `num_classes` classes.
+    /// The configuration of the network to train, for `num_classes` classes.
     pub fn network(&self, num_classes: usize) -> NetworkConfig {
         self.model.network(num_classes, self.training.method.branches(num_classes))
     }
 
-    /// The split that is evaluated on.
+    /// The split to evaluate on.
     pub fn evaluation_split(&self) -> &str {
         self.evaluation.split.as_ref().unwrap_or(&self.data.validation_split)
     }
 
-    /// The spec as YAML, every default filled in; it reads as the same spec.
+    /// The spec as YAML with every default filled in. Parsing it gives the same spec.
     pub fn to_yaml(&self) -> anyhow::Result<String> {
         Ok(serde_yaml::to_string(self)?)
     }
@@ -168,7 +170,7 @@ impl Spec {
     }
 }
 
-/// Where a number may stand, a fraction may, too.
+/// Allows a fraction wherever a number is allowed.
 fn allow_fractions(schema: &mut Schema) {
     let types = match schema.get("type") {
         Some(Value::String(one)) => vec![one.as_str()],

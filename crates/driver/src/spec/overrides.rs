@@ -1,12 +1,13 @@
-//! `--set key.path=value`: values of a spec replaced from the command line.
+//! `--set key.path=value` replaces values of a spec from the command line.
 
 use super::argument::Argument;
 use super::document::{Entry, Node, Value};
 use super::fault::{Fault, Place};
 
 impl Node {
-    /// Puts the value of `argument`, `key.path=value`, into the tree. [`Argument`] says how the value is read. Missing
-    /// maps on the way are made, list elements are addressed by number.
+    /// Inserts the value of `argument`, `key.path=value`, into the tree. [`Argument`] describes how
+    /// the value is read. Missing maps on the path are created, and list elements are addressed by
+    /// index.
     pub(super) fn set(&mut self, argument: &str) -> Result<(), Fault> {
         let place = Place::Override(argument.to_owned());
         let refuse = |message: &str| Fault::new(message).at(&place);
@@ -27,7 +28,7 @@ impl Node {
             return Ok(());
         };
         let place = new.place.clone();
-        // A map that an earlier argument gave is one to put this into.
+        // A map from an earlier argument can take further keys.
         if let Value::Argument(Argument { read: Ok(read), .. }) = &self.value
             && let Value::List(_) | Value::Map(_) = read.value
         {
@@ -53,7 +54,7 @@ impl Node {
                 }
                 &mut entries[index].node
             }
-            // Whatever stood here, `basic` or nothing, gives way to a map.
+            // Any other value, such as `basic` or nothing, is replaced by a map.
             value => {
                 let node = Node { value: Value::Null, place: place.clone() };
                 *value = Value::Map(vec![Entry { key: (*first).to_owned(), place: place.clone(), node }]);

@@ -1,4 +1,4 @@
-//! Values of a spec that have the right type and make no sense.
+//! Refuses values of a spec that have the right type but make no sense.
 
 use robustseg_attacks::Error as AttackError;
 use robustseg_evaluation::Error as EvaluationError;
@@ -6,7 +6,7 @@ use robustseg_training::Error as TrainingError;
 
 use super::{Fault, Spec};
 
-/// Refuses the first value out of its range; the fault's path leads to it.
+/// Refuses the first value out of its range. The fault has the path of the value.
 pub(super) fn check(spec: &Spec) -> Result<(), Fault> {
     name(&spec.name)?;
     text("data.manifest", &spec.data.manifest.to_string_lossy())?;
@@ -19,7 +19,7 @@ pub(super) fn check(spec: &Spec) -> Result<(), Fault> {
     spec.evaluation.validate().map_err(of_evaluation)
 }
 
-/// The name becomes a folder.
+/// The name is also the name of a folder.
 fn name(name: &str) -> Result<(), Fault> {
     let allowed = |c: char| c.is_alphanumeric() || "-_.+ ".contains(c);
     if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(allowed) {
@@ -35,7 +35,7 @@ fn text(key: &str, value: &str) -> Result<(), Fault> {
     if value.trim().is_empty() { Err(setting(key, "is empty".into())) } else { Ok(()) }
 }
 
-/// The settings of the kind of network stand under its name, those that all kinds share beside it.
+/// The settings of a kind of network are under its name, next to those that all kinds share.
 fn model(spec: &Spec) -> Result<(), Fault> {
     let architecture = &spec.model.architecture;
     let own = format!("model.{}", architecture.name());
@@ -70,7 +70,7 @@ fn of_evaluation(error: EvaluationError) -> Fault {
     }
 }
 
-/// A fault of an attack's settings, which stand at `place`.
+/// A fault of an attack's settings at `place`.
 fn of_attack(place: &str, error: AttackError) -> Fault {
     match error {
         AttackError::Setting { setting: key, value, reason } => {

@@ -1,4 +1,4 @@
-//! From a document's tree to a typed spec, keeping the place of whatever is wrong.
+//! Converts a document's tree into a typed spec and keeps the positions of faults.
 
 use std::fmt::Display;
 
@@ -46,7 +46,7 @@ impl de::Error for Fault {
     }
 }
 
-/// The fault of a value that is of another type than the one that is wanted.
+/// The fault of a value with the wrong type.
 fn wrong(unexpected: &str, expected: &str) -> Fault {
     let scalar = ["integer ", "floating ", "boolean "].iter().any(|kind| unexpected.starts_with(kind));
     let advice = if expected == "a string" && scalar { "; put it in quotes" } else { "" };
@@ -54,7 +54,7 @@ fn wrong(unexpected: &str, expected: &str) -> Fault {
 }
 
 impl Node {
-    /// The node that counts where no text is wanted: of an argument, what YAML makes of it.
+    /// The node to read where no text is expected. For an argument, this is its YAML reading.
     fn read(&self) -> Result<&Self, Fault> {
         match &self.value {
             Value::Argument(argument) => argument.read.as_deref().map_err(Clone::clone),
@@ -213,7 +213,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     }
 }
 
-/// A variant: its name alone (`basic`), or a map of its name to its content (`bim: {steps: 3}`).
+/// A variant: its name alone (`basic`), or a map from its name to its content (`bim: {steps: 3}`).
 struct Choice<'de> {
     name: &'de str,
     node: &'de Node,

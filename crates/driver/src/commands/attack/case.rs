@@ -52,7 +52,7 @@ impl Attack {
         }
         let (_, height, width) = label.dims3()?;
         let [top, left, rows, columns] = self.window.region(height, width);
-        // Images of another size than their labels are the attack's to refuse.
+        // If images and labels differ in size, the attack refuses them.
         if [rows, columns] == [height, width] || image.dims()[2..] != [height, width] {
             return Ok((image, label));
         }
@@ -60,8 +60,8 @@ impl Attack {
         Ok((image, label.narrow(1, top, rows)?.narrow(2, left, columns)?.contiguous()?))
     }
 
-    /// Image and label as the manifest says, which has to be of the checkpoint's classes; without one, the label's values
-    /// are the indices of these classes.
+    /// Image and label as the manifest describes them; its classes must be those of the checkpoint.
+    /// Without a manifest, the label's values are the indices of these classes.
     fn pair(
         &self,
         (image, label): (&Path, &Path),

@@ -27,7 +27,7 @@ pub(super) struct AttackOptions {
     restarts: Option<usize>,
     #[arg(long, help = setting("Where the attack starts: image or random", "start"))]
     start: Option<String>,
-    /// Any setting of the attack, for example --setting decay=0.5; may be given several times.
+    /// A setting of the attack, for example --setting decay=0.5; may be repeated.
     #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = assignment)]
     settings: Vec<(String, Value)>,
 }
@@ -36,7 +36,7 @@ impl AttackOptions {
     /// The attack.
     ///
     /// # Errors
-    /// If it is unknown, lacks a setting that is given, or a value is out of range.
+    /// If the attack is unknown, lacks a given setting, or a value is out of range.
     pub(super) fn config(&self) -> Result<AttackConfig, Error> {
         let mut changes = Settings::default();
         let mut set = |name: &str, value: Option<Value>| {
@@ -56,7 +56,7 @@ impl AttackOptions {
     }
 }
 
-/// `NAME=VALUE`, the value as JSON or a fraction if it is one, else as text.
+/// Parses `NAME=VALUE`. The value is JSON or a fraction if possible, else text.
 fn assignment(text: &str) -> Result<(String, Value), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE, for example decay=0.5")?;
     let number = || number::parse(value).ok().map(Value::from);
@@ -64,14 +64,14 @@ fn assignment(text: &str) -> Result<(String, Value), String> {
     Ok((name.trim().to_owned(), value))
 }
 
-/// The attacks with one sentence on each.
+/// The attacks with one sentence about each.
 fn names() -> String {
     let line = |attack: &dyn robustseg_attacks::Attack| format!("{}: {}", attack.name(), attack.summary());
     let lines: Vec<String> = attacks().iter().map(|attack| line(attack.as_ref())).collect();
     format!("The attack.\n{}", lines.join("\n"))
 }
 
-/// `what` with the attacks that have the setting `name` and its default there.
+/// `what` with the attacks that have the setting `name`, and its default in each.
 fn setting(what: &str, name: &str) -> String {
     let mut defaults: Vec<(String, Vec<&str>)> = Vec::new();
     for attack in attacks() {

@@ -1,4 +1,4 @@
-//! `robustseg data check`: every file of a dataset read and compared with the manifest.
+//! `robustseg data check`: reads every file of a dataset and compares it with the manifest.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -22,7 +22,7 @@ pub(crate) struct Check {
     /// Prints results as JSON.
     #[arg(long)]
     json: bool,
-    /// Reads every file, whether or not it has changed since the last check.
+    /// Reads every file, even if it has not changed since the last check.
     #[arg(long)]
     fresh: bool,
 }
@@ -47,7 +47,7 @@ impl Check {
         Err(BadData(text).into())
     }
 
-    /// The report of a check, or the cached one if no file has changed since.
+    /// The report of a new check, or the cached report if no file has changed since.
     fn report(&self, manifest: &Manifest, root: &Path) -> anyhow::Result<CheckReport> {
         let cache = CheckCache::new(manifest, root, &fingerprint(manifest, root)?);
         let known = cache.as_ref().filter(|_| !self.fresh).and_then(CheckCache::read);

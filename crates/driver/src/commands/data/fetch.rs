@@ -1,4 +1,4 @@
-//! `robustseg data fetch`: archives downloaded, verified and unpacked.
+//! `robustseg data fetch`: downloads, verifies and unpacks archives.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ impl Fetch {
                 FetchStage::Verifying => "verifying (MiB)",
                 FetchStage::Unpacking => "unpacking (MiB)",
             };
-            // An unknown length is never reached.
+            // A total that is never reached stands for an unknown length.
             let total = if progress.total == 0 { progress.done + 1 } else { progress.total };
             meter.borrow_mut().advance(stage, progress.done >> 20, total.div_ceil(1 << 20));
         })?;
@@ -68,8 +68,8 @@ impl Fetch {
     }
 }
 
-/// The folder to unpack archives into so that the data is at `root`. It is above `root` if an archive contains the data's
-/// folder, as VOC's `VOCdevkit/VOC2012`.
+/// The folder to unpack archives into such that the data ends up at `root`. It is above `root` if
+/// an archive contains the data's folder, as in VOC's `VOCdevkit/VOC2012`.
 fn unpacked_in(manifest: &Manifest, root: PathBuf) -> PathBuf {
     let own = manifest.archives.iter().map(|archive| &archive.folder).find(|folder| root.ends_with(folder));
     let above = own.and_then(|folder| root.ancestors().nth(folder.components().count()));

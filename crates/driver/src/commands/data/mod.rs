@@ -1,4 +1,4 @@
-//! `robustseg data`: a dataset verified, obtained, prepared or shown.
+//! `robustseg data`: verifies, downloads, prepares or shows a dataset.
 
 mod check;
 mod fetch;
@@ -16,15 +16,15 @@ use preview::Preview;
 /// Arguments of `data`.
 #[derive(Subcommand)]
 pub(crate) enum Data {
-    /// Decodes every image and label of every split and compares lists, counts, sizes and label values with the
-    /// manifest. Files that have not changed since a sound check are not read again.
+    /// Decodes every image and label of every split and compares lists, counts, sizes and label
+    /// values with the manifest. After a check without faults, unchanged files are not read again.
     Check(Check),
-    /// Downloads what may be had freely, verifies it and unpacks it; says how to obtain the rest. Goes on where it was
-    /// interrupted.
+    /// Downloads freely available data, verifies and unpacks it; explains how to obtain the rest.
+    /// Resumes an interrupted download.
     Fetch(Fetch),
-    /// Decodes every sample once, into packs that a spec's `data.cache` reads; verifies those that are there.
+    /// Decodes every sample once into packs for a spec's `data.cache`; verifies existing packs.
     Prepare(Prepare),
-    /// Draws a contact sheet: samples, their labels over them, and augmented crops.
+    /// Draws a contact sheet: samples, their labels as overlays, and augmented crops.
     Preview(Preview),
 }
 

@@ -1,4 +1,4 @@
-//! The dataset that a `data` command works on.
+//! The dataset of a `data` command.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ impl Place {
     /// The manifest and the data's folder.
     ///
     /// # Errors
-    /// If the manifest cannot be used. [`Usage`] if the folder is unknown.
+    /// If the manifest is unusable. [`Usage`] if the folder is unknown.
     pub(crate) fn find(&self) -> anyhow::Result<(Manifest, PathBuf)> {
         let manifest = Manifest::load(&self.manifest)?;
         let root = root(&manifest, self.root.as_deref()).ok_or_else(|| {
@@ -33,7 +33,8 @@ impl Place {
         Ok((manifest, root))
     }
 
-    /// The files that a command reads to work on the data in the folder `root`, which is empty for generated data.
+    /// The files that a command reads from the data in the folder `root`. `root` is empty for
+    /// generated data.
     pub(crate) fn inputs(&self, root: &Path) -> Inputs {
         Inputs::of([self.manifest.as_path(), root])
     }

@@ -1,4 +1,4 @@
-//! `robustseg data prepare`: packs of decoded samples, which a spec's `data.cache` reads.
+//! `robustseg data prepare`: packs of decoded samples for a spec's `data.cache`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -17,10 +17,10 @@ use crate::record::names_below;
 pub(crate) struct Prepare {
     #[command(flatten)]
     place: Place,
-    /// The folder for the packs, one a split: `data.cache` of a spec. Needs four bytes a pixel.
+    /// The folder for the packs, one per split: `data.cache` of a spec. Needs four bytes per pixel.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// A split to prepare, instead of all; may be given several times.
+    /// A split to prepare, instead of all; may be repeated.
     #[arg(long = "split", value_name = "SPLIT")]
     splits: Vec<String>,
 }
@@ -51,7 +51,7 @@ impl Prepare {
         Ok(())
     }
 
-    /// Refuses a folder that is the dataset's, in `root`, or holds anything but packs.
+    /// Refuses a folder that belongs to the dataset in `root`, or holds anything but packs.
     fn check(&self, root: &Path) -> anyhow::Result<()> {
         let out = &self.out;
         if Inputs::of([root]).holds(out) {

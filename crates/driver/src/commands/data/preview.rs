@@ -1,4 +1,4 @@
-//! `robustseg data preview`: a contact sheet of samples, their labels and what augmentation makes of them.
+//! `robustseg data preview`: a contact sheet of samples, their labels and augmented crops.
 
 use std::path::PathBuf;
 
@@ -13,10 +13,10 @@ use crate::draw::contact_sheet;
 use crate::image_file::{is_made_by, marked_png, overlay};
 use crate::inputs::check_file;
 
-/// What a contact sheet says that made it.
+/// The command recorded in a contact sheet.
 const COMMAND: &str = "data preview";
 
-/// Augmentations of each sample.
+/// Augmented crops per sample.
 const DRAWS: u64 = 2;
 
 /// Arguments of `data preview`.
@@ -27,13 +27,13 @@ pub(crate) struct Preview {
     /// The PNG to write.
     #[arg(long, value_name = "FILE.png")]
     out: PathBuf,
-    /// The split to take samples of.
+    /// The split of the samples.
     #[arg(long, default_value = "train")]
     split: String,
     /// Samples to show, evenly spaced over the split.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=100))]
     count: u64,
-    /// Decides what augmentation draws.
+    /// Seed of the augmentation.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Height and width of the augmented crops.
@@ -80,7 +80,7 @@ impl Preview {
     }
 }
 
-/// The row of a sample: the image, its labels over it, and the same of each augmented crop.
+/// The row of a sample: the image, its labels as an overlay, and both for each augmented crop.
 fn pictures(
     sample: &Sample,
     draws: &[AugmentationParameters],
@@ -98,7 +98,7 @@ fn pictures(
     pair(sample.image.clone(), &sample.label.data).into_iter().chain(crops).collect()
 }
 
-/// A crop's image as bytes.
+/// The image of a crop as bytes.
 fn interleaved(crop: &Crop, size: usize) -> Image {
     let area = size * size;
     let byte = |value: f32| (value * 255.0).round() as u8;
@@ -106,7 +106,7 @@ fn interleaved(crop: &Crop, size: usize) -> Image {
     Image { width: size, height: size, data: (0..area).flat_map(pixel).collect() }
 }
 
-/// What was drawn, for a person.
+/// The drawn parameters in words.
 fn described(parameters: &AugmentationParameters) -> String {
     let AugmentationParameters { flip, scale, rotation, sigma, .. } = parameters;
     let flip = if *flip { "flipped, " } else { "" };
