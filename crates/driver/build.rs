@@ -1,4 +1,4 @@
-//! Hands the commit and candle's version to the program, for the provenance of its results.
+//! Passes the commit and candle's version to the program, for the provenance of its results.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +15,7 @@ fn main() {
     }
 }
 
-/// The commit that is built, where there is a repository and git.
+/// The commit of the source, if there is a repository and git.
 fn commit(root: &Path) -> Option<String> {
     let output = Command::new("git").arg("-C").arg(root).args(["rev-parse", "HEAD"]).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())

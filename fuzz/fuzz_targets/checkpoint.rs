@@ -1,5 +1,5 @@
 #![no_main]
-//! Any bytes as a checkpoint: an error that names the file, or a network.
+//! Reads any bytes as a checkpoint: the result is an error that names the file, or a network.
 
 use libfuzzer_sys::fuzz_target;
 use robustseg_fuzz::on_file;

@@ -1,5 +1,5 @@
 #![no_main]
-//! Any bytes as an image file: a whole image or an error.
+//! Reads any bytes as an image file: the result is a whole image or an error.
 
 use libfuzzer_sys::fuzz_target;
 

@@ -1,5 +1,5 @@
 #![no_main]
-//! Any bytes as a label file: a whole label map or an error.
+//! Reads any bytes as a label file: the result is a whole label map or an error.
 
 use libfuzzer_sys::fuzz_target;
 

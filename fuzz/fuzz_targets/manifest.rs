@@ -1,5 +1,5 @@
 #![no_main]
-//! Any text as a manifest: an error that says where, or a manifest that can be used.
+//! Reads any text as a manifest: the result is an error with its position, or a usable manifest.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
 #![no_main]
-//! Any bytes as a file of SBD's dataset/cls: a whole label map or an error.
+//! Reads any bytes as a file of SBD's dataset/cls: the result is a whole label map or an error.
 
 use libfuzzer_sys::fuzz_target;
 

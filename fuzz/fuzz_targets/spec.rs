@@ -1,5 +1,6 @@
 #![no_main]
-//! Any text as a spec: an error, or a spec that reads as the same one after it is written.
+//! Reads any text as a spec: the result is an error, or a spec that is the same after it is written
+//! and read again.
 
 use libfuzzer_sys::fuzz_target;
 use robustseg_driver::spec::Spec;

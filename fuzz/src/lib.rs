@@ -1,9 +1,9 @@
-//! What the fuzz targets share.
+//! Shared by the fuzz targets.
 
 use std::io::{Seek, Write};
 use std::path::Path;
 
-/// Calls `read` on a file that holds `bytes`: the readers take paths.
+/// Calls `read` on a file that contains `bytes`, because the readers take paths.
 pub fn on_file<T>(bytes: &[u8], read: impl Fn(&Path) -> T) -> T {
     thread_local! {
         static FILE: std::cell::RefCell<tempfile::NamedTempFile> =

@@ -1,2 +1,3 @@
-//! The tests of the workspace as a whole: `tests/goldens` holds the numbers to PyTorch's, `tests/layering` the
-//! crates to their rooms, `tests/repository` the documents and files to each other. This library is empty.
+//! The tests of the workspace as a whole. `tests/goldens` compares results with PyTorch's,
+//! `tests/layering` checks the crates' dependencies, and `tests/repository` checks that documents
+//! and files agree. This library is empty.

@@ -1,14 +1,14 @@
-//! candle's own operations on the device against the CPU, over odd shapes and layouts.
+//! Compares candle's own operations on the device with the CPU, over odd shapes and layouts.
 //!
-//! Meant for the GPU emulator (`scripts/gpu_emulator.sh`), whose libraries and thread scheduler this
-//! checks without any operation of the workspace; a real GPU passes too.
+//! The tests are for the GPU emulator (`scripts/gpu_emulator.sh`). They check its libraries and
+//! thread scheduler without any operation of the workspace. A real GPU passes them too.
 #![cfg(feature = "cuda")]
 
 use candle_core::{DType, Device, Result, Tensor};
 
-/// The device, or `None` (with a line that says so) where there is no CUDA.
+/// The device, or `None` with a message if there is no CUDA.
 fn device() -> Option<Device> {
-    // cudarc panics where it finds no libcuda.
+    // cudarc panics if it finds no libcuda.
     let device = std::panic::catch_unwind(|| Device::new_cuda_with_stream(0));
     match device {
         Ok(Ok(device)) => Some(device),
@@ -20,7 +20,7 @@ fn device() -> Option<Device> {
     }
 }
 
-/// Values without a pattern that a wrong index could hit by chance, in [-2, 2).
+/// Values in [-2, 2) without a pattern that a wrong index could match by chance.
 fn values(shape: &[usize], seed: usize) -> Result<Tensor> {
     let count = shape.iter().product::<usize>();
     let values = (0..count)
@@ -32,7 +32,7 @@ fn values(shape: &[usize], seed: usize) -> Result<Tensor> {
     Tensor::from_vec(values, shape, &Device::Cpu)
 }
 
-/// Computes on both devices and compares; `tolerance` is relative to the largest value.
+/// Computes on both devices and compares. `tolerance` is relative to the largest value.
 fn compare(
     what: &str,
     device: &Device,
@@ -63,7 +63,7 @@ fn compare(
     Ok(())
 }
 
-/// In f64 on the CPU, where candle would sum bf16 in bf16; as it is on the device.
+/// Computes in f64 on the CPU, where candle would sum bf16 in bf16, and unchanged on the device.
 fn wide_on_cpu(x: &Tensor, compute: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     if x.device().is_cuda() { compute(x) } else { compute(&x.to_dtype(DType::F64)?)?.to_dtype(x.dtype()) }
 }
@@ -139,7 +139,7 @@ fn casts() -> Result<()> {
     let types = [DType::F32, DType::F64, DType::BF16, DType::U8, DType::U32, DType::I64];
     for from in types {
         for to in types {
-            // candle has no kernel for these two.
+            // candle has no kernel for these two conversions.
             if matches!((from, to), (DType::BF16, DType::I64) | (DType::I64, DType::BF16)) {
                 continue;
             }
@@ -171,7 +171,7 @@ fn reductions() -> Result<()> {
                 check("mean", &|x| wide_on_cpu(&x[0], |x| x.mean_keepdim(dim)))?;
                 check("max", &|x| x[0].max(dim))?;
                 check("min", &|x| x[0].min_keepdim(dim))?;
-                // bf16 has ties, and which of two is named is open.
+                // bf16 has ties, and either index may be returned.
                 if dtype != DType::BF16 {
                     check("argmax", &|x| x[0].argmax(dim))?;
                 }
@@ -217,7 +217,7 @@ fn matrix_products() -> Result<()> {
             check("a' b", &|x| x[3].transpose(1, 2)?.matmul(&x[1]))?;
             check("a' b'", &|x| x[3].transpose(1, 2)?.matmul(&x[2].transpose(1, 2)?))?;
         }
-        // candle has no bf16 product on the CPU: against f32 with rounded factors.
+        // candle has no bf16 product on the CPU, so the reference is f32 with rounded factors.
         let rounded = |seed, shape: &[usize]| values(shape, seed)?.to_dtype(DType::BF16);
         let (a, b) = (rounded(6, &[batch, m, k])?, rounded(7, &[batch, k, n])?);
         let expected = a.to_dtype(DType::F32)?.matmul(&b.to_dtype(DType::F32)?)?;

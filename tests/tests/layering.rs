@@ -1,4 +1,5 @@
-//! Who may import whom: the table of ARCHITECTURE.md, held to `cargo metadata` and the manifests.
+//! Which crate may import which: compares the table of ARCHITECTURE.md with `cargo metadata` and
+//! the manifests.
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +9,7 @@ use std::process::Command;
 /// What a crate may use.
 struct Room {
     name: &'static str,
-    /// Its level; imports point to lower ones.
+    /// The level of the crate. Imports point to lower levels.
     level: usize,
     imports: &'static [&'static str],
     candle: bool,
@@ -65,7 +66,7 @@ const ROOMS: [Room; 12] = [
     },
 ];
 
-/// Dependencies that belong to some rooms alone, and why.
+/// Dependencies that only some crates may use, and the reason.
 const HOMES: [(&str, &[&str], &str); 17] = [
     ("anyhow", &["driver"], "libraries have an error enum each"),
     ("clap", &["driver"], "the command line"),
@@ -90,7 +91,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_path_buf()
 }
 
-/// The dependencies of each crate under `crates/`, those for its tests left out, by the crate's short name.
+/// The dependencies of each crate under `crates/`, without those of its tests, by the crate's short
+/// name.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
@@ -164,7 +166,7 @@ fn candle_and_others_stay_in_their_rooms() {
     }
 }
 
-/// Whoever imports `datasets` for its readers gets no network client with it.
+/// A crate that imports `datasets` for its readers does not get a network client with it.
 #[test]
 fn datasets_without_its_features_knows_no_network() {
     let output = Command::new(env!("CARGO"))
@@ -189,7 +191,8 @@ fn datasets_without_its_features_knows_no_network() {
     }
 }
 
-/// The compiler holds a crate that takes the workspace's lints to them; `ops` has its own.
+/// Requires that every crate takes the workspace's lints, which the compiler then enforces. `ops`
+/// has its own.
 #[test]
 fn only_ops_may_be_unsafe() {
     let manifest = |folder: &Path| std::fs::read_to_string(folder.join("Cargo.toml")).expect("a manifest");
@@ -203,7 +206,7 @@ fn only_ops_may_be_unsafe() {
     }
 }
 
-/// The Rust files below `folder`, by their paths from it, and their texts.
+/// The Rust files below `folder`, by their relative paths, with their texts.
 fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];

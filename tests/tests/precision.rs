@@ -1,5 +1,6 @@
-//! What reduced precision changes on a GPU: logits, gradients and Fast Newton's epsilon of the golden networks in TF32 and bf16,
-//! beside f32. The tolerances are stated here; the numbers are printed.
+//! The effect of reduced precision on a GPU: logits, gradients and Fast Newton's epsilon of the
+//! golden networks in TF32 and bf16, compared with f32. The tolerances are stated here, and the
+//! differences are printed.
 #![cfg(feature = "cuda")]
 
 use candle_core::{DType, Device, Tensor};
@@ -11,7 +12,7 @@ use robustseg_ops::cuda::{count, open};
 use robustseg_random::stream;
 use std::path::{Path, PathBuf};
 
-/// Norm of the difference over the norm.
+/// The norm of the difference over the norm.
 fn relative(found: &Tensor, expected: &Tensor) -> f64 {
     let values = |tensor: &Tensor| -> Vec<f64> {
         let tensor = tensor.to_device(&Device::Cpu).and_then(|tensor| tensor.to_dtype(DType::F64));
@@ -56,7 +57,7 @@ fn reduced_precision_stays_near() {
         let tensors = candle_core::safetensors::load(case.join("case.safetensors"), &device).expect("a case");
         let (image, label) = (&tensors["image"], &tensors["label"]);
         let exact = outcome(&network, image, label);
-        // TF32 has ten bits behind the point, bf16 seven, and activations are rounded, too.
+        // TF32 has ten mantissa bits and bf16 seven, and bf16 also rounds activations.
         for (name, tf32, activations, bounds) in
             [("tf32", true, DType::F32, [2e-2, 0.3, 0.1]), ("bf16", false, DType::BF16, [0.15, 0.8, 0.2])]
         {
@@ -74,7 +75,7 @@ fn reduced_precision_stays_near() {
             );
             for (difference, bound) in differences.iter().zip(bounds) {
                 assert!(*difference <= bound, "{name}: {differences:?} of at most {bounds:?}");
-                // The setting has an effect at all.
+                // The setting must have an effect.
                 assert!(*difference > 1e-6, "{name}: {differences:?}");
             }
         }

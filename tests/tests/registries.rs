@@ -1,5 +1,5 @@
-//! Every registered attack, training method and metric is documented, can be written and read, and has names of its
-//! own.
+//! Every registered attack, training method and metric is documented, can be written and read, and
+//! has a unique name.
 
 use robustseg_attacks::{AttackConfig, CurveConfig, attacks};
 use robustseg_evaluation::METRICS;
@@ -13,7 +13,7 @@ fn document(name: &str) -> String {
     std::fs::read_to_string(root.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Requires that `names` are all different and that README.md has each of them in backticks.
+/// Requires that `names` are all different and that README.md contains each of them in backticks.
 fn are_in_the_readme(names: &[&str]) {
     let readme = document("README.md");
     for name in names {

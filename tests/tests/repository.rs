@@ -1,5 +1,5 @@
-//! The files of the repository fit each other: what the documents name exists, and nothing names what only one
-//! machine has.
+//! The files of the repository agree: everything that documents name exists, and no file names what
+//! exists on one machine only.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,7 +23,7 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The files that git tracks or would track; none where this is no checkout.
+/// The files that git tracks or would track. Empty outside a checkout.
 fn files() -> Vec<String> {
     let git = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
@@ -106,7 +106,7 @@ fn commands_of_the_readme_exist() {
     }
 }
 
-/// Rust's sources below `folder`, put together.
+/// The concatenated Rust sources below `folder`.
 fn sources(folder: &Path) -> String {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let paths = entries.map(|entry| entry.expect("an entry").path());
@@ -159,7 +159,7 @@ fn every_crate_has_an_example_under_forty_lines() {
 
 #[test]
 fn nothing_names_what_only_one_machine_has() {
-    // Put together here, so that this file does not hold them.
+    // Assembled here so that this file does not contain them.
     let forbidden = [
         concat!("/wo", "rk/"),
         concat!("/ro", "ot/"),
@@ -172,7 +172,7 @@ fn nothing_names_what_only_one_machine_has() {
         println!("skipped: no git checkout");
     }
     for name in files.iter().filter(|name| *name != "Cargo.lock") {
-        // Not text: golden cases; deleted: tracked, but gone.
+        // Skips files that are not text (golden cases) and deleted files that git still tracks.
         let Ok(text) = std::fs::read_to_string(root().join(name)) else { continue };
         for (number, line) in (1..).zip(text.lines()) {
             for word in forbidden {

@@ -1,4 +1,4 @@
-//! The report of a run directory once more, from its other files: `report RUN_DIR`.
+//! Makes the report of a run directory again from its other files: `report RUN_DIR`.
 //!
 //! `cargo run -p robustseg-driver --example report -- runs/synthetic_fastnewton`
 

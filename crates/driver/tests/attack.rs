@@ -61,7 +61,7 @@ fn a_case_is_attacked_within_its_ball() {
             if method != "fast_newton" {
                 assert!(epsilon <= 0.03);
             }
-            // The others climb another objective.
+            // The other attacks maximise a different objective.
             if ["fgsm", "random_fgsm", "bim", "pgd", "mi_fgsm", "apgd"].contains(&method) {
                 assert!(image["after"]["loss"].as_f64() > image["before"]["loss"].as_f64(), "{method}");
             }
@@ -72,7 +72,7 @@ fn a_case_is_attacked_within_its_ball() {
     }
 }
 
-/// A picture of 40 x 32 pixels and its label map, in `folder`.
+/// Writes a picture of 40 x 32 pixels and its label map into `folder`.
 fn picture_and_labels(folder: &std::path::Path) {
     let file = |name: &str, colour: png::ColorType, data: &[u8]| {
         let mut encoder = png::Encoder::new(std::fs::File::create(folder.join(name)).unwrap(), 40, 32);
@@ -106,7 +106,7 @@ fn the_rounding_of_an_attacked_picture_is_told_and_logits_are_written_when_asked
     let path = folder.path().join("out/adversarial.safetensors");
     let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
     assert!(!tensors.contains_key("logits_clean") && !tensors.contains_key("logits_adversarial"));
-    // By hand: the picture against the example.
+    // Checked by hand: the picture against the example.
     let mut reader = png::Decoder::new(std::io::BufReader::new(
         std::fs::File::open(folder.path().join("out/adversarial.png")).unwrap(),
     ))
@@ -162,7 +162,7 @@ fn pictures_have_the_checkpoints_colours_and_a_legend() {
             assert!(legend.contains(&format!(">{index} {name}<")), "{legend}");
             assert!(legend.contains(&format!("rgb({},200,30)", 10 + index)), "{legend}");
         }
-        // Given again, the command replaces its own files.
+        // A second call replaces the command's own files.
         assert!(run_in(folder.path(), &arguments).status.success());
     }
 }
@@ -211,7 +211,7 @@ fn checkpoints_that_are_none_are_refused() {
     fails(folder.path(), &arguments, 3, &["model.safetensors", "truncated"]);
     std::fs::write(&path, b"PK\x03\x04 not safetensors").unwrap();
     fails(folder.path(), &arguments, 3, &["model.safetensors", "safetensors file"]);
-    // Another shape than its metadata says, sealed and not.
+    // A shape that contradicts the metadata, sealed and not.
     let (text, other) = (r#"\"width\":4"#.as_bytes(), r#"\"width\":8"#.as_bytes());
     let place = whole.windows(text.len()).position(|window| window == text).unwrap();
     let mut bytes = whole.clone();
@@ -298,7 +298,7 @@ fn the_attacked_network_looks_through_the_window() {
     };
     let (whole, dims, pixels) = attacked("whole");
     assert_eq!((whole["window"].as_str(), &dims[..]), (Some("whole"), &[2, 3, 25, 33][..]));
-    // One window that covers the image is the whole image; several are not.
+    // One window that covers the image equals the whole image; several windows do not.
     let (_, _, same) = attacked("sliding:40:40");
     assert!(same == pixels);
     let (sliding, dims, other) = attacked("sliding:16:8");

@@ -1,4 +1,4 @@
-//! The command line itself: usage, specs that are wrong, schema, completions, bench.
+//! The command line: usage, wrong specs, schema, completions, bench.
 
 mod common;
 
@@ -12,7 +12,7 @@ fn smoke() -> String {
     experiments().join("smoke.yaml").display().to_string()
 }
 
-/// `check` of a spec with this text.
+/// Runs `check` on a spec with this text.
 fn check(text: &str, parts: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("spec.yaml"), text).unwrap();
@@ -142,7 +142,7 @@ fn a_check_refuses_what_a_run_would_refuse() {
         std::fs::remove_dir_all(path("runs")).unwrap_or_default();
     }
     fails(folder.path(), &["check", &smoke(), "--device", "cuda:7"], 2, &["cuda:7"]);
-    // Its directory is not free.
+    // The run's directory is not free.
     std::fs::create_dir_all(path("runs/smoke")).unwrap();
     std::fs::write(path("runs/smoke/thesis.tex"), "x").unwrap();
     let output = run_in(folder.path(), &["check", &smoke(), "--json"]);
@@ -176,7 +176,7 @@ fn the_environment_is_told_and_used() {
     ];
     for arguments in commands {
         fails(here, arguments, 2, &["--root", "ROBUSTSEG_DATA"]);
-        // Nothing that is fetched goes there: the folder of all data is a file.
+        // Nothing can be downloaded: the folder for all data is a file.
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
         let output = robustseg(arguments).env("ROBUSTSEG_DATA", &file).output().unwrap();

@@ -1,4 +1,4 @@
-//! Data that is missing, broken or does not fit, as `check`, `run` and `data check` tell of it.
+//! Missing, broken and unsuitable data, as reported by `check`, `run` and `data check`.
 
 mod common;
 
@@ -30,7 +30,8 @@ licence: none
 obtain: ask the neighbour for it
 ";
 
-/// Its crops hold whole images: training looks at the rows that a crop needs, and finds faults in those alone.
+/// Its crops contain whole images. Training decodes only the rows that a crop needs, and finds
+/// faults only in those.
 const SPEC: &str = "name: tiny
 data: {manifest: tiny.yaml, root: tiny}
 model: {layers: [1, 1, 1, 1], width: 4}
@@ -44,7 +45,7 @@ evaluation:
   examples: 1
 ";
 
-/// A label map of `width` x `height`: 0 left, 1 right, and `odd` in one pixel.
+/// A label map of `width` x `height`: 0 on the left, 1 on the right, and `odd` in one pixel.
 fn label(width: u32, height: u32, odd: u8) -> Vec<u8> {
     let mut values: Vec<u8> = (0..width * height).map(|i| u8::from(i % width >= width / 2)).collect();
     values[5] = odd;
@@ -60,7 +61,8 @@ fn png(data: &[u8], width: u32, height: u32, colour: png::ColorType) -> Vec<u8> 
     bytes
 }
 
-/// `folder` with a manifest, a spec, and the sound dataset that they name: three JPEG images and a PNG.
+/// Fills `folder` with a manifest, a spec, and a dataset without faults: three JPEG images and a
+/// PNG.
 fn tiny(folder: &Path) {
     fs::write(folder.join("tiny.yaml"), MANIFEST).unwrap();
     fs::write(folder.join("spec.yaml"), SPEC).unwrap();
@@ -161,7 +163,7 @@ fn an_archive_that_cannot_be_reached_says_what_to_do() {
     server.join().unwrap();
 }
 
-/// Standard error of a successful check whose cache is below `folder`, and its report.
+/// Standard error of a successful check with its cache below `folder`, and its report.
 fn cached_check(folder: &Path, more: &[&str]) -> (String, Value) {
     let arguments = [&DATA_CHECK[..], &["--json"], more].concat();
     let cache = folder.join("cache");
@@ -192,14 +194,14 @@ fn a_second_check_is_cached_until_anything_changes() {
     assert_eq!(is_cached(true), first);
     assert!(!cached_check(folder, &["--fresh"]).0.contains(CACHED));
 
-    // Other pixels.
+    // The pixels of an image change.
     let image = folder.join("tiny/0.png");
     let before = fs::read(&image).unwrap();
     fs::write(&image, label(WIDTH, HEIGHT, 1)).unwrap();
     let second = is_cached(false);
     assert_ne!(second["splits"][0]["files_sha256"], first["splits"][0]["files_sha256"]);
     is_cached(true);
-    // A touched file, another manifest, another list.
+    // A file with a new time, another manifest, another list.
     fs::write(&image, before).unwrap();
     assert_eq!(is_cached(false), first);
     fs::write(folder.join("tiny.yaml"), MANIFEST.replace("name: left", "name: west")).unwrap();
@@ -240,7 +242,7 @@ fn a_broken_file_is_told_each_time_and_kinds_once() {
     }
 }
 
-/// Spoils the sound dataset and requires that both checks, and the run, end with status 3 and name `parts`.
+/// Spoils the dataset and requires that both checks and the run end with status 3 and name `parts`.
 fn spoilt(spoil: impl Fn(&Path), parts: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     tiny(folder.path());
@@ -305,12 +307,12 @@ fn a_split_that_is_not_there_and_a_batch_that_is_too_large_are_refused() {
 fn a_picture_that_is_broken_ends_the_training_with_its_name() {
     let folder = tempfile::tempdir().unwrap();
     tiny(folder.path());
-    // The check of a run opens the data, and does not decode it all: the loader finds the fault.
+    // The check of a run opens the data without decoding all of it, so the loader finds the fault.
     fs::write(folder.path().join("tiny/1.jpg"), &JPEG[..300]).unwrap();
     fails(folder.path(), &["run", "spec.yaml"], 3, &["1.jpg"]);
 }
 
-/// The events of the run in `folder`/run of one kind.
+/// The events of one kind from the run in `folder`/run.
 fn events(folder: &Path, kind: &str) -> Vec<Value> {
     let text = fs::read_to_string(folder.join("run/events.jsonl")).unwrap();
     let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -389,7 +391,8 @@ fn a_preview_is_a_picture_of_rows_of_samples() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("0: 48x40; ") && text.contains("1: 48x40; "), "{text}");
     let sheet = robustseg_datasets::read_image(&path.join("sheet.png")).unwrap();
-    // Images of 288 x 240 and crops of 240 x 240, each twice and two crops; white between them.
+    // Images of 288 x 240, each twice, and two crops of 240 x 240, each twice, with white between
+    // them.
     assert_eq!((sheet.width, sheet.height), (2 * 296 + 4 * 248 + 8, 2 * 248 + 8));
     fails(path, &[&preview[..], &["--count", "0"]].concat(), 2, &["--count"]);
     fails(path, &[&preview[..], &["--split", "none"]].concat(), 3, &["no split `none`"]);

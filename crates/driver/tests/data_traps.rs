@@ -1,4 +1,4 @@
-//! Data of which every file is whole and which means something else than it seems to.
+//! Data in which every file is intact but means something other than it seems.
 
 mod common;
 
@@ -54,18 +54,18 @@ fn write_png(path: &Path, data: &[u8], colour: png::ColorType, palette: &[u8]) {
     encoder.write_header().unwrap().write_image_data(data).unwrap();
 }
 
-/// An image that no other `seed` gives.
+/// Writes an image that differs for every `seed`.
 fn write_image(path: &Path, seed: u32) {
     let data: Vec<u8> = (0..WIDTH * HEIGHT * 3).map(|at| ((at * (7 + seed)) % 251) as u8).collect();
     write_png(path, &data, png::ColorType::Rgb, &[]);
 }
 
-/// A label map, `left` on the left and `right` on the right.
+/// A label map with `left` on the left and `right` on the right.
 fn halves(left: u8, right: u8) -> Vec<u8> {
     (0..WIDTH * HEIGHT).map(|at| if at % WIDTH < WIDTH / 2 { left } else { right }).collect()
 }
 
-/// The samples of [`MANIFEST`], whose labels are `left` and `right`.
+/// Writes the samples of [`MANIFEST`] with labels `left` and `right`.
 fn tiny(folder: &Path, left: u8, right: u8) {
     fs::write(folder.join("tiny.yaml"), MANIFEST).unwrap();
     fs::write(folder.join("spec.yaml"), SPEC).unwrap();
@@ -201,7 +201,7 @@ fn an_attack_compares_labels_with_the_classes_of_the_checkpoint() {
 fn images_that_are_trained_on_are_not_validated_on() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    // Both splits have a sample 0, of different images.
+    // Both splits have a sample 0, with different images.
     tiny(folder, 0, 1);
     for command in [DATA_CHECK, CHECK] {
         told(folder, command);
@@ -220,7 +220,7 @@ fn images_that_are_trained_on_are_not_validated_on() {
         "{out}"
     );
 
-    // The pixels of a training image in another file: known where everything is decoded.
+    // The pixels of a training image in another file. A check that decodes everything notices.
     let ramp = robustseg_datasets::read_image(&folder.join("tiny/train/images/1.png")).unwrap();
     let rgba: Vec<u8> = ramp.data.chunks_exact(3).flat_map(|rgb| [rgb[0], rgb[1], rgb[2], 255]).collect();
     write_png(&folder.join("tiny/val/images/0.png"), &rgba, png::ColorType::Rgba, &[]);
@@ -286,7 +286,7 @@ fn images_that_exif_turns_are_counted_and_named_where_sizes_differ() {
         "{out}"
     );
     assert!(out.contains("exiftool"), "{out}");
-    // Upright is no turn.
+    // The upright orientation is not a rotation.
     fs::write(folder.join("tiny/train/images/0.png"), turned(1)).unwrap();
     let (out, _) = told(folder, DATA_CHECK);
     assert!(!out.contains("EXIF"), "{out}");

@@ -1,4 +1,4 @@
-//! Every spec in `experiments/` reads and resolves, and the schema beside them is the program's.
+//! Every spec in `experiments/` parses and resolves, and the schema next to them is the program's.
 
 use std::path::{Path, PathBuf};
 
@@ -82,7 +82,7 @@ fn the_rivals_on_camvid_differ_from_basic_in_the_method_alone() {
     };
     let basic = read("basic");
     let paper = MethodConfig::paper();
-    // The reference method is for small images.
+    // The reference method is left out: it is for small images.
     let rivals = MethodConfig::all()
         .into_iter()
         .filter(|method| !paper.contains(method) && method.name() != "pixel_newton");
@@ -91,7 +91,7 @@ fn the_rivals_on_camvid_differ_from_basic_in_the_method_alone() {
         assert_eq!(spec.training.method, method, "camvid_{}", method.name());
         spec.training.method = basic.training.method.clone();
         spec.name.clone_from(&basic.name);
-        // As many updates, to the next whole epoch.
+        // The same number of updates, rounded up to a whole epoch.
         assert_eq!(spec.training.epochs, basic.training.epochs.div_ceil(method.start().updates()));
         spec.training.epochs = basic.training.epochs;
         assert_eq!(spec, basic, "camvid_{}", method.name());

@@ -1,4 +1,4 @@
-//! `robustseg attack --input` on the golden cases: what a user gets is what PyTorch computed.
+//! `robustseg attack --input` on the golden cases: users get what PyTorch computed.
 
 mod common;
 
@@ -8,7 +8,8 @@ use candle_core::{DType, Device, Tensor};
 use common::run_in;
 use serde_json::Value;
 
-/// Tensors of a case, the arguments that make them, and whether they pass through several signs.
+/// Tensors of a case, the arguments that produce them, and whether several gradient signs are
+/// involved.
 const ATTACKS: [(&str, &[&str], bool); 6] = [
     ("fgsm_0.03", &["--method", "fgsm", "--epsilon", "0.03"], false),
     ("fast_newton", &["--method", "fast_newton"], false),
@@ -44,7 +45,7 @@ fn values(tensor: &Tensor) -> Vec<f64> {
     tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// Share of the elements that are off by more than 1e-4.
+/// Share of the elements that differ by more than 1e-4.
 fn differing_fraction(ours: &[f64], golden: &[f64]) -> f64 {
     let same = ours.iter().zip(golden).filter(|(a, b)| (*a - *b).abs() <= 1e-4).count();
     1.0 - same as f64 / golden.len() as f64

@@ -1,5 +1,5 @@
-//! What a run, an evaluation and a checkpoint are of: other data, settings and classes are refused by name, and what is
-//! merely written or placed otherwise is not.
+//! The identity of a run, an evaluation and a checkpoint. Other data, settings and classes are
+//! refused by name. A different notation or location is accepted.
 
 mod common;
 
@@ -46,13 +46,13 @@ fn resuming_on_other_data_is_refused_with_what_changed() {
     replace(&train, "s2\n", "s7\n");
     replace(&val, "s7\n", "s2\n");
     fails(path, &RESUME, 3, &["split train", "no longer there: s2", "new: s7", "split val", "--out"]);
-    // Another order is another training.
+    // A different order is a different training.
     fs::write(&val, &lists[1]).unwrap();
     fs::write(&train, "s1\ns0\ns2\ns3\ns4\ns5\n").unwrap();
     fails(path, &RESUME, 3, &["split train: its samples are in another order"]);
     fs::write(&train, &lists[0]).unwrap();
 
-    // A label changed in place, its length and time as before.
+    // A label changed in place, with the same length and time.
     let label = data.join("labels/s3.png");
     let whole = fs::read(&label).unwrap();
     let time = fs::metadata(&label).unwrap().modified().unwrap();
@@ -111,8 +111,8 @@ fn what_decides_no_weight_may_change_between_a_run_and_its_resumption() {
     let last = fs::read(path.join(LAST)).unwrap();
     let invocations = || json(&path.join("run/provenance.json"))["invocations"].as_array().unwrap().clone();
 
-    // The manifest commented and in the lines of Windows, its values spelled out; data, weights, spec and manifest
-    // elsewhere; another name, device, evaluation and saving.
+    // The manifest gets comments, Windows line ends and spelled-out values. Data, weights, spec and
+    // manifest move. Name, device, evaluation and saving change.
     let manifest = fs::read_to_string(path.join("scenes.yaml")).unwrap();
     let manifest = format!("# Scenes.\n{}", manifest.replace(", value: 1", "")).replace('\n', "\r\n");
     let elsewhere = path.join("elsewhere");
@@ -146,7 +146,8 @@ fn what_decides_no_weight_may_change_between_a_run_and_its_resumption() {
         assert!(changes.contains(part) || part.contains("not set"), "{part}: {changes}");
     }
 
-    // Weights of another content are other weights; those that are gone are not needed to go on.
+    // Weights with another content are other weights. Weights that are gone are not needed to
+    // resume.
     common::checkpoint(path);
     Network::new(&common::tiny(), 9, &candle_core::Device::Cpu).unwrap().save(&weights).unwrap();
     let other = [&resume[..], &["--set", "model.pretrained=../model.safetensors"]].concat();
@@ -207,7 +208,7 @@ fn a_checkpoint_knows_its_classes_and_its_training() {
     assert_eq!(training.spec_sha256.len(), 64);
     assert_eq!(json(&path.join("run/evaluation.json"))["training"]["method"], "fgsm");
 
-    // Evaluated by the spec of another training, it says its own.
+    // Evaluated by the spec of another training, a checkpoint reports its own.
     let evaluate = ["evaluate", "spec.yaml", "--checkpoint", LAST, "--out", "alone"];
     let told = succeeds(path, &evaluate);
     assert!(told.contains("method fgsm, seed 5, step 3"), "{told}");
@@ -221,7 +222,7 @@ fn a_checkpoint_knows_its_classes_and_its_training() {
     let report = fs::read_to_string(path.join("alone/report.html")).unwrap();
     assert!(report.contains("FGSM") && !report.contains("Basic"));
 
-    // One that does not say is loaded, and nothing is made up.
+    // A checkpoint that does not record its training is loaded, and nothing is invented.
     network.save(&path.join("plain.safetensors")).unwrap();
     let told =
         succeeds(path, &["evaluate", "spec.yaml", "--checkpoint", "plain.safetensors", "--out", "plain"]);
@@ -237,7 +238,7 @@ fn classes_of_another_name_or_order_are_refused_unless_a_flag_says_otherwise() {
     let path = folder.path();
     scenes::write(path);
     succeeds(path, &RUN);
-    // The same classes, two of them in each other's place.
+    // The same classes, with two of them exchanged.
     let manifest = fs::read_to_string(path.join("scenes.yaml")).unwrap();
     let line = |name: &str| manifest.lines().find(|line| line.contains(name)).unwrap().to_owned();
     let (stripes, steps) = (line("name: stripes"), line("name: steps"));
@@ -256,7 +257,7 @@ fn classes_of_another_name_or_order_are_refused_unless_a_flag_says_otherwise() {
     succeeds(path, &[&with_manifest[..], &["--ignore-classes"]].concat());
     fails(path, &[&RESUME[..], &["--set", "data.manifest=swapped.yaml"]].concat(), 3, &["classes.1.name"]);
 
-    // By default a prediction is drawn in the checkpoint's colours.
+    // By default a prediction uses the checkpoint's colours.
     succeeds(path, &predict);
     let file = fs::File::open(path.join("seen/s0.png")).unwrap();
     let reader = png::Decoder::new(std::io::BufReader::new(file)).read_info().unwrap();
@@ -299,7 +300,7 @@ fn seeds_are_trainings_of_other_seeds_on_the_same_content() {
     copy(&path.join("zero"), &path.join("copy"));
     fails(path, &compare(&["zero", "one", "copy"]), 2, &["zero and copy", "same checkpoint"]);
 
-    // An evaluation by the spec of another training is of its checkpoint's method and seed.
+    // An evaluation by the spec of another training has its checkpoint's method and seed.
     let checkpoint = "one/checkpoints/last.safetensors";
     let evaluate = ["evaluate", "spec.yaml", "--checkpoint", checkpoint, "--out", "alone"];
     succeeds(path, &[&evaluate[..], &["--set", "training.method=fgsm", "--set", "name=alone"]].concat());
@@ -307,7 +308,8 @@ fn seeds_are_trainings_of_other_seeds_on_the_same_content() {
     assert!(seeds().lines().nth(1).unwrap().contains(",2,"), "{}", seeds());
     fails(path, &compare(&["one", "alone"]), 2, &["same checkpoint"]);
 
-    // Trained on other labels, evaluated on the same: no seed. Evaluated on other labels: not alike.
+    // Trained on other labels and evaluated on the same ones: not a further seed. Evaluated on
+    // other labels: not comparable.
     fs::remove_dir_all(path.join("compared")).unwrap();
     fs::write(path.join("data/labels/s1.png"), scenes::label(1, |class| 2 - class)).unwrap();
     succeeds(path, &["run", "spec.yaml", "--out", "other", "--set", "seed=2"]);

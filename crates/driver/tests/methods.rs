@@ -1,4 +1,4 @@
-//! Every training method that a spec may name, end to end on generated data.
+//! Every training method available in specs, end to end on generated data.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Where commands write: over nothing that they read, and over nothing but their own earlier output.
+//! Commands never write over their inputs, and only over their own earlier output.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::{case, checkpoint, files, refuses, succeeds};
 
-/// A picture of 16 x 12 pixels whose colours follow from `seed`.
+/// A picture of 16 x 12 pixels with colours derived from `seed`.
 fn picture(path: &Path, seed: u8) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let data: Vec<u8> = (0..16 * 12 * 3).map(|at: u32| (at * 7 % 251) as u8 ^ seed).collect();
@@ -17,7 +17,7 @@ fn picture(path: &Path, seed: u8) {
     encoder.write_header().unwrap().write_image_data(&data).unwrap();
 }
 
-/// `predict` of the images into `out`.
+/// `predict` for the images into `out`.
 fn predict<'a>(out: &'a str, images: &[&'a str]) -> Vec<&'a str> {
     [&["predict", "--checkpoint", "model.safetensors", "--out", out], images].concat()
 }
@@ -80,7 +80,7 @@ fn predict_replaces_and_adds_to_its_own_output() {
     }
     assert!(folder.join("out/x_overlay.png").is_file() && folder.join("out/y.png").is_file());
     refuses(folder, &predict("out", &["out/x.png"]), &["out/x.png", "is read"]);
-    // Somebody kept a better label map there, or something else.
+    // A user put a better label map there, or some other file.
     let before = fs::read(folder.join("out/y.png")).unwrap();
     picture(&folder.join("out/y.png"), 3);
     refuses(folder, &predict("out", &["x.png"]), &["out", "y.png", "changed"]);
@@ -89,7 +89,7 @@ fn predict_replaces_and_adds_to_its_own_output() {
     refuses(folder, &predict("out", &["x.png"]), &["out", "thesis.tex", "out-predict"]);
     fs::remove_file(folder.join("out/thesis.tex")).unwrap();
     succeeds(folder, &predict("out", &["x.png"]));
-    // A hidden file is left out where folders are looked at, and yet not written over.
+    // A hidden file is ignored when a folder is inspected, but still not overwritten.
     picture(&folder.join(".x.png"), 1);
     picture(&folder.join("out/.x.png"), 2);
     refuses(folder, &predict("out", &[".x.png"]), &["out/.x.png"]);

@@ -1,4 +1,5 @@
-//! `robustseg run`, end to end on generated data: results, interruption, resuming, directories in use.
+//! `robustseg run`, end to end on generated data: results, interruption, resuming, occupied
+//! directories.
 
 mod common;
 
@@ -62,12 +63,13 @@ fn the_smoke_experiment_leaves_everything_behind() {
             > 0
     );
 
-    // The same checkpoint evaluated alone gives the same numbers.
+    // A separate evaluation of the same checkpoint gives the same scores.
     let checkpoint = run.join("checkpoints/last.safetensors").display().to_string();
     let output = run_in(folder.path(), &["evaluate", &smoke(), "--checkpoint", &checkpoint, "--json"]);
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), evaluation);
 
-    // Any attack's curve, and a line for each image and example: 4 images, clean, from 2 starts, and by SEA's 3 objectives.
+    // The curve of any attack, with a line per image and example: 4 images, clean, from 2 starts,
+    // and by SEA's 3 objectives.
     let curves = "evaluation.curves=[{pgd: {alpha: 0.01, steps: 2, restarts: 2, epsilons: [0, 0.02]}}, {mi_fgsm: {epsilons: [0.02]}}, {apgd: {steps: 5, epsilons: [0.02]}}, {sea: {steps: 5, epsilons: [0.02]}}]";
     let set = ["--set", curves, "--out", "strong", "--json"];
     let output =
@@ -86,7 +88,8 @@ fn the_smoke_experiment_leaves_everything_behind() {
     let line: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
     assert!(line["id"].is_string() && line["attack"].is_null() && line["confusion"][0][2].is_u64(), "{line}");
 
-    // With a directory it leaves what a comparison takes, and never overwrites a run or another checkpoint's results.
+    // With --out it leaves what `compare` needs, and never overwrites a run or the results of
+    // another checkpoint.
     let smoke = smoke();
     let evaluate = |out| ["evaluate", &smoke, "--checkpoint", &checkpoint, "--out", out];
     for _ in 0..2 {
@@ -94,7 +97,7 @@ fn the_smoke_experiment_leaves_everything_behind() {
     }
     assert_eq!(json(&folder.path().join("again/evaluation.json")), evaluation);
     assert!(folder.path().join("again/report.html").is_file());
-    // It is the run's result once more, and no second one.
+    // It repeats the run's result and does not count as a second one.
     let twice = ["compare", "runs/smoke", "again", "--out", "both"];
     fails(folder.path(), &twice, 2, &["runs/smoke", "again", "same checkpoint"]);
     fails(folder.path(), &evaluate("runs/smoke"), 2, &["runs/smoke", "--out"]);
@@ -129,7 +132,7 @@ fn a_finished_run_is_not_replaced_unless_overwrite_says_so() {
     refused(&[], 2, &ways);
     refused(&["--set", "seed=1"], 2, &["another spec", "--overwrite"]);
     refused(&["--overwrite", "--resume"], 2, &["--overwrite", "--resume"]);
-    // A run that cannot start leaves the earlier one alone.
+    // A run that cannot start leaves the earlier one intact.
     refused(&["--overwrite", "--set", "model.pretrained=none.safetensors"], 3, &["none.safetensors"]);
     refused(&["--overwrite", "--set", "data.train_split=none"], 3, &["none"]);
     std::fs::create_dir(folder.path().join("pictures")).unwrap();
@@ -143,7 +146,7 @@ fn a_finished_run_is_not_replaced_unless_overwrite_says_so() {
     assert!(before != std::fs::read(&last).unwrap());
     assert_eq!(std::fs::read(run.join("notes.txt")).unwrap(), b"mine");
 
-    // An unfinished one is no different.
+    // The same holds for an unfinished run.
     std::fs::remove_file(run.join("evaluation.json")).unwrap();
     refused(&["--set", "seed=1"], 2, &["unfinished", "--resume", "--overwrite"]);
     succeeds(&["--overwrite"]);
@@ -211,7 +214,7 @@ fn training_that_diverges_ends_with_its_own_status() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["run", &smoke(), "--set", "training.learning_rate=1e30"];
     fails(folder.path(), &arguments, 4, &["at step", "learning rate", "failed_batch.safetensors"]);
-    // What it failed with can be looked into.
+    // The network and the batch of the failure are available for inspection.
     let failed = folder.path().join("runs/smoke/checkpoints");
     let input = failed.join("failed_batch.safetensors").display().to_string();
     let checkpoint = failed.join("failed.safetensors").display().to_string();
@@ -240,7 +243,8 @@ fn two_runs_are_compared() {
         succeeds(folder.path(), &compare("both"));
     }
     assert!(folder.path().join("both/compare.html").is_file());
-    // A comparison replaces itself alone, not a run, a table that somebody has changed, or a folder with other files.
+    // A comparison replaces only itself: not a run, a table that was edited, or a folder with other
+    // files.
     refuses(folder.path(), &compare("runs/basic"), &["runs/basic", "is read"]);
     refuses(folder.path(), &compare("runs"), &["runs", "is read"]);
     let checkpoint = "runs/basic/checkpoints/last.safetensors";

@@ -1,4 +1,4 @@
-//! What an evaluation says of itself: how many images of how many, which weights, which checkpoint.
+//! What an evaluation records about itself: the number of images, the weights, the checkpoint.
 
 mod common;
 
@@ -47,7 +47,7 @@ fn the_spec_says_which_weights_are_evaluated_and_a_resumed_run_takes_the_same() 
     let printed = done(folder.path(), &run);
     assert!(printed.contains("weights: best") && printed.contains("selection on the test data"), "{printed}");
     let path = |file: &str| folder.path().join("run").join(file);
-    // The best weights of all; the last ones are others now.
+    // The best weights of all validations. The last ones now differ.
     let best = path("checkpoints/best.safetensors");
     let config = Network::load(&best, &Device::Cpu).unwrap().config().clone();
     Network::new(&config, 9, &Device::Cpu).unwrap().save(&best).unwrap();
@@ -60,7 +60,8 @@ fn the_spec_says_which_weights_are_evaluated_and_a_resumed_run_takes_the_same() 
     assert_eq!(evaluation["selected_on_evaluated_split"], true);
     assert!(std::fs::read_to_string(path("report.html")).unwrap().contains("selection on the test data"));
 
-    // As when that checkpoint is evaluated alone; on another split there was no selection.
+    // The same as in a separate evaluation of that checkpoint. On another split there was no
+    // selection.
     let best = best.display().to_string();
     let evaluate = ["evaluate", &smoke, "--checkpoint", &best, "--json"];
     let alone: Value = serde_json::from_str(&done(folder.path(), &evaluate)).unwrap();

@@ -1,4 +1,5 @@
-//! Cityscapes' ids, training ids and scores, against the published tool: `golden.py` made the case.
+//! Cityscapes' ids, training ids and scores compared with the published tool. `golden.py` made the
+//! case.
 
 use robustseg_datasets::{Dataset, Manifest, check, read_label};
 use robustseg_metrics::ConfusionMatrix;
@@ -9,7 +10,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cityscapes")
 }
 
-/// The project's manifest, for the case's one split of three.
+/// The project's manifest, reduced to the single split of the case.
 fn manifest() -> Manifest {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data-manifests/cityscapes.yaml");
     let mut manifest = Manifest::load(&path).expect("the project's manifest");
@@ -43,7 +44,7 @@ fn confusion_matrix_and_iou_are_those_of_cityscapesscripts() {
     assert!((matrix.mean_iou().expect("pixels were counted") - mean).abs() < 1e-12);
 }
 
-/// The tool drew both kinds of labels; the mapping of the one has to give the other.
+/// The tool drew both kinds of labels, so mapping one kind must give the other.
 #[test]
 fn ids_become_the_training_ids_that_the_tool_draws() {
     let root = folder().join("data");

@@ -15,7 +15,7 @@ pub(crate) fn is_known(name: &str) -> bool {
     name == NEWTON_STEP || attack(name).is_some()
 }
 
-/// The attack that a tensor is named after, as `bim_0.03_0.01_3`: epsilon, alpha, steps.
+/// The attack encoded in a tensor's name, such as `bim_0.03_0.01_3`: epsilon, alpha, steps.
 fn attack(tensor: &str) -> Option<AttackConfig> {
     attacks().iter().find_map(|known| {
         let name = known.name();
@@ -36,12 +36,12 @@ fn attack(tensor: &str) -> Option<AttackConfig> {
     })
 }
 
-/// The number of gradient signs that an attack's example passes through.
+/// The number of gradient signs involved in an attack's example.
 fn steps(attack: &AttackConfig) -> usize {
     attack.attack().settings().number("steps").map_or(1, |steps| steps as usize)
 }
 
-/// Runs the attack `wanted` of every case that has it.
+/// Runs the attack `wanted` for every case that includes it.
 fn check(wanted: &str) {
     let mut faults = Faults::default();
     for case in cases() {

@@ -1,4 +1,4 @@
-//! A golden case: a folder with a network, an input, and what PyTorch makes of them.
+//! A golden case: a folder with a network, an input, and PyTorch's results for them.
 
 use candle_core::{DType, Device, Tensor};
 use robustseg_models::Network;
@@ -15,12 +15,12 @@ pub(crate) struct Case {
     errors: Value,
 }
 
-/// How far PyTorch's own f32 is from the golden numbers.
+/// The error of PyTorch's own f32 against the golden values.
 #[derive(Clone, Copy)]
 pub(crate) enum Recorded {
-    /// Norm of the difference over the norm.
+    /// The norm of the difference over the norm.
     RelativeL2(f64),
-    /// Share of the elements that are off by more than 1e-4.
+    /// Share of the elements that differ by more than 1e-4.
     DifferingFraction(f64),
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn cases() -> Vec<Case> {
     folders.iter().map(|folder| Case::load(folder)).collect()
 }
 
-/// Where the cases are computed: on the GPU, if these tests were built for one and there is one.
+/// The device for the cases: the GPU, if these tests were built for one and the machine has one.
 fn device() -> Device {
     #[cfg(feature = "cuda")]
     if robustseg_ops::cuda::count() > 0 {
@@ -97,7 +97,7 @@ impl Case {
     }
 }
 
-/// (N, H, W, C) to (N, C, H, W), and so for weights.
+/// (N, H, W, C) to (N, C, H, W), and likewise for weights.
 pub(crate) fn channels_first(tensor: &Tensor) -> Tensor {
     tensor.permute((0, 3, 1, 2)).and_then(|tensor| tensor.contiguous()).expect("a tensor of four axes")
 }

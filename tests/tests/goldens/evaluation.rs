@@ -1,4 +1,4 @@
-//! What the network says of the clean images, and its gradients.
+//! The network's output for the clean images, and its gradients.
 
 use crate::case::{Case, cases, values};
 use crate::faults::Faults;
@@ -37,7 +37,7 @@ fn confusion(case: &Case, prediction: &Tensor) -> ConfusionMatrix {
     matrix
 }
 
-/// The IoU of each class in f32, as cases hold it; not a number for a class that never occurs.
+/// The IoU of each class in f32, as stored in cases. NaN for a class that never occurs.
 fn iou(matrix: &ConfusionMatrix) -> Vec<f32> {
     matrix.iou().into_iter().map(|iou| iou.map_or(f32::NAN, |iou| iou as f32)).collect()
 }
@@ -52,7 +52,7 @@ fn logits() {
     faults.finish();
 }
 
-/// From the golden logits, predictions, counts and IoU follow exactly.
+/// Predictions, counts and IoU follow exactly from the golden logits.
 #[test]
 fn counts_follow_from_the_logits() {
     let mut faults = Faults::default();
@@ -76,7 +76,8 @@ fn counts_follow_from_the_logits() {
     faults.finish();
 }
 
-/// Our small logits, upsampled and compared in one pass, give what our full-size logits give, and that is golden.
+/// Small logits, upsampled and compared in one pass, give the same predictions as our full-size
+/// logits, which match the golden ones.
 #[test]
 fn predictions() {
     let mut faults = Faults::default();
@@ -99,7 +100,7 @@ fn predictions() {
     faults.finish();
 }
 
-/// The first of the largest logits (N, H, W, K) at every pixel.
+/// The index of the first largest logit (N, H, W, K) at every pixel.
 fn largest(logits: &Tensor) -> Tensor {
     let (images, height, width, classes) = logits.dims4().expect("logits (N, H, W, K)");
     let values = values(logits);

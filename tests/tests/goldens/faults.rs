@@ -1,9 +1,9 @@
-//! Everything that is off, told at once.
+//! Collects all deviations and reports them together.
 
 use crate::case::{Case, Recorded, values};
 use candle_core::Tensor;
 
-/// The faults found so far.
+/// The deviations found so far.
 #[derive(Default)]
 pub(crate) struct Faults {
     found: Vec<String>,
@@ -11,7 +11,7 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    /// Notes a fault unless `good`.
+    /// Records a fault unless `good`.
     pub(crate) fn check(&mut self, good: bool, fault: impl FnOnce() -> String) {
         self.checked += 1;
         if !good {
@@ -19,15 +19,16 @@ impl Faults {
         }
     }
 
-    /// Compares `ours` with the golden tensor `name` by the bound for what passes through no sign.
+    /// Compares `ours` with the golden tensor `name`, by the bound for values that involve no sign.
     pub(crate) fn compare(&mut self, case: &Case, name: &str, ours: &Tensor) {
         self.compare_after(case, name, ours, 0);
     }
 
-    /// Compares `ours` with the golden tensor `name`, which passes through `steps` signs.
+    /// Compares `ours` with the golden tensor `name`, which involves `steps` gradient signs.
     ///
-    /// Relative L2 at most 1e-4 + 10 x the recorded error; where a share of differing elements is recorded, at
-    /// most 0.005 + 2 x it after one step, 0.02 + 3 x it after several.
+    /// The relative L2 error must be at most 1e-4 + 10 x the recorded error. If the case records a
+    /// share of differing elements instead, ours must be at most 0.005 + 2 x that share after one
+    /// step, and 0.02 + 3 x it after several.
     pub(crate) fn compare_after(&mut self, case: &Case, name: &str, ours: &Tensor, steps: usize) {
         let golden = case.golden(name);
         let title = format!("{}: {name}", case.name);
@@ -47,7 +48,7 @@ impl Faults {
                 ("differing fraction", differing_fraction(&ours, &golden), 0.005 + 2.0 * recorded)
             }
         };
-        // A comparison that a NaN fails.
+        // Written such that NaN fails.
         self.check(error <= bound, || format!("{title}: {kind} {error:.2e}, at most {bound:.2e}"));
     }
 
@@ -59,8 +60,8 @@ impl Faults {
     }
 }
 
-/// Norm of the difference over the golden norm. Where the golden value is no number (the IoU of a class that never
-/// occurs), ours has to be none either.
+/// The norm of the difference over the golden norm. Where the golden value is NaN (the IoU of a
+/// class that never occurs), ours must be NaN too.
 fn relative_l2(ours: &[f64], golden: &[f64]) -> f64 {
     let pairs = || ours.iter().zip(golden).filter(|(a, b)| !(a.is_nan() && b.is_nan()));
     let difference: f64 = pairs().map(|(a, b)| (a - b).powi(2)).sum();
@@ -68,7 +69,7 @@ fn relative_l2(ours: &[f64], golden: &[f64]) -> f64 {
     if difference == 0.0 { 0.0 } else { (difference / norm).sqrt() }
 }
 
-/// Share of the elements that are off by more than 1e-4, or are no number.
+/// Share of the elements that differ by more than 1e-4 or are NaN.
 fn differing_fraction(ours: &[f64], golden: &[f64]) -> f64 {
     let same = ours.iter().zip(golden).filter(|(a, b)| (*a - *b).abs() <= 1e-4).count();
     (ours.len() - same) as f64 / ours.len() as f64

@@ -1,6 +1,6 @@
-//! The network, the attacks and training against PyTorch in double precision: every case folder under
-//! `$ROBUSTSEG_GOLDENS` (a relative one starts at the workspace's root), else under `tests/goldens`, one test for each
-//! family of tensors.
+//! Compares the network, the attacks and training with PyTorch in double precision. The cases are
+//! the folders in `$ROBUSTSEG_GOLDENS` (relative to the workspace's root), or else in
+//! `tests/goldens`. There is one test per family of tensors.
 
 mod attacks;
 mod case;
@@ -11,7 +11,8 @@ mod training;
 use case::cases;
 use faults::Faults;
 
-/// Every tensor of a case belongs to one of the families, so that none goes unchecked by an unknown name.
+/// Every tensor of a case belongs to a family, so that none is left unchecked because of an unknown
+/// name.
 #[test]
 fn every_tensor_is_known() {
     let mut faults = Faults::default();

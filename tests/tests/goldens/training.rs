@@ -1,4 +1,4 @@
-//! Training mode: logits, loss, every parameter's gradient, and all of them after two steps.
+//! Training mode: logits, loss, every parameter's gradient, and all parameters after two steps.
 
 use crate::case::{Case, cases, channels_first};
 use crate::faults::Faults;
@@ -16,7 +16,7 @@ pub(crate) fn is_known(name: &str) -> bool {
     ["train.logits", "train.loss"].contains(&name) || name.starts_with(GRADIENT) || name.starts_with(AFTER)
 }
 
-/// Small logits and loss of a training step without dropout; the running statistics move.
+/// Small logits and loss of a training step without dropout. The running statistics change.
 fn forward(case: &Case) -> (Tensor, Tensor) {
     let mut random = stream(0, "golden", [0; 3]);
     let mut pass = Mode::Training { dropout: 0.0, random: &mut random };
@@ -30,12 +30,13 @@ fn gradients(case: &Case) -> GradStore {
     forward(case).1.backward().expect("gradients")
 }
 
-/// As PyTorch has it: convolution weights (O, I, KH, KW).
+/// In PyTorch's layout: convolution weights (O, I, KH, KW).
 fn outside(tensor: &Tensor) -> Tensor {
     if tensor.rank() == 4 { channels_first(tensor) } else { tensor.clone() }
 }
 
-/// Compares each golden tensor whose name is `prefix` and a parameter's with what `ours` makes of that name.
+/// Compares each golden tensor named `prefix` plus a parameter's name with the result of `ours` for
+/// that parameter.
 fn compare_named(faults: &mut Faults, case: &Case, prefix: &str, ours: impl Fn(&str) -> Option<Tensor>) {
     for name in case.names() {
         let Some(parameter) = name.strip_prefix(prefix) else { continue };
@@ -72,8 +73,8 @@ fn weight_gradients() {
     faults.finish();
 }
 
-/// SGD with rate 0.01, momentum 0.9, decay 1e-4 on all parameters, twice on the same batch; running statistics
-/// too.
+/// SGD with rate 0.01, momentum 0.9 and decay 1e-4 on all parameters, twice on the same batch.
+/// Running statistics are compared too.
 #[test]
 fn two_steps() {
     let mut faults = Faults::default();

@@ -1,4 +1,5 @@
-//! APGD, and SEA's objectives and examples, against PyTorch in double precision: `golden.py` made the case.
+//! APGD, and SEA's objectives and examples, compared with PyTorch in double precision. `golden.py`
+//! made the case.
 
 use candle_core::{Device, Tensor};
 use robustseg_attacks::{Apgd, Attack, Case, Model, PixelObjective, Sea, channels_first, input_gradient};
@@ -25,7 +26,7 @@ fn load(name: &str) -> Tensors {
     candle_core::safetensors::load(file(name), &Device::Cpu).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The golden tensors, and how far PyTorch's own f32 is from each.
+/// The golden tensors, and the error of PyTorch's own f32 for each.
 fn golden() -> (Tensors, Value) {
     let errors = std::fs::read(file("tests/sea/f32_error.json")).expect("the recorded errors");
     (load("tests/sea/golden.safetensors"), serde_json::from_slice(&errors).expect("JSON"))
@@ -35,7 +36,7 @@ fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().and_then(|flat| flat.to_vec1()).expect("f32")
 }
 
-/// Norm of the difference over the norm.
+/// The norm of the difference over the norm.
 fn relative_l2(ours: &Tensor, golden: &Tensor) -> f64 {
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
     let (ours, golden) = (values(ours), values(golden));
@@ -43,7 +44,7 @@ fn relative_l2(ours: &Tensor, golden: &Tensor) -> f64 {
     norm(&mut difference) / norm(&mut golden.iter().map(|value| f64::from(*value)))
 }
 
-/// Share of the elements that are off by more than 1e-4.
+/// Share of the elements that differ by more than 1e-4.
 fn differing_fraction(ours: &Tensor, golden: &Tensor) -> f64 {
     let (ours, golden) = (values(ours), values(golden));
     assert_eq!(ours.len(), golden.len());

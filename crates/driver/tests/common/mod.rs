@@ -1,6 +1,6 @@
-//! What the tests of the command line share: the program, a tiny network, a tiny case.
+//! Shared by the tests of the command line: the program, a tiny network, a tiny case.
 
-// Each test file uses a part of it.
+// Each test file uses only a part of it.
 #![allow(dead_code)]
 
 pub mod scenes;
@@ -14,10 +14,10 @@ use rand::RngExt;
 use robustseg_models::{Network, NetworkConfig, PspNetConfig};
 use robustseg_random::stream;
 
-/// Classes of the tiny network.
+/// The number of classes of the tiny network.
 pub const CLASSES: usize = 4;
 
-/// The program, far from the data and settings of whoever runs the tests.
+/// The program, isolated from the data and settings of the user who runs the tests.
 pub fn robustseg(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_robustseg"));
     command.args(arguments).env_remove("ROBUSTSEG_DATA").env_remove("ROBUSTSEG_LOG");
@@ -39,7 +39,7 @@ pub fn failure(folder: &Path, arguments: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), error)
 }
 
-/// Requires that the program fails with `status` and says all of `parts`.
+/// Requires that the program fails with `status` and a message that contains all of `parts`.
 pub fn fails(folder: &Path, arguments: &[&str], status: i32, parts: &[&str]) {
     let (found, error) = failure(folder, arguments);
     for part in parts {
@@ -48,7 +48,7 @@ pub fn fails(folder: &Path, arguments: &[&str], status: i32, parts: &[&str]) {
     assert_eq!(found, status, "{arguments:?}: {error}");
 }
 
-/// All files below `folder` with their content.
+/// All files below `folder` with their contents.
 pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -62,7 +62,8 @@ pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// Requires that the program refuses its command line with all of `parts`, and changes nothing below `folder`.
+/// Requires that the program refuses its command line with all of `parts` and changes nothing below
+/// `folder`.
 pub fn refuses(folder: &Path, arguments: &[&str], parts: &[&str]) {
     let before = files(folder);
     fails(folder, arguments, 2, parts);

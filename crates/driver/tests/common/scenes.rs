@@ -1,4 +1,5 @@
-//! A small dataset on disk whose samples all differ: images, label maps, lists, its manifest and a spec.
+//! A small dataset on disk whose samples all differ: images, label maps, lists, its manifest and a
+//! spec.
 
 use std::fs;
 use std::path::Path;
@@ -37,8 +38,8 @@ evaluation:
   examples: 1
 ";
 
-/// Writes `scenes.yaml`, `spec.yaml` and the folder `data` of nine samples `s0` to `s8` into `folder`: six to train on,
-/// three to validate on. A training has three steps.
+/// Writes `scenes.yaml`, `spec.yaml` and the folder `data` into `folder`. The data has nine samples
+/// `s0` to `s8`: six for training and three for validation. A training has three steps.
 pub fn write(folder: &Path) {
     fs::write(folder.join("scenes.yaml"), MANIFEST).unwrap();
     fs::write(folder.join("spec.yaml"), SPEC).unwrap();
@@ -61,7 +62,7 @@ pub fn write(folder: &Path) {
     fs::write(data.join("val.txt"), list(6..9)).unwrap();
 }
 
-/// The image of sample `index` as PNG, another one for each index.
+/// The image of sample `index` as PNG. Every index gives a different image.
 pub fn image(index: usize) -> Vec<u8> {
     let colour = |at: usize| {
         let class = usize::from(class(index, at));
@@ -71,7 +72,8 @@ pub fn image(index: usize) -> Vec<u8> {
     png(&(0..WIDTH * HEIGHT).flat_map(colour).collect::<Vec<_>>(), png::ColorType::Rgb)
 }
 
-/// The label map of sample `index` as PNG, each class changed by `change`; two of one sample have the same length.
+/// The label map of sample `index` as PNG, with each class changed by `change`. All label maps of a
+/// sample have the same length in bytes.
 pub fn label(index: usize, change: impl Fn(u8) -> u8) -> Vec<u8> {
     let labels: Vec<u8> = (0..WIDTH * HEIGHT).map(|at| change(class(index, at))).collect();
     png(&labels, png::ColorType::Grayscale)

@@ -1,4 +1,4 @@
-//! The clock of the wall, set ahead and back again and again while a run goes on.
+//! The wall clock is set ahead and back again and again during a run.
 
 use std::process::Stdio;
 use std::time::Instant;
@@ -30,7 +30,7 @@ fn a_clock_that_is_set_ahead_and_back_changes_nothing() {
     let seconds = start.elapsed().as_secs_f64();
     run.assert_equal("out", &expected, "under a clock that jumps");
 
-    // Times are those that passed.
+    // Recorded durations are the time that really passed.
     let times: Vec<f64> = run.events("out").iter().map(|event| event["time_s"].as_f64().unwrap()).collect();
     assert!(times.is_sorted_by(|before, after| before <= after));
     assert!(*times.last().unwrap() < seconds);
@@ -39,7 +39,7 @@ fn a_clock_that_is_set_ahead_and_back_changes_nothing() {
     let timing = read("out/timing.json").to_string();
     let numbers = timing.split(|letter: char| !letter.is_ascii_digit() && letter != '.');
     assert!(numbers.filter_map(|number| number.parse::<f64>().ok()).all(|number| number < 1e9), "{timing}");
-    // And the clock did jump: a hundred years ahead, or to before 1970, which is told as 0.
+    // The clock did jump: a hundred years ahead, or to before 1970, which is recorded as 0.
     for invocation in read("out/provenance.json")["invocations"].as_array().unwrap() {
         let date = invocation["time"].as_u64().unwrap();
         assert!(date == 0 || date > 4_000_000_000, "{date}");

@@ -1,4 +1,5 @@
-//! Evaluations that are interrupted or killed: image by image they continue, and end as one that nobody disturbed.
+//! Interrupted or killed evaluations resume after the last image and give the results of an
+//! undisturbed one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +11,8 @@ use crate::common::{files, robustseg};
 use crate::short_run::{ShortRun, fails};
 use crate::signals::send;
 
-/// Curves that take a while: random starts, and the last one decides which images are shown.
+/// Curves that take a while: they have random starts, and the last one decides which images become
+/// examples.
 const CURVES: &str = "evaluation.curves=[{pgd: {alpha: 0.001, steps: 60, restarts: 2, epsilons: [0, 0.02]}}, \
     {sea: {steps: 20, epsilons: [0.01, 0.02]}}]";
 
@@ -20,18 +22,18 @@ fn short_run() -> ShortRun {
     ShortRun::with(&["training.epochs=1", "evaluation.examples=2", CURVES])
 }
 
-/// Images that the evaluation in the directory `out` has seen.
+/// The number of images that the evaluation in the directory `out` has recorded.
 fn seen(run: &ShortRun, out: &str) -> usize {
     let log = fs::read_to_string(run.path(out).join(LOG)).unwrap_or_default();
     log.matches('\n').count().saturating_sub(1)
 }
 
-/// The evaluation of the run `whole` into the directory `out`, with `more` arguments.
+/// Evaluates the run `whole` into the directory `out`, with `more` arguments.
 fn evaluate(run: &ShortRun, out: &str, more: &[&str]) -> Command {
     evaluate_of("whole", run, out, more)
 }
 
-/// The evaluation of a run's checkpoint into the directory `out`, with `more` arguments.
+/// Evaluates a run's checkpoint into the directory `out`, with `more` arguments.
 fn evaluate_of(of: &str, run: &ShortRun, out: &str, more: &[&str]) -> Command {
     let checkpoint = format!("{of}/checkpoints/last.safetensors");
     let mut arguments = vec!["evaluate", "short.yaml", "--set", "evaluation.examples=2", "--set", CURVES];
@@ -44,7 +46,7 @@ fn evaluate_of(of: &str, run: &ShortRun, out: &str, more: &[&str]) -> Command {
     command
 }
 
-/// Starts `command` and waits until it has seen an image into the directory `out`.
+/// Starts `command` and waits until it has recorded an image in the directory `out`.
 fn begun(run: &ShortRun, mut command: Command, out: &str) -> Child {
     let before = seen(run, out);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -57,7 +59,7 @@ fn begun(run: &ShortRun, mut command: Command, out: &str) -> Child {
     child
 }
 
-/// What an evaluation left, without what tells commands and times.
+/// The results of an evaluation, without its records of commands and times.
 fn results(path: &Path) -> BTreeMap<String, Vec<u8>> {
     let name = |file: &Path| file.strip_prefix(path).unwrap().to_string_lossy().into_owned();
     let mut found: BTreeMap<String, Vec<u8>> =
@@ -87,7 +89,7 @@ fn an_interrupted_evaluation_continues_image_by_image() {
         assert!(output.status.success() && told.contains(&format!("after {done} image")), "{told}");
         assert!(results(&run.path(signal)) == expected, "{signal}");
     }
-    // Without a directory there is nothing to continue from.
+    // Without a directory there is nothing to resume from.
     let mut child = evaluate(&run, "", &[]);
     let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(400));
@@ -141,7 +143,8 @@ fn records_that_are_damaged_or_of_another_evaluation_are_named() {
         fs::write(&log, flipped).unwrap();
         fails(evaluate(&run, "out", &["--resume"]), 3, &["images.log", part, "delete"]);
     }
-    // Copied by hand: an evaluation refuses it, a run says that it begins with the first image.
+    // A copied log: an evaluation refuses it, and a run reports that it starts with the first
+    // image.
     fs::write(run.path("of other").join(LOG), &whole).unwrap();
     fails(evaluate_other(), 3, &["images.log", "other weights", "delete"]);
     let expected = run.results("other");
@@ -151,7 +154,7 @@ fn records_that_are_damaged_or_of_another_evaluation_are_named() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && told.contains("other weights"), "{told}");
     run.assert_equal("other", &expected, "with records of other weights");
-    // A torn last line is the image that was in progress.
+    // An incomplete last line belongs to the image that was in progress.
     fs::write(&log, &whole[..whole.len() - 9]).unwrap();
     assert!(evaluate(&run, "out", &["--resume"]).output().unwrap().status.success());
 }

@@ -1,11 +1,11 @@
-//! Disks that are full, and files that may grow no further, while states, events and reports are written.
+//! Disks fill up, or files reach a size limit, while states, events and reports are written.
 
 use std::fs;
 use std::process::Command;
 
 use crate::short_run::{ShortRun, fails};
 
-/// `command` in a name space of its own, in which it may mount; `None` where the system does not allow that.
+/// `command` in its own name space, where it may mount. `None` if the system does not allow that.
 fn mounting(command: &Command) -> Option<Command> {
     let run = |line: &[&str]| Command::new("unshare").args(["-rm"]).args(line).output();
     let folder = tempfile::tempdir().unwrap();
@@ -26,11 +26,11 @@ fn mounting(command: &Command) -> Option<Command> {
     Some(inside)
 }
 
-/// A run in `full/run`, where `full` is a disk that `prepare` makes too small: it fails with `parts`. The disk then
-/// grows, and the run goes on to the end of one that was not disturbed.
+/// Runs in `full/run`, where `full` is a disk that `prepare` makes too small, and requires a
+/// failure with `parts`. Then the disk grows, and the resumed run must end like an undisturbed one.
 fn on_a_full_disk(run: &ShortRun, prepare: &str, parts: &[&str]) {
     fs::create_dir(run.path("full")).unwrap();
-    // The failure's status is kept, for the rest must be seen to work.
+    // The status of the failure is kept, because the remaining commands must succeed.
     let line = format!(
         r#"mount -t tmpfs -o size=64m tmpfs full
            {prepare}
@@ -49,7 +49,8 @@ fn on_a_full_disk(run: &ShortRun, prepare: &str, parts: &[&str]) {
 #[test]
 fn a_disk_that_is_full_for_a_checkpoint_leaves_the_former_one() {
     let run = ShortRun::new();
-    // Room for the first state (1.5 MB) and the best weights (0.5 MB), not for the next state beside them.
+    // Room for the first state (1.5 MB) and the best weights (0.5 MB), but not for the next state
+    // in addition.
     on_a_full_disk(&run, "mount -o remount,size=3000k full", &["resume.safetensors"]);
     let went_on = !run.path("run").exists() || run.happened("run", "training_started", 2);
     assert!(went_on, "the first state was lost");

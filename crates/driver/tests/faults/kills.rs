@@ -1,4 +1,5 @@
-//! `kill -9` at any moment of a run, followed by `--resume`: the end is that of a run that nobody disturbed.
+//! `kill -9` at any moment of a run, followed by `--resume`, gives the result of an undisturbed
+//! run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +10,7 @@ use robustseg_random::stream;
 
 use crate::short_run::ShortRun;
 
-/// How often the random test kills; `just test-faults` asks for 200.
+/// The number of kills in the random test. `just test-faults` sets 200.
 fn kills() -> usize {
     std::env::var("ROBUSTSEG_KILLS").map_or(5, |kills| kills.parse().expect("ROBUSTSEG_KILLS is a number"))
 }
@@ -25,7 +26,7 @@ fn a_run_killed_at_random_moments_ends_as_one_that_was_not() {
     let (mut killed, mut cases, mut phases) = (0, 0, BTreeMap::<_, usize>::new());
     while killed < kills() {
         let mut moments = Vec::new();
-        // A third of the runs that go on are killed again.
+        // A third of the resumed runs are killed again.
         while killed < kills() && (moments.is_empty() || random.random::<f64>() < 1.0 / 3.0) {
             let moment = random.random::<f64>() * whole;
             let mut child = run.start("killed");
@@ -38,7 +39,7 @@ fn a_run_killed_at_random_moments_ends_as_one_that_was_not() {
                 *phases.entry(phase(&run)).or_default() += 1;
                 killed += 1;
             } else if moments.is_empty() {
-                // The machine is faster now than it was.
+                // The machine is faster now than during the measurement.
                 whole = f64::midpoint(whole, moment);
                 fs::remove_dir_all(run.path("killed")).unwrap();
             } else {
@@ -53,7 +54,7 @@ fn a_run_killed_at_random_moments_ends_as_one_that_was_not() {
     println!("{killed} kills in {cases} runs of {whole:.2} s, all equal; {phases:?}");
 }
 
-/// What the killed run was doing.
+/// The phase in which the run was killed.
 fn phase(run: &ShortRun) -> &'static str {
     if writes_checkpoint(run) {
         "writing a checkpoint"
@@ -73,8 +74,8 @@ fn writes_checkpoint(run: &ShortRun) -> bool {
     files.flatten().any(|file| file.file_name().to_string_lossy().starts_with(".robustseg-"))
 }
 
-/// Kills a run as soon as `now` says so, and compares its end. A moment that is over before it is seen is waited for
-/// again.
+/// Kills a run as soon as `now` returns true, and compares its result after resuming. If the moment
+/// passes unnoticed, tries again.
 fn killed_when(moment: &str, now: impl Fn(&ShortRun) -> bool) {
     let run = ShortRun::new();
     run.finish("whole");

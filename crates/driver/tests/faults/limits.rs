@@ -1,4 +1,4 @@
-//! Limits of time and memory, numbers of threads, and an output that takes nothing.
+//! Limits of time and memory, numbers of threads, and outputs that cannot be written.
 
 use std::fs;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use robustseg_models::{Network, NetworkConfig};
 use crate::common::{robustseg, tiny};
 use crate::short_run::{ShortRun, fails, under_shell};
 
-/// Specs that want to be large: deep nesting, anchors that explode, numbers without end, many keys.
+/// Specs that try to use much memory: deep nesting, exploding anchors, endless numbers, many keys.
 fn hostile() -> Vec<(&'static str, String)> {
     let head = "name: x\ndata: {manifest: tiny.yaml}\n";
     let mut anchors = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
@@ -44,7 +44,7 @@ fn hostile_specs_are_refused_in_a_second_and_little_memory() {
     let run = ShortRun::new();
     for (what, text) in hostile() {
         fs::write(run.path("hostile.yaml"), text).unwrap();
-        // 100 MB of data, stacks of threads included.
+        // 100 MB of data, including the stacks of threads.
         let seconds = || {
             let mut command = under_shell(r#"ulimit -d 100000; exec "$0" "$@""#, &["check", "hostile.yaml"]);
             command.current_dir(run.folder()).env("RUST_BACKTRACE", "0");
@@ -52,7 +52,7 @@ fn hostile_specs_are_refused_in_a_second_and_little_memory() {
             fails(command, 2, &["robustseg: "]);
             start.elapsed().as_secs_f64()
         };
-        // Others use the machine as well.
+        // Other processes use the machine as well.
         assert!((0..5).any(|_| seconds() < 1.0), "{what} takes longer than a second");
     }
 }
@@ -80,14 +80,14 @@ fn a_run_goes_on_with_any_number_of_threads() {
 
 #[test]
 fn too_little_memory_is_told_with_what_to_lower_and_costs_no_state() {
-    // Three steps of some 100 MB.
+    // Three steps of about 100 MB each.
     let set = ["training.augmentation.crop=256", "training.batch_size=9", "training.checkpoint_every=1"];
     let run = ShortRun::with(&set);
     run.finish("whole");
     let expected = run.results("whole");
     assert!(run.kill_when("out", || run.happened("out", "checkpoint", 1)));
 
-    // What cannot be is told before anything is done.
+    // A plan that cannot fit is refused before any work.
     let large = ShortRun::with(&["training.augmentation.crop=8192", "training.batch_size=9"]);
     let arguments = [r#"ulimit -v 4000000; exec "$0" "$@""#, "out"];
     let parts =
@@ -95,7 +95,8 @@ fn too_little_memory_is_told_with_what_to_lower_and_costs_no_state() {
     fails(large.shell(arguments[0], arguments[1]), 4, &parts);
     assert!(!large.path("out").exists());
 
-    // What runs out on the way ends with the same status, wherever it is; the state stays.
+    // If memory runs out during the run, the status is the same wherever that happens, and the
+    // state stays.
     let mut statuses = Vec::new();
     for megabytes in (20..).step_by(10) {
         let line = format!(r#"ulimit -v {megabytes}000; exec "$0" "$@""#);
@@ -137,7 +138,7 @@ fn an_output_that_nobody_reads_ends_no_work_and_says_nothing() {
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
     }
     assert!(run.path("out/report.html").is_file());
-    // What is wrong is told all the same.
+    // Errors are still reported.
     let mut command = robustseg(&["data", "check", "tiny.yaml"]);
     fs::write(run.path("tiny.yaml"), "name: x\n").unwrap();
     let mut child = command.current_dir(run.folder()).stdout(Stdio::piped()).spawn().unwrap();
@@ -154,7 +155,7 @@ fn a_log_that_nobody_reads_ends_no_run() {
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(run.path("out/report.html").is_file());
-    // An error has its status, too.
+    // An error keeps its status, too.
     let mut child = robustseg(&["check", "none.yaml"]).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stderr.take());
     assert_eq!(child.wait().unwrap().code(), Some(2));
@@ -180,7 +181,7 @@ fn a_log_carries_time_and_epoch_and_is_kept_with_the_run() {
     for line in told.lines() {
         assert!(kept.contains(line), "{line} is not kept");
     }
-    // So is what a run ends with.
+    // The log also contains the final error of a run.
     fs::write(run.path("out/checkpoints/resume.safetensors"), "x").unwrap();
     fails(run.command("out"), 3, &["resume.safetensors"]);
     let kept = fs::read_to_string(run.path("out/run.log")).unwrap();
@@ -197,7 +198,7 @@ fn predict_attack_and_evaluate_ask_for_memory_beforehand() {
     let config = NetworkConfig { num_classes: 3, ..tiny() };
     Network::new(&config, 1, &Device::Cpu).unwrap().save(&run.path("model.safetensors")).unwrap();
     for (name, side) in [("large.png", 8000), ("image.png", 3000), ("label.png", 3000)] {
-        // A bit for each pixel.
+        // One bit per pixel.
         let mut encoder = png::Encoder::new(fs::File::create(run.path(name)).unwrap(), side, side);
         encoder.set_depth(png::BitDepth::One);
         let rows = vec![0; side as usize * (side as usize).div_ceil(8)];

@@ -1,4 +1,4 @@
-//! Faults of machines, systems and files, made for real: each row of `docs/faults.md`.
+//! Real faults of machines, systems and files, one for each row of `docs/faults.md`.
 
 #![cfg(target_os = "linux")]
 

@@ -1,4 +1,5 @@
-//! File systems without locks: one owner at a time all the same, and a dead one locks nobody out.
+//! File systems without locks still have one owner at a time, and a dead owner does not block
+//! others.
 
 use std::process::{Command, Stdio};
 
@@ -26,7 +27,7 @@ fn a_file_system_without_locks_is_told_of_once_and_refuses_nothing() {
         assert_eq!(told.matches("has no locks").count(), 1, "{told}");
         run.assert_equal(&out, &expected, &out);
     }
-    // Another fault is no missing lock.
+    // Any other error is not a missing lock.
     let broken = without_locks(&run, run.command("broken"), 5);
     fails(broken, 1, &["locking", "broken"]);
 }

@@ -1,4 +1,4 @@
-//! Images of any size, labels of none, batches of one and batches that do not come out.
+//! Images of any size, missing labels, batches of one and incomplete batches.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::common::{robustseg, run_in};
 
-/// Width, height, and whether a pixel is labelled.
+/// Width, height, and whether any pixel is labelled.
 const IMAGES: [(u32, u32, bool); 5] =
     [(1, 1, true), (40, 1, true), (1, 40, true), (29, 13, false), (37, 51, true)];
 
@@ -22,7 +22,7 @@ pub fn png(width: u32, height: u32, colour: png::ColorType, value: impl Fn(u32) 
     bytes
 }
 
-/// The images with their labels, a manifest and a spec.
+/// Writes the images with their labels, a manifest and a spec.
 fn odd_images(folder: &Path) {
     let root = folder.join("odd");
     fs::create_dir(&root).unwrap();
@@ -77,7 +77,7 @@ fn steps(folder: &Path, out: &str) -> Vec<Value> {
 fn images_of_any_size_in_batches_of_any_size_are_trained_and_evaluated_on() {
     let folder = tempfile::tempdir().unwrap();
     odd_images(folder.path());
-    // Five images: batches of two leave one out in each epoch.
+    // Five images: batches of two leave out one image per epoch.
     for (batch, crop, count) in [("1", "19", 10), ("2", "19", 4), ("5", "8", 2), ("1", "8", 10)] {
         let set = [format!("training.batch_size={batch}"), format!("training.augmentation.crop={crop}")];
         let out = format!("run_{batch}_{crop}");
@@ -86,7 +86,7 @@ fn images_of_any_size_in_batches_of_any_size_are_trained_and_evaluated_on() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let steps = steps(folder.path(), &out);
         assert_eq!(steps.len(), count);
-        // Numbers that are none would be null.
+        // A value that is not finite would be null.
         assert!(steps.iter().all(|step| step["loss"].is_f64()), "{steps:?}");
         let evaluation: Value =
             serde_json::from_slice(&fs::read(folder.path().join(&out).join("evaluation.json")).unwrap())
@@ -115,7 +115,7 @@ fn a_batch_without_a_labelled_pixel_has_a_loss_of_zero() {
     let steps = steps(folder.path(), "run");
     assert_eq!(steps.len(), 2);
     assert!(steps.iter().all(|step| step["loss"] == 0.0), "{steps:?}");
-    // No weight has moved: those of a run of one step, which differ from others by their seed alone.
+    // No weight has changed: they equal those of one-step runs that differ only in their seed.
     let read = |out: &str| {
         let bytes = fs::read(folder.path().join(out).join("checkpoints/last.safetensors")).unwrap();
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -126,7 +126,7 @@ fn a_batch_without_a_labelled_pixel_has_a_loss_of_zero() {
     assert!(run_in(folder.path(), &once).status.success());
     assert!(read("run") == read("once"));
 
-    // To evaluate on nothing is no result.
+    // An evaluation without labels has no result.
     let nothing = ["run", "spec.yaml", "--out", "nothing", "--set", "data.validation_split=none"];
     let mut command = robustseg(&nothing);
     command.current_dir(folder.path());

@@ -1,4 +1,4 @@
-//! Pictures that break, vanish or change while a training reads them.
+//! Pictures that break, disappear or change while a training reads them.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ licence: none
 obtain: nowhere
 ";
 
-/// A run on files: those of `3` are read in each of its epochs.
+/// A run on files. Those of `3` are read in each epoch.
 fn run_on_files(more: &[&str]) -> ShortRun {
     let set = ["data.manifest=pictures.yaml", "data.root=pictures", "training.epochs=20"];
     let run =
@@ -43,10 +43,10 @@ fn run_on_files(more: &[&str]) -> ShortRun {
     run
 }
 
-/// What is done to the folder of the pictures.
+/// What happens to the folder of pictures.
 type Harm = fn(&Path);
 
-/// Starts the run in `out` and, when it has trained for some steps, does `harm` to its pictures.
+/// Starts the run in `out` and applies `harm` to its pictures after a few training steps.
 fn harmed(run: &ShortRun, out: &str, harm: Harm) -> std::process::Output {
     let mut command = run.command(out);
     let child =

@@ -1,4 +1,5 @@
-//! Places where nothing can be written or read: no rights, read-only, links in circles; and names of any letters.
+//! Folders that cannot be written or read (missing rights, read-only, circular links), and names in
+//! any script.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -9,10 +10,10 @@ use std::process::Command;
 use crate::common::{checkpoint, robustseg};
 use crate::short_run::{ShortRun, fails};
 
-/// Nobody's number: what root may do anywhere, it may not.
+/// The user id of nobody, which lacks root's right to access everything.
 const NOBODY: u32 = 65534;
 
-/// `command` without the rights of root, which know no bounds.
+/// `command` without the rights of root.
 fn without_root(mut command: Command, folder: &Path) -> Command {
     if fs::metadata("/proc/self").unwrap().uid() == 0 {
         command.uid(NOBODY).gid(NOBODY);
@@ -70,7 +71,7 @@ fn links_in_circles_are_named() {
     fails(command(&["check", "a"]), 2, &["a: "]);
     fails(command(&["evaluate", "short.yaml", "--checkpoint", "a"]), 3, &["checkpoint a: "]);
     fails(command(&["check", "short.yaml", "--set", "data.manifest=a"]), 3, &["a: "]);
-    // A folder that holds itself.
+    // A folder that contains itself.
     symlink(".", run.path("self")).unwrap();
     assert!(
         command(&["run", "self/self/short.yaml", "--out", "self/out"]).output().unwrap().status.success()

@@ -1,8 +1,9 @@
-//! Power cuts: what was not synced is gone, and what is left goes on.
+//! After a power cut, everything that was not synced is gone, and the run resumes from the rest.
 //!
-//! A shim records what is in a folder at each sync of a run. Made from that is what a power cut behind each sync may leave:
-//! the names that were synced alone, by a file system that keeps no others, and all names, by one that keeps names before
-//! what is in the files. The content of a file is in both cases that of its last sync.
+//! A shim records the content of a folder at each sync of a run. From these records the tests
+//! construct what a power cut after each sync may leave. Some file systems keep only synced names.
+//! Others write names before the contents of files, so all names survive. In both cases a file has
+//! the content of its last sync.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +19,7 @@ use crate::common::robustseg;
 use crate::shim::behind;
 use crate::short_run::ShortRun;
 
-/// The number of a file or folder, whatever its names.
+/// Identifies a file or folder, whatever its names.
 type Inode = u64;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,24 +31,24 @@ enum Entry {
 /// The names in each folder.
 type Names = BTreeMap<Inode, BTreeMap<String, Entry>>;
 
-/// What a folder holds by path: the content of files, nothing for folders.
+/// The content of a folder by path: bytes for files, `None` for folders.
 type Tree = BTreeMap<String, Option<Vec<u8>>>;
 
-/// A disk under a file system whose cache is lost when the power is.
+/// A disk under a file system whose cache is lost with the power.
 struct Disk {
     root: Inode,
-    /// The names that there are.
+    /// The present names.
     present: Names,
-    /// Those of each folder at its last sync.
+    /// The names of each folder at its last sync.
     synced: Names,
-    /// What each file held at its last sync.
+    /// The content of each file at its last sync.
     content: BTreeMap<Inode, Vec<u8>>,
-    /// Keeps numbers from being given to other files.
+    /// Open files keep their inode numbers from being reused.
     open: Vec<fs::File>,
 }
 
 impl Disk {
-    /// What is in the folder `root` now, all of it synced.
+    /// The present content of the folder `root`, all of it synced.
     fn new(root: &Path) -> Self {
         let mut disk = Self {
             root: fs::metadata(root).unwrap().ino(),
@@ -78,7 +79,7 @@ impl Disk {
         self.synced.insert(fs::metadata(folder).unwrap().ino(), names);
     }
 
-    /// The sync of that `number` in what `shims/disk.c` recorded; whether there was one.
+    /// Applies sync `number` of those recorded by `shims/disk.c`. Returns whether there was one.
     fn sync(&mut self, record: &Path, number: usize) -> bool {
         let Ok(text) = fs::read_to_string(record.join(format!("{number}.names"))) else { return false };
         let mut lines = text.lines();
@@ -105,7 +106,7 @@ impl Disk {
         true
     }
 
-    /// What the disk holds, of `names`.
+    /// The content of the disk under `names`.
     fn tree(&self, names: &Names) -> Tree {
         let mut tree = Tree::new();
         let mut folders = vec![(self.root, String::new())];
@@ -128,7 +129,8 @@ impl Disk {
     }
 }
 
-/// Runs `command` and gives what power cuts on its way may leave of `disk`. At its end nothing may be lost any more.
+/// Runs `command` and returns what power cuts during it may leave of `disk`. At its end nothing may
+/// be lost any more.
 fn cuts(run: &ShortRun, command: Command) -> Vec<Tree> {
     let (root, record) = (run.path("disk"), tempfile::tempdir().unwrap());
     let mut disk = Disk::new(&root);
@@ -154,7 +156,7 @@ fn cuts(run: &ShortRun, command: Command) -> Vec<Tree> {
     cuts
 }
 
-/// Requires that the state of each checkpoint that the log tells of is there.
+/// Requires the state of each checkpoint that the log mentions.
 fn has_what_was_told(tree: &Tree) {
     let Some(Some(log)) = tree.get("run/events.jsonl") else { return };
     let events = log.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
@@ -167,7 +169,7 @@ fn has_what_was_told(tree: &Tree) {
     }
 }
 
-/// Requires that a run goes on from each of `trees` to the `expected` end.
+/// Requires that a run resumes from each of `trees` and ends as `expected`.
 fn go_on(run: &ShortRun, trees: &[Tree], expected: &BTreeMap<String, Vec<u8>>) {
     let next = Mutex::new(trees.iter().enumerate());
     let work = || {
@@ -196,7 +198,7 @@ fn go_on(run: &ShortRun, trees: &[Tree], expected: &BTreeMap<String, Vec<u8>>) {
 
 #[test]
 fn a_power_cut_loses_nothing_that_was_told() {
-    // Two states in one epoch, and few figures.
+    // Two states per epoch, and few figures.
     let set = ["training.epochs=1", "evaluation.curves=[]", "evaluation.examples=0"];
     let run = ShortRun::with(&set);
     run.finish("whole");
@@ -205,7 +207,7 @@ fn a_power_cut_loses_nothing_that_was_told() {
     let trees = cuts(&run, run.command("disk/run"));
     trees.iter().for_each(has_what_was_told);
     go_on(&run, &trees, &expected);
-    // And of a run from the start over what is there.
+    // The same for a new run that overwrites the existing one.
     let mut anew = robustseg(&["run", "short.yaml", "--overwrite", "--out", "disk/run"]);
     anew.args(set.iter().flat_map(|set| ["--set", set])).current_dir(run.folder());
     let anew = cuts(&run, anew);

@@ -1,11 +1,11 @@
-//! Libraries that stand between the program and the system's, made from the C files in `shims`.
+//! Libraries between the program and those of the system, built from the C files in `shims`.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::short_run::ShortRun;
 
-/// `command` behind the shim in `shims/NAME.c`.
+/// `command` with the shim in `shims/NAME.c`.
 pub fn behind(name: &str, run: &ShortRun, mut command: Command) -> Command {
     let library = run.path(&format!("{name}.so"));
     if !library.exists() {

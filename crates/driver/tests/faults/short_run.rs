@@ -1,4 +1,5 @@
-//! A run of half a second on generated data: started, killed, resumed, and compared with one that nobody disturbed.
+//! A run of half a second on generated data: started, killed, resumed, and compared with an
+//! undisturbed run.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -30,7 +31,7 @@ licence: generated
 obtain: nothing to obtain
 ";
 
-/// Twelve steps in three epochs; states are saved in the middle of epochs and at their ends.
+/// Twelve steps in three epochs. States are saved in the middle and at the end of epochs.
 const SPEC: &str = "name: short
 data: {manifest: tiny.yaml}
 model: {layers: [1, 1, 1, 1], width: 4}
@@ -47,7 +48,7 @@ evaluation:
   examples: 1
 ";
 
-/// A folder with a spec, its manifest, and its runs.
+/// A folder with a spec, its manifest, and the runs.
 pub struct ShortRun {
     folder: tempfile::TempDir,
     set: Vec<String>,
@@ -74,7 +75,8 @@ impl ShortRun {
         Self { set: set.iter().flat_map(|set| ["--set".into(), set.to_string()]).collect(), ..Self::new() }
     }
 
-    /// The arguments of the run in the directory `out`, from its start or from its saved state if there is one.
+    /// The arguments for the run in the directory `out`, from its start or from its saved state if
+    /// there is one.
     pub fn arguments(&self, out: &str) -> Vec<String> {
         let run = ["run", "short.yaml", "--resume", "--out", out].map(String::from);
         run.into_iter().chain(self.set.iter().cloned()).collect()
@@ -88,27 +90,28 @@ impl ShortRun {
         command
     }
 
-    /// The run in the directory `out`, started by a line for a shell, in which `$0` is the program and `"$@"` its
-    /// arguments.
+    /// The run in the directory `out`, started by a shell command in which `$0` is the program and
+    /// `"$@"` its arguments.
     pub fn shell(&self, line: &str, out: &str) -> Command {
         let mut command = under_shell(line, &self.arguments(out));
         command.current_dir(self.folder.path());
         command
     }
 
-    /// Starts the run, its standard error thrown away.
+    /// Starts the run and discards its standard error.
     pub fn start(&self, out: &str) -> Child {
         self.command(out).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
-    /// Runs to the end.
+    /// Runs to completion.
     pub fn finish(&self, out: &str) -> ExitStatus {
         let output = self.command(out).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         output.status
     }
 
-    /// Starts the run and kills it as soon as `now` says so; whether it came to that before the run's end.
+    /// Starts the run and kills it as soon as `now` returns true. Returns whether that happened
+    /// before the run ended.
     pub fn kill_when(&self, out: &str, now: impl Fn() -> bool) -> bool {
         let mut child = self.start(out);
         let start = Instant::now();
@@ -126,7 +129,7 @@ impl ShortRun {
         killed
     }
 
-    /// The events of the run so far; a line that is being written does not count.
+    /// The events of the run so far, without an incomplete last line.
     pub fn events(&self, out: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.path(out).join("events.jsonl")).unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
@@ -137,8 +140,8 @@ impl ShortRun {
         self.events(out).iter().any(|event| event["kind"] == kind && event["step"] == step)
     }
 
-    /// All that a finished run leaves, by file, without what tells times and commands. The report is made again of the
-    /// other files and must come out the same, so that it needs no look of its own.
+    /// All files that a finished run leaves, without times and commands. The report is made again
+    /// from the other files and must not change, so its content needs no separate comparison.
     pub fn results(&self, out: &str) -> BTreeMap<String, Vec<u8>> {
         let path = self.path(out);
         let report = fs::read(path.join("report.html")).unwrap();
@@ -146,10 +149,10 @@ impl ShortRun {
         assert!(report == fs::read(path.join("report.html")).unwrap(), "the report is of other files");
         let mut files = BTreeMap::new();
         collect(&path, "", &mut files);
-        // What was written when, which hashes times among other things.
+        // The record of written files. It contains hashes of times, among others.
         files.remove(".robustseg.jsonl").unwrap();
         files.remove("report.html").unwrap();
-        // It tells of times and of every start.
+        // The log contains times and every start.
         files.remove("run.log");
         for (name, bytes) in &mut files {
             match name.as_str() {
@@ -168,7 +171,7 @@ impl ShortRun {
         files
     }
 
-    /// Requires that a finished run left what another did.
+    /// Requires that a finished run left the same results as another.
     pub fn assert_equal(&self, out: &str, expected: &BTreeMap<String, Vec<u8>>, what: &str) {
         let found = self.results(out);
         let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
@@ -179,7 +182,8 @@ impl ShortRun {
     }
 }
 
-/// The program with `arguments`, started by a line for a shell, in which `$0` is the program and `"$@"` its arguments.
+/// The program with `arguments`, started by a shell command in which `$0` is the program and `"$@"`
+/// its arguments.
 pub fn under_shell(line: &str, arguments: &[impl AsRef<OsStr>]) -> Command {
     let mut command = robustseg(&[]);
     let program = command.get_program().to_owned();
@@ -196,7 +200,7 @@ pub fn under_shell(line: &str, arguments: &[impl AsRef<OsStr>]) -> Command {
     command
 }
 
-/// The status and standard error of a command that must tell of its failure in one short paragraph.
+/// The status and standard error of a command that must report its failure in one short paragraph.
 pub fn failure(mut command: Command) -> (Option<i32>, String) {
     let output = command.output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
@@ -205,7 +209,7 @@ pub fn failure(mut command: Command) -> (Option<i32>, String) {
     (output.status.code(), error)
 }
 
-/// Requires that a command ends with `status` and says all of `parts`.
+/// Requires that a command ends with `status` and a message that contains all of `parts`.
 pub fn fails(command: Command, status: i32, parts: &[&str]) {
     let (found, error) = failure(command);
     for part in parts {
@@ -214,7 +218,7 @@ pub fn fails(command: Command, status: i32, parts: &[&str]) {
     assert_eq!(found, Some(status), "{error}");
 }
 
-/// The files below `folder`, by their path from there.
+/// The files below `folder`, by their relative paths.
 fn collect(folder: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
     for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
@@ -233,7 +237,7 @@ fn edit(bytes: &mut Vec<u8>, change: impl Fn(&mut Value)) {
     *bytes = value.to_string().into_bytes();
 }
 
-/// The steps and validations of a log, without times. Every line must be whole.
+/// The steps and validations of a log, without times. Every line must be complete.
 fn steps(log: &[u8]) -> String {
     let mut text = String::new();
     for line in std::str::from_utf8(log).unwrap().lines() {
@@ -247,8 +251,8 @@ fn steps(log: &[u8]) -> String {
     text
 }
 
-/// Weights, statistics, velocities and state of a file to resume from, without times and without the checksum over
-/// them.
+/// Weights, statistics, velocities and state of a resume file, without times and without the
+/// checksum over them.
 fn timeless(file: &[u8]) -> Vec<u8> {
     let (_, header) = SafeTensors::read_metadata(file).unwrap();
     let mut metadata = header.metadata().clone().unwrap();

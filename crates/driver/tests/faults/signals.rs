@@ -1,4 +1,5 @@
-//! Signals that ask for an end: the state is saved, status 5. A second SIGINT or SIGTERM ends at once.
+//! Signals that request an end save the state and lead to status 5. A second SIGINT or SIGTERM ends
+//! the process at once.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,14 +11,14 @@ pub fn send(signal: &str, child: &Child) {
     assert!(status.success());
 }
 
-/// Whether this process ignores SIGHUP, as under `nohup`: then the programs that it starts do, too.
+/// Whether this process ignores SIGHUP, as under `nohup`. Its child processes then do, too.
 fn hangups_are_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 == 1))
 }
 
-/// Starts a run and waits until it has come to `moment`.
+/// Starts a run and waits until `moment` returns true.
 fn started(run: &ShortRun, out: &str, moment: impl Fn() -> bool) -> Child {
     let mut child = run.start(out);
     let start = Instant::now();
@@ -30,7 +31,7 @@ fn started(run: &ShortRun, out: &str, moment: impl Fn() -> bool) -> Child {
 
 #[test]
 fn a_signal_saves_the_state_and_the_run_goes_on_from_it() {
-    // A hundred steps, so that the signal comes before the end.
+    // A hundred steps, so that the signal arrives before the end.
     let run =
         ShortRun::with(&["training.epochs=25", "training.checkpoint_every=0", "training.validate_every=5"]);
     run.finish("whole");
@@ -44,7 +45,7 @@ fn a_signal_saves_the_state_and_the_run_goes_on_from_it() {
         let mut child = started(&run, signal, || run.happened(signal, "step", 10));
         send(signal, &child);
         if signal != "INT" && signal != "TERM" {
-            // Kernel and shell both send one when a terminal closes.
+            // Both the kernel and the shell send one when a terminal closes.
             send(signal, &child);
         }
         let start = Instant::now();
@@ -57,7 +58,7 @@ fn a_signal_saves_the_state_and_the_run_goes_on_from_it() {
         assert_eq!(last["step"].as_u64(), Some(steps as u64), "every step that was done is saved");
         run.finish(signal);
         let mut found = run.results(signal);
-        // The one before the last is of the interruption.
+        // The previous state is that of the interruption.
         found.remove("checkpoints/resume.former.safetensors").unwrap();
         assert!(found == expected, "{signal}");
         std::fs::remove_dir_all(run.path(signal)).unwrap();
@@ -71,7 +72,7 @@ fn a_terminal_that_closes_saves_the_state() {
         return;
     }
     let run = ShortRun::with(&["training.epochs=100000"]);
-    // `script` has a terminal made for the run, which goes with it.
+    // `script` creates a terminal for the run and closes it at its own end.
     let line = r#"exec script -qec "$0 run short.yaml --out out --set training.epochs=100000" /dev/null"#;
     let mut script = run.shell(line, "out");
     let Ok(mut script) = script.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
@@ -110,7 +111,7 @@ fn a_hangup_that_is_ignored_under_nohup_stays_ignored() {
 
 #[test]
 fn a_second_signal_ends_at_once() {
-    // A step of many seconds.
+    // A step that takes many seconds.
     let run = ShortRun::with(&["training.augmentation.crop=700", "training.batch_size=9"]);
     let mut child = started(&run, "out", || run.happened("out", "training_started", 0));
     send("TERM", &child);

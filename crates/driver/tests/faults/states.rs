@@ -1,4 +1,5 @@
-//! Saved states and checkpoints that are damaged, of another run, or no files at all; and runs in one another's way.
+//! Saved states and checkpoints that are damaged, belong to another run, or are not files; and runs
+//! that compete for a directory.
 
 use std::fs;
 
@@ -53,7 +54,7 @@ fn a_lost_state_is_no_new_beginning() {
     fs::create_dir(run.path(STATE)).unwrap();
     fails(run.command("out"), 3, &[STATE, "is a folder"]);
     fs::remove_dir(run.path(STATE)).unwrap();
-    // Weights for everybody are no state.
+    // A checkpoint is not a state.
     fs::copy(run.path("out/checkpoints/last.safetensors"), run.path(STATE)).unwrap();
     fails(run.command("out"), 3, &[STATE, "not written by a training run"]);
     let without = robustseg(&["run", "short.yaml", "--fall-back"]);
