@@ -17,7 +17,8 @@ pub struct Archive {
     /// Its size in bytes, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// The wanted folder of the archive. It keeps its path below the folder in which the archive is unpacked.
+    /// The wanted folder of the archive. It keeps its path below the folder in which the archive is
+    /// unpacked.
     pub folder: PathBuf,
 }
 

@@ -14,8 +14,8 @@ pub struct Class {
     pub name: String,
     /// Its colour in pictures: red, green, blue.
     pub colour: [u8; 3],
-    /// Its values in label files, where the layout leaves them to the manifest: in YAML `value: 7` or
-    /// `value: [7, 8]`. Without values the class has one, its index.
+    /// Its values in label files, where the layout leaves them to the manifest: in YAML `value: 7`
+    /// or `value: [7, 8]`. Without values the class has one, its index.
     #[serde(
         default,
         rename = "value",
@@ -25,8 +25,8 @@ pub struct Class {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub values: Vec<u8>,
-    /// Its colours in label files that are read by colour ([`LabelsBy::Colour`](crate::LabelsBy)); `colour`
-    /// by default.
+    /// Its colours in label files that are read by colour ([`LabelsBy::Colour`](crate::LabelsBy));
+    /// `colour` by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub label_colours: Vec<[u8; 3]>,
 }

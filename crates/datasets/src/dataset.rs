@@ -38,12 +38,13 @@ struct Inner {
 }
 
 impl Dataset {
-    /// Finds the samples of `split` in the folder `root`, in the order of the dataset's list. A generated dataset
-    /// needs no folder and does not look at `root`.
+    /// Finds the samples of `split` in the folder `root`, in the order of the dataset's list. A
+    /// generated dataset needs no folder and does not look at `root`.
     ///
     /// # Errors
-    /// If there is no such split, data are missing (the error says how to get them), the number of samples or their
-    /// ids are not the manifest's, or a sample's image or label does not exist. Files are not read yet.
+    /// If there is no such split, data are missing (the error says how to get them), the number of
+    /// samples or their ids are not the manifest's, or a sample's image or label does not exist.
+    /// Files are not read yet.
     pub fn open(manifest: &Manifest, root: &Path, split: &str) -> Result<Self> {
         let (dataset, expected) = Self::find(manifest, root, split)?;
         dataset.verify_list(expected)?;
@@ -51,7 +52,8 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// As [`Dataset::open`], but takes the samples that are there. Returns the manifest's split, too.
+    /// As [`Dataset::open`], but takes the samples that are there. Returns the manifest's split,
+    /// too.
     pub(crate) fn find<'a>(manifest: &'a Manifest, root: &Path, split: &str) -> Result<(Self, &'a Split)> {
         let known = || manifest.split_names().collect::<Vec<_>>().join(", ");
         let expected = manifest.splits.get(split).ok_or_else(|| Error::Split {
@@ -84,23 +86,26 @@ impl Dataset {
         Ok((Self(Arc::new(inner), None), expected))
     }
 
-    /// The same split, whose samples are read from the pack that [`prepare`](crate::prepare) made in `folder` for this
-    /// `manifest`: the same samples, decoded already.
+    /// The same split, whose samples are read from the pack that [`prepare`](crate::prepare) made
+    /// in `folder` for this `manifest`: the same samples, decoded already.
     ///
     /// # Errors
-    /// [`Error::Cache`] if there is no pack of this split, or it is of other data, or older than a sample's files.
+    /// [`Error::Cache`] if there is no pack of this split, or it is of other data, or older than a
+    /// sample's files.
     pub fn with_cache(&self, folder: &Path, manifest: &Manifest) -> Result<Self> {
         let pack = Pack::open(folder, manifest, self.split(), self.stamps())?;
         Ok(Self(Arc::clone(&self.0), Some(Arc::new(pack))))
     }
 
-    /// Content stamps of all samples, in the split's order. The files are read when this is first asked, on rayon's
-    /// threads; clones share the answer. Samples of a pack have the stamps of the files behind it.
+    /// Content stamps of all samples, in the split's order. The files are read when this is first
+    /// asked, on rayon's threads; clones share the answer. Samples of a pack have the stamps of the
+    /// files behind it.
     pub fn stamps(&self) -> &[SampleStamp] {
         if let Some(stamps) = self.0.stamps.get() {
             return stamps;
         }
-        // Not within the cell: a thread of the pool that waits for it could hold up those that it waits for.
+        // Not within the cell: a thread of the pool that waits for it could hold up those that it
+        // waits for.
         let stamps = self.0.source.stamps();
         self.0.stamps.get_or_init(|| stamps)
     }
@@ -164,11 +169,12 @@ impl Dataset {
         self.0.source.id(index)
     }
 
-    /// Reads the sample at `index`, which must be below [`Dataset::len`]. Its label map holds class indices and
-    /// [`IGNORE_LABEL`](crate::IGNORE_LABEL) only.
+    /// Reads the sample at `index`, which must be below [`Dataset::len`]. Its label map holds class
+    /// indices and [`IGNORE_LABEL`](crate::IGNORE_LABEL) only.
     ///
     /// # Errors
-    /// If image or label cannot be read, their sizes differ, or the label has a value that is no class.
+    /// If image or label cannot be read, their sizes differ, or the label has a value that is no
+    /// class.
     pub fn load(&self, index: usize) -> Result<Sample> {
         match &self.1 {
             Some(pack) => pack.sample(index),
@@ -184,9 +190,10 @@ impl Dataset {
         }
     }
 
-    /// The sample at `index`, which must be below [`Dataset::len`], changed as `parameters` say: what
-    /// [`apply`](crate::apply) makes of [`Dataset::load`], but rows of PNGs below those that the crop needs are not
-    /// decoded. Files are verified to their ends all the same, but for what decoding alone would show.
+    /// The sample at `index`, which must be below [`Dataset::len`], changed as `parameters` say:
+    /// what [`apply`](crate::apply) makes of [`Dataset::load`], but rows of PNGs below those that
+    /// the crop needs are not decoded. Files are verified to their ends all the same, but for what
+    /// decoding alone would show.
     ///
     /// # Errors
     /// As [`Dataset::load`].
@@ -224,8 +231,8 @@ impl Dataset {
         Samples { dataset: self.clone(), indices: indices.into_iter(), prefetch: Prefetch::default() }
     }
 
-    /// The files of the sample at `index`: image, label and, for some layouts, a second file of the same label, which may
-    /// not exist. A generated sample has no files.
+    /// The files of the sample at `index`: image, label and, for some layouts, a second file of the
+    /// same label, which may not exist. A generated sample has no files.
     pub(crate) fn files(&self, index: usize) -> impl Iterator<Item = &Path> {
         let files = self.0.source.files(index);
         let paths = files.map(|f| [Some(&f.image), Some(&f.label), f.second_label.as_ref()]);
@@ -239,7 +246,8 @@ impl Dataset {
     }
 }
 
-/// Samples in the order asked for, read in advance on rayon's threads. An error takes its sample's place.
+/// Samples in the order asked for, read in advance on rayon's threads. An error takes its sample's
+/// place.
 pub struct Samples {
     dataset: Dataset,
     indices: std::vec::IntoIter<usize>,

@@ -161,7 +161,8 @@ pub enum Error {
         /// Row of its first pixel.
         y: usize,
     },
-    /// A label file's palette gives the colours of the classes to other values than the manifest does.
+    /// A label file's palette gives the colours of the classes to other values than the manifest
+    /// does.
     #[error(
         "{}: the palette contradicts the classes: value {value} has the colour {drawn_colour:?} of `{drawn}`, but is {}; \
          to go by the colours, set `labels_by: colour` in the manifest, else take label files of class indices",
@@ -179,8 +180,8 @@ pub enum Error {
         /// The class that the manifest gives it, and that class's colour; `None` if it is no class.
         means: Option<(String, [u8; 3])>,
     },
-    /// A label file holds another kind of values than its name or the layout says, or contradicts another file of the
-    /// same label.
+    /// A label file holds another kind of values than its name or the layout says, or contradicts
+    /// another file of the same label.
     #[error("{}: {reason}", path.display())]
     Mixup {
         /// The label file.

@@ -17,11 +17,13 @@ use crate::mat::read_sbd_label;
 #[derive(Clone, Debug)]
 pub(crate) struct LabelCode {
     classes: Vec<Class>,
-    /// The class of each colour, or [`IGNORE_LABEL`]; where values count, a palette is compared with them.
+    /// The class of each colour, or [`IGNORE_LABEL`]; where values count, a palette is compared
+    /// with them.
     colours: HashMap<[u8; 3], u8>,
     /// What values mean; `None` where colours count.
     table: Option<LabelTable>,
-    /// What is wrong with a file of other values than expected, although all of them mean something.
+    /// What is wrong with a file of other values than expected, although all of them mean
+    /// something.
     refuse: fn(&LabelMap) -> Option<Mixup>,
     /// Whether 255 alone means not labelled, because the manifest says nothing else.
     ignores_255: bool,
@@ -97,8 +99,8 @@ impl LabelCode {
         Ok(map)
     }
 
-    /// `rows` of the label map in a PNG, in the memory of `buffer` if that fits. `None` where [`LabelCode::read`] has to
-    /// say what is wrong.
+    /// `rows` of the label map in a PNG, in the memory of `buffer` if that fits. `None` where
+    /// [`LabelCode::read`] has to say what is wrong.
     pub(crate) fn rows(&self, picture: &Picture<'_>, rows: Range<usize>, buffer: Vec<u8>) -> Option<Vec<u8>> {
         let Some(table) = &self.table else {
             return self.by_colour(&picture.colours(rows, Vec::new())?, buffer).ok();
@@ -111,7 +113,8 @@ impl LabelCode {
         Some(map.data)
     }
 
-    /// The classes of `colours`, three bytes for each pixel, or the first colour that has none, with its place.
+    /// The classes of `colours`, three bytes for each pixel, or the first colour that has none,
+    /// with its place.
     fn by_colour(&self, colours: &[u8], mut labels: Vec<u8>) -> Result<Vec<u8>, ([u8; 3], usize)> {
         labels.clear();
         // Neighbours are mostly alike.
@@ -128,12 +131,12 @@ impl LabelCode {
         Ok(labels)
     }
 
-    /// A value of `labels` that by its colour in `palette` is another class than by `table`, and that class, if the
-    /// palette is that of the classes in another order.
+    /// A value of `labels` that by its colour in `palette` is another class than by `table`, and
+    /// that class, if the palette is that of the classes in another order.
     ///
-    /// Palettes that have nothing to do with the classes are common, and may share some colours with them. So a
-    /// contradiction counts only if most of the values that occur have colours of classes. A colour of several values,
-    /// such as the black that fills palettes, does not count.
+    /// Palettes that have nothing to do with the classes are common, and may share some colours
+    /// with them. So a contradiction counts only if most of the values that occur have colours of
+    /// classes. A colour of several values, such as the black that fills palettes, does not count.
     fn contradiction(&self, table: &LabelTable, palette: &[u8], labels: &[u8]) -> Option<(u8, u8)> {
         let colour =
             |value: u8| -> Option<[u8; 3]> { palette.get(3 * usize::from(value)..)?.first_chunk().copied() };
@@ -187,7 +190,8 @@ fn table(classes: &[Class], ignored: &[u8]) -> LabelTable {
     LabelTable::of_values(values, ignored)
 }
 
-/// The class of each colour; [`IGNORE_LABEL`] where several classes have it, so that it says nothing.
+/// The class of each colour; [`IGNORE_LABEL`] where several classes have it, so that it says
+/// nothing.
 fn colours(classes: &[Class]) -> HashMap<[u8; 3], u8> {
     let mut colours: HashMap<[u8; 3], u8> = HashMap::new();
     for (class, index) in classes.iter().zip(0_u8..) {

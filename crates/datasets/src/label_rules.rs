@@ -12,12 +12,12 @@ use crate::image::IGNORE_LABEL;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LabelsBy {
-    /// By gray values, or by palette indices. A palette that gives the colours of the classes to other
-    /// classes is an error.
+    /// By gray values, or by palette indices. A palette that gives the colours of the classes to
+    /// other classes is an error.
     #[default]
     Value,
-    /// By colours, as RGB masks do; a palette's indices then have no meaning. For the layouts that leave the
-    /// meaning of label files to the manifest.
+    /// By colours, as RGB masks do; a palette's indices then have no meaning. For the layouts that
+    /// leave the meaning of label files to the manifest.
     Colour,
 }
 
@@ -40,8 +40,8 @@ pub(crate) struct LabelRules<'a> {
 }
 
 impl LabelRules<'_> {
-    /// Checks that each value or colour has one meaning. `free` says that the layout leaves the meaning of label files to
-    /// the manifest.
+    /// Checks that each value or colour has one meaning. `free` says that the layout leaves the
+    /// meaning of label files to the manifest.
     pub(crate) fn validate(&self, free: bool) -> Result<(), Refusal> {
         self.validate_classes()?;
         match self.labels_by {

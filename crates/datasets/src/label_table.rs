@@ -15,7 +15,8 @@ pub(crate) struct Meaningless {
 }
 
 impl LabelTable {
-    /// `classes` are pairs of a value and its class; 255 is not labelled unless it is among them, `ignored` neither.
+    /// `classes` are pairs of a value and its class; 255 is not labelled unless it is among them,
+    /// `ignored` neither.
     pub(crate) fn of_values(classes: impl Iterator<Item = (u8, u8)>, ignored: &[u8]) -> Self {
         let mut table = [None; 256];
         for value in ignored.iter().chain([&IGNORE_LABEL]) {
@@ -32,7 +33,8 @@ impl LabelTable {
         self.0[usize::from(value)]
     }
 
-    /// Values below `ids` are not labelled, but for those of `classes`: (value, class). 255 is not labelled.
+    /// Values below `ids` are not labelled, but for those of `classes`: (value, class). 255 is not
+    /// labelled.
     pub(crate) fn of_ids(ids: usize, classes: &[(u8, u8)]) -> Self {
         let mut table = [None; 256];
         table[..ids].fill(Some(IGNORE_LABEL));

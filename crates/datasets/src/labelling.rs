@@ -22,12 +22,14 @@ pub enum Labelling<'a> {
     Indices,
 }
 
-/// Reads an image and its label map, which have to be of one size. The label map holds class indices and
-/// [`IGNORE_LABEL`](crate::IGNORE_LABEL), as `labelling` says; where it knows nothing, what [`read_label`] gives.
+/// Reads an image and its label map, which have to be of one size. The label map holds class
+/// indices and [`IGNORE_LABEL`](crate::IGNORE_LABEL), as `labelling` says; where it knows nothing,
+/// what [`read_label`] gives.
 ///
 /// # Errors
-/// If one of them cannot be read, or their sizes differ; without a manifest also if the label file holds other ids by its
-/// name, such as Cityscapes' `*_labelIds.png`: many of them look like class indices and mean other classes.
+/// If one of them cannot be read, or their sizes differ; without a manifest also if the label file
+/// holds other ids by its name, such as Cityscapes' `*_labelIds.png`: many of them look like class
+/// indices and mean other classes.
 pub fn read_pair(image: &Path, label: &Path, labelling: Labelling<'_>) -> Result<(Image, LabelMap)> {
     pair::read(image, label, |path| {
         if let Labelling::Manifest(manifest) = labelling {

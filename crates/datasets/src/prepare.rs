@@ -21,16 +21,16 @@ pub enum Prepared {
     Built(Option<String>),
 }
 
-/// Makes the pack of `split` of a dataset in the folder `root`, in the folder `out`; where there is one that is valid,
-/// verifies all its checksums instead. `progress` is told how many of how many samples are done. Gives the bytes of the
-/// pack, too: four a pixel.
+/// Makes the pack of `split` of a dataset in the folder `root`, in the folder `out`; where there is
+/// one that is valid, verifies all its checksums instead. `progress` is told how many of how many
+/// samples are done. Gives the bytes of the pack, too: four a pixel.
 ///
-/// A few samples are in memory at once. The pack is written beside its place, synced and renamed: whatever interrupts
-/// this leaves the former one, or none.
+/// A few samples are in memory at once. The pack is written beside its place, synced and renamed:
+/// whatever interrupts this leaves the former one, or none.
 ///
 /// # Errors
-/// As [`Dataset::open`] and [`Dataset::load`], and [`Error::Cache`] if the pack cannot be written, or another process
-/// is just making it.
+/// As [`Dataset::open`] and [`Dataset::load`], and [`Error::Cache`] if the pack cannot be written,
+/// or another process is just making it.
 pub fn prepare(
     manifest: &Manifest,
     root: &Path,

@@ -14,7 +14,8 @@ pub(crate) struct Files {
     pub(crate) id: String,
     pub(crate) image: PathBuf,
     pub(crate) label: PathBuf,
-    /// A second file of the same label, which may be absent. A check of the dataset compares the two.
+    /// A second file of the same label, which may be absent. A check of the dataset compares the
+    /// two.
     pub(crate) second_label: Option<PathBuf>,
 }
 

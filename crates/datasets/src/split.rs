@@ -10,17 +10,18 @@ use crate::error::Refusal;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Split {
-    /// The list of its samples, below the dataset's folder. The layout decides whether splits have one.
+    /// The list of its samples, below the dataset's folder. The layout decides whether splits have
+    /// one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
     /// How many samples it has.
     pub count: usize,
-    /// SHA-256 of its sorted ids, one in each line, as 64 lower-case hexadecimal digits: that of the sorted
-    /// official list.
+    /// SHA-256 of its sorted ids, one in each line, as 64 lower-case hexadecimal digits: that of
+    /// the sorted official list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ids_sha256: Option<String>,
-    /// Splits that share samples with it on purpose. A split that names itself may serve for both training
-    /// and validation, as in a test whether a network can memorise a few images.
+    /// Splits that share samples with it on purpose. A split that names itself may serve for both
+    /// training and validation, as in a test whether a network can memorise a few images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub may_overlap: Vec<String>,
 }

@@ -16,7 +16,8 @@ pub struct Fetch {
     pub max_bytes: u64,
     /// Files and folders that an archive may hold.
     pub max_entries: u64,
-    /// A file of root certificates (PEM) to trust in place of Mozilla's; by default the one that `SSL_CERT_FILE` names.
+    /// A file of root certificates (PEM) to trust in place of Mozilla's; by default the one that
+    /// `SSL_CERT_FILE` names.
     pub certificates: Option<PathBuf>,
 }
 

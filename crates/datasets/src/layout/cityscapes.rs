@@ -12,9 +12,10 @@ use crate::label_table::LabelTable;
 use crate::source::Files;
 use crate::split::Lists;
 
-/// Cityscapes: images `leftImg8bit/SPLIT/CITY/*_leftImg8bit.png`, labels `gtFine/SPLIT/CITY/*_gtFine_labelIds.png`,
-/// whose ids become the 19 training classes. A check of the dataset compares them with `*_gtFine_labelTrainIds.png`
-/// where that file exists. A sample's id is `CITY/CITY_SEQUENCE_FRAME`.
+/// Cityscapes: images `leftImg8bit/SPLIT/CITY/*_leftImg8bit.png`, labels
+/// `gtFine/SPLIT/CITY/*_gtFine_labelIds.png`, whose ids become the 19 training classes. A check of
+/// the dataset compares them with `*_gtFine_labelTrainIds.png` where that file exists. A sample's
+/// id is `CITY/CITY_SEQUENCE_FRAME`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cityscapes;
 
@@ -134,8 +135,8 @@ impl Kind for Cityscapes {
     }
 }
 
-/// Refuses training ids where ids are expected. Training ids have 255 where nothing is labelled, which no file of ids
-/// has, and end where ids continue with signs, vegetation, sky and vehicles.
+/// Refuses training ids where ids are expected. Training ids have 255 where nothing is labelled,
+/// which no file of ids has, and end where ids continue with signs, vegetation, sky and vehicles.
 fn refuse_training_ids(label: &LabelMap) -> Option<Mixup> {
     let is_training_id = |value: &u8| *value == IGNORE_LABEL || usize::from(*value) < CLASSES;
     let mixed_up = label.data.contains(&IGNORE_LABEL) && label.data.iter().all(is_training_id);

@@ -13,9 +13,9 @@ use crate::error::{Error, Refusal, Result};
 use crate::source::Files;
 use crate::split::Lists;
 
-/// A folder of images and a folder of label maps. The image of a sample is its id and the suffix, below the folder; so
-/// is its label map. A split has the ids of its list `file`, one in each line, in the list's order; without a list, the
-/// ids of all images, sorted.
+/// A folder of images and a folder of label maps. The image of a sample is its id and the suffix,
+/// below the folder; so is its label map. A split has the ids of its list `file`, one in each line,
+/// in the list's order; without a list, the ids of all images, sorted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Folders {
@@ -83,7 +83,8 @@ impl Kind for Folders {
     }
 }
 
-/// The ids of all images. Label maps in the same folder are left out, although their names end as those of images do.
+/// The ids of all images. Label maps in the same folder are left out, although their names end as
+/// those of images do.
 fn ids(images: &Place, labels: &Place) -> Result<Vec<String>> {
     let beside = images.folder == labels.folder && labels.suffix.len() > images.suffix.len();
     let is_label = |name: &str| beside && strip_suffix(name, &labels.suffix).is_some();

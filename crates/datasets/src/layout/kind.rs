@@ -11,8 +11,8 @@ use crate::split::Lists;
 
 /// A kind of layout with its settings: everything in which one layout differs from another.
 ///
-/// A new layout is a file in this folder that implements this trait, and one line in the registry in `mod.rs`.
-/// Its settings are the fields of the type, as manifests write them.
+/// A new layout is a file in this folder that implements this trait, and one line in the registry
+/// in `mod.rs`. Its settings are the fields of the type, as manifests write them.
 pub(crate) trait Kind {
     /// The layout's name in manifests.
     fn name() -> &'static str
@@ -38,7 +38,8 @@ pub(crate) trait Kind {
     /// What label files mean.
     fn labels(&self) -> Labels;
 
-    /// Refuses settings, classes or ignored values that the layout cannot have. Fields are those of the manifest.
+    /// Refuses settings, classes or ignored values that the layout cannot have. Fields are those of
+    /// the manifest.
     fn validate(&self, classes: &[Class], ignored: &[u8]) -> Result<(), Refusal> {
         let _ = (classes, ignored);
         Ok(())
@@ -72,7 +73,8 @@ pub(crate) enum Labels {
     /// Values are ids, whose classes the layout knows.
     Ids {
         table: fn() -> LabelTable,
-        /// What is wrong with a file of other values than these ids, although `table` knows all of them.
+        /// What is wrong with a file of other values than these ids, although `table` knows all of
+        /// them.
         refuse: fn(&LabelMap) -> Option<Mixup>,
     },
 }

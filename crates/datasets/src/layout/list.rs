@@ -19,7 +19,8 @@ pub(super) fn lines(path: &Path) -> Result<Vec<String>> {
     read(path, |line| Ok(line.to_owned()), String::as_str)
 }
 
-/// The samples of the list at `path`: `parse` makes one of a line, `id` gives its id. Blank lines are skipped.
+/// The samples of the list at `path`: `parse` makes one of a line, `id` gives its id. Blank lines
+/// are skipped.
 pub(super) fn read<T>(
     path: &Path,
     parse: impl Fn(&str) -> std::result::Result<T, String>,

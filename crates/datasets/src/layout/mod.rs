@@ -1,6 +1,7 @@
 //! The layouts, and the registry of them.
 //!
-//! One line in [`register!`] below makes a layout known to manifests, datasets, tests and documentation.
+//! One line in [`register!`] below makes a layout known to manifests, datasets, tests and
+//! documentation.
 
 mod cityscapes;
 mod folders;
@@ -36,7 +37,8 @@ macro_rules! register {
     ($($file:ident::$layout:ident $(($settings:ident))?,)+) => {
         $(pub use $file::$layout;)+
 
-        /// How the files of a dataset lie: the key `layout` of a manifest. [`layouts`] lists all layouts.
+        /// How the files of a dataset lie: the key `layout` of a manifest. [`layouts`] lists all
+        /// layouts.
         ///
         /// ```
         /// use robustseg_datasets::{Layout, Synthetic};

@@ -16,8 +16,8 @@ pub(super) fn names(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Whether an operating system leaves files of this name in folders: macOS `.DS_Store` and, on foreign disks,
-/// `._NAME` next to each NAME; Windows `Thumbs.db` and `desktop.ini`.
+/// Whether an operating system leaves files of this name in folders: macOS `.DS_Store` and, on
+/// foreign disks, `._NAME` next to each NAME; Windows `Thumbs.db` and `desktop.ini`.
 fn is_clutter(name: &str) -> bool {
     name.starts_with('.') || ["thumbs.db", "desktop.ini"].iter().any(|known| name.eq_ignore_ascii_case(known))
 }

@@ -8,9 +8,9 @@ use crate::error::Result;
 use crate::source::Files;
 use crate::split::Lists;
 
-/// Lists with an image and a label file in each line, below the dataset's folder, as `CamVid` has them. A tab or spaces
-/// stand between the two; names that hold spaces need the tab. A sample's id is the path of its image without the
-/// extension.
+/// Lists with an image and a label file in each line, below the dataset's folder, as `CamVid` has
+/// them. A tab or spaces stand between the two; names that hold spaces need the tab. A sample's id
+/// is the path of its image without the extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pairs;
 
@@ -50,7 +50,8 @@ impl Kind for Pairs {
     }
 }
 
-/// The files that a line names: the two sides of its only tab, which may hold spaces, or else its words.
+/// The files that a line names: the two sides of its only tab, which may hold spaces, or else its
+/// words.
 fn files(line: &str) -> Vec<&str> {
     match line.split('\t').collect::<Vec<_>>()[..] {
         [image, label] => vec![image.trim(), label.trim()],

@@ -19,8 +19,8 @@ impl Place {
         Self { folder, suffix: suffix.to_owned(), listed: RefCell::default() }
     }
 
-    /// The file of the sample `id`: the one of exactly that name, else one whose suffix differs in capital letters.
-    /// If neither exists, the path that it should have.
+    /// The file of the sample `id`: the one of exactly that name, else one whose suffix differs in
+    /// capital letters. If neither exists, the path that it should have.
     pub(super) fn file(&self, id: &str) -> PathBuf {
         let path = self.folder.join(format!("{id}{}", self.suffix));
         if path.exists() {

@@ -1,8 +1,9 @@
 //! Generated scenes: textured shapes on a textured ground.
 //!
-//! Every class has a colour and a texture. Colours vary from object to object so much that neighbouring classes
-//! overlap, and the texture has to tell them apart; light, contrast and noise vary from scene to scene. The shape says
-//! nothing about the class. A thin border around each object is not labelled, as in PASCAL VOC.
+//! Every class has a colour and a texture. Colours vary from object to object so much that
+//! neighbouring classes overlap, and the texture has to tell them apart; light, contrast and noise
+//! vary from scene to scene. The shape says nothing about the class. A thin border around each
+//! object is not labelled, as in PASCAL VOC.
 
 use std::f64::consts::{PI, TAU};
 
@@ -185,7 +186,8 @@ impl Object {
         }
     }
 
-    /// Distance from the outline in pixels, negative inside; outside corners, that from the nearer edge's line.
+    /// Distance from the outline in pixels, negative inside; outside corners, that from the nearer
+    /// edge's line.
     fn distance(&self, x: f64, y: f64) -> f64 {
         let (dx, dy) = (x - self.centre[0], y - self.centre[1]);
         let (sin, cos) = self.turn;

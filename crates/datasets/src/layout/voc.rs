@@ -15,8 +15,9 @@ use crate::split::Lists;
 /// The list that SBD's labels belong to. It is computed where VOC's folder lacks it.
 const TRAINAUG: &str = "trainaug.txt";
 
-/// PASCAL VOC 2012 and SBD: images `JPEGImages/ID.jpg`, labels, and lists of ids. The dataset's folder is
-/// `VOCdevkit/VOC2012`, or the folder in which both archives were unpacked; lists lie below `VOC2012`.
+/// PASCAL VOC 2012 and SBD: images `JPEGImages/ID.jpg`, labels, and lists of ids. The dataset's
+/// folder is `VOCdevkit/VOC2012`, or the folder in which both archives were unpacked; lists lie
+/// below `VOC2012`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Voc {
@@ -29,9 +30,10 @@ pub struct Voc {
 pub enum VocLabels {
     /// VOC's own: the palette PNGs of the folder `SegmentationClass`.
     SegmentationClass,
-    /// VOC's and SBD's: the PNGs of the folder `SegmentationClassAug`. Without that folder, the archives as they come:
-    /// `SegmentationClass` for VOC's train and val, `benchmark_RELEASE/dataset/cls/ID.mat` for all other ids. Without
-    /// the list `trainaug.txt`, it is then VOC's train and SBD's train and val, except for VOC's val.
+    /// VOC's and SBD's: the PNGs of the folder `SegmentationClassAug`. Without that folder, the
+    /// archives as they come: `SegmentationClass` for VOC's train and val,
+    /// `benchmark_RELEASE/dataset/cls/ID.mat` for all other ids. Without the list `trainaug.txt`,
+    /// it is then VOC's train and SBD's train and val, except for VOC's val.
     SegmentationClassAug,
 }
 
@@ -69,7 +71,8 @@ struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    /// The dataset's folder is the one in which the archives were unpacked, or `VOCdevkit/VOC2012` in it.
+    /// The dataset's folder is the one in which the archives were unpacked, or `VOCdevkit/VOC2012`
+    /// in it.
     fn find(search: &'a Search<'a>) -> Self {
         let root = search.root;
         let below = root.join("VOCdevkit/VOC2012");

@@ -53,8 +53,8 @@ use crate::yaml;
 /// # Ok::<(), robustseg_datasets::Error>(())
 /// ```
 ///
-/// 255 means not labelled unless a class has it: masks of 0 and 255 have two classes, the second with `value: 255`.
-/// `value: [7, 8]` makes one class of several values.
+/// 255 means not labelled unless a class has it: masks of 0 and 255 have two classes, the second
+/// with `value: 255`. `value: [7, 8]` makes one class of several values.
 ///
 /// Masks that hold colours in place of values are read with `labels_by: colour`:
 ///
@@ -118,8 +118,8 @@ impl Manifest {
     /// The manifest in the file `path`.
     ///
     /// # Errors
-    /// [`Error::Manifest`] if the file cannot be read or is larger than 1 MiB; with line and column if it is not the YAML
-    /// expected; with the field if that makes no sense.
+    /// [`Error::Manifest`] if the file cannot be read or is larger than 1 MiB; with line and column
+    /// if it is not the YAML expected; with the field if that makes no sense.
     pub fn load(path: &Path) -> Result<Self> {
         Self::parse(&yaml::read(path)?, path)
     }
@@ -173,8 +173,9 @@ impl Manifest {
         self.layout.kind().is_generated()
     }
 
-    /// The same dataset, written in one of the many possible ways: each class has its values or colours where these
-    /// count, and ignored ones are sorted. Two manifests of the same meaning differ at most in descriptions.
+    /// The same dataset, written in one of the many possible ways: each class has its values or
+    /// colours where these count, and ignored ones are sorted. Two manifests of the same meaning
+    /// differ at most in descriptions.
     #[must_use]
     pub fn meaning(&self) -> Self {
         let mut meaning = self.clone();
@@ -197,7 +198,8 @@ impl Manifest {
         meaning
     }
 
-    /// How to get the data into the folder `root`, if that is known: the command, where a program can fetch it.
+    /// How to get the data into the folder `root`, if that is known: the command, where a program
+    /// can fetch it.
     pub fn how_to_get(&self, root: Option<&Path>) -> String {
         let Some(archive) = self.archives.first() else {
             return self.obtain.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -251,12 +253,12 @@ impl Manifest {
         layout.validate(&self.classes, &self.ignored)
     }
 
-    /// Reads a label file of this dataset: class indices, and [`IGNORE_LABEL`](crate::IGNORE_LABEL) where nothing is
-    /// labelled.
+    /// Reads a label file of this dataset: class indices, and [`IGNORE_LABEL`](crate::IGNORE_LABEL)
+    /// where nothing is labelled.
     ///
     /// # Errors
-    /// If the file cannot be read or decoded, or holds a value or colour that the manifest does not know, or a palette
-    /// that contradicts it.
+    /// If the file cannot be read or decoded, or holds a value or colour that the manifest does not
+    /// know, or a palette that contradicts it.
     pub fn read_label(&self, path: &Path) -> Result<LabelMap> {
         self.label_code().read(path)
     }

@@ -1,10 +1,10 @@
 //! Decoded samples in one file per split, of which a crop reads only the rows that it needs.
 //!
-//! A pack is made of the samples one after the other, each the image's rows as RGB and then the label map's, and an
-//! [`Index`] at the end. It holds for one manifest, one list of samples, one set of decoders and files of one content, by
-//! their stamps: opening it compares all of these. Each sample has a CRC-32, which reading the whole sample verifies;
-//! the rows of a crop
-//! are taken as they are, but for labels that are no classes.
+//! A pack is made of the samples one after the other, each the image's rows as RGB and then the
+//! label map's, and an [`Index`] at the end. It holds for one manifest, one list of samples, one
+//! set of decoders and files of one content, by their stamps: opening it compares all of these.
+//! Each sample has a CRC-32, which reading the whole sample verifies; the rows of a crop are taken
+//! as they are, but for labels that are no classes.
 
 pub(crate) mod index;
 
@@ -35,8 +35,8 @@ pub(crate) struct Pack {
 }
 
 impl Pack {
-    /// Opens the pack of `split` of the dataset that `manifest` describes, in `folder`, and verifies that it holds the
-    /// samples with these `stamps`. Its pixels are not read.
+    /// Opens the pack of `split` of the dataset that `manifest` describes, in `folder`, and
+    /// verifies that it holds the samples with these `stamps`. Its pixels are not read.
     pub(crate) fn open(
         folder: &Path,
         manifest: &Manifest,
@@ -97,7 +97,8 @@ impl Pack {
         (self.entries[index].width, self.entries[index].height)
     }
 
-    /// Reads `rows` of the sample at `index`: RGB into `image`, labels into `label`, which become as long as that is.
+    /// Reads `rows` of the sample at `index`: RGB into `image`, labels into `label`, which become
+    /// as long as that is.
     pub(crate) fn rows(
         &self,
         index: usize,
@@ -111,7 +112,8 @@ impl Pack {
         self.label_rows(index, rows, label)
     }
 
-    /// Reads the labels of `rows` of the sample at `index` into `label`, which becomes as long as that is.
+    /// Reads the labels of `rows` of the sample at `index` into `label`, which becomes as long as
+    /// that is.
     fn label_rows(&self, index: usize, rows: std::ops::Range<usize>, label: &mut Vec<u8>) -> Result<()> {
         let Entry { id, offset, width, height, .. } = &self.entries[index];
         label.resize(rows.len() * width, 0);
@@ -153,7 +155,8 @@ pub(crate) fn path(folder: &Path, split: &str) -> PathBuf {
 
 /// What a split's pixels follow from, besides its files.
 pub(crate) fn origin(manifest: &Manifest, split: &str) -> [u8; 32] {
-    // A manifest is plain data: writing it cannot fail, and if it did, packs would only be made again.
+    // A manifest is plain data: writing it cannot fail, and if it did, packs would only be made
+    // again.
     let manifest = serde_yaml::to_string(manifest).unwrap_or_default();
     let mut hash = Sha256::new();
     hash.update(format!("{DECODERS}\n{split}\n{manifest}"));
