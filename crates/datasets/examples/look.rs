@@ -1,4 +1,4 @@
-//! What is in a split, and a batch of it as training sees it: `look MANIFEST [ROOT [SPLIT]]`.
+//! Shows the content of a split and a training batch of it: `look MANIFEST [ROOT [SPLIT]]`.
 //!
 //! `cargo run -p robustseg-datasets --example look -- data-manifests/synthetic.yaml`
 

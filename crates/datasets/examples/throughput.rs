@@ -1,8 +1,10 @@
-//! Images a second of the loader, as JSON: `throughput MANIFEST ROOT SPLIT CROP SAMPLES [CACHE]`.
+//! Measures the loader in images per second, as JSON:
+//! `throughput MANIFEST ROOT SPLIT CROP SAMPLES [CACHE]`.
 //!
 //! Reads, augments and batches `SAMPLES` training samples of a dataset on all threads of rayon
-//! (`RAYON_NUM_THREADS`), after a batch that is not counted; from packs in the folder `CACHE`, made if need be, if
-//! one is given. `scripts/bench_data.sh` runs it beside other pipelines.
+//! (`RAYON_NUM_THREADS`), after one batch that does not count. With `CACHE`, samples come from
+//! packs in that folder, which are made if necessary. `scripts/bench_data.sh` compares it with
+//! other pipelines.
 
 use std::path::Path;
 use std::time::Instant;
@@ -11,7 +13,7 @@ use robustseg_datasets::{
     AugmentationConfig, Dataset, Loader, LoaderOptions, Manifest, OnBadSample, prepare,
 };
 
-/// Samples in a batch.
+/// Samples per batch.
 const BATCH: usize = 4;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for batch in loader {
         let batch = batch?;
         images += batch.ids.len();
-        // Looked at, as a trainer would, so that nothing is left undone.
+        // Read like a trainer would, so that no work is skipped.
         sum += batch.images.iter().step_by(4096).sum::<f32>();
     }
     let rate = images as f64 / start.elapsed().as_secs_f64();

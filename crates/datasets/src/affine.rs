@@ -1,16 +1,19 @@
-//! The affine map from a crop to its source, in fixed point: the same on every machine, and exact to step along.
+//! The affine map from a crop to its source, in fixed point. It is the same on every machine, and
+//! steps along it are exact.
 
 use std::ops::Range;
 
 use crate::AugmentationParameters;
 
-/// Fractional bits of a place. Rounding is off by at most `2^-33` pixels a step, a millionth over the largest crop.
+/// Fractional bits of a position. The rounding error is at most `2^-33` pixels per step, which adds
+/// up to a millionth over the largest crop.
 const BITS: u32 = 32;
 
 /// One pixel.
 const ONE: i64 = 1 << BITS;
 
-/// A place in the source, across and down, in units of `2^-32` pixels; pixel `i` reaches from `i` to `i + 1`.
+/// A position in the source, across and down, in units of `2^-32` pixels. Pixel `i` extends from
+/// `i` to `i + 1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) x: i64,
@@ -18,18 +21,18 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The place `step` further.
+    /// The position after one `step`.
     pub(crate) fn next(self, step: Self) -> Self {
         Self { x: self.x + step.x, y: self.y + step.y }
     }
 }
 
-/// The pixel in which a coordinate lies.
+/// The pixel that contains a coordinate.
 pub(crate) fn whole(coordinate: i64) -> usize {
     (coordinate >> BITS) as usize
 }
 
-/// Two neighbouring pixels and how much the second one weighs, from 0 to 1.
+/// Two neighbouring pixels and the weight of the second, from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Neighbours {
     pub(crate) first: usize,
@@ -37,11 +40,11 @@ pub(crate) struct Neighbours {
     pub(crate) share: f32,
 }
 
-/// A side of the source, and how a coordinate finds its neighbours along it.
+/// One dimension of the source, and how to find a coordinate's neighbours along it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Side {
     last: usize,
-    /// The largest coordinate between two centres; its share rounds to 1.
+    /// The largest coordinate between two centres. Its share rounds to 1.
     largest: i64,
 }
 
@@ -51,29 +54,31 @@ impl Side {
         Self { last, largest: ((last as i64) << BITS).saturating_sub(1).max(0) }
     }
 
-    /// The pixels whose centres are around a coordinate; beyond the outermost centres, the outermost pixel.
+    /// The pixels whose centres enclose a coordinate. Beyond the outermost centres, the outermost
+    /// pixel.
     #[inline]
     pub(crate) fn neighbours(self, coordinate: i64) -> Neighbours {
         let place = (coordinate - ONE / 2).clamp(0, self.largest);
         let first = whole(place);
-        // 2^-32, so that the share is exact but for the rounding to f32.
+        // In units of 2^-32, so that the share is exact except for the rounding to f32.
         let share = (place & (ONE - 1)) as f32 * (1.0 / ONE as f32);
         Neighbours { first, second: (first + 1).min(self.last), share }
     }
 }
 
-/// From a crop's pixels to places in the source: what flip, resize, rotation and crop come to. Where a blur sees beyond the
-/// crop, a margin around it is looked up, too.
+/// Maps a crop's pixels to positions in the source: flip, resize, rotation and crop combined. If a
+/// blur needs pixels beyond the crop, the map includes a margin around it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Affine {
-    /// The crop with its margin.
+    /// The side of the crop with its margin.
     size: usize,
     margin: usize,
     width: usize,
     height: usize,
-    /// From a pixel to the next in its row.
+    /// The step from a pixel to the next in its row.
     step: Place,
-    /// Coordinates of a row's first pixel: those of the first row, and how much each row adds, in pixels.
+    /// The position of a row's first pixel, in pixels: that of the first row, and the increment per
+    /// row.
     x: [f64; 2],
     y: [f64; 2],
 }
@@ -89,7 +94,7 @@ impl Affine {
             let room = side - size;
             if room >= 0.0 { (place * (room + 1.0)).floor().min(room) } else { (room / 2.0).floor() }
         };
-        // The first pixel, seen from the centre of the resized image.
+        // The position of the first pixel relative to the centre of the resized image.
         let left = start(new_width, parameters.place[1]) - margin as f64 + 0.5 - new_width / 2.0;
         let top = start(new_height, parameters.place[0]) - margin as f64 + 0.5 - new_height / 2.0;
         let (sin, cos) = parameters.rotation.to_radians().sin_cos();
@@ -107,29 +112,29 @@ impl Affine {
         }
     }
 
-    /// Rows and columns of what is looked up: the crop with its margin.
+    /// Rows and columns of the crop with its margin.
     pub(crate) fn size(&self) -> usize {
         self.size
     }
 
-    /// Pixels around the crop.
+    /// Width of the margin in pixels.
     pub(crate) fn margin(&self) -> usize {
         self.margin
     }
 
-    /// From a pixel to the next in its row.
+    /// The step from a pixel to the next in its row.
     pub(crate) fn step(&self) -> Place {
         self.step
     }
 
-    /// Where the pixel at `column` of `row` lies.
+    /// The position of the pixel at `column` of `row`.
     pub(crate) fn place(&self, column: usize, row: usize) -> Place {
         let at =
             |[start, by_row]: [f64; 2], step: i64| fixed(start + by_row * row as f64) + step * column as i64;
         Place { x: at(self.x, self.step.x), y: at(self.y, self.step.y) }
     }
 
-    /// The columns of `row` that lie inside the source.
+    /// The columns of `row` inside the source.
     pub(crate) fn inside(&self, row: usize) -> Range<usize> {
         let Place { x, y } = self.place(0, row);
         let across = columns(x, self.step.x, self.width, self.size);
@@ -138,7 +143,7 @@ impl Affine {
         start..across.end.min(down.end).max(start)
     }
 
-    /// The source's rows that the crop looks at: none if it lies beside the source.
+    /// The source's rows that the crop needs. Empty if the crop lies outside the source.
     pub(crate) fn rows(&self) -> Range<usize> {
         let side = Side::new(self.height);
         let mut rows = self.height..0;
@@ -147,7 +152,7 @@ impl Affine {
             if let (Some(first), Some(last)) = (inside.clone().next(), inside.last()) {
                 for column in [first, last] {
                     let neighbours = side.neighbours(self.place(column, row).y);
-                    // A share of nothing or of all needs one of the two alone; both are read.
+                    // A share of 0 or 1 needs only one of the two neighbours, but both are read.
                     rows.start = rows.start.min(neighbours.first);
                     rows.end = rows.end.max(neighbours.second + 1);
                 }
@@ -161,13 +166,13 @@ fn fixed(pixels: f64) -> i64 {
     (pixels * ONE as f64).round() as i64
 }
 
-/// The columns below `size` for which `start + column * step` lies on a side of `pixels`.
+/// The columns below `size` for which `start + column * step` is within `pixels`.
 fn columns(start: i64, step: i64, pixels: usize, size: usize) -> Range<usize> {
     let end = (pixels as i64) << BITS;
     if step == 0 {
         return if (0..end).contains(&start) { 0..size } else { 0..0 };
     }
-    // The first column at or behind `border` in the direction of the steps.
+    // The first column at or past `border` in the direction of the steps.
     let reaching = |border: i64| {
         let (distance, step) = if step > 0 { (border - start, step) } else { (start - border, -step) };
         let steps = distance.div_euclid(step) + i64::from(distance.rem_euclid(step) > 0);

@@ -1,4 +1,4 @@
-//! Archives that a program may download.
+//! Archives available for download.
 
 use std::path::{Component, PathBuf};
 
@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Refusal;
 
-/// A tar file, gzipped or not, that may be downloaded freely.
+/// A tar file, optionally gzipped, that may be downloaded freely.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Archive {
-    /// Its address, by `http` or `https`.
+    /// Its address, with `http` or `https`.
     pub url: String,
-    /// MD5 of the file, as its publisher announces it: 32 hexadecimal digits, in lower case.
+    /// MD5 of the file as published: 32 lower-case hexadecimal digits.
     pub md5: String,
     /// Its size in bytes, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// The wanted folder of the archive. It keeps its path below the folder in which the archive is
+    /// The folder to take from the archive. It keeps its path below the folder where the archive is
     /// unpacked.
     pub folder: PathBuf,
 }
@@ -28,7 +28,7 @@ impl Archive {
         self.url.rsplit('/').next().unwrap_or_default()
     }
 
-    /// Checks that it can be fetched and cannot land outside its folder.
+    /// Checks that the archive can be downloaded and cannot write outside its folder.
     pub(crate) fn validate(&self) -> Result<(), Refusal> {
         let plain = |component| matches!(component, Component::Normal(_));
         let name = self.file_name();

@@ -1,4 +1,4 @@
-//! Random changes to training samples: what is drawn.
+//! Random changes to training samples: the settings and the draws.
 
 use std::fmt;
 
@@ -9,38 +9,42 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Error, Result};
 
-/// The paper's augmentation (sec. 4.1.2): horizontal flip, resize, rotation, blur, crop. The paper gives no number for flip
-/// and blur; both happen to every second sample here. The blur's standard deviation is drawn from 0 to 1.5 pixels, and the
-/// blur sees the crop alone.
+/// The paper's augmentation (sec. 4.1.2): horizontal flip, resize, rotation, blur, crop. The paper
+/// gives no probability for flip and blur; here each applies to half of the samples at random. The
+/// blur's standard deviation is drawn from 0 to 1.5 pixels, and the blur uses only the pixels of
+/// the crop.
 ///
-/// PSPNet's authors (hszhao/semseg), whose training the paper follows elsewhere, do it otherwise: they rotate every second
-/// sample, and blur with a kernel of 5 x 5 and a standard deviation of 1.1 before they crop. That is
-/// [`AugmentationConfig::semseg`], in a spec `augmentation: semseg`.
+/// PSPNet's authors (hszhao/semseg), whose training the paper follows elsewhere, do it differently.
+/// They rotate half of the samples, and blur before cropping, with a kernel of 5 x 5 and a standard
+/// deviation of 1.1. That is [`AugmentationConfig::semseg`], in a spec `augmentation: semseg`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(from = "Written")]
 pub struct AugmentationConfig {
-    /// Whether every second sample, by chance, is mirrored.
+    /// Whether to mirror half of the samples at random.
     pub flip: bool,
-    /// Smallest and largest factor of resizing, drawn evenly; `[1, 1]` leaves the size.
+    /// Smallest and largest resize factor, drawn uniformly. `[1, 1]` keeps the size.
     pub scale: [f64; 2],
-    /// Largest rotation to either side, in degrees, drawn evenly; 0 rotates nothing.
+    /// Largest rotation to either side in degrees, drawn uniformly. 0 disables rotation.
     pub rotation: f64,
-    /// Probability with which a sample is rotated.
+    /// Probability of rotating a sample.
     pub rotation_probability: f64,
-    /// Whether every second sample, by chance, is blurred.
+    /// Whether to blur half of the samples at random.
     pub blur: bool,
-    /// Smallest and largest standard deviation of the Gaussian blur, in pixels of the crop, drawn evenly.
+    /// Smallest and largest standard deviation of the Gaussian blur, in pixels of the crop, drawn
+    /// uniformly.
     pub blur_sigma: [f64; 2],
-    /// Side of the blur's kernel in pixels, odd. With one the image is blurred before it is cropped; without, the crop is
-    /// blurred, and the kernel reaches to three standard deviations.
+    /// Side of the blur's kernel in pixels, odd. If it is set, the image is blurred before it is
+    /// cropped. Otherwise the crop is blurred, with a kernel of three standard deviations to each
+    /// side.
     pub blur_kernel: Option<usize>,
-    /// Height and width of the crop, in pixels, at a random place; what lies outside the image is filled.
+    /// Height and width of the crop in pixels. Its position is random, and areas outside the image
+    /// are filled.
     pub crop: usize,
 }
 
 impl Default for AugmentationConfig {
-    /// The paper's for PASCAL VOC.
+    /// The paper's settings for PASCAL VOC.
     fn default() -> Self {
         Self {
             flip: true,
@@ -55,17 +59,17 @@ impl Default for AugmentationConfig {
     }
 }
 
-/// Augmentation by name.
+/// Names of augmentation presets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum Preset {
-    /// That of PSPNet's authors: half of the samples rotated, half blurred by a 5 x 5 kernel of standard deviation 1.1 before
-    /// the crop.
+    /// The settings of PSPNet's authors: half of the samples are rotated, and half are blurred
+    /// before the crop, by a 5 x 5 kernel with standard deviation 1.1.
     Semseg,
 }
 
-/// Augmentation as a spec writes it: a name, or settings, those of a preset where it names one.
+/// Augmentation as written in a spec: a name, or settings with an optional preset.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(untagged))]
 enum Written {
@@ -73,30 +77,35 @@ enum Written {
     Settings(Settings),
 }
 
-/// The settings of [`AugmentationConfig`], each as the preset has it if it is missing; without a preset, as in the paper.
+/// The settings of [`AugmentationConfig`]. Missing settings come from the preset, or from the paper
+/// without a preset.
 #[derive(Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 struct Settings {
-    /// Where the other settings come from [default: the paper's].
+    /// The source of missing settings [default: the paper's].
     preset: Option<Preset>,
-    /// Whether every second sample, by chance, is mirrored [default: true].
+    /// Whether to mirror half of the samples at random [default: true].
     flip: Option<bool>,
-    /// Smallest and largest factor of resizing, drawn evenly; `[1, 1]` leaves the size [default: `[0.5, 2]`].
+    /// Smallest and largest resize factor, drawn uniformly; `[1, 1]` keeps the size [default:
+    /// `[0.5, 2]`].
     scale: Option<[f64; 2]>,
-    /// Largest rotation to either side, in degrees, drawn evenly; 0 rotates nothing [default: 10].
+    /// Largest rotation to either side in degrees, drawn uniformly; 0 disables rotation [default:
+    /// 10].
     rotation: Option<f64>,
-    /// Probability with which a sample is rotated [default: 1; of semseg 0.5].
+    /// Probability of rotating a sample [default: 1; of semseg 0.5].
     rotation_probability: Option<f64>,
-    /// Whether every second sample, by chance, is blurred [default: true].
+    /// Whether to blur half of the samples at random [default: true].
     blur: Option<bool>,
-    /// Smallest and largest standard deviation of the Gaussian blur, in pixels of the crop, drawn evenly
-    /// [default: `[0, 1.5]`; of semseg `[1.1, 1.1]`].
+    /// Smallest and largest standard deviation of the Gaussian blur, in pixels of the crop, drawn
+    /// uniformly [default: `[0, 1.5]`; of semseg `[1.1, 1.1]`].
     blur_sigma: Option<[f64; 2]>,
-    /// Side of the blur's kernel in pixels, odd. With one the image is blurred before it is cropped; without, the crop is
-    /// blurred, and the kernel reaches to three standard deviations [default: none; of semseg 5].
+    /// Side of the blur's kernel in pixels, odd. If it is set, the image is blurred before it is
+    /// cropped. Otherwise the crop is blurred, with a kernel of three standard deviations to each
+    /// side [default: none; of semseg 5].
     blur_kernel: Option<usize>,
-    /// Height and width of the crop, in pixels, at a random place; what lies outside the image is filled [default: 472].
+    /// Height and width of the crop in pixels, at a random position; areas outside the image are
+    /// filled [default: 472].
     crop: Option<usize>,
 }
 
@@ -123,7 +132,7 @@ impl From<Written> for AugmentationConfig {
     }
 }
 
-/// By hand: an untagged enum's errors do not say where they are.
+/// Written by hand, because errors of an untagged enum have no position.
 impl<'de> Deserialize<'de> for Written {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct NameOrSettings;
@@ -148,37 +157,38 @@ impl<'de> Deserialize<'de> for Written {
     }
 }
 
-/// What happens to one sample.
+/// The changes to one sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AugmentationParameters {
-    /// Mirror it from left to right.
+    /// Whether to mirror it from left to right.
     pub flip: bool,
-    /// Multiply height and width.
+    /// Factor for height and width.
     pub scale: f64,
-    /// Rotate it around its centre, in degrees, clockwise on the screen.
+    /// Rotation around the centre in degrees, clockwise on the screen.
     pub rotation: f64,
-    /// Standard deviation of the blur in pixels of the crop; 0 does not blur.
+    /// Standard deviation of the blur in pixels of the crop. 0 disables it.
     pub sigma: f64,
-    /// Pixels from the middle of the blur's kernel to its end, as many of which the blur sees around the crop. Without, three
-    /// standard deviations, and it sees the crop alone.
+    /// Pixels from the centre of the blur's kernel to its edge. The blur then uses as many pixels
+    /// around the crop. `None` means three standard deviations, within the crop only.
     pub reach: Option<usize>,
-    /// Place of the crop, down and right: 0 is at the first row or column, 0.5 in the middle, up to, but not 1. A side
-    /// that is shorter than the crop is in its middle, whatever the place.
+    /// Position of the crop, down and right, in [0, 1): 0 is at the first row or column, 0.5 in the
+    /// middle. A side shorter than the crop is centred in it, whatever the position.
     pub place: [f64; 2],
     /// Height and width of the crop.
     pub crop: usize,
 }
 
 impl AugmentationParameters {
-    /// Nothing but the centre crop of `crop` x `crop` pixels.
+    /// Only the centre crop of `crop` x `crop` pixels.
     pub fn identity(crop: usize) -> Self {
         Self { flip: false, scale: 1.0, rotation: 0.0, sigma: 0.0, reach: None, place: [0.5; 2], crop }
     }
 }
 
 impl AugmentationConfig {
-    /// What PSPNet's authors do, but for the order of flip and blur, which changes nothing, and the edge of the image: the
-    /// blur mixes in what it is filled with, where theirs mirrors the image. Their crop is 473; this one keeps to multiples of 8.
+    /// The augmentation of PSPNet's authors, with three differences. The order of flip and blur
+    /// differs, which changes nothing. At the edge of the image, the blur mixes in the fill colour,
+    /// where theirs mirrors the image. Their crop is 473; this one is a multiple of 8.
     pub fn semseg() -> Self {
         Self { rotation_probability: 0.5, blur_sigma: [1.1; 2], blur_kernel: Some(5), ..Self::default() }
     }
@@ -217,8 +227,8 @@ impl AugmentationConfig {
         Ok(())
     }
 
-    /// What happens to the sample `index` in `epoch`. Depends on the arguments and these settings alone; switching one
-    /// part off does not change what is drawn for another.
+    /// The changes to the sample `index` in `epoch`. They depend only on the arguments and these
+    /// settings. Disabling one part does not change the draws of the others.
     pub fn draw(&self, seed: u64, epoch: u64, index: u64) -> AugmentationParameters {
         let mut random = robustseg_random::stream(seed, "augmentation", [epoch, index, 0]);
         let mut unit = || random.random::<f64>();

@@ -1,4 +1,4 @@
-//! The rows of a sample that its crop needs, decoded alone.
+//! Decodes only the rows of a sample that its crop needs.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::label_code::LabelCode;
 use crate::pack::Pack;
 use crate::{AugmentationParameters, Crop, Result};
 
-/// Memory that a thread keeps from sample to sample: fresh pages cost more than what is written to them.
+/// Memory that a thread reuses for the next sample: fresh pages cost more than writing to them.
 #[derive(Default)]
 struct Buffers {
     image_file: Vec<u8>,
@@ -23,12 +23,12 @@ thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
-/// The crop of the sample in the files `image` and `label`, made from as few of their rows as possible into the memory
-/// of `spare`. `None` where anything is unusual or wrong: reading the files as a whole is then the way to a crop, or to
-/// an error that says what.
+/// The crop of the sample in the files `image` and `label`, decoded from as few rows as possible,
+/// into the memory of `spare`. `None` if anything is unusual or wrong. The caller then reads the
+/// whole files, which gives a crop or an error with the reason.
 ///
-/// Files are checked to their ends, chunk by chunk, but rows that are not needed are not decoded, and values of the
-/// label map that lie there are not looked at.
+/// Files are checked to their ends, chunk by chunk. Rows outside the crop are not decoded, and
+/// their label values are not checked.
 pub(crate) fn crop(
     image: &Path,
     label: &Path,
@@ -57,7 +57,7 @@ pub(crate) fn crop(
     })
 }
 
-/// The crop of the sample at `index` of a pack, of which the rows needed are read, into the memory of `spare`.
+/// The crop of the sample at `index` of a pack, from the rows it needs, into the memory of `spare`.
 pub(crate) fn packed(
     pack: &Pack,
     index: usize,

@@ -1,14 +1,14 @@
-//! Gaussian blur of a square channel, in one pass over memory.
+//! Gaussian blur of a square channel in one pass over memory.
 
-/// Pixels that are summed up at once, in registers.
+/// Pixels that are summed together in registers.
 const BLOCK: usize = 16;
 
-/// Blurs a channel of `size` x `size` values in `[0, 1]` with the standard deviation `sigma`, in pixels, cut off at `reach` pixels
-/// from the middle, or at three standard deviations.
-/// At the border its outermost pixels go on.
+/// Blurs a channel of `size` x `size` values in `[0, 1]` with the standard deviation `sigma` in
+/// pixels. The kernel ends `reach` pixels from its centre, or after three standard deviations.
+/// Border pixels are repeated outwards.
 ///
-/// Rows are blurred into a ring of as many as the kernel is high, and summed up from there: each value is read and
-/// written once, and what is between fits the nearest cache.
+/// Blurred rows go into a ring buffer as high as the kernel and are summed from there. Each value
+/// is read and written once, and intermediate values fit the nearest cache.
 pub(crate) fn blur(channel: &mut [f32], size: usize, sigma: f64, reach: Option<usize>) {
     let half = half_kernel(sigma, reach);
     let radius = half.len() - 1;
@@ -34,14 +34,14 @@ pub(crate) fn blur(channel: &mut [f32], size: usize, sigma: f64, reach: Option<u
         let taps = |tap: usize| [line(row.saturating_sub(tap)), line((row + tap).min(size - 1))];
         let sums = &mut channel[row * size..][..size];
         weighted(&half, taps, sums);
-        // The weights' sum is rounded: it may be a little more than one.
+        // The weights' sum is rounded and may slightly exceed one.
         for value in sums {
             *value = value.min(1.0);
         }
     }
 }
 
-/// The kernel from its middle outwards; all of it, both sides, sums up to 1.
+/// The kernel from its centre outwards. The full kernel, with both sides, sums to 1.
 fn half_kernel(sigma: f64, reach: Option<usize>) -> Vec<f32> {
     let radius = reach.unwrap_or((3.0 * sigma).ceil() as usize);
     let weight = |offset: usize| (-0.5 * (offset as f64 / sigma).powi(2)).exp();
@@ -49,7 +49,8 @@ fn half_kernel(sigma: f64, reach: Option<usize>) -> Vec<f32> {
     (0..=radius).map(|offset| (weight(offset) / sum) as f32).collect()
 }
 
-/// Sums of the values that `taps` gives for each distance from the middle, weighted by the half kernel.
+/// Sums of the values that `taps` gives for each distance from the centre, weighted by the half
+/// kernel.
 fn weighted<'a>(half: &[f32], taps: impl Fn(usize) -> [&'a [f32]; 2], sums: &mut [f32]) {
     let (blocks, rest) = sums.as_chunks_mut::<BLOCK>();
     let end = blocks.len() * BLOCK;

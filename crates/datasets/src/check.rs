@@ -1,4 +1,4 @@
-//! A dataset verified: every file of every split.
+//! Verifies a dataset: every file of every split.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,10 +12,10 @@ use crate::prefetch::guarded;
 use crate::shared::Shared;
 use crate::{Dataset, Error, IGNORE_LABEL, Image, Manifest, Result, Sample};
 
-/// What a dataset's folder holds, measured against its manifest.
+/// The content of a dataset's folder compared with its manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckReport {
-    /// The dataset.
+    /// The dataset's name.
     pub name: String,
     /// Its splits, in alphabetical order.
     pub splits: Vec<SplitReport>,
@@ -23,39 +23,42 @@ pub struct CheckReport {
     pub overlaps: Vec<Overlap>,
 }
 
-/// What a split holds.
+/// The content of a split.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitReport {
-    /// The split.
+    /// The split's name.
     pub split: String,
-    /// Samples that the manifest promises.
+    /// Number of samples according to the manifest.
     pub expected: usize,
-    /// Samples found.
+    /// Number of samples found.
     pub count: usize,
-    /// SHA-256 of the sorted ids, one a line, in hexadecimal digits: that of a sorted list of the ids as a file.
+    /// SHA-256 of the sorted ids, one per line, in hexadecimal digits. A file with the sorted ids
+    /// has the same hash.
     pub ids_sha256: String,
-    /// SHA-256 of all files' contents: of a line `IMAGE LABEL ID` for each sample, sorted by id, where `IMAGE` and `LABEL`
-    /// are the SHA-256 of its files. `None` for generated samples, and where a sample is broken.
+    /// SHA-256 of all files' contents. It covers a line `IMAGE LABEL ID` per sample, sorted by id,
+    /// where `IMAGE` and `LABEL` are the SHA-256 of its files. `None` for generated samples and if
+    /// a sample is broken.
     pub files_sha256: Option<String>,
-    /// Smallest width and smallest height of the images; `None` if no image can be read.
+    /// Smallest width and smallest height of the images. `None` if no image can be read.
     pub min_size: Option<(usize, usize)>,
-    /// Largest width and largest height of the images; `None` if no image can be read.
+    /// Largest width and largest height of the images. `None` if no image can be read.
     pub max_size: Option<(usize, usize)>,
     /// Labelled pixels of each class.
     pub class_pixels: Vec<u64>,
     /// Pixels that are not labelled.
     pub ignored_pixels: u64,
-    /// Images that their EXIF orientation turns.
+    /// Images that their EXIF orientation rotates or mirrors.
     #[serde(default)]
     pub turned_images: usize,
-    /// What speaks against numbers from this split although no file is at fault, a sentence each.
+    /// Reasons to distrust scores on this split although no file has a fault, one sentence each.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// All that is wrong.
+    /// All faults.
     pub faults: Vec<String>,
-    /// The same, each kind once.
+    /// The faults by kind, each kind once.
     pub fault_kinds: Vec<FaultKind>,
-    /// Which picture each sample shows, whatever file it is in: a hash of its pixels, for broken ones of the file's place.
+    /// A hash of each sample's pixels, independent of the file. For broken samples, a hash of the
+    /// file's path.
     #[serde(skip)]
     pictures: Vec<(String, [u8; 32])>,
 }
@@ -67,27 +70,29 @@ pub struct Overlap {
     pub first: String,
     /// The other.
     pub second: String,
-    /// How many images of the second split the first one holds, too, whatever they are called.
+    /// How many images of the second split are also in the first, under any name.
     pub count: usize,
-    /// Ids of the first few: in the one split and in the other.
+    /// Ids of the first few, in the first and the second split.
     #[serde(default)]
     pub examples: Vec<(String, String)>,
-    /// Whether the manifest says that they may share samples.
+    /// Whether the manifest allows them to share samples.
     pub allowed: bool,
 }
 
 impl CheckReport {
-    /// Whether counts are right, all files are whole, and splits share only what they may.
+    /// Whether counts are right, all files are intact, and splits share only what the manifest
+    /// allows.
     pub fn is_sound(&self) -> bool {
         self.splits.iter().all(|split| split.faults.is_empty()) && self.overlaps.iter().all(|o| o.allowed)
     }
 }
 
-/// Reads every image and label of every split of a dataset in the folder `root`. `progress` is told how many of how
-/// many samples were read.
+/// Reads every image and label of every split of a dataset in the folder `root`. `progress`
+/// receives the number of samples read and their total.
 ///
 /// # Errors
-/// If the dataset or one of its lists is missing or malformed. All else that is wrong stands in the report.
+/// If the dataset or one of its lists is missing or malformed. The report contains all other
+/// faults.
 pub fn check(
     manifest: &Manifest,
     root: &Path,
@@ -107,7 +112,7 @@ pub fn check(
     Ok(CheckReport { name: manifest.name.clone(), splits, overlaps })
 }
 
-/// The pairs of splits that show the same pictures, from reports that were just made.
+/// The pairs of splits with common pictures, from fresh reports.
 pub fn overlaps(manifest: &Manifest, splits: &[SplitReport]) -> Vec<Overlap> {
     let mut overlaps = Vec::new();
     for (index, first) in splits.iter().enumerate() {
@@ -126,10 +131,10 @@ pub fn overlaps(manifest: &Manifest, splits: &[SplitReport]) -> Vec<Overlap> {
 }
 
 impl Dataset {
-    /// Reads every sample, and tells what the split holds.
+    /// Reads every sample and reports the content of the split.
     ///
     /// # Errors
-    /// [`Error::Faults`] with all that is wrong.
+    /// [`Error::Faults`] with all faults.
     pub fn check(&self) -> Result<SplitReport> {
         let mut report = self.inspect(|| ());
         let faults = std::mem::take(&mut report.faults);
@@ -144,13 +149,13 @@ impl Dataset {
         (0..self.len()).map(|index| self.id(index))
     }
 
-    /// Reads every sample, and tells what the split holds and all that is wrong with it. `progress` is called after
-    /// each sample, from rayon's threads.
+    /// Reads every sample and reports the content of the split and all its faults. `progress` is
+    /// called after each sample, from rayon's threads.
     pub fn inspect(&self, progress: impl Fn() + Sync) -> SplitReport {
         self.report(Ok(()), progress)
     }
 
-    /// As [`Dataset::inspect`], with what is known of the list.
+    /// Like [`Dataset::inspect`], with the result of verifying the list.
     fn report(&self, list: Result<()>, progress: impl Fn() + Sync) -> SplitReport {
         let seen: Vec<Result<Seen>> = (0..self.len())
             .into_par_iter()
@@ -183,7 +188,8 @@ impl Dataset {
                     hashes.extend(sha256.map(|hashes| (self.id(index), hashes)));
                 }
                 Err(error) => {
-                    // Nobody knows what a broken file shows, but in another split it is the same.
+                    // The pixels of a broken file are unknown, but the same file in another split
+                    // has the same path.
                     let image = self.files(index).next();
                     pictures.extend(image.map(|image| (self.id(index).to_owned(), picture_of_path(image))));
                     faults.push(error);
@@ -203,7 +209,7 @@ impl Dataset {
             class_pixels: pixels[..self.num_classes()].to_vec(),
             ignored_pixels: pixels[usize::from(IGNORE_LABEL)],
             turned_images,
-            // Of what cannot be read at all, the faults say enough.
+            // If no sample can be read, the faults say enough.
             warnings: if min_size.is_some() {
                 self.warnings_of(&pixels.map(|count| count > 0), turned_images)
             } else {
@@ -215,7 +221,7 @@ impl Dataset {
         }
     }
 
-    /// SHA-256 of a sample's image and of its label file; `None` if it was generated.
+    /// SHA-256 of a sample's image and label files. `None` if the sample is generated.
     fn sample_sha256(&self, index: usize) -> Result<Option<String>> {
         let files: Vec<&Path> = self.files(index).take(2).collect();
         match files[..] {
@@ -224,7 +230,8 @@ impl Dataset {
         }
     }
 
-    /// SHA-256 of the sorted ids, one a line, in hexadecimal digits: that of a sorted list of the ids as a file.
+    /// SHA-256 of the sorted ids, one per line, in hexadecimal digits. A file with the sorted ids
+    /// has the same hash.
     pub fn ids_sha256(&self) -> String {
         let mut ids: Vec<&str> = self.ids().collect();
         ids.sort_unstable();
@@ -233,7 +240,7 @@ impl Dataset {
     }
 }
 
-/// Stands for the picture in a file that cannot be read.
+/// Replaces the hash of the pixels if a file cannot be read.
 fn picture_of_path(image: &Path) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(b"the file ");
@@ -246,15 +253,15 @@ fn file_sha256(path: &Path) -> Result<String> {
     sha256_of(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }
 
-/// What is kept of a sample.
+/// What a check keeps of a sample.
 struct Seen {
     size: (usize, usize),
     counts: Box<[u64; 256]>,
-    /// Those of its files.
+    /// The SHA-256 of its files.
     sha256: Option<String>,
     /// SHA-256 of its image's size and pixels.
     picture: [u8; 32],
-    /// Whether EXIF turns its image.
+    /// Whether EXIF rotates or mirrors its image.
     turned: bool,
 }
 

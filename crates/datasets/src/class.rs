@@ -1,4 +1,4 @@
-//! A class, and what stands for it in label files.
+//! A class, with its values and colours in label files.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Class {
-    /// Its name.
+    /// The class's name.
     pub name: String,
-    /// Its colour in pictures: red, green, blue.
+    /// The class's colour in pictures: red, green, blue.
     pub colour: [u8; 3],
-    /// Its values in label files, where the layout leaves them to the manifest: in YAML `value: 7`
-    /// or `value: [7, 8]`. Without values the class has one, its index.
+    /// The class's values in label files, if the layout leaves them to the manifest: `value: 7` or
+    /// `value: [7, 8]` in YAML. A class without values has its index as its only value.
     #[serde(
         default,
         rename = "value",
@@ -25,19 +25,19 @@ pub struct Class {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub values: Vec<u8>,
-    /// Its colours in label files that are read by colour ([`LabelsBy::Colour`](crate::LabelsBy));
-    /// `colour` by default.
+    /// The class's colours in label files that are read by colour
+    /// ([`LabelsBy::Colour`](crate::LabelsBy)). The default is `colour`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub label_colours: Vec<[u8; 3]>,
 }
 
 impl Class {
-    /// Its values in label files, where it is the class `index`.
+    /// The values in label files, given that it is the class `index`.
     pub(crate) fn values_at(&self, index: u8) -> Vec<u8> {
         if self.values.is_empty() { vec![index] } else { self.values.clone() }
     }
 
-    /// Its colours in label files that are read by colour.
+    /// The colours in label files that are read by colour.
     pub(crate) fn colours(&self) -> &[[u8; 3]] {
         if self.label_colours.is_empty() { std::slice::from_ref(&self.colour) } else { &self.label_colours }
     }
@@ -77,7 +77,7 @@ fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D:
     deserializer.deserialize_any(Values)
 }
 
-/// One value as a number, several as a list.
+/// Writes a single value as a number and several values as a list.
 fn one_or_all<S: Serializer>(values: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     match values {
         [value] => serializer.serialize_u8(*value),

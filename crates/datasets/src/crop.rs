@@ -1,8 +1,9 @@
-//! Random changes to training samples: one pass from the source to the crop.
+//! Applies random changes to training samples in one pass from the source to the crop.
 //!
-//! Flip, resize, rotation and crop are one affine map. Each pixel of the crop looks up its place in the source once,
-//! so no resized or rotated image is ever built. When shrinking, a pixel is the mean of the four around its place, as
-//! with `OpenCV`'s `INTER_LINEAR`: at half the size these are all that it covers.
+//! Flip, resize, rotation and crop form a single affine map. Each pixel of the crop looks up its
+//! position in the source once, so no resized or rotated image is ever built. When shrinking, a
+//! pixel is the mean of the four around its position, as with `OpenCV`'s `INTER_LINEAR`. At half
+//! the size, these four are all that it covers.
 
 use crate::affine::{Affine, Neighbours, Place, Side, whole};
 use crate::blur::blur;
@@ -17,15 +18,16 @@ pub struct Crop {
     pub label: Vec<u8>,
 }
 
-/// Changes a sample as `parameters` say. Pixels outside the image become `fill` (in `[0, 1]`) and are not labelled.
-/// The image is interpolated between pixels, the label map takes the nearest.
+/// Applies `parameters` to a sample. Pixels outside the image become `fill` (in `[0, 1]`) and are
+/// not labelled. The image is interpolated between pixels; the label map uses the nearest pixel.
 ///
-/// The result is the same to the bit on every machine: places are counted in fixed point, and sums have one order.
+/// The result is bit-identical on every machine: positions are in fixed point, and sums have a
+/// fixed order.
 pub fn apply(sample: &Sample, parameters: &AugmentationParameters, fill: [f32; 3]) -> Crop {
     apply_into(sample, parameters, fill, Crop::default())
 }
 
-/// As [`apply`], in the memory of `spare`.
+/// Like [`apply`], in the memory of `spare`.
 pub(crate) fn apply_into(
     sample: &Sample,
     parameters: &AugmentationParameters,
@@ -40,23 +42,24 @@ pub(crate) fn apply_into(
 
 /// Rows of a sample.
 pub(crate) struct Source<'a> {
-    /// Pixels in a row.
+    /// Pixels per row.
     pub(crate) width: usize,
-    /// Rows of the whole sample.
+    /// Number of rows in the whole sample.
     pub(crate) height: usize,
-    /// The first row that is there; from it on, there are all that the map looks at.
+    /// The first available row. From there on, all rows that the map needs are available.
     pub(crate) first: usize,
-    /// Their colours.
+    /// The colours of these rows.
     pub(crate) image: &'a [u8],
-    /// Their labels.
+    /// The labels of these rows.
     pub(crate) label: &'a [u8],
 }
 
-/// Red, green, blue, and one more so that a pixel fills a register.
+/// Red, green, blue, and a fourth value so that a pixel fills a register.
 type Colour = [f32; 4];
 
 impl Source<'_> {
-    /// The crop that `affine`, the map of `parameters`, looks up, in the memory of `crop`, whatever that was.
+    /// The crop that `affine`, the map of `parameters`, looks up. Reuses the memory of `crop`,
+    /// whatever its content.
     pub(crate) fn crop(
         &self,
         affine: &Affine,
@@ -98,7 +101,8 @@ impl Source<'_> {
         crop
     }
 
-    /// Colours (0 to 255) and labels at places inside the source, from `place` on by `step`.
+    /// Colours (0 to 255) and labels at positions inside the source, starting at `place` in steps
+    /// of `step`.
     fn look_up(&self, mut place: Place, step: Place, colours: &mut [Colour], labels: &mut [u8]) {
         let (across, down) = (Side::new(self.width), Side::new(self.height));
         for (colour, label) in colours.iter_mut().zip(labels) {
@@ -119,13 +123,13 @@ impl Source<'_> {
     #[inline]
     fn pixel(&self, at: usize) -> Colour {
         let rest = &self.image[3 * at..];
-        // Four bytes at once; only the last pixel has no next one to take the fourth from.
+        // Reads four bytes at once. Only the last pixel has no successor to provide the fourth.
         let bytes = rest.first_chunk().copied().unwrap_or_else(|| [rest[0], rest[1], rest[2], 0]);
         bytes.map(f32::from)
     }
 }
 
-/// Takes `margin` pixels off each side of every channel of `size` x `size` values.
+/// Removes `margin` pixels from each side of every channel of `size` x `size` values.
 fn cut<T: Copy>(channels: &mut Vec<T>, size: usize, margin: usize) {
     let inner = size - 2 * margin;
     let mut end = 0;
@@ -139,7 +143,7 @@ fn cut<T: Copy>(channels: &mut Vec<T>, size: usize, margin: usize) {
     channels.truncate(end);
 }
 
-/// What lies between two colours.
+/// Interpolates between two colours.
 #[inline]
 fn between(first: Colour, second: Colour, share: f32) -> Colour {
     std::array::from_fn(|channel| first[channel] + (second[channel] - first[channel]) * share)
@@ -198,7 +202,7 @@ mod tests {
 
         #[test]
         fn flipping_twice_is_nothing(w in 2_usize..20, h in 2_usize..20, seed: u64) {
-            // A square crop that is even with the image, so that both have one middle.
+            // A square crop with the parity of the image, so that both have the same centre.
             let size = w;
             let sample = sample(w, h, seed);
             let identity = AugmentationParameters::identity(size);
@@ -235,7 +239,7 @@ mod tests {
         let turned = apply(&sample, &AugmentationParameters { rotation: 90.0, ..identity }, FILL);
         for row in 0..9 {
             for column in 0..9 {
-                // Clockwise: what was at the left end is now at the top.
+                // Clockwise: the left end moves to the top.
                 assert_eq!(turned.label[row * 9 + column], upright.label[(8 - column) * 9 + row]);
             }
         }
@@ -247,7 +251,7 @@ mod tests {
         let identity = AugmentationParameters::identity;
         let blurred = AugmentationParameters { sigma: 1.1, reach: Some(2), ..identity(16) };
         let found = apply(&sample, &blurred, FILL);
-        // The same place with two pixels more on each side.
+        // The same position with two more pixels on each side.
         let mut around = apply(&sample, &identity(20), FILL);
         around.image.chunks_exact_mut(400).for_each(|channel| blur(channel, 20, 1.1, Some(2)));
         let inner = |channel: usize, row: usize| (channel * 20 + row + 2) * 20 + 2;

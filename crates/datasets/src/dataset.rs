@@ -18,7 +18,7 @@ use crate::source::{Files, Source};
 use crate::split::Split;
 use crate::stamp::{SampleStamp, content_sha256};
 
-/// One split of a dataset. Clones share what they know.
+/// One split of a dataset. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Dataset(Arc<Inner>, Option<Arc<Pack>>);
 
@@ -30,21 +30,21 @@ struct Inner {
     layout: Layout,
     /// How label files are read.
     code: LabelCode,
-    /// The file or folder that says which samples there are; empty for generated ones.
+    /// The file or folder that lists the samples. Empty for generated samples.
     listing: PathBuf,
     source: Source,
-    /// Made when they are asked for.
+    /// Computed on first use.
     stamps: OnceLock<Vec<SampleStamp>>,
 }
 
 impl Dataset {
     /// Finds the samples of `split` in the folder `root`, in the order of the dataset's list. A
-    /// generated dataset needs no folder and does not look at `root`.
+    /// generated dataset needs no folder and ignores `root`.
     ///
     /// # Errors
-    /// If there is no such split, data are missing (the error says how to get them), the number of
-    /// samples or their ids are not the manifest's, or a sample's image or label does not exist.
-    /// Files are not read yet.
+    /// If the split does not exist, data are missing (the error says how to get them), the number
+    /// of samples or their ids differ from the manifest, or a sample's image or label does not
+    /// exist. Files are not read yet.
     pub fn open(manifest: &Manifest, root: &Path, split: &str) -> Result<Self> {
         let (dataset, expected) = Self::find(manifest, root, split)?;
         dataset.verify_list(expected)?;
@@ -52,8 +52,8 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// As [`Dataset::open`], but takes the samples that are there. Returns the manifest's split,
-    /// too.
+    /// Like [`Dataset::open`], but accepts the samples that exist. Also returns the manifest's
+    /// split.
     pub(crate) fn find<'a>(manifest: &'a Manifest, root: &Path, split: &str) -> Result<(Self, &'a Split)> {
         let known = || manifest.split_names().collect::<Vec<_>>().join(", ");
         let expected = manifest.splits.get(split).ok_or_else(|| Error::Split {
@@ -86,36 +86,36 @@ impl Dataset {
         Ok((Self(Arc::new(inner), None), expected))
     }
 
-    /// The same split, whose samples are read from the pack that [`prepare`](crate::prepare) made
-    /// in `folder` for this `manifest`: the same samples, decoded already.
+    /// The same split, with samples read from the pack that [`prepare`](crate::prepare) made in
+    /// `folder` for this `manifest`. The samples are the same, already decoded.
     ///
     /// # Errors
-    /// [`Error::Cache`] if there is no pack of this split, or it is of other data, or older than a
-    /// sample's files.
+    /// [`Error::Cache`] if there is no pack of this split, or if it belongs to other data or is
+    /// older than a sample's files.
     pub fn with_cache(&self, folder: &Path, manifest: &Manifest) -> Result<Self> {
         let pack = Pack::open(folder, manifest, self.split(), self.stamps())?;
         Ok(Self(Arc::clone(&self.0), Some(Arc::new(pack))))
     }
 
-    /// Content stamps of all samples, in the split's order. The files are read when this is first
-    /// asked, on rayon's threads; clones share the answer. Samples of a pack have the stamps of the
-    /// files behind it.
+    /// Content stamps of all samples, in the split's order. The first call reads the files on
+    /// rayon's threads; clones share the result. Samples in a pack have the stamps of their
+    /// original files.
     pub fn stamps(&self) -> &[SampleStamp] {
         if let Some(stamps) = self.0.stamps.get() {
             return stamps;
         }
-        // Not within the cell: a thread of the pool that waits for it could hold up those that it
-        // waits for.
+        // Not computed within the cell: a thread of the pool that waits for the cell could block
+        // the threads that fill it.
         let stamps = self.0.source.stamps();
         self.0.stamps.get_or_init(|| stamps)
     }
 
-    /// SHA-256 of the ids and content of all samples in the split's order: see [`content_sha256`].
+    /// SHA-256 of the ids and contents of all samples in the split's order; see [`content_sha256`].
     pub fn content_sha256(&self) -> String {
         content_sha256(self.stamps())
     }
 
-    /// Refuses samples that are not those that the manifest promises.
+    /// Refuses samples that differ from the manifest.
     pub(crate) fn verify_list(&self, expected: &Split) -> Result<()> {
         let (name, split, path) = (self.name().to_owned(), self.split().to_owned(), self.0.listing.clone());
         if self.len() != expected.count {
@@ -139,27 +139,27 @@ impl Dataset {
         &self.0.split
     }
 
-    /// Classes of the dataset.
+    /// Number of classes.
     pub fn num_classes(&self) -> usize {
         self.0.classes.len()
     }
 
-    /// Whether 255 alone means not labelled in label files, because the manifest says nothing else.
+    /// Whether only 255 means not labelled in label files, because the manifest says nothing else.
     pub(crate) fn ignores_255(&self) -> bool {
         self.0.code.ignores_255()
     }
 
-    /// Its classes, by index.
+    /// The classes by index.
     pub(crate) fn classes(&self) -> &[Class] {
         &self.0.classes
     }
 
-    /// Samples of the split.
+    /// Number of samples.
     pub fn len(&self) -> usize {
         self.0.source.len()
     }
 
-    /// Whether the split has no samples; no split that was opened is.
+    /// Whether the split has no samples. An opened split always has some.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -173,7 +173,7 @@ impl Dataset {
     /// indices and [`IGNORE_LABEL`](crate::IGNORE_LABEL) only.
     ///
     /// # Errors
-    /// If image or label cannot be read, their sizes differ, or the label has a value that is no
+    /// If image or label cannot be read, their sizes differ, or the label has a value that is not a
     /// class.
     pub fn load(&self, index: usize) -> Result<Sample> {
         match &self.1 {
@@ -182,7 +182,7 @@ impl Dataset {
         }
     }
 
-    /// The label map of the sample at `index` alone.
+    /// Only the label map of the sample at `index`.
     pub(crate) fn load_label(&self, index: usize) -> Result<Vec<u8>> {
         match &self.1 {
             Some(pack) => pack.label(index),
@@ -190,13 +190,13 @@ impl Dataset {
         }
     }
 
-    /// The sample at `index`, which must be below [`Dataset::len`], changed as `parameters` say:
-    /// what [`apply`](crate::apply) makes of [`Dataset::load`], but rows of PNGs below those that
-    /// the crop needs are not decoded. Files are verified to their ends all the same, but for what
-    /// decoding alone would show.
+    /// The sample at `index`, which must be below [`Dataset::len`], changed by `parameters`. The
+    /// result is that of [`apply`](crate::apply) on [`Dataset::load`], but PNG rows below the crop
+    /// are not decoded. Files are still verified to their ends, except for faults that only
+    /// decoding would show.
     ///
     /// # Errors
-    /// As [`Dataset::load`].
+    /// The errors of [`Dataset::load`].
     pub fn load_crop(
         &self,
         index: usize,
@@ -206,7 +206,7 @@ impl Dataset {
         self.load_crop_into(index, parameters, fill, Crop::default())
     }
 
-    /// As [`Dataset::load_crop`], in the memory of `spare`.
+    /// Like [`Dataset::load_crop`], in the memory of `spare`.
     pub(crate) fn load_crop_into(
         &self,
         index: usize,
@@ -225,13 +225,13 @@ impl Dataset {
         Ok(apply_into(&self.load(index)?, parameters, fill, spare))
     }
 
-    /// Reads the samples at `indices`, in this order, some in advance.
+    /// Reads the samples at `indices` in this order, some of them in advance.
     pub fn samples(&self, indices: impl IntoIterator<Item = usize>) -> Samples {
         let indices: Vec<usize> = indices.into_iter().collect();
         Samples { dataset: self.clone(), indices: indices.into_iter(), prefetch: Prefetch::default() }
     }
 
-    /// The files of the sample at `index`: image, label and, for some layouts, a second file of the
+    /// The files of the sample at `index`: image, label and, in some layouts, a second file of the
     /// same label, which may not exist. A generated sample has no files.
     pub(crate) fn files(&self, index: usize) -> impl Iterator<Item = &Path> {
         let files = self.0.source.files(index);
@@ -239,15 +239,15 @@ impl Dataset {
         paths.into_iter().flatten().flatten().map(PathBuf::as_path)
     }
 
-    /// Compares the sample at `index`, as it was loaded, with other files of the same label.
+    /// Compares the loaded sample at `index` with other files of the same label.
     pub(crate) fn cross_check(&self, index: usize, sample: &Sample) -> Result<()> {
         let files = self.0.source.files(index);
         files.map_or(Ok(()), |files| self.0.layout.kind().cross_check(files, &sample.label))
     }
 }
 
-/// Samples in the order asked for, read in advance on rayon's threads. An error takes its sample's
-/// place.
+/// Samples in the requested order, read in advance on rayon's threads. An error takes the place of
+/// its sample.
 pub struct Samples {
     dataset: Dataset,
     indices: std::vec::IntoIter<usize>,

@@ -1,4 +1,4 @@
-//! What can be wrong with data.
+//! The error of this crate.
 
 use std::path::{Path, PathBuf};
 
@@ -9,44 +9,44 @@ use crate::data_folder::DATA_FOLDER;
 /// Result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What is wrong, where, and what to do.
+/// An error with its location and a remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A manifest cannot be read, or what it says makes no sense.
+    /// A manifest cannot be read, or its content makes no sense.
     #[error("manifest {}{}: {}{reason}", path.display(), place_of(*place), prefix(field.as_deref()))]
     Manifest {
         /// The file.
         path: PathBuf,
-        /// Line and column, from 1, if the file is not the YAML expected.
+        /// Line and column, from 1, if the file is not the expected YAML.
         place: Option<(u64, u64)>,
-        /// The field that makes no sense, such as `splits.train.count`.
+        /// The invalid field, such as `splits.train.count`.
         field: Option<String>,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
-    /// A dataset, or a part of it, is not there.
+    /// A dataset, or a part of it, is missing.
     #[error("data {name}: {} is missing{}; to get it: {obtain}", path.display(), expected(folder.as_deref()))]
     Missing {
         /// The dataset.
         name: String,
-        /// Where it was looked for.
+        /// Where it was expected.
         path: PathBuf,
-        /// The dataset's folder below the data folder, if a person has to put it there.
+        /// The dataset's folder below the data folder, if the user has to provide it.
         folder: Option<String>,
         /// How to obtain it.
         obtain: String,
     },
-    /// The manifest has no such split.
+    /// The manifest does not have this split.
     #[error("data {name}: no split `{split}`, there are {known}")]
     Split {
         /// The dataset.
         name: String,
-        /// The split asked for.
+        /// The requested split.
         split: String,
-        /// The splits of the manifest.
+        /// The splits in the manifest.
         known: String,
     },
-    /// A split is not as large as the manifest says.
+    /// The size of a split differs from the manifest.
     #[error("data {name}, split {split}: expected {}, found {found} in {}", counted(*expected, "sample"), path.display())]
     Count {
         /// The dataset.
@@ -55,12 +55,12 @@ pub enum Error {
         split: String,
         /// The file or folder that lists the samples.
         path: PathBuf,
-        /// Samples that the manifest promises.
+        /// Number of samples according to the manifest.
         expected: usize,
-        /// Samples found.
+        /// Number of samples found.
         found: usize,
     },
-    /// A split is as large as the manifest says, but has other samples.
+    /// A split has the right size but other samples than the manifest says.
     #[error(
         "data {name}, split {split}: the ids in {} are not those that the manifest expects: the SHA-256 of the sorted \
          list is {found}, not {expected}; take the official list",
@@ -73,9 +73,9 @@ pub enum Error {
         split: String,
         /// The file or folder that lists the samples.
         path: PathBuf,
-        /// SHA-256 that the manifest promises.
+        /// SHA-256 according to the manifest.
         expected: String,
-        /// SHA-256 of what was found.
+        /// SHA-256 of the ids found.
         found: String,
     },
     /// A list of samples is malformed.
@@ -85,7 +85,7 @@ pub enum Error {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// A file of a sample does not exist.
@@ -95,7 +95,7 @@ pub enum Error {
         id: String,
         /// `image` or `label`.
         what: &'static str,
-        /// Where it was looked for.
+        /// The expected path.
         path: PathBuf,
     },
     /// A second file is the image of a sample.
@@ -111,19 +111,19 @@ pub enum Error {
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A file is no whole picture of a kind that is understood.
+    /// A file is not a complete picture in a supported format.
     #[error("{}: {reason}", path.display())]
     Decode {
         /// The file.
         path: PathBuf,
-        /// What such faults have in common.
+        /// The common description of such faults.
         kind: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
-        /// What to do about files of which this is true.
+        /// Advice for such files.
         advice: &'static str,
     },
     /// A label map has a value that is neither a class nor ignored.
@@ -143,7 +143,7 @@ pub enum Error {
         y: usize,
         /// Classes of the dataset.
         classes: usize,
-        /// What to do, if the name of the file says what it holds.
+        /// Advice, if the file's name reveals its content.
         advice: Option<String>,
     },
     /// A label map has a colour that is neither a class's nor ignored.
@@ -161,8 +161,7 @@ pub enum Error {
         /// Row of its first pixel.
         y: usize,
     },
-    /// A label file's palette gives the colours of the classes to other values than the manifest
-    /// does.
+    /// A label file's palette assigns the classes' colours to other values than the manifest.
     #[error(
         "{}: the palette contradicts the classes: value {value} has the colour {drawn_colour:?} of `{drawn}`, but is {}; \
          to go by the colours, set `labels_by: colour` in the manifest, else take label files of class indices",
@@ -173,24 +172,25 @@ pub enum Error {
         path: PathBuf,
         /// The value, an index into the palette.
         value: u8,
-        /// The class whose colour the palette gives it.
+        /// The class with the palette's colour.
         drawn: String,
         /// That colour.
         drawn_colour: [u8; 3],
-        /// The class that the manifest gives it, and that class's colour; `None` if it is no class.
+        /// The class of the value in the manifest, with its colour. `None` if the value is not a
+        /// class.
         means: Option<(String, [u8; 3])>,
     },
-    /// A label file holds another kind of values than its name or the layout says, or contradicts
-    /// another file of the same label.
+    /// A label file contains another kind of values than its name or the layout says, or
+    /// contradicts another file of the same label.
     #[error("{}: {reason}", path.display())]
     Mixup {
         /// The label file.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// The reason and the remedy.
         reason: String,
-        /// What such faults have in common.
+        /// The common description of such faults.
         kind: &'static str,
-        /// What to do about files of which this is true.
+        /// Advice for such files.
         advice: &'static str,
     },
     /// Image and label map differ in size.
@@ -208,15 +208,15 @@ pub enum Error {
         label: PathBuf,
         /// Width and height of the label map.
         label_size: (usize, usize),
-        /// Width and height of the image as it is stored, if its EXIF data turn it.
+        /// Width and height of the image as stored, if EXIF rotates it.
         stored_size: Option<(usize, usize)>,
     },
-    /// A packed cache cannot be used or made.
+    /// A pack cannot be used or made.
     #[error("cache {}: {reason}; `robustseg data prepare` with --out {} makes it anew", path.display(), folder(path))]
     Cache {
         /// The pack.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// A setting is out of its range.
@@ -224,7 +224,7 @@ pub enum Error {
     Setting {
         /// The setting's key.
         setting: &'static str,
-        /// What is wrong, and what is possible.
+        /// The reason and the valid range.
         reason: String,
     },
     /// A split is smaller than a batch.
@@ -248,10 +248,10 @@ pub enum Error {
         split: String,
         /// Samples of the split.
         samples: usize,
-        /// What is wrong with each of them.
+        /// The fault of each of them.
         faults: Vec<String>,
     },
-    /// A dataset is not to be had without a person.
+    /// A dataset has to be obtained by the user.
     #[error(
         "data {name}: no program can fetch it; to get it: {obtain} The folder for it is {}",
         root.display()
@@ -259,7 +259,7 @@ pub enum Error {
     NotFree {
         /// The dataset.
         name: String,
-        /// The folder that it belongs in.
+        /// The folder where it belongs.
         root: PathBuf,
         /// How to obtain it.
         obtain: String,
@@ -284,9 +284,9 @@ pub enum Error {
         split: String,
         /// Samples of the split.
         samples: usize,
-        /// How many may be skipped.
+        /// Maximum number of skipped samples.
         most: usize,
-        /// What is wrong with each of them.
+        /// The fault of each of them.
         faults: Vec<String>,
     },
     /// A bug: loading a sample panicked.
@@ -294,15 +294,15 @@ pub enum Error {
     Panic {
         /// The sample.
         id: String,
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
 }
 
-/// A field of a manifest or of a part of it, and why its value is refused.
+/// An invalid field of a manifest or of a part of it, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// Its path in the part that is checked, such as `splits.train.count`.
+    /// The field's path within the checked part, such as `splits.train.count`.
     pub(crate) field: String,
     pub(crate) reason: String,
 }
@@ -312,14 +312,14 @@ impl Refusal {
         Self { field: field.into(), reason: reason.into() }
     }
 
-    /// The same refusal as seen from the struct that has the part as `parent`.
+    /// The same refusal as seen from the struct that contains the part as `parent`.
     pub(crate) fn inside(self, parent: &str) -> Self {
         Self { field: format!("{parent}.{}", self.field), ..self }
     }
 }
 
 impl Error {
-    /// Whether the files of one sample are to blame, so that others can take its place.
+    /// Whether the files of a single sample are at fault, so that another sample can replace it.
     pub(crate) fn is_of_a_sample(&self) -> bool {
         !matches!(self, Self::Cache { .. } | Self::Panic { .. })
     }
@@ -345,13 +345,13 @@ fn suffix(advice: Option<&str>) -> String {
     advice.map(|advice| format!("; {advice}")).unwrap_or_default()
 }
 
-/// Where a dataset belongs.
+/// The folder where a dataset belongs.
 fn expected(folder: Option<&str>) -> String {
     let place = |folder| format!("; expected it in ${DATA_FOLDER}/{folder} or in the folder given");
     folder.map_or(String::new(), place)
 }
 
-/// What an image that its EXIF data turn has to do with its label's size.
+/// How an image's EXIF orientation explains a difference between its size and its label's.
 fn turned(stored_size: Option<(usize, usize)>, label_size: (usize, usize)) -> String {
     match stored_size {
         Some((width, height)) if (width, height) == label_size => format!(
@@ -365,7 +365,7 @@ fn turned(stored_size: Option<(usize, usize)>, label_size: (usize, usize)) -> St
     }
 }
 
-/// What a value is by the manifest.
+/// The meaning of a value in the manifest.
 fn meaning(class: Option<&(String, [u8; 3])>) -> String {
     match class {
         Some((name, colour)) => format!("`{name}`, whose colour is {colour:?}"),
@@ -373,10 +373,10 @@ fn meaning(class: Option<&(String, [u8; 3])>) -> String {
     }
 }
 
-/// Faults that a message tells at most.
+/// Maximum number of faults in a message.
 const MAX_TOLD: usize = 10;
 
-/// The first of many faults, as one text.
+/// The first of many faults as one text.
 fn first(faults: &[String]) -> String {
     let told = faults[..faults.len().min(MAX_TOLD)].join("; ");
     match faults.len().saturating_sub(MAX_TOLD) {

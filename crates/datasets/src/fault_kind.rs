@@ -1,26 +1,26 @@
-//! Many faults, told so that a person can act on them: each kind once.
+//! Summarises many faults by kind, so that a user can act on them.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// Messages that are kept of a kind.
+/// The number of messages kept per kind.
 const FIRST: usize = 3;
 
 /// Faults of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultKind {
-    /// What they have in common.
+    /// The common description of these faults.
     pub kind: String,
-    /// What to do about them.
+    /// How to fix them.
     pub advice: String,
-    /// How many there are.
+    /// The number of such faults.
     pub count: usize,
     /// The messages of the first few, which name the files.
     pub first: Vec<String>,
 }
 
-/// The kinds of faults, the most frequent first.
+/// The kinds of faults, most frequent first.
 pub(crate) fn kinds(faults: &[Error]) -> Vec<FaultKind> {
     let mut kinds: Vec<FaultKind> = Vec::new();
     for fault in faults {
@@ -39,7 +39,7 @@ pub(crate) fn kinds(faults: &[Error]) -> Vec<FaultKind> {
     kinds
 }
 
-/// What kind of fault it is, and what to do about it.
+/// The kind of a fault, and the advice about it.
 fn describe(fault: &Error) -> (String, &'static str) {
     match fault {
         Error::Count { .. } | Error::Ids { .. } => (

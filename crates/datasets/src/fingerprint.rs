@@ -1,4 +1,4 @@
-//! Whether anything about a dataset's files has changed, without reading them.
+//! Detects changes of a dataset's files without reading them.
 
 use std::path::Path;
 use std::time::UNIX_EPOCH;
@@ -7,12 +7,13 @@ use robustseg_files::Sha256;
 
 use crate::{Dataset, Error, Manifest, Result};
 
-/// Another one for every change of what a check looks at.
+/// Changes whenever a check examines something new.
 const CHECKS: &[u8] = b"2";
 
-/// A hash of all that a [`check`](crate::check) depends on but the files' contents: this crate's version, the manifest,
-/// the folder, and for each sample the paths, sizes, times of change and, where there are any, inodes of its files. Equal
-/// fingerprints mean that a check would find the same again, unless somebody changed a file and hid it.
+/// A hash of everything that a [`check`](crate::check) depends on, except the files' contents: this
+/// crate's version, the manifest, the folder, and for each sample the paths, sizes, change times
+/// and, if available, inodes of its files. Equal fingerprints mean that a check would have the same
+/// result, unless a file was changed and the change concealed.
 ///
 /// # Errors
 /// If the dataset or one of its lists is missing or malformed, as in a check.
@@ -25,7 +26,8 @@ pub fn fingerprint(manifest: &Manifest, root: &Path) -> Result<String> {
     })?;
     let root_path = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
     let mut hash = Sha256::new();
-    // Each part is followed by a byte that no path or text has, so that no two lists of parts are alike.
+    // Each part is followed by a byte that no path or text contains, so that different lists of
+    // parts never look alike.
     let mut add = |part: &[u8]| {
         hash.update(part);
         hash.update([0]);
@@ -48,7 +50,7 @@ pub fn fingerprint(manifest: &Manifest, root: &Path) -> Result<String> {
     Ok(hash.hexadecimal())
 }
 
-/// Size and times of a file, and which one it is.
+/// Size, times and identity of a file.
 fn stamp(path: &Path) -> String {
     let Ok(found) = std::fs::metadata(path) else { return "none".into() };
     let modified = found.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
@@ -56,7 +58,7 @@ fn stamp(path: &Path) -> String {
     #[cfg(unix)]
     let stamp = {
         use std::os::unix::fs::MetadataExt;
-        // The time of change of the inode, which no program sets back.
+        // The change time of the inode, which programs cannot set back.
         format!("{stamp} {} {} {}.{}", found.dev(), found.ino(), found.ctime(), found.ctime_nsec())
     };
     stamp

@@ -1,14 +1,14 @@
 //! Pictures and label maps as plain arrays.
 
-/// The value of a label map at pixels that are not labelled.
+/// The value of unlabelled pixels in a label map.
 pub const IGNORE_LABEL: u8 = 255;
 
 /// An 8-bit RGB image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// Pixels in a row.
+    /// Pixels per row.
     pub width: usize,
-    /// Rows.
+    /// Number of rows.
     pub height: usize,
     /// Row by row, red, green and blue of each pixel: `height * width * 3` values.
     pub data: Vec<u8>,
@@ -17,18 +17,18 @@ pub struct Image {
 /// A class, or another 8-bit number, for each pixel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelMap {
-    /// Pixels in a row.
+    /// Pixels per row.
     pub width: usize,
-    /// Rows.
+    /// Number of rows.
     pub height: usize,
     /// Row by row: `height * width` values.
     pub data: Vec<u8>,
 }
 
-/// An image with its label map, of the same size.
+/// An image and its label map, of the same size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// Names the sample within its dataset.
+    /// The sample's name within its dataset.
     pub id: String,
     /// The image.
     pub image: Image,

@@ -1,4 +1,4 @@
-//! How a dataset's label files are read: from values or colours to class indices.
+//! Reads label files: converts values or colours to class indices.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -13,24 +13,23 @@ use crate::label_table::{LabelTable, Meaningless};
 use crate::layout::{IdFiles, Labels, Mixup, id_files};
 use crate::mat::read_sbd_label;
 
-/// How a dataset's label files are read.
+/// How to read a dataset's label files.
 #[derive(Clone, Debug)]
 pub(crate) struct LabelCode {
     classes: Vec<Class>,
-    /// The class of each colour, or [`IGNORE_LABEL`]; where values count, a palette is compared
-    /// with them.
+    /// The class of each colour, or [`IGNORE_LABEL`]. If values count, a palette is compared with
+    /// these colours.
     colours: HashMap<[u8; 3], u8>,
-    /// What values mean; `None` where colours count.
+    /// The meaning of values. `None` if colours count.
     table: Option<LabelTable>,
-    /// What is wrong with a file of other values than expected, although all of them mean
-    /// something.
+    /// Detects a file with other values than expected, even though all of them have a meaning.
     refuse: fn(&LabelMap) -> Option<Mixup>,
-    /// Whether 255 alone means not labelled, because the manifest says nothing else.
+    /// Whether only 255 means not labelled, because the manifest says nothing else.
     ignores_255: bool,
 }
 
 impl LabelCode {
-    /// Of a layout with these `labels` and a manifest with these `rules`.
+    /// For a layout with these `labels` and a manifest with these `rules`.
     pub(crate) fn new(labels: Labels, rules: &LabelRules<'_>) -> Self {
         let free = matches!(labels, Labels::OfManifest);
         let (table, refuse) = match labels {
@@ -41,7 +40,7 @@ impl LabelCode {
             }
         };
         let by_default = |table: &LabelTable| table.meaning(IGNORE_LABEL) == Some(IGNORE_LABEL);
-        // Where other values are ignored, these are what is not labelled.
+        // If the manifest ignores other values, these are the unlabelled ones.
         let ignores_255 = free && rules.ignored.is_empty() && table.as_ref().is_some_and(by_default);
         let mut colours = colours(rules.classes);
         colours.extend(rules.ignored_colours.iter().map(|colour| (*colour, IGNORE_LABEL)));
@@ -54,7 +53,7 @@ impl LabelCode {
         Self::new(Labels::OfManifest, &LabelRules { classes, labels_by, ignored, ignored_colours })
     }
 
-    /// Whether 255 alone means not labelled, because the manifest says nothing else.
+    /// Whether only 255 means not labelled, because the manifest says nothing else.
     pub(crate) fn ignores_255(&self) -> bool {
         self.ignores_255
     }
@@ -99,8 +98,8 @@ impl LabelCode {
         Ok(map)
     }
 
-    /// `rows` of the label map in a PNG, in the memory of `buffer` if that fits. `None` where
-    /// [`LabelCode::read`] has to say what is wrong.
+    /// Some `rows` of the label map in a PNG, in the memory of `buffer` if that fits. `None` if
+    /// [`LabelCode::read`] has to report a fault.
     pub(crate) fn rows(&self, picture: &Picture<'_>, rows: Range<usize>, buffer: Vec<u8>) -> Option<Vec<u8>> {
         let Some(table) = &self.table else {
             return self.by_colour(&picture.colours(rows, Vec::new())?, buffer).ok();
@@ -113,11 +112,11 @@ impl LabelCode {
         Some(map.data)
     }
 
-    /// The classes of `colours`, three bytes for each pixel, or the first colour that has none,
-    /// with its place.
+    /// The classes of `colours`, three bytes per pixel, or the first colour without a class and its
+    /// position.
     fn by_colour(&self, colours: &[u8], mut labels: Vec<u8>) -> Result<Vec<u8>, ([u8; 3], usize)> {
         labels.clear();
-        // Neighbours are mostly alike.
+        // Neighbouring pixels are mostly equal.
         let mut last = None;
         for (pixel, colour) in colours.chunks_exact(3).enumerate() {
             let colour = [colour[0], colour[1], colour[2]];
@@ -131,18 +130,20 @@ impl LabelCode {
         Ok(labels)
     }
 
-    /// A value of `labels` that by its colour in `palette` is another class than by `table`, and
-    /// that class, if the palette is that of the classes in another order.
+    /// Finds a value of `labels` that has one class by its colour in `palette` and another by
+    /// `table`. Returns the value and the class of its colour, if the palette contains the classes'
+    /// colours in another order.
     ///
-    /// Palettes that have nothing to do with the classes are common, and may share some colours
-    /// with them. So a contradiction counts only if most of the values that occur have colours of
-    /// classes. A colour of several values, such as the black that fills palettes, does not count.
+    /// Unrelated palettes are common, and may share some colours with the classes. A contradiction
+    /// therefore counts only if most of the values that occur have colours of classes. A colour of
+    /// several values, such as the black that fills palettes, does not count.
     fn contradiction(&self, table: &LabelTable, palette: &[u8], labels: &[u8]) -> Option<(u8, u8)> {
         let colour =
             |value: u8| -> Option<[u8; 3]> { palette.get(3 * usize::from(value)..)?.first_chunk().copied() };
         let drawn =
             |value: u8| self.colours.get(&colour(value)?).copied().filter(|class| *class != IGNORE_LABEL);
-        // By its own colour no class is contradicted, even if another one has the same.
+        // A value with its own class's colour is not a contradiction, even if another class has the
+        // same colour.
         let is_own = |value: u8| {
             let own = table.meaning(value).and_then(|class| self.classes.get(usize::from(class)));
             own.is_some_and(|class| Some(class.colour) == colour(value))
@@ -176,12 +177,12 @@ impl LabelCode {
     }
 }
 
-/// Finds no mix-up in any label file.
+/// Never finds a mix-up.
 fn nothing(_: &LabelMap) -> Option<Mixup> {
     None
 }
 
-/// What the values of `classes` mean.
+/// The meaning of the values of `classes`.
 fn table(classes: &[Class], ignored: &[u8]) -> LabelTable {
     let values = classes
         .iter()
@@ -190,8 +191,8 @@ fn table(classes: &[Class], ignored: &[u8]) -> LabelTable {
     LabelTable::of_values(values, ignored)
 }
 
-/// The class of each colour; [`IGNORE_LABEL`] where several classes have it, so that it says
-/// nothing.
+/// The class of each colour, or [`IGNORE_LABEL`] if several classes share the colour and it is
+/// ambiguous.
 fn colours(classes: &[Class]) -> HashMap<[u8; 3], u8> {
     let mut colours: HashMap<[u8; 3], u8> = HashMap::new();
     for (class, index) in classes.iter().zip(0_u8..) {

@@ -1,4 +1,4 @@
-//! What a manifest says about label files: which values or colours stand for which class.
+//! A manifest's rules for label files: which values or colours belong to which class.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,11 @@ use crate::image::IGNORE_LABEL;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LabelsBy {
-    /// By gray values, or by palette indices. A palette that gives the colours of the classes to
-    /// other classes is an error.
+    /// By gray values or palette indices. A palette that assigns the classes' colours to other
+    /// classes is an error.
     #[default]
     Value,
-    /// By colours, as RGB masks do; a palette's indices then have no meaning. For the layouts that
+    /// By colours, as in RGB masks. The indices of a palette then have no meaning. For layouts that
     /// leave the meaning of label files to the manifest.
     Colour,
 }
@@ -28,7 +28,7 @@ impl LabelsBy {
     }
 }
 
-/// The part of a manifest that says what label files mean.
+/// The part of a manifest about the meaning of label files.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LabelRules<'a> {
     pub(crate) classes: &'a [Class],
@@ -40,8 +40,8 @@ pub(crate) struct LabelRules<'a> {
 }
 
 impl LabelRules<'_> {
-    /// Checks that each value or colour has one meaning. `free` says that the layout leaves the
-    /// meaning of label files to the manifest.
+    /// Checks that each value or colour has a single meaning. `free` means that the layout leaves
+    /// the meaning of label files to the manifest.
     pub(crate) fn validate(&self, free: bool) -> Result<(), Refusal> {
         self.validate_classes()?;
         match self.labels_by {
@@ -143,7 +143,7 @@ impl LabelRules<'_> {
         Ok(())
     }
 
-    /// The first class that has values of its own.
+    /// The first class with explicit values.
     fn with_values(&self) -> Option<&Class> {
         self.classes.iter().find(|class| !class.values.is_empty())
     }

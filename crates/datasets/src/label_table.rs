@@ -1,12 +1,12 @@
-//! From the values of label files to class indices.
+//! Converts the values of label files to class indices.
 
 use crate::{IGNORE_LABEL, LabelMap};
 
-/// What each value of a label file means: a class, [`IGNORE_LABEL`], or nothing.
+/// The meaning of each value of a label file: a class, [`IGNORE_LABEL`], or none.
 #[derive(Clone, Debug)]
 pub(crate) struct LabelTable([Option<u8>; 256]);
 
-/// The first value of a label map that means nothing.
+/// The first value of a label map without a meaning.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Meaningless {
     pub(crate) value: u8,
@@ -15,8 +15,8 @@ pub(crate) struct Meaningless {
 }
 
 impl LabelTable {
-    /// `classes` are pairs of a value and its class; 255 is not labelled unless it is among them,
-    /// `ignored` neither.
+    /// `classes` are pairs of a value and its class. The values in `ignored` are not labelled, nor
+    /// is 255 unless it belongs to a class.
     pub(crate) fn of_values(classes: impl Iterator<Item = (u8, u8)>, ignored: &[u8]) -> Self {
         let mut table = [None; 256];
         for value in ignored.iter().chain([&IGNORE_LABEL]) {
@@ -28,13 +28,13 @@ impl LabelTable {
         Self(table)
     }
 
-    /// What `value` means.
+    /// The meaning of `value`.
     pub(crate) fn meaning(&self, value: u8) -> Option<u8> {
         self.0[usize::from(value)]
     }
 
-    /// Values below `ids` are not labelled, but for those of `classes`: (value, class). 255 is not
-    /// labelled.
+    /// Values below `ids` are not labelled, except those in `classes`, which are pairs (value,
+    /// class). 255 is not labelled.
     pub(crate) fn of_ids(ids: usize, classes: &[(u8, u8)]) -> Self {
         let mut table = [None; 256];
         table[..ids].fill(Some(IGNORE_LABEL));
@@ -45,7 +45,7 @@ impl LabelTable {
         Self(table)
     }
 
-    /// Turns a label file's values into class indices.
+    /// Converts a label file's values to class indices.
     pub(crate) fn apply(&self, label: &mut LabelMap) -> Result<(), Meaningless> {
         for (pixel, slot) in label.data.iter_mut().enumerate() {
             let value = *slot;

@@ -1,4 +1,4 @@
-//! An image and its label map, read by what is known of the classes.
+//! Reads an image and its label map, given what is known about the classes.
 
 use std::path::Path;
 
@@ -11,25 +11,25 @@ use crate::layout::{IdFiles, Mixup, id_files};
 use crate::manifest::Manifest;
 use crate::pair;
 
-/// What says which values of a label file mean which classes.
+/// The source of the meaning of label values.
 #[derive(Clone, Copy, Debug)]
 pub enum Labelling<'a> {
     /// A manifest.
     Manifest(&'a Manifest),
-    /// Values are the indices of these classes, with whose colours palettes are compared.
+    /// Values are the indices of these classes. Palettes are compared with their colours.
     Classes(&'a [Class]),
-    /// Values are the indices of classes of which nothing is known.
+    /// Values are the indices of unknown classes.
     Indices,
 }
 
-/// Reads an image and its label map, which have to be of one size. The label map holds class
-/// indices and [`IGNORE_LABEL`](crate::IGNORE_LABEL), as `labelling` says; where it knows nothing,
-/// what [`read_label`] gives.
+/// Reads an image and its label map, which must have the same size. The label map contains class
+/// indices and [`IGNORE_LABEL`](crate::IGNORE_LABEL) according to `labelling`, or the values of
+/// [`read_label`] if the classes are unknown.
 ///
 /// # Errors
-/// If one of them cannot be read, or their sizes differ; without a manifest also if the label file
-/// holds other ids by its name, such as Cityscapes' `*_labelIds.png`: many of them look like class
-/// indices and mean other classes.
+/// If a file cannot be read, or the sizes differ. Without a manifest, also if the label file's name
+/// means that it contains other ids, such as Cityscapes' `*_labelIds.png`. Many of these look like
+/// class indices but mean other classes.
 pub fn read_pair(image: &Path, label: &Path, labelling: Labelling<'_>) -> Result<(Image, LabelMap)> {
     pair::read(image, label, |path| {
         if let Labelling::Manifest(manifest) = labelling {

@@ -1,14 +1,17 @@
-//! Semantic segmentation data as plain arrays: manifests, readers of the genuine layouts of PASCAL VOC 2012 with SBD,
-//! Cityscapes and `CamVid` and of any folders of images and PNG labels, a generated set, augmentation and a prefetching loader. No tensors, no framework.
+//! Semantic segmentation data as plain arrays: manifests, readers of the original layouts of PASCAL
+//! VOC 2012 with SBD, Cityscapes and `CamVid` and of any folders of images and PNG labels, a
+//! generated dataset, augmentation and a prefetching loader. The crate knows no tensors and no
+//! framework.
 //!
-//! A [`Manifest`] says what a dataset consists of; [`Dataset::open`] finds one split of it and verifies the counts;
-//! [`Dataset::load`] gives one [`Sample`], whose label map holds class indices and [`IGNORE_LABEL`] only; a
-//! [`Loader`] gives augmented training batches whose content depends on seed and step alone.
+//! A [`Manifest`] describes a dataset. [`Dataset::open`] finds one split and verifies the counts.
+//! [`Dataset::load`] returns a [`Sample`], whose label map contains only class indices and
+//! [`IGNORE_LABEL`]. A [`Loader`] produces augmented training batches that depend only on seed and
+//! step.
 //!
-//! With the feature `fetch`, what `Fetch` does obtains datasets that may be had freely.
+//! With the feature `fetch`, `Fetch` downloads freely available datasets.
 //!
-//! Files are recognised by their content. Broken, truncated or ambiguous files are errors that name the file; they
-//! are never half a picture. All errors are [`Error`].
+//! The format of a file follows from its content. Broken, truncated or ambiguous files lead to
+//! errors that name the file, never to a partial picture. All errors are [`Error`].
 //!
 //! ```
 //! use robustseg_datasets::{Dataset, Manifest};

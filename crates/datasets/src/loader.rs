@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::prefetch::Prefetch;
 use crate::{AugmentationConfig, Crop, Dataset, Error, Result};
 
-/// A batch of `N` samples of one size.
+/// A batch of N samples of one size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// The samples' ids: N.
@@ -25,81 +25,85 @@ pub struct Batch {
     pub width: usize,
 }
 
-/// What becomes of a training sample whose files are missing or broken.
+/// How to treat a training sample whose files are missing or broken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OnBadSample {
-    /// It ends the training.
+    /// The sample ends the training.
     #[default]
     Fail,
-    /// The next sample of the dataset's list that is whole takes its place in the batch, and it is told. More than one
-    /// sample in a hundred (but always one) ends the training all the same.
+    /// The next intact sample in the dataset's list replaces it in the batch, and the replacement
+    /// is reported. If more than one sample in a hundred is bad, and more than one in all, training
+    /// still ends.
     Skip,
 }
 
-/// A bad sample in whose place another was taken.
+/// A bad sample that another one replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
     /// The bad sample.
     pub id: String,
-    /// What is wrong with it, and in which file.
+    /// The fault and the file.
     pub reason: String,
 }
 
-/// What a [`Loader`] makes of a dataset.
+/// The settings of a [`Loader`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoaderOptions {
-    /// Samples in a batch.
+    /// Samples per batch.
     pub batch_size: usize,
-    /// Decides order and augmentation.
+    /// Seed of order and augmentation.
     pub seed: u64,
-    /// Random changes to the samples; its `crop` is the batches' size.
+    /// Random changes to the samples. The `crop` is also the size of the batches.
     pub augmentation: AugmentationConfig,
-    /// Colour in `[0, 1]` where a crop has no image: the mean colour that the model subtracts.
+    /// The colour, in `[0, 1]`, of areas of a crop outside the image: the mean colour that the
+    /// model subtracts.
     pub fill: [f32; 3],
-    /// Steps, counted from the first epoch's first, to give batches for.
+    /// The steps to produce batches for, counted from the first step of the first epoch.
     pub steps: Range<u64>,
-    /// What becomes of samples that are missing or broken.
+    /// How to treat missing or broken samples.
     pub on_bad_sample: OnBadSample,
 }
 
-/// Gives one augmented batch a step, and prepares some in advance on rayon's threads.
+/// Produces one augmented batch per step, and prepares some in advance on rayon's threads.
 ///
-/// Each epoch is a permutation of the dataset that depends on seed and epoch, and each sample's augmentation on
-/// seed, epoch and sample. So a loader that starts at any step gives what one that came there would, with any number
-/// of threads. What does not fill a batch at the end of an epoch is left out.
+/// Each epoch is a permutation of the dataset that depends on seed and epoch. Each sample's
+/// augmentation depends on seed, epoch and sample. A loader that starts at any step therefore
+/// produces the same batches as one that reaches that step, with any number of threads. Samples
+/// that do not fill a batch at the end of an epoch are left out.
 ///
-/// An error takes its batch's place, and names the sample's file. Bad samples that are skipped change nothing for the
-/// others: which sample takes the place of one follows from the dataset's list alone, its augmentation from the place.
+/// An error takes the place of its batch and names the sample's file. Skipped samples do not affect
+/// the others. The replacement of a sample depends only on the dataset's list, and its augmentation
+/// on its position.
 ///
-/// In memory are the crops of three batches at most, as many spare ones, and a sample on each thread: no more, however
-/// slow the trainer.
+/// Memory holds at most the crops of three batches, as many spare ones, and one sample per thread,
+/// however slow the trainer is.
 pub struct Loader {
     dataset: Dataset,
     options: LoaderOptions,
     /// The next step to prepare.
     next: u64,
-    /// An epoch and its order.
+    /// The present epoch and its order.
     order: Option<(u64, Vec<usize>)>,
-    /// Ids of the batches under way.
+    /// Ids of the batches in preparation.
     ids: VecDeque<Vec<String>>,
     prefetch: Prefetch<Loaded>,
-    /// Bad samples met so far, and how many of them were told.
+    /// Bad samples found so far, and how many of them were reported.
     skipped: Vec<Skipped>,
     told: usize,
-    /// Crops that were copied to a batch: memory for the next ones.
+    /// Crops that were copied to a batch. Their memory is reused.
     spare: Vec<Crop>,
 }
 
-/// Batches under way beside the one asked for.
+/// Batches in preparation besides the requested one.
 const BATCHES_AHEAD: usize = 2;
 
 impl Loader {
-    /// A loader of `dataset` as `options` say.
+    /// A loader of `dataset` with `options`.
     ///
     /// # Errors
-    /// If the augmentation's settings are out of range, or the dataset does not fill a batch.
+    /// If the augmentation's settings are out of range, or the dataset is smaller than a batch.
     pub fn new(dataset: &Dataset, options: LoaderOptions) -> Result<Self> {
         options.augmentation.validate()?;
         if options.batch_size == 0 {
@@ -126,24 +130,24 @@ impl Loader {
         })
     }
 
-    /// Whole batches in an epoch.
+    /// Whole batches per epoch.
     pub fn steps_per_epoch(&self) -> u64 {
         (self.dataset.len() / self.options.batch_size) as u64
     }
 
-    /// The bad samples that were skipped since this was last asked, each once.
+    /// The bad samples skipped since the last call, each once.
     pub fn take_skipped(&mut self) -> Vec<Skipped> {
         let new = self.skipped[self.told..].to_vec();
         self.told = self.skipped.len();
         new
     }
 
-    /// How many different samples may be skipped.
+    /// Maximum number of different samples to skip.
     fn most_skipped(&self) -> usize {
         (self.dataset.len() / 100).max(1)
     }
 
-    /// Takes note of bad samples.
+    /// Records bad samples.
     fn note(&mut self, skipped: Vec<Skipped>) -> Result<()> {
         for sample in skipped {
             if !self.skipped.iter().any(|known| known.id == sample.id) {
@@ -195,7 +199,7 @@ impl Iterator for Loader {
         let size = self.options.augmentation.crop;
         let mut images = Vec::with_capacity(ids.len() * 3 * size * size);
         let mut labels = Vec::with_capacity(ids.len() * size * size);
-        // All of the batch's results are taken, so that after an error the next batch is the next one.
+        // All results of the batch are taken, so that the batch after an error is the next one.
         let loaded: Vec<Result<Loaded>> = ids.iter().map_while(|_| self.prefetch.next()).collect();
         let mut ids = Vec::with_capacity(loaded.len());
         for loaded in loaded {
@@ -217,7 +221,7 @@ impl Iterator for Loader {
     }
 }
 
-/// A sample's crop, and what was bad on the way to it.
+/// A sample's crop, and the bad samples it replaces.
 struct Loaded {
     id: String,
     crop: Crop,
@@ -225,8 +229,8 @@ struct Loaded {
 }
 
 impl Loaded {
-    /// The first sample from `index` on, in the dataset's order and around its end, that `load` can load; an error if
-    /// more than `most` cannot.
+    /// The first sample that `load` can load, starting at `index` in the dataset's order and
+    /// wrapping around at its end. An error if more than `most` samples cannot be loaded.
     fn first(
         dataset: &Dataset,
         index: usize,
@@ -251,7 +255,7 @@ impl Loaded {
     }
 }
 
-/// The error of more bad samples than may be skipped.
+/// The error for too many bad samples.
 fn too_many(dataset: &Dataset, most: usize, skipped: &[Skipped]) -> Error {
     Error::TooManyBad {
         name: dataset.name().to_owned(),

@@ -1,9 +1,10 @@
 //! SBD's label files: `GTcls.Segmentation` of a MATLAB 5 file, and nothing else of the format.
 //!
-//! A file is a header of 128 bytes and elements, each a tag (type, bytes) and its content; a compressed element is a
-//! zlib stream of one element. `GTcls` is an element of the kind matrix and the class struct, whose parts are flags,
-//! sizes, name, length of the field names, field names, and one matrix a field. Fields that are not wanted are
-//! skipped by their length. See *MAT-File Format*, The `MathWorks`, version 5.
+//! A file is a header of 128 bytes followed by elements. Each element is a tag (type, bytes) and
+//! its content. A compressed element is a zlib stream of one element. `GTcls` is an element of type
+//! matrix and class struct. Its parts are flags, sizes, name, length of the field names, field
+//! names, and one matrix per field. Unneeded fields are skipped by their length. See *MAT-File
+//! Format*, The `MathWorks`, version 5.
 
 use std::io::Read;
 use std::path::Path;
@@ -16,15 +17,15 @@ use crate::image::LabelMap;
 
 /// Bytes of the file's header.
 const HEADER: usize = 128;
-/// Bytes of a compressed element's content that are looked at; a label map and its boundaries need less.
+/// Maximum bytes read of a compressed element's content. A label map and its boundaries need less.
 const MAX_CONTENT: usize = 2 * MAX_PIXELS;
 
-/// Kinds of elements.
+/// Types of elements.
 const UINT8: u32 = 2;
 const MATRIX: u32 = 14;
 const COMPRESSED: u32 = 15;
 
-/// What faults have in common.
+/// The common description of faults.
 const CORRUPT: &str = "corrupt MATLAB file";
 const TRUNCATED: &str = "truncated or corrupt MATLAB file";
 
@@ -32,11 +33,12 @@ const TRUNCATED: &str = "truncated or corrupt MATLAB file";
 const STRUCT_CLASS: u8 = 2;
 const UINT8_CLASS: u8 = 9;
 
-/// Reads the label map of a file of SBD's `dataset/cls`: the `uint8` matrix `Segmentation` of its variable `GTcls`.
+/// Reads the label map of a file of SBD's `dataset/cls`: the `uint8` matrix `Segmentation` of its
+/// variable `GTcls`.
 ///
 /// # Errors
-/// [`Error::Read`] or [`Error::Decode`]: no MATLAB 5 file, a truncated or corrupt one, one that holds no such matrix,
-/// or more than [`MAX_PIXELS`].
+/// [`Error::Read`] or [`Error::Decode`]: not a MATLAB 5 file, a truncated or corrupt file, a file
+/// without such a matrix, or more than [`MAX_PIXELS`].
 pub fn read_sbd_label(path: &Path) -> Result<LabelMap> {
     let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     label(&bytes).map_err(|fault| fault.of(path))
@@ -67,7 +69,7 @@ fn label(bytes: &[u8]) -> Result<LabelMap, Fault> {
             _ => segmentation(&element, little)?,
         };
         if let Some(label) = found {
-            // The other elements have to be whole, too: half a file is no file.
+            // The other elements must be complete, too: a partial file is refused.
             while elements.next()?.is_some() {}
             return Ok(label);
         }
@@ -80,7 +82,7 @@ fn foreign(more: &str) -> Fault {
     Fault::new("is no MATLAB N file", format!("is no MATLAB 5 file{more}"), AGAIN)
 }
 
-/// The content of a zlib stream, whose checksum is verified.
+/// The content of a zlib stream. Verifies its checksum.
 fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
     let mut content = Vec::new();
     ZlibDecoder::new(bytes)
@@ -94,7 +96,7 @@ fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
     Ok(content)
 }
 
-/// The label map in the variable `GTcls`; `None` if `element` is another variable.
+/// The label map in the variable `GTcls`. `None` if `element` is another variable.
 fn segmentation(element: &Element, little: bool) -> Result<Option<LabelMap>, Fault> {
     let Some(mut variable) = Matrix::of(element, little)?.filter(|matrix| matrix.name == b"GTcls") else {
         return Ok(None);
@@ -119,7 +121,7 @@ fn segmentation(element: &Element, little: bool) -> Result<Option<LabelMap>, Fau
     Err(Fault::with("GTcls has no field Segmentation", ", so it is none of SBD's dataset/cls", AGAIN))
 }
 
-/// A matrix's head, and its other parts.
+/// The head of a matrix and its remaining parts.
 struct Matrix<'a> {
     class: u8,
     /// Rows and columns; `None` if there are more than two dimensions.
@@ -129,13 +131,13 @@ struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// The matrix that `element` is; `None` if it is none.
+    /// Reads `element` as a matrix. `None` if it is something else.
     fn of(element: &Element<'a>, little: bool) -> Result<Option<Self>, Fault> {
         if element.kind != MATRIX {
             return Ok(None);
         }
         let mut parts = Elements { rest: element.content, little };
-        // An empty matrix may have no parts at all.
+        // An empty matrix may have no parts.
         let Some(flags) = parts.next()? else { return Ok(None) };
         let class = (word(flags.content, 0, little)? & 0xff) as u8;
         let sizes = parts.needed()?.content;
@@ -145,7 +147,7 @@ impl<'a> Matrix<'a> {
         Ok(Some(Self { class, size, name, parts }))
     }
 
-    /// The matrix as a label map: columns come one after the other in the file.
+    /// The matrix as a label map. The file stores it column by column.
     fn label(mut self) -> Result<LabelMap, Fault> {
         let (height, width) = match (self.class, self.size) {
             (UINT8_CLASS, Some(size)) => size,
@@ -178,13 +180,13 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// An element: what it is, and its content.
+/// An element: its type and its content.
 struct Element<'a> {
     kind: u32,
     content: &'a [u8],
 }
 
-/// Elements one after the other. Each is filled up to a multiple of 8 bytes, but for compressed ones.
+/// A sequence of elements. Each is padded to a multiple of 8 bytes, except compressed ones.
 struct Elements<'a> {
     rest: &'a [u8],
     little: bool,
@@ -197,7 +199,8 @@ impl<'a> Elements<'a> {
             return Ok(None);
         }
         let first = word(self.rest, 0, self.little)?;
-        // Up to four bytes of content may stand in the tag itself, their number in its upper half.
+        // The tag itself may contain up to four bytes of content, with their number in its upper
+        // half.
         let (kind, start, length, padded) = if first >> 16 == 0 {
             let length = word(self.rest, 4, self.little)? as usize;
             let padded = if first == COMPRESSED { length } else { length.next_multiple_of(8) };
@@ -208,12 +211,12 @@ impl<'a> Elements<'a> {
         let content = self.rest.get(start..start + length).filter(|_| start == 8 || length <= 4);
         let content =
             content.ok_or_else(|| Fault::damaged(TRUNCATED, "an element is longer than the file"))?;
-        // The last element's padding may be left out.
+        // The last element may lack its padding.
         self.rest = self.rest.get(start + padded..).unwrap_or_default();
         Ok(Some(Element { kind, content }))
     }
 
-    /// The next element, which has to be there.
+    /// The next element, which must exist.
     fn needed(&mut self) -> Result<Element<'a>, Fault> {
         self.next()?.ok_or_else(|| Fault::damaged(TRUNCATED, "a part is missing"))
     }
@@ -281,7 +284,7 @@ mod tests {
             bytes
         }
 
-        /// A struct `name` with the fields `Other` and `Segmentation`, the latter as given.
+        /// A struct `name` with the fields `Other` and `Segmentation`; the second is given.
         fn gtcls(self, name: &[u8], segmentation: &[u8]) -> Vec<u8> {
             let names = b"Other\0\0\0\0\0\0\0\0Segmentation\0";
             let other = self.matrix(6, &[1, 1], b"", &self.element(9, &[0; 8]));
@@ -322,13 +325,14 @@ mod tests {
     fn no_beginning_of_a_file_is_read_and_no_flipped_bit_panics() {
         for compressed in [true, false] {
             let whole = LITTLE.file(compressed);
-            // The last bytes are padding, which may be left out, where nothing is compressed.
+            // If nothing is compressed, the last bytes are padding and may be missing.
             let needed = if compressed { whole.len() } else { whole.len() - 2 };
             for end in 0..needed {
                 assert!(label(&whole[..end]).is_err(), "{end} of {} bytes, {compressed}", whole.len());
             }
             let right = label(&whole);
-            // From the last element's compressed content on, a checksum finds what the format itself does not.
+            // From the compressed content of the last element on, a checksum detects changes that
+            // the format itself does not.
             let checked = whole.len() - 60;
             for bit in 0..8 * whole.len() {
                 let mut changed = whole.clone();

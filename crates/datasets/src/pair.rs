@@ -1,4 +1,4 @@
-//! An image and its label map, which have to be of one size.
+//! An image and its label map, which must have the same size.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::decode::{orientation, read_image};
 use crate::error::{Error, Result};
 use crate::image::{Image, LabelMap};
 
-/// An image and its label map as `read_label` reads it.
+/// Reads an image, and its label map with `read_label`.
 pub(crate) fn read(
     image: &Path,
     label: &Path,
@@ -18,7 +18,7 @@ pub(crate) fn read(
         return Ok((pixels, labels));
     }
     let orientation = orientation(image);
-    // Turning back changes the size as turning does.
+    // Rotating back changes the size in the same way.
     let stored_size = orientation.turns().then(|| orientation.size(image_size.0, image_size.1));
     let (image, label) = (image.to_owned(), label.to_owned());
     Err(Error::Size { image, image_size, label, label_size, stored_size })

@@ -1,4 +1,4 @@
-//! Work done in advance on rayon's threads, its results in order.
+//! Work done in advance on rayon's threads, with results in order.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -7,8 +7,8 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
 use crate::{Error, Result};
 
-/// Jobs that were started, oldest first. Each has a channel of its own with room for its result: no thread of
-/// rayon's ever waits. Whoever pushes decides how many are under way.
+/// Started jobs, oldest first. Each has its own channel with room for its result, so that no thread
+/// of rayon ever waits. The caller decides how many jobs are started.
 pub(crate) struct Prefetch<T>(VecDeque<(String, Receiver<Result<T>>)>);
 
 impl<T> Default for Prefetch<T> {
@@ -18,7 +18,7 @@ impl<T> Default for Prefetch<T> {
 }
 
 impl<T: Send + 'static> Prefetch<T> {
-    /// Jobs whose results were not taken.
+    /// The number of jobs whose results were not taken yet.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -28,19 +28,20 @@ impl<T: Send + 'static> Prefetch<T> {
         let (sender, receiver) = sync_channel(1);
         self.0.push_back((id.clone(), receiver));
         rayon::spawn(move || {
-            // There is no receiver any more if nobody wants the result.
+            // The receiver is gone if nobody needs the result any more.
             let _ = sender.send(guarded(&id, job));
         });
     }
 
-    /// Waits for the result of the oldest job; `None` if there is no job.
+    /// Waits for the result of the oldest job. `None` if there is no job.
     pub(crate) fn next(&mut self) -> Option<Result<T>> {
         let (id, receiver) = self.0.pop_front()?;
         Some(wait(&receiver).unwrap_or_else(|| Err(Error::Panic { id, message: "its job is gone".into() })))
     }
 }
 
-/// Waits for a result. A thread of rayon's does other jobs meanwhile: it may be the only one that can.
+/// Waits for a result. A thread of rayon does other jobs meanwhile, because it may be the only one
+/// available.
 fn wait<T>(receiver: &Receiver<Result<T>>) -> Option<Result<T>> {
     loop {
         match receiver.try_recv() {
@@ -55,7 +56,7 @@ fn wait<T>(receiver: &Receiver<Result<T>>) -> Option<Result<T>> {
     }
 }
 
-/// Runs a job for the sample `id`; its panic becomes an error.
+/// Runs a job for the sample `id`. A panic becomes an error.
 pub(crate) fn guarded<T>(id: &str, job: impl FnOnce() -> Result<T>) -> Result<T> {
     let fault = |panic: Box<dyn Any + Send>| {
         let text = panic.downcast_ref::<&str>().map(ToString::to_string);

@@ -1,4 +1,4 @@
-//! Packs made and verified.
+//! Makes and verifies packs.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufWriter, Write};
@@ -12,25 +12,25 @@ use crate::manifest::Manifest;
 use crate::pack::index::{Entry, Index, MAGIC};
 use crate::pack::{PART, Pack, checksum, origin, path};
 
-/// How a split's pack came to be valid.
+/// How a split's pack became valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Prepared {
-    /// It was, and all its checksums are right.
+    /// The pack existed, and all its checksums are right.
     UpToDate,
-    /// It was made; for the reason given if there was one before.
+    /// The pack was made. The text says why an existing one could not be used.
     Built(Option<String>),
 }
 
-/// Makes the pack of `split` of a dataset in the folder `root`, in the folder `out`; where there is
-/// one that is valid, verifies all its checksums instead. `progress` is told how many of how many
-/// samples are done. Gives the bytes of the pack, too: four a pixel.
+/// Makes the pack of `split` of a dataset in the folder `root`, in the folder `out`. If there is a
+/// valid pack, verifies all its checksums instead. `progress` receives the number of samples done
+/// and their total. Also returns the size of the pack in bytes: four per pixel.
 ///
-/// A few samples are in memory at once. The pack is written beside its place, synced and renamed:
-/// whatever interrupts this leaves the former one, or none.
+/// Only a few samples are in memory at once. The pack is written under a temporary name, synced and
+/// renamed. An interruption leaves the previous pack or none.
 ///
 /// # Errors
-/// As [`Dataset::open`] and [`Dataset::load`], and [`Error::Cache`] if the pack cannot be written,
-/// or another process is just making it.
+/// The errors of [`Dataset::open`] and [`Dataset::load`]. [`Error::Cache`] if the pack cannot be
+/// written, or another process is making it.
 pub fn prepare(
     manifest: &Manifest,
     root: &Path,
@@ -60,7 +60,8 @@ pub fn prepare(
     match open.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(fault("another process is making it".into())),
-        // A file system without locks: of several processes each makes one, and they are the same.
+        // On a file system without locks, several processes may each make the pack. The results are
+        // the same.
         Err(TryLockError::Error(_)) => {
             let _ = std::fs::remove_file(&part);
             part = file.with_extension(format!("{}{PART}", std::process::id()));
@@ -71,7 +72,8 @@ pub fn prepare(
     let written = write(&open, manifest, &dataset, progress, &io);
     let done = written.and_then(|()| std::fs::rename(&part, &file).map_err(io));
     if let Err(error) = done {
-        // What is left is no pack; that it cannot be removed is less than why it is there.
+        // The remaining file is not a pack. A failure to remove it matters less than the original
+        // error.
         let _ = std::fs::remove_file(&part);
         return Err(error);
     }
@@ -106,7 +108,7 @@ fn write(
     writer.write_all(MAGIC).map_err(io)?;
     let mut offset = MAGIC.len() as u64;
     let mut entries = Vec::new();
-    // Taken first: a file that changes while it is read makes the pack older than the file.
+    // Computed first: if a file changes while it is read, the pack is older than the file.
     let stamps = dataset.stamps();
     for (sample, stamp) in dataset.samples(0..dataset.len()).zip(stamps) {
         let sample = sample?;

@@ -1,23 +1,23 @@
-//! Images that two splits share, known by their content.
+//! Images in two splits, recognised by their content.
 
 use std::collections::HashMap;
 
 use crate::Dataset;
 
-/// Pairs of ids that are kept.
+/// Pairs of ids to keep.
 const EXAMPLES: usize = 3;
 
-/// Images that two splits share, under whatever names.
+/// Images in two splits, under any names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shared {
-    /// Samples of the second split whose image is in the first.
+    /// Samples of the second split whose image is also in the first.
     pub count: usize,
-    /// Ids of the first few: in the first split, and in the second.
+    /// Ids of the first few, in the first and the second split.
     pub examples: Vec<(String, String)>,
 }
 
 impl Shared {
-    /// What is in both of two lists of ids and what they show; nothing if they have nothing in common.
+    /// The common images of two lists of ids and hashes. `None` if they have nothing in common.
     pub(crate) fn of(first: &[(String, [u8; 32])], second: &[(String, [u8; 32])]) -> Option<Self> {
         let known: HashMap<&[u8; 32], &str> =
             first.iter().map(|(id, content)| (content, id.as_str())).collect();
@@ -31,8 +31,9 @@ impl Shared {
 }
 
 impl Dataset {
-    /// The images of `other` that are in this split, too, by their [stamps](Dataset::stamps): nothing is decoded, so a
-    /// picture that was saved again in another format is not seen. Nothing if they have no image in common.
+    /// The images of `other` that are also in this split, by their [stamps](Dataset::stamps).
+    /// Nothing is decoded, so a picture that was saved again in another format is not recognised.
+    /// `None` if they have no image in common.
     pub fn shared_with(&self, other: &Self) -> Option<Shared> {
         let images = |dataset: &Self| -> Vec<_> {
             dataset.stamps().iter().map(|stamp| (stamp.id.clone(), stamp.image)).collect()

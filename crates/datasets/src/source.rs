@@ -1,4 +1,4 @@
-//! Where the samples of a split come from.
+//! The source of a split's samples.
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
@@ -31,12 +31,12 @@ impl Files {
     }
 }
 
-/// Makes the samples of a split. Each sample is a function of its index.
+/// Generates the samples of a split. Each sample is a function of its index.
 pub(crate) trait Generator: Debug + Send + Sync {
-    /// Everything that the sample at `index` follows from. It enters the sample's stamp.
+    /// Everything that determines the sample at `index`. It is part of the sample's stamp.
     fn origin(&self, index: usize) -> String;
 
-    /// The sample at `index`, under the name `id`.
+    /// The sample at `index`, with the name `id`.
     fn sample(&self, id: &str, index: usize) -> Sample;
 }
 
@@ -66,7 +66,7 @@ impl Source {
         }
     }
 
-    /// The files of the sample at `index`; `None` if it is generated.
+    /// The files of the sample at `index`. `None` if it is generated.
     pub(crate) fn files(&self, index: usize) -> Option<&Files> {
         match self {
             Self::Files(samples) => Some(&samples[index]),
@@ -82,7 +82,7 @@ impl Source {
         }
     }
 
-    /// The sample at `index`, whose label file `read` reads.
+    /// The sample at `index`. `read` reads its label file.
     pub(crate) fn load(&self, index: usize, read: impl Fn(&Path) -> Result<LabelMap>) -> Result<Sample> {
         match self {
             Self::Files(samples) => {
@@ -95,7 +95,7 @@ impl Source {
         }
     }
 
-    /// The label map of the sample at `index` alone, whose file `read` reads.
+    /// Only the label map of the sample at `index`. `read` reads its file.
     pub(crate) fn label(&self, index: usize, read: impl Fn(&Path) -> Result<LabelMap>) -> Result<LabelMap> {
         match self {
             Self::Files(samples) => read(&samples[index].label),

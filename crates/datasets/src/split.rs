@@ -1,4 +1,4 @@
-//! A split of a dataset, as a manifest describes it.
+//! A split of a dataset in a manifest.
 
 use std::path::PathBuf;
 
@@ -10,35 +10,35 @@ use crate::error::Refusal;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Split {
-    /// The list of its samples, below the dataset's folder. The layout decides whether splits have
-    /// one.
+    /// The list of its samples, below the dataset's folder. The layout determines whether splits
+    /// have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
-    /// How many samples it has.
+    /// Number of samples.
     pub count: usize,
-    /// SHA-256 of its sorted ids, one in each line, as 64 lower-case hexadecimal digits: that of
+    /// SHA-256 of its sorted ids, one per line, as 64 lower-case hexadecimal digits: the hash of
     /// the sorted official list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ids_sha256: Option<String>,
-    /// Splits that share samples with it on purpose. A split that names itself may serve for both
-    /// training and validation, as in a test whether a network can memorise a few images.
+    /// Splits that may share samples with it. A split that names itself may serve for both training
+    /// and validation, for example to test whether a network can memorise a few images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub may_overlap: Vec<String>,
 }
 
-/// Whether the splits of a layout name lists of their samples.
+/// Whether the splits of a layout have lists of their samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lists {
     /// Each split needs its `file`.
     Required,
-    /// A split has a `file`, or all samples that are found.
+    /// A split has a `file`, or else all samples found.
     Optional,
     /// No split may have a `file`.
     Unknown,
 }
 
 impl Split {
-    /// Checks a split of a layout with `lists`. `is_split` knows the names of all splits.
+    /// Checks a split of a layout with `lists`. `is_split` recognises the names of all splits.
     pub(crate) fn validate(&self, lists: Lists, is_split: impl Fn(&str) -> bool) -> Result<(), Refusal> {
         if self.count == 0 {
             return Err(Refusal::new("count", "must be at least 1"));

@@ -1,4 +1,4 @@
-//! Whether two samples hold the same content, known without decoding them.
+//! Compares the contents of samples without decoding them.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -7,33 +7,37 @@ use std::path::Path;
 use rayon::prelude::*;
 use robustseg_files::{Sha256, hexadecimal};
 
-/// An image file of up to this many bytes is hashed whole.
+/// Image files up to this many bytes are hashed whole.
 const WHOLE: u64 = 128 << 10;
 
-/// Bytes of each block that is read from a larger image file.
+/// Bytes per block read from a larger image file.
 const BLOCK: u64 = 16 << 10;
 
-/// What one sample's files hold. Neither paths nor times enter it, so that a moved or copied sample keeps its stamp.
+/// The content of a sample's files. Paths and times do not enter it, so that a moved or copied
+/// sample keeps its stamp.
 ///
-/// A label is hashed whole, and so is an image file of up to 128 KiB. Of a larger image file the stamp knows the length and
-/// 16 KiB at the head, in the middle and at the tail. The tail of a PNG holds a checksum of all pixels, so another picture
-/// has another stamp. The stamp misses a large JPEG that was patched between the blocks without a change of its length,
-/// which no image editor does.
+/// A label is hashed whole, and so is an image file of up to 128 KiB. For a larger image file, the
+/// stamp covers the length and 16 KiB at the head, in the middle and at the tail. The tail of a PNG
+/// contains a checksum of all pixels, so another picture has another stamp. The stamp misses a
+/// large JPEG that was patched between the blocks without a change of length, which no image editor
+/// does.
 ///
-/// A generated sample has a stamp of all that it is generated from.
+/// The stamp of a generated sample covers everything that the sample is generated from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SampleStamp {
     /// The sample's id.
     pub id: String,
-    /// Stamp of the image. Equal stamps of two samples mean the same picture, in the same file format.
+    /// Stamp of the image. If two samples have equal stamps, they have the same picture in the same
+    /// file format.
     pub image: [u8; 32],
     /// SHA-256 of the label file.
     pub label: [u8; 32],
 }
 
 impl SampleStamp {
-    /// The stamp of the sample `id` in the files `image` and `label`. A file that cannot be read has a stamp of its own,
-    /// different from that of any other file: whether the fault matters is for those to say who load the sample.
+    /// The stamp of the sample `id` in the files `image` and `label`. A file that cannot be read
+    /// gets a stamp that differs from that of any other file. Whether the fault matters is decided
+    /// when the sample is loaded.
     pub(crate) fn of_files(id: &str, image: &Path, label: &Path) -> Self {
         let unreadable =
             |path: &Path| digest(&[b"unreadable", id.as_bytes(), path.as_os_str().as_encoded_bytes()]);
@@ -44,20 +48,20 @@ impl SampleStamp {
         }
     }
 
-    /// The stamp of the generated sample `id`, which follows from `origin`.
+    /// The stamp of the generated sample `id`, which is determined by `origin`.
     pub(crate) fn of_generated(id: &str, origin: &str) -> Self {
         let stamp = |what: &[u8]| digest(&[b"generated", what, origin.as_bytes()]);
         Self { id: id.to_owned(), image: stamp(b"image"), label: stamp(b"label") }
     }
 }
 
-/// Stamps made on rayon's threads, in the order of the indices up to `count`.
+/// The stamps for indices up to `count` in order, computed on rayon's threads.
 pub(crate) fn all(count: usize, stamp: impl Fn(usize) -> SampleStamp + Sync + Send) -> Vec<SampleStamp> {
     (0..count).into_par_iter().map(stamp).collect()
 }
 
-/// SHA-256 of the content of samples in this order, as 64 hexadecimal digits: of a line `IMAGE LABEL ID` for each, where
-/// `IMAGE` and `LABEL` are its stamps in hexadecimal digits.
+/// SHA-256 of the contents of samples in this order, as 64 hexadecimal digits. It covers a line
+/// `IMAGE LABEL ID` per sample, where `IMAGE` and `LABEL` are its stamps in hexadecimal digits.
 pub fn content_sha256<'a>(stamps: impl IntoIterator<Item = &'a SampleStamp>) -> String {
     let mut hash = Sha256::new();
     for SampleStamp { id, image, label } in stamps {
@@ -73,7 +77,7 @@ fn whole(path: &Path) -> io::Result<[u8; 32]> {
     Ok(hash.bytes())
 }
 
-/// SHA-256 of the file at `path`, if it is large of its length and three blocks.
+/// SHA-256 of the file at `path`. For a large file, of its length and three blocks.
 fn sampled(path: &Path) -> io::Result<[u8; 32]> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();

@@ -1,4 +1,4 @@
-//! What speaks against a split of which every file is whole.
+//! Reasons to distrust a split in which every file is intact.
 
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
@@ -6,25 +6,28 @@ use rayon::prelude::*;
 use crate::decode::orientation;
 use crate::{Dataset, IGNORE_LABEL};
 
-/// Labels that are read at a time, on rayon's threads.
+/// Number of labels read at a time, on rayon's threads.
 const AT_ONCE: usize = 16;
 
 impl Dataset {
-    /// What speaks against numbers from this split, a sentence each: classes without a labelled pixel, images that EXIF turns.
+    /// Reasons to distrust scores on this split, one sentence each: classes without a labelled
+    /// pixel, and images that EXIF rotates.
     ///
-    /// It reads labels, spread over the split, until it has seen each class: few, unless a class is missing. It leaves out
+    /// It reads labels, spread over the split, until it has found each class. These are few unless
+    /// a class is missing. It skips labels that cannot be read, and reads only the first bytes of
+    /// images.
     /// labels that cannot be read, and reads the first bytes of images.
     pub fn warnings(&self) -> Vec<String> {
         let turned = (0..self.len()).into_par_iter().filter(|index| self.is_turned(*index)).count();
         self.warnings_of(&self.seen_labels(), turned)
     }
 
-    /// Whether the image of the sample at `index` is turned by its EXIF orientation.
+    /// Whether EXIF rotates the image of the sample at `index`.
     pub(crate) fn is_turned(&self, index: usize) -> bool {
         self.files(index).next().is_some_and(|image| orientation(image).turns())
     }
 
-    /// The labels that there are, all classes of them.
+    /// The labels that occur, until all classes are found.
     fn seen_labels(&self) -> [bool; 256] {
         let mut order: Vec<usize> = (0..self.len()).collect();
         order.shuffle(&mut robustseg_random::stream(0, "survey", [0; 3]));
@@ -42,7 +45,8 @@ impl Dataset {
         seen
     }
 
-    /// The warnings about a split whose labels are `seen`, and `turned` of whose images are turned by EXIF.
+    /// The warnings about a split with the labels `seen` and with `turned` images that EXIF
+    /// rotates.
     pub(crate) fn warnings_of(&self, seen: &[bool; 256], turned: usize) -> Vec<String> {
         let missing: Vec<String> = self
             .classes()

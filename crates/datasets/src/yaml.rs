@@ -1,4 +1,4 @@
-//! Manifests as YAML, with errors that name the file, the place and the line.
+//! Reads manifests as YAML, with errors that name the file, the position and the line.
 
 use std::path::Path;
 
@@ -8,13 +8,13 @@ use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
-/// The largest manifest that is read, in bytes.
+/// The largest accepted manifest, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// The longest quote of a line in an error, in characters.
+/// The longest quotation of a line in an error, in characters.
 const MAX_QUOTE: usize = 100;
 
-/// The text of the file `path`.
+/// Reads the text of the file `path`.
 pub(crate) fn read(path: &Path) -> Result<String> {
     read_text(path, MAX_BYTES).map_err(|fault| Error::Manifest {
         path: path.to_owned(),
@@ -24,7 +24,7 @@ pub(crate) fn read(path: &Path) -> Result<String> {
     })
 }
 
-/// Reads `text` within the limits of [`yaml::parse`]; errors name the file `path`.
+/// Parses `text` within the limits of [`yaml::parse`]. Errors name the file `path`.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
     yaml::parse(text).map_err(|Fault { place, reason }| {
         let quote = place.map(|(line, _)| quoted(text, line as usize)).unwrap_or_default();
@@ -33,7 +33,8 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
     })
 }
 
-/// A quote of the line `number`, from 1, for the end of a message. The parser's message often lacks the wrong text.
+/// A quotation of the line `number`, from 1, as the end of a message. The parser's message often
+/// lacks the wrong text.
 fn quoted(text: &str, number: usize) -> String {
     let line = text.lines().nth(number.saturating_sub(1)).unwrap_or_default().trim();
     match line.char_indices().nth(MAX_QUOTE) {

@@ -1,4 +1,4 @@
-//! Archives from a server on loopback that drops, redirects, refuses and lies, and archives that mean harm.
+//! Downloads from a loopback server that drops, redirects, refuses and lies, and hostile archives.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -16,26 +16,26 @@ use md5::{Digest, Md5};
 use robustseg_datasets::{Error, Fetch, FetchStage, Fetched, Manifest};
 use tar::{Builder, EntryType, Header};
 
-/// What the server does with one request for a file.
+/// The server's reaction to a request for a file.
 #[derive(Clone, Copy)]
 enum Answer {
-    /// What was asked for, from where it was asked for.
+    /// Sends the requested range.
     Rest,
-    /// The same, but the connection is closed after so many bytes.
+    /// Sends the requested range, but closes the connection after this many bytes.
     Drop(usize),
-    /// The whole file, whatever was asked for.
+    /// Sends the whole file, whatever was requested.
     Whole,
-    /// The whole file but for its last byte, which is another.
+    /// Sends the whole file with a wrong last byte.
     Wrong,
-    /// A status and no body.
+    /// Sends a status without a body.
     Status(u16),
-    /// On to another path of the same server.
+    /// Redirects to another path on the same server.
     Redirect,
-    /// Nothing, for a while.
+    /// Sends nothing for a while.
     Stall,
 }
 
-/// A server that gives `answers` in turn; the lines that it was asked with.
+/// A server that gives `answers` in turn, and records the request lines.
 struct Server {
     address: String,
     requests: Arc<Mutex<Vec<String>>>,
@@ -111,7 +111,7 @@ fn serve(mut stream: TcpStream, answer: Answer, file: &[u8], seen: &Mutex<Vec<St
     stream.flush().unwrap();
 }
 
-/// A tar file of one picture in `tiny/images`, and one file beside `tiny`.
+/// A tar file with one picture in `tiny/images` and one file next to `tiny`.
 fn archive() -> Vec<u8> {
     let mut builder = Builder::new(Vec::new());
     add(&mut builder, b"tiny/images/a.jpg", EntryType::Regular, &vec![7; 200_000], None);
@@ -120,7 +120,7 @@ fn archive() -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-/// Adds an entry whose path is written as it is, whatever it is.
+/// Adds an entry with exactly this path, valid or not.
 fn add(builder: &mut Builder<Vec<u8>>, path: &[u8], kind: EntryType, content: &[u8], link: Option<&str>) {
     let mut header = Header::new_gnu();
     header.as_old_mut().name[..path.len()].copy_from_slice(path);
@@ -203,7 +203,7 @@ fn an_archive_is_fetched_once_and_unpacked() {
     let folder = place.join("tiny");
     let known = Fetched { folder: folder.clone(), archive: Some(place.join("tiny.tar")) };
     assert_eq!(fetched, std::slice::from_ref(&known));
-    // The second time there is nothing to do; without the folder, the archive is at hand.
+    // The second call has nothing to do. Without the folder, the archive is still available.
     let again = || fetch().run(&wanted, &place, |_| ()).unwrap();
     assert_eq!(again(), [Fetched { folder: folder.clone(), archive: None }]);
     fs::remove_dir_all(folder).unwrap();
@@ -225,7 +225,7 @@ fn a_gzipped_archive_is_unpacked() {
 #[test]
 fn a_dropped_connection_goes_on_where_it_broke_off() {
     let (file, root) = (archive(), tempfile::tempdir().unwrap());
-    // More failures than attempts, but each came further.
+    // More failures than attempts, but each made progress.
     let drops =
         [Answer::Drop(90_000), Answer::Drop(1000), Answer::Drop(0), Answer::Drop(5000), Answer::Status(503)];
     let server = Server::start(&file, &[&drops[..], &[Answer::Drop(7), Answer::Rest]].concat());
@@ -264,7 +264,7 @@ fn a_server_that_ignores_ranges_sends_all_again() {
 #[test]
 fn the_beginning_of_another_file_is_thrown_away() {
     let file = archive();
-    // Of another content, or longer than the file, whose length the manifest may not know.
+    // Another content, or longer than the file, whose length the manifest may not know.
     for begun in [vec![9; 1000], vec![9; file.len() + 1], vec![9; file.len()]] {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("tiny.tar.part"), &begun).unwrap();
@@ -291,11 +291,11 @@ fn a_wrong_file_is_refused_and_leaves_nothing() {
     let error = run(&server, &file, root.path()).unwrap_err().to_string();
     assert!(error.contains(&format!("not {}", md5(&file))) && error.contains("removed"), "{error}");
     assert_eq!(names(root.path()), [""; 0]);
-    // A size that is not the manifest's is told before anything comes.
+    // If the size differs from the manifest's, that is reported before the download.
     let server = Server::start(&file[1..], &[Answer::Rest]);
     let error = run(&server, &file, root.path()).unwrap_err().to_string();
     assert!(error.contains(&format!("has {} bytes, not {}", file.len() - 1, file.len())), "{error}");
-    // A file that somebody put there is not removed.
+    // A file that the user put there is not removed.
     fs::write(root.path().join("tiny.tar"), b"other").unwrap();
     let error = run(&server, &file, root.path()).unwrap_err().to_string();
     assert!(error.contains("tiny.tar is there, but its MD5 is"), "{error}");
@@ -334,7 +334,7 @@ fn a_full_disk_says_so() {
     assert_eq!(server.requests().len(), 1);
 }
 
-/// The error of unpacking an archive with one more entry, which `hostile` adds.
+/// The error of unpacking an archive with one more entry, added by `hostile`.
 fn refused(hostile: impl FnOnce(&mut Builder<Vec<u8>>), limits: &Fetch) -> String {
     let outside = tempfile::tempdir().unwrap();
     let root = outside.path().join("root");
@@ -387,7 +387,7 @@ fn archives_that_grow_without_bound_are_refused() {
         }
     };
     assert!(refused(many, &limits(5000, 3)).contains("tiny/d in it makes it larger"));
-    // A size that is not there; the header alone says it.
+    // A false size: only the header states it.
     let claimed = |b: &mut Builder<Vec<u8>>| {
         let mut header = Header::new_gnu();
         header.set_path("tiny/b").unwrap();
@@ -409,7 +409,7 @@ fn what_is_no_whole_archive_is_refused() {
     assert!(error.contains("tiny/b") || error.contains("no whole tar file"), "{error}");
     let twice = |b: &mut Builder<Vec<u8>>| add(b, b"tiny/a.txt", EntryType::Regular, b"b", None);
     assert!(refused(twice, &fetch()).contains("a.txt"));
-    // Whole, but without the folder that is wanted.
+    // Complete, but without the required folder.
     let root = tempfile::tempdir().unwrap();
     let mut builder = Builder::new(Vec::new());
     add(&mut builder, b"other/a.txt", EntryType::Regular, b"a", None);

@@ -1,6 +1,6 @@
-//! The orientation that a camera noted.
+//! The orientation recorded by a camera.
 
-/// How the stored picture has to be turned to stand upright: EXIF's numbers 1 to 8.
+/// The transformation that brings the stored picture upright: EXIF's numbers 1 to 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Orientation(u8);
 
@@ -8,8 +8,8 @@ impl Orientation {
     /// Stored as it is displayed.
     pub(super) const UPRIGHT: Self = Self(1);
 
-    /// The orientation in a TIFF structure, as EXIF data are. Without one, or if it makes no sense, the picture is
-    /// taken as upright, as other programs do.
+    /// The orientation in a TIFF structure, the format of EXIF data. If it is missing or invalid,
+    /// the picture counts as upright, as in other programs.
     pub(super) fn of_tiff(tiff: &[u8]) -> Self {
         match find(tiff) {
             Some(orientation @ 1..=8) => Self(orientation as u8),
@@ -17,17 +17,18 @@ impl Orientation {
         }
     }
 
-    /// Whether the stored picture is not the upright one.
+    /// Whether the stored picture is not upright.
     pub(crate) fn turns(self) -> bool {
         self != Self::UPRIGHT
     }
 
-    /// Width and height of a picture of `width` x `height` pixels that was turned upright.
+    /// Width and height of an upright picture whose stored size is `width` x `height`.
     pub(crate) fn size(self, width: usize, height: usize) -> (usize, usize) {
         if self.0 >= 5 { (height, width) } else { (width, height) }
     }
 
-    /// Turns `data` of `width` x `height` pixels of `channels` bytes upright; gives the new size, too.
+    /// Turns `data` of `width` x `height` pixels of `channels` bytes upright. Also returns the new
+    /// size.
     pub(super) fn turn(
         self,
         data: Vec<u8>,
@@ -60,7 +61,7 @@ impl Orientation {
     }
 }
 
-/// The orientation's tag, and the type of its value.
+/// The orientation's tag and the type of its value.
 const TAG: u16 = 0x0112;
 const SHORT: u16 = 3;
 

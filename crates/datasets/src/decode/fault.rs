@@ -1,39 +1,39 @@
-//! Why a file gives no picture, and what to do about files like it.
+//! Why a file cannot be decoded, and what to do about such files.
 
 use std::fmt::Display;
 use std::path::Path;
 
 use crate::error::Error;
 
-/// What to do about damaged files.
+/// Advice for damaged files.
 pub(crate) const AGAIN: &str = "obtain these files again";
-/// What to do about files of a kind that is not read.
+/// Advice for files of an unsupported kind.
 pub(super) const CONVERT: &str = "convert these files to JPEG or PNG, gray or RGB, of 8 bits";
-/// What to do about label files that compression has changed.
+/// Advice for label files that compression has changed.
 pub(super) const AS_PNG: &str =
     "obtain these label files as PNG; converting a JPEG does not bring the values back";
-/// What to do about gray label files with an alpha channel.
+/// Advice for gray label files with an alpha channel.
 pub(super) const AS_GRAY: &str = "store one value a pixel, as gray or palette PNG without an alpha channel";
-/// What to do about label files that hold colours.
+/// Advice for label files that contain colours.
 pub(super) const BY_COLOUR: &str = "if each class has one colour, set `labels_by: colour` in the manifest and give the \
                                     classes these colours; else store one value a pixel, as gray or palette PNG";
 
-/// Why a file gives no picture.
+/// Why a file cannot be decoded.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// What faults like it have in common, whatever the numbers in the files.
+    /// The common description of such faults, without the numbers of a particular file.
     pub(crate) kind: String,
     pub(crate) reason: String,
     pub(crate) advice: &'static str,
 }
 
 impl Fault {
-    /// A fault with a reason of its own.
+    /// A fault with its own reason.
     pub(crate) fn new(kind: impl Into<String>, reason: impl Into<String>, advice: &'static str) -> Self {
         Self { kind: kind.into(), reason: reason.into(), advice }
     }
 
-    /// A fault whose reason is its kind and more.
+    /// A fault whose reason is its kind followed by `more`.
     pub(crate) fn with(kind: &str, more: &str, advice: &'static str) -> Self {
         Self::new(kind, format!("{kind}{more}"), advice)
     }

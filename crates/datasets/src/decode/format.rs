@@ -1,4 +1,4 @@
-//! What kind of file it is, by its first bytes.
+//! Recognises the format of a file by its first bytes.
 
 use super::fault::{self, Fault};
 

@@ -1,8 +1,8 @@
-//! Label maps as files have them.
+//! Label maps as stored in files.
 
 use crate::image::LabelMap;
 
-/// A label map as its file has it, with the palette: three bytes per index, empty for gray.
+/// A label map as stored in a file, with its palette: three bytes per index, empty for gray.
 pub(crate) struct Ids {
     pub(crate) map: LabelMap,
     pub(crate) palette: Vec<u8>,

@@ -1,6 +1,6 @@
-//! JPEG through `zune-jpeg`. Decoders fill what is missing with gray and call it a success. So the file's markers are
-//! walked to its end first, which also gives the size before any memory is taken, and the compressed data are followed
-//! by bits that no picture can go on with.
+//! JPEG through `zune-jpeg`. Decoders fill missing data with gray and report success. Therefore the
+//! file's markers are first followed to its end, which also gives the size before any memory is
+//! allocated. The compressed data are then followed by bits that cannot continue a picture.
 
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
@@ -25,7 +25,7 @@ pub(super) fn image(bytes: &[u8]) -> Result<Image, Fault> {
     decode(bytes, &Header::read(bytes)?, Vec::new())
 }
 
-/// Decodes a whole JPEG with this header, into `buffer` if it need not be turned.
+/// Decodes a whole JPEG with this header, into `buffer` unless it must be rotated.
 pub(super) fn decode(bytes: &[u8], header: &Header, mut buffer: Vec<u8>) -> Result<Image, Fault> {
     check_size(header.width, header.height)?;
     if !matches!(header.components, 1 | 3) {
@@ -40,8 +40,8 @@ pub(super) fn decode(bytes: &[u8], header: &Header, mut buffer: Vec<u8>) -> Resu
         .set_max_width(header.width)
         .set_max_height(header.height)
         .jpeg_set_out_colorspace(ColorSpace::RGB);
-    // Of one bits no Huffman code consists. A decoder that lacks data reads them and fails; at the end marker alone it
-    // would make up zero bits for all that is missing.
+    // No Huffman code consists of one bits only. A decoder that lacks data reads them and fails.
+    // With the end marker alone, it would invent zero bits for all missing data.
     let (whole, rest) = bytes.split_at(header.scan_end);
     let guarded = [whole, &[0xff, 0].repeat(16), rest].concat();
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(guarded), options);
@@ -58,14 +58,14 @@ pub(super) fn decode(bytes: &[u8], header: &Header, mut buffer: Vec<u8>) -> Resu
     Ok(Image { width, height, data })
 }
 
-/// What the markers of a JPEG say.
+/// The content of a JPEG's markers.
 #[derive(Debug)]
 pub(super) struct Header {
     width: usize,
     height: usize,
     components: u8,
     orientation: Orientation,
-    /// Where the last scan's compressed data end.
+    /// The end of the last scan's compressed data.
     scan_end: usize,
 }
 
@@ -75,7 +75,7 @@ impl Header {
         self.orientation.size(self.width, self.height)
     }
 
-    /// Walks all markers to the end of the picture; what comes after it does not matter.
+    /// Follows all markers to the end of the picture. Anything after it does not matter.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Fault> {
         let (mut frame, mut scan_end) = (None, None);
         let mut orientation = Orientation::UPRIGHT;
@@ -116,7 +116,8 @@ impl Header {
     }
 }
 
-/// The orientation in the markers before the first scan, of a JPEG of which `bytes` are the beginning.
+/// The orientation in the markers before the first scan. `bytes` may be only the beginning of the
+/// JPEG.
 pub(super) fn orientation(bytes: &[u8]) -> Option<Orientation> {
     let mut at = 2;
     loop {
@@ -138,12 +139,12 @@ const APP1: u8 = 0xe1;
 const END: u8 = 0xd9;
 const SCAN: u8 = 0xda;
 
-/// Markers without a segment: restarts, a second start, TEM.
+/// Whether a marker has no segment: restarts, a second start, TEM.
 fn is_alone(marker: u8) -> bool {
     matches!(marker, 0x01 | 0xd0..=0xd8)
 }
 
-/// The marker at `at`, behind any fill bytes, and what comes after it.
+/// The marker at `at`, after any fill bytes, and the position after it.
 fn next_marker(bytes: &[u8], at: usize) -> Result<(u8, usize), Fault> {
     let rest = bytes.get(at..).unwrap_or_default();
     let fill = rest.iter().take_while(|byte| **byte == 0xff).count();
@@ -154,7 +155,7 @@ fn next_marker(bytes: &[u8], at: usize) -> Result<(u8, usize), Fault> {
     }
 }
 
-/// Where the first marker after a scan's compressed data begins.
+/// The position of the first marker after a scan's compressed data.
 fn end_of_scan(bytes: &[u8], at: usize) -> Option<usize> {
     let data = &bytes[at..];
     let found =

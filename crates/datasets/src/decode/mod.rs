@@ -1,4 +1,4 @@
-//! From files to pixels. What a file is, its content decides, never its name.
+//! Decodes files. The format follows from the content, never from the name.
 
 mod exif;
 mod fault;
@@ -24,19 +24,19 @@ pub use size::MAX_PIXELS;
 use crate::error::{Error, Result};
 use crate::image::{Image, LabelMap};
 
-/// What decodes pictures: decoders differ in the last bits of a JPEG.
+/// The decoders of pictures. Decoders differ in the last bits of a JPEG.
 pub const DECODERS: &str = "zune-jpeg 0.5 (strict), png 0.18";
 
 /// Reads a JPEG or PNG as 8-bit RGB.
 ///
-/// Grayscale and palettes become RGB, of 16-bit values the high byte is taken, an alpha channel is dropped without
-/// blending. A picture is turned upright as its EXIF orientation says, as label tools display it; for label maps that
-/// were drawn on the stored pixels, the tags have to be removed from the images.
-/// Colour profiles are not applied.
+/// Grayscale and palettes become RGB, 16-bit values lose their low byte, and an alpha channel is
+/// dropped without blending. The picture is turned upright according to its EXIF orientation, as
+/// label tools display it. If label maps were drawn on the stored pixels, remove the tags from the
+/// images. Colour profiles are not applied.
 ///
 /// # Errors
-/// [`Error::Read`] or [`Error::Decode`]: an unknown format, a truncated or corrupt file, CMYK, more than
-/// [`MAX_PIXELS`].
+/// [`Error::Read`] or [`Error::Decode`]: an unknown format, a truncated or corrupt file, CMYK, or
+/// more than [`MAX_PIXELS`].
 pub fn read_image(path: &Path) -> Result<Image> {
     decode(path, |bytes, format| match format {
         Format::Jpeg => jpeg::image(bytes),
@@ -44,10 +44,10 @@ pub fn read_image(path: &Path) -> Result<Image> {
     })
 }
 
-/// Width and height of the image that [`read_image`] gives, without decoding it where that is possible.
+/// Width and height of the image that [`read_image`] returns, without decoding it if possible.
 ///
 /// # Errors
-/// As [`read_image`], but for what decoding alone would show.
+/// The errors of [`read_image`], except those that only decoding would show.
 pub fn image_size(path: &Path) -> Result<(usize, usize)> {
     match Picture::open(path, &mut Vec::new()) {
         Some(picture) => Ok(picture.size()),
@@ -55,16 +55,16 @@ pub fn image_size(path: &Path) -> Result<(usize, usize)> {
     }
 }
 
-/// Reads a label map as the file has it: gray values or palette indices, no colours.
+/// Reads a label map as stored in the file: gray values or palette indices, not colours.
 ///
 /// # Errors
-/// [`Error::Read`] or [`Error::Decode`]: as [`read_image`], and for pictures that hold no ids (RGB, RGBA, gray with
-/// alpha, 16-bit values above 255) or not surely the right ones (JPEG).
+/// [`Error::Read`] or [`Error::Decode`]: the errors of [`read_image`], pictures without ids (RGB,
+/// RGBA, gray with alpha, 16-bit values above 255), and pictures whose ids may be wrong (JPEG).
 pub fn read_label(path: &Path) -> Result<LabelMap> {
     Ok(read_ids(path)?.map)
 }
 
-/// As [`read_label`], with the palette.
+/// Like [`read_label`], with the palette.
 pub(crate) fn read_ids(path: &Path) -> Result<Ids> {
     decode_label(path, png::ids)
 }
@@ -72,7 +72,7 @@ pub(crate) fn read_ids(path: &Path) -> Result<Ids> {
 /// Reads the colours of a label map whose colours have a meaning.
 ///
 /// # Errors
-/// As [`read_label`], and for 16 bits a channel and for pixels that can be seen through.
+/// The errors of [`read_label`], 16 bits per channel, and transparent pixels.
 pub(crate) fn read_colours(path: &Path) -> Result<Image> {
     decode_label(path, png::colours)
 }
@@ -91,10 +91,11 @@ fn decode<T>(path: &Path, decode: impl Fn(&[u8], Format) -> std::result::Result<
     Format::of(&bytes).and_then(|format| decode(&bytes, format)).map_err(|fault| fault.of(path))
 }
 
-/// Bytes of a JPEG's beginning in which its orientation is looked for.
+/// The number of bytes at a JPEG's beginning that are searched for its orientation.
 const BEGINNING: u64 = 256 << 10;
 
-/// How the picture in the file `path` is turned, which is known from little of the file; upright if that cannot be read.
+/// The orientation of the picture in the file `path`, from a small part of the file. Upright if the
+/// file cannot be read.
 pub(crate) fn orientation(path: &Path) -> Orientation {
     let find = || -> Option<Orientation> {
         let mut file = File::open(path).ok()?;

@@ -1,4 +1,4 @@
-//! A picture whose size is known, of which some rows are decoded.
+//! A picture of known size from which single rows can be decoded.
 
 use std::io::Read;
 use std::ops::Range;
@@ -8,13 +8,13 @@ use super::format::Format;
 use super::ids::Ids;
 use super::{jpeg, png};
 
-/// Rows of a picture, from the row `first` on: at least those asked for.
+/// Rows of a picture, starting with row `first`: at least the requested ones.
 pub(crate) struct Rows {
     pub(crate) first: usize,
     pub(crate) data: Vec<u8>,
 }
 
-/// A file that was read, but not decoded.
+/// A file that was read but not decoded.
 pub(crate) struct Picture<'a> {
     bytes: &'a [u8],
     kind: Kind,
@@ -26,8 +26,8 @@ enum Kind {
 }
 
 impl<'a> Picture<'a> {
-    /// Reads the file at `path` into `bytes`. `None` if it cannot be read, or is not of the plain kind whose rows can
-    /// be taken alone.
+    /// Reads the file at `path` into `bytes`. `None` if it cannot be read, or if its rows cannot be
+    /// decoded separately.
     pub(crate) fn open(path: &Path, bytes: &'a mut Vec<u8>) -> Option<Self> {
         bytes.clear();
         std::fs::File::open(path).ok()?.read_to_end(bytes).ok()?;
@@ -53,7 +53,8 @@ impl<'a> Picture<'a> {
         }
     }
 
-    /// Decodes an image's `rows` as RGB, into `buffer` if that fits. A JPEG is decoded as a whole.
+    /// Decodes the `rows` of an image as RGB, into `buffer` if that fits. Decodes a JPEG as a
+    /// whole.
     pub(crate) fn image(&self, rows: Range<usize>, buffer: Vec<u8>) -> Option<Rows> {
         match &self.kind {
             Kind::Jpeg(header) => {
@@ -67,12 +68,12 @@ impl<'a> Picture<'a> {
         }
     }
 
-    /// Decodes `rows` of a PNG, and none else, as ids, into `buffer` if that fits.
+    /// Decodes only `rows` of a PNG as ids, into `buffer` if that fits.
     pub(crate) fn ids(&self, rows: Range<usize>, buffer: Vec<u8>) -> Option<Ids> {
         png::label_rows(self.bytes, rows, buffer).ok()
     }
 
-    /// Decodes `rows` of a PNG, and none else, as colours that have a meaning, into `buffer` if that fits.
+    /// Decodes only `rows` of a PNG as meaningful colours, into `buffer` if that fits.
     pub(crate) fn colours(&self, rows: Range<usize>, buffer: Vec<u8>) -> Option<Vec<u8>> {
         png::colour_rows(self.bytes, rows, buffer).ok()
     }

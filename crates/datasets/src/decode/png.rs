@@ -1,4 +1,4 @@
-//! PNG, with palette indices and small bit depths as the file has them.
+//! PNG, with palette indices and small bit depths as stored in the file.
 
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -11,7 +11,7 @@ use super::ids::Ids;
 use super::size::check_size;
 use crate::image::{Image, LabelMap};
 
-/// The kind of faults that the decoder does not find.
+/// The kind of faults that the decoder does not detect.
 const CORRUPT: &str = "corrupt PNG";
 
 /// Decodes a PNG as RGB.
@@ -31,7 +31,7 @@ pub(super) fn ids(bytes: &[u8]) -> Result<Ids, Fault> {
     Ok(Ids { map: LabelMap { width, height, data }, palette })
 }
 
-/// Decodes a PNG whose colours have a meaning.
+/// Decodes a PNG with meaningful colours.
 pub(super) fn colours(bytes: &[u8]) -> Result<Image, Fault> {
     let raw = Raw::decode(bytes)?;
     let (width, height, orientation) = (raw.width, raw.height, raw.orientation);
@@ -51,18 +51,18 @@ pub(super) fn label_rows(bytes: &[u8], rows: Range<usize>, buffer: Vec<u8>) -> R
     Ok(Ids { map: LabelMap { width, height: rows.len(), data: raw.ids()? }, palette })
 }
 
-/// Decodes `rows` of a PNG that has a [`plain_size`] as colours that have a meaning.
+/// Decodes `rows` of a PNG that has a [`plain_size`] as meaningful colours.
 pub(super) fn colour_rows(bytes: &[u8], rows: Range<usize>, buffer: Vec<u8>) -> Result<Vec<u8>, Fault> {
     Raw::decode_rows(bytes, rows, buffer)?.exact_rgb()
 }
 
-/// Bytes of a PNG's signature, and of a chunk besides its content: length, name, CRC.
+/// Bytes of a PNG's signature, and of a chunk without its content: length, name, CRC.
 const SIGNATURE: usize = 8;
 const AROUND_CHUNK: usize = 12;
 
-/// Width and height of a PNG whose rows may be decoded alone: not interlaced, not turned, not animated, and whole. That
-/// no chunk is cut off or has a wrong CRC is verified to the end, so that what is wrong with a file is noticed without
-/// decoding all of it. `None` for all others.
+/// Width and height of a PNG whose rows can be decoded separately: not interlaced, not rotated, not
+/// animated, and complete. Verifies to the end that no chunk is cut off or has a wrong CRC, so that
+/// damage is detected without decoding the whole file. `None` for all other files.
 pub(super) fn plain_size(bytes: &[u8]) -> Option<(usize, usize)> {
     let header = bytes.get(SIGNATURE + 4..)?.strip_prefix(b"IHDR")?.first_chunk::<13>()?;
     let side = |at: usize| Some(u32::from_be_bytes(*header[at..].first_chunk()?) as usize);
@@ -84,7 +84,7 @@ pub(super) fn plain_size(bytes: &[u8]) -> Option<(usize, usize)> {
     }
 }
 
-/// The orientation in the chunks of a PNG, whose content is skipped.
+/// The orientation in the chunks of a PNG. Skips their contents.
 pub(super) fn orientation(mut file: impl Read + Seek) -> Option<Orientation> {
     file.seek(SeekFrom::Start(SIGNATURE as u64)).ok()?;
     loop {
@@ -103,7 +103,7 @@ pub(super) fn orientation(mut file: impl Read + Seek) -> Option<Orientation> {
     }
 }
 
-/// A PNG's values, or those of some rows: one byte each, two (the high one first) at 16 bits.
+/// The values of a PNG or of some of its rows: one byte each, or two (high byte first) at 16 bits.
 struct Raw {
     width: usize,
     height: usize,
@@ -132,14 +132,14 @@ impl Raw {
         Ok(Self::new(reader.info(), frame.line_size, data))
     }
 
-    /// Decodes no further than to the end of `rows`, and keeps these alone, in `buffer`. Of a PNG that is plain.
+    /// Decodes up to the end of `rows` and keeps only these, in `buffer`. The PNG must be plain.
     fn decode_rows(bytes: &[u8], rows: Range<usize>, mut buffer: Vec<u8>) -> Result<Self, Fault> {
         // The chunks' CRCs were verified together with the size.
         let mut reader = decoder(bytes, true).read_info().map_err(broken)?;
         let line = reader.output_line_size(reader.info().width).ok_or_else(too_large)?;
         buffer.resize(line * rows.len().max(1), 0);
         for row in 0..rows.end {
-            // Rows that come before are the next ones' predictions, and are overwritten by them.
+            // Earlier rows are needed only to predict the next ones, which overwrite them.
             let start = row.saturating_sub(rows.start) * line;
             reader
                 .read_row(&mut buffer[start..start + line])
@@ -150,14 +150,14 @@ impl Raw {
         Ok(Self::new(reader.info(), line, buffer))
     }
 
-    /// Of rows of `line` bytes as a PNG with this `info` has them.
+    /// From rows of `line` bytes, as stored in a PNG with this `info`.
     fn new(info: &png::Info<'_>, line: usize, mut data: Vec<u8>) -> Self {
         let (width, height) = (info.width as usize, info.height as usize);
         let (color, depth) = (info.color_type, info.bit_depth);
         if (depth as u8) < 8 {
             data = unpack(&data, line, width * color.samples(), depth as u8);
         }
-        // Of other kinds a palette is a mere suggestion.
+        // In other kinds of PNG, a palette is only a suggestion.
         let palette = info.palette.as_deref().filter(|_| color == ColorType::Indexed);
         let palette = palette.unwrap_or_default().to_vec();
         let exif = info.exif_metadata.as_deref();
@@ -165,7 +165,7 @@ impl Raw {
         Self { width, height, color, depth, palette, orientation, data }
     }
 
-    /// Its colours, three bytes a pixel.
+    /// The colours, three bytes per pixel.
     fn rgb(self) -> Result<Vec<u8>, Fault> {
         let values = match self.depth {
             BitDepth::Sixteen => self.data.iter().copied().step_by(2).collect(),
@@ -193,7 +193,7 @@ impl Raw {
         })
     }
 
-    /// Its colours, three bytes for each pixel, if that loses nothing.
+    /// The colours, three bytes per pixel, if that loses nothing.
     fn exact_rgb(self) -> Result<Vec<u8>, Fault> {
         if self.depth == BitDepth::Sixteen {
             let reason = "PNG of 16 bits is no map of colours; store 8 bits a channel";
@@ -211,7 +211,7 @@ impl Raw {
         self.rgb()
     }
 
-    /// Its ids, a byte a pixel.
+    /// The ids, one byte per pixel.
     fn ids(self) -> Result<Vec<u8>, Fault> {
         if !matches!(self.color, ColorType::Grayscale | ColorType::Indexed) {
             let kind = format!("PNG of kind {:?} is no label map", self.color);
@@ -231,7 +231,7 @@ impl Raw {
     }
 }
 
-/// A decoder that changes no value. `verified` says that the chunks' CRCs need no second look.
+/// A decoder that changes no values. `verified` means that the chunks' CRCs were already checked.
 fn decoder(bytes: &[u8], verified: bool) -> Decoder<Cursor<&[u8]>> {
     let mut options = DecodeOptions::default();
     options.set_ignore_checksums(false);
@@ -252,7 +252,8 @@ fn too_large() -> Fault {
     Fault::damage("PNG too large for this machine")
 }
 
-/// Rows of `line` bytes with values of less than 8 bits, the highest bits first, to one byte each.
+/// Unpacks rows of `line` bytes with values of less than 8 bits, highest bits first, to one byte
+/// each.
 fn unpack(packed: &[u8], line: usize, values: usize, bits: u8) -> Vec<u8> {
     let each = usize::from(8 / bits);
     let value = |row: &[u8], at: usize| {

@@ -1,8 +1,8 @@
-//! How large a picture may be.
+//! Limits the size of a picture.
 
 use super::fault::Fault;
 
-/// Pixels that a picture may have at most; checked before memory is taken.
+/// Maximum number of pixels of a picture. It is checked before memory is allocated.
 pub const MAX_PIXELS: usize = 1 << 27;
 
 /// Refuses pictures without pixels or with too many.

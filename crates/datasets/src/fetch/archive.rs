@@ -1,4 +1,4 @@
-//! An archive unpacked so that nothing of it lands outside its folder.
+//! Unpacks an archive without writing outside its folder.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -12,10 +12,12 @@ use super::local::local;
 use super::settings::{Fetch, FetchProgress, FetchStage};
 
 impl Fetch {
-    /// Unpacks the tar file `file`, gzipped or not, beside its place, and moves its `folder` to `root`.
+    /// Unpacks the tar file `file`, gzipped or not, next to its destination, and moves its `folder`
+    /// to `root`.
     ///
-    /// Only files and folders with plain paths are taken. Links and devices, which no dataset needs, are refused as
-    /// absolute paths and `..` are, and so is an archive that grows beyond what is allowed.
+    /// Only files and folders with plain paths are accepted. Links and devices, which no dataset
+    /// needs, are refused, as are absolute paths and `..`. So is an archive that exceeds the
+    /// limits.
     pub(super) fn unpack(
         &self,
         file: &Path,
@@ -92,13 +94,13 @@ impl Fetch {
     }
 }
 
-/// A tar file's bytes, out of gzip where it is gzipped.
+/// A tar file's bytes, decompressed if it is gzipped.
 fn decoded<'a>(mut file: impl io::BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let gzip = file.fill_buf()?.starts_with(&[0x1f, 0x8b]);
     Ok(if gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
 }
 
-/// A path of names alone, or `None` if it may lead elsewhere.
+/// A path that consists of names only. `None` if it could lead elsewhere.
 fn plain(path: &Path) -> Option<PathBuf> {
     let mut plain = PathBuf::new();
     for component in path.components() {
@@ -111,7 +113,7 @@ fn plain(path: &Path) -> Option<PathBuf> {
     Some(plain)
 }
 
-/// Tells how much of a file was read.
+/// Reports how much of a file was read.
 struct Counted<'a, R> {
     inner: R,
     done: u64,

@@ -1,4 +1,4 @@
-//! An archive from its address to a verified file.
+//! Downloads an archive to a verified file.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -14,10 +14,10 @@ use super::local::local;
 use super::settings::{Fetch, FetchProgress, FetchStage};
 use crate::archive::Archive;
 
-/// Bytes that are read and written at a time.
+/// The number of bytes read and written at a time.
 const BLOCK: usize = 1 << 16;
 
-/// Why something did not work, and whether it may work the next time.
+/// The reason of a failure, and whether a retry may succeed.
 struct Failure {
     reason: String,
     transient: bool,
@@ -34,7 +34,8 @@ impl Failure {
 }
 
 impl Fetch {
-    /// Downloads `archive` to `file`, by way of `file` with `.part` at its end, which stays where this fails.
+    /// Downloads `archive` to `file` through a file with `.part` appended to its name, which stays
+    /// if the download fails.
     pub(super) fn download(
         &self,
         archive: &Archive,
@@ -56,7 +57,8 @@ impl Fetch {
                 return std::fs::rename(&part, file).map_err(|error| local(file, &error));
             }
             std::fs::remove_file(&part).map_err(|error| local(&part, &error))?;
-            // What lay there may have been another file's beginning; a whole download that is wrong stays wrong.
+            // The existing part may be the beginning of another file. A complete download that is
+            // wrong stays wrong.
             if begun == 0 {
                 let (url, md5) = (&archive.url, &archive.md5);
                 return Err(format!("{url} gives a file of MD5 {found}, not {md5}; it was removed"));
@@ -64,7 +66,7 @@ impl Fetch {
         }
     }
 
-    /// Has the rest of `archive` come, with as many attempts as it takes while there is progress.
+    /// Downloads the rest of `archive`, with as many attempts as necessary while there is progress.
     fn complete(
         &self,
         archive: &Archive,
@@ -103,7 +105,7 @@ impl Fetch {
         }
     }
 
-    /// One request for what is missing.
+    /// One request for the missing rest.
     fn attempt(
         &self,
         agent: &Agent,
@@ -128,7 +130,7 @@ impl Fetch {
             }
         })?;
         let Some(from) = start(&response, there, url)? else {
-            // There is nothing after what has come, or what has come is not of this file.
+            // Either the part is complete, or it does not belong to this file.
             let complete = whole_length(&response) == Some(there);
             return if complete { Ok(()) } else { Err(restart(part, url)) };
         };
@@ -174,8 +176,8 @@ impl Fetch {
     }
 }
 
-/// Where the body of an answer belongs: at the beginning, or at `there` if the server goes on where it was asked to;
-/// `None` if there is nothing to go on with.
+/// Where the body of a response belongs: at the beginning, or at `there` if the server resumes at
+/// the requested offset. `None` if there is nothing to resume.
 fn start(response: &Response<Body>, there: u64, url: &str) -> Result<Option<u64>, Failure> {
     let status = response.status();
     match status {
@@ -192,7 +194,7 @@ fn start(response: &Response<Body>, there: u64, url: &str) -> Result<Option<u64>
     }
 }
 
-/// Gives up what has come.
+/// Discards the part.
 fn restart(part: &Path, url: &str) -> Failure {
     match std::fs::remove_file(part) {
         Ok(()) => Failure::transient(format!("{url} does not go on where it broke off")),
@@ -200,7 +202,7 @@ fn restart(part: &Path, url: &str) -> Failure {
     }
 }
 
-/// The length of the whole file, as an answer without content tells it.
+/// The length of the whole file, from a response without content.
 fn whole_length(response: &Response<Body>) -> Option<u64> {
     header(response, "content-range")?.strip_prefix("bytes */")?.parse().ok()
 }
@@ -209,19 +211,19 @@ fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
     response.headers().get(name)?.to_str().ok()
 }
 
-/// Bytes of a file; 0 if it is not there.
+/// Size of a file in bytes, or 0 if it does not exist.
 fn length(path: &Path) -> u64 {
     path.metadata().map_or(0, |found| found.len())
 }
 
-/// The path with `end` put to its name.
+/// The path with `end` appended to its name.
 pub(super) fn with_end(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
     name.into()
 }
 
-/// MD5 of a file, in hexadecimal digits: what the publishers of the archives announce.
+/// MD5 of a file in hexadecimal digits, as announced by the archives' publishers.
 pub(super) fn md5_of(path: &Path, progress: &dyn Fn(FetchProgress)) -> Result<String, String> {
     let total = length(path);
     let (mut hash, mut done) = (Md5::new(), 0);

@@ -1,9 +1,9 @@
-//! Faults of this machine's files.
+//! Errors of this machine's files.
 
 use std::io;
 use std::path::Path;
 
-/// What went wrong on this machine, and what to do.
+/// Describes an error on this machine and what to do.
 pub(super) fn local(path: &Path, error: &io::Error) -> String {
     let advice = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

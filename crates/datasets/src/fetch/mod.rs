@@ -1,8 +1,9 @@
-//! Datasets that may be had freely, from their archives' addresses to the folder that a manifest expects.
+//! Downloads freely available datasets into the folder that a manifest expects.
 //!
-//! An archive is downloaded beside its place as `NAME.part`, goes on after an interruption, gets its name once its
-//! checksum is right, is unpacked into a folder of its own, and what it holds is moved into place in one step: neither a
-//! half archive nor half a dataset ever has the name of a whole one.
+//! An archive is downloaded next to its destination as `NAME.part`. An interrupted download
+//! resumes. The archive gets its name once its checksum is right, and is unpacked into a separate
+//! folder. The content then moves into place in one step. Neither an incomplete archive nor an
+//! incomplete dataset ever has its final name.
 
 mod archive;
 mod download;
@@ -20,22 +21,24 @@ use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 
-/// What became of an archive.
+/// The outcome for an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
-    /// The folder that its content is in.
+    /// The folder with the content.
     pub folder: PathBuf,
-    /// The archive, which is not needed any more; `None` if the folder was there before, and nothing was done.
+    /// The archive, which is no longer needed. `None` if the folder already existed and nothing was
+    /// done.
     pub archive: Option<PathBuf>,
 }
 
 impl Fetch {
-    /// Downloads the archives of a dataset into the folder `root`, and unpacks them there; what is there already is left
-    /// as it is. An archive that somebody put into `root` is verified and used. A generated dataset has none.
+    /// Downloads the archives of a dataset into the folder `root` and unpacks them there. Existing
+    /// folders are left unchanged. An archive that the user put into `root` is verified and used. A
+    /// generated dataset has no archives.
     ///
     /// # Errors
-    /// [`Error::NotFree`] if the dataset is not to be had without a person; [`Error::Fetch`] with what went wrong and what
-    /// to do. What has come so far stays, and the next call goes on from there.
+    /// [`Error::NotFree`] if the user has to obtain the dataset. [`Error::Fetch`] with the fault
+    /// and what to do; the part downloaded so far stays, and the next call resumes from there.
     pub fn run(
         &self,
         manifest: &Manifest,
@@ -82,10 +85,10 @@ impl Fetch {
     }
 }
 
-/// Makes `root` this process's alone, as long as what is given lives.
+/// Locks `root` for this process while the returned value lives.
 fn lock(root: &Path) -> Result<Option<File>, String> {
     std::fs::create_dir_all(root).map_err(|error| local(root, &error))?;
-    // A folder can be opened and locked on Unix; elsewhere two processes are not kept apart.
+    // On Unix, a folder can be opened and locked. Elsewhere, two processes are not kept apart.
     let Ok(folder) = File::open(root) else { return Ok(None) };
     match folder.try_lock() {
         Err(TryLockError::WouldBlock) => Err(format!("another process fetches into {}", root.display())),

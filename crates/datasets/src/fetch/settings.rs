@@ -1,23 +1,23 @@
-//! How datasets are fetched, and what is told meanwhile.
+//! The settings and the progress of downloads.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How to download and unpack.
+/// Settings for downloading and unpacking.
 #[derive(Clone, Debug)]
 pub struct Fetch {
-    /// How long to wait for a connection, an answer, and each further piece of it.
+    /// Timeout for a connection, a response, and each further piece of it.
     pub timeout: Duration,
-    /// How often to try in a row without a byte of progress, at least once.
+    /// Consecutive attempts without progress before giving up, at least 1.
     pub attempts: u32,
-    /// Pause behind the first failure in a row; it doubles with each further one.
+    /// Pause after the first of several consecutive failures. It doubles with each further failure.
     pub pause: Duration,
-    /// Bytes that an archive may unpack to.
+    /// Maximum size of an unpacked archive in bytes.
     pub max_bytes: u64,
-    /// Files and folders that an archive may hold.
+    /// Maximum number of files and folders in an archive.
     pub max_entries: u64,
-    /// A file of root certificates (PEM) to trust in place of Mozilla's; by default the one that
-    /// `SSL_CERT_FILE` names.
+    /// A file of root certificates (PEM) to trust instead of Mozilla's. The default is the file
+    /// named by `SSL_CERT_FILE`.
     pub certificates: Option<PathBuf>,
 }
 
@@ -34,24 +34,24 @@ impl Default for Fetch {
     }
 }
 
-/// What is being done.
+/// The stage of a download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchStage {
-    /// An archive comes through the network.
+    /// An archive is being downloaded.
     Downloading,
-    /// Its checksum is computed.
+    /// Its checksum is being computed.
     Verifying,
-    /// It is unpacked.
+    /// It is being unpacked.
     Unpacking,
 }
 
-/// How far it is.
+/// The progress of a download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetchProgress {
-    /// What is being done.
+    /// The present stage.
     pub stage: FetchStage,
-    /// Bytes of the archive that are done.
+    /// Bytes of the archive done so far.
     pub done: u64,
-    /// Bytes of the archive; 0 where nobody knows.
+    /// Bytes of the archive, or 0 if unknown.
     pub total: u64,
 }

@@ -14,8 +14,8 @@ use crate::split::Lists;
 
 /// Cityscapes: images `leftImg8bit/SPLIT/CITY/*_leftImg8bit.png`, labels
 /// `gtFine/SPLIT/CITY/*_gtFine_labelIds.png`, whose ids become the 19 training classes. A check of
-/// the dataset compares them with `*_gtFine_labelTrainIds.png` where that file exists. A sample's
-/// id is `CITY/CITY_SEQUENCE_FRAME`.
+/// the dataset compares them with `*_gtFine_labelTrainIds.png` if that file exists. A sample's id
+/// is `CITY/CITY_SEQUENCE_FRAME`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cityscapes;
 
@@ -57,10 +57,10 @@ static IDS_BY_NAME: IdFiles = IdFiles {
     advice: ADVICE,
 };
 
-/// What mix-ups of ids and training ids have in common.
+/// The common description of mix-ups of ids and training ids.
 const KIND: &str = "Cityscapes' ids and training ids do not fit";
 
-/// What to do about them.
+/// Advice about such files.
 const ADVICE: &str = "make the label files again from the polygons";
 
 impl Kind for Cityscapes {
@@ -135,8 +135,9 @@ impl Kind for Cityscapes {
     }
 }
 
-/// Refuses training ids where ids are expected. Training ids have 255 where nothing is labelled,
-/// which no file of ids has, and end where ids continue with signs, vegetation, sky and vehicles.
+/// Refuses training ids where ids are expected. Files of training ids use 255 for unlabelled
+/// pixels, which files of ids never do. They also lack the higher ids of signs, vegetation, sky and
+/// vehicles.
 fn refuse_training_ids(label: &LabelMap) -> Option<Mixup> {
     let is_training_id = |value: &u8| *value == IGNORE_LABEL || usize::from(*value) < CLASSES;
     let mixed_up = label.data.contains(&IGNORE_LABEL) && label.data.iter().all(is_training_id);

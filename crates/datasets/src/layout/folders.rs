@@ -1,4 +1,4 @@
-//! A folder of images and one of label maps.
+//! A folder of images and a folder of label maps.
 
 use std::path::PathBuf;
 
@@ -13,9 +13,9 @@ use crate::error::{Error, Refusal, Result};
 use crate::source::Files;
 use crate::split::Lists;
 
-/// A folder of images and a folder of label maps. The image of a sample is its id and the suffix,
-/// below the folder; so is its label map. A split has the ids of its list `file`, one in each line,
-/// in the list's order; without a list, the ids of all images, sorted.
+/// A folder of images and a folder of label maps. In each folder, the file of a sample is its id
+/// followed by the folder's suffix. A split has the ids in its list `file`, one per line, in the
+/// list's order. Without a list, it has the ids of all images, sorted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Folders {
@@ -25,13 +25,14 @@ pub struct Folders {
     pub labels: Folder,
 }
 
-/// A folder, and how the names of its files end.
+/// A folder, and the suffix of its files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Folder {
-    /// Its path below the dataset's folder; `{split}` in it stands for the split's name.
+    /// Its path below the dataset's folder. `{split}` in it stands for the split's name.
     pub folder: String,
-    /// The end of the names, such as `.jpg` or `_labels.png`. Files with other names do not count.
+    /// The suffix of the names, such as `.jpg` or `_labels.png`. Files with other names are
+    /// ignored.
     pub suffix: String,
 }
 
@@ -83,8 +84,8 @@ impl Kind for Folders {
     }
 }
 
-/// The ids of all images. Label maps in the same folder are left out, although their names end as
-/// those of images do.
+/// The ids of all images. Skips label maps in the same folder, even if their names end like those
+/// of images.
 fn ids(images: &Place, labels: &Place) -> Result<Vec<String>> {
     let beside = images.folder == labels.folder && labels.suffix.len() > images.suffix.len();
     let is_label = |name: &str| beside && strip_suffix(name, &labels.suffix).is_some();

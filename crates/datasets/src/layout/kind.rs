@@ -9,10 +9,10 @@ use crate::label_table::LabelTable;
 use crate::source::{Files, Source};
 use crate::split::Lists;
 
-/// A kind of layout with its settings: everything in which one layout differs from another.
+/// A kind of layout with its settings: everything that distinguishes one layout from another.
 ///
-/// A new layout is a file in this folder that implements this trait, and one line in the registry
-/// in `mod.rs`. Its settings are the fields of the type, as manifests write them.
+/// To add a layout, write a file in this folder that implements this trait, and add one line to the
+/// registry in `mod.rs`. The settings are the fields of the type, as written in manifests.
 pub(crate) trait Kind {
     /// The layout's name in manifests.
     fn name() -> &'static str
@@ -24,7 +24,7 @@ pub(crate) trait Kind {
     where
         Self: Sized;
 
-    /// Label files that hold ids of this layout, if their names tell.
+    /// Label files with ids of this layout, if they can be recognised by name.
     fn id_files() -> Option<&'static IdFiles>
     where
         Self: Sized,
@@ -35,10 +35,10 @@ pub(crate) trait Kind {
     /// Whether splits name lists of their samples.
     fn lists(&self) -> Lists;
 
-    /// What label files mean.
+    /// The meaning of label files.
     fn labels(&self) -> Labels;
 
-    /// Refuses settings, classes or ignored values that the layout cannot have. Fields are those of
+    /// Refuses settings, classes or ignored values that do not fit the layout. Fields are those of
     /// the manifest.
     fn validate(&self, classes: &[Class], ignored: &[u8]) -> Result<(), Refusal> {
         let _ = (classes, ignored);
@@ -50,42 +50,41 @@ pub(crate) trait Kind {
         false
     }
 
-    /// Finds the samples of a split, in the split's order. Files of samples need not exist.
+    /// Finds the samples of a split, in the split's order. The files of samples need not exist.
     ///
     /// # Errors
     /// If a folder or list is missing or malformed.
     fn find(&self, search: &Search<'_>) -> Result<Found>;
 
-    /// Compares the `label` of a sample, as it was read, with other files of the same label.
+    /// Compares the `label` of a sample, as read, with other files of the same label.
     fn cross_check(&self, files: &Files, label: &LabelMap) -> Result<()> {
         let _ = (files, label);
         Ok(())
     }
 }
 
-/// What the label files of a layout mean.
+/// The meaning of a layout's label files.
 #[derive(Clone, Copy)]
 pub(crate) enum Labels {
-    /// The manifest says it: by values or by colours.
+    /// Defined by the manifest, by values or by colours.
     OfManifest,
     /// Values are the indices of the classes. The manifest may ignore further values.
     Indices,
-    /// Values are ids, whose classes the layout knows.
+    /// Values are ids, and the layout knows their classes.
     Ids {
         table: fn() -> LabelTable,
-        /// What is wrong with a file of other values than these ids, although `table` knows all of
-        /// them.
+        /// Detects a file with other values than these ids, even though `table` knows all of them.
         refuse: fn(&LabelMap) -> Option<Mixup>,
     },
 }
 
-/// Another kind of values than expected in a label file.
+/// A label file with another kind of values than expected.
 pub(crate) struct Mixup {
-    /// What is wrong, and what to do.
+    /// The reason and the remedy.
     pub(crate) reason: String,
-    /// What such faults have in common.
+    /// The common description of such faults.
     pub(crate) kind: &'static str,
-    /// What to do about files like it.
+    /// Advice for such files.
     pub(crate) advice: &'static str,
 }
 
@@ -97,33 +96,33 @@ impl Mixup {
     }
 }
 
-/// Label files that hold ids and look like files of class indices.
+/// Label files that contain ids and could be mistaken for class indices.
 pub(crate) struct IdFiles {
-    /// How their names end.
+    /// The suffix of their names.
     pub(crate) suffix: &'static str,
-    /// What they hold.
+    /// Their content.
     pub(crate) content: &'static str,
-    /// What to do where class indices are expected.
+    /// What to use where class indices are expected.
     pub(crate) instead: &'static str,
-    /// What such mix-ups have in common.
+    /// The common description of such mix-ups.
     pub(crate) kind: &'static str,
-    /// What to do about files that were mixed up.
+    /// Advice for files that were mixed up.
     pub(crate) advice: &'static str,
 }
 
-/// A split whose samples are looked for.
+/// A split to find samples for.
 pub(crate) struct Search<'a> {
     /// The dataset's folder.
     pub(crate) root: &'a Path,
     /// The split's name.
     pub(crate) split: &'a str,
-    /// The split's list below the dataset's folder, if there is one.
+    /// The split's list below the dataset's folder, if any.
     pub(crate) file: Option<&'a Path>,
-    /// How many samples the manifest promises.
+    /// Number of samples according to the manifest.
     pub(crate) count: usize,
-    /// Classes of the dataset.
+    /// Number of classes in the dataset.
     pub(crate) num_classes: usize,
-    /// Makes the error of a file or folder that does not exist.
+    /// Makes the error for a file or folder that does not exist.
     pub(crate) missing: &'a dyn Fn(PathBuf) -> Error,
 }
 
@@ -133,7 +132,7 @@ impl Search<'_> {
         if path.exists() { Ok(path) } else { Err((self.missing)(path)) }
     }
 
-    /// The path of the split's list. A split without one has the dataset's folder.
+    /// The path of the split's list, or the dataset's folder if there is no list.
     pub(crate) fn list(&self) -> PathBuf {
         self.file.map_or_else(|| self.root.to_owned(), |file| self.root.join(file))
     }
@@ -142,7 +141,7 @@ impl Search<'_> {
 /// The samples of a split.
 pub(crate) struct Found {
     pub(crate) source: Source,
-    /// The file or folder that says which samples there are; empty for generated ones.
+    /// The file or folder that lists the samples. Empty for generated samples.
     pub(crate) listing: PathBuf,
 }
 

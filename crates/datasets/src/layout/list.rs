@@ -1,11 +1,11 @@
-//! Lists of samples, one in each line.
+//! Lists of samples, one per line.
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// The ids of the list at `path`, one word in each line. Blank lines are skipped.
+/// The ids in the list at `path`, one word per line. Skips blank lines.
 pub(super) fn ids(path: &Path) -> Result<Vec<String>> {
     let id = |line: &str| match line.split_whitespace().count() {
         1 => Ok(line.to_owned()),
@@ -14,13 +14,13 @@ pub(super) fn ids(path: &Path) -> Result<Vec<String>> {
     read(path, id, String::as_str)
 }
 
-/// The lines of the list at `path`, trimmed. Blank lines are skipped.
+/// The lines of the list at `path`, trimmed. Skips blank lines.
 pub(super) fn lines(path: &Path) -> Result<Vec<String>> {
     read(path, |line| Ok(line.to_owned()), String::as_str)
 }
 
-/// The samples of the list at `path`: `parse` makes one of a line, `id` gives its id. Blank lines
-/// are skipped.
+/// The samples in the list at `path`. `parse` converts a line to a sample, and `id` gives its id.
+/// Skips blank lines.
 pub(super) fn read<T>(
     path: &Path,
     parse: impl Fn(&str) -> std::result::Result<T, String>,

@@ -1,4 +1,4 @@
-//! The layouts, and the registry of them.
+//! The layouts and their registry.
 //!
 //! One line in [`register!`] below makes a layout known to manifests, datasets, tests and
 //! documentation.
@@ -25,20 +25,20 @@ pub use voc::VocLabels;
 
 pub(crate) use kind::{Found, IdFiles, Kind, Labels, Mixup, Search};
 
-/// A registered layout: everything that is known without its settings.
+/// A registered layout: all that is known without its settings.
 struct Entry {
     name: fn() -> &'static str,
     summary: fn() -> &'static str,
     id_files: fn() -> Option<&'static IdFiles>,
 }
 
-/// Makes the registry of these layouts. `settings` marks a layout that has some.
+/// Makes the registry from a list of layouts. `settings` marks a layout that has some.
 macro_rules! register {
     ($($file:ident::$layout:ident $(($settings:ident))?,)+) => {
         $(pub use $file::$layout;)+
 
-        /// How the files of a dataset lie: the key `layout` of a manifest. [`layouts`] lists all
-        /// layouts.
+        /// How the files of a dataset are arranged: the key `layout` of a manifest. [`layouts`]
+        /// lists all layouts.
         ///
         /// ```
         /// use robustseg_datasets::{Layout, Synthetic};
@@ -68,7 +68,7 @@ macro_rules! register {
                 }
             }
 
-            /// The layout as the trait that all layouts share.
+            /// The layout behind the trait that all layouts share.
             pub(crate) fn kind(&self) -> &dyn Kind {
                 match self {
                     $(Self::$layout $(($settings))? => register!(@kind $layout $($settings)?),)+
@@ -76,7 +76,7 @@ macro_rules! register {
             }
         }
 
-        /// Every layout, in the order of documentation.
+        /// Every layout, in the order of the documentation.
         static ENTRIES: &[Entry] = &[$(Entry {
             name: $layout::name,
             summary: $layout::summary,
@@ -117,7 +117,7 @@ pub fn layouts() -> impl Iterator<Item = (&'static str, &'static str)> {
     ENTRIES.iter().map(|entry| ((entry.name)(), (entry.summary)()))
 }
 
-/// What the name of the label file `path` says about ids in it.
+/// What the name of the label file `path` reveals about ids in it.
 pub(crate) fn id_files(path: &Path) -> Option<&'static IdFiles> {
     let name = path.file_name()?.to_string_lossy();
     ENTRIES.iter().filter_map(|entry| (entry.id_files)()).find(|files| name.ends_with(files.suffix))

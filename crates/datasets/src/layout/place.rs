@@ -1,4 +1,4 @@
-//! Files that have an id and a suffix, below a folder.
+//! Files named by an id and a suffix, below a folder.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use super::names::{names, strip_suffix};
 
-/// Files of samples: an id and a suffix, below a folder.
+/// Files of samples, named by an id and a suffix, below a folder.
 pub(super) struct Place {
     pub(super) folder: PathBuf,
     pub(super) suffix: String,
-    /// The names in folders that were listed.
+    /// The names in the folders listed so far.
     listed: RefCell<HashMap<PathBuf, Vec<String>>>,
 }
 
@@ -19,8 +19,8 @@ impl Place {
         Self { folder, suffix: suffix.to_owned(), listed: RefCell::default() }
     }
 
-    /// The file of the sample `id`: the one of exactly that name, else one whose suffix differs in
-    /// capital letters. If neither exists, the path that it should have.
+    /// The file of the sample `id`: the file with exactly that name, else one whose suffix differs
+    /// only in case. If neither exists, the expected path.
     pub(super) fn file(&self, id: &str) -> PathBuf {
         let path = self.folder.join(format!("{id}{}", self.suffix));
         if path.exists() {

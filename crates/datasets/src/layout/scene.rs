@@ -1,9 +1,9 @@
 //! Generated scenes: textured shapes on a textured ground.
 //!
-//! Every class has a colour and a texture. Colours vary from object to object so much that
-//! neighbouring classes overlap, and the texture has to tell them apart; light, contrast and noise
-//! vary from scene to scene. The shape says nothing about the class. A thin border around each
-//! object is not labelled, as in PASCAL VOC.
+//! Every class has a colour and a texture. The colours of objects vary so much that neighbouring
+//! classes overlap, and only the texture distinguishes them. Light, contrast and noise vary between
+//! scenes. The shape is independent of the class. A thin border around each object is not labelled,
+//! as in PASCAL VOC.
 
 use std::f64::consts::{PI, TAU};
 
@@ -12,10 +12,10 @@ use robustseg_random::{ChaCha8Rng, standard_normal, stream};
 
 use crate::image::{IGNORE_LABEL, Image, LabelMap};
 
-/// Classes that there are colours for, the ground among them.
+/// Number of classes with a colour, including the ground.
 pub(super) const MAX_CLASSES: usize = COLOURS.len();
 
-/// Mean colour of each class; the first is the ground's.
+/// Mean colour of each class. The first is the ground's.
 const COLOURS: [[f64; 3]; 8] = [
     [0.45, 0.45, 0.42],
     [0.64, 0.42, 0.36],
@@ -30,26 +30,26 @@ const COLOURS: [[f64; 3]; 8] = [
 /// Increases with every change to the scenes of a seed.
 pub(super) const VERSION: u32 = 1;
 
-/// How far an object's colour may be from its class's, in each channel.
+/// The largest deviation of an object's colour from its class's, per channel.
 const COLOUR_SPREAD: f64 = 0.12;
 /// Contrast of the textures.
 const CONTRAST: f64 = 0.10;
 /// Standard deviation of the noise.
 const NOISE: f32 = 0.04;
-/// Half the width of the border that is not labelled, in pixels.
+/// Half the width of the unlabelled border in pixels.
 const BORDER: f64 = 1.5;
 
 /// The scenes of a split. Each is a function of these fields and its index.
 #[derive(Clone, Debug)]
 pub(super) struct Scenes {
-    /// Rows of each scene.
+    /// Rows per scene.
     pub(super) height: usize,
-    /// Pixels in a row of each scene.
+    /// Pixels per row of a scene.
     pub(super) width: usize,
     pub(super) seed: u64,
-    /// Tells the scenes of different splits apart.
+    /// Distinguishes the scenes of different splits.
     pub(super) purpose: String,
-    /// Number of classes, the ground among them.
+    /// Number of classes, including the ground.
     pub(super) classes: usize,
 }
 
@@ -102,18 +102,18 @@ struct Surface {
     waves: [[f64; 3]; 2],
 }
 
-/// What is made of the two waves.
+/// How the two waves are combined.
 #[derive(Clone, Copy, Debug)]
 enum Texture {
     /// Two long waves.
     Clouds,
-    /// The one along the rows.
+    /// The wave along the rows.
     Upright,
-    /// The one down the columns.
+    /// The wave down the columns.
     Level,
     /// The sign of their product.
     Checks,
-    /// Where both are high.
+    /// The areas where both waves are high.
     Dots,
 }
 
@@ -186,8 +186,8 @@ impl Object {
         }
     }
 
-    /// Distance from the outline in pixels, negative inside; outside corners, that from the nearer
-    /// edge's line.
+    /// Distance from the outline in pixels, negative inside. Beyond corners, the distance to the
+    /// line of the nearer edge.
     fn distance(&self, x: f64, y: f64) -> f64 {
         let (dx, dy) = (x - self.centre[0], y - self.centre[1]);
         let (sin, cos) = self.turn;

@@ -1,4 +1,4 @@
-//! The layout without files: scenes are generated.
+//! Generated scenes, a layout without files.
 
 use std::path::PathBuf;
 
@@ -20,11 +20,11 @@ const MIN_SIDE: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Synthetic {
-    /// Rows of each scene, 16 or more.
+    /// Rows per scene, at least 16.
     pub height: usize,
-    /// Pixels in a row of each scene, 16 or more.
+    /// Pixels per row of a scene, at least 16.
     pub width: usize,
-    /// Decides all scenes.
+    /// Seed of all scenes.
     pub seed: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The registry against serde, the documentation, and a small dataset of every layout.
+//! The registry compared with serde and the documentation, and a small dataset of every layout.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use png::{BitDepth, ColorType, Encoder};
 use super::{fixtures, layouts};
 use crate::{Dataset, Error, Manifest, check};
 
-/// Pixels in a row of all pictures.
+/// Pixels per row of all pictures.
 const WIDTH: u32 = 4;
 
-/// A dataset with one sample, in its split `train`.
+/// A dataset with one sample in its split `train`.
 pub(super) struct Fixture {
     /// The key `layout` of its manifest.
     pub(super) layout: &'static str,
@@ -29,7 +29,7 @@ pub(super) enum Content {
     Text(&'static str),
     /// An RGB image.
     Image,
-    /// A gray label map: these values in the first columns, the last one in the others.
+    /// A gray label map with these values in the first columns and the last value in the others.
     Label(&'static [u8]),
 }
 
@@ -67,7 +67,7 @@ fn png(colour: ColorType, data: &[u8]) -> Vec<u8> {
 }
 
 impl Fixture {
-    /// The manifest, with a number of classes that the layout takes.
+    /// The manifest, with a number of classes that fits the layout.
     fn manifest(&self) -> Manifest {
         let comma = if self.split.is_empty() { "" } else { ", " };
         let text = |classes: usize| {

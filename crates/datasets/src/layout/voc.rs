@@ -1,4 +1,4 @@
-//! The layout of PASCAL VOC 2012, and of the labels that SBD adds to it.
+//! The layout of PASCAL VOC 2012, and of SBD's additional labels.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -12,28 +12,28 @@ use crate::error::Result;
 use crate::source::Files;
 use crate::split::Lists;
 
-/// The list that SBD's labels belong to. It is computed where VOC's folder lacks it.
+/// The list for SBD's labels. It is computed if VOC's folder lacks it.
 const TRAINAUG: &str = "trainaug.txt";
 
 /// PASCAL VOC 2012 and SBD: images `JPEGImages/ID.jpg`, labels, and lists of ids. The dataset's
-/// folder is `VOCdevkit/VOC2012`, or the folder in which both archives were unpacked; lists lie
+/// folder is `VOCdevkit/VOC2012`, or the folder in which both archives were unpacked. Lists are
 /// below `VOC2012`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Voc {
-    /// Whose label maps.
+    /// Which label maps to use.
     pub labels: VocLabels,
 }
 
-/// Where VOC's label maps are.
+/// The location of VOC's label maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VocLabels {
-    /// VOC's own: the palette PNGs of the folder `SegmentationClass`.
+    /// VOC's own: the palette PNGs in the folder `SegmentationClass`.
     SegmentationClass,
-    /// VOC's and SBD's: the PNGs of the folder `SegmentationClassAug`. Without that folder, the
-    /// archives as they come: `SegmentationClass` for VOC's train and val,
-    /// `benchmark_RELEASE/dataset/cls/ID.mat` for all other ids. Without the list `trainaug.txt`,
-    /// it is then VOC's train and SBD's train and val, except for VOC's val.
+    /// VOC's and SBD's: the PNGs in the folder `SegmentationClassAug`. Without that folder, the
+    /// archives as published are used: `SegmentationClass` for VOC's train and val, and
+    /// `benchmark_RELEASE/dataset/cls/ID.mat` for all other ids. If the list `trainaug.txt` is
+    /// missing too, it consists of VOC's train and SBD's train and val, without VOC's val.
     SegmentationClassAug,
 }
 
@@ -71,7 +71,7 @@ struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    /// The dataset's folder is the one in which the archives were unpacked, or `VOCdevkit/VOC2012`
+    /// The dataset's folder is either the one with both unpacked archives, or `VOCdevkit/VOC2012`
     /// in it.
     fn find(search: &'a Search<'a>) -> Self {
         let root = search.root;
@@ -85,7 +85,7 @@ impl<'a> Tree<'a> {
         Self { voc, sbd: unpacked.join("benchmark_RELEASE/dataset"), search }
     }
 
-    /// The samples of the list `file` of ids, and the list's place.
+    /// The samples in the list `file` of ids, and the list's path.
     fn samples(&self, file: &Path, labels: VocLabels) -> Result<(Vec<Files>, PathBuf)> {
         let images = Place::new(self.search.existing(self.voc.join("JPEGImages"))?, ".jpg");
         let ready = self.voc.join(match labels {
@@ -100,7 +100,8 @@ impl<'a> Tree<'a> {
         } else {
             (list::ids(&self.search.existing(list.clone())?)?, list)
         };
-        // VOC's own labels are in its train and val alone; they know borders, so they come first.
+        // VOC has its own labels only for its train and val. They mark borders, so they take
+        // precedence.
         let of_voc = if official { Some(self.union(&[self.train(), self.val()])?) } else { None };
         let label = |id: &str| match &of_voc {
             None => ready.join(format!("{id}.png")),
@@ -114,7 +115,7 @@ impl<'a> Tree<'a> {
         Ok((ids.into_iter().map(files).collect(), listing))
     }
 
-    /// The ids of VOC's train and both of SBD's lists, without those of VOC's val; sorted.
+    /// The ids of VOC's train and of both SBD lists, without VOC's val; sorted.
     fn trainaug(&self) -> Result<Vec<String>> {
         let all = self.union(&[self.train(), self.sbd.join("train.txt"), self.sbd.join("val.txt")])?;
         let val: HashSet<String> = self.union(&[self.val()])?.into_iter().collect();

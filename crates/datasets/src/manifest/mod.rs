@@ -1,4 +1,4 @@
-//! What a dataset consists of, read from YAML.
+//! The description of a dataset, read from YAML.
 
 #[cfg(test)]
 mod tests;
@@ -18,9 +18,9 @@ use crate::layout::{Labels, Layout};
 use crate::split::Split;
 use crate::yaml;
 
-/// A dataset: where it is, how its files lie, its classes and splits.
+/// A dataset: its location, the arrangement of its files, its classes and splits.
 ///
-/// A new dataset whose label maps are PNGs is one such file and no code:
+/// A new dataset with PNG label maps needs only such a file and no code:
 ///
 /// ```
 /// # use robustseg_datasets::Manifest;
@@ -53,10 +53,10 @@ use crate::yaml;
 /// # Ok::<(), robustseg_datasets::Error>(())
 /// ```
 ///
-/// 255 means not labelled unless a class has it: masks of 0 and 255 have two classes, the second
-/// with `value: 255`. `value: [7, 8]` makes one class of several values.
+/// 255 means not labelled unless it belongs to a class. For example, masks of 0 and 255 have two
+/// classes, the second with `value: 255`. `value: [7, 8]` gives a class several values.
 ///
-/// Masks that hold colours in place of values are read with `labels_by: colour`:
+/// Masks that contain colours instead of values are read with `labels_by: colour`:
 ///
 /// ```
 /// # use robustseg_datasets::Manifest;
@@ -85,49 +85,49 @@ pub struct Manifest {
     pub name: String,
     /// The dataset's folder below [`DATA_FOLDER`].
     pub folder: String,
-    /// How its files lie.
+    /// How the dataset's files are arranged.
     pub layout: Layout,
-    /// Its classes; a class's index is its place here.
+    /// The classes. The index of a class is its position here.
     pub classes: Vec<Class>,
-    /// Whether label files tell classes apart by values or by colours.
+    /// Whether label files distinguish classes by values or by colours.
     #[serde(default, skip_serializing_if = "LabelsBy::is_value")]
     pub labels_by: LabelsBy,
-    /// Values of label files that mean not labelled. 255 also does, unless a class has it.
+    /// Values of label files that mean not labelled. So does 255, unless it belongs to a class.
     #[serde(default)]
     pub ignored: Vec<u8>,
-    /// Colours of label files that mean not labelled, where these are read by colour.
+    /// Colours that mean not labelled, if label files are read by colour.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignored_colours: Vec<[u8; 3]>,
-    /// Its splits by name.
+    /// The splits by name.
     pub splits: BTreeMap<String, Split>,
     /// What to cite.
     pub citation: String,
-    /// The terms of its use.
+    /// The terms of use.
     pub licence: String,
-    /// How a person gets it.
+    /// How to obtain the dataset.
     pub obtain: String,
-    /// Archives that a program may download freely.
+    /// Archives that may be downloaded freely.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub archives: Vec<Archive>,
-    /// The file that it was read from.
+    /// The file of the manifest.
     #[serde(skip)]
     path: PathBuf,
 }
 
 impl Manifest {
-    /// The manifest in the file `path`.
+    /// Reads the manifest in the file `path`.
     ///
     /// # Errors
-    /// [`Error::Manifest`] if the file cannot be read or is larger than 1 MiB; with line and column
-    /// if it is not the YAML expected; with the field if that makes no sense.
+    /// [`Error::Manifest`] if the file cannot be read or is larger than 1 MiB. It has line and
+    /// column if the file is not the expected YAML, and a field if that field makes no sense.
     pub fn load(path: &Path) -> Result<Self> {
         Self::parse(&yaml::read(path)?, path)
     }
 
-    /// The manifest in `text`, which comes from the file `path`.
+    /// Parses the manifest in `text`, which comes from the file `path`.
     ///
     /// # Errors
-    /// As [`Manifest::load`].
+    /// The errors of [`Manifest::load`].
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         let mut manifest: Self = yaml::parse(text, path)?;
         path.clone_into(&mut manifest.path);
@@ -140,7 +140,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The file that it was read from.
+    /// The file of the manifest.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -160,7 +160,8 @@ impl Manifest {
         self.splits.keys().map(String::as_str)
     }
 
-    /// Whether the splits `first` and `second`, which may be one, share samples on purpose.
+    /// Whether the manifest allows the splits `first` and `second`, possibly the same one, to share
+    /// samples.
     pub fn may_overlap(&self, first: &str, second: &str) -> bool {
         let allows = |split: &str, other: &str| {
             self.splits.get(split).is_some_and(|split| split.may_overlap.iter().any(|name| name == other))
@@ -168,14 +169,14 @@ impl Manifest {
         allows(first, second) || allows(second, first)
     }
 
-    /// Whether its samples are generated, so that it needs no folder.
+    /// Whether the samples are generated, so that the dataset needs no folder.
     pub fn is_generated(&self) -> bool {
         self.layout.kind().is_generated()
     }
 
-    /// The same dataset, written in one of the many possible ways: each class has its values or
-    /// colours where these count, and ignored ones are sorted. Two manifests of the same meaning
-    /// differ at most in descriptions.
+    /// The same dataset in a canonical form: each class has its values or colours, whichever count,
+    /// and ignored ones are sorted. Two manifests with the same meaning then differ at most in
+    /// descriptions.
     #[must_use]
     pub fn meaning(&self) -> Self {
         let mut meaning = self.clone();
@@ -198,13 +199,13 @@ impl Manifest {
         meaning
     }
 
-    /// How to get the data into the folder `root`, if that is known: the command, where a program
-    /// can fetch it.
+    /// How to get the data into the folder `root`, if that is known. If the data can be downloaded,
+    /// this is the command.
     pub fn how_to_get(&self, root: Option<&Path>) -> String {
         let Some(archive) = self.archives.first() else {
             return self.obtain.split_whitespace().collect::<Vec<_>>().join(" ");
         };
-        // Archives are unpacked above the folders that they hold.
+        // Archives are unpacked above the folders that they contain.
         let above = |root: &Path| {
             let above = root
                 .ancestors()
@@ -216,13 +217,13 @@ impl Manifest {
         format!("robustseg data fetch {manifest} --root {root}")
     }
 
-    /// The error that `path`, a part of this dataset in the folder `root`, does not exist.
+    /// The error for a missing `path`, a part of this dataset in the folder `root`.
     pub(crate) fn missing(&self, root: &Path, path: PathBuf) -> Error {
         let folder = self.archives.is_empty().then(|| self.folder.clone());
         Error::Missing { name: self.name.clone(), path, folder, obtain: self.how_to_get(Some(root)) }
     }
 
-    /// How its label files are read.
+    /// How to read the dataset's label files.
     pub(crate) fn label_code(&self) -> LabelCode {
         LabelCode::new(self.layout.kind().labels(), &self.label_rules())
     }
@@ -232,7 +233,7 @@ impl Manifest {
         LabelRules { classes, labels_by: *labels_by, ignored, ignored_colours }
     }
 
-    /// Whether the manifest, and not the layout, says how label files are read.
+    /// Whether the manifest, rather than the layout, defines the meaning of label files.
     fn has_free_labels(&self) -> bool {
         matches!(self.layout.kind().labels(), Labels::OfManifest)
     }
@@ -253,8 +254,8 @@ impl Manifest {
         layout.validate(&self.classes, &self.ignored)
     }
 
-    /// Reads a label file of this dataset: class indices, and [`IGNORE_LABEL`](crate::IGNORE_LABEL)
-    /// where nothing is labelled.
+    /// Reads a label file of this dataset. The result contains class indices, and
+    /// [`IGNORE_LABEL`](crate::IGNORE_LABEL) for unlabelled pixels.
     ///
     /// # Errors
     /// If the file cannot be read or decoded, or holds a value or colour that the manifest does not

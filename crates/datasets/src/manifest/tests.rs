@@ -1,4 +1,4 @@
-//! Manifests that make no sense, refused.
+//! Senseless manifests are refused.
 
 use std::path::Path;
 

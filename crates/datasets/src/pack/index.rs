@@ -1,27 +1,27 @@
-//! What a pack holds, and where.
+//! The index of a pack: its samples and their positions.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// Begins and ends a pack; its last character is the version of the format.
+/// The first and last bytes of a pack. The last character is the version of the format.
 pub(crate) const MAGIC: &[u8; 8] = b"segpack2";
 
-/// Bytes behind the index: its length, its CRC-32, [`MAGIC`].
+/// Bytes after the index: its length, its CRC-32, [`MAGIC`].
 const TAIL: usize = 8 + 4 + MAGIC.len();
 
 /// A sample in a pack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) id: String,
-    /// Where its first byte is.
+    /// The position of its first byte.
     pub(crate) offset: u64,
     pub(crate) width: usize,
     pub(crate) height: usize,
     /// CRC-32 of its pixels and labels.
     pub(crate) crc: u32,
-    /// Stamp of its image as it was decoded.
+    /// Stamp of the image file that was decoded.
     pub(crate) image: [u8; 32],
-    /// Stamp of its label as it was decoded.
+    /// Stamp of the label file that was decoded.
     pub(crate) label: [u8; 32],
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// What stands at the end of a pack.
+    /// The end of a pack: the index and its tail.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.origin.to_vec();
         for entry in &self.entries {
@@ -52,7 +52,7 @@ impl Index {
         bytes
     }
 
-    /// The index of a pack; says what is wrong if it has none that is whole.
+    /// Reads the index of a pack. The error says why it is missing or damaged.
     pub(crate) fn read(file: &File) -> Result<Self, String> {
         let io = |error: std::io::Error| format!("cannot be read ({error})");
         let size = file.metadata().map_err(io)?.len();

@@ -1,10 +1,10 @@
-//! Decoded samples in one file per split, of which a crop reads only the rows that it needs.
+//! Decoded samples in one file per split. A crop reads only the rows that it needs.
 //!
-//! A pack is made of the samples one after the other, each the image's rows as RGB and then the
-//! label map's, and an [`Index`] at the end. It holds for one manifest, one list of samples, one
-//! set of decoders and files of one content, by their stamps: opening it compares all of these.
-//! Each sample has a CRC-32, which reading the whole sample verifies; the rows of a crop are taken
-//! as they are, but for labels that are no classes.
+//! A pack contains the samples in sequence, each as the image's rows in RGB followed by the label
+//! map's rows, and an [`Index`] at the end. It is valid for one manifest, one list of samples, one
+//! set of decoders and files with certain stamps. Opening a pack compares all of these. Each sample
+//! has a CRC-32, which is verified when the whole sample is read. The rows of a crop are only
+//! checked for labels that are not classes.
 
 pub(crate) mod index;
 
@@ -22,7 +22,7 @@ use crate::image::{IGNORE_LABEL, Image, LabelMap, Sample};
 use crate::manifest::Manifest;
 use crate::stamp::SampleStamp;
 
-/// What the names of packs in the making end with.
+/// The suffix of packs that are being written.
 pub(crate) const PART: &str = ".pack.part";
 
 /// A split's pack, open for reading.
@@ -35,8 +35,8 @@ pub(crate) struct Pack {
 }
 
 impl Pack {
-    /// Opens the pack of `split` of the dataset that `manifest` describes, in `folder`, and
-    /// verifies that it holds the samples with these `stamps`. Its pixels are not read.
+    /// Opens the pack in `folder` for `split` of the dataset that `manifest` describes. Verifies
+    /// that it contains the samples with these `stamps`, without reading pixels.
     pub(crate) fn open(
         folder: &Path,
         manifest: &Manifest,
@@ -68,7 +68,7 @@ impl Pack {
         Ok(Self { path, file, entries: index.entries, num_classes: manifest.num_classes() })
     }
 
-    /// The whole sample at `index`, its checksum verified.
+    /// The whole sample at `index`, with its checksum verified.
     pub(crate) fn sample(&self, index: usize) -> Result<Sample> {
         let Entry { id, width, height, crc, .. } = &self.entries[index];
         let (mut image, mut label) = (Vec::new(), Vec::new());
@@ -97,8 +97,8 @@ impl Pack {
         (self.entries[index].width, self.entries[index].height)
     }
 
-    /// Reads `rows` of the sample at `index`: RGB into `image`, labels into `label`, which become
-    /// as long as that is.
+    /// Reads `rows` of the sample at `index`: RGB into `image` and labels into `label`. Both are
+    /// resized to fit.
     pub(crate) fn rows(
         &self,
         index: usize,
@@ -112,14 +112,13 @@ impl Pack {
         self.label_rows(index, rows, label)
     }
 
-    /// Reads the labels of `rows` of the sample at `index` into `label`, which becomes as long as
-    /// that is.
+    /// Reads the labels of `rows` of the sample at `index` into `label`, which is resized to fit.
     fn label_rows(&self, index: usize, rows: std::ops::Range<usize>, label: &mut Vec<u8>) -> Result<()> {
         let Entry { id, offset, width, height, .. } = &self.entries[index];
         label.resize(rows.len() * width, 0);
         let labels = offset + (height * width * 3) as u64;
         self.read(label, labels + (rows.start * width) as u64)?;
-        // Whoever trains on labels relies on it.
+        // Training relies on valid labels.
         let known = |label: &u8| usize::from(*label) < self.num_classes || *label == IGNORE_LABEL;
         if label.iter().all(known) {
             return Ok(());
@@ -136,7 +135,7 @@ impl Pack {
     }
 }
 
-/// Whether the file at `path` is a pack, whole or not, or one in the making.
+/// Whether the file at `path` is a pack, complete or not, or one that is being written.
 pub fn is_pack(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let begins_as_one = || {
@@ -153,9 +152,9 @@ pub(crate) fn path(folder: &Path, split: &str) -> PathBuf {
     folder.join(format!("{split}.pack"))
 }
 
-/// What a split's pixels follow from, besides its files.
+/// Everything besides its files that determines a split's pixels.
 pub(crate) fn origin(manifest: &Manifest, split: &str) -> [u8; 32] {
-    // A manifest is plain data: writing it cannot fail, and if it did, packs would only be made
+    // A manifest is plain data, so writing it cannot fail. If it did, packs would only be made
     // again.
     let manifest = serde_yaml::to_string(manifest).unwrap_or_default();
     let mut hash = Sha256::new();

@@ -1,4 +1,5 @@
-//! The one-pass augmentation against the paper's order, step by step, in f64: flip, resize, rotate, blur, crop.
+//! Compares the one-pass augmentation with the paper's steps in order, in f64: flip, resize,
+//! rotate, blur, crop.
 
 use robustseg_datasets::{
     AugmentationConfig, AugmentationParameters, IGNORE_LABEL, Image, LabelMap, Sample, apply,
@@ -7,7 +8,7 @@ use robustseg_datasets::{
 const FILL: [f32; 3] = [0.2, 0.5, 0.7];
 const CROP: usize = 44;
 
-/// A picture with a value of type `T` for each pixel.
+/// A picture with a value of type `T` per pixel.
 #[derive(Clone)]
 struct Grid<T> {
     width: usize,
@@ -24,7 +25,8 @@ impl<T: Copy> Grid<T> {
         self.data[y * self.width + x]
     }
 
-    /// The value of the pixel in which a place lies; `None` outside. Pixel `i` reaches from `i` to `i + 1`.
+    /// The value of the pixel that contains a position. `None` outside. Pixel `i` extends from `i`
+    /// to `i + 1`.
     fn nearest(&self, [x, y]: [f64; 2]) -> Option<T> {
         let inside = x >= 0.0 && y >= 0.0 && x < self.width as f64 && y < self.height as f64;
         inside.then(|| self.at(x as usize, y as usize))
@@ -36,7 +38,7 @@ impl<T: Copy> Grid<T> {
 }
 
 impl Grid<[f64; 3]> {
-    /// The interpolated value at a place; `None` outside.
+    /// The interpolated value at a position. `None` outside.
     fn bilinear(&self, place: [f64; 2]) -> Option<[f64; 3]> {
         self.nearest(place)?;
         let clamped = |x: f64, y: f64| {
@@ -55,7 +57,7 @@ impl Grid<[f64; 3]> {
     }
 }
 
-/// The step by step result, of the crop's size.
+/// The result of the separate steps, in the crop's size.
 struct Reference {
     image: Grid<[f64; 3]>,
     label: Grid<u8>,
@@ -80,7 +82,7 @@ fn reference(sample: &Sample, parameters: &AugmentationParameters) -> Reference 
     let image = Grid::from(columns, rows, |x, y| image.bilinear(source(x, y)).unwrap());
     let label = Grid::from(columns, rows, |x, y| label.nearest(source(x, y)).unwrap());
 
-    // Rotated on a canvas with a margin, so that nothing is cut off and the crop never leaves it.
+    // Rotated on a canvas with a margin, so that nothing is cut off and the crop always fits.
     let margin = CROP;
     let (sin, cos) = parameters.rotation.to_radians().sin_cos();
     let unrotated = |x: usize, y: usize| {
@@ -106,7 +108,7 @@ fn reference(sample: &Sample, parameters: &AugmentationParameters) -> Reference 
     }
 }
 
-/// A Gaussian in two dimensions, cut off at four standard deviations.
+/// A two-dimensional Gaussian, cut off at four standard deviations.
 fn blurred(image: &Grid<[f64; 3]>, sigma: f64) -> Grid<[f64; 3]> {
     let radius = (4.0 * sigma).ceil() as i64;
     let side = |v: usize, by: i64, count: usize| (v as i64 + by).clamp(0, count as i64 - 1) as usize;
@@ -122,7 +124,7 @@ fn blurred(image: &Grid<[f64; 3]>, sigma: f64) -> Grid<[f64; 3]> {
     })
 }
 
-/// A smooth image, and a label map of coarse tiles, not labelled in places.
+/// A smooth image, and a label map of coarse tiles, some of them unlabelled.
 fn sample(width: usize, height: usize) -> Sample {
     let colour = |x: usize, y: usize| {
         let (x, y) = (x as f64, y as f64);
@@ -139,7 +141,7 @@ fn sample(width: usize, height: usize) -> Sample {
     }
 }
 
-/// The pixels of the crop that are at least `margin` from its border.
+/// The crop's pixels that are at least `margin` from its border.
 fn inner(margin: usize) -> impl Iterator<Item = (usize, usize)> {
     (margin..CROP - margin).flat_map(move |y| (margin..CROP - margin).map(move |x| (x, y)))
 }
@@ -153,7 +155,7 @@ fn one_pass_equals_the_papers_steps_within_interpolation_error() {
         for seed in 0..25 {
             let parameters = config.draw(seed, 0, 0);
             let (crop, reference) = (apply(&sample, &parameters, FILL), reference(&sample, &parameters));
-            // Blur sees the crop's border in one, and what lies behind it in the other.
+            // Near the border, one blur uses only the crop and the other the pixels around it.
             for (x, y) in inner((3.0 * parameters.sigma).ceil() as usize) {
                 for (channel, expected) in reference.image.at(x, y).into_iter().enumerate() {
                     let found = f64::from(crop.image[(channel * CROP + y) * CROP + x]);
@@ -163,7 +165,7 @@ fn one_pass_equals_the_papers_steps_within_interpolation_error() {
                     );
                 }
             }
-            // The nearest of the nearest pixel may be a neighbour of the nearest: borders are left out.
+            // Two rounded positions may differ by a pixel, so borders are left out.
             for (x, y) in inner(2) {
                 let expected = reference.label.at(x, y);
                 let around = (0..25).map(|at| reference.label.at(x + at % 5 - 2, y + at / 5 - 2));

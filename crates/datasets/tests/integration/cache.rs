@@ -1,4 +1,4 @@
-//! Packed caches: the same samples, and never those of other or older files.
+//! Packs contain the same samples, and never those of other or older files.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use robustseg_datasets::{
 
 use crate::common::{image, label, manifest, write_gray, write_image};
 
-/// A dataset of images of three sizes in a folder.
+/// A dataset with images of three sizes in a folder.
 struct Tree {
     folder: tempfile::TempDir,
     manifest: Manifest,
@@ -52,7 +52,7 @@ impl Tree {
         self.open().with_cache(&self.cache(), &self.manifest)
     }
 
-    /// Why the cache is refused.
+    /// Why the pack is refused.
     fn refusal(&self) -> String {
         self.cached().unwrap_err().to_string()
     }
@@ -104,14 +104,14 @@ fn a_cache_of_changed_files_or_of_another_manifest_is_refused_and_made_anew() {
     assert!(matches!(tree.prepare().unwrap(), Prepared::Built(Some(reason)) if reason.contains("older")));
     assert!(tree.cached().unwrap().load(1).unwrap().label.data.iter().all(|label| *label == 1));
 
-    // What was ignored is a class.
+    // The ignored value now belongs to a class.
     tree.manifest = manifest(&more_classes(&tree.root().join("list.txt")));
     assert!(tree.refusal().contains("is of another manifest"), "{}", tree.refusal());
     assert!(matches!(tree.prepare().unwrap(), Prepared::Built(Some(_))));
     assert!(tree.cached().is_ok());
 }
 
-/// A manifest of the same files with more classes.
+/// A manifest for the same files with more classes.
 fn more_classes(list: &Path) -> String {
     let classes: Vec<String> = (0..8).map(|n| format!("{{name: c{n}, colour: [0, 0, 0]}}")).collect();
     format!(
@@ -129,7 +129,7 @@ fn damage_is_noticed_and_repaired() {
     let pack = tree.cache().join("train.pack");
     let whole = fs::read(&pack).unwrap();
     let mut damaged = whole.clone();
-    // In the colours of the first sample, which begins behind the eight bytes of the format's name.
+    // Within the colours of the first sample, which begins after the eight bytes of the magic.
     damaged[8 + 100] ^= 1;
     fs::write(&pack, &damaged).unwrap();
     let error = tree.cached().unwrap().load(0).unwrap_err().to_string();
@@ -139,7 +139,7 @@ fn damage_is_noticed_and_repaired() {
     assert!(matches!(tree.prepare().unwrap(), Prepared::Built(Some(reason)) if reason.contains("damaged")));
     assert!(fs::read(&pack).unwrap() == whole);
 
-    // A label that is no class is noticed by the crop, too.
+    // The crop also detects a label that is not a class.
     let mut damaged = whole.clone();
     damaged[8 + 40 * 30 * 3..][..40 * 30].fill(3);
     fs::write(&pack, &damaged).unwrap();
@@ -165,7 +165,7 @@ fn a_build_that_fails_or_was_interrupted_leaves_no_pack() {
     assert!(error.contains(broken.to_str().unwrap()), "{error}");
     assert_eq!(names(), [""; 0]);
 
-    // What a process that was killed leaves, longer than what comes.
+    // The leftover of a killed process, longer than the new content.
     fs::write(&broken, bytes).unwrap();
     fs::write(tree.cache().join("train.pack.part"), vec![1; 1 << 20]).unwrap();
     assert!(tree.refusal().contains("cannot be opened"), "{}", tree.refusal());

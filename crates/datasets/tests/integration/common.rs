@@ -1,4 +1,4 @@
-//! Small PNG files, and where the real data are.
+//! Small PNG files, and the location of the real data.
 
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use png::{BitDepth, ColorType, Encoder};
 use robustseg_datasets::{DATA_FOLDER, Image, LabelMap, Manifest};
 
-/// The manifest that `text` holds.
+/// Parses the manifest in `text`.
 pub fn manifest(text: &str) -> Manifest {
     Manifest::parse(text, Path::new("test.yaml")).unwrap()
 }
 
-/// The manifest `name` of this project.
+/// This project's manifest `name`.
 pub fn project_manifest(name: &str) -> Manifest {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data-manifests");
     Manifest::load(&folder.join(name).with_extension("yaml")).unwrap()
 }
 
-/// The folder `name` of the real data; `None`, with a line that says so, where it is not there.
+/// The folder `name` of the real data. `None`, with a message, if it is missing.
 pub fn real_data(name: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     let folder = std::env::var_os(DATA_FOLDER).map_or_else(beside, PathBuf::from).join(name);
@@ -50,7 +50,7 @@ pub fn write_gray(path: &Path, label: &LabelMap) {
     write(path, (label.width, label.height), &label.data, |_| ());
 }
 
-/// Writes `label` as PNG with a palette of colours that are nothing like the indices.
+/// Writes `label` as PNG with a palette of unrelated colours.
 pub fn write_palette(path: &Path, label: &LabelMap) {
     let colours: Vec<[u8; 3]> = (0..256_usize).map(|n| [255 - n as u8, (n * 64) as u8, 200]).collect();
     write_colours(path, label, &colours);
@@ -64,7 +64,7 @@ pub fn write_colours(path: &Path, label: &LabelMap, palette: &[[u8; 3]]) {
     });
 }
 
-/// Writes pixels of four channels as PNG.
+/// Writes pixels with four channels as PNG.
 pub fn write_rgba(path: &Path, (width, height): (usize, usize), pixels: &[[u8; 4]]) {
     write(path, (width, height), &pixels.concat(), |encoder| encoder.set_color(ColorType::Rgba));
 }

@@ -1,4 +1,4 @@
-//! A crop decoded alone is the crop of the whole sample, and broken files do not slip through.
+//! A crop decoded separately equals the crop of the whole sample, and broken files are detected.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::common::{image, label, manifest, real_data, write_gray, write_image, 
 
 const FILL: [f32; 3] = [0.1, 0.2, 0.3];
 
-/// The dataset of the one sample `image` and `label` in `root`.
+/// The dataset with the single sample `image` and `label` in `root`.
 fn pair(root: &Path, image: &str, label: &str, classes: usize) -> Dataset {
     fs::write(root.join("list.txt"), format!("{image} {label}\n")).unwrap();
     let classes: Vec<String> = (0..classes).map(|n| format!("{{name: c{n}, colour: [0, 0, 0]}}")).collect();
@@ -30,7 +30,7 @@ fn whole(dataset: &Dataset, parameters: &AugmentationParameters) -> Result<Crop>
 /// Draws of all kinds, whose crops need all, few or none of the rows.
 fn draws(count: u64) -> impl Iterator<Item = AugmentationParameters> {
     (0..count).map(|index| {
-        // Every other one with a blur that sees beyond the crop.
+        // Every second one has a blur that needs pixels around the crop.
         let base = if index % 2 == 0 { AugmentationConfig::default() } else { AugmentationConfig::semseg() };
         AugmentationConfig { crop: 24, scale: [0.3, 4.0], rotation: 60.0, ..base }.draw(1, 0, index)
     })
@@ -41,7 +41,7 @@ fn assert_alike(dataset: &Dataset, count: u64, what: &str) {
         match (dataset.load_crop(0, &parameters, FILL), whole(dataset, &parameters)) {
             (Ok(found), Ok(expected)) => assert!(found == expected, "{what}: {parameters:?}"),
             (Err(found), Err(expected)) => assert_eq!(found.to_string(), expected.to_string(), "{what}"),
-            // A value of a label map that is not looked at.
+            // A label value in a row that the crop does not need.
             (Ok(_), Err(expected)) if expected.to_string().contains("is above 255") => {}
             (found, expected) => panic!("{what}: {:?} and {:?}", found.err(), expected.err()),
         }
@@ -88,7 +88,7 @@ fn a_file_that_is_broken_below_the_crop_is_an_error() {
     write_image(&root.join("image.png"), &image(64, 400));
     write_gray(&root.join("label.png"), &label(64, 400, |_, y| (y % 2) as u8));
     let dataset = pair(root, "image.png", "label.png", 8);
-    // The first rows alone.
+    // Only the first rows.
     let top = AugmentationParameters { place: [0.0; 2], ..AugmentationParameters::identity(8) };
     assert_eq!(dataset.load_crop(0, &top, FILL).unwrap(), whole(&dataset, &top).unwrap());
     for name in ["image.png", "label.png"] {
@@ -103,7 +103,7 @@ fn a_file_that_is_broken_below_the_crop_is_an_error() {
         }
         fs::write(&path, bytes).unwrap();
     }
-    // A value that is no class is an error where the crop looks at it.
+    // A value that is not a class is an error where the crop needs it.
     write_gray(&root.join("label.png"), &label(64, 400, |x, y| if (x, y) == (3, 395) { 9 } else { 0 }));
     assert!(dataset.load(0).is_err() && dataset.load_crop(0, &top, FILL).is_ok());
     let bottom = AugmentationParameters { place: [0.999, 0.0], ..top };

@@ -1,4 +1,4 @@
-//! What can be wrong with a dataset, and that the error names the file.
+//! Faults of a dataset, each with an error that names the file.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::common::{image, label, manifest, write_gray, write_image, write_palette, write_rgba};
 
-/// A sound dataset in VOC's layout, of three samples.
+/// A dataset without faults in VOC's layout, with three samples.
 struct Tree {
     folder: TempDir,
     manifest: Manifest,
@@ -36,7 +36,7 @@ obtain: ask the
         );
         let tree = Self { folder, manifest };
         for id in ["a", "b", "c"] {
-            // Other pixels for each.
+            // The pixels differ between the images.
             let mut image = image(8, 6);
             image.data[0] = id.as_bytes()[0];
             write_image(&tree.path(&format!("JPEGImages/{id}.jpg")), &image);
@@ -58,7 +58,7 @@ obtain: ask the
         fs::remove_file(self.path(name)).unwrap();
     }
 
-    /// The error of opening train and reading all of it.
+    /// The error of opening train and reading all its samples.
     fn fault(&self) -> String {
         let read = || -> Result<()> {
             let train = Dataset::open(&self.manifest, self.folder.path(), "train")?;
@@ -75,7 +75,7 @@ obtain: ask the
         report.splits[0].faults.clone()
     }
 
-    /// Asserts that reading and checking find one fault, with `parts` in its message.
+    /// Asserts that reading and checking find a single fault with `parts` in its message.
     fn assert_fault(&self, parts: &[&str]) {
         let (fault, faults) = (self.fault(), self.faults());
         assert_eq!(faults.len(), 1, "{faults:?}");
@@ -228,14 +228,14 @@ fn images_that_splits_share_are_known_by_their_content_and_not_by_their_names() 
     assert_eq!(found.examples, [("a".to_owned(), "c".to_owned())]);
     let open = |split: &str| Dataset::open(&tree.manifest, tree.folder.path(), split).unwrap();
     assert_eq!(open("train").shared_with(&open("val")).unwrap().examples, found.examples);
-    // The same pixels in another file are seen where files are decoded.
+    // The same pixels in another file are recognised only by decoding.
     let again = robustseg_datasets::read_image(&tree.path("JPEGImages/a.jpg")).unwrap();
     let pixels: Vec<[u8; 4]> =
         again.data.chunks_exact(3).map(|pixel| [pixel[0], pixel[1], pixel[2], 255]).collect();
     write_rgba(&tree.path("JPEGImages/c.jpg"), (8, 6), &pixels);
     assert_eq!(overlaps()[0].count, 1);
     assert_eq!(open("train").shared_with(&open("val")), None);
-    // One pixel makes another picture.
+    // A single pixel makes it another picture.
     let mut other = again;
     other.data[7] ^= 1;
     write_image(&tree.path("JPEGImages/c.jpg"), &other);
@@ -264,7 +264,7 @@ fn classes_that_no_pixel_has_are_a_warning_of_a_look_and_of_a_check() {
         write_gray(&tree.path(&format!("SegmentationClass/{id}.png")), &label(8, 6, |_, _| 255));
     }
     assert_eq!(open().warnings(), ["no pixel is labelled"]);
-    // One that cannot be read is not the look's affair.
+    // A label that cannot be read is not a warning.
     fs::write(tree.path("SegmentationClass/a.png"), "").unwrap();
     assert_eq!(open().warnings(), ["no pixel is labelled"]);
 }

@@ -1,4 +1,4 @@
-//! What the values and colours of label files mean.
+//! The meaning of values and colours in label files.
 
 use std::fs;
 use std::path::Path;
@@ -13,14 +13,14 @@ use crate::common::{
 const WIDTH: usize = 8;
 const HEIGHT: usize = 6;
 
-/// One sample, whose label file is to be written.
+/// A single sample whose label file the test writes.
 struct Tree {
     folder: TempDir,
     manifest: Manifest,
 }
 
 impl Tree {
-    /// With a manifest whose part about classes is `classes`.
+    /// Makes a manifest with `classes` as its part about classes.
     fn new(classes: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write_image(&folder.path().join("a.png"), &image(WIDTH, HEIGHT));
@@ -36,7 +36,7 @@ impl Tree {
         self.folder.path().join("a_label.png")
     }
 
-    /// The labels of the sample, which a crop of all of it has too, and so has the manifest alone.
+    /// The sample's labels. A crop of the whole sample and the manifest alone must give the same.
     fn labels(&self) -> Result<Vec<u8>> {
         let dataset = Dataset::open(&self.manifest, self.folder.path(), "train")?;
         let whole = dataset.load(0).map(|sample| sample.label);
@@ -45,7 +45,7 @@ impl Tree {
         let alone = self.manifest.read_label(&self.label());
         match (&whole, &crop, &alone) {
             (Ok(whole), Ok(crop), Ok(alone)) => {
-                // The crop is as high as it is wide, with the image in its middle.
+                // The crop is as high as it is wide, with the image in the middle.
                 let margin = (WIDTH - HEIGHT) / 2 * WIDTH;
                 assert_eq!(crop.label[margin..][..WIDTH * HEIGHT], whole.data);
                 assert_eq!(alone, whole);
@@ -62,7 +62,7 @@ impl Tree {
         self.labels().unwrap_err().to_string()
     }
 
-    /// What `data check` advises for the one fault there is.
+    /// The advice of `data check` about the only fault.
     fn advice(&self) -> String {
         let report = check(&self.manifest, self.folder.path(), |_, _| ()).unwrap();
         let [kind] = &report.splits[0].fault_kinds[..] else { panic!("{report:?}") };
@@ -70,12 +70,12 @@ impl Tree {
     }
 }
 
-/// Columns of the values in turn.
+/// Columns with the values in turn.
 fn columns(values: &[u8]) -> LabelMap {
     label(WIDTH, HEIGHT, |x, _| values[x % values.len()])
 }
 
-/// The first of the labels, one for each of `count` columns.
+/// The first labels, one for each of `count` columns.
 fn first(labels: &[u8], count: usize) -> Vec<u8> {
     labels[..count].to_vec()
 }
@@ -117,7 +117,7 @@ classes:
   - {name: car, colour: [0, 0, 142], label_colours: [[0, 0, 142], [0, 0, 70]]}
 ignored_colours: [[0, 0, 0]]";
 
-/// Columns of the colours in turn.
+/// Columns with the colours in turn.
 fn painted(colours: &[[u8; 3]]) -> Image {
     let data = (0..WIDTH * HEIGHT).flat_map(|at| colours[at % WIDTH % colours.len()]).collect();
     Image { width: WIDTH, height: HEIGHT, data }
@@ -129,7 +129,7 @@ fn masks_of_colours_are_read_by_the_manifests_colours() {
     let (road, car, lorry, void) = ([128, 64, 128], [0, 0, 142], [0, 0, 70], [0, 0, 0]);
     write_image(&tree.label(), &painted(&[road, car, lorry, void]));
     assert_eq!(first(&tree.labels().unwrap(), 4), [0, 1, 1, 255]);
-    // The indices of a palette mean nothing then.
+    // Palette indices have no meaning in this case.
     write_colours(&tree.label(), &columns(&[3, 0, 1, 2]), &[car, lorry, void, road]);
     assert_eq!(first(&tree.labels().unwrap(), 4), [0, 1, 1, 255]);
     write_image(&tree.label(), &painted(&[road, car, [1, 2, 3]]));
@@ -178,7 +178,7 @@ fn a_palette_of_the_classes_colours_in_another_order_is_an_error() {
         &[BACKGROUND, DOG, CAT],
         &["value 1", "[0, 128, 0] of `dog`", "`cat`", "[128, 0, 0]"],
     );
-    // As tools make palettes: of the colours that are there, in the order of their frequency.
+    // Tools make such palettes: only the colours that occur, by frequency.
     refused(&[0, 1], &[DOG, BACKGROUND], &["value 0", "`dog`", "`background`"]);
     refused(&[0, 1], &[BACKGROUND, DOG], &["value 1", "`dog`", "`cat`"]);
     refused(&[1], &[BACKGROUND, DOG], &["value 1", "`dog`", "`cat`"]);
@@ -194,11 +194,11 @@ fn palettes_that_say_nothing_of_the_classes_are_not_looked_at() {
         assert_eq!(first(&tree.labels().unwrap(), values.len()), values, "{palette:?}");
     };
     read(&[0, 1, 2], &[BACKGROUND, CAT, DOG]);
-    // What is not there does not count.
+    // Values that do not occur do not count.
     read(&[0, 1], &[BACKGROUND, CAT, CAT]);
-    // Filled up with black, 255 as well.
+    // Filled up with black, including 255.
     read(&[0, 1, 2, 255], &[vec![BACKGROUND, CAT], vec![BACKGROUND; 254]].concat());
-    // Of another dataset, with a colour in common.
+    // A palette of another dataset, with one common colour.
     read(&[0, 1, 2], &[[1, 1, 1], [2, 2, 2], CAT]);
     write_palette(&tree.label(), &columns(&[0, 1, 2, 255]));
     assert_eq!(first(&tree.labels().unwrap(), 4), [0, 1, 2, 255]);

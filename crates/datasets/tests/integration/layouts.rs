@@ -1,4 +1,4 @@
-//! Each layout, read from a small fake of it.
+//! Reads each layout from a small imitation of it.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ fn voc_labels_are_the_palette_indices_of_the_folder_that_the_manifest_names() {
     let picture = image(7, 5);
     let own = label(7, 5, |x, y| [0, 1, 20, IGNORE_LABEL][(x + y) % 4]);
     let augmented = label(7, 5, |x, _| x as u8);
-    // What a file is, its content decides: this .jpg is a PNG, so that its pixels are known.
+    // The content determines the format: this .jpg is a PNG, so that its pixels are known.
     write_image(&root.join("JPEGImages/2007_000001.jpg"), &picture);
     write_palette(&root.join("SegmentationClass/2007_000001.png"), &own);
     write_palette(&root.join("SegmentationClassAug/2007_000001.png"), &augmented);
@@ -101,7 +101,7 @@ fn ids_and_training_ids_of_cityscapes_are_not_confused() {
     write_gray(&path("labelIds"), &training);
     let [fault] = &faults()[..] else { panic!("{:?}", faults()) };
     assert!(fault.contains("_labelIds.png: holds training ids"), "{fault}");
-    // The labels of test are not public; their files hold 0 to 3 alone.
+    // The labels of test are not public, and their files contain only 0 to 3.
     fs::remove_file(path("labelTrainIds")).unwrap();
     write_gray(&path("labelIds"), &label(34, 2, |x, _| x as u8 % 4));
     assert_eq!(faults(), [""; 0]);
@@ -124,12 +124,12 @@ fn camvid_lists_name_an_image_and_a_label_a_line() {
     assert_eq!([dataset.id(0), dataset.id(1)], ["test/b", "test/a"]);
     let sample = dataset.load(0).unwrap();
     assert_eq!(sample.image, image(8, 4));
-    // 11 is void; 12 would be nothing.
+    // 11 is void. 12 would be invalid.
     assert_eq!(sample.label.data[..8], [4, 5, 6, 7, 8, 9, 10, IGNORE_LABEL]);
     assert!(dataset.load(1).unwrap_err().to_string().contains("value 12 at x 8, y 0"));
 }
 
-/// A dataset that nothing here knows, with values of its own.
+/// An unknown dataset with its own values.
 const FOLDERS: &str = "name: fields
 folder: fields
 layout:
@@ -179,7 +179,8 @@ fn folders_of_images_and_labels_need_a_manifest_and_no_code() {
     assert!(Dataset::open(&manifest, root, "val").unwrap_err().to_string().contains("val.txt is missing"));
 }
 
-/// A folder of images and labels, both below the folder that the manifest names `images` and `train/labels`.
+/// A folder of images and labels, both below the folders that the manifest names `images` and
+/// `train/labels`.
 fn fields(images: &[&str], labels: &[&str]) -> (tempfile::TempDir, Manifest) {
     let folder = tempfile::tempdir().unwrap();
     for name in images {

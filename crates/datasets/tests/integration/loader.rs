@@ -61,7 +61,7 @@ fn a_batch_holds_what_its_ids_and_shapes_say() {
         assert_eq!((batch.images.len(), batch.labels.len()), (3 * 3 * 24 * 24, 3 * 24 * 24));
         assert!(batch.labels.iter().all(|label| [0, 1, 255].contains(label)));
     }
-    // Without augmentation, a sample's place in its batch holds its own centre.
+    // Without augmentation, each sample in a batch is its own centre crop.
     let plain = AugmentationConfig {
         flip: false,
         scale: [1.0; 2],
@@ -114,7 +114,7 @@ fn a_seed_decides_order_and_augmentation() {
     assert_ne!(ids(&batches(&dataset, 4, 0..3)), ids(&other));
 }
 
-/// A dataset of `count` images in `folder`, 0.png and so on.
+/// A dataset of `count` images in `folder`: 0.png and so on.
 fn files(folder: &std::path::Path, count: usize) -> Dataset {
     let mut list = String::new();
     for index in 0..count {
@@ -166,7 +166,7 @@ fn settings_that_cannot_work_are_refused() {
     assert!(message(LoaderOptions { augmentation, ..options(1, 0..1) }).contains("crop"));
 }
 
-/// The batches from `start` to `end` with bad samples skipped, and the ids of those.
+/// The batches from `start` to `end` with bad samples skipped, and the ids of these samples.
 fn skipping(dataset: &Dataset, steps: Range<u64>) -> (Vec<Batch>, Vec<String>) {
     let options = LoaderOptions { on_bad_sample: OnBadSample::Skip, ..options(4, steps) };
     let mut loader = Loader::new(dataset, options).unwrap();
@@ -193,7 +193,7 @@ fn skipped_samples_are_told_and_replaced_and_nothing_else_changes() {
         for (place, (id, before)) in found.ids.iter().zip(&whole.ids).enumerate() {
             let area = 24 * 24;
             if ["7", "8"].contains(&before.as_str()) {
-                // 9 is the next that is whole, for 7 as for 8.
+                // 9 is the next intact sample for both 7 and 8.
                 assert_eq!(id, "9");
                 replaced += 1;
             } else {
@@ -204,7 +204,7 @@ fn skipped_samples_are_told_and_replaced_and_nothing_else_changes() {
         }
     }
     assert!((3..=4).contains(&replaced), "{replaced}: an epoch leaves two samples out");
-    // In the middle of an epoch, with any number of threads.
+    // Starting in the middle of an epoch, with any number of threads.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     assert!(pool.install(|| skipping(&dataset, 31..124)).0 == found[31..]);
 

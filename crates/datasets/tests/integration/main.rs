@@ -1,4 +1,4 @@
-//! Datasets as they lie on disk: fake ones, odd files, and the real ones where they are there.
+//! Datasets on disk: imitations, odd files, and the real ones if available.
 
 mod augmentation;
 mod cache;

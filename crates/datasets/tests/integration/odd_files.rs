@@ -1,4 +1,4 @@
-//! Odd and broken files: right pixels, or an error that names the file.
+//! Odd and broken files give the right pixels, or an error that names the file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,12 +9,13 @@ use robustseg_files::sha256;
 
 use crate::common::real_data;
 
-/// For each file what is expected of it as an image and as a label map: `error: ` and a part of the message; or the
-/// size, and then either the first digits of the pixels' SHA-256 (lossless) or moments of the colours (JPEG).
-/// Pixels are those of Pillow, see `odd_files.py`.
+/// The expected result for each file as an image and as a label map. Either `error: ` with a part
+/// of the message, or the size, followed by the first digits of the pixels' SHA-256 (lossless) or
+/// by moments of the colours (JPEG). The pixels are those of Pillow; see `odd_files.py`.
 const EXPECTED: &str = include_str!("odd_files.tsv");
 
-/// How far means of 8-bit values may be off: decoders differ in how they interpolate the colours of a JPEG.
+/// Tolerance for means of 8-bit values. Decoders differ in how they interpolate the colours of a
+/// JPEG.
 const JPEG_TOLERANCE: f64 = 0.75;
 
 struct Pixels {
@@ -29,8 +30,8 @@ impl Pixels {
         sha256(&self.data)[..16].to_owned()
     }
 
-    /// Red, green and blue: means of the values, of values times column, and of values times row; columns and rows
-    /// go from 0 to 1.
+    /// Means of the values, of values times column, and of values times row, for red, green and
+    /// blue. Columns and rows run from 0 to 1.
     fn moments(&self) -> [f64; 9] {
         let mut moments = [0.0; 9];
         for (pixel, colour) in self.data.chunks_exact(3).enumerate() {
@@ -46,7 +47,7 @@ impl Pixels {
     }
 }
 
-/// What is wrong with `found` in the light of `expected`.
+/// How `found` differs from `expected`.
 fn difference(expected: &str, path: &Path, found: &Result<Pixels>) -> Option<String> {
     let found = match (expected.strip_prefix("error: "), found) {
         (Some(part), Err(error)) => {
@@ -110,7 +111,7 @@ fn every_odd_file_gives_the_right_pixels_or_an_error_that_names_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The bytes of the odd file `name`, and a path to write changed ones to.
+/// The bytes of the odd file `name`, and a path for modified copies.
 fn original(name: &str) -> Option<(Vec<u8>, tempfile::TempDir, PathBuf)> {
     let bytes = fs::read(real_data("odd_files")?.join(name)).unwrap();
     let folder = tempfile::tempdir().unwrap();

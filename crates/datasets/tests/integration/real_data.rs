@@ -1,4 +1,5 @@
-//! `CamVid` and the sample of PASCAL VOC 2012, where they are there, against facts that others computed.
+//! Compares `CamVid` and the sample of PASCAL VOC 2012, if available, with published and
+//! independently computed facts.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -68,7 +69,7 @@ fn camvid_is_sound_and_its_classes_have_the_published_shares() {
 fn the_voc_sample_is_sound_and_training_shares_nothing_with_validation() {
     let Some(root) = real_data("voc_sample") else { return };
     let report = check(&project_manifest("voc_sample"), &root, |_, _| ()).unwrap();
-    // The lists are sorted: these are the hashes of the files, as the data's SHA256SUMS has them.
+    // The lists are sorted, so these are the hashes of the files in the data's SHA256SUMS.
     assert_sound(
         &report,
         &[
@@ -112,7 +113,7 @@ fn a_voc_label_has_the_histogram_that_pillow_finds() {
     assert_eq!(pixels, BTreeMap::from([(0, 54_389), (2, 34_183), (15, 61_143), (255, 17_285)]));
 }
 
-/// Keeps a part of a file, in percent.
+/// Keeps `percent` of a file.
 fn truncate(path: &Path, percent: usize) {
     let bytes = fs::read(path).unwrap();
     fs::write(path, &bytes[..bytes.len() * percent / 100]).unwrap();
@@ -134,7 +135,7 @@ fn a_check_names_exactly_the_broken_files() {
     for file in ids.iter().flat_map(|id| [image(id), annotation(id)]) {
         let to = folder.path().join(&file);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
-        // Not `fs::copy`, which would copy the permissions of data that cannot be written.
+        // `fs::copy` would also copy the permissions of read-only data.
         fs::write(to, fs::read(root.join(file)).unwrap()).unwrap();
     }
     fs::create_dir_all(folder.path().join(list).parent().unwrap()).unwrap();

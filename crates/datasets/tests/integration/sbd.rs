@@ -1,4 +1,4 @@
-//! PASCAL VOC 2012 and SBD as their archives come.
+//! PASCAL VOC 2012 and SBD in the form of their archives.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,8 +22,9 @@ fn official(sample: &Path, list: &str) -> Vec<String> {
     text.lines().map(|line| line.trim().to_owned()).collect()
 }
 
-/// Both archives unpacked into `root`, with the official lists and no pictures. SBD's own lists are not public here:
-/// trainaug without VOC's train, some of VOC's train and some of VOC's val are spread over its two.
+/// Both archives unpacked into `root`, with the official lists and without pictures. SBD's own
+/// lists are not public here. Its two lists are imitated with trainaug without VOC's train, and
+/// with parts of VOC's train and val.
 fn unpacked(sample: &Path, root: &Path) {
     let (train, val) = (official(sample, "train.txt"), official(sample, "val.txt"));
     let lists = root.join(VOC).join("ImageSets/Segmentation");
@@ -48,7 +49,8 @@ fn the_computed_splits_are_the_official_ones() {
     unpacked(&sample, folder.path());
     let manifest = project_manifest("voc2012");
     for root in [folder.path().to_owned(), folder.path().join(VOC)] {
-        // The manifest's count and hash are verified; the first file that is missing is the fault after them.
+        // Count and hash of the manifest are verified first. The next fault is the first missing
+        // file.
         let error = |split| Dataset::open(&manifest, &root, split).unwrap_err();
         assert!(matches!(error("trainaug"), Error::NoFile { what: "image", .. }), "{}", error("trainaug"));
         assert!(matches!(error("val"), Error::NoFile { what: "image", .. }), "{}", error("val"));
@@ -63,7 +65,7 @@ fn the_computed_splits_are_the_official_ones() {
         let [overlap] = &report.overlaps[..] else { panic!("{:?}", report.overlaps) };
         assert!(overlap.allowed && overlap.count == 1464, "{overlap:?}");
     }
-    // One id more in SBD's lists, and the split is no longer the official one.
+    // With one more id in SBD's lists, the split is no longer the official one.
     let list = folder.path().join(SBD).join("val.txt");
     let first = fs::read_to_string(folder.path().join(SBD).join("train.txt")).unwrap();
     let text = fs::read_to_string(&list).unwrap();

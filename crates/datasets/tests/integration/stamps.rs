@@ -1,4 +1,4 @@
-//! Content stamps: they follow the content of files, and nothing else.
+//! Content stamps depend on the contents of files and nothing else.
 
 use std::fs;
 use std::path::Path;
