@@ -1,4 +1,4 @@
-# The project's commands; `just` lists them. All of them work without just, too: the recipes say how.
+# The project's commands; `just` lists them. To run them without just, copy the commands from the recipes.
 
 _list:
     @just --list
@@ -11,23 +11,23 @@ experiment SPEC *ARGS:
 test *ARGS:
     cargo test --workspace {{ARGS}}
 
-# The tests against PyTorch's numbers, over the cases in FOLDER.
+# Compare with PyTorch's results for the cases in FOLDER.
 goldens FOLDER='tests/goldens':
     ROBUSTSEG_GOLDENS={{absolute_path(FOLDER)}} cargo test --package robustseg-tests --test goldens
 
-# The faults of docs/faults.md with real processes; a short run is killed at KILLS random moments.
+# Test the faults of docs/faults.md with real processes. A short run is killed at KILLS random moments.
 test-faults KILLS='200':
     ROBUSTSEG_KILLS={{KILLS}} cargo test --package robustseg-driver --test faults -- --nocapture
 
-# Line coverage of the crates that count, attack, read and train; needs `cargo install cargo-llvm-cov` and rustup's llvm-tools.
+# Line coverage of the metrics, attacks, datasets and training crates; needs `cargo install cargo-llvm-cov` and rustup's llvm-tools.
 coverage *ARGS:
     cargo llvm-cov -p robustseg-metrics -p robustseg-attacks -p robustseg-datasets -p robustseg-training --features robustseg-datasets/fetch --summary-only {{ARGS}}
 
-# The operations' tests under AddressSanitizer, for the sake of their unsafe code; on Linux.
+# Run the operations' tests under AddressSanitizer, because they contain unsafe code. Linux only.
 sanitize:
     RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --package robustseg-ops --lib --tests --target x86_64-unknown-linux-gnu
 
-# A release binary for NVIDIA GPUs, and what `scripts/gpu_check.sh` runs, into target/cuda/bring; needs Python's pip, no toolkit.
+# Build a release binary for NVIDIA GPUs and the files for `scripts/gpu_check.sh` into target/cuda/bring. Needs Python's pip but no CUDA toolkit.
 build-cuda:
     scripts/cuda.sh build
 
@@ -35,28 +35,28 @@ build-cuda:
 check-cuda:
     scripts/cuda.sh check
 
-# Test the CUDA side on the emulated GPU; needs a C++ compiler.
+# Test the CUDA side on the emulated GPU. Needs a C++ compiler.
 test-cuda *ARGS:
     scripts/cuda.sh test {{ARGS}}
 
-# On a machine with a GPU: CALL is check (does it run), measure (against PyTorch) or study (CamVid by five methods); `scripts/gpu_check.sh` says more.
+# On a machine with a GPU, CALL check tests, measure compares the speed with PyTorch, and study trains on CamVid with five methods; see `scripts/gpu_check.sh`.
 gpu-check CALL *ARGS:
     scripts/gpu_check.sh {{CALL}} {{ARGS}}
 
-# The tests of gpu-check: programs that crash, hang and are killed; needs no GPU.
+# Test gpu-check with programs that crash, hang and are killed. Needs no GPU.
 test-gpu-check:
     python3 -B -m unittest discover tests/gpu_check
 
-# Build the GPU emulator into FOLDER and check it: programs built with the feature cuda then run by LD_LIBRARY_PATH=FOLDER.
+# Build the GPU emulator into FOLDER and check it. Programs built with the feature cuda then run with LD_LIBRARY_PATH=FOLDER.
 gpu-emulator FOLDER='target/gpu_emulator':
     scripts/gpu_emulator.sh {{FOLDER}}
     scripts/gpu_emulator.sh {{FOLDER}} --self-test
 
-# Feed TARGET (label_png, image_jpeg, sbd_mat, manifest, spec, checkpoint) foreign bytes for SECONDS; needs `cargo install cargo-fuzz`.
+# Fuzz TARGET (label_png, image_jpeg, sbd_mat, manifest, spec, checkpoint) for SECONDS; needs `cargo install cargo-fuzz`.
 fuzz TARGET SECONDS='600':
     scripts/fuzz.sh {{TARGET}} {{SECONDS}}
 
-# Change the code of WHAT (metrics, attacks, checkpoints, resuming) here and there, and list what no test notices; needs `cargo install cargo-mutants`.
+# Mutate the code of WHAT (metrics, attacks, checkpoints, resuming) and list the changes that no test notices; needs `cargo install cargo-mutants`.
 mutants WHAT *ARGS:
     scripts/mutants.sh {{WHAT}} {{ARGS}}
 
@@ -64,35 +64,35 @@ mutants WHAT *ARGS:
 lint:
     scripts/ci.sh format lint
 
-# Documentation, warnings as errors.
+# Build the documentation, warnings as errors.
 docs:
     scripts/ci.sh docs
 
-# Licences, sources and bans of the dependencies.
+# Check licences, sources and bans of the dependencies.
 deny:
     scripts/ci.sh deny
 
-# Known vulnerabilities of the dependencies; fetches the database.
+# Check the dependencies for known vulnerabilities. Downloads the database.
 advisories:
     scripts/ci.sh advisories
 
-# All that continuous integration runs.
+# Run everything that continuous integration runs.
 ci:
     .ci/run
 
-# Seconds a training step, method by method.
+# Measure the seconds per training step of each method.
 bench *ARGS:
     cargo run --release --package robustseg-driver --bin robustseg -- bench {{ARGS}}
 
-# The same, in turn with PyTorch; ARGS are those that both know: --batch, --size, --layers, --width, --methods, --steps, --warmup.
+# The same, alternating with PyTorch. Both take ARGS: --batch, --size, --layers, --width, --methods, --steps, --warmup.
 bench-peer *ARGS:
     scripts/bench_peer.sh {{ARGS}}
 
-# Images a second of the loader, in turn with torchvision and albumentations.
+# Measure the loader's images per second, alternating with torchvision and albumentations.
 bench-data ROUNDS='3':
     scripts/bench_data.sh {{ROUNDS}}
 
-# Seconds that writing states takes, starting a run, and going on with one.
+# Measure the seconds for writing states, and for starting and resuming a run.
 bench-checkpoint ROUNDS='5':
     cargo build --release --package robustseg-driver --bin robustseg
     python3 scripts/bench_checkpoint.py target/release/robustseg {{ROUNDS}}

@@ -18,7 +18,7 @@ from PIL import Image
 HERE = pathlib.Path(__file__).resolve().parent
 LARGE = 12  # pictures of 1024x2048
 PEERS = ["torchvision", "albumentations"]
-# case, crop, whether from the packed cache, samples of ours and of the peers in a round, the ratios to reach
+# case, crop, whether samples come from packs, samples per round of ours and of the peers, the ratios to reach
 CASES = [
     ("VOC JPEG", 472, False, (384, 96), (4, 1.5)),
     ("1024x2048 PNG", 712, False, (96, 32), (6, 3)),
@@ -42,7 +42,7 @@ def large_pairs(data, folder):
     for index, (image, label) in enumerate(names):
         picture = Image.open(data / "camvid" / image).convert("RGB")
         picture = np.asarray(picture.resize((2048, 1024), Image.Resampling.LANCZOS), dtype=np.float32)
-        # A camera's grain is the same in all channels but for a little.
+        # A camera's grain is nearly the same in all channels.
         grain = noise.normal(0, 1.1, (1024, 2048, 1)) + noise.normal(0, 0.4, picture.shape)
         Image.fromarray(np.clip(picture + grain, 0, 255).astype(np.uint8)).save(folder / f"{index}.png")
         label = Image.open(data / "camvid" / label)
@@ -82,7 +82,7 @@ def main():
             for peer in PEERS:
                 command = [sys.executable, HERE / "bench_data_peer.py", peer, pairs, crop, theirs]
                 rates[peer].append(rate(command))
-        # Of each round, so that a machine that others slow down hits both alike.
+        # Per round, so that other load on the machine affects both alike.
         ratios = [statistics.median(a / b for a, b in zip(rates["ours"], rates[peer])) for peer in PEERS]
         cells = [f"{statistics.median(rates[name]):.1f}" for name in rates]
         cells.append(" / ".join(f"{ratio:.2f}" for ratio in ratios))

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # bench_data.sh [ROUNDS]
 #
-# Times this program's loader beside torchvision.transforms.v2 and albumentations (OpenCV) on a DataLoader of two
-# workers: the same files, the same pipeline (decode, flip, scale 0.5 to 2, rotate by up to 10 degrees, blur, crop, f32
-# batch), the same two cores, in turn, ROUNDS times [3]. Prints images a second and the medians of the rounds' ratios.
+# Compares this program's loader with torchvision.transforms.v2 and albumentations (OpenCV) on a DataLoader with two
+# workers. All use the same files, the same pipeline (decode, flip, scale 0.5 to 2, rotate by up to 10 degrees, blur,
+# crop, f32 batch) and the same two cores, and run in turn ROUNDS times [3]. Prints images per second and the medians of
+# the rounds' ratios.
 #
 #   ROBUSTSEG_DATA          folder of voc_sample and camvid [../shared/data]
-#   ROBUSTSEG_PEER_PYTHON   a Python with torch, torchvision, albumentations and OpenCV; without one an environment is
-#                           made and thrown away afterwards
+#   ROBUSTSEG_PEER_PYTHON   a Python with torch, torchvision, albumentations and OpenCV; if unset, an environment is
+#                           created and deleted afterwards
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 data=${ROBUSTSEG_DATA:-../shared/data}

@@ -77,7 +77,7 @@ def albumentations_pipeline(crop):
 
     def load(image, label):
         image = cv2.cvtColor(cv2.imread(image, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        # OpenCV gives a palette's colours, not its indices.
+        # OpenCV returns a palette's colours, not its indices.
         palette = label_is_palette(label)
         label = np.array(Image.open(label)) if palette else cv2.imread(label, cv2.IMREAD_UNCHANGED)
         changed = transform(image=image, mask=label)

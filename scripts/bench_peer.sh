@@ -2,11 +2,11 @@
 # bench_peer.sh [--batch N] [--size N] [--layers L] [--width N] [--methods M] [--steps N] [--warmup N]
 #
 # Times training steps, forward passes and robustness curves of robustseg and of the same network in PyTorch, in both of its
-# memory formats, on this machine's CPU, in turn, and prints the ratios. The arguments are given to all.
+# memory formats. They run in turn on this machine's CPU. Prints the ratios. All programs get the same arguments.
 #
-#   ROBUSTSEG_PEER_PYTHON   a Python with torch; without one an environment is made by peer/setup.sh and deleted
+#   ROBUSTSEG_PEER_PYTHON   a Python with torch; if unset, peer/setup.sh creates an environment, which is deleted
 #                           afterwards
-#   ROBUSTSEG_PEER_ROUNDS   how often each is run, in turn [2]
+#   ROBUSTSEG_PEER_ROUNDS   number of rounds [2]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 out=$(mktemp -d)
@@ -22,7 +22,7 @@ cargo build --release --quiet --package robustseg-driver --bin robustseg
 binary=$(cargo metadata --no-deps --format-version 1 |
     python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/release/robustseg
 arguments=(--batch 2 --size 472 --steps 3 --warmup 1 "$@")
-# The last of an argument given twice is the one that counts for the peer; robustseg takes each once.
+# The peer uses the last value of a repeated argument. robustseg accepts each argument once.
 declare -A last=()
 for ((i = 0; i + 1 < ${#arguments[@]}; i += 2)); do
     last[${arguments[i]}]=${arguments[i + 1]}

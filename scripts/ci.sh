@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# ci.sh STEP...: the checks of the project, each step by name; without a name all that need no network but for
-# Rust's own packages. .ci/run, the justfile and the GitHub workflow all call this file.
+# ci.sh STEP...: runs the project's checks by name. Without a name, it runs all checks that need no network except
+# for Rust's own packages. .ci/run, the justfile and the GitHub workflow all call this file.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Real data for the tests that use it, where it lies beside the checkout.
+# Some tests use real data, if it is next to the checkout.
 if [ -z "${ROBUSTSEG_DATA:-}" ] && [ -d ../shared/data ]; then
     ROBUSTSEG_DATA=$(realpath ../shared/data)
     export ROBUSTSEG_DATA
 fi
 
-# What the steps call and Rust may lack: cargo-deny goes into a folder of its own, which a CI may keep.
+# Tools that a Rust installation may lack. cargo-deny goes into a separate folder that a CI can cache.
 tools=${ROBUSTSEG_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/robustseg/tools}
 export PATH=$PATH:$tools/bin
 
@@ -40,13 +40,13 @@ docs() {
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 }
 
-gpu() { # the CUDA side, on the emulated GPU, and what checks a real one, with programs that crash and hang
+gpu() { # the CUDA side on the emulated GPU, and the checks for a real GPU with programs that crash and hang
     scripts/cuda.sh test
-    # After the builds, which would take the time that its programs are given.
+    # Runs after the builds, which would slow its programs down beyond their time limits.
     python3 -B -m unittest discover tests/gpu_check
 }
 
-deny() { # what needs no database of advisories
+deny() { # the checks that need no database of advisories
     need_deny
     cargo deny --locked check bans licenses sources
 }

@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# cuda.sh build           a release binary for NVIDIA GPUs of compute capability 8.0 and up, and what gpu_check.sh runs, into
-#                         target/cuda/bring and, packed, target/cuda/bring.tar.xz; prints how to bring and call it
-# cuda.sh check           clippy over the CUDA side, without a CUDA compiler
-# cuda.sh test [ARGS]     its tests on the emulated GPU (scripts/gpu_emulator.sh), without a GPU or a CUDA compiler
-# cuda.sh run COMMAND     a command with the CUDA libraries that Python's packages (PyTorch's) hold, on a machine with a GPU
+# cuda.sh build           builds a release binary for NVIDIA GPUs of compute capability 8.0 and up, and the files for
+#                         gpu_check.sh, into target/cuda/bring and target/cuda/bring.tar.xz; prints how to use them
+# cuda.sh check           runs clippy on the CUDA side, without a CUDA compiler
+# cuda.sh test [ARGS]     tests it on the emulated GPU (scripts/gpu_emulator.sh), without a GPU or a CUDA compiler
+# cuda.sh run COMMAND     runs a command on a machine with a GPU, with the CUDA libraries in PyTorch's Python packages
 #
-# No CUDA toolkit is needed: `build` fetches nvcc with its headers as Python packages. The program opens CUDA's libraries when
-# it starts, and runs on the CPU where there are none.
+# No CUDA toolkit is needed: `build` fetches nvcc with its headers as Python packages. The program loads CUDA's
+# libraries when it starts, and runs on the CPU if there are none.
 #
 #   ROBUSTSEG_CUDA          folder for the compiler [~/.cache/robustseg/cuda]
-#   ROBUSTSEG_DATA          folder of camvid, which `build` packs for `gpu_check.sh study` [none: no study]
+#   ROBUSTSEG_DATA          folder of camvid, which `build` packs for `gpu_check.sh study` [unset: no study]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 kit=${ROBUSTSEG_CUDA:-${XDG_CACHE_HOME:-$HOME/.cache}/robustseg/cuda}
 host=$(rustc -vV 2>/dev/null | sed -n 's/^host: //p' || true)
 
-# Versions that go together: pip would take newer ones of what nvcc needs.
+# Versions that work together: pip alone would install newer dependencies of nvcc.
 compiler() {
     export ROBUSTSEG_NVCC=$kit/python/nvidia/cu13/bin/nvcc
     [ -x "$ROBUSTSEG_NVCC" ] || python3 -m pip install --quiet --no-deps --no-compile --upgrade --target "$kit/python" \
@@ -23,18 +23,18 @@ compiler() {
         nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85
 }
 
-# cargo_for KERNELS SUBCOMMAND ARGS: cargo for the CUDA side, with a target folder for each kind of kernels.
+# cargo_for KERNELS SUBCOMMAND ARGS: cargo for the CUDA side, with a separate target folder per kind of kernels.
 cargo_for() {
     local kernels=$1 subcommand=$2
     shift 2
-    # What is opened at run time still has a name at the linker's.
+    # The linker still expects the libraries that are loaded at run time.
     mkdir -p "$kit/stubs/lib" "$kit/stubs/lib64"
     for library in cuda cudart cudnn cublas cublasLt curand nvrtc; do
         [ -e "$kit/stubs/lib/lib$library.a" ] || ar crs "$kit/stubs/lib/lib$library.a"
     done
     export CANDLE_KERNELS=$kernels NVCC=$PWD/scripts/cuda_nvcc.sh CUDA_HOME=$kit/stubs
     export CUDARC_CUDA_VERSION=13000 CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-80}
-    # candle asks cudarc to link CUDA's libraries; this opens them at run time instead.
+    # candle asks cudarc to link CUDA's libraries. This flag loads them at run time instead.
     local flags=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$host")_RUSTFLAGS
     export "$flags=--cfg feature=\"dynamic-loading\""
     local folder=target/cuda
@@ -42,13 +42,13 @@ cargo_for() {
     cargo "$subcommand" --locked --target "$host" --target-dir "$folder" --features cuda "$@"
 }
 
-# executables FOLDER: copies the test executables that cargo's messages on standard input name to FOLDER, by their tests' names.
+# executables FOLDER: reads cargo's messages from standard input and copies the test executables to FOLDER, named by test.
 executables() {
     python3 -c '
 import json, shutil, sys
 for line in sys.stdin:
     message = json.loads(line) if line.startswith("{") else {}
-    # The driver has tests of the same names, which need its folder.
+    # The driver has tests of the same names. They need its folder and are left out.
     ours = message.get("package_id", "").split("#")[-1].startswith(("robustseg-ops@", "robustseg-tests@"))
     if ours and message.get("executable") and message["profile"]["test"]:
         shutil.copy(message["executable"], sys.argv[1] + "/" + message["target"]["name"])
@@ -70,7 +70,7 @@ build() {
     how_to_bring
 }
 
-# graph_interface FOLDER: cuDNN's graph interface for the Python of a machine with a GPU, from the time of the cuDNN 9.19 there.
+# graph_interface FOLDER: downloads cuDNN's graph interface for Python on a GPU machine, in the version for cuDNN 9.19.
 graph_interface() {
     local all=$kit/cudnn_frontend
     [ -d "$all/cudnn" ] || python3 -m pip install --quiet --no-deps --no-compile --only-binary=:all: --implementation cp \
@@ -79,7 +79,7 @@ graph_interface() {
     mkdir -p "$1/cudnn" && cp "$all"/cudnn/*.py "$all"/cudnn/*.so "$1/cudnn"
 }
 
-# The images to train and to validate on; they are compressed already.
+# The images for training and validation. They are compressed already.
 pack_camvid() {
     local data=${ROBUSTSEG_DATA:-}/camvid
     [ -d "$data" ] || return 0
@@ -122,7 +122,7 @@ test_emulated() {
     cargo_for none test --workspace --test devices --test fallbacks --test goldens --test precision \
         --test gpu_emulator "$@"
     (($# == 0)) || return 0
-    # The whole way, spec to report, with the program that the tests have built.
+    # A complete run from spec to report, with the program that the tests have built.
     out=$(mktemp -d)
     "target/cuda-none/$host/debug/robustseg" run experiments/smoke.yaml --device cuda --set precision=bf16 \
         --set training.epochs=1 --out "$out/run"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Stands in for nvcc where the CUDA side is built (scripts/cuda.sh): leaves out what nothing here runs.
+# Replaces nvcc when the CUDA side is built (scripts/cuda.sh), and leaves out kernels that this project never runs.
 #
-#   CANDLE_KERNELS=lean   without candle's quantised and mixture-of-experts kernels, most of its compile time [default]
-#   CANDLE_KERNELS=none   no kernel at all, for checks and for the emulated GPU: needs no compiler
+#   CANDLE_KERNELS=lean   without candle's quantised and mixture-of-experts kernels, which take most of the compile time [default]
+#   CANDLE_KERNELS=none   without any kernel, for checks and for the emulated GPU; needs no compiler
 #   ROBUSTSEG_NVCC        the real nvcc
 set -euo pipefail
 
@@ -32,7 +32,7 @@ archive) # of objects that hold code for the host alone
     ;;
 object)
     if [[ $unused == yes ]]; then
-        # One of them has a body for each function that candle declares, and none is ever called.
+        # One file defines every function that candle declares. None of them is ever called.
         if [[ $source == *moe_gguf.cu ]]; then
             sed -n 's/^ *pub fn \([A-Za-z0-9_]*\).*/void \1(void) { __builtin_trap(); }/p' src/ffi.rs
         fi | exec "${CC:-cc}" -x c -c -fPIC -w -o "$target" -

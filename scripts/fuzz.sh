@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# fuzz.sh TARGET [SECONDS]: feeds one parser of foreign bytes (fuzz/fuzz_targets) what cargo-fuzz makes of the seeds in
-# fuzz/corpus, which it leaves as they are; what it finds is left in fuzz/artifacts/TARGET.
+# fuzz.sh TARGET [SECONDS]: fuzzes one parser of foreign bytes (fuzz/fuzz_targets) with mutations of the seeds in
+# fuzz/corpus, which stay unchanged. Findings are in fuzz/artifacts/TARGET.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../fuzz"
 target=$1
@@ -9,10 +9,10 @@ trap 'rm -r "$found"' EXIT
 features=()
 case "$target" in
 spec | checkpoint)
-    # Of the driver and of the network, which take minutes to build with a sanitizer; what reads has no unsafe code.
+    # The driver and the network take minutes to build with a sanitizer, and their parsers have no unsafe code.
     features=(--features "$target" --sanitizer none)
     ;;
 esac
-# What cargo-fuzz asks of the compiler is not stable yet; this lets the stable one have it.
+# cargo-fuzz uses unstable flags of the compiler. This allows them on the stable one.
 RUSTC_BOOTSTRAP=1 cargo fuzz run -O "${features[@]}" "$target" "$found" "corpus/$target" -- \
     -max_total_time="${2:-600}" -rss_limit_mb=4096 -timeout=20 -print_final_stats=1

@@ -5,8 +5,8 @@
 #   scripts/gpu_emulator.sh DIR [--self-test]
 #   LD_LIBRARY_PATH=DIR PROGRAM
 #
-# PROGRAM is built with the feature `cuda`; kernels compiled to nothing (CANDLE_KERNELS=none) will do.
-# CXX names the compiler (g++). SANITIZE=address finds reads within the margins of an allocation too;
+# PROGRAM must be built with the feature `cuda`; CANDLE_KERNELS=none suffices.
+# CXX names the compiler (g++). SANITIZE=address also finds reads within the margins of an allocation.
 # PROGRAM then needs LD_PRELOAD=$(g++ -print-file-name=libasan.so).
 set -euo pipefail
 (($# == 1)) || [[ ${2-} == --self-test ]] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
@@ -48,20 +48,20 @@ if newer "$library" $source/*.cpp $source/*.hpp scripts/gpu_emulator.sh; then
     wait_for_all
     "$cxx" "${common[@]}" -shared -Wl,-soname,libgpu_emulator.so -Wl,-z,defs "${objects[@]}" -ldl -lpthread -o "$library"
 fi
-# Under every name that cudarc tries first, and the runtime that candle links.
+# Links for every name that cudarc tries first, and for the runtime that candle links.
 for name in cuda cudnn cublas cublasLt curand nvrtc; do ln -sf libgpu_emulator.so "$out/lib$name.so"; done
 ln -sf libgpu_emulator.so "$out/libcuda.so.1"
 for version in 12 13; do ln -sf libgpu_emulator.so "$out/libcudart.so.$version"; done
 
 # --- The kernels -----------------------------------------------------------------------------------
-# Each file becomes a library of its own, as nvcc makes a module of it.
+# Each file becomes a separate library, just as nvcc makes a module from it.
 kernels() { # PREFIX FILE OPTIONS...
     local library file=$2
     library=$out/kernels/$1_$(basename "$file" .cu).so
     shift 2
     newer "$library" "$(dirname "$file")" $source/{device,kernel}.hpp $source/cuda scripts/gpu_emulator.sh || return 0
     local options=(-x c++ "${common[@]}" -DROBUSTSEG_EMULATED -I$source/cuda -include $source/device.hpp -w "$@")
-    # The names behind __global__, with what __launch_bounds__ says.
+    # The names after __global__, with their __launch_bounds__.
     "$cxx" "${options[@]}" -E -P -DEMULATED_LISTING "$file" | tr '\n' ' ' | sed 's/__global__/\n&/g' | awk '
         /^__global__/ {
             bounds = 1024
@@ -82,7 +82,7 @@ kernels() { # PREFIX FILE OPTIONS...
     rm "$library.names"
 }
 
-# Array bounds, alignment, overflows of signed integers and the like end the process.
+# Violations of array bounds or alignment, signed overflows and the like end the process.
 strict=(-fsanitize=undefined -fno-sanitize=vptr,null -fsanitize-undefined-trap-on-error)
 for file in crates/ops/src/cuda/kernels/*.cu; do
     [[ ! -e $file ]] || in_parallel kernels robustseg "$file" "${strict[@]}"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# mutants.sh metrics|attacks|checkpoints|resuming [ARG...]: changes that code here and there, one change at a time, and
-# leaves in mutants.out/missed.txt those that the crate's quick tests do not notice. It changes the files in place and puts
-# them back. ARGs are cargo-mutants', for example --shard 0/4.
+# mutants.sh metrics|attacks|checkpoints|resuming [ARG...]: mutates that code, one change at a time, and lists the changes
+# that the crate's quick tests do not notice in mutants.out/missed.txt. It changes the files in place and restores them.
+# ARGs go to cargo-mutants, for example --shard 0/4.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 what=$1
@@ -20,6 +20,6 @@ checkpoints)
 resuming) code=(--file crates/training/src/resume.rs) ;;
 *) echo "mutants.sh: no $what; there are metrics, attacks, checkpoints and resuming" >&2 && exit 2 ;;
 esac
-# Incremental compilation does not survive a compiler that is killed. Fewer cases of each property suffice to see a change.
+# Incremental compilation breaks if the compiler is killed. Fewer cases per property suffice to notice a change.
 export CARGO_INCREMENTAL=0 PROPTEST_CASES="${PROPTEST_CASES:-16}"
 cargo mutants --in-place --timeout 300 "${code[@]}" "${tests[@]}" "$@"

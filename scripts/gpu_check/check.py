@@ -8,7 +8,7 @@ import time
 from tools import bundle, ours, pack, peer, run_tests
 
 SECONDS = 200
-# Seconds that are kept for packing at the end.
+# Seconds reserved for packing at the end.
 PACKING = 22
 
 MACHINE = """
@@ -61,13 +61,13 @@ def check(call, options):
     smoked = call.run("smoke", smoke, 45)
     if not smoked.succeeded:
         call.run("nvidia-smi", ["nvidia-smi"], 10)
-        # Usage: there is no such device.
+        # A usage error: there is no such device.
         if smoked.status == 2:
             call.note("gpu", "not found; nothing else was tried")
             return False
         call.run("smoke, again", smoke, 30, {"CUDA_LAUNCH_BLOCKING": "1"})
     call.note("gpu", "found")
-    # Beside all that follows, for the sake of the caches that it fills.
+    # Runs in parallel with everything that follows, to fill the caches.
     both, evaluated = ["basic", "fast_newton"], ["--evaluation", "--curve-batch", "2" if options.rehearse else "8"]
     compiling = peer(call, options, "peer compiles", 472, both, steps=1, warmup=0, most=SECONDS, extra=evaluated)
     first = ours(call, options, "first figure", 472, both, steps=3, warmup=1, most=45).result()
@@ -84,7 +84,7 @@ def check(call, options):
         file.write(str(compiling.part.status))
     packed = pack(call, "pack", options.caches, os.path.join(call.out, "caches.tar.xz"), 4, 60)
     if not packed.succeeded:
-        # The graphs are what takes long.
+        # The graphs take long.
         shutil.rmtree(os.path.join(options.caches, "driver"), ignore_errors=True)
         pack(call, "pack without the driver's", options.caches, os.path.join(call.out, "caches.tar.xz"), 4, 60)
     return smoked.succeeded and first is not None and passed

@@ -11,10 +11,10 @@ import tempfile
 import time
 import traceback
 
-# Bytes of the log, which must come back in one file, and of a part's output that are kept to be read.
+# Maximum bytes of the log, which must fit one returned file, and of a part's output.
 LOG = 12 << 20
 KEPT = 1 << 20
-# Seconds that a part has to end after SIGTERM, and that must be left for a part to begin.
+# Seconds for a part to end after SIGTERM, and seconds that must be left to start a part.
 GRACE = 2
 LEAST = 3
 
@@ -58,12 +58,12 @@ def watchman():
     if os.fork() != 0:
         os.close(reading)
         return writing
-    # Not in the group that a signal for the call goes to.
+    # Not in the process group that receives a signal for the call.
     os.setpgid(0, 0)
     for which in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(which, signal.SIG_IGN)
     os.close(writing)
-    # Whoever reads the call's output does not wait for this process.
+    # A reader of the call's output does not wait for this process.
     with open(os.devnull, "r+b") as nothing:
         for stream in (0, 1, 2):
             os.dup2(nothing.fileno(), stream)
@@ -119,7 +119,7 @@ class Call:
         """Writes what is known, whole or not at all."""
         self.results["seconds"] = round(self.elapsed(), 1)
         self.results["running"] = [part.name for part in self.running]
-        # The name of a file that comes back, where this process is killed just here.
+        # If the process is killed while it writes, the file of this name is returned.
         half = os.path.join(self.out, self.name + ".json.half")
         with open(half, "w") as file:
             json.dump(self.results, file, indent=1)
@@ -197,7 +197,7 @@ class Call:
         except BlockingIOError:
             return False
         if not data:
-            # Closed, which is not ended.
+            # Its output is closed, but the process may still run.
             if part.process.stdout in self.selector.get_map():
                 self.selector.unregister(part.process.stdout)
             return False
@@ -218,7 +218,7 @@ class Call:
         if part.process.stdout in self.selector.get_map():
             self.selector.unregister(part.process.stdout)
         part.process.stdout.close()
-        # What it has started and left.
+        # The processes that it started and left behind.
         kill(part.process.pid)
         os.write(self.watchman, f"-{part.process.pid}\n".encode())
         self.running.remove(part)

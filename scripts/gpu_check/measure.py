@@ -8,7 +8,7 @@ import statistics
 from tools import BATCH, bundle, ours, peer, take_caches
 
 SECONDS = 420
-# Arithmetic of a step for a pixel: two operations a multiply-add, three passes; 118.6e9 multiply-adds at 472 x 472.
+# Operations of a step per pixel: two per multiply-add, three passes, 118.6e9 multiply-adds at 472 x 472.
 FLOPS = 2 * 118.6e9 / 472**2 * 3
 
 CEILINGS = """
@@ -139,7 +139,7 @@ def measure(call, options):
     beside("472 peer", 472, both, most=130)
     keep("472 ours, 2", ours(call, options, "472 ours, 2", 472, both, most=40))
     keep("712 ours", ours(call, options, "712 ours", 712, both, steps=7, warmup=2))
-    # A part that makes the next ones wait is worth no more than they are.
+    # A part that delays the next ones gets no more time than they need.
     beside("712 peer", 712, both, steps=7, warmup=2, most=max(40, min(120, call.left() - 150)))
     keep("bim ours", ours(call, options, "bim ours", 472, ["basic", "bim"], steps=7, warmup=2, most=40))
     beside("bim peer", 472, ["basic", "bim"], steps=7, warmup=2, most=60)

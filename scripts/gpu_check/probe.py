@@ -16,7 +16,7 @@ SHAPES = [
     ("stage 4, 3x3", 512, 512, 59, 3, 4), ("head, 3x3", 4096, 512, 59, 3, 1), ("stage 1, 1x1 out", 64, 256, 118, 1, 1),
     ("stage 3, 1x1 in", 1024, 256, 59, 1, 1), ("stage 4, 1x1 out", 512, 2048, 59, 1, 1),
 ]
-# Seconds and bytes that a case may take.
+# Limits of a case in seconds and bytes.
 PATIENCE, WORKSPACE = 1.5, 256 << 20
 
 
@@ -39,7 +39,7 @@ class Graph:
         self.graph = cudnn.pygraph(
             io_data_type=self.half, intermediate_data_type=self.single, compute_data_type=self.single, handle=handle
         )
-        # Its tensors, with their extents and whether they are f32.
+        # The case's tensors, with their extents and whether they are f32.
         self.tensors = []
         padding = [self.dilation * (self.kernel // 2)] * 2
         self.how = {"padding": padding, "stride": [1, 1], "dilation": [self.dilation] * 2}
@@ -152,7 +152,7 @@ def product(torch, pattern, shape):
         work = lambda: torch.nn.functional.conv2d(x, w, padding=dilation * (kernel // 2), dilation=dilation)  # noqa: E731
         return {"ms": milliseconds(torch, work)}
     found = {}
-    # The columns that a convolution's patches have, as far as memory goes.
+    # The columns of a convolution's patches, as many as fit the memory.
     a = torch.randn(rows, min(inputs * kernel * kernel, 4608), device="cuda", dtype=torch.bfloat16)
     b = torch.randn(outputs, a.shape[1], device="cuda", dtype=torch.bfloat16).t()
     c = torch.randn(rows, outputs, device="cuda", dtype=torch.bfloat16)
@@ -164,7 +164,7 @@ def product(torch, pattern, shape):
             elif pattern == "product, added":
                 taken = milliseconds(torch, lambda: torch.addmm(c, a, b))
             else:
-                # The gradient of a weight: long sums, kept in f32.
+                # The gradient of a weight. Its sums are long and stay in f32.
                 taken = milliseconds(torch, lambda: torch.mm(c.t(), a, out_dtype=torch.float32))
             found[f"{library}_ms"] = taken
         except Exception as error:

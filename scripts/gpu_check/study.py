@@ -5,9 +5,9 @@ import sys
 from tools import bundle, pack, read_json, take_caches, unpack
 
 SECONDS = 560
-# The ones that the paper is about first, for the time may be up before the last.
+# The paper's main methods come first, because time may run out before the last.
 METHODS = ["basic", "fastnewton", "bim", "fgsm", "random_fgsm"]
-# Seconds for what is left when the trainings are over.
+# Seconds for the remaining work after the trainings.
 REPORT = 40
 SETTINGS = [
     "precision=bf16", "convolutions=measured", "model.layers=[3,4,6,3]", "model.width=64", "training.epochs=60",
@@ -71,7 +71,7 @@ def study(call, options):
     call.results["methods"] = methods = {}
     for index, method in enumerate(METHODS):
         out = os.path.join(runs, method)
-        # What the others leave, so that a method that hangs does not take theirs.
+        # The remaining share, so that a hanging method does not take the time of the others.
         fair = (call.left() - REPORT) / max(1, len(METHODS) - index) * 1.8
         command = [robustseg, "run", f"experiments/camvid_{method}.yaml", "--device", options.device, "--out", out, *given]
         part = call.run(f"run {method}", command, max(30, min(fair, call.left() - REPORT)), {"ROBUSTSEG_DATA": data})

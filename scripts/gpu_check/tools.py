@@ -8,7 +8,7 @@ import tarfile
 # The paper's network, images and classes.
 BATCH = 16
 SMALL = ["--layers", "1,1,1,1", "--width", "8"]
-# Bytes of a file that comes back, and of pieces of a larger one.
+# Maximum bytes of a returned file, and of the pieces of a larger one.
 PIECE = 15 << 20
 
 
@@ -132,7 +132,7 @@ class Timing:
 
 def ours(call, options, name, size, methods, precision="bf16", steps=15, warmup=3, most=60, extra=()):
     command = [os.path.join(options.bring, "robustseg"), "bench", "--device", options.device]
-    # The CPU computes in f32 alone.
+    # The CPU computes only in f32.
     command += ["--precision", "f32" if options.device == "cpu" else precision, *shape(size, steps, warmup, methods, options), *extra]
     return Timing(call, options, name, command, most)
 
@@ -171,7 +171,7 @@ def run_tests(call, options, binaries, most, at_once):
     }
     for (binary, test), done in zip(failed, again):
         rows[f"{binary} {test}"] += "; passed with launches that wait" if done.succeeded else f"; again: {done.status}"
-    # The figures that the tests print.
+    # The values that the tests print.
     said = {done.name: done.text[-4000:] for done in found if done.name.startswith("precision")}
     call.note("tests", {"results": rows, "passed": len(names) - len(failed), "failed": len(failed), "on_gpu": here, "printed": said})
     return bool(names) and not failed and (here == len(names) or options.device == "cpu")

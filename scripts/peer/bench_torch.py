@@ -56,7 +56,7 @@ def synchronize():
         torch.cuda.synchronize()
 
 
-# ------------------------------------------------------------------------------------------- objectives, one value an image
+# ------------------------------------------------------------------------------------------- objectives, one value per image
 def labelled_mean(values, label):
     known = label != IGNORE
     return (values * known).sum((1, 2)) / known.sum((1, 2)).clamp(min=1)
@@ -87,7 +87,7 @@ class Bench:
 
         self.network = make().train()
         self.target = twin_for_attacks(self.network, make)
-        # A graph for each shape: one for all shapes would be slower.
+        # One graph per shape, because a common one would be slower.
         compiled = (lambda network: torch.compile(network, dynamic=False)) if options.compile else (lambda network: network)
         self.scores, self.attacked = compiled(self.network), compiled(self.target)
         self.optimiser = torch.optim.SGD(
@@ -217,7 +217,7 @@ def main():
         for round in range(options.warmup):
             progress(f"forward, before the clock, round {round + 1}: {seconds_of(bench.forward):.2f} s")
         forward = statistics.median(seconds_of(bench.forward) for _ in range(rounds))
-        # One round prepares the curves' graph; it is not counted where there is something to compile or to choose.
+        # One round prepares the curves' graph. It does not count if there is something to compile or to choose.
         if on_gpu:
             progress(f"curves, before the clock: {seconds_of(bench.curves):.2f} s")
         curves = statistics.median(seconds_of(bench.curves) for _ in range((rounds + 1) // 2))

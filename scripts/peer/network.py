@@ -5,7 +5,7 @@ from torch import nn
 
 IGNORE = 255
 BINS = (1, 2, 3, 6)
-# Stride, dilation of the first block and of the others, for each of the four stages.
+# Stride, dilation of the first block, and dilation of the others, for each of the four stages.
 STAGES = ((1, 1, 1), (2, 1, 1), (1, 1, 2), (1, 2, 4))
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # setup.sh FOLDER PACKAGE...
 #
-# Makes a Python environment in FOLDER with the packages that a benchmark compares with.
+# Creates a Python environment in FOLDER with the packages for a comparison.
 set -euo pipefail
 folder=${1:?folder}
 shift
