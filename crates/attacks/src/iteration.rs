@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directions_add_up_whatever_the_gradients_length() -> Result<()> {
+    fn directions_add_up_independently_of_the_gradients_length() -> Result<()> {
         let gradient = |values: [f32; 4]| Tensor::from_slice(&values, (2, 1, 1, 2), &Device::Cpu);
         // The second image has no gradient.
         let first = accumulate(None, 0.5, &gradient([3.0, -1.0, 0.0, 0.0])?)?;

@@ -105,7 +105,7 @@ fn a_smooth_model_costs_four_passes_and_a_wrong_one_not_many_more() {
 }
 
 #[test]
-fn saturation_kinks_and_large_losses_are_no_disagreement() {
+fn saturation_kinks_and_large_losses_do_not_count_as_disagreement() {
     let weight = weights(&[CLASSES, 3, 3, 3], 1.7, 9).unwrap();
     let (image, label) = scene().unwrap();
     for gain in [1e-6, 1.0, 100.0, 1e4] {
@@ -142,7 +142,7 @@ fn a_pool_over_flat_areas_agrees_and_candles_whose_gradient_is_too_short_is_refu
 }
 
 #[test]
-fn rounding_to_few_digits_is_no_disagreement() {
+fn rounding_to_few_digits_does_not_count_as_disagreement() {
     for seed in 0..4 {
         let [first, last] =
             [[CHANNELS, 3, 3, 3], [CLASSES, CHANNELS, 3, 3]].map(|shape| weights(&shape, 2.0, seed).unwrap());

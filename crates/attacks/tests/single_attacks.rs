@@ -222,7 +222,7 @@ fn images_are_not_rounded_between_steps() -> Result<()> {
 }
 
 #[test]
-fn an_image_without_labels_stays_as_it_is() -> Result<()> {
+fn an_image_without_labels_stays_unchanged() -> Result<()> {
     let mut scene = Scene::new(6, 3, 0.0, 1.0)?;
     scene.label = Tensor::full(IGNORE_LABEL, scene.label.shape(), &Device::Cpu)?;
     for attack in attacks(0.05, 0.02, 3) {

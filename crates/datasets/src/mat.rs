@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_label_map_is_named() {
+    fn invalid_label_maps_are_named() {
         let file = |element: Vec<u8>| label(&[LITTLE.header(), element].concat()).unwrap_err().reason;
         let with = |segmentation: &[u8]| file(LITTLE.gtcls(b"GTcls", segmentation));
         let values = LITTLE.element(2, &[0; 6]);

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_large_or_no_text_are_refused() {
+    fn files_that_are_large_or_not_text_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let refused = |name: &str, bytes: &[u8]| {
             let path = folder.path().join(name);

@@ -223,7 +223,7 @@ fn a_gzipped_archive_is_unpacked() {
 }
 
 #[test]
-fn a_dropped_connection_goes_on_where_it_broke_off() {
+fn a_dropped_connection_resumes_where_it_broke_off() {
     let (file, root) = (archive(), tempfile::tempdir().unwrap());
     // More failures than attempts, but each made progress.
     let drops =
@@ -303,7 +303,7 @@ fn a_wrong_file_is_refused_and_leaves_nothing() {
 }
 
 #[test]
-fn what_will_not_get_better_is_not_tried_again() {
+fn permanent_failures_are_not_retried() {
     let (file, root) = (archive(), tempfile::tempdir().unwrap());
     let server = Server::start(&file, &[Answer::Status(404)]);
     let error = run(&server, &file, root.path()).unwrap_err().to_string();
@@ -399,7 +399,7 @@ fn archives_that_grow_without_bound_are_refused() {
 }
 
 #[test]
-fn what_is_no_whole_archive_is_refused() {
+fn incomplete_archives_are_refused() {
     let cut = |b: &mut Builder<Vec<u8>>| {
         add(b, b"tiny/b", EntryType::Regular, &[1; 5000], None);
         let half = b.get_ref().len() - 3000;

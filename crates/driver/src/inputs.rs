@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_no_folder_is_refused() {
+    fn impossible_folders_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         fs::write(path("file"), b"x").unwrap();

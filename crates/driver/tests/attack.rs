@@ -89,7 +89,7 @@ fn picture_and_labels(folder: &std::path::Path) {
 }
 
 #[test]
-fn the_rounding_of_an_attacked_picture_is_told_and_logits_are_written_when_asked_for() {
+fn the_rounding_of_an_attacked_picture_is_reported_and_logits_are_written_on_request() {
     let folder = tempfile::tempdir().unwrap();
     checkpoint(folder.path());
     picture_and_labels(folder.path());
@@ -201,7 +201,7 @@ fn a_gpu_is_refused_by_a_build_without_cuda() {
 }
 
 #[test]
-fn checkpoints_that_are_none_are_refused() {
+fn invalid_checkpoints_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = checkpoint(folder.path());
     case(folder.path());
@@ -227,7 +227,7 @@ fn checkpoints_that_are_none_are_refused() {
 }
 
 #[test]
-fn cases_that_are_none_are_refused() {
+fn invalid_cases_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     checkpoint(folder.path());
     let path = folder.path().join("case.safetensors");
@@ -249,7 +249,7 @@ fn cases_that_are_none_are_refused() {
 }
 
 #[test]
-fn segpgd_and_cospgd_start_at_the_image_unless_told_otherwise() {
+fn segpgd_and_cospgd_start_at_the_image_by_default() {
     let folder = tempfile::tempdir().unwrap();
     checkpoint(folder.path());
     case(folder.path());
@@ -270,7 +270,7 @@ fn segpgd_and_cospgd_start_at_the_image_unless_told_otherwise() {
 }
 
 #[test]
-fn results_go_into_no_directory_in_use() {
+fn results_are_not_written_into_an_occupied_directory() {
     let folder = tempfile::tempdir().unwrap();
     checkpoint(folder.path());
     case(folder.path());
@@ -282,7 +282,7 @@ fn results_go_into_no_directory_in_use() {
 }
 
 #[test]
-fn the_attacked_network_looks_through_the_window() {
+fn the_attack_uses_the_window() {
     let folder = tempfile::tempdir().unwrap();
     checkpoint(folder.path());
     case(folder.path());

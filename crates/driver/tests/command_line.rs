@@ -69,7 +69,7 @@ fn wrong_overrides_are_refused_by_name() {
 }
 
 #[test]
-fn an_argument_is_the_text_that_it_is() {
+fn an_argument_is_taken_literally() {
     let folder = tempfile::tempdir().unwrap();
     for (argument, part) in [
         ("data.root=x #2", "x #2"),
@@ -151,7 +151,7 @@ fn a_check_refuses_what_a_run_would_refuse() {
 }
 
 #[test]
-fn the_environment_is_told_and_used() {
+fn the_environment_is_documented_and_used() {
     let here = Path::new(".");
     let help = String::from_utf8(run_in(here, &["--help"]).stdout).unwrap();
     for variable in [

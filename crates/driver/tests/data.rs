@@ -119,7 +119,7 @@ fn missing_data_says_where_it_was_looked_for_and_how_to_get_it() {
 }
 
 #[test]
-fn what_is_not_free_is_not_fetched_and_says_how_to_get_it() {
+fn data_that_is_not_free_is_not_fetched_and_says_how_to_get_it() {
     let folder = tempfile::tempdir().unwrap();
     let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data-manifests");
     let fetch = |name: &str| {
@@ -225,7 +225,7 @@ fn a_second_check_is_cached_until_anything_changes() {
 }
 
 #[test]
-fn a_broken_file_is_told_each_time_and_kinds_once() {
+fn a_broken_file_is_reported_each_time_and_kinds_once() {
     let folder = tempfile::tempdir().unwrap();
     tiny(folder.path());
     for index in 0..3 {
@@ -275,7 +275,7 @@ fn a_label_value_outside_the_class_table_is_named_with_its_pixel() {
 }
 
 #[test]
-fn half_a_picture_is_no_picture() {
+fn half_a_picture_is_an_error() {
     spoilt(|root| fs::write(root.join("0.jpg"), &JPEG[..JPEG.len() * 2 / 3]).unwrap(), &["0.jpg"]);
     let whole = label(WIDTH, HEIGHT, 0);
     spoilt(|root| fs::write(root.join("0.png"), &whole[..whole.len() - 30]).unwrap(), &["0.png"]);

@@ -233,7 +233,7 @@ fn images_that_are_trained_on_are_not_validated_on() {
 }
 
 #[test]
-fn one_split_to_train_and_to_validate_on_needs_leave() {
+fn one_split_for_training_and_validation_needs_permission() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     tiny(folder, 0, 1);

@@ -101,7 +101,7 @@ fn resuming_with_other_settings_names_each_key_with_both_values() {
 }
 
 #[test]
-fn what_decides_no_weight_may_change_between_a_run_and_its_resumption() {
+fn settings_that_do_not_affect_weights_may_change_on_resuming() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     scenes::write(path);
@@ -157,7 +157,7 @@ fn what_decides_no_weight_may_change_between_a_run_and_its_resumption() {
 }
 
 #[test]
-fn pretrained_weights_that_are_gone_are_not_missed_when_a_run_goes_on() {
+fn a_run_resumes_without_its_pretrained_weights() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     scenes::write(path);
@@ -175,7 +175,7 @@ fn pretrained_weights_that_are_gone_are_not_missed_when_a_run_goes_on() {
 }
 
 #[test]
-fn a_directory_of_an_older_version_is_told_and_left_alone() {
+fn a_directory_of_an_older_version_is_reported_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     scenes::write(path);

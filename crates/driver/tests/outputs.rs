@@ -96,7 +96,7 @@ fn predict_replaces_and_adds_to_its_own_output() {
 }
 
 #[test]
-fn predict_looks_through_windows() {
+fn predict_uses_windows() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     checkpoint(folder);

@@ -160,7 +160,7 @@ fn longer<'a>(smoke: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn an_interrupted_run_goes_on_to_the_same_weights() {
+fn an_interrupted_run_resumes_to_the_same_weights() {
     let folder = tempfile::tempdir().unwrap();
     let smoke = smoke();
     let with = |rest| longer(&smoke, rest);

@@ -62,7 +62,7 @@ fn a_perfect_model_scores_one_until_the_attack_reaches_the_next_class() -> Resul
 }
 
 #[test]
-fn a_model_that_sees_nothing_scores_chance() -> Result<()> {
+fn a_constant_model_scores_chance() -> Result<()> {
     let (image, label) = scene(0.5)?;
     let blind = |image: &Tensor| {
         let (n, _, h, w) = image.dims4()?;

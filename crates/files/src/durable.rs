@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replaces_a_file_and_leaves_nothing_beside_it() {
+    fn replaces_a_file_and_leaves_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         write_atomically(&path, b"old").unwrap();
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_former_file_is_kept_and_the_one_before_it_goes() {
+    fn the_previous_file_is_kept_and_the_one_before_it_goes() {
         let folder = tempfile::tempdir().unwrap();
         let (path, former) = (folder.path().join("state"), folder.path().join("former"));
         let read = |path: &Path| std::fs::read(path).unwrap();
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_temporary_file_is_beside_its_place() {
+    fn a_temporary_file_is_next_to_its_destination() {
         for (path, expected) in [("a/b/file", "a/b"), ("/file", "/"), ("file", ".")] {
             assert_eq!(folder(Path::new(path)), Path::new(expected));
         }

@@ -156,7 +156,7 @@ mod tests {
     const DATA: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
 
     #[test]
-    fn what_is_sealed_comes_back_and_no_flipped_bit_does() {
+    fn sealed_content_is_read_back_and_every_flipped_bit_is_detected() {
         let model = BTreeMap::from([("model", r#"{"width": 4}"#.into())]);
         let file = seal(tensors(&DATA), &model).unwrap();
         assert_eq!(file, seal(tensors(&DATA), &model).unwrap());
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_without_end_and_files_that_are_none_are_refused() {
+    fn endless_headers_and_invalid_files_are_refused() {
         let mut bomb = (u64::MAX / 2).to_le_bytes().to_vec();
         bomb.extend([b'{'; 100]);
         assert!(Sealed::parse(&bomb).err().unwrap().contains("header too large"));

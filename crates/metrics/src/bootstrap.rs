@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn images_that_are_alike_leave_no_doubt_and_none_no_interval() {
+    fn equal_images_give_an_interval_of_length_zero_and_no_images_give_none() {
         let image = Overlap::of(vec![3, 2], vec![4, 6]);
         let images = vec![image.clone(); 7];
         let mean = image.mean_iou().unwrap();

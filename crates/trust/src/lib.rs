@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn other_errors_are_none_of_certificates() {
+    fn other_errors_are_not_certificate_errors() {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let error = ureq::get(format!("https://{closed}")).call().unwrap_err();
         assert_eq!(refused_certificate(&error, None), None, "{error:?}");

@@ -86,7 +86,7 @@ mod tests {
     use std::cell::RefCell;
 
     #[test]
-    fn a_step_has_a_quarter_of_the_previous_one_in_it() {
+    fn a_step_contains_a_quarter_of_the_previous_movement() {
         // One pixel, whose cross-entropy is highest where its channels are 0.53.
         let seen = RefCell::new(Vec::new());
         let model = |image: &Tensor| {

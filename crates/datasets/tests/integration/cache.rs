@@ -94,7 +94,7 @@ fn generated_scenes_can_be_packed_too() {
 }
 
 #[test]
-fn a_cache_of_changed_files_or_of_another_manifest_is_refused_and_made_anew() {
+fn a_cache_of_changed_files_or_of_another_manifest_is_refused_and_made_again() {
     let mut tree = Tree::new();
     assert!(tree.refusal().contains("train.pack: cannot be opened"), "{}", tree.refusal());
     assert!(tree.refusal().contains("`robustseg data prepare` with --out"), "{}", tree.refusal());

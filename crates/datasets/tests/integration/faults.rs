@@ -191,7 +191,7 @@ fn a_label_value_that_is_no_class_has_its_first_pixel_named() {
 }
 
 #[test]
-fn files_that_are_no_pictures_are_named() {
+fn invalid_pictures_are_named() {
     for (file, content, reason) in [
         ("JPEGImages/b.jpg", "", "is empty"),
         ("JPEGImages/b.jpg", "<html>not found</html>", "neither JPEG nor PNG"),

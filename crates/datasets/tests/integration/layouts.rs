@@ -200,7 +200,7 @@ fn ids_of_train(folder: &tempfile::TempDir, manifest: &Manifest) -> Vec<String> 
 }
 
 #[test]
-fn what_systems_leave_in_folders_is_no_sample() {
+fn files_that_systems_leave_in_folders_are_not_samples() {
     let (folder, manifest) = fields(&["a.jpg", "b.jpg"], &["a_ids.png", "b_ids.png"]);
     for name in ["._a.jpg", ".DS_Store", "Thumbs.db", "desktop.ini", ".hidden.jpg"] {
         fs::write(folder.path().join("images").join(name), "no image").unwrap();
@@ -225,7 +225,7 @@ fn suffixes_match_in_small_and_capital_letters() {
 }
 
 #[test]
-fn masks_may_lie_beside_images() {
+fn masks_may_be_next_to_images() {
     let (folder, mut manifest) = fields(&["a.png", "b.png"], &[]);
     for id in ["a", "b"] {
         write_gray(&folder.path().join(format!("images/{id}_mask.PNG")), &label(4, 2, |_, _| 1));

@@ -177,7 +177,7 @@ fn skipping(dataset: &Dataset, steps: Range<u64>) -> (Vec<Batch>, Vec<String>) {
 }
 
 #[test]
-fn skipped_samples_are_told_and_replaced_and_nothing_else_changes() {
+fn skipped_samples_are_reported_and_replaced_and_nothing_else_changes() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = files(folder.path(), 250);
     // Two epochs of 62 steps.

@@ -132,7 +132,7 @@ fn a_jpeg_that_lost_the_end_of_its_data_but_not_its_end_marker_is_an_error() {
 }
 
 #[test]
-fn no_beginning_of_a_picture_is_read() {
+fn the_beginning_of_a_picture_is_refused() {
     for name in ["jpeg/restarts.jpg", "jpeg/jpg-size-31x31.jpg", "png/basi3p08.png", "png/basn6a16.png"] {
         let Some((bytes, _folder, path)) = original(name) else { return };
         for end in (0..bytes.len()).rev().step_by(11) {

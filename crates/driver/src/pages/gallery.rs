@@ -165,7 +165,7 @@ mod tests {
     use crate::pages::fixture;
 
     #[test]
-    fn a_gallery_replaces_the_former_one() {
+    fn a_gallery_replaces_the_previous_one() {
         let folder = tempfile::tempdir().unwrap();
         let directory = RunDirectory::lock(folder.path()).unwrap();
         let examples = vec![fixture::example("a/../b", 40, 30), fixture::example("c", 40, 30)];

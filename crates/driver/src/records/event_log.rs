@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resumed_log_goes_on_where_the_saved_state_is() {
+    fn a_resumed_log_continues_after_the_saved_state() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.jsonl");
         let mut log = EventLog::open(&path, 0).unwrap();

@@ -280,7 +280,7 @@ fn relative_paths_start_at_the_specs_folder() {
 }
 
 #[test]
-fn files_that_are_no_specs_are_refused() {
+fn invalid_spec_files_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spec.yaml");
     assert!(Spec::read(&path, &[]).unwrap_err().to_string().contains("no such file"));

@@ -9,7 +9,7 @@ use crate::shim::behind;
 use crate::short_run::ShortRun;
 
 #[test]
-fn a_clock_that_is_set_ahead_and_back_changes_nothing() {
+fn a_clock_that_jumps_changes_nothing() {
     let run = ShortRun::new();
     run.finish("whole");
     let expected = run.results("whole");

@@ -47,7 +47,7 @@ fn on_a_full_disk(run: &ShortRun, prepare: &str, parts: &[&str]) {
 }
 
 #[test]
-fn a_disk_that_is_full_for_a_checkpoint_leaves_the_former_one() {
+fn a_disk_that_is_full_for_a_checkpoint_leaves_the_previous_one() {
     let run = ShortRun::new();
     // Room for the first state (1.5 MB) and the best weights (0.5 MB), but not for the next state
     // in addition.

@@ -93,33 +93,33 @@ fn killed_when(moment: &str, now: impl Fn(&ShortRun) -> bool) {
 }
 
 #[test]
-fn a_run_killed_in_the_middle_of_an_epoch_goes_on() {
+fn a_run_killed_in_the_middle_of_an_epoch_resumes() {
     killed_when("in the middle of an epoch", |run| {
         run.happened("killed", "step", 5) && !run.happened("killed", "validation", 8)
     });
 }
 
 #[test]
-fn a_run_killed_at_the_end_of_an_epoch_goes_on() {
+fn a_run_killed_at_the_end_of_an_epoch_resumes() {
     killed_when("at the end of an epoch", |run| {
         run.happened("killed", "step", 7) && !run.happened("killed", "step", 8)
     });
 }
 
 #[test]
-fn a_run_killed_while_it_writes_a_checkpoint_goes_on_and_nothing_is_left() {
+fn a_run_killed_while_it_writes_a_checkpoint_resumes_and_nothing_is_left() {
     killed_when("writing a checkpoint", writes_checkpoint);
 }
 
 #[test]
-fn a_run_killed_during_evaluation_goes_on() {
+fn a_run_killed_during_evaluation_resumes() {
     killed_when("evaluating", |run| {
         run.happened("killed", "training_finished", 12) && !run.path("killed/evaluation.json").exists()
     });
 }
 
 #[test]
-fn a_run_killed_while_it_writes_its_report_goes_on() {
+fn a_run_killed_while_it_writes_its_report_resumes() {
     killed_when("writing the report", |run| {
         run.path("killed/evaluation.json").exists() && !run.path("killed/report.html").exists()
     });

@@ -58,7 +58,7 @@ fn hostile_specs_are_refused_in_a_second_and_little_memory() {
 }
 
 #[test]
-fn a_run_goes_on_with_any_number_of_threads() {
+fn a_run_resumes_with_any_number_of_threads() {
     let run = ShortRun::new();
     run.finish("whole");
     let expected = run.results("whole");
@@ -79,7 +79,7 @@ fn a_run_goes_on_with_any_number_of_threads() {
 }
 
 #[test]
-fn too_little_memory_is_told_with_what_to_lower_and_costs_no_state() {
+fn too_little_memory_is_reported_with_what_to_lower_and_costs_no_state() {
     // Three steps of about 100 MB each.
     let set = ["training.augmentation.crop=256", "training.batch_size=9", "training.checkpoint_every=1"];
     let run = ShortRun::with(&set);
@@ -225,6 +225,6 @@ fn predict_attack_and_evaluate_ask_for_memory_beforehand() {
 }
 
 #[test]
-fn an_output_that_takes_nothing_is_an_error() {
+fn an_output_that_cannot_be_written_is_an_error() {
     fails(under_shell(r#""$0" "$@" > /dev/full"#, &["schema"]), 1, &["standard output", "No space left"]);
 }

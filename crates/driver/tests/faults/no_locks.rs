@@ -14,7 +14,7 @@ fn without_locks(run: &ShortRun, command: Command, error: i32) -> Command {
 }
 
 #[test]
-fn a_file_system_without_locks_is_told_of_once_and_refuses_nothing() {
+fn a_file_system_without_locks_is_reported_once_and_refuses_nothing() {
     let run = ShortRun::with(&["training.epochs=1"]);
     run.finish("whole");
     let expected = run.results("whole");

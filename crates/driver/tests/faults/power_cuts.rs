@@ -197,7 +197,7 @@ fn go_on(run: &ShortRun, trees: &[Tree], expected: &BTreeMap<String, Vec<u8>>) {
 }
 
 #[test]
-fn a_power_cut_loses_nothing_that_was_told() {
+fn a_power_cut_loses_nothing_that_was_reported() {
     // Two states per epoch, and few figures.
     let set = ["training.epochs=1", "evaluation.curves=[]", "evaluation.examples=0"];
     let run = ShortRun::with(&set);

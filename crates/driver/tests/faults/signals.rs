@@ -30,7 +30,7 @@ fn started(run: &ShortRun, out: &str, moment: impl Fn() -> bool) -> Child {
 }
 
 #[test]
-fn a_signal_saves_the_state_and_the_run_goes_on_from_it() {
+fn a_signal_saves_the_state_and_the_run_resumes_from_it() {
     // A hundred steps, so that the signal arrives before the end.
     let run =
         ShortRun::with(&["training.epochs=25", "training.checkpoint_every=0", "training.validate_every=5"]);

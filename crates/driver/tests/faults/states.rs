@@ -46,7 +46,7 @@ fn a_damaged_state_is_refused_and_the_one_before_it_taken_when_asked_for() {
 }
 
 #[test]
-fn a_lost_state_is_no_new_beginning() {
+fn a_lost_state_is_not_a_new_start() {
     let run = ShortRun::new();
     killed(&run);
     fs::remove_file(run.path(STATE)).unwrap();
@@ -62,7 +62,7 @@ fn a_lost_state_is_no_new_beginning() {
 }
 
 #[test]
-fn a_checkpoint_that_is_none_is_named() {
+fn an_invalid_checkpoint_is_named() {
     let run = ShortRun::new();
     let path = checkpoint(run.folder());
     let whole = fs::read(&path).unwrap();

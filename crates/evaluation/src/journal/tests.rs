@@ -36,7 +36,7 @@ fn assert_equal(found: &Evaluated, expected: &Evaluated) {
 }
 
 #[test]
-fn an_evaluation_in_parts_is_one_in_a_piece() -> Result<()> {
+fn an_evaluation_in_parts_equals_one_without_interruption() -> Result<()> {
     let (network, dataset) = (fixture::network(1)?, fixture::dataset()?);
     for batch_size in [1, 4] {
         let config = EvaluationConfig { batch_size, ..config() };

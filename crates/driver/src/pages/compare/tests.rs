@@ -106,7 +106,7 @@ fn runs_that_differ_in_their_seed_alone_have_a_mean_and_a_deviation() {
 }
 
 #[test]
-fn the_weights_of_each_run_are_named_and_a_selection_on_the_test_data_is_told() {
+fn the_weights_of_each_run_are_named_and_a_selection_on_the_test_data_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let paths = pair(folder.path());
     let selected = "\"weights\": \"best\", \"selected_on_evaluated_split\": true";
@@ -247,7 +247,7 @@ fn without_a_fitting_basic_run_there_is_no_additional_time() {
 }
 
 #[test]
-fn runs_of_one_name_are_told_apart_and_none_refused() {
+fn runs_of_one_name_are_distinguished_and_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let [basic, _] = pair(folder.path());
     let other = folder.path().join("again");
