@@ -21,10 +21,12 @@ pub struct Data {
 }
 
 impl Data {
-    /// Finds the data of `spec`: in its `data.root`, else in the manifest's folder under `$ROBUSTSEG_DATA`.
+    /// Finds the data of `spec`: in its `data.root`, else in the manifest's folder under
+    /// `$ROBUSTSEG_DATA`.
     ///
     /// # Errors
-    /// If the manifest cannot be used, or neither folder is known. [`Data::open`] checks that the folder exists.
+    /// If the manifest cannot be used, or neither folder is known. [`Data::open`] checks that the
+    /// folder exists.
     pub fn find(spec: &Spec) -> anyhow::Result<Self> {
         let path = &spec.data.manifest;
         let manifest = Manifest::load(path)?;
@@ -60,8 +62,8 @@ impl Data {
     }
 }
 
-/// The folder of a manifest's data: `given`, else the manifest's folder under `$ROBUSTSEG_DATA`. `None` if neither is
-/// known. Generated data has an empty path.
+/// The folder of a manifest's data: `given`, else the manifest's folder under `$ROBUSTSEG_DATA`.
+/// `None` if neither is known. Generated data has an empty path.
 pub(crate) fn root(manifest: &Manifest, given: Option<&Path>) -> Option<PathBuf> {
     if manifest.is_generated() {
         return Some(PathBuf::new());

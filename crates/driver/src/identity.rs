@@ -1,5 +1,5 @@
-//! The identity of a run or an evaluation: everything that decides its result, by meaning and content. Places and names
-//! of files do not count.
+//! The identity of a run or an evaluation: everything that decides its result, by meaning and
+//! content. Places and names of files do not count.
 
 use robustseg_datasets::Dataset;
 use robustseg_training::Identity;
@@ -9,10 +9,11 @@ use serde_json::Value;
 use crate::data::Data;
 use crate::spec::Spec;
 
-/// The beginning of the keys about the data.
+/// The prefix of keys about the data.
 pub(crate) const DATA: &str = "data.";
 
-/// Keys of a spec that change no weight: names, places, evaluation, and how often something is saved.
+/// Keys of a spec that change no weight: names, places, evaluation, and how often something is
+/// saved.
 const IRRELEVANT: [&str; 10] = [
     "name",
     "device",
@@ -29,7 +30,8 @@ const IRRELEVANT: [&str; 10] = [
 /// Keys of a manifest that change no pixel and no label. Splits count by their content.
 const DESCRIPTION: [&str; 7] = ["name", "folder", "splits", "citation", "licence", "obtain", "archives"];
 
-/// Everything that decides the weights of a training by `spec` from backbone weights with the SHA-256 `pretrained`.
+/// Everything that decides the weights of a training by `spec` from backbone weights with the
+/// SHA-256 `pretrained`.
 pub(crate) fn of_training(
     spec: &Spec,
     data: &Data,
@@ -49,7 +51,8 @@ pub(crate) fn of_training(
     identity
 }
 
-/// Everything that decides the scores of the checkpoint with the SHA-256 `checkpoint`, evaluated on `dataset` as `spec` says.
+/// Everything that decides the scores of the checkpoint with the SHA-256 `checkpoint`, evaluated on
+/// `dataset` as `spec` says.
 pub(crate) fn of_evaluation(spec: &Spec, data: &Data, dataset: &Dataset, checkpoint: &str) -> Identity {
     let mut identity = of_data(data, &[("evaluation", dataset)]);
     identity.set("evaluation", &json(&spec.evaluation));
@@ -121,7 +124,8 @@ pub(crate) fn fingerprint(identity: &Identity) -> String {
     robustseg_files::sha256(identity.canonical())
 }
 
-/// SHA-256 of everything that decides a training except its seed. Trainings that differ only in their seed share it.
+/// SHA-256 of everything that decides a training except its seed. Trainings that differ only in
+/// their seed share it.
 pub(crate) fn without_seed(identity: &Identity) -> String {
     fingerprint(&identity.clone().without("seed"))
 }

@@ -1,10 +1,11 @@
 //! From an experiment's spec to its robustness report: the command line of robustseg.
 //!
-//! A [`spec::Spec`] becomes a [`plan::Plan`] (data opened, model and steps counted), the plan a training in a
-//! [`run_directory::RunDirectory`], its evaluation a report. Each command is a file under `commands`; [`exit`] says
-//! which error ends with which status, [`device`] which device is used.
+//! A [`spec::Spec`] becomes a [`plan::Plan`] with opened data, the network and the number of steps.
+//! The plan becomes a training in a [`run_directory::RunDirectory`], and its evaluation becomes a
+//! report. Each command is a file in `commands`. [`exit`] maps errors to exit statuses, and
+//! [`device`] chooses the device.
 
-// First, for its macros take the place of the standard library's.
+// Must come first, because its macros replace those of the standard library.
 #[macro_use]
 mod output;
 

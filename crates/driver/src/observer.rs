@@ -1,4 +1,4 @@
-//! What a run tells while it goes on, sent to its event log and to whoever watches.
+//! Sends the events of a run to its event log and to the user.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! What a person sees on standard error while a run goes on: bars on a terminal, else a line now and then.
+//! The progress of a run on standard error: bars on a terminal, otherwise an occasional line.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use tracing_indicatif::span_ext::IndicatifSpanExt;
 
 use crate::log::{PROGRESS, Screen};
 
-/// Between two lines where there is no bar, and in the run's log.
+/// The interval between two lines without bars, and in the run's log.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// The present stage as a bar and as lines.
@@ -43,7 +43,7 @@ impl Meter {
         }
     }
 
-    /// Takes up what a step or validation says, for the text beside the bar.
+    /// Takes the results of a step or validation into the text next to the bar.
     pub(crate) fn event(&mut self, event: &Event) {
         match event {
             Event::Step { epoch, record } => {
@@ -81,7 +81,8 @@ impl Meter {
                 let cosine = reading.cosine.map_or(String::new(), |cosine| format!("  cos {cosine:.2}"));
                 self.monitor = format!("  FGSM {fgsm:.3}  BIM {bim:.3}{cosine}");
                 if let Some(sign) = sign {
-                    // A sign may pass: it is overfitting when as many in a row as asked for have been seen.
+                    // A sign may pass. It counts as overfitting after `patience` consecutive
+                    // readings with one.
                     let (mark, what) = if overfitting.is_some() {
                         ("OVERFITTING".to_owned(), "catastrophic overfitting".to_owned())
                     } else {
@@ -113,7 +114,7 @@ impl Meter {
         }
     }
 
-    /// Lists the bad samples that others took the place of.
+    /// Lists the bad samples that others replaced.
     fn tell_skipped(&self) {
         if !self.skipped.is_empty() {
             warn!(
@@ -124,13 +125,13 @@ impl Meter {
         }
     }
 
-    /// Moves the stage's bar, or writes its line when it is time.
+    /// Moves the stage's bar, or writes its line when one is due.
     pub(crate) fn progress(&mut self, progress: Progress) {
         let Progress { stage, done, total } = progress;
         self.advance(name(stage), done, total);
     }
 
-    /// The same for whatever goes by `name`.
+    /// The same for any stage called `name`.
     pub(crate) fn advance(&mut self, name: &'static str, done: u64, total: u64) {
         if self.stage.as_ref().is_none_or(|running| running.name != name) {
             let bar = if self.bars { bar(total) } else { Span::none() };
@@ -155,7 +156,7 @@ impl Meter {
 }
 
 impl Running {
-    /// How long the rest takes, by what was done so far.
+    /// Estimates the remaining time from the work done so far.
     fn left(&self, done: u64, total: u64) -> Option<HumanDuration> {
         let since = done.checked_sub(self.first).filter(|since| *since > 0)?;
         let each = self.since.elapsed().as_secs_f64() / since as f64;
@@ -174,7 +175,7 @@ fn name(stage: Stage) -> &'static str {
     }
 }
 
-/// What a sign says.
+/// A sign in words.
 fn words(sign: Sign) -> &'static str {
     match sign {
         Sign::Gap => "it looks robust under FGSM and is not under BIM",
@@ -183,7 +184,7 @@ fn words(sign: Sign) -> &'static str {
     }
 }
 
-/// A bar with a message beside it, which is cut where the terminal ends.
+/// A bar with a message next to it, which is cut at the edge of the terminal.
 fn bar(total: u64) -> Span {
     let span = info_span!("stage");
     if let Ok(style) = ProgressStyle::with_template("{bar:10} {wide_msg}") {

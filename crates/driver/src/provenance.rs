@@ -20,8 +20,8 @@ use crate::spec::Spec;
 pub struct Provenance {
     /// SHA-256 of the identity.
     pub fingerprint: String,
-    /// Everything that decides the result, by meaning and content. Only an invocation of the same identity may resume a
-    /// saved state or write the directory. Empty in files of older versions.
+    /// Everything that decides the result, by meaning and content. Only an invocation of the same
+    /// identity may resume a saved state or write the directory. Empty in files of older versions.
     #[serde(default)]
     pub identity: Identity,
     /// The spec's seed, from which every draw follows.
@@ -52,7 +52,8 @@ pub struct DataProvenance {
     pub cache: Option<String>,
     /// The image decoders, which differ in the last bits of a JPEG.
     pub decoder: String,
-    /// The used splits. A split whose content changed between two evaluations has two entries, the later content last.
+    /// The used splits. A split whose content changed between two evaluations has two entries, the
+    /// later content last.
     pub splits: Vec<SplitProvenance>,
     /// Warnings about the data, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -89,7 +90,8 @@ pub struct SplitProvenance {
     pub samples: usize,
     /// SHA-256 of the sorted ids, one per line.
     pub ids_sha256: String,
-    /// SHA-256 of ids and content of all samples, in the split's order. Empty in files of older versions.
+    /// SHA-256 of ids and content of all samples, in the split's order. Empty in files of older
+    /// versions.
     #[serde(default)]
     pub content_sha256: String,
 }
@@ -119,7 +121,8 @@ pub struct Invocation {
 }
 
 impl Provenance {
-    /// The provenance of a result of `identity` from `splits` of the `data` of `spec`, without an invocation.
+    /// The provenance of a result of `identity` from `splits` of the `data` of `spec`, without an
+    /// invocation.
     pub fn of<'a>(
         identity: Identity,
         spec: &Spec,
@@ -173,7 +176,7 @@ impl Provenance {
 impl Invocation {
     /// This process, computing on `device`.
     pub fn now(device: &str) -> Self {
-        // The date is only shown; nothing is computed from it.
+        // The date is only shown. Nothing is computed from it.
         #[allow(clippy::disallowed_methods)]
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Self {
@@ -191,7 +194,7 @@ impl Invocation {
 }
 
 impl CheckpointProvenance {
-    /// The checkpoint at `path` as it is now, whose metadata name `training`.
+    /// The checkpoint at `path` in its present state. Its metadata name `training`.
     pub fn of(path: &Path, training: Option<TrainingOrigin>) -> Result<Self, BadData> {
         Ok(Self { path: path.display().to_string(), sha256: file_sha256(path)?, training })
     }

@@ -10,8 +10,8 @@ use crate::pages::warnings::{SELECTED, by_attack};
 use crate::pages::{Gallery, write_report};
 use crate::run_directory::RunDirectory;
 
-/// Writes `evaluation.json`, `images.jsonl`, the examples with labels of `classes`, and the report of the whole directory.
-/// Returns the report's path.
+/// Writes `evaluation.json`, `images.jsonl`, the examples with labels of `classes`, and the report
+/// of the whole directory. Returns the report's path.
 pub(crate) fn write(
     directory: &RunDirectory,
     evaluated: &Evaluated,
@@ -24,7 +24,8 @@ pub(crate) fn write(
     write_report(directory)
 }
 
-/// Prints mean IoU and pixel accuracy, clean and along the curves, and all warnings; `of_data` are those about the data.
+/// Prints mean IoU and pixel accuracy, clean and along the curves, and all warnings; `of_data` are
+/// those about the data.
 pub(crate) fn print(evaluation: &Evaluation, of_data: &[String]) {
     let Evaluation { clean, curves, worst_case, warnings, training, scope, .. } = evaluation;
     println!("weights: {}", training_in_words(training.as_ref()));

@@ -9,11 +9,12 @@ use crate::identity::{DATA, content_key};
 use crate::provenance::Provenance;
 use crate::records::samples::{SAMPLES, difference, recorded};
 
-/// Requires that the run or evaluation in the directory at `path` has the identity of `now`. `datasets` are the datasets of
-/// `now` by their roles.
+/// Requires that the run or evaluation in the directory at `path` has the identity of `now`.
+/// `datasets` are the datasets of `now` by their roles.
 ///
 /// # Errors
-/// [`Usage`] with the keys of the spec that differ, or [`BadData`] with the differences in the data.
+/// [`Usage`] with the keys of the spec that differ, or [`BadData`] with the differences in the
+/// data.
 pub(crate) fn require_same(
     path: &Path,
     now: &Provenance,

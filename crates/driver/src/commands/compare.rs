@@ -14,7 +14,7 @@ pub(crate) struct Compare {
     /// The run directories.
     #[arg(required = true, value_name = "RUN_DIR")]
     runs: Vec<PathBuf>,
-    /// Where compare.html, comparison.json, figures and tables go.
+    /// Folder for compare.html, comparison.json, figures and tables.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Prints comparison.json instead of the tables.

@@ -1,4 +1,4 @@
-//! `robustseg evaluate`: the spec's evaluation for a given checkpoint.
+//! `robustseg evaluate`: evaluates a given checkpoint as the spec says.
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -34,19 +34,19 @@ use crate::{identity, same_result};
 pub(crate) struct Evaluate {
     #[command(flatten)]
     spec: SpecArguments,
-    /// The checkpoint.
+    /// The checkpoint to evaluate.
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
-    /// Writes evaluation.json, figures and report.html into this directory.
+    /// Folder for evaluation.json, figures and report.html.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Continues an evaluation that was interrupted, after the last image that it saw.
+    /// Continues an interrupted evaluation after the last recorded image.
     #[arg(long, requires = "out")]
     resume: bool,
-    /// Where to compute, instead of the spec's choice: auto, cpu, cuda or cuda:N.
+    /// Device to compute on, instead of the spec's choice: auto, cpu, cuda or cuda:N.
     #[arg(long)]
     device: Option<DeviceChoice>,
-    /// Takes the checkpoint's classes for those of the data, whatever their names are.
+    /// Treats the checkpoint's classes as those of the data, whatever their names.
     #[arg(long)]
     ignore_classes: bool,
     /// Prints evaluation.json instead of a table.
@@ -90,13 +90,14 @@ impl Evaluate {
         Ok(())
     }
 
-    /// The name of the checkpoint's file, which says which weights of a training it holds, where training wrote it.
+    /// The name of the checkpoint's file. For a file written by training, it tells which weights of
+    /// the training these are.
     fn weights(&self) -> String {
         self.checkpoint.file_stem().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// The directory for the results, with the spec and where they come from. One that holds another checkpoint's
-    /// results, or a training, is refused.
+    /// The directory for the results, with the spec and the provenance. Refuses a directory with
+    /// results of another checkpoint, or with a training.
     fn directory(
         &self,
         spec: &Spec,
@@ -126,13 +127,14 @@ impl Evaluate {
     }
 }
 
-/// Puts into `evaluation` which checkpoint it is of.
+/// Records in `evaluation` which checkpoint it belongs to.
 pub(crate) fn say_of(evaluation: &mut Evaluation, checkpoint: &CheckpointProvenance) {
     evaluation.checkpoint = Some(checkpoint.sha256.clone());
     evaluation.training.clone_from(&checkpoint.training);
 }
 
-/// Puts into `evaluation` of a split of `data` which `weights` of a training it is of, and the names of their classes.
+/// Records in `evaluation`, of a split of `data`, which `weights` of a training it belongs to, and
+/// the names of their classes.
 pub(crate) fn say_weights(evaluation: &mut Evaluation, spec: &Spec, data: &Data, weights: &str) {
     let scope = &mut evaluation.scope;
     scope.classes = Some(data.manifest.classes.iter().map(|class| class.name.clone()).collect());
@@ -142,24 +144,26 @@ pub(crate) fn say_weights(evaluation: &mut Evaluation, spec: &Spec, data: &Data,
     scope.selected_on_evaluated_split = chosen && same;
 }
 
-/// Where an evaluation keeps what it has seen, until it is finished.
+/// Where an evaluation stores its observations until it is finished.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) directory: &'a RunDirectory,
-    /// Whether an unfinished evaluation with other settings is deleted, or refused.
+    /// Whether to delete an unfinished evaluation with other settings, rather than refuse.
     pub(crate) replaces_others: bool,
 }
 
-/// An evaluation, and the seconds that it took, those before an interruption among them.
+/// An evaluation and its duration in seconds, including the time before an interruption.
 pub(crate) struct Measured {
     pub(crate) evaluated: Evaluated,
     pub(crate) seconds: f64,
 }
 
-/// The evaluation of `network` on `dataset`, of `data`, as `spec` wants it; continues the one that is in `place`.
+/// Evaluates `network` on `dataset`, a split of `data`, as `spec` says. Resumes the evaluation in
+/// `place`, if there is one.
 ///
 /// # Errors
-/// [`Interrupted`] if `stop` was seen and what was seen is kept, [`NotSaved`] if there is no `place`.
+/// [`Interrupted`] if `stop` was set and the observations are saved, [`NotSaved`] if there is no
+/// `place`.
 pub(crate) fn measure(
     network: &Network,
     dataset: &Dataset,

@@ -37,13 +37,13 @@ pub(crate) struct Run {
     /// Continues an interrupted run of the same spec.
     #[arg(long)]
     resume: bool,
-    /// Starts over where a run is, finished or not, and deletes that run.
+    /// Starts over in place of a run, finished or not, and deletes it.
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
-    /// If the last saved state is damaged, goes on from the one before it.
+    /// If the last saved state is damaged, resumes from the one before it.
     #[arg(long, requires = "resume")]
     fall_back: bool,
-    /// Where to compute, instead of the spec's choice: auto, cpu, cuda or cuda:N.
+    /// Device to compute on, instead of the spec's choice: auto, cpu, cuda or cuda:N.
     #[arg(long)]
     device: Option<DeviceChoice>,
 }
@@ -68,21 +68,21 @@ impl Run {
         }
         let directory = RunDirectory::open(&path, &provenance.fingerprint, self.start())?;
         if former.is_some() {
-            // Before the state is read, whose fault would not be kept otherwise.
+            // The log must be open before the state is read, to record faults of the state.
             log::keep_in(&directory.file("run.log"));
         }
         let stop = stop_flag()?;
         let identity = provenance.identity.clone();
         let origin = plan.origin(&identity);
-        // Before anything is written: a state that is refused leaves everything as it was.
+        // Nothing is written before this: a refused state leaves everything unchanged.
         let mut trainer = self.trainer(&plan, &directory, &identity, &device)?;
         if !self.resume {
-            // Nothing of a former run goes before this one is known to be able to start.
+            // A previous run is deleted only after this run is known to be able to start.
             plan.splits().try_for_each(|dataset| dataset.load(0).map(drop))?;
             directory.clear()?;
         }
         begin(&directory, provenance, former, &plan, &device)?;
-        // From here on the log is kept.
+        // From here on `run.log` receives the log.
         let warnings = told(warnings);
         let log = EventLog::open(&directory.file("events.jsonl"), trainer.steps_done())?;
         let mut observer = RunObserver::new(Some(log));
@@ -91,7 +91,7 @@ impl Run {
         let timing = trainer.timing();
         let last = directory.file("checkpoints/last.safetensors");
         if !last.exists() {
-            // Of a run that was over, and from whose folder somebody took it.
+            // For a finished run whose checkpoint was removed from the folder.
             trainer.network().save_with(&trainer.origin(&origin), &last)?;
         }
         let weights = plan.spec.evaluation.weights;
@@ -132,7 +132,7 @@ impl Run {
         }
     }
 
-    /// The training at its start, or where the saved state is.
+    /// The training at its start, or at the saved state.
     fn trainer(
         &self,
         plan: &Plan,
@@ -141,7 +141,7 @@ impl Run {
         device: &Device,
     ) -> anyhow::Result<Trainer> {
         let spec = &plan.spec;
-        // Not made yet: a directory without provenance must stay empty.
+        // The folder is not created yet: a directory without provenance must stay empty.
         let checkpoints = directory.file("checkpoints");
         let goes_on = self.resume && Trainer::has_state(&checkpoints);
         let mut network =
@@ -160,14 +160,15 @@ impl Run {
     }
 }
 
-/// The files and folders that a run from the start reads.
+/// The files and folders that a new run reads.
 fn inputs(spec: &SpecArguments, plan: &Plan) -> Inputs {
     let Plan { spec: Spec { data, model, .. }, .. } = plan;
     let others = [data.root.as_deref(), data.cache.as_deref(), model.pretrained.as_deref().map(Path::new)];
     Inputs::of([spec.path(), &data.manifest].into_iter().chain(others.into_iter().flatten()))
 }
 
-/// Writes down that an invocation begins the run in `directory`, or continues that of the `former` provenance.
+/// Records an invocation that starts the run in `directory`, or resumes that of the `former`
+/// provenance.
 fn begin(
     directory: &RunDirectory,
     mut provenance: Provenance,
@@ -178,7 +179,8 @@ fn begin(
     let mut invocation = Invocation::now(&describe(device));
     let continues = former.is_some();
     if let Some(former) = &former {
-        // Of the spec as it was then; one that cannot be read any more says nothing.
+        // Compares with the spec as it was then. If it can no longer be read, it gives no
+        // differences.
         let then = Spec::read(&directory.file("spec.yaml"), &[]).ok();
         let now = identity::of_spec(&plan.spec);
         invocation.changes = then.map_or_else(Vec::new, |then| identity::of_spec(&then).changes(&now));
@@ -195,7 +197,7 @@ fn begin(
     directory.write_json("provenance.json", &provenance)?;
     directory.write("spec.yaml", plan.spec.to_yaml()?.as_bytes())?;
     if !continues {
-        // A directory is a run's from its provenance on.
+        // The provenance makes a directory a run directory.
         log::keep_in(&directory.file("run.log"));
     }
     samples::record_samples(directory, plan.roles().map(|(_, dataset)| dataset))

@@ -8,7 +8,8 @@ pub(super) fn round_up(value: f64) -> f64 {
     step.unwrap_or(10.0) * power
 }
 
-/// The label of a tick on an axis of length `span`, without superfluous digits. A rounding error around zero is `0`.
+/// The label of a tick on an axis of length `span`, without superfluous digits. A rounding error
+/// around zero is `0`.
 pub(super) fn tick(value: f64, span: f64) -> String {
     if value.abs() <= 1e-9 * span {
         return "0".into();

@@ -1,8 +1,8 @@
 //! Line charts as SVG.
 //!
-//! The SVG holds only shapes and text: no script, no font file, no style sheet. Its background is white, so that it
-//! looks the same on a dark page. Lines differ in colour (Okabe and Ito's palette, safe for the colour-blind) and in
-//! the shape of their markers.
+//! The SVG holds only shapes and text: no script, no font file, no style sheet. Its background is
+//! white, so that it looks the same on a dark page. Lines differ in colour (Okabe and Ito's
+//! palette, safe for the colour-blind) and in the shape of their markers.
 
 use anyhow::anyhow;
 use plotters::coord::Shift;
@@ -132,7 +132,8 @@ impl Chart {
         50 + 8 * longest.min(60) as u32
     }
 
-    /// The ends of the axes: left and right at the outermost points, bottom and top at round numbers.
+    /// The ends of the axes: left and right at the outermost points, bottom and top at round
+    /// numbers.
     fn limits(&self) -> [f64; 4] {
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let left = points().map(|point| point.0).fold(0.0, f64::min);

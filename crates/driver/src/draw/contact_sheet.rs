@@ -6,8 +6,8 @@ use robustseg_datasets::Image;
 const HEIGHT: usize = 240;
 const GAP: usize = 8;
 
-/// `rows` of pictures on white, each scaled to one height and centred in its column. Very wide pictures are lower, so
-/// that a column is at most twice as wide as high.
+/// `rows` of pictures on white, each scaled to one height and centred in its column. Very wide
+/// pictures are lower, so that a column is at most twice as wide as high.
 pub fn contact_sheet(rows: &[Vec<Image>]) -> Image {
     let cells: Vec<Vec<Image>> = rows.iter().map(|row| row.iter().map(fitted).collect()).collect();
     let columns = cells.iter().map(Vec::len).max().unwrap_or(0);
@@ -34,7 +34,8 @@ fn fitted(picture: &Image) -> Image {
     resized(picture, side(picture.width), side(picture.height).min(HEIGHT))
 }
 
-/// `picture` with `width` x `height` pixels, each the mean of those that it covers, or the nearest one.
+/// `picture` with `width` x `height` pixels, each the mean of those that it covers, or the nearest
+/// one.
 fn resized(picture: &Image, width: usize, height: usize) -> Image {
     let covered = |at: usize, sides: usize, pixels: usize| {
         let first = at * pixels / sides;
@@ -80,7 +81,8 @@ mod tests {
         let sheet = contact_sheet(&rows);
         assert_eq!((sheet.width, sheet.height), (GAP + 480 + GAP + 120 + GAP, 2 * (HEIGHT + GAP) + GAP));
         let at = |x: usize, y: usize| sheet.data[(y * sheet.width + x) * 3];
-        // The first is 240 wide in a column of 480; the second fills its own; the third is 480 x 120.
+        // The first is 240 wide in a column of 480; the second fills its own; the third is 480 x
+        // 120.
         assert_eq!((at(GAP + 119, 100), at(GAP + 120, 100), at(GAP + 359, 100)), (255, 1, 1));
         assert_eq!((at(2 * GAP + 480, 100), at(sheet.width - 1, 100)), (2, 255));
         let second = 2 * GAP + HEIGHT;

@@ -27,7 +27,8 @@ impl Line {
         Self { label: label.into(), points, ..Self::default() }
     }
 
-    /// A value over training steps. Groups of neighbours are averaged if there are more than a few hundred.
+    /// A value over training steps. Groups of neighbours are averaged if there are more than a few
+    /// hundred.
     pub fn over_steps(label: &str, values: &[(u64, f64)]) -> Self {
         let mean = |group: &[(u64, f64)]| {
             let count = group.len() as f64;

@@ -1,6 +1,7 @@
 //! A drawing kit for results: charts, tables, pictures, and HTML pages that open without a network.
 //!
-//! It knows numbers, names and pixels, but neither runs nor evaluations; [`crate::pages`] gives it what to draw.
+//! It knows numbers, names and pixels, but neither runs nor evaluations; [`crate::pages`] gives it
+//! what to draw.
 
 mod axis;
 pub mod chart;

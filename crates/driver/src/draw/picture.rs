@@ -7,8 +7,8 @@ use robustseg_ops::IGNORE_LABEL;
 /// White pixels between two pictures of a row.
 const GAP: usize = 8;
 
-/// `labels` (row by row, `width` pixels each) in the colours of `palette`. Values beyond the palette are white, among
-/// them 255 for unlabelled pixels.
+/// `labels` (row by row, `width` pixels each) in the colours of `palette`. Values beyond the
+/// palette are white, among them 255 for unlabelled pixels.
 pub fn coloured(labels: &[u8], width: usize, palette: &[[u8; 3]]) -> Image {
     let colour = |label: &u8| palette.get(usize::from(*label)).copied().unwrap_or([255; 3]);
     let height = labels.len() / width.max(1);
@@ -36,8 +36,8 @@ pub fn errors(label: &[u8], prediction: &[u8], adversarial_prediction: &[u8]) ->
     label.iter().zip(predictions).map(error).collect()
 }
 
-/// The difference of `adversarial` and `image` around grey, multiplied to fill the range of 8 bits, and the factor.
-/// Both are RGB bytes in rows of `width` pixels.
+/// The difference of `adversarial` and `image` around grey, multiplied to fill the range of 8 bits,
+/// and the factor. Both are RGB bytes in rows of `width` pixels.
 pub fn perturbation(image: &[u8], adversarial: &[u8], width: usize) -> (Image, u8) {
     let largest = image.iter().zip(adversarial).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
     let times = 127 / largest.max(1);
@@ -71,8 +71,8 @@ pub fn side_by_side(pictures: &[Image]) -> anyhow::Result<Image> {
     Ok(Image { width, height, data })
 }
 
-/// Every `step`th pixel of every `step`th row of `data`, whose rows have `width` pixels of `channels` bytes. Labels and
-/// perturbations keep their values, which averaging would change.
+/// Every `step`th pixel of every `step`th row of `data`, whose rows have `width` pixels of
+/// `channels` bytes. Labels and perturbations keep their values, which averaging would change.
 pub fn thinned(data: &[u8], width: usize, channels: usize, step: usize) -> Vec<u8> {
     let rows = data.chunks_exact((width * channels).max(1)).step_by(step);
     rows.flat_map(|row| row.chunks_exact(channels).step_by(step)).flatten().copied().collect()

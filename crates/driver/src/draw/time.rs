@@ -10,7 +10,8 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// Date and time of day of `seconds` since 1970. The calendar is computed from days in eras of 400 years.
+/// Date and time of day of `seconds` since 1970. The calendar is computed from days in eras of 400
+/// years.
 pub fn utc(seconds: u64) -> String {
     let days = seconds / 86400 + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);

@@ -15,8 +15,8 @@ pub(super) fn line(label: &str, curve: &Curve) -> Line {
     through(label, &curve.points)
 }
 
-/// The mean IoU of the worst case over all curves of `evaluation`, from the clean score on. `None` if the evaluation
-/// has no worst case.
+/// The mean IoU of the worst case over all curves of `evaluation`, from the clean score on. `None`
+/// if the evaluation has no worst case.
 pub(super) fn worst_case(label: &str, evaluation: &Evaluation) -> Option<Line> {
     if evaluation.worst_case.is_empty() {
         return None;

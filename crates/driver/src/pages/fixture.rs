@@ -14,7 +14,8 @@ use crate::records::{LoggedEvent, RunTiming};
 use crate::run_directory::RunDirectory;
 use crate::spec::Spec;
 
-/// Scores of `miou` at epsilon 0, that fall as exp(-`fall` * 10 * epsilon) under FGSM, and twice as fast under BIM.
+/// Scores of `miou` at epsilon 0, that fall as exp(-`fall` * 10 * epsilon) under FGSM, and twice as
+/// fast under BIM.
 pub fn evaluation(miou: f64, fall: f64) -> Evaluation {
     let scores = |factor: f64| Scores {
         miou: miou * factor,
@@ -56,7 +57,7 @@ pub fn evaluation(miou: f64, fall: f64) -> Evaluation {
     }
 }
 
-/// Three classes; one with a name that is no good as markup.
+/// Three classes. The name of one must be escaped in markup.
 pub fn classes() -> Vec<Class> {
     let class = |name: &str, colour| Class {
         name: name.into(),
@@ -107,7 +108,8 @@ pub fn evaluated(examples: Vec<Example>) -> Evaluated {
     Evaluated { evaluation, images: Vec::new(), examples, example_attack }
 }
 
-/// Writes a finished run into the directory at `path`: `method` as in a spec, steps of `step_seconds`.
+/// Writes a finished run into the directory at `path`: `method` as in a spec, steps of
+/// `step_seconds`.
 pub fn run(path: &Path, name: &str, method: &str, miou: f64, step_seconds: f64) {
     let directory = RunDirectory::lock(path).unwrap();
     let text = format!(

@@ -32,10 +32,10 @@ const LONGEST: usize = 1024;
 
 /// The content of `gallery.json` in `figures/examples`.
 ///
-/// Beside it are the pictures of each example: `NN_image.png`, `NN_label.png`, `NN_prediction.png`,
-/// `NN_adversarial.png`, `NN_adversarial_prediction.png`, `NN_error.png` (in the colours of [`picture::ERRORS`]),
-/// `NN_perturbation.png`, and `NN_figure1.png`, which shows the four of the paper's figure 1 side by side. Label maps
-/// are palette PNGs.
+/// Next to it are the pictures of each example: `NN_image.png`, `NN_label.png`,
+/// `NN_prediction.png`, `NN_adversarial.png`, `NN_adversarial_prediction.png`, `NN_error.png` (in
+/// the colours of [`picture::ERRORS`]), `NN_perturbation.png`, and `NN_figure1.png`, which shows
+/// the four of the paper's figure 1 side by side. Label maps are palette PNGs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gallery {
     /// The attack on the examples.
@@ -62,13 +62,15 @@ pub struct GalleryExample {
     /// Share of its labelled pixels that are right under the attack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixel_accuracy: Option<f64>,
-    /// The cross-entropy along the attack's direction: pairs of a multiple of the perturbation and the loss there.
+    /// The cross-entropy along the attack's direction: pairs of a multiple of the perturbation and
+    /// the loss there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub landscape: Vec<(f64, f32)>,
 }
 
 impl Gallery {
-    /// Replaces the examples in `directory` by those of `evaluated`. Returns `None` if the evaluation had no attack.
+    /// Replaces the examples in `directory` by those of `evaluated`. Returns `None` if the
+    /// evaluation had no attack.
     pub fn write(
         directory: &RunDirectory,
         classes: &[Class],

@@ -3,8 +3,8 @@
 use robustseg_attacks::{Settings, title_of};
 use robustseg_training::MethodConfig;
 
-/// The title of a method or an attack in its paper, such as "random FGSM" for `random_fgsm`. An unknown `name` is
-/// returned unchanged.
+/// The title of a method or an attack in its paper, such as "random FGSM" for `random_fgsm`. An
+/// unknown `name` is returned unchanged.
 pub fn paper_name(name: &str) -> &str {
     let method = MethodConfig::by_name(name).map(|method| method.title());
     method.or_else(|| title_of(name)).unwrap_or(name)

@@ -10,7 +10,8 @@ use crate::provenance::Provenance;
 use crate::records::{History, RunTiming, read_events, read_json};
 use crate::spec::Spec;
 
-/// The files of a run directory. Only `evaluation.json` must exist: the evaluation of a checkpoint leaves few others.
+/// The files of a run directory. Only `evaluation.json` must exist: the evaluation of a checkpoint
+/// leaves few others.
 #[derive(Clone, Debug)]
 pub struct RunSummary {
     /// The directory.
@@ -58,8 +59,8 @@ impl RunSummary {
         name.or_else(folder).unwrap_or_else(|| self.path.display().to_string())
     }
 
-    /// The method that trained the weights, by its name in specs. The checkpoint names it; the spec of an evaluation does
-    /// not. `None` if it is unknown.
+    /// The method that trained the weights, by its name in specs. The checkpoint names it; the spec
+    /// of an evaluation does not. `None` if it is unknown.
     pub fn method(&self) -> Option<&str> {
         let known = self.evaluation.training.as_ref().map(|training| training.method.as_str());
         let trained_here = || self.spec.as_ref().filter(|_| !self.is_of_checkpoint());

@@ -5,8 +5,8 @@ use robustseg_evaluation::Scope;
 use crate::draw::table::{Cell, Table};
 use crate::run_directory::RunDirectory;
 
-/// `table` with the statement that its numbers are of `scope`: at the end of the note, and in a CSV as the columns
-/// `split`, `images` and `split_images`.
+/// `table` with the statement that its numbers are of `scope`: at the end of the note, and in a CSV
+/// as the columns `split`, `images` and `split_images`.
 pub(super) fn scoped(mut table: Table, scope: &Scope) -> Table {
     let sentence = scope.to_string();
     if !sentence.is_empty() {

@@ -8,7 +8,8 @@ use super::names::curve_title;
 pub const SELECTED: &str = "these weights were chosen by their clean score on the evaluated split: a selection on the test \
                             data, which flatters them; choose on another split, or evaluate the last weights";
 
-/// One pair per attack and kind of `warnings`: the attack with all its epsilons, and the message at the last of them.
+/// One pair per attack and kind of `warnings`: the attack with all its epsilons, and the message at
+/// the last of them.
 pub fn by_attack(warnings: &[Warning]) -> Vec<(String, String)> {
     let mut groups: Vec<Vec<&Warning>> = Vec::new();
     for warning in warnings {

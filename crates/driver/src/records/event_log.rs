@@ -20,8 +20,8 @@ pub struct EventLog {
 }
 
 impl EventLog {
-    /// Opens the log of a run whose next step is `step`. Later lines are dropped: a process that was killed wrote them
-    /// after its last saved state.
+    /// Opens the log of a run whose next step is `step`. Later lines are dropped: a process that
+    /// was killed wrote them after its last saved state.
     ///
     /// # Errors
     /// If the file cannot be read or written, or an earlier line is damaged.
@@ -44,7 +44,7 @@ impl EventLog {
     pub fn append(&mut self, event: &Event) -> io::Result<()> {
         let time_s = self.before + self.start.elapsed().as_secs_f64();
         let logged = LoggedEvent { event: event.clone(), time_s };
-        // As a value, which writes f32 with the digits of f64.
+        // A JSON value writes f32 with the digits of f64.
         let object = serde_json::to_value(&logged).expect("events are plain data");
         // One write per line: a crash tears at most the last line.
         let written = self.file.write_all(format!("{object}\n").as_bytes());
@@ -81,7 +81,7 @@ mod tests {
         }
         drop(log);
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
-        // The step 3 will be left out once more, and the last line is torn.
+        // Step 3 will be skipped again, and the last line is incomplete.
         let more = [skipped(2, 7.5), skipped(3, 8.0), "{\"kind\": \"st".into()];
         file.write_all(more.join("\n").as_bytes()).unwrap();
         let mut log = EventLog::open(&path, 3).unwrap();

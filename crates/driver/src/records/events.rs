@@ -63,7 +63,8 @@ impl Damage {
     }
 }
 
-/// All lines of the file with the content `bytes`. A last line without an end was torn by a crash and is left out.
+/// All lines of the file with the content `bytes`. A last line without an end was torn by a crash
+/// and is left out.
 pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = Result<Line<'_>, Damage>> {
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(&[][..], |end| &bytes[..end]);
     let lines = whole.split(|byte| *byte == b'\n').filter(move |_| !whole.is_empty());
@@ -72,11 +73,12 @@ pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = Result<Line<'_>, Damag
         .map(|(number, text)| Line::parse(text).map_err(|error| Damage { number, reason: plain(error) }))
 }
 
-/// The events of the file at `path`, in its order. A missing file has none, and a last line that a crash tore is left
-/// out.
+/// The events of the file at `path`, in its order. A missing file has none, and a last line that a
+/// crash tore is left out.
 ///
 /// # Errors
-/// If the file cannot be read, or another line is not an event; the error names the file and the line.
+/// If the file cannot be read, or another line is not an event; the error names the file and the
+/// line.
 pub fn read_events(path: &Path) -> Result<Vec<LoggedEvent>, BadData> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
@@ -86,8 +88,8 @@ pub fn read_events(path: &Path) -> Result<Vec<LoggedEvent>, BadData> {
     lines(&bytes).map(|line| line.map(|line| line.logged).map_err(|damage| damage.of(path))).collect()
 }
 
-/// The bytes of `lines` that belong to a run of which `step` steps are done. A crash or a power cut may have damaged
-/// lines after these, which are dropped with all others.
+/// The bytes of `lines` that belong to a run of which `step` steps are done. A crash or a power cut
+/// may have damaged lines after these, which are dropped with all others.
 ///
 /// # Errors
 /// If a line of that run follows a damaged one.

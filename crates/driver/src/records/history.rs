@@ -32,7 +32,7 @@ pub struct MonitorRecord {
     pub patience: usize,
     /// The sign, if that number is reached.
     pub overfitting: Option<Sign>,
-    /// Seconds that it took.
+    /// Its duration in seconds.
     pub seconds: f64,
 }
 
@@ -68,7 +68,8 @@ impl MonitorRecord {
         self.sign.or(self.overfitting)
     }
 
-    /// The position among signs in a row, such as `1 of 3`. Empty in older files, which do not count.
+    /// The position among signs in a row, such as `1 of 3`. Empty in older files, which do not
+    /// count.
     pub(crate) fn number(&self) -> String {
         if self.flagged > 0 { format!("{} of {}", self.flagged, self.patience) } else { String::new() }
     }

@@ -1,7 +1,8 @@
-//! The records of a run directory: the JSON files that programs read. `docs/records.md` documents their fields.
+//! The records of a run directory: the JSON files that programs read. `docs/records.md` documents
+//! their fields.
 //!
-//! The types that write a file also read it. `evaluation.json` and `images.jsonl` are types of `robustseg_evaluation`,
-//! and the events of `events.jsonl` are types of `robustseg_training`.
+//! The types that write a file also read it. `evaluation.json` and `images.jsonl` are types of
+//! `robustseg_evaluation`, and the events of `events.jsonl` are types of `robustseg_training`.
 
 mod event_log;
 mod events;

@@ -50,7 +50,8 @@ pub(crate) fn record_samples<'a>(
     directory.write(SAMPLES, lines.as_bytes())
 }
 
-/// The samples in the file at `path`, by split. Damaged lines are left out: they only serve messages.
+/// The samples in the file at `path`, by split. Damaged lines are left out: they only serve
+/// messages.
 pub(crate) fn recorded(path: &Path) -> HashMap<String, Vec<Recorded>> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let mut splits: HashMap<String, Vec<Recorded>> = HashMap::new();

@@ -117,8 +117,8 @@ fn mark(model: &dyn Model, logits: &Tensor, labels: &Tensor, classes: usize) -> 
     })
 }
 
-/// The mean IoU of guessing. If a class has a share p of the labelled pixels and of the guesses, then
-/// p * p of the pixels are right by chance, and the union is 2p - p * p.
+/// The mean IoU of guessing. Let p be a class's share of the labelled pixels and of the guesses.
+/// Then p * p of the pixels are right by chance, and the union is 2p - p * p.
 pub(crate) fn chance(labels: &Tensor, classes: usize) -> Result<f64> {
     let labels: Vec<u8> = labels.flatten_all()?.to_vec1()?;
     let mut counts = vec![0_u64; classes];

@@ -41,36 +41,38 @@ pub(crate) struct Attack {
     checkpoint: PathBuf,
     #[command(flatten)]
     options: AttackOptions,
-    /// Decides the draws of random attacks.
+    /// Seed of random attacks.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// An image, JPEG or PNG.
+    /// An image to attack, JPEG or PNG.
     #[arg(long, requires = "label")]
     image: Option<PathBuf>,
-    /// The image's label map: a PNG of class indices, 255 = not labelled, or a label file as --manifest describes them.
+    /// The image's label map: a PNG of class indices (255 = not labelled), or a label file as
+    /// described by --manifest.
     #[arg(long, requires = "image")]
     label: Option<PathBuf>,
     /// A safetensors file with `image` (f32 N,3,H,W in `[0, 1]`) and `label` (u8 N,H,W).
     #[arg(long, value_name = "CASE.safetensors")]
     input: Option<PathBuf>,
-    /// The data manifest that says what the values or colours of --label mean.
+    /// The data manifest that defines the values or colours of --label.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
-    /// Takes the manifest's classes for those of the checkpoint, whatever their names are.
+    /// Treats the manifest's classes as those of the checkpoint, whatever their names.
     #[arg(long, requires = "manifest")]
     ignore_classes: bool,
-    /// What the attacked network sees, as in an evaluation: `whole`, the image, `sliding:SIZE:STRIDE`, square windows
-    /// whose logits are averaged where they overlap, or `center_crop:SIZE`, the square in the middle, to which image and
-    /// label are cut.
+    /// The network's view of an image, as in an evaluation: `whole`, `sliding:SIZE:STRIDE` (square
+    /// windows whose logits are averaged where they overlap) or `center_crop:SIZE` (the square in
+    /// the middle, to which image and label are cut).
     #[arg(long, default_value = "whole", value_parser = window::parse)]
     window: Window,
-    /// Where results go: adversarial.safetensors and attack.json, with --image pictures too.
+    /// Folder for adversarial.safetensors and attack.json, and with --image for pictures too.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Writes the full-size logits before and after into adversarial.safetensors, as is always done for --input.
+    /// Also writes the full-size logits before and after into adversarial.safetensors. Always on
+    /// with --input.
     #[arg(long)]
     logits: bool,
-    /// Where to compute: auto, cpu, cuda or cuda:N.
+    /// Device to compute on: auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     /// Prints attack.json instead of a table.
@@ -83,7 +85,7 @@ impl Attack {
         let config = self.options.config()?;
         let given = [&self.image, &self.label, &self.input, &self.manifest];
         let inputs = Inputs::of(given.into_iter().flatten().chain([&self.checkpoint]));
-        // Before the attack, and again once the folder is locked.
+        // Checked before the attack, and again once the folder is locked.
         check_folder(&self.out, "attack", "", &inputs)?;
         let device = self.device.open()?;
         let Checkpoint { network, origin } = Checkpoint::load(&self.checkpoint, &device)?;
@@ -172,12 +174,12 @@ impl Attack {
     }
 }
 
-/// The largest difference of a value in each of the images.
+/// The largest difference in each of the images.
 fn largest_difference(a: &Tensor, b: &Tensor) -> candle_core::Result<Vec<f32>> {
     (a - b)?.abs()?.flatten_from(1)?.max(1)?.to_vec1()
 }
 
-/// The distance of the `rounded` example of one `image` from the crafted one, and its observation.
+/// The distance of the `rounded` example of one `image` from the exact one, and its observation.
 fn rounding(
     image: &Tensor,
     adversarial: &Adversarial,
@@ -194,7 +196,8 @@ fn rounding(
     })
 }
 
-/// Writes the attacked image rounded to 8 bits, which is returned, and the predictions before and after.
+/// Writes the attacked image rounded to 8 bits, and the predictions before and after. Returns the
+/// rounded image.
 fn write_pictures(
     directory: &RunDirectory,
     image: &Tensor,
@@ -212,7 +215,7 @@ fn write_pictures(
     Ok(picture)
 }
 
-/// Logits (N, K, H, W) of the size of `image`.
+/// Logits (N, K, H, W) in the size of `image`.
 fn full_size(model: &dyn Model, image: &Tensor) -> candle_core::Result<Tensor> {
     let (_, _, height, width) = image.dims4()?;
     let logits = upsample_bilinear(&model.logits(image)?, height, width, model.alignment())?;

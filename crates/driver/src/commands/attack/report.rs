@@ -1,4 +1,4 @@
-//! `attack.json`, and the same as a table.
+//! `attack.json`, also as a table.
 
 use robustseg_attacks::Cost;
 use robustseg_evaluation::Window;
@@ -9,23 +9,25 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) method: String,
-    /// What the network sees of an image.
+    /// The network's view of an image.
     pub(crate) window: Window,
     pub(crate) seed: u64,
-    /// The cost in passes through the network, of all images together.
+    /// The cost in passes through the network, for all images together.
     pub(crate) passes: Cost,
     pub(crate) images: Vec<ImageReport>,
-    /// The effect of rounding the example to the 8 bits of adversarial.png, if that was written.
+    /// The effect of rounding the example to the 8 bits of adversarial.png, if that file was
+    /// written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) adversarial_png: Option<RoundedReport>,
 }
 
-/// The example of adversarial.png, rounded to 8 bits; that of adversarial.safetensors is exact.
+/// The example in adversarial.png, rounded to 8 bits. The example in adversarial.safetensors is
+/// exact.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct RoundedReport {
-    /// The largest change of a value by rounding, images being in `[0, 1]`.
+    /// The largest change by rounding, for images in `[0, 1]`.
     pub(crate) largest_rounding: f32,
-    /// The same in units of epsilon, unless that is 0.
+    /// The same in units of epsilon, unless epsilon is 0.
     pub(crate) largest_rounding_in_epsilons: Option<f32>,
     /// The largest distance of the rounded example from the image.
     pub(crate) largest_perturbation: f32,
@@ -35,7 +37,7 @@ pub(crate) struct RoundedReport {
 /// The effect of the attack on one image.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ImageReport {
-    /// The step or radius that was used.
+    /// The step size or radius that was used.
     pub(crate) epsilon: f32,
     pub(crate) largest_perturbation: f32,
     pub(crate) before: Measures,

@@ -38,8 +38,8 @@ impl Table {
         text
     }
 
-    /// The table as comma-separated values (RFC 4180), with all digits. Title and note are left out, and the constants are
-    /// the last columns.
+    /// The table as comma-separated values (RFC 4180), with all digits. Title and note are left
+    /// out, and the constants are the last columns.
     pub fn csv(&self) -> String {
         let quote = |text: String| {
             if text.contains([',', '"', '\n', '\r']) {

@@ -11,7 +11,8 @@ use crate::pages::names::curve_title;
 pub(super) const WORST_CASE: &str = "worst case over all attacks";
 
 impl Comparison {
-    /// A chart for each attack and one for the worst case over all, by the names of their files without `.svg`.
+    /// A chart for each attack and one for the worst case over all, by the names of their files
+    /// without `.svg`.
     pub fn charts(&self) -> Vec<(String, Chart)> {
         let curves = self.runs.first().map_or(&[][..], |run| &run.evaluation.curves);
         let chart = |(index, name): (usize, String)| {

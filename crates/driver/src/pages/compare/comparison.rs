@@ -80,7 +80,8 @@ impl Comparison {
         Scope { weights: first.weights.clone().filter(|_| alike), ..first.clone() }
     }
 
-    /// A file name for each curve: its attack's name, with a number from the second curve of one attack on.
+    /// A file name for each curve: its attack's name, with a number from the second curve of one
+    /// attack on.
     pub(super) fn curve_names(&self) -> Vec<String> {
         let curves = self.runs.first().map_or(&[][..], |run| &run.evaluation.curves);
         let clean = |name: &str| -> String {

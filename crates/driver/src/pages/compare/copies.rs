@@ -6,8 +6,8 @@ use super::seeds;
 use crate::exit::Usage;
 use crate::pages::summary::RunSummary;
 
-/// Refuses two of `runs` that are the same result: one directory, a copy, or trainings with the same setting and seed. All
-/// `runs` were evaluated alike.
+/// Refuses two of `runs` that are the same result: one directory, a copy, or trainings with the
+/// same setting and seed. All `runs` were evaluated alike.
 ///
 /// # Errors
 /// [`Usage`] that names both runs and the reason.

@@ -19,15 +19,15 @@ pub use run::ComparedRun;
 use super::summary::RunSummary;
 use crate::run_directory::RunDirectory;
 
-/// Reads the run directories and writes into `out`: `compare.html`, `comparison.json`, `figures/ATTACK.svg` (figures
-/// 3 and 4 of the paper) and `figures/worst_case.svg`, and in `tables`, each as `.csv`, `.md` and `.tex`, `scores`, `time`
-/// (tables 1 and 2 of the paper), `mean_iou_ATTACK`, `mean_iou_worst_case`, `classes`, and `seeds` (see
-/// [`Comparison::tables`]).
+/// Reads the run directories and writes into `out`: `compare.html`, `comparison.json`,
+/// `figures/ATTACK.svg` (figures 3 and 4 of the paper) and `figures/worst_case.svg`, and in
+/// `tables`, each as `.csv`, `.md` and `.tex`, `scores`, `time` (tables 1 and 2 of the paper),
+/// `mean_iou_ATTACK`, `mean_iou_worst_case`, `classes`, and `seeds` (see [`Comparison::tables`]).
 ///
 /// # Errors
-/// If a directory holds no finished run, or the runs differ in data, split, window, attacks or epsilons.
-/// [`Usage`](crate::exit::Usage) if two are one result: the same directory, a copy, the same checkpoint, or the same
-/// training and seed.
+/// If a directory holds no finished run, or the runs differ in data, split, window, attacks or
+/// epsilons. [`Usage`](crate::exit::Usage) if two are one result: the same directory, a copy, the
+/// same checkpoint, or the same training and seed.
 pub fn compare(run_directories: &[PathBuf], out: &RunDirectory) -> anyhow::Result<Comparison> {
     let runs =
         run_directories.iter().map(|path| RunSummary::read(path)).collect::<anyhow::Result<Vec<_>>>()?;

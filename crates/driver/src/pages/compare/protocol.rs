@@ -9,8 +9,8 @@ use crate::pages::names::curve_title;
 use crate::pages::summary::RunSummary;
 use crate::spec::Spec;
 
-/// Requires that `run` was evaluated as `first` was: same classes, samples, content of images and labels, window, attacks and
-/// epsilons. Values that an older run did not record are not compared.
+/// Requires that `run` was evaluated as `first` was: same classes, samples, content of images and
+/// labels, window, attacks and epsilons. Values that an older run did not record are not compared.
 ///
 /// # Errors
 /// If the protocols differ; the error names both runs and the difference.

@@ -19,8 +19,8 @@ pub struct ComparedRun {
     pub evaluation: Evaluation,
     /// The times of its training. `None` if they were not recorded.
     pub timing: Option<RunTiming>,
-    /// The additional time of an average step over one of the basic run, in percent. `None` without a basic run on the
-    /// same device with the same network and batches.
+    /// The additional time of an average step over one of the basic run, in percent. `None` without
+    /// a basic run on the same device with the same network and batches.
     pub additional_time_percent: Option<f64>,
 }
 

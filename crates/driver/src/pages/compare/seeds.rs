@@ -7,9 +7,9 @@ use super::run::ComparedRun;
 use crate::draw::table::{Cell, Table};
 use crate::pages::names::curve_title;
 
-/// Mean and standard deviation over the seeds of each setting that several of `runs` share: clean, and at the largest
-/// epsilon of each curve and of the worst case. All `runs` have the same curves. Without a shared setting the table has no
-/// rows.
+/// Mean and standard deviation over the seeds of each setting that several of `runs` share: clean,
+/// and at the largest epsilon of each curve and of the worst case. All `runs` have the same curves.
+/// Without a shared setting the table has no rows.
 pub(super) fn table(runs: &[ComparedRun]) -> Table {
     let curves = runs.first().map_or(&[][..], |run| &run.evaluation.curves);
     let largest: Vec<(String, usize)> = curves
@@ -53,8 +53,8 @@ pub(super) fn table(runs: &[ComparedRun]) -> Table {
     table
 }
 
-/// The runs of each setting that several runs share, in the order of their first runs. A run of unknown training is left
-/// out.
+/// The runs of each setting that several runs share, in the order of their first runs. A run of
+/// unknown training is left out.
 fn groups(runs: &[ComparedRun]) -> Vec<Vec<&ComparedRun>> {
     let mut groups: Vec<(Setting<'_>, Vec<&ComparedRun>)> = Vec::new();
     for run in runs {
@@ -67,8 +67,8 @@ fn groups(runs: &[ComparedRun]) -> Vec<Vec<&ComparedRun>> {
     groups.into_iter().map(|(_, group)| group).filter(|group| group.len() > 1).collect()
 }
 
-/// The hash of everything that decides a training but its seed, and its steps. The best weights of two seeds are seldom
-/// of the same step, so their steps are not compared.
+/// The hash of everything that decides a training but its seed, and its steps. The best weights of
+/// two seeds are seldom of the same step, so their steps are not compared.
 pub(super) type Setting<'a> = (&'a str, Option<u64>);
 
 /// The setting that trainings with different seeds share. `None` if the training is unknown.

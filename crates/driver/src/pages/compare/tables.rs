@@ -11,8 +11,9 @@ use crate::pages::tables::scoped;
 use crate::pages::warnings::SELECTED;
 
 impl Comparison {
-    /// All tables, with the names of their files: `scores`, `time`, `mean_iou_ATTACK` for each attack,
-    /// `mean_iou_worst_case`, `classes`, and `seeds` if some runs differ only in their seed.
+    /// All tables, with the names of their files: `scores`, `time`, `mean_iou_ATTACK` for each
+    /// attack, `mean_iou_worst_case`, `classes`, and `seeds` if some runs differ only in their
+    /// seed.
     pub fn tables(&self) -> Vec<(String, Table)> {
         let scope = self.scope();
         let mut tables = vec![("scores".into(), scoped(self.scores(), &scope)), ("time".into(), self.time())];
@@ -131,7 +132,8 @@ impl Comparison {
         table
     }
 
-    /// Mean IoU in the worst case over all attacks, one epsilon per column. `None` if no run has it.
+    /// Mean IoU in the worst case over all attacks, one epsilon per column. `None` if no run has
+    /// it.
     fn worst_case(&self) -> Option<Table> {
         let points = self.runs.iter().flat_map(|run| &run.evaluation.worst_case);
         let mut epsilons: Vec<f64> = points.map(|point| point.epsilon).collect();

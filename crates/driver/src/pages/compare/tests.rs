@@ -157,7 +157,7 @@ fn one_result_given_twice_is_refused_by_name() {
         change(path, "evaluation.json", "\"training\": {", "\"checkpoint\": \"abcd\",\n  \"training\": {");
     }
     refused(&paths, "the same checkpoint (SHA-256 abcd)");
-    // Of runs that do not say of which checkpoint they are, equal scores say it.
+    // Runs with an unknown checkpoint are the same result if their scores are equal.
     fixture::run(&paths[1], "two", "basic", 0.7, 2.0);
     change(&paths[1], "evaluation.json", "\"seed\": 0", "\"seed\": 1");
     refused(&paths, "all their scores are equal");
@@ -190,7 +190,7 @@ fn trainings_of_other_settings_data_or_unknown_origin_are_no_seeds_of_one_anothe
         change(&paths[1], "evaluation.json", from, to);
         assert_eq!(seed_rows(&paths, folder.path()), 0, "{to}");
     }
-    // The best weights are of whatever step.
+    // The best weights may belong to any step.
     begin();
     change(&paths[1], "evaluation.json", "\"step\": 200", "\"step\": 100");
     for path in &paths {
@@ -200,9 +200,9 @@ fn trainings_of_other_settings_data_or_unknown_origin_are_no_seeds_of_one_anothe
     begin();
     change(&paths[1], "evaluation.json", "\"training\": {", "\"training\": \"unknown\", \"other\": {");
     let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
-    // That of a training whose spec says it.
+    // The method of a training is in its spec.
     assert_eq!(compare(&paths, &out).unwrap().runs[1].method.as_deref(), Some("basic"));
-    // The spec of an evaluation says nothing of the checkpoint's training.
+    // The spec of an evaluation does not describe the checkpoint's training.
     let checkpoint = "\"checkpoint\": {\"path\": \"a\", \"sha256\": \"b\"},\n  \"seed\": 7";
     change(&paths[1], "provenance.json", "\"seed\": 7", checkpoint);
     let comparison = compare(&paths, &out).unwrap();

@@ -9,12 +9,12 @@ const PARTS: u64 = 4;
 /// Bins of a histogram.
 const BINS: usize = 24;
 
-/// The share of all examples below the first bin, and above the last one. They count as examples of that bin, so that a
-/// few outliers do not stretch the axis.
+/// The share of all examples below the first bin, and above the last one. They count as examples of
+/// that bin, so that a few outliers do not stretch the axis.
 const TAIL: f64 = 0.01;
 
-/// The outlines of the histograms of `epsilons`, which are ordered by step. `None` if all epsilons are equal, as they are
-/// with most methods.
+/// The outlines of the histograms of `epsilons`, which are ordered by step. `None` if all epsilons
+/// are equal, as they are with most methods.
 pub(super) fn histograms(epsilons: &[(u64, Vec<f64>)]) -> Option<Chart> {
     let mut all: Vec<f64> = epsilons.iter().flat_map(|(_, epsilons)| epsilons).copied().collect();
     all.sort_by(f64::total_cmp);
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn each_part_of_the_training_has_a_histogram_of_all_its_examples() {
-        // 200 examples a step from 0 to 0.199, in the second half twice as large, and one far away.
+        // 200 examples per step from 0 to 0.199, twice as large in the second half, and an outlier.
         let step = |step: u64| {
             let factor = if step < 4 { 1.0 } else { 2.0 };
             (step, (0..200).map(|value| factor * f64::from(value) / 1000.0).collect::<Vec<_>>())
@@ -72,7 +72,7 @@ mod tests {
             let expected = if part < 2 { 0.0995 } else { 0.199 };
             assert!((mean - expected).abs() < 0.01, "part {part}: {mean}");
         }
-        // The one far away is in the first bin, and does not stretch the axis.
+        // The outlier is in the first bin and does not stretch the axis.
         assert!(chart.lines[0].points[0].0 >= 0.0);
     }
 

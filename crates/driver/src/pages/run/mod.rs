@@ -16,8 +16,9 @@ use super::summary::RunSummary;
 use super::tables;
 use crate::run_directory::RunDirectory;
 
-/// Renders `figures/*.svg`, `tables/*` (each as `.csv`, `.md` and `.tex`) and `report.html` of a run directory from its
-/// other files, and returns the report's path. It may be repeated at any time.
+/// Renders `figures/*.svg`, `tables/*` (each as `.csv`, `.md` and `.tex`) and `report.html` of a
+/// run directory from its other files, and returns the report's path. It may be repeated at any
+/// time.
 ///
 /// # Errors
 /// Those of [`RunSummary::read`], and if a file cannot be written.

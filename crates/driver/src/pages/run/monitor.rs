@@ -13,7 +13,8 @@ use crate::records::MonitorRecord;
 /// The most readings whose losses along FGSM's step are drawn.
 const LANDSCAPES: usize = 5;
 
-/// The charts of `records`, by the names of their files in `figures`. Without records there are no charts.
+/// The charts of `records`, by the names of their files in `figures`. Without records there are no
+/// charts.
 pub(super) fn charts(records: &[MonitorRecord]) -> Vec<(&'static str, Chart)> {
     let (Some(first), Some(last)) = (records.first(), records.last()) else { return Vec::new() };
     let over_steps = |label: &str, value: &dyn Fn(&Reading) -> Option<f64>| {

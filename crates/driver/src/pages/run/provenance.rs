@@ -8,7 +8,8 @@ use crate::draw::table::{Cell, Table};
 use crate::draw::time::utc;
 use crate::provenance::Provenance;
 
-/// Commands, versions, machine, data and checkpoint of `provenance`. `scope` says how many images were evaluated.
+/// Commands, versions, machine, data and checkpoint of `provenance`. `scope` says how many images
+/// were evaluated.
 pub(super) fn table(provenance: &Provenance, scope: &Scope) -> Table {
     let Provenance { fingerprint, seed, data, invocations, .. } = provenance;
     let mut table = Table::new("", ["what", "value"]);

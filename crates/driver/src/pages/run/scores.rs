@@ -7,7 +7,8 @@ use crate::pages::names::{curve_title, paper_name};
 use crate::pages::summary::RunSummary;
 use crate::pages::tables::scoped;
 
-/// The tables of `run` with at least one row, by the names of their files: `scores`, `classes`, `worst_case_over`, `passes`.
+/// The tables of `run` with at least one row, by the names of their files: `scores`, `classes`,
+/// `worst_case_over`, `passes`.
 pub(super) fn tables(run: &RunSummary) -> Vec<(&'static str, Table)> {
     let tables = [
         ("scores", points(run)),
