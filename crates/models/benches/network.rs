@@ -1,5 +1,5 @@
-//! Seconds of the whole network: forward pass, attack gradient, training step without the optimiser; the three in turn,
-//! medians.
+//! Seconds of the whole network: forward pass, attack gradient, training step without the
+//! optimiser; the three in turn, medians.
 //!
 //!     cargo bench -p robustseg-models --bench network -- [SIZE [BATCH [ROUNDS]]]
 

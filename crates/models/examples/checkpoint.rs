@@ -1,4 +1,5 @@
-//! A network, its checkpoint and its logits: `checkpoint [FILE]` loads the file, or makes a small network.
+//! A network, its checkpoint and its logits: `checkpoint [FILE]` loads the file, or makes a small
+//! network.
 //!
 //! `cargo run -p robustseg-models --example checkpoint`
 

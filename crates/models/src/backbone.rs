@@ -44,9 +44,9 @@ impl fmt::Display for Taken {
 }
 
 impl Network {
-    /// Takes the backbone's weights and statistics from a safetensors file with timm's names, with or
-    /// without the prefix `backbone.`. f16, bf16 and f64 are converted to f32. Other tensors of the file,
-    /// such as a classifier's, are ignored.
+    /// Takes the backbone's weights and statistics from a safetensors file with timm's names, with
+    /// or without the prefix `backbone.`. f16, bf16 and f64 are converted to f32. Other tensors of
+    /// the file, such as a classifier's, are ignored.
     ///
     /// # Errors
     /// If the file cannot be read, a tensor of the backbone is missing or has another shape, or the

@@ -1,5 +1,5 @@
-//! Checkpoints: one safetensors file that describes its network in the metadata key `model` and detects
-//! damage by a seal. Classes and training are in further keys: see [`Origin`].
+//! Checkpoints: one safetensors file that describes its network in the metadata key `model` and
+//! detects damage by a seal. Classes and training are in further keys: see [`Origin`].
 
 use crate::foreign::{is_counter, names};
 use crate::stored::outside;
@@ -46,13 +46,14 @@ impl Checkpoint {
 }
 
 impl Network {
-    /// Loads the network of a checkpoint file: [`Checkpoint::load`] without the origin. f16, bf16 and f64
-    /// are converted to f32. PyTorch's counters of batches (`num_batches_tracked`) are ignored.
+    /// Loads the network of a checkpoint file: [`Checkpoint::load`] without the origin. f16, bf16
+    /// and f64 are converted to f32. PyTorch's counters of batches (`num_batches_tracked`) are
+    /// ignored.
     ///
     /// # Errors
-    /// If the file cannot be read, is not a safetensors file or is damaged; if its metadata lack `model` or
-    /// are wrong; if a tensor is missing, has another shape or type, holds values that are not finite, or
-    /// is not part of the model.
+    /// If the file cannot be read, is not a safetensors file or is damaged; if its metadata lack
+    /// `model` or are wrong; if a tensor is missing, has another shape or type, holds values that
+    /// are not finite, or is not part of the model.
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
         Ok(Checkpoint::load(path, device)?.network)
     }
@@ -74,7 +75,8 @@ impl Network {
         write_atomically(path, &bytes).map_err(|source| Error::Write { path: path.to_path_buf(), source })
     }
 
-    /// SHA-256 of all weights and statistics in hexadecimal digits, which identifies a trained network.
+    /// SHA-256 of all weights and statistics in hexadecimal digits, which identifies a trained
+    /// network.
     ///
     /// # Errors
     /// If the device does not give them out.

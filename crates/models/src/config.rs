@@ -34,8 +34,8 @@ pub struct NetworkConfig {
 }
 
 impl NetworkConfig {
-    /// `architecture` for `num_classes` classes: mean and standard deviation 0.5, half-pixel upsampling,
-    /// no branches.
+    /// `architecture` for `num_classes` classes: mean and standard deviation 0.5, half-pixel
+    /// upsampling, no branches.
     pub fn new(architecture: impl Into<Architecture>, num_classes: usize) -> Self {
         Self {
             architecture: architecture.into(),
@@ -111,8 +111,8 @@ impl Architecture {
         }
     }
 
-    /// The same kind of network with the settings in `fields` and the others of this one. Values out of
-    /// range are for [`Architecture::validate`] to find.
+    /// The same kind of network with the settings in `fields` and the others of this one. Values
+    /// out of range are for [`Architecture::validate`] to find.
     ///
     /// ```
     /// use robustseg_models::{Architecture, PspNetConfig};

@@ -2,14 +2,14 @@
 
 use safetensors::SafeTensors;
 
-/// Whether `name` is a counter of batches. PyTorch's norms keep one next to their statistics; nothing
-/// here needs it.
+/// Whether `name` is a counter of batches. PyTorch's norms keep one next to their statistics;
+/// nothing here needs it.
 pub(crate) fn is_counter(name: &str) -> bool {
     name.rsplit('.').next() == Some("num_batches_tracked")
 }
 
-/// Explains why the tensors in `file` have other names than a ResNet v2's, and what to do, if that is
-/// known. The text continues a sentence.
+/// Explains why the tensors in `file` have other names than a ResNet v2's, and what to do, if that
+/// is known. The text continues a sentence.
 pub(crate) fn names(file: &SafeTensors<'_>) -> Option<String> {
     let names: Vec<&str> = file.names().into_iter().filter(|name| !is_counter(name)).collect();
     let first = names.first()?.split_once('.')?.0;

@@ -1,7 +1,7 @@
 //! Downloads from the Hugging Face hub, into the cache folder that its other clients share.
 //!
-//! `hf-hub` builds the requests and knows the cache's layout. This module adds time-outs, retries, a
-//! check of the hash and atomic writes to the cache, which `hf-hub` 0.5 lacks. Its version 1.0 is
+//! `hf-hub` builds the requests and knows the cache's layout. This module adds time-outs, retries,
+//! a check of the hash and atomic writes to the cache, which `hf-hub` 0.5 lacks. Its version 1.0 is
 //! asynchronous inside and brings 284 crates instead of 64, for one file that is fetched once.
 
 use crate::failure::Failure;
@@ -43,9 +43,9 @@ pub struct Hub {
 impl Hub {
     /// The hub as the environment describes it: the address `HF_ENDPOINT`; the cache folder
     /// `HF_HUB_CACHE`, else `hub` in `HF_HOME`, else `hub` in `huggingface` in `XDG_CACHE_HOME` or
-    /// `~/.cache`; the token `HF_TOKEN`, else the file
-    /// `token` in `HF_HOME`; offline if `HF_HUB_OFFLINE` is `1`, `on`, `yes` or `true`; root certificates
-    /// `SSL_CERT_FILE`. Empty variables are ignored.
+    /// `~/.cache`; the token `HF_TOKEN`, else the file `token` in `HF_HOME`; offline if
+    /// `HF_HUB_OFFLINE` is `1`, `on`, `yes` or `true`; root certificates `SSL_CERT_FILE`. Empty
+    /// variables are ignored.
     pub fn from_environment() -> Self {
         let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
         let home = variable("HF_HOME").map(PathBuf::from);
@@ -67,8 +67,8 @@ impl Hub {
     /// Fetches the weights `file` from the cache, or else from the hub, and checks their hash.
     ///
     /// # Errors
-    /// [`Error::Pretrained`] if they are not in the cache and cannot be downloaded, or do not have the
-    /// pinned or announced hash. The cache is then unchanged.
+    /// [`Error::Pretrained`] if they are not in the cache and cannot be downloaded, or do not have
+    /// the pinned or announced hash. The cache is then unchanged.
     pub fn fetch(&self, file: &HubFile) -> Result<Fetched> {
         let store = Store::new(&self.cache, file);
         let refuse = |reason: String| {

@@ -117,8 +117,8 @@ impl NormRelu {
         })
     }
 
-    /// Moves the running statistics towards those of a batch of `count` pixels. The running variance is
-    /// unbiased, as in PyTorch. The variance of a single pixel counts as zero.
+    /// Moves the running statistics towards those of a batch of `count` pixels. The running
+    /// variance is unbiased, as in PyTorch. The variance of a single pixel counts as zero.
     fn update_running(&self, statistics: &BatchStatistics, count: usize) -> Result<()> {
         let unbiased = count as f64 / (count.max(2) - 1) as f64;
         let mix = |running: &Tensor, new: &Tensor, factor: f64| {

@@ -10,9 +10,9 @@ use safetensors::SafeTensors;
 /// The layers of a network. A network implements this trait and [`Settings`];
 /// [`Network`](crate::Network) adds what all networks share.
 pub(crate) trait Layers: Send + Sync {
-    /// Small logits (N, h, w, channels) of the first `heads` heads: the main one, then the branches in
-    /// the order of [`Heads`]. `x` (N, H, W, 3) is a normalised image in the type of the activations;
-    /// logits are f32.
+    /// Small logits (N, h, w, channels) of the first `heads` heads: the main one, then the branches
+    /// in the order of [`Heads`]. `x` (N, H, W, 3) is a normalised image in the type of the
+    /// activations; logits are f32.
     fn forward(&self, x: &Tensor, heads: usize, run: &mut Run<'_, '_>) -> Result<Vec<Tensor>>;
 
     /// Multiply-adds of the main head's logits for one image of `size` (height, width).

@@ -1,5 +1,5 @@
-//! Networks for semantic segmentation in candle: a registry of kinds, initialisation, checkpoints that
-//! describe themselves, and pretrained backbones.
+//! Networks for semantic segmentation in candle: a registry of kinds, initialisation, checkpoints
+//! that describe themselves, and pretrained backbones.
 //!
 //! Images are (N, 3, H, W) in `[0, 1]` and are normalised inside the network, so that an attack's
 //! epsilon has the same unit. Inside, everything is channels last. One [`Network`] serves training,

@@ -51,8 +51,8 @@ struct Shared {
     branches: Vec<Branch>,
 }
 
-/// One JSON object: the settings of the architecture, the fields that all networks share, and `network`
-/// with the name, which PSPNet leaves out.
+/// One JSON object: the settings of the architecture, the fields that all networks share, and
+/// `network` with the name, which PSPNet leaves out.
 impl Serialize for NetworkConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { architecture, num_classes, mean, std, upsampling, branches } = self;

@@ -3,19 +3,20 @@
 use candle_core::{Result, Tensor};
 use robustseg_random::ChaCha8Rng;
 
-/// How a network runs: which statistics its batch norms use, and whether gradients reach its weights.
+/// How a network runs: which statistics its batch norms use, and whether gradients reach its
+/// weights.
 #[derive(Debug)]
 pub enum Mode<'a> {
     /// Running statistics, detached weights: evaluation, and gradients of the image.
     Evaluation,
-    /// Statistics of the batch, running ones unchanged, detached weights: gradients of the image with
-    /// the norm statistics of training.
+    /// Statistics of the batch, running ones unchanged, detached weights: gradients of the image
+    /// with the norm statistics of training.
     BatchStatistics,
     /// Running statistics, tracked weights: gradients of the weights that change nothing in the
     /// network.
     FixedStatistics,
-    /// Statistics of the batch, running ones updated, tracked weights, and dropout of whole channels
-    /// before the classifier.
+    /// Statistics of the batch, running ones updated, tracked weights, and dropout of whole
+    /// channels before the classifier.
     Training {
         /// Probability that a channel is dropped, in `[0, 1)`.
         dropout: f64,
@@ -33,7 +34,8 @@ impl Mode<'_> {
         }
     }
 
-    /// `x` (N, H, W, C) after dropout: in training, whole channels are zeroed and the others scaled up.
+    /// `x` (N, H, W, C) after dropout: in training, whole channels are zeroed and the others scaled
+    /// up.
     pub(crate) fn dropout(&mut self, x: &Tensor) -> Result<Tensor> {
         use rand::RngExt;
         let Mode::Training { dropout, random } = self else {

@@ -9,7 +9,8 @@ use crate::{Mode, NetworkConfig, Parameter, Precision, Result};
 use candle_core::{Device, Tensor};
 use robustseg_ops::{Alignment, normalise_image, upsample_bilinear};
 
-/// A network for semantic segmentation, of any kind that [`Architecture`](crate::Architecture) lists.
+/// A network for semantic segmentation, of any kind that [`Architecture`](crate::Architecture)
+/// lists.
 ///
 /// ```
 /// use robustseg_models::{Mode, Network, NetworkConfig, PspNetConfig};
@@ -33,8 +34,8 @@ pub struct Network {
 
 impl Network {
     /// A network with random weights. Convolutions, the classifier's among them, start from normal
-    /// numbers of variance 2 / fan-in (He et al. 2015), keyed by `seed` and the variable's name; biases
-    /// are 0.
+    /// numbers of variance 2 / fan-in (He et al. 2015), keyed by `seed` and the variable's name;
+    /// biases are 0.
     ///
     /// PSPNet's authors leave the layers behind the backbone to PyTorch's default instead: uniform
     /// numbers of variance 1 / (3 fan-in), also in the classifier's bias. The paper does not say.
@@ -112,9 +113,9 @@ impl Network {
         Ok(())
     }
 
-    /// Small logits (N, h, w, K) of the main head, channels last, for `image` (N, 3, H, W) in `[0, 1]`,
-    /// f32 or f64. PSPNet's h and w are an eighth of H and W, rounded up. The objectives of
-    /// `robustseg-ops` upsample the logits themselves. Branches are not computed.
+    /// Small logits (N, h, w, K) of the main head, channels last, for `image` (N, 3, H, W) in
+    /// `[0, 1]`, f32 or f64. PSPNet's h and w are an eighth of H and W, rounded up. The objectives
+    /// of `robustseg-ops` upsample the logits themselves. Branches are not computed.
     ///
     /// # Errors
     /// If the image does not have four axes and three channels.
@@ -124,8 +125,8 @@ impl Network {
         Ok(main)
     }
 
-    /// Small logits of the main head and of each of [`NetworkConfig::branches`], in this order: as those
-    /// of [`Network::forward`], but with the branch's number of channels.
+    /// Small logits of the main head and of each of [`NetworkConfig::branches`], in this order: as
+    /// those of [`Network::forward`], but with the branch's number of channels.
     ///
     /// # Errors
     /// As [`Network::forward`].

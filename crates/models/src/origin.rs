@@ -39,7 +39,8 @@ pub struct TrainingOrigin {
     /// Training steps so far.
     pub step: u64,
     /// SHA-256, as 64 hexadecimal digits, of everything else that decides the weights: the spec's
-    /// training settings and the content of the data. Trainings that differ in the seed alone share it.
+    /// training settings and the content of the data. Trainings that differ in the seed alone share
+    /// it.
     pub spec_sha256: String,
 }
 
@@ -47,8 +48,8 @@ impl Origin {
     /// Reads the origin of a network of `num_classes` classes from `metadata`.
     ///
     /// # Errors
-    /// The fault, as the end of a sentence that begins with the file's name: a key cannot be read, or the
-    /// number of classes is not that of the logits.
+    /// The fault, as the end of a sentence that begins with the file's name: a key cannot be read,
+    /// or the number of classes is not that of the logits.
     pub(crate) fn parse(metadata: &HashMap<String, String>, num_classes: usize) -> Result<Self, String> {
         let classes: Option<Vec<CheckpointClass>> = read(metadata, CLASSES)?;
         if let Some(named) = classes.as_ref().map(Vec::len).filter(|named| *named != num_classes) {

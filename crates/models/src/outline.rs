@@ -6,8 +6,8 @@ use crate::layers::Maps;
 /// Bytes of an f32.
 const BYTES: u64 = 4;
 
-/// The costs of a network: its size, its multiply-adds and its memory. Memory is estimated from below;
-/// measured peaks were 1.1 to 2.2 times as high.
+/// The costs of a network: its size, its multiply-adds and its memory. Memory is estimated from
+/// below; measured peaks were 1.1 to 2.2 times as high.
 ///
 /// ```
 /// use robustseg_models::{NetworkConfig, PspNetConfig};
@@ -35,7 +35,8 @@ impl Outline {
         self.parameters
     }
 
-    /// Multiply-adds of one forward pass over one image of `height` x `width`, without the branches.
+    /// Multiply-adds of one forward pass over one image of `height` x `width`, without the
+    /// branches.
     pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
         self.layers.multiply_adds([height, width])
     }
@@ -46,16 +47,16 @@ impl Outline {
         self.gradient_memory(batch, height, width).saturating_add(2 * self.weights())
     }
 
-    /// Bytes for an attack's gradient on `batch` images of `height` x `width`: weights, and the maps
-    /// that the forward pass keeps for the backward pass.
+    /// Bytes for an attack's gradient on `batch` images of `height` x `width`: weights, and the
+    /// maps that the forward pass keeps for the backward pass.
     pub fn gradient_memory(&self, batch: usize, height: usize, width: usize) -> u64 {
         let maps = self.maps(height, width).kept.saturating_mul(batch as u64);
         // Half as much again for the gradients of the maps that the backward pass is at.
         self.weights().saturating_add(maps.saturating_mul(BYTES + BYTES / 2))
     }
 
-    /// Bytes for a forward pass without a gradient on `batch` images of `height` x `width`: weights, and
-    /// the largest maps that exist at the same time.
+    /// Bytes for a forward pass without a gradient on `batch` images of `height` x `width`:
+    /// weights, and the largest maps that exist at the same time.
     pub fn forward_memory(&self, batch: usize, height: usize, width: usize) -> u64 {
         let maps = self.maps(height, width).largest.saturating_mul(batch as u64);
         self.weights().saturating_add(maps.saturating_mul(BYTES))

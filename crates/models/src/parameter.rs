@@ -18,8 +18,8 @@ pub enum ParameterKind {
     RunningStatistic,
 }
 
-/// The part of a network that a variable belongs to. The two parts may train at different rates, and
-/// pretrained weights fill the backbone alone.
+/// The part of a network that a variable belongs to. The two parts may train at different rates,
+/// and pretrained weights fill the backbone alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The feature extractor. Names of its variables start with `backbone.`.

@@ -15,16 +15,17 @@ use std::path::{Path, PathBuf};
 /// | `timm/resnetv2_50.a1h_in1k` | `model.safetensors` of the hub's repository, at `main` as of the first download |
 /// | `timm/resnetv2_50.a1h_in1k@REVISION#sha256=HASH` | that file of that commit, if it has that hash |
 ///
-/// `REVISION` is a commit's 40 hexadecimal digits, `HASH` the file's 64. Either may be left out, and a
-/// local path may end with `#sha256=HASH`. For an unpinned source a warning gives the pinned form, to be
-/// copied into the spec.
+/// `REVISION` is a commit's 40 hexadecimal digits, `HASH` the file's 64. Either may be left out,
+/// and a local path may end with `#sha256=HASH`. For an unpinned source a warning gives the pinned
+/// form, to be copied into the spec.
 ///
-/// The hub's cache folder, address and token come from the environment: see [`Hub::from_environment`].
+/// The hub's cache folder, address and token come from the environment: see
+/// [`Hub::from_environment`].
 ///
 /// # Errors
-/// [`Error::Pretrained`] if the source cannot be parsed, the hub cannot be reached or does not have the
-/// file, or the file does not have the hash. The error lists the places searched and the remedy. A local
-/// file without a hash is not opened here.
+/// [`Error::Pretrained`] if the source cannot be parsed, the hub cannot be reached or does not have
+/// the file, or the file does not have the hash. The error lists the places searched and the
+/// remedy. A local file without a hash is not opened here.
 pub fn resolve(source: &str) -> Result<PathBuf> {
     let refuse = |reason: String| Error::Pretrained { weights: source.to_owned(), reason };
     match Source::parse(source).map_err(refuse)? {

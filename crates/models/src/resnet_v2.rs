@@ -1,5 +1,5 @@
-//! Pre-activation ResNet (He et al. 2016, *Identity Mappings*) at output stride 8, named and dilated as timm's
-//! `resnetv2_50`.
+//! Pre-activation ResNet (He et al. 2016, *Identity Mappings*) at output stride 8, named and
+//! dilated as timm's `resnetv2_50`.
 
 use crate::layer::{Convolution, NormRelu};
 use crate::run::Run;
@@ -13,8 +13,8 @@ pub(crate) fn channels(width: usize) -> [usize; 5] {
     [1, 4, 8, 16, 32].map(|factor| divisible_by_eight(factor * width))
 }
 
-/// The nearest multiple of eight, at least eight and at least nine tenths of `channels`: timm's rule
-/// for the channels of stem, stages and bottlenecks.
+/// The nearest multiple of eight, at least eight and at least nine tenths of `channels`: timm's
+/// rule for the channels of stem, stages and bottlenecks.
 fn divisible_by_eight(channels: usize) -> usize {
     let nearest = ((channels + 4) / 8 * 8).max(8);
     if nearest * 10 < channels * 9 { nearest + 8 } else { nearest }
@@ -34,8 +34,8 @@ struct Stage {
     dilation: usize,
 }
 
-/// Output stride 8: the last two stages are dilated instead of strided. The first block of a dilated
-/// stage keeps the dilation of the stage before.
+/// Output stride 8: the last two stages are dilated instead of strided. The first block of a
+/// dilated stage keeps the dilation of the stage before.
 const STAGES: [Stage; 4] = [
     Stage { stride: 1, first_dilation: 1, dilation: 1 },
     Stage { stride: 2, first_dilation: 1, dilation: 1 },

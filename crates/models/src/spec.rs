@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 const DESCRIPTION: &str = "A network, but for its classes, which come from the data: a kind of network by its name with its \
      settings, and what all kinds share. Settings without a name are PSPNet's. The default is PSPNet50 from random weights.";
 
-/// A network, but for its classes, which come from the data, with the weights that its training starts
-/// from. The default is `PSPNet50` from random weights.
+/// A network, but for its classes, which come from the data, with the weights that its training
+/// starts from. The default is `PSPNet50` from random weights.
 ///
-/// In files the kind of network is a key with its settings. PSPNet's settings may also stand without
-/// that key, and are always written so.
+/// In files the kind of network is a key with its settings. PSPNet's settings may also stand
+/// without that key, and are always written so.
 ///
 /// ```
 /// use robustseg_models::NetworkSpec;
@@ -34,8 +34,9 @@ pub struct NetworkSpec {
     pub std: [f32; 3],
     /// Kind of upsampling.
     pub upsampling: Upsampling,
-    /// Weights of the backbone to start from, as [`pretrained::resolve`](crate::pretrained::resolve)
-    /// takes them; random weights if there are none.
+    /// Weights of the backbone to start from, as
+    /// [`pretrained::resolve`](crate::pretrained::resolve) takes them; random weights if there are
+    /// none.
     pub pretrained: Option<String>,
 }
 

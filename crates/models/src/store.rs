@@ -7,8 +7,8 @@ use robustseg_files::{Draft, Sha256, is_hexadecimal, pieces, remove_temporary, s
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// A repository's place in the cache: `blobs/HASH`, a link to it at `snapshots/COMMIT/FILE`, and the
-/// commit's name in `refs/main`.
+/// A repository's place in the cache: `blobs/HASH`, a link to it at `snapshots/COMMIT/FILE`, and
+/// the commit's name in `refs/main`.
 pub(crate) struct Store<'a> {
     cache: Cache,
     file: &'a HubFile,
@@ -50,8 +50,8 @@ impl<'a> Store<'a> {
         })
     }
 
-    /// Puts `body` into the cache once it is complete and has the `expected` hash. Until then it is a
-    /// temporary file in the cache, so that files of any size can be fetched.
+    /// Puts `body` into the cache once it is complete and has the `expected` hash. Until then it is
+    /// a temporary file in the cache, so that files of any size can be fetched.
     pub(crate) fn put(
         &self,
         body: impl Read,
@@ -116,7 +116,8 @@ mod tests {
 
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-    /// A body of `left` bytes that looks, piece by piece, whether what it gave before is in a file of `blobs`.
+    /// A body of `left` bytes that looks, piece by piece, whether what it gave before is in a file
+    /// of `blobs`.
     struct Body {
         blobs: PathBuf,
         given: u64,

@@ -81,8 +81,8 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// The place of a layer in a network: the start of its variables' names, and the part of the network
-/// that they belong to.
+/// The place of a layer in a network: the start of its variables' names, and the part of the
+/// network that they belong to.
 #[derive(Clone)]
 pub(crate) struct Variables<'a> {
     maker: &'a Maker<'a>,

@@ -1,4 +1,5 @@
-//! Weights that other programs wrote: converted where that is plain, else refused with what they are and what to do.
+//! Weights that other programs wrote: converted where that is plain, else refused with what they
+//! are and what to do.
 
 use candle_core::{DType, Device, Tensor};
 use robustseg_models::{Network, NetworkConfig, PspNetConfig};

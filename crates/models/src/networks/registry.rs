@@ -74,7 +74,8 @@ macro_rules! networks {
                 #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
                 pub(crate) $name: Option<$settings>,
             )*
-            /// PSPNet's residual blocks of the four stages, without its name; 3, 4, 6 and 3 by default.
+            /// PSPNet's residual blocks of the four stages, without its name; 3, 4, 6 and 3 by
+            /// default.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) layers: Option<[usize; 4]>,
             /// PSPNet's channels of the stem, without its name; 64 by default.
@@ -87,8 +88,8 @@ macro_rules! networks {
             /// Kind of upsampling.
             pub(crate) upsampling: Upsampling,
             /// Weights of the backbone to start from: a model of the hub such as
-            /// `timm/resnetv2_50.a1h_in1k`, or a safetensors file (a relative path starts at the spec's
-            /// folder). Random weights by default.
+            /// `timm/resnetv2_50.a1h_in1k`, or a safetensors file (a relative path starts at the
+            /// spec's folder). Random weights by default.
             pub(crate) pretrained: Option<String>,
         }
 

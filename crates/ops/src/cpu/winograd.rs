@@ -101,7 +101,8 @@ fn stride(channels: usize) -> usize {
     POINTS * channels + LANES
 }
 
-/// The evaluations of `channels` of `source`'s tiles, one tile after the other, each (36, channels).
+/// The evaluations of `channels` of `source`'s tiles, one tile after the other, each (36,
+/// channels).
 fn evaluate<L: Linear<I, SIDE>, const I: usize>(
     tiling: &Tiling,
     bands: &std::ops::Range<usize>,

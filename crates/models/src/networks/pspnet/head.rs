@@ -8,9 +8,10 @@ use crate::variables::Variables;
 use candle_core::{DType, Result, Tensor};
 use robustseg_ops::{Alignment, Conv2dConfig, add_bias, conv2d, conv2d_pyramid};
 
-/// A map and its means to logits (N, h, w, channels). A 3x3 convolution reads the map concatenated with
-/// the upsampled means; dropout of whole channels follows in training, then a classifier of each pixel.
-/// As upsampling is linear, the convolution reads the means themselves ([`conv2d_pyramid`]).
+/// A map and its means to logits (N, h, w, channels). A 3x3 convolution reads the map concatenated
+/// with the upsampled means; dropout of whole channels follows in training, then a classifier of
+/// each pixel. As upsampling is linear, the convolution reads the means themselves
+/// ([`conv2d_pyramid`]).
 pub(super) struct Head {
     convolution: Convolution,
     norm: NormRelu,
@@ -20,8 +21,8 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// A head with logits of `outputs` channels, for a map of `inputs` channels and means of `channels`.
-    /// Its variables are `head.*` and `classifier.*`.
+    /// A head with logits of `outputs` channels, for a map of `inputs` channels and means of
+    /// `channels`. Its variables are `head.*` and `classifier.*`.
     pub(super) fn new(
         inputs: usize,
         channels: usize,

@@ -30,8 +30,8 @@ const DESCRIPTION: &str = "PSPNet on a pre-activation ResNet at output stride 8;
 pub struct PspNetConfig {
     /// Residual blocks of the four stages, 1 to 256 each.
     pub layers: [usize; 4],
-    /// Channels of the stem, 1 to 1024. Stages have 4, 8, 16 and 32 times as many, pyramid levels and
-    /// head 8 times.
+    /// Channels of the stem, 1 to 1024. Stages have 4, 8, 16 and 32 times as many, pyramid levels
+    /// and head 8 times.
     pub width: usize,
 }
 
@@ -111,10 +111,11 @@ impl Layers for PspNet {
         for (stage, &blocks) in self.config.layers.iter().enumerate() {
             let pixels = if stage == 0 { quarter } else { eighth };
             let [input, output] = [channels[stage], channels[stage + 1]];
-            // In each block two maps of a quarter of the channels and one of all; in the first block
-            // also the shortcut's.
+            // In each block two maps of a quarter of the channels and one of all; in the first
+            // block also the shortcut's.
             kept = kept.saturating_add(pixels.saturating_mul(output * (3 * blocks as u64 + 2) / 2));
-            // A block's input and output. A stage's only block reads the output of the stage before.
+            // A block's input and output. A stage's only block reads the output of the stage
+            // before.
             let pair = output + if blocks > 1 { output } else { input };
             largest = largest.max(pixels.saturating_mul(pair));
         }

@@ -41,7 +41,8 @@ impl Pyramid {
         Ok(Pooled { map: x, means })
     }
 
-    /// The means over the regions of each level, through the level's convolution: (N, bins squared, D) each.
+    /// The means over the regions of each level, through the level's convolution: (N, bins squared,
+    /// D) each.
     fn levels(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Vec<Tensor>> {
         let means = adaptive_avg_pool2d(x, &BINS)?;
         let (images, _, channels) = means.dims3()?;
