@@ -45,7 +45,7 @@ struct Filter {
 
 struct Convolution {
     int pad_h = 0, pad_w = 0, stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1;
-    // Filters are turned by half a turn in a true convolution.
+    // A true convolution rotates filters by 180 degrees.
     bool turned = false;
     Type compute{};
     int groups = 1;
@@ -121,7 +121,7 @@ size_t workspace(Pass, int algorithm, const Tensor &x, const Filter &w, const Co
 
 constexpr int algorithm_counts[] = {8, 6, 7};
 
-// Values as the arithmetic sees them, images as n h w c.
+// Values in the precision of the arithmetic, images as n h w c.
 float seen(float value, bool tf32) { return tf32 ? rounded_to_tf32(value) : value; }
 
 std::vector<float> packed(const void *data, const Tensor &tensor, bool tf32) {
@@ -135,7 +135,7 @@ std::vector<float> packed(const void *data, const Tensor &tensor, bool tf32) {
     return values;
 }
 
-// For every place of the filter [channel of one side][channel of the other].
+// For every position of the filter [channel of one side][channel of the other].
 std::vector<float> packed(const void *data, const Filter &filter, bool turned, bool inputs_first, bool tf32) {
     std::vector<float> values(filter.count());
     float *to = values.data();
@@ -223,7 +223,7 @@ void convolve_backward_filter(const void *x_data, const Tensor &x, const void *d
     auto input = packed(x_data, x, tf32);
     auto gradient = packed(dy_data, dy, tf32);
     int out_of_group = dw.k / convolution.groups;
-    // Channels in stretches: work enough for all processors where the filter is 1x1.
+    // Channels are split into groups, which gives all processors work if the filter is 1x1.
     constexpr int stretch = 16;
     int stretches = (dw.c + stretch - 1) / stretch;
     parallel_for((size_t)dw.h * dw.w * stretches, [&](size_t which) {
@@ -251,13 +251,13 @@ void convolve_backward_filter(const void *x_data, const Tensor &x, const void *d
     });
 }
 
-// Whether this algorithm is to fail when it is called.
+// Whether this algorithm should fail when it is called.
 bool fails(int algorithm, const Convolution &convolution) {
     if (fault("run:all") || fault("run:" + std::to_string(algorithm))) return true;
     return fault("math") && convolution.math != default_math;
 }
 
-// What all three calls check; `given` is scribbled over as the algorithm would.
+// The checks of all three calls. Overwrites `given` like the algorithm would.
 int prepare(Handle *handle, Pass pass, int algorithm, const Tensor &x, const void *x_data, const Filter &w, const void *w_data,
             const Convolution &convolution, const Tensor &y, const void *y_data, void *given, size_t given_bytes) {
     if (int status = check_shapes(x, w, convolution, y)) return status;
@@ -286,7 +286,7 @@ int rank(Pass pass, const Tensor &x, const Filter &w, const Convolution &convolu
     if (fault("query")) return refuse(not_supported, "to name algorithms, as it was asked to");
     std::vector<Performance> all;
     for (int i = 0; i < algorithm_counts[(int)pass]; ++i) {
-        // Algorithm 1 is the fastest, as mostly.
+        // Algorithm 1 is usually the fastest.
         int algorithm = i == 0 ? 1 : i == 1 ? 0 : i;
         int status = support(pass, algorithm, x, w, convolution, y);
         bool deterministic = !fault("random") && (pass == Pass::forward || algorithm != 0);

@@ -1,4 +1,4 @@
-// What nvcc knows without an include, as C++: read before every kernel file.
+// Everything that nvcc provides without an include, as C++. Included before every kernel file.
 #pragma once
 
 #include <cassert>
@@ -24,7 +24,7 @@
 #define __align__(bytes) alignas(bytes)
 
 #define __CUDACC__ 1
-// What candle has for newer architectures only are 8-bit floats.
+// candle's only code for newer architectures is about 8-bit floats.
 #define __CUDA_ARCH__ 800
 #define __CUDACC_VER_MAJOR__ 13
 #define __CUDACC_VER_MINOR__ 0

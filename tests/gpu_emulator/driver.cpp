@@ -29,7 +29,7 @@ constexpr size_t memory_of_device = 80ull << 30;
 constexpr int compute_capability[2] = {9, 0};
 constexpr unsigned largest_block = 1024;
 
-// The one context; what a thread has current.
+// The only context, and the current one of each thread.
 int primary_context;
 thread_local void *current_context = nullptr;
 
@@ -46,7 +46,7 @@ bool is_pinned(const void *address) {
 
 uint64_t release_threshold = 0;
 
-// What a module or a function is, as far as the emulator goes: kernels are known by name.
+// Modules and functions in the emulator: kernels are identified by name.
 struct Module {};
 struct Function {
     const Kernel *kernel;
@@ -184,7 +184,7 @@ EXPORT int cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t bytes, void *
     NEEDS_CONTEXT;
     check_range(to, bytes, "copy from the host");
     if (is_pinned(from)) {
-        // The device reads it when it gets there.
+        // The device reads it when the copy runs.
         enqueue(stream_of(stream), [=] { memcpy(to, from, bytes); });
     } else {
         std::vector<char> staged((const char *)from, (const char *)from + bytes);
@@ -237,7 +237,7 @@ EXPORT int cuDeviceSetMemPool(int, void *) { return success; }
 EXPORT int cuMemPoolTrimTo(void *, size_t) { return success; }
 EXPORT int cuMemPoolSetAttribute(void *, int attribute, void *value) {
     if (attribute == 4) memcpy(&release_threshold, value, sizeof release_threshold);
-    // High-water marks are set to zero, which means: to what is in use.
+    // Setting a high-water mark to zero resets it to the present use.
     if (attribute == 6 || attribute == 8) peak_bytes_in_use() = bytes_in_use();
     return success;
 }
@@ -319,7 +319,7 @@ EXPORT int cuModuleGetFunction(void **function, void *, const char *name) {
         fprintf(stderr, "gpu emulator: there is no kernel %s\n", name);
         return not_found;
     }
-    // One a kernel is enough.
+    // One per kernel is enough.
     static std::mutex mutex;
     static auto &functions = *new std::map<const Kernel *, Function>;
     std::lock_guard lock(mutex);

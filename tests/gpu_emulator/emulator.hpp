@@ -1,4 +1,4 @@
-// What the emulator's parts share: device memory, streams, and running a kernel's blocks.
+// Shared by the emulator's parts: device memory, streams, and running a kernel's blocks.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace emulator {
 
-// Ends the process: the program did what a GPU would not survive, or what it would silently get wrong.
+// Ends the process, because the program did something that would crash a GPU or silently give wrong results.
 [[noreturn]] __attribute__((format(printf, 1, 2))) void fail(const char *format, ...);
 
 // --- memory.cpp ---------------------------------------------------------------------------------
@@ -18,28 +18,28 @@ namespace emulator {
 // Memory of the device: filled with 0xFF bytes (NaN in every float format), its end at a page that
 // faults, 16 bytes aligned.
 void *allocate(size_t bytes);
-// Gives an allocation back after a look at its margins; its addresses fault from now on.
+// Checks an allocation's margins and frees it. Its addresses fault from now on.
 void release(void *start);
-// What the host sees at once of a release in a stream: the memory is no longer its to use.
+// The immediate effect of a release in a stream: the host may no longer use the memory.
 void release_later(void *start);
 // Ends the process unless [start, start + bytes) lies within one living allocation.
 void check_range(const void *start, size_t bytes, const char *what);
 // Whether `address` is null, inside a living allocation or its end.
 bool is_device_address(const void *address);
-// Ends the process if something was written beside a living allocation.
+// Ends the process if something was written outside a living allocation.
 void check_margins();
 // Describes where an address lies ("24 bytes past the end of an allocation of 400 bytes").
 std::string describe(const void *address);
-// Bytes in living allocations now, and the most there have been at once.
+// Bytes in living allocations at present, and the maximum so far.
 size_t bytes_in_use();
 size_t &peak_bytes_in_use();
 
 // --- streams.cpp --------------------------------------------------------------------------------
 
 struct Stream;
-// The stream behind a handle of the driver's interface; the default streams are one.
+// The stream of a handle in the driver's interface. All default streams are the same.
 Stream *stream_of(void *handle);
-// Puts work at the end of a stream. It runs when somebody waits for it, so that a missing
+// Puts work at the end of a stream. It runs when something waits for it, so that a missing
 // synchronisation shows; at once with GPU_EMULATOR_EAGER=1.
 void enqueue(Stream *stream, std::function<void()> work);
 // Runs all work of a stream, with what it waits for on others.
@@ -64,12 +64,12 @@ unsigned max_threads_of(const Kernel *kernel);
 // Reads the arguments now and enqueues the kernel's blocks.
 void launch(const Kernel *kernel, Extent grid, Extent block, void **arguments, Stream *stream);
 
-// Called once: opens the libraries of kernels beside this one, and reports faults in them.
+// Called once: opens the libraries of kernels next to this one, and reports faults in them.
 void load_kernels();
 
 bool setting(const char *name);
 // Whether GPU_EMULATOR_FAULTS, a list with commas between, names this fault:
-//   query, find       cuDNN does not answer what algorithms there are; does not measure them
+//   query, find       cuDNN does not list the algorithms; does not measure them
 //   run:N             cuDNN's algorithm N fails when it is called; run:all, every one
 //   random            no algorithm of cuDNN's is repeatable
 //   math              algorithms are judged with the default arithmetic, and fail with another one

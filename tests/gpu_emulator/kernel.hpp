@@ -1,5 +1,5 @@
-// The side of the emulator that compiled kernels see: where a thread is, how it waits, and how a
-// kernel becomes known by its name.
+// The emulator's interface for compiled kernels: a thread's position, how it waits, and how a kernel
+// is registered by name.
 #pragma once
 
 #include <cstddef>
@@ -31,10 +31,10 @@ extern EMULATOR_API __thread Position position __attribute__((tls_model("initial
 
 enum class Wait : int { none, barrier, barrier_or, barrier_and, barrier_count, exchange };
 
-// `__syncthreads` and its relatives; the combined predicate where one is asked for.
+// `__syncthreads` and its relatives. Returns the combined predicate if one is requested.
 EMULATOR_API int wait_at_barrier(Wait kind, int predicate);
 // Gives `bytes` bytes at `value` to the warp and takes those of lane `source`; 0xFF bytes if that lane
-// has ended. Returns when all living lanes of `mask` have come.
+// has ended. Returns when all living lanes of `mask` have arrived.
 EMULATOR_API void exchange(unsigned mask, int source, void *value, size_t bytes, unsigned *arrived = nullptr);
 EMULATOR_API unsigned lane();
 

@@ -22,14 +22,14 @@ struct Allocation {
     size_t bytes;
     uint8_t *mapping;
     size_t mapping_bytes;
-    // Given back by the host; work enqueued before may still use it.
+    // Freed by the host. Work enqueued earlier may still use it.
     bool given_back = false;
 };
 
 constexpr uint8_t margin_byte = 0xA5;
 constexpr size_t checked_margin = 64;
 constexpr size_t alignment = 16;
-// Freed allocations whose addresses keep faulting, so that a use after the release is found.
+// Freed allocations whose addresses keep faulting, so that a use after the release is detected.
 constexpr size_t quarantine_length = 4096;
 
 std::recursive_mutex mutex;

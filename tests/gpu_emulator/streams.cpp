@@ -1,6 +1,6 @@
 // Streams, events and the driver's other handles that order work.
 //
-// Work runs as late as it may: when the host waits for its stream or event, or when work that waits
+// Work runs as late as possible: when the host waits for its stream or event, or when work that waits
 // for it runs. A result read without waiting is then missing, and two streams that ought to be
 // ordered by an event but are not run in the wrong order.
 
@@ -19,7 +19,7 @@ std::recursive_mutex &device() {
 
 namespace {
 
-// A queue longer than this is worked off in part, so that memory released in it does not pile up.
+// Part of a queue longer than this runs early, so that memory to be released does not pile up.
 constexpr size_t longest_queue = 512;
 
 auto &streams = *new std::unordered_set<Stream *>;
@@ -51,7 +51,7 @@ void destroy_stream(Stream *stream) {
     std::lock_guard lock(device());
     finish(stream);
     streams.erase(stream);
-    // Events may still name it: the few bytes stay.
+    // Events may still refer to it, so the few bytes stay allocated.
 }
 
 Stream *stream_of(void *handle) {

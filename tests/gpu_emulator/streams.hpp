@@ -30,7 +30,7 @@ std::recursive_mutex &device();
 Stream *create_stream();
 void destroy_stream(Stream *stream);
 void record(Event *event, Stream *stream);
-// Runs what the event stands for.
+// Runs the work that precedes the event.
 void wait_for(const Event *event);
 // Lets a stream wait for the event.
 void wait_for(const Event *event, Stream *stream);

@@ -26,7 +26,7 @@
 
 // --- Switching between fibers ---------------------------------------------------------------------
 
-// Saves the registers that a call preserves and the stack pointer at `*from`, and goes on at `to`.
+// Saves the registers that a call preserves and the stack pointer at `*from`, and continues at `to`.
 extern "C" void emulator_switch(void **from, void *to);
 
 #if defined(__x86_64__)
@@ -170,7 +170,7 @@ thread_local Block *block = nullptr;
 uint8_t *new_stack() {
     size_t page = sysconf(_SC_PAGESIZE);
     auto memory = mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    // An overflow faults.
+    // A stack overflow faults.
     if (memory == MAP_FAILED || mprotect(memory, page, PROT_NONE) != 0) fail("no memory for a thread's stack");
     return (uint8_t *)memory;
 }
@@ -239,7 +239,7 @@ void Block::exchange(unsigned mask, int source, void *value, size_t bytes, unsig
     if (arrived) *arrived = lane.arrived;
 }
 
-// Lets the lanes of a warp go on whose exchange is complete.
+// Resumes the lanes of a warp whose exchange is complete.
 bool Block::release_warp(unsigned first) {
     unsigned end = std::min(first + warp_size, threads);
     bool released = false;
@@ -259,7 +259,7 @@ bool Block::release_warp(unsigned first) {
         for (unsigned j = first; j < end; ++j) {
             if (!(present >> (j - first) & 1)) continue;
             Lane &lane = lanes[j];
-            // A lane that has ended or does not exist gives nothing that one may rely on.
+            // The value from a lane that has ended or does not exist is undefined.
             memset(lane.taken, 0xFF, sizeof lane.taken);
             if (lane.source >= 0 && present >> lane.source & 1)
                 memcpy(lane.taken, lanes[first + lane.source].given, lane.bytes);
@@ -326,9 +326,9 @@ void Block::run(const Bound &bound, Extent size, bool backwards) {
         if (left == 0) break;
         for (unsigned first = 0; first < threads; first += warp_size) progress |= release_warp(first);
         bool through = release_barrier();
-        // Threads that wait for each other at different places, or for one that has ended.
+        // Threads wait for each other at different places, or for a thread that has ended.
         if (!progress && !through) report_divergence();
-        // The other order in each stretch between barriers: what relies on one shows.
+        // The order alternates between barriers, which exposes code that relies on one order.
         backwards ^= through;
     }
 }
@@ -362,7 +362,7 @@ void spoil_shared_memory(const Kernel *kernel) {
                 return 1;
             },
             &search);
-        // Without a start, this thread has not touched it yet: look again next time.
+        // Without a start, this thread has not used it yet. Check again next time.
         if (!search.found.start) return;
         known = segments.emplace(kernel->address, search.found).first;
     }
@@ -444,7 +444,7 @@ struct sigaction previous_actions[32];
 void report_fault(int number, siginfo_t *info, void *context) {
     auto kernel = running.load();
     if (!kernel || !block) {
-        // Not in a kernel: as without the emulator.
+        // Outside a kernel, behave as without the emulator.
         sigaction(number, &previous_actions[number], nullptr);
         return;
     }
@@ -455,7 +455,7 @@ void report_fault(int number, siginfo_t *info, void *context) {
                         "integer overflow or a division by zero\n");
     fprintf(stderr, "gpu emulator: in kernel %s, block (%u, %u, %u), thread (%u, %u, %u)\n", kernel->name.c_str(),
             position.block.x, position.block.y, position.block.z, position.thread.x, position.thread.y, position.thread.z);
-    // Where: for addr2line.
+    // The position, for addr2line.
 #if defined(__x86_64__)
     auto counter = (void *)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
 #else
@@ -518,7 +518,7 @@ void launch(const Kernel *kernel, Extent grid, Extent extent, void **arguments, 
         recent[number % 8] = {kernel, grid, extent};
         running = kernel;
         size_t blocks = (size_t)grid.x * grid.y * grid.z;
-        // Blocks in both orders in turn, in stretches so that handing them out costs little.
+        // Blocks run in both orders in turn. They are handed out in groups to keep the overhead low.
         bool backwards = number & 1;
         size_t stretch = std::max<size_t>(1, std::min<size_t>(64, blocks / 8));
         parallel_for((blocks + stretch - 1) / stretch, [&](size_t which) {
