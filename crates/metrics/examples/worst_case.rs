@@ -1,6 +1,5 @@
-//! Computes the worst case over every attack in `images.jsonl` files: `worst_case CLASSES FILE...`,
-//! with a file from each run directory. A ball contains all smaller ones, so the candidates at an
-//! epsilon are the clean image and the examples of all epsilons up to it.
+//! The worst case over every attack in `images.jsonl` files, one per run directory. The candidates
+//! at an epsilon are the clean image and the examples of all epsilons up to it.
 //!
 //! `cargo run -p robustseg-metrics --example worst_case -- 11 runs/camvid_bim/images.jsonl`
 
