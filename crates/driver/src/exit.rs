@@ -129,12 +129,7 @@ fn of_model(error: &robustseg_models::Error) -> Exit {
 }
 
 fn of_candle(error: &candle_core::Error) -> Exit {
-    let text = error.to_string().to_lowercase();
-    if text.contains("out of memory") || text.contains("out_of_memory") {
-        Exit::Training
-    } else {
-        Exit::Other
-    }
+    if robustseg_ops::is_out_of_memory(error) { Exit::Training } else { Exit::Other }
 }
 
 #[cfg(test)]
@@ -156,8 +151,8 @@ mod tests {
         let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
         let full = robustseg_models::Error::Write { path: "last.safetensors".into(), source: full };
         assert_eq!(status(TrainingError::Model(full).into()), Exit::Other);
-        let memory = candle_core::Error::Msg("CUDA_ERROR_OUT_OF_MEMORY".into());
-        assert_eq!(status(TrainingError::Candle(memory).into()), Exit::Training);
+        let other = candle_core::Error::Msg("out of memory".into());
+        assert_eq!(status(TrainingError::Candle(other).into()), Exit::Other, "a text decides nothing");
         assert_eq!(status(anyhow::anyhow!("x")), Exit::Other);
     }
 }

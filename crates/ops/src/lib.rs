@@ -68,7 +68,7 @@ pub use channels::{add_bias, normalise_image, scale_channels};
 pub use convolution::{conv2d, conv2d_add};
 pub use error::Error;
 pub use geometry::Conv2dConfig;
-pub use memory::keep_freed_memory;
+pub use memory::{is_out_of_memory, keep_freed_memory};
 pub use norm_convolution::batch_norm_relu_conv2d;
 pub use perturbation::{l1_norm_per_image, project, sign_step};
 pub use pixel_objective::{IGNORE_LABEL, PixelObjective, pixel_objective_mean, pixel_objective_per_image};

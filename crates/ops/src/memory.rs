@@ -1,4 +1,4 @@
-//! The allocator's treatment of freed memory.
+//! Memory: the allocator's treatment of what is freed, and errors for want of it.
 
 /// Keeps freed memory for the next tensor instead of returning it to the system. Call it once,
 /// before creating tensors.
@@ -19,4 +19,14 @@ pub fn keep_freed_memory() {
             libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
         }
     }
+}
+
+/// Whether `error` says that a GPU has run out of memory. On the CPU an allocation that fails ends the
+/// process instead.
+#[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
+pub fn is_out_of_memory(error: &candle_core::Error) -> bool {
+    #[cfg(feature = "cuda")]
+    return crate::cuda::memory::is_out_of_memory(error);
+    #[cfg(not(feature = "cuda"))]
+    return false;
 }

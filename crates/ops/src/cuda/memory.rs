@@ -1,9 +1,11 @@
 //! Memory of tensors on a GPU.
 
 use crate::operation::Input;
-use candle_core::cuda_backend::CudaDType;
+use candle_core::cuda_backend::cudarc::driver::DriverError;
+use candle_core::cuda_backend::cudarc::driver::sys::CUresult;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, CudaViewMut, DevicePtr, DeviceRepr};
-use candle_core::{CudaDevice, CudaStorage, Layout, Result, Storage, Tensor, bail};
+use candle_core::cuda_backend::{CudaDType, CudaError};
+use candle_core::{CudaDevice, CudaStorage, Error, Layout, Result, Storage, Tensor, bail};
 
 impl<'a> Input<'a, CudaStorage> {
     /// The elements of a contiguous tensor.
@@ -60,4 +62,32 @@ pub(super) fn room<T: DeviceRepr>(device: &CudaDevice, count: usize) -> Result<C
 /// The storage of elements that a kernel has written.
 pub(super) fn stored<T: CudaDType>(elements: CudaSlice<T>, device: &CudaDevice) -> CudaStorage {
     CudaStorage::wrap_cuda_slice(elements, device.clone())
+}
+
+/// Whether `error` says that the driver had no memory left.
+pub(crate) fn is_out_of_memory(error: &Error) -> bool {
+    match error {
+        Error::Cuda(error) => matches!(
+            error.downcast_ref(),
+            Some(CudaError::Cuda(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)))
+        ),
+        Error::WithBacktrace { inner, .. } | Error::WithPath { inner, .. } | Error::Context { inner, .. } => {
+            is_out_of_memory(inner)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_memory_is_found_inside_other_errors() {
+        let of_driver = |status| Error::Cuda(Box::new(CudaError::Cuda(DriverError(status))));
+        let missing = of_driver(CUresult::CUDA_ERROR_OUT_OF_MEMORY);
+        assert!(is_out_of_memory(&missing.bt().context("outside")));
+        assert!(!is_out_of_memory(&of_driver(CUresult::CUDA_ERROR_INVALID_VALUE)));
+        assert!(!is_out_of_memory(&Error::Msg("out of memory".into())));
+    }
 }

@@ -14,7 +14,7 @@ mod convolution;
 mod device;
 pub(crate) mod element;
 mod launch;
-mod memory;
+pub(crate) mod memory;
 mod norm_convolution;
 mod perturbation;
 mod pixel_objective;
