@@ -212,7 +212,7 @@ pub enum Error {
         stored_size: Option<(usize, usize)>,
     },
     /// A pack cannot be used or made.
-    #[error("cache {}: {reason}; `robustseg data prepare` with --out {} makes it anew", path.display(), folder(path))]
+    #[error("cache {}: {reason}; run `robustseg data prepare --out {}` to make it again", path.display(), folder(path))]
     Cache {
         /// The pack.
         path: PathBuf,

@@ -74,7 +74,7 @@ fn label(bytes: &[u8]) -> Result<LabelMap, Fault> {
             return Ok(label);
         }
     }
-    Err(Fault::with("holds no variable GTcls", ", so it is none of SBD's dataset/cls", AGAIN))
+    Err(Fault::with("holds no variable GTcls", ", so it is not a file of SBD's dataset/cls", AGAIN))
 }
 
 /// The fault of a file of another format.
@@ -118,7 +118,7 @@ fn segmentation(element: &Element, little: bool) -> Result<Option<LabelMap>, Fau
             return matrix.label().map(Some);
         }
     }
-    Err(Fault::with("GTcls has no field Segmentation", ", so it is none of SBD's dataset/cls", AGAIN))
+    Err(Fault::with("GTcls has no field Segmentation", ", so it is not a file of SBD's dataset/cls", AGAIN))
 }
 
 /// The head of a matrix and its remaining parts.

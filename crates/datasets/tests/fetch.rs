@@ -245,7 +245,7 @@ fn what_came_before_the_program_ended_is_kept() {
         &[Answer::Drop(50_000), Answer::Stall, Answer::Stall, Answer::Stall, Answer::Rest],
     );
     let error = run(&server, &file, root.path()).unwrap_err().to_string();
-    assert!(error.contains("tried 3 times") && error.contains("the same command goes on"), "{error}");
+    assert!(error.contains("tried 3 times") && error.contains("run the same command to resume"), "{error}");
     assert_eq!(part.metadata().unwrap().len(), 50_000);
     run(&server, &file, root.path()).unwrap();
     assert_eq!(server.requests().last().unwrap(), "GET /tiny.tar from 50000-");

@@ -94,7 +94,7 @@ pub(crate) fn start() {
         .log_internal_errors(false);
     tracing_subscriber::registry().with(filter).with(shown).with(kept).with(layer).init();
     if let Some(fault) = fault {
-        warn!("{FILTER} is no filter ({fault}), so `info` is; others are `warn` and `debug`");
+        warn!("{FILTER} is not a valid filter ({fault}); using `info`, others are `warn` and `debug`");
     }
 }
 

@@ -101,7 +101,7 @@ pub(crate) fn require(bytes: u64, what: &str, advice: &str) -> Result<(), OutOfM
     }
     let amount = bytes as f64 / f64::from(1 << 20);
     Err(OutOfMemory(format!(
-        "{what} needs at least {amount:.0} MB of memory, which is not to be had: {advice}"
+        "{what} needs at least {amount:.0} MB of memory, but the system does not provide it; {advice}"
     )))
 }
 

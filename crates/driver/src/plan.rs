@@ -101,7 +101,7 @@ impl Plan {
         };
         let name = &manifest.name;
         Err(BadData(format!(
-            "data {name}: {what}, so scores would be of what was learnt by heart. Take splits without common images; for a \
+            "data {name}: {what}, so scores would measure memorisation. Use splits without common images; for a \
              test that wants this, write `may_overlap: [{train}]` into the split {split} of the manifest"
         )))
     }

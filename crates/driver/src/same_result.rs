@@ -34,7 +34,7 @@ pub(crate) fn require_same(
     };
     if then.identity.is_empty() {
         return Err(Usage(format!(
-            "{shown} is of an older robustseg, which did not keep what a result is of; {advice}"
+            "{shown} was written by an older robustseg, which did not record the identity of a result; {advice}"
         ))
         .into());
     }

@@ -185,7 +185,7 @@ fn the_environment_is_documented_and_used() {
         assert!(!output.status.success(), "{error}");
     }
     let output = robustseg(&["check", &smoke()]).env("ROBUSTSEG_LOG", "a=b=c").output().unwrap();
-    assert!(String::from_utf8(output.stderr).unwrap().contains("ROBUSTSEG_LOG is no filter"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("ROBUSTSEG_LOG is not a valid filter"));
 }
 
 #[test]

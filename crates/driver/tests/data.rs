@@ -351,7 +351,7 @@ fn a_run_from_a_cache_is_the_run_from_the_files() {
 
     fs::write(path.join("tiny/1.png"), label(WIDTH, HEIGHT, 0)).unwrap();
     fails(path, &[&CHECK[..], &with_cache].concat(), 3, &["older than the files of sample 1", "prepare"]);
-    prepared("was made anew");
+    prepared("was made again");
     run("again", &with_cache);
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn warnings(clean: &[&Observation], clean_miou: f64, curves: &[Measur
                 warn(
                     WarningKind::WeakerThanSmallerEpsilon,
                     format!(
-                        "mean IoU {own:.4} is above {miou:.4} at epsilon {epsilon}, whose ball lies within this one: the attack does not find what is there"
+                        "mean IoU {own:.4} is above {miou:.4} at epsilon {epsilon}, whose ball lies within this one: the attack misses adversarial examples that exist"
                     ),
                 );
             }

@@ -49,9 +49,11 @@ impl<'a> Sealed<'a> {
     /// Either the bytes are not a safetensors file, or the content was changed after it was sealed.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         let no_file = |error: SafeTensorError| match kind(bytes) {
-            Some(told) => format!("is no whole safetensors file {told}"),
+            Some(told) => format!("is not a complete safetensors file {told}"),
             None => {
-                format!("is no whole safetensors file ({error}); it may be truncated or of another format")
+                format!(
+                    "is not a complete safetensors file ({error}); it may be truncated or of another format"
+                )
             }
         };
         if bytes.first_chunk().is_some_and(|length| u64::from_le_bytes(*length) > LONGEST_HEADER) {

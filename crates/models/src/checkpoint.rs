@@ -116,7 +116,7 @@ fn parse(bytes: &[u8]) -> Result<(SafeTensors<'_>, NetworkConfig, Origin), Strin
         let told = names(&tensors).unwrap_or_else(|| {
             "if it is a backbone, name it as model.pretrained of a spec, from which a training starts".into()
         });
-        format!("has no `model` metadata, so it is no robustseg checkpoint; {told}")
+        format!("has no `model` metadata, so it is not a robustseg checkpoint; {told}")
     })?;
     let config: NetworkConfig = serde_json::from_str(model).map_err(|error| {
         format!("its `model` metadata is not understood: {}; is it of a newer robustseg?", plain(error))

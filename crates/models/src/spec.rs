@@ -68,9 +68,7 @@ impl TryFrom<Written> for NetworkSpec {
             }
             [named] if short => {
                 let name = named.name();
-                return Err(format!(
-                    "`layers` and `width` stand beside `{name}`; put settings under its name"
-                ));
+                return Err(format!("`layers` and `width` are next to `{name}`; move them under `{name}`"));
             }
             [named] => named.clone(),
             several => {
@@ -127,7 +125,7 @@ mod tests {
     #[test]
     fn settings_in_the_wrong_place_are_refused() {
         for (text, part) in [
-            (r#"{"pspnet": {"width": 8}, "width": 8}"#, "stand beside `pspnet`"),
+            (r#"{"pspnet": {"width": 8}, "width": 8}"#, "are next to `pspnet`"),
             (r#"{"pspnet": {"mean": [0, 0, 0]}}"#, "unknown field `mean`"),
             (r#"{"unet": {}}"#, "unknown field `unet`, expected one of `pspnet`, `layers`"),
         ] {

@@ -54,12 +54,17 @@ pub enum Error {
     #[error("the loss has no gradient with respect to parameter {0}")]
     NoGradient(String),
     /// A resume file is missing, broken, or belongs to another run.
-    #[error("cannot resume from {path}: {reason}")]
+    #[error(
+        "cannot resume from {path}: {reason}{}",
+        .previous.as_ref().map_or(String::new(), |file| format!("; {file} next to it holds the previous state"))
+    )]
     Resume {
         /// The file.
         path: PathBuf,
-        /// The reason, and a remedy.
+        /// The fault, and what to do.
         reason: String,
+        /// The name of the file with the previous state, if there is one.
+        previous: Option<String>,
     },
     /// Reading or writing a file failed.
     #[error("{operation} {path}: {source}")]

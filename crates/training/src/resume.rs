@@ -57,7 +57,7 @@ impl Trainer {
             total_steps: self.total_steps(),
             state: self.state.clone(),
         };
-        let broken = |reason: String| Error::Resume { path: path.into(), reason };
+        let broken = |reason: String| Error::Resume { path: path.into(), reason, previous: None };
         let metadata = serde_json::to_string(&metadata).map_err(|error| broken(error.to_string()))?;
         let mut bytes = BTreeMap::new();
         for (name, variable) in self.variables() {
@@ -100,9 +100,8 @@ impl Trainer {
         }
         let (path, former) = (checkpoints.join(FILE), checkpoints.join(FORMER));
         self.take_state(&path, identity).map_err(|error| match error {
-            Error::Resume { path, reason } if former.exists() => {
-                let reason = format!("{reason}; {FORMER} beside it holds the state before (--fall-back)");
-                Error::Resume { path, reason }
+            Error::Resume { path, reason, .. } if former.exists() => {
+                Error::Resume { path, reason, previous: Some(FORMER.into()) }
             }
             other => other,
         })?;
@@ -129,7 +128,7 @@ impl Trainer {
 
     /// Loads weights, velocities and state from the file at `path`.
     fn take_state(&mut self, path: &Path, identity: &Identity) -> Result<()> {
-        let refuse = |reason: String| Error::Resume { path: path.into(), reason };
+        let refuse = |reason: String| Error::Resume { path: path.into(), reason, previous: None };
         let file = read(path).map_err(|reason| refuse(format!("it {reason}")))?;
         let Sealed { tensors, metadata, sealed } =
             Sealed::parse(&file).map_err(|reason| refuse(format!("it {reason}")))?;
@@ -140,7 +139,7 @@ impl Trainer {
         let Version { version } = serde_json::from_str(metadata).map_err(unreadable)?;
         if version != VERSION {
             let reason = format!(
-                "it is of another robustseg: of version {version}, where {VERSION} is understood; go on with the one \
+                "another robustseg wrote it: its version is {version}, and this one reads {VERSION}; continue with the one \
                  that wrote it, or begin a new run in another directory"
             );
             return Err(refuse(reason));

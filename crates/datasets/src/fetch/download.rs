@@ -46,7 +46,7 @@ impl Fetch {
         let by_hand = |reason: String| {
             let file = file.display();
             format!(
-                "{reason}. What has come stays; the same command goes on. By hand: put the archive at {file}"
+                "{reason}. The part downloaded so far is kept; run the same command to resume. By hand: put the archive at {file}"
             )
         };
         loop {
@@ -197,7 +197,7 @@ fn start(response: &Response<Body>, there: u64, url: &str) -> Result<Option<u64>
 /// Discards the part.
 fn restart(part: &Path, url: &str) -> Failure {
     match std::fs::remove_file(part) {
-        Ok(()) => Failure::transient(format!("{url} does not go on where it broke off")),
+        Ok(()) => Failure::transient(format!("{url} does not support resuming")),
         Err(error) => Failure::lasting(local(part, &error)),
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 pub(super) fn local(path: &Path, error: &io::Error) -> String {
     let advice = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; make room and give the same command again, it goes on from here"
+            "; free some space and run the same command to resume"
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "; take a folder that you may write"

@@ -241,7 +241,7 @@ impl Manifest {
     fn validate(&self) -> Result<(), Refusal> {
         self.label_rules().validate(self.has_free_labels())?;
         if self.splits.is_empty() {
-            return Err(Refusal::new("splits", "there are none"));
+            return Err(Refusal::new("splits", "must have at least one"));
         }
         for (number, archive) in self.archives.iter().enumerate() {
             archive.validate().map_err(|refusal| refusal.inside(&format!("archives[{number}]")))?;

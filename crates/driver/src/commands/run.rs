@@ -8,12 +8,12 @@ use candle_core::Device;
 use clap::Args;
 use robustseg_evaluation::{Journal, Weights};
 use robustseg_models::{Checkpoint, Network, Origin};
-use robustseg_training::{Identity, Observer, Outcome, Trainer};
+use robustseg_training::{Error as TrainingError, Identity, Observer, Outcome, Trainer};
 
 use super::evaluate::{self, Measured, Place};
 use super::{SpecArguments, told};
 use crate::device::{DeviceChoice, describe};
-use crate::exit::Interrupted;
+use crate::exit::{BadData, Interrupted};
 use crate::inputs::Inputs;
 use crate::interrupt::stop_flag;
 use crate::log;
@@ -152,7 +152,7 @@ impl Run {
             let restored = if self.fall_back {
                 trainer.restore_or_fall_back(&checkpoints, identity)?
             } else {
-                trainer.restore(&checkpoints, identity)?
+                trainer.restore(&checkpoints, identity).map_err(with_advice)?
             };
             ensure!(restored, "{}: the saved state is gone again", checkpoints.display());
         }
@@ -224,5 +224,15 @@ fn train(
     match trainer.run(&run, observer)? {
         Outcome::Finished => Ok(()),
         Outcome::Interrupted => Err(Interrupted.into()),
+    }
+}
+
+/// `error`, with the option that uses the previous state if there is one.
+fn with_advice(error: TrainingError) -> anyhow::Error {
+    match error {
+        TrainingError::Resume { previous: Some(_), .. } => {
+            BadData(format!("{error}; --resume --fall-back continues from it")).into()
+        }
+        other => other.into(),
     }
 }

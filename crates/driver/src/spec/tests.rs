@@ -141,7 +141,7 @@ fn a_network_may_be_named_and_the_resolved_spec_is_the_same() {
     assert_eq!(found.to_string(), "model.pspnet: unknown key `widht`; did you mean `width`?");
     assert_eq!(found.place, Some(at(6, 5)));
     let found = fault(SMALL, &["model.pspnet.width=8", "model.width=8"]).to_string();
-    assert!(found.starts_with("model: `layers` and `width` stand beside `pspnet`"), "{found}");
+    assert!(found.starts_with("model: `layers` and `width` are next to `pspnet`"), "{found}");
 }
 
 #[test]

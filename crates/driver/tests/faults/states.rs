@@ -31,7 +31,7 @@ fn a_damaged_state_is_refused_and_the_one_before_it_taken_when_asked_for() {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
         }),
-        ("no whole safetensors file", Vec::clear),
+        ("not a complete safetensors file", Vec::clear),
     ] {
         killed(&run);
         let mut bytes = fs::read(run.path(STATE)).unwrap();

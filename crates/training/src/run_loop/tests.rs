@@ -206,7 +206,7 @@ fn states_of_other_runs_and_broken_ones_are_refused() -> Result<()> {
     let newer = metadata.remove("resume").expect("its state").replace("\"version\":2", "\"version\":3");
     let newer = sealed::seal(tensors.tensors(), &BTreeMap::from([("resume", newer)])).expect("a file");
     std::fs::write(&file, &newer).expect("a newer state");
-    assert!(refusal(&mut bench.trainer()?, "spec").contains("version 3, where 2 is understood"));
+    assert!(refusal(&mut bench.trainer()?, "spec").contains("its version is 3, and this one reads 2"));
     std::fs::remove_file(&file).expect("it was there");
     std::fs::create_dir(&file).expect("a folder in its place");
     assert!(refusal(&mut bench.trainer()?, "spec").contains("is a folder"));
@@ -234,7 +234,7 @@ fn states_of_other_tensors_are_refused() -> Result<()> {
         let message =
             trainer.restore(bench.folder.path(), &fixture::identity("spec")).unwrap_err().to_string();
         assert_eq!(weights(&trainer).expect("weights"), before, "nothing changes");
-        assert!(!message.contains("--fall-back"), "there is none before it");
+        assert!(!message.contains("previous state"), "there is no previous state");
         message
     };
     let more = refusal(&|tensors| tensors.push(("more".into(), tensors[0].1.clone())));
@@ -281,7 +281,7 @@ fn the_state_before_the_last_is_taken_when_asked_for_and_then_is_the_last() -> R
     let (file, former) = (path.join(resume::FILE), path.join(resume::FORMER));
     std::fs::write(&file, b"rust").expect("a damaged state");
     let message = bench.trainer()?.restore(path, &fixture::identity("spec")).unwrap_err().to_string();
-    assert!(message.contains("truncated") && message.contains("--fall-back"), "{message}");
+    assert!(message.contains("truncated") && message.contains(resume::FORMER), "{message}");
     let mut again = bench.trainer()?;
     assert!(again.restore_or_fall_back(path, &fixture::identity("spec"))?);
     assert_eq!(again.steps_done(), 4);

@@ -97,7 +97,7 @@ fn read_case(path: &Path, device: &Device) -> anyhow::Result<(Tensor, Tensor)> {
         return Err(refuse("no such file".into()).into());
     }
     let mut tensors = candle_core::safetensors::load(path, device)
-        .map_err(|error| refuse(format!("is no whole safetensors file ({error})")))?;
+        .map_err(|error| refuse(format!("is not a complete safetensors file ({error})")))?;
     let mut take = |name: &str, dtype: DType, shape: &str, rank: usize| -> Result<Tensor, BadData> {
         let tensor = tensors.remove(name).ok_or_else(|| refuse(format!("holds no tensor `{name}`")))?;
         if tensor.dtype() == dtype && tensor.rank() == rank {

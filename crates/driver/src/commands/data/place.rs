@@ -28,7 +28,7 @@ impl Place {
         let manifest = Manifest::load(&self.manifest)?;
         let root = root(&manifest, self.root.as_deref()).ok_or_else(|| {
             let name = &manifest.name;
-            Usage(format!("data {name}: nowhere to look; give --root DIR, or set ${DATA_FOLDER} to the folder of all data"))
+            Usage(format!("data {name}: its folder is unknown; give --root DIR, or set ${DATA_FOLDER} to the folder of all data"))
         })?;
         Ok((manifest, root))
     }

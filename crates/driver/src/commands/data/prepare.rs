@@ -43,7 +43,9 @@ impl Prepare {
             let outcome = match prepared {
                 Prepared::UpToDate => "is up to date, all checksums are right".into(),
                 Prepared::Built(None) => "was made".into(),
-                Prepared::Built(Some(reason)) => format!("was made anew, as the former one {reason}"),
+                Prepared::Built(Some(reason)) => {
+                    format!("was made again, because the previous pack {reason}")
+                }
             };
             let pack = self.out.join(format!("{split}.pack"));
             println!("{} {split}: {} {outcome}; {:.1} MB", manifest.name, pack.display(), bytes as f64 / 1e6);
