@@ -97,7 +97,7 @@ fn generated_scenes_can_be_packed_too() {
 fn a_cache_of_changed_files_or_of_another_manifest_is_refused_and_made_again() {
     let mut tree = Tree::new();
     assert!(tree.refusal().contains("train.pack: cannot be opened"), "{}", tree.refusal());
-    assert!(tree.refusal().contains("`robustseg data prepare` with --out"), "{}", tree.refusal());
+    assert!(tree.refusal().contains("run `robustseg data prepare --out"), "{}", tree.refusal());
     tree.prepare().unwrap();
     write_gray(&tree.root().join("1_label.png"), &label(25, 60, |_, _| 1));
     assert!(tree.refusal().contains("is older than the files of sample 1"), "{}", tree.refusal());

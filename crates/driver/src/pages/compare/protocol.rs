@@ -19,7 +19,7 @@ pub(super) fn require_same(first: &RunSummary, run: &RunSummary) -> anyhow::Resu
         if one != other && !one.is_empty() && !other.is_empty() {
             let (a, b) = (first.path.display(), run.path.display());
             return Err(BadData(format!(
-                "{a} and {b} cannot be compared because their {what} differ: {one}, and {other}; compare \
+                "{a} and {b} cannot be compared because they differ in their {what}: {one}, and {other}; compare \
                  runs that were evaluated alike, or evaluate one of them again"
             ))
             .into());
