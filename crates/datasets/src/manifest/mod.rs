@@ -83,7 +83,7 @@ use crate::yaml;
 pub struct Manifest {
     /// The dataset's name.
     pub name: String,
-    /// The dataset's folder below [`DATA_FOLDER`].
+    /// The dataset's folder below the data folder.
     pub folder: String,
     /// How the dataset's files are arranged.
     pub layout: Layout,
