@@ -271,16 +271,16 @@ mod tests {
             let own = (AdversarialDraw::Sample, NormStatistics::Running);
             assert_eq!((probability, (draw, statistics)), (0.5, own), "{}", method.name());
         }
-        for method in MethodConfig::all() {
-            let Practice { probability, draw, statistics } = practice(&method);
-            let of_its_paper = match method.name() {
-                "rs_fgsm" | "n_fgsm" | "grad_align" | "free" | "pgd_at" => (1.0, NormStatistics::Batch),
-                "fgsm_ckpt" => (1.0, NormStatistics::Running),
-                _ => (0.5, NormStatistics::Running),
-            };
-            assert_eq!((probability, statistics), of_its_paper, "{}", method.name());
-            let exact = ["segpgd_at", "ddc_at"].contains(&method.name());
-            assert_eq!(draw == AdversarialDraw::Exact, exact, "{}", method.name());
+        let of_its_paper = |name, expected| {
+            let Practice { probability, draw, statistics } = practice(&MethodConfig::by_name(name).unwrap());
+            assert_eq!((probability, draw, statistics), expected, "{name}");
+        };
+        for name in ["rs_fgsm", "n_fgsm", "grad_align", "free", "pgd_at"] {
+            of_its_paper(name, (1.0, AdversarialDraw::Sample, NormStatistics::Batch));
+        }
+        of_its_paper("fgsm_ckpt", (1.0, AdversarialDraw::Sample, NormStatistics::Running));
+        for name in ["segpgd_at", "ddc_at"] {
+            of_its_paper(name, (0.5, AdversarialDraw::Exact, NormStatistics::Running));
         }
         let mut given = TrainingConfig::new(RsFgsm::default(), 1);
         given.adversarial_probability = Some(0.25);

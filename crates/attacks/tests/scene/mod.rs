@@ -61,6 +61,12 @@ impl Scene {
         config.perturb(&self.case(&model)?, &mut stream(seed, "attack", [0; 3]))
     }
 
+    /// Whether two seeds give two results: the attack has a random start, or draws its epsilon.
+    pub fn depends_on_the_seed(&self, config: &AttackConfig) -> bool {
+        let [one, other] = [1, 2].map(|seed| values(&self.run(config, seed).unwrap().image));
+        one != other
+    }
+
     /// `model` on the scene's images.
     pub fn case<'a>(&'a self, model: &'a dyn Model) -> Result<Case<'a>> {
         Case::new(model, &self.image, &self.label)

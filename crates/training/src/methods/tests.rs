@@ -280,7 +280,7 @@ fn the_cost_is_the_declared_one() -> Result<()> {
         let updates = method.start().updates();
         // An attack and two predictions divide the clean samples.
         let divided = if method.name() == "ddc_at" { 2 * SignSteps::default().steps + 2 } else { 0 };
-        assert_eq!(method.cost(0.0, 20), (3 * updates + divided) as f64);
+        assert_eq!(method.cost(0.0, 20), (3 * updates + divided) as f64, "{}", method.name());
     }
     Ok(())
 }
