@@ -1,4 +1,4 @@
-//! Batch norm followed by `ReLU`, channels last.
+//! Batch norm, alone, followed by `ReLU`, and with a residual before the `ReLU`, channels last.
 
 use crate::adapter::{apply, run};
 use crate::error;
@@ -82,7 +82,47 @@ pub fn batch_norm_relu(
     eps: f32,
 ) -> Result<Tensor> {
     let norm = BatchNorm { weight, bias, statistics, source, eps };
-    apply(BatchNormRelu::new(x, norm)?, [x, weight, bias])
+    apply(Normalisation::new("batch_norm_relu", x, norm, Activation::Relu)?, [x, weight, bias])
+}
+
+/// `(x - mean) / sqrt(variance + eps) * weight + bias` for `x` (..., C), with the gradients of
+/// [`batch_norm_relu`] but for the `ReLU`.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn batch_norm(x: &Tensor, norm: BatchNorm<'_>) -> Result<Tensor> {
+    apply(Normalisation::new("batch_norm", x, norm, Activation::Identity)?, [x, norm.weight, norm.bias])
+}
+
+/// `relu(batch_norm(x, norm) + residual)` for `x` and `residual` (..., C): the end of a
+/// post-activation residual block (He et al. 2016, *Deep Residual Learning*). The gradients are
+/// those of the operations in turn.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use robustseg_ops::{BatchNorm, StatisticsSource, batch_norm_add_relu, batch_statistics};
+/// # fn main() -> candle_core::Result<()> {
+/// let x = Tensor::new(&[[1_f32], [3.0]], &Device::Cpu)?; // two pixels of one channel
+/// let (weight, bias) = (Tensor::new(&[2_f32], &Device::Cpu)?, Tensor::new(&[0.5_f32], &Device::Cpu)?);
+/// let (statistics, source) = (batch_statistics(&x)?, StatisticsSource::Batch); // mean 2, variance 1
+/// let norm = BatchNorm { weight: &weight, bias: &bias, statistics: &statistics, source, eps: 0.0 };
+/// let residual = Tensor::new(&[[4_f32], [-4.0]], &Device::Cpu)?;
+/// assert_eq!(batch_norm_add_relu(&x, norm, &residual)?.to_vec2::<f32>()?, [[2.5], [0.0]]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// If the shapes or the types of `x` and `residual` do not fit.
+pub fn batch_norm_add_relu(x: &Tensor, norm: BatchNorm<'_>, residual: &Tensor) -> Result<Tensor> {
+    const NAME: &str = "batch_norm_add_relu";
+    if residual.shape() != x.shape() {
+        return Err(error::shape(NAME, format!("residual of shape {:?}", x.dims()), residual));
+    }
+    error::dtype(NAME, x.dtype(), residual)?;
+    let parameters = Tensor::stack(&[norm.weight, norm.bias], 0)?;
+    let normalise = Normalisation::new(NAME, x, norm, Activation::Identity)?;
+    apply(ResidualNorm(normalise), [x, &parameters, residual])
 }
 
 fn channels(operation: &'static str, x: &Tensor) -> Result<usize> {
@@ -105,26 +145,40 @@ impl Operation<1> for Statistics {
     }
 }
 
-/// Batch norm and `ReLU` of (x, weight, bias).
-pub(crate) struct BatchNormRelu {
+/// The function that follows a batch norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activation {
+    Identity,
+    Relu,
+}
+
+/// Batch norm and activation of (x, weight, bias).
+pub(crate) struct Normalisation {
     pub(crate) mean: Tensor,
     pub(crate) variance: Tensor,
     pub(crate) eps: f32,
+    pub(crate) activation: Activation,
     source: StatisticsSource,
 }
 
-impl BatchNormRelu {
-    pub(crate) fn new(x: &Tensor, norm: BatchNorm<'_>) -> Result<Self> {
+impl Normalisation {
+    pub(crate) fn new(
+        name: &'static str,
+        x: &Tensor,
+        norm: BatchNorm<'_>,
+        activation: Activation,
+    ) -> Result<Self> {
         let BatchNorm { weight, bias, statistics, source, eps } = norm;
-        error::activation("batch_norm_relu", x)?;
-        let channels = channels("batch_norm_relu", x)?;
+        error::activation(name, x)?;
+        let channels = channels(name, x)?;
         for tensor in [weight, bias, &statistics.mean, &statistics.variance] {
             if tensor.dims() != [channels] {
                 let expected = format!("one value for each of {channels} channels");
-                return Err(error::shape("batch_norm_relu", expected, tensor));
+                return Err(error::shape(name, expected, tensor));
             }
         }
-        Ok(Self { mean: statistics.mean.detach(), variance: statistics.variance.detach(), eps, source })
+        let (mean, variance) = (statistics.mean.detach(), statistics.variance.detach());
+        Ok(Self { mean, variance, eps, activation, source })
     }
 
     /// Turns `gradient`, the output's, into that of the input `x`, in place, if the input needs it.
@@ -148,8 +202,8 @@ impl BatchNormRelu {
     }
 }
 
-impl Operation<3> for BatchNormRelu {
-    const NAME: &'static str = "batch_norm_relu";
+impl Operation<3> for Normalisation {
+    const NAME: &'static str = "batch_norm";
 
     fn shape(&self, [x, ..]: [&Shape; 3]) -> Shape {
         x.clone()
@@ -169,11 +223,44 @@ impl Operation<3> for BatchNormRelu {
     }
 }
 
+/// `relu(normalised x + residual)` of (x, weight and bias of the norm, residual). The norm has no
+/// activation of its own.
+pub(crate) struct ResidualNorm(pub(crate) Normalisation);
+
+impl Operation<3> for ResidualNorm {
+    const NAME: &'static str = "batch_norm_add_relu";
+
+    fn shape(&self, [x, ..]: [&Shape; 3]) -> Shape {
+        x.clone()
+    }
+
+    fn gradients(&self, backward: &Backward<'_, 3>) -> Result<[Option<Tensor>; 3]> {
+        let [x, parameters, _] = backward.inputs;
+        let [needs_x, needs_parameters, needs_residual] = backward.needs;
+        let passed = run(ReluGradient, [backward.output, backward.gradient])?;
+        // The norm overwrites the gradient that it gets.
+        let inner = if needs_x && needs_residual { passed.copy()? } else { passed.clone() };
+        let parameters = self.0.backward(x, parameters, &inner, [needs_x, needs_parameters])?;
+        Ok([needs_x.then_some(inner), parameters, needs_residual.then_some(passed)])
+    }
+}
+
+/// The gradient before a `ReLU`, from (its output, the gradient of its output).
+pub(crate) struct ReluGradient;
+
+impl Operation<2> for ReluGradient {
+    const NAME: &'static str = "relu_gradient";
+
+    fn shape(&self, [output, _]: [&Shape; 2]) -> Shape {
+        output.clone()
+    }
+}
+
 /// The gradients of weight and bias (2, C), from (x, gradient, weight and bias).
-pub(crate) struct ParameterGradients<'a>(pub(crate) &'a BatchNormRelu);
+pub(crate) struct ParameterGradients<'a>(pub(crate) &'a Normalisation);
 
 impl Operation<3> for ParameterGradients<'_> {
-    const NAME: &'static str = "batch_norm_relu_parameter_gradients";
+    const NAME: &'static str = "batch_norm_parameter_gradients";
 
     fn shape(&self, [_, _, parameters]: [&Shape; 3]) -> Shape {
         parameters.clone()
@@ -182,11 +269,11 @@ impl Operation<3> for ParameterGradients<'_> {
 
 /// Overwrites the gradient of the output by that of the input, given (x, weight and bias).
 pub(crate) struct InputGradient<'a> {
-    pub(crate) norm: &'a BatchNormRelu,
+    pub(crate) norm: &'a Normalisation,
     /// Under batch statistics, the gradients of weight and bias.
     pub(crate) sums: Option<&'a Tensor>,
 }
 
 impl Update<2> for InputGradient<'_> {
-    const NAME: &'static str = "batch_norm_relu_input_gradient";
+    const NAME: &'static str = "batch_norm_input_gradient";
 }

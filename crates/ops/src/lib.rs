@@ -63,7 +63,10 @@ mod staging;
 mod upsample;
 
 pub use arithmetic::{Arithmetic, ConvolutionChoice};
-pub use batch_norm::{BatchNorm, BatchStatistics, StatisticsSource, batch_norm_relu, batch_statistics};
+pub use batch_norm::{
+    BatchNorm, BatchStatistics, StatisticsSource, batch_norm, batch_norm_add_relu, batch_norm_relu,
+    batch_statistics,
+};
 pub use channels::{add_bias, normalise_image, scale_channels};
 pub use convolution::{conv2d, conv2d_add};
 pub use error::Error;

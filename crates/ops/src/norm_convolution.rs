@@ -2,7 +2,7 @@
 
 use crate::adapter::{apply, run};
 use crate::arithmetic::Arithmetic;
-use crate::batch_norm::{BatchNorm, BatchNormRelu};
+use crate::batch_norm::{Activation, BatchNorm, Normalisation};
 use crate::convolution::Conv2d;
 use crate::geometry::{Conv2dConfig, Geometry};
 use crate::operation::{Backward, Operation};
@@ -23,7 +23,7 @@ pub fn batch_norm_relu_conv2d(
     config: Conv2dConfig,
     arithmetic: Arithmetic,
 ) -> Result<Tensor> {
-    let normalise = BatchNormRelu::new(x, norm)?;
+    let normalise = Normalisation::new("batch_norm_relu_conv2d", x, norm, Activation::Relu)?;
     let parameters = Tensor::stack(&[norm.weight, norm.bias], 0)?;
     let geometry = Geometry::new("batch_norm_relu_conv2d", x, weight, config)?;
     let convolve = Conv2d { geometry, arithmetic };
@@ -33,7 +33,7 @@ pub fn batch_norm_relu_conv2d(
 /// Batch norm, `ReLU` and convolution of (x, weight and bias of the norm, weight of the
 /// convolution).
 pub(crate) struct NormConvolution {
-    pub(crate) normalise: BatchNormRelu,
+    pub(crate) normalise: Normalisation,
     pub(crate) convolve: Conv2d,
 }
 

@@ -165,6 +165,16 @@ fn batch_norm() {
             same(&format!("batch_norm_relu {size:?} {source:?}"), &arguments, 1, |t| {
                 batch_norm_relu(&t[0], &t[1], &t[2], &statistics(&t[0])?, source, 1e-3)
             });
+            same(&format!("batch_norm {size:?} {source:?}"), &arguments, 1, |t| {
+                let statistics = &statistics(&t[0])?;
+                batch_norm(&t[0], BatchNorm { weight: &t[1], bias: &t[2], statistics, source, eps: 1e-3 })
+            });
+            let arguments = [x.clone(), random(seed + 6, &size), weight.clone(), bias.clone()];
+            same(&format!("batch_norm_add_relu {size:?} {source:?}"), &arguments, 2, |t| {
+                let statistics = &statistics(&t[0])?;
+                let norm = BatchNorm { weight: &t[2], bias: &t[3], statistics, source, eps: 1e-3 };
+                batch_norm_add_relu(&t[0], norm, &t[1])
+            });
             let config = Conv2dConfig { stride: 1, padding: 2, dilation: 2 };
             let arguments = [x.clone(), kernel.clone(), weight.clone(), bias.clone()];
             same(&format!("batch_norm_relu_conv2d {size:?} {source:?}"), &arguments, 2, |t| {

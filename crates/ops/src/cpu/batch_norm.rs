@@ -1,16 +1,18 @@
-//! Batch norm with `ReLU`. Rows are pixels, columns are channels.
+//! Batch norm with its activation. Rows are pixels, columns are channels.
 
 use super::column_sums::column_sums;
-use super::sweep::rows_block;
+use super::sweep::{BLOCK, rows_block};
 use super::vectors::wide;
-use crate::batch_norm::{BatchNormRelu, InputGradient, ParameterGradients};
+use crate::batch_norm::{
+    Activation, InputGradient, Normalisation, ParameterGradients, ReluGradient, ResidualNorm,
+};
 use crate::in_place::UpdateOnCpu;
 use crate::operation::{CpuInputs, OnCpu};
-use candle_core::{CpuStorage, Result};
+use candle_core::{CpuStorage, Error, Result};
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
-impl OnCpu<3> for BatchNormRelu {
+impl OnCpu<3> for Normalisation {
     fn compute(&self, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
         let x = x.slice()?;
         let mut out = vec![0.0; x.len()];
@@ -19,10 +21,39 @@ impl OnCpu<3> for BatchNormRelu {
     }
 }
 
+impl OnCpu<3> for ResidualNorm {
+    fn compute(&self, [x, parameters, residual]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        let x = x.slice()?;
+        let channels = Channels::new(&self.0, halves(parameters.slice()?))?;
+        let mut out = vec![0.0; x.len()];
+        scale_shift_add_relu(&mut out, [x, residual.slice()?], &channels);
+        Ok(CpuStorage::F32(out))
+    }
+}
+
+impl OnCpu<2> for ReluGradient {
+    fn compute(&self, [output, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        let (output, mut passed) = (output.slice::<f32>()?, gradient.slice::<f32>()?.to_vec());
+        passed.par_chunks_mut(BLOCK).zip(output.par_chunks(BLOCK)).for_each(|(passed, output)| {
+            wide(|| {
+                for (passed, output) in passed.iter_mut().zip(output) {
+                    *passed = if *output > 0.0 { *passed } else { 0.0 };
+                }
+            });
+        });
+        Ok(CpuStorage::F32(passed))
+    }
+}
+
 impl OnCpu<3> for ParameterGradients<'_> {
     fn compute(&self, [x, gradient, parameters]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
         let channels = Channels::new(self.0, halves(parameters.slice()?))?;
-        Ok(CpuStorage::F32(parameter_gradients(x.slice()?, gradient.slice()?, &channels).concat()))
+        let (x, gradient) = (x.slice()?, gradient.slice()?);
+        let both = match self.0.activation {
+            Activation::Relu => parameter_gradients::<true>(x, gradient, &channels),
+            Activation::Identity => parameter_gradients::<false>(x, gradient, &channels),
+        };
+        Ok(CpuStorage::F32(both.concat()))
     }
 }
 
@@ -30,12 +61,14 @@ impl UpdateOnCpu<2> for InputGradient<'_> {
     fn update(&self, gradient: &mut [f32], [x, parameters]: CpuInputs<'_, 2>) -> Result<()> {
         let x = x.slice()?;
         let channels = Channels::new(self.norm, halves(parameters.slice()?))?;
-        match self.sums {
-            Some(sums) => {
-                let sums = [sums.get(0)?.to_vec1::<f32>()?, sums.get(1)?.to_vec1::<f32>()?];
-                input_gradient_batch(gradient, x, &channels, sums.each_ref().map(Vec::as_slice));
-            }
-            None => input_gradient_running(gradient, x, &channels),
+        let sums = self.sums.map(|sums| Ok::<_, Error>([sums.get(0)?.to_vec1()?, sums.get(1)?.to_vec1()?]));
+        let sums: Option<[Vec<f32>; 2]> = sums.transpose()?;
+        let sums = sums.as_ref().map(|sums| sums.each_ref().map(Vec::as_slice));
+        match (self.norm.activation, sums) {
+            (Activation::Relu, Some(sums)) => input_gradient_batch::<true>(gradient, x, &channels, sums),
+            (Activation::Identity, Some(sums)) => input_gradient_batch::<false>(gradient, x, &channels, sums),
+            (Activation::Relu, None) => input_gradient_running::<true>(gradient, x, &channels),
+            (Activation::Identity, None) => input_gradient_running::<false>(gradient, x, &channels),
         }
         Ok(())
     }
@@ -47,15 +80,18 @@ pub(super) fn halves(parameters: &[f32]) -> [&[f32]; 2] {
     [weight, bias]
 }
 
-/// Writes the normalised `x` after the `ReLU` to `out`.
+/// Writes the normalised `x` after the activation to `out`.
 pub(super) fn normalise(
-    norm: &BatchNormRelu,
+    norm: &Normalisation,
     out: &mut [f32],
     x: &[f32],
     parameters: [&[f32]; 2],
 ) -> Result<()> {
     let channels = Channels::new(norm, parameters)?;
-    scale_shift_relu(out, x, &channels.scale, &channels.shift);
+    match norm.activation {
+        Activation::Relu => scale_shift::<true>(out, x, &channels),
+        Activation::Identity => scale_shift::<false>(out, x, &channels),
+    }
     Ok(())
 }
 
@@ -71,7 +107,7 @@ struct Channels {
 }
 
 impl Channels {
-    fn new(norm: &BatchNormRelu, [weight, bias]: [&[f32]; 2]) -> Result<Self> {
+    fn new(norm: &Normalisation, [weight, bias]: [&[f32]; 2]) -> Result<Self> {
         let mean = norm.mean.to_vec1::<f32>()?;
         let variance = norm.variance.to_vec1::<f32>()?;
         let deviation: Vec<f32> = variance.iter().map(|v| (v + norm.eps).sqrt()).collect();
@@ -83,27 +119,49 @@ impl Channels {
     }
 }
 
-/// `max(0, x * scale + shift)`.
-fn scale_shift_relu(out: &mut [f32], x: &[f32], scale: &[f32], shift: &[f32]) {
+/// `x * scale + shift`, and with `RELU` the larger of that and 0.
+fn scale_shift<const RELU: bool>(out: &mut [f32], x: &[f32], norm: &Channels) {
+    let Channels { scale, shift, .. } = norm;
     let channels = scale.len();
     let block = rows_block(channels) * channels;
     out.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(out, x)| {
         wide(|| {
             for (out, x) in out.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
                 for (((out, x), scale), shift) in out.iter_mut().zip(x).zip(scale).zip(shift) {
-                    *out = (x * scale + shift).max(0.0);
+                    let normalised = x * scale + shift;
+                    *out = if RELU { normalised.max(0.0) } else { normalised };
                 }
             }
         });
     });
 }
 
-/// The gradients of weight and bias: sums over pixels of the gradient before the `ReLU` times the
-/// normalised input, and of that gradient itself.
-fn parameter_gradients(x: &[f32], gradient: &[f32], norm: &Channels) -> [Vec<f32>; 2] {
+/// `max(0, x * scale + shift + residual)`.
+fn scale_shift_add_relu(out: &mut [f32], [x, residual]: [&[f32]; 2], norm: &Channels) {
+    let channels = norm.scale.len();
+    let block = rows_block(channels) * channels;
+    let inputs = x.par_chunks(block).zip(residual.par_chunks(block));
+    out.par_chunks_mut(block).zip(inputs).for_each(|(out, (x, residual))| {
+        wide(|| {
+            let rows = x.chunks_exact(channels).zip(residual.chunks_exact(channels));
+            for (out, (x, residual)) in out.chunks_exact_mut(channels).zip(rows) {
+                let per_channel = norm.scale.iter().zip(&norm.shift);
+                for (((out, x), residual), (scale, shift)) in
+                    out.iter_mut().zip(x).zip(residual).zip(per_channel)
+                {
+                    *out = (x * scale + shift + residual).max(0.0);
+                }
+            }
+        });
+    });
+}
+
+/// The gradients of weight and bias: sums over pixels of the gradient before the `ReLU`, if there
+/// is one, times the normalised input, and of that gradient itself.
+fn parameter_gradients<const RELU: bool>(x: &[f32], gradient: &[f32], norm: &Channels) -> [Vec<f32>; 2] {
     let channels = norm.mean.len();
     let [bias, weight] = column_sums(x.len() / channels, channels, |span, sums| {
-        Arch::new().dispatch(AddParameterGradients {
+        Arch::new().dispatch(AddParameterGradients::<RELU> {
             sums,
             x: &x[span.clone()],
             gradient: &gradient[span],
@@ -116,14 +174,14 @@ fn parameter_gradients(x: &[f32], gradient: &[f32], norm: &Channels) -> [Vec<f32
 
 /// Adds a block of rows to the sums of [`parameter_gradients`]. A closure of this size would not be
 /// inlined and would therefore be compiled for the narrowest vectors.
-struct AddParameterGradients<'a> {
+struct AddParameterGradients<'a, const RELU: bool> {
     sums: &'a mut [Vec<f32>; 2],
     x: &'a [f32],
     gradient: &'a [f32],
     norm: &'a Channels,
 }
 
-impl NullaryFnOnce for AddParameterGradients<'_> {
+impl<const RELU: bool> NullaryFnOnce for AddParameterGradients<'_, RELU> {
     type Output = ();
 
     #[inline(always)]
@@ -137,7 +195,7 @@ impl NullaryFnOnce for AddParameterGradients<'_> {
             for (((x, gradient), ((mean, scale), shift)), (bias, weight)) in
                 x.iter().zip(gradient).zip(per_channel).zip(sums)
             {
-                let passed = if x * scale + shift > 0.0 { *gradient } else { 0.0 };
+                let passed = if !RELU || x * scale + shift > 0.0 { *gradient } else { 0.0 };
                 *bias += passed;
                 *weight += passed * (x - mean);
             }
@@ -146,8 +204,8 @@ impl NullaryFnOnce for AddParameterGradients<'_> {
 }
 
 /// Turns the output's gradient into the input's under running statistics: the part that passes the
-/// `ReLU`, scaled.
-fn input_gradient_running(gradient: &mut [f32], x: &[f32], norm: &Channels) {
+/// `ReLU`, if there is one, scaled.
+fn input_gradient_running<const RELU: bool>(gradient: &mut [f32], x: &[f32], norm: &Channels) {
     let channels = norm.scale.len();
     let block = rows_block(channels) * channels;
     gradient.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(gradient, x)| {
@@ -155,7 +213,7 @@ fn input_gradient_running(gradient: &mut [f32], x: &[f32], norm: &Channels) {
             for (gradient, x) in gradient.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
                 let per_channel = norm.scale.iter().zip(&norm.shift);
                 for ((gradient, x), (scale, shift)) in gradient.iter_mut().zip(x).zip(per_channel) {
-                    *gradient = if x * scale + shift > 0.0 { *gradient * scale } else { 0.0 };
+                    *gradient = if !RELU || x * scale + shift > 0.0 { *gradient * scale } else { 0.0 };
                 }
             }
         });
@@ -164,7 +222,7 @@ fn input_gradient_running(gradient: &mut [f32], x: &[f32], norm: &Channels) {
 
 /// Turns the output's gradient into the input's under batch statistics, which depend on the input
 /// themselves, given the two results of [`parameter_gradients`].
-fn input_gradient_batch(
+fn input_gradient_batch<const RELU: bool>(
     gradient: &mut [f32],
     x: &[f32],
     norm: &Channels,
@@ -185,7 +243,7 @@ fn input_gradient_batch(
                 for ((gradient, x), (((mean, scale), shift), (offset, slope))) in
                     gradient.iter_mut().zip(x).zip(per_channel)
                 {
-                    let passed = if x * scale + shift > 0.0 { *gradient } else { 0.0 };
+                    let passed = if !RELU || x * scale + shift > 0.0 { *gradient } else { 0.0 };
                     *gradient = scale * (passed - offset - (x - mean) * slope);
                 }
             }

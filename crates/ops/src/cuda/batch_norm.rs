@@ -1,10 +1,12 @@
-//! Batch norm with `ReLU`.
+//! Batch norm with its activation.
 
 use super::column_sums::{SUMMED, finishing};
 use super::element::{Element, stamped, width};
 use super::launch::{launch, sheet};
 use super::memory::{room, storage_of, stored, view_mut};
-use crate::batch_norm::{BatchNormRelu, InputGradient, ParameterGradients};
+use crate::batch_norm::{
+    Activation, InputGradient, Normalisation, ParameterGradients, ReluGradient, ResidualNorm,
+};
 use crate::in_place::UpdateOnGpu;
 use crate::operation::{GpuInputs, Input, OnGpu};
 use candle_core::backend::BackendStorage;
@@ -21,6 +23,8 @@ pub(super) struct Norm<'a> {
     weight: CudaView<'a, f32>,
     bias: CudaView<'a, f32>,
     eps: f32,
+    /// 1 before a `ReLU`, otherwise 0.
+    relu: u32,
 }
 
 impl Norm<'_> {
@@ -30,15 +34,16 @@ impl Norm<'_> {
 
     /// Calls `work` with the statistics that `norm` holds and with `weight` and `bias`.
     pub(super) fn with<R>(
-        norm: &BatchNormRelu,
+        norm: &Normalisation,
         [weight, bias]: [CudaView<'_, f32>; 2],
         work: impl FnOnce(&Norm<'_>) -> Result<R>,
     ) -> Result<R> {
         let ((mean, ml), (variance, vl)) =
             (norm.mean.storage_and_layout(), norm.variance.storage_and_layout());
-        let mean = Input { storage: storage_of(&mean, "batch_norm_relu")?, layout: ml }.view()?;
-        let variance = Input { storage: storage_of(&variance, "batch_norm_relu")?, layout: vl }.view()?;
-        work(&Norm { mean, variance, weight, bias, eps: norm.eps })
+        let mean = Input { storage: storage_of(&mean, "batch_norm")?, layout: ml }.view()?;
+        let variance = Input { storage: storage_of(&variance, "batch_norm")?, layout: vl }.view()?;
+        let relu = u32::from(norm.activation == Activation::Relu);
+        work(&Norm { mean, variance, weight, bias, eps: norm.eps, relu })
     }
 }
 
@@ -48,9 +53,36 @@ pub(super) fn halves(parameters: Input<'_, CudaStorage>) -> Result<[CudaView<'_,
     Ok([both.slice(..channels), both.slice(channels..)])
 }
 
-impl OnGpu<3> for BatchNormRelu {
+impl OnGpu<3> for Normalisation {
     fn compute<T: Element>(&self, [x, weight, bias]: GpuInputs<'_, 3>) -> Result<CudaStorage> {
-        Norm::with(self, [weight.view()?, bias.view()?], |norm| scale_shift_relu::<T>(x, norm))
+        Norm::with(self, [weight.view()?, bias.view()?], |norm| scale_shift::<T>(x, norm))
+    }
+}
+
+impl OnGpu<3> for ResidualNorm {
+    fn compute<T: Element>(&self, [x, parameters, residual]: GpuInputs<'_, 3>) -> Result<CudaStorage> {
+        Norm::with(&self.0, halves(parameters)?, |norm| scale_shift_add_relu::<T>(x, residual, norm))
+    }
+}
+
+impl OnGpu<2> for ReluGradient {
+    fn compute<T: Element>(&self, [output, gradient]: GpuInputs<'_, 2>) -> Result<CudaStorage> {
+        let (device, count) = (output.storage.device(), output.count());
+        let channels = output.dims().last().copied().unwrap_or(1);
+        let rows = count / channels;
+        let width = width::<T>(channels, &[output.layout, gradient.layout]);
+        let mut passed = room::<T>(device, count)?;
+        launch!(
+            device,
+            &stamped::<T>("relu_gradient", width),
+            sheet(rows, channels, width, SWEPT),
+            &output.view::<T>()?,
+            &gradient.view::<T>()?,
+            &(rows as u64),
+            &(channels as u32),
+            &mut passed,
+        );
+        Ok(stored(passed, device))
     }
 }
 
@@ -68,9 +100,9 @@ impl UpdateOnGpu<2> for InputGradient<'_> {
         [x, parameters]: GpuInputs<'_, 2>,
     ) -> Result<()> {
         let sums = self.sums.map(Tensor::storage_and_layout);
-        let sums = sums.as_ref().map(|(sums, layout)| {
-            Input { storage: storage_of(sums, "batch_norm_relu")?, layout }.view::<f32>()
-        });
+        let sums = sums
+            .as_ref()
+            .map(|(sums, layout)| Input { storage: storage_of(sums, "batch_norm")?, layout }.view::<f32>());
         let sums = sums.transpose()?;
         Norm::with(self.norm, halves(parameters)?, |norm| {
             input_gradient::<T>(gradient, layout, x, norm, sums.as_ref())
@@ -78,20 +110,46 @@ impl UpdateOnGpu<2> for InputGradient<'_> {
     }
 }
 
-/// The normalised `x` after the `ReLU`.
-pub(super) fn scale_shift_relu<T: Element>(
-    x: Input<'_, CudaStorage>,
-    norm: &Norm<'_>,
-) -> Result<CudaStorage> {
+/// The normalised `x` after the activation.
+pub(super) fn scale_shift<T: Element>(x: Input<'_, CudaStorage>, norm: &Norm<'_>) -> Result<CudaStorage> {
     let (device, count, channels) = (x.storage.device(), x.count(), norm.channels());
     let rows = count / channels;
     let width = width::<T>(channels, &[x.layout]);
     let mut out = room::<T>(device, count)?;
     launch!(
         device,
-        &stamped::<T>("scale_shift_relu", width),
+        &stamped::<T>("scale_shift", width),
         sheet(rows, channels, width, SWEPT),
         &x.view::<T>()?,
+        &norm.mean,
+        &norm.variance,
+        &norm.weight,
+        &norm.bias,
+        &norm.eps,
+        &norm.relu,
+        &(rows as u64),
+        &(channels as u32),
+        &mut out,
+    );
+    Ok(stored(out, device))
+}
+
+/// The normalised `x` plus `residual`, after the `ReLU`.
+fn scale_shift_add_relu<T: Element>(
+    x: Input<'_, CudaStorage>,
+    residual: Input<'_, CudaStorage>,
+    norm: &Norm<'_>,
+) -> Result<CudaStorage> {
+    let (device, count, channels) = (x.storage.device(), x.count(), norm.channels());
+    let rows = count / channels;
+    let width = width::<T>(channels, &[x.layout, residual.layout]);
+    let mut out = room::<T>(device, count)?;
+    launch!(
+        device,
+        &stamped::<T>("scale_shift_add_relu", width),
+        sheet(rows, channels, width, SWEPT),
+        &x.view::<T>()?,
+        &residual.view::<T>()?,
         &norm.mean,
         &norm.variance,
         &norm.weight,
@@ -128,6 +186,7 @@ fn parameter_gradients<T: Element>(
         &norm.weight,
         &norm.bias,
         &norm.eps,
+        &norm.relu,
         &(rows as u64),
         &(channels as u32),
         &mut partial,
@@ -169,6 +228,7 @@ fn input_gradient<T: Element>(
         &norm.weight,
         &norm.bias,
         &norm.eps,
+        &norm.relu,
         &(rows as u64),
         &(channels as u32),
         // Without batch statistics the kernel does not read it, but needs an argument.

@@ -1,6 +1,6 @@
 //! Batch norm, `ReLU` and convolution.
 
-use super::batch_norm::{Norm, halves, scale_shift_relu};
+use super::batch_norm::{Norm, halves, scale_shift};
 use super::convolution::{output, weight_gradient};
 use super::element::Element;
 use crate::norm_convolution::{NormConvolution, WeightGradient};
@@ -29,5 +29,5 @@ fn activated<T: Element>(
     x: Input<'_, CudaStorage>,
     parameters: Input<'_, CudaStorage>,
 ) -> Result<CudaStorage> {
-    Norm::with(&operation.normalise, halves(parameters)?, |norm| scale_shift_relu::<T>(x, norm))
+    Norm::with(&operation.normalise, halves(parameters)?, |norm| scale_shift::<T>(x, norm))
 }

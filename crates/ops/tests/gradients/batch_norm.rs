@@ -1,10 +1,10 @@
 //! Batch norm alone and with a convolution.
 
-use crate::check::{EXACT, check_gradient, flat, random};
+use crate::check::{EXACT, check_gradient, flat, random, relative_l2};
 use candle_core::{DType, Device, Tensor, Var};
 use robustseg_ops::{
-    BatchNorm, BatchStatistics, Conv2dConfig, StatisticsSource, batch_norm_relu, batch_norm_relu_conv2d,
-    batch_statistics, conv2d,
+    BatchNorm, BatchStatistics, Conv2dConfig, StatisticsSource, batch_norm, batch_norm_add_relu,
+    batch_norm_relu, batch_norm_relu_conv2d, batch_statistics, conv2d,
 };
 
 #[test]
@@ -38,6 +38,71 @@ fn batch_norm_gradients() {
     check_gradient(&arguments, 1e-2, 2e-3, |a| {
         batch_norm_relu(&a[0], &a[1], &a[2], &fixed, StatisticsSource::Running, 1e-5)
     });
+}
+
+#[test]
+fn gradients_of_a_norm_without_relu_and_with_a_residual() {
+    let arguments = [random(&[2, 5, 3, 4], 1), random(&[4], 2), random(&[4], 3)];
+    // Keeps the sums away from the kink of ReLU, on both sides.
+    let sign = random(&[2, 5, 3, 4], 4).sign().unwrap();
+    let residual = (sign * 6.0 + random(&[2, 5, 3, 4], 5)).unwrap();
+    let [x, weight, bias] = arguments.clone();
+    let with_residual = [x, weight, bias, residual];
+    let fixed =
+        BatchStatistics { mean: random(&[4], 7), variance: (random(&[4], 8).sqr().unwrap() + 0.5).unwrap() };
+    for source in [StatisticsSource::Batch, StatisticsSource::Running] {
+        let statistics = |x: &Tensor| match source {
+            StatisticsSource::Batch => batch_statistics(x),
+            StatisticsSource::Running => Ok(fixed.clone()),
+        };
+        check_gradient(&arguments, 1e-2, 2e-3, |a| {
+            let statistics = &statistics(&a[0])?;
+            batch_norm(&a[0], BatchNorm { weight: &a[1], bias: &a[2], statistics, source, eps: 1e-5 })
+        });
+        check_gradient(&with_residual, 1e-2, 2e-3, |a| {
+            let statistics = &statistics(&a[0])?;
+            let norm = BatchNorm { weight: &a[1], bias: &a[2], statistics, source, eps: 1e-5 };
+            batch_norm_add_relu(&a[0], norm, &a[3])
+        });
+    }
+}
+
+#[test]
+fn norm_residual_and_relu_as_one_are_the_three_in_turn() {
+    let shape = [2, 37, 9, 5];
+    let arguments = [random(&shape, 1), random(&[5], 2), random(&[5], 3), random(&shape, 4)];
+    for source in [StatisticsSource::Batch, StatisticsSource::Running] {
+        let statistics = batch_statistics(&arguments[usize::from(source == StatisticsSource::Running) * 3]);
+        let statistics = &statistics.unwrap();
+        // Every subset of tracked arguments.
+        for tracked in 0..16 {
+            let vars = arguments.each_ref().map(|argument| Var::from_tensor(argument).unwrap());
+            let inputs: Vec<Tensor> = (0..4)
+                .map(|index| match tracked >> index & 1 {
+                    1 => vars[index].as_tensor().clone(),
+                    _ => arguments[index].clone(),
+                })
+                .collect();
+            let [x, weight, bias, residual] = &inputs[..] else { unreachable!() };
+            let norm = BatchNorm { weight, bias, statistics, source, eps: 1e-5 };
+            let one = batch_norm_add_relu(x, norm, residual).unwrap();
+            let normalised = batch_norm(x, norm).unwrap();
+            let two = (normalised + residual).unwrap().relu().unwrap();
+            // The compiler may round the two sums once or twice.
+            assert!(relative_l2(&flat(&one), &flat(&two)) < 1e-6);
+            if tracked == 0 {
+                continue;
+            }
+            let (one, two) = (one.sqr().unwrap().backward().unwrap(), two.sqr().unwrap().backward().unwrap());
+            for var in &vars {
+                let (one, two) = (one.get(var).map(flat), two.get(var).map(flat));
+                assert_eq!(one.is_some(), two.is_some(), "{source:?}, tracked {tracked:b}");
+                if let (Some(one), Some(two)) = (one, two) {
+                    assert!(relative_l2(&one, &two) < 1e-5, "{source:?}, tracked {tracked:b}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

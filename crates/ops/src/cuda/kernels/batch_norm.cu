@@ -1,4 +1,4 @@
-// Batch norm with ReLU, and the sums over pixels that it needs.
+// Batch norm, with ReLU if `relu` is 1, and the sums over pixels that it needs.
 #include "common.cuh"
 
 // A batch norm's values for V channels.
@@ -19,10 +19,15 @@ __device__ inline Norm<V> norm_of(const float *mean, const float *variance, cons
     return norm;
 }
 
-// Values below zero before the ReLU have no gradient. The expression is the forward kernel's, so that both decide
-// alike about values at zero.
-template <int V> __device__ inline float before_relu(const Norm<V> &norm, float x, int i) {
+template <int V> __device__ inline float normalised(const Norm<V> &norm, float x, int i) {
     return fmaf(x, norm.scale[i], norm.shift[i]);
+}
+
+// The part of a gradient that passes the ReLU. The expression is the forward kernel's, so that both decide alike about
+// values at zero.
+template <int V>
+__device__ inline float passed_by(const Norm<V> &norm, uint32_t relu, float x, float gradient, int i) {
+    return !relu || normalised(norm, x, i) > 0.0f ? gradient : 0.0f;
 }
 
 // For every block of rows, the sums of the distances from a pivot and of their squares: (blocks, 2, channels), and
@@ -89,31 +94,71 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     out[channels + channel] = variance < 0.0 ? 0.0f : (float)variance;
 }
 
-// max(0, normalised x)
+// The normalised x, and with `relu` the larger of that and 0.
 template <typename T, int V>
-__device__ void scale_shift_relu(const T *x, const float *mean, const float *variance, const float *weight,
-                                 const float *bias, float eps, uint64_t rows, uint32_t channels, T *out) {
+__device__ void scale_shift(const T *x, const float *mean, const float *variance, const float *weight,
+                            const float *bias, float eps, uint32_t relu, uint64_t rows, uint32_t channels, T *out) {
     Place at = place<V>();
     if (at.channel >= channels) return;
     Norm<V> norm = norm_of<V>(mean, variance, weight, bias, eps, at.channel);
     for (uint64_t row = at.row; row < rows; row += at.step) {
         Pack<T, V> values = read<T, V>(x + row * channels + at.channel);
-        for (int i = 0; i < V; i++)
-            values.at[i] = narrow<T>(fmaxf(before_relu(norm, widen(values.at[i]), i), 0.0f));
+        for (int i = 0; i < V; i++) {
+            float value = normalised(norm, widen(values.at[i]), i);
+            values.at[i] = narrow<T>(relu ? fmaxf(value, 0.0f) : value);
+        }
         write<T, V>(out + row * channels + at.channel, values);
     }
 }
-STAMP(scale_shift_relu,
+STAMP(scale_shift,
       (const T *x, const float *mean, const float *variance, const float *weight, const float *bias, float eps,
-       uint64_t rows, uint32_t channels, T *out),
-      (x, mean, variance, weight, bias, eps, rows, channels, out))
+       uint32_t relu, uint64_t rows, uint32_t channels, T *out),
+      (x, mean, variance, weight, bias, eps, relu, rows, channels, out))
+
+// max(0, normalised x + residual)
+template <typename T, int V>
+__device__ void scale_shift_add_relu(const T *x, const T *residual, const float *mean, const float *variance,
+                                     const float *weight, const float *bias, float eps, uint64_t rows,
+                                     uint32_t channels, T *out) {
+    Place at = place<V>();
+    if (at.channel >= channels) return;
+    Norm<V> norm = norm_of<V>(mean, variance, weight, bias, eps, at.channel);
+    for (uint64_t row = at.row; row < rows; row += at.step) {
+        Pack<T, V> values = read<T, V>(x + row * channels + at.channel);
+        Pack<T, V> added = read<T, V>(residual + row * channels + at.channel);
+        for (int i = 0; i < V; i++)
+            values.at[i] =
+                narrow<T>(fmaxf(normalised(norm, widen(values.at[i]), i) + widen(added.at[i]), 0.0f));
+        write<T, V>(out + row * channels + at.channel, values);
+    }
+}
+STAMP(scale_shift_add_relu,
+      (const T *x, const T *residual, const float *mean, const float *variance, const float *weight,
+       const float *bias, float eps, uint64_t rows, uint32_t channels, T *out),
+      (x, residual, mean, variance, weight, bias, eps, rows, channels, out))
+
+// The gradient before a ReLU, given its output.
+template <typename T, int V>
+__device__ void relu_gradient(const T *output, const T *gradient, uint64_t rows, uint32_t channels, T *out) {
+    Place at = place<V>();
+    if (at.channel >= channels) return;
+    for (uint64_t row = at.row; row < rows; row += at.step) {
+        Pack<T, V> values = read<T, V>(output + row * channels + at.channel);
+        Pack<T, V> gradients = read<T, V>(gradient + row * channels + at.channel);
+        for (int i = 0; i < V; i++)
+            if (!(widen(values.at[i]) > 0.0f)) gradients.at[i] = narrow<T>(0.0f);
+        write<T, V>(out + row * channels + at.channel, gradients);
+    }
+}
+STAMP(relu_gradient, (const T *output, const T *gradient, uint64_t rows, uint32_t channels, T *out),
+      (output, gradient, rows, channels, out))
 
 // For every block of rows, the sums of the gradient before the ReLU, and of that times the distance from the mean:
 // (blocks, 2, channels).
 template <typename T, int V>
 __device__ void parameter_gradients(const T *x, const T *gradient, const float *mean, const float *variance,
-                                    const float *weight, const float *bias, float eps, uint64_t rows,
-                                    uint32_t channels, float *partial) {
+                                    const float *weight, const float *bias, float eps, uint32_t relu,
+                                    uint64_t rows, uint32_t channels, float *partial) {
     __shared__ float pile[THREADS * V];
     Place at = place<V>();
     float of_bias[V] = {}, of_weight[V] = {};
@@ -124,7 +169,7 @@ __device__ void parameter_gradients(const T *x, const T *gradient, const float *
             Pack<T, V> gradients = read<T, V>(gradient + row * channels + at.channel);
             for (int i = 0; i < V; i++) {
                 float value = widen(values.at[i]);
-                float passed = before_relu(norm, value, i) > 0.0f ? widen(gradients.at[i]) : 0.0f;
+                float passed = passed_by(norm, relu, value, widen(gradients.at[i]), i);
                 of_bias[i] += passed;
                 of_weight[i] = fmaf(passed, value - norm.mean[i], of_weight[i]);
             }
@@ -142,8 +187,8 @@ __device__ void parameter_gradients(const T *x, const T *gradient, const float *
 }
 STAMP(parameter_gradients,
       (const T *x, const T *gradient, const float *mean, const float *variance, const float *weight,
-       const float *bias, float eps, uint64_t rows, uint32_t channels, float *partial),
-      (x, gradient, mean, variance, weight, bias, eps, rows, channels, partial))
+       const float *bias, float eps, uint32_t relu, uint64_t rows, uint32_t channels, float *partial),
+      (x, gradient, mean, variance, weight, bias, eps, relu, rows, channels, partial))
 
 // Gradients of weight and bias, (2, channels), from the results of parameter_gradients.
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -161,8 +206,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 // if the statistics depend on the input (`batch` is 1), otherwise they are not read.
 template <typename T, int V>
 __device__ void input_gradient(T *gradient, const T *x, const float *mean, const float *variance, const float *weight,
-                               const float *bias, float eps, uint64_t rows, uint32_t channels, const float *sums,
-                               uint32_t batch) {
+                               const float *bias, float eps, uint32_t relu, uint64_t rows, uint32_t channels,
+                               const float *sums, uint32_t batch) {
     Place at = place<V>();
     if (at.channel >= channels) return;
     Norm<V> norm = norm_of<V>(mean, variance, weight, bias, eps, at.channel);
@@ -177,7 +222,7 @@ __device__ void input_gradient(T *gradient, const T *x, const float *mean, const
         Pack<T, V> gradients = read<T, V>(gradient + row * channels + at.channel);
         for (int i = 0; i < V; i++) {
             float value = widen(values.at[i]);
-            float passed = before_relu(norm, value, i) > 0.0f ? widen(gradients.at[i]) : 0.0f;
+            float passed = passed_by(norm, relu, value, widen(gradients.at[i]), i);
             float mixed = passed - offset[i] - (value - norm.mean[i]) * slope[i];
             gradients.at[i] = narrow<T>(norm.scale[i] * mixed);
         }
@@ -186,8 +231,8 @@ __device__ void input_gradient(T *gradient, const T *x, const float *mean, const
 }
 STAMP(input_gradient,
       (T * gradient, const T *x, const float *mean, const float *variance, const float *weight, const float *bias,
-       float eps, uint64_t rows, uint32_t channels, const float *sums, uint32_t batch),
-      (gradient, x, mean, variance, weight, bias, eps, rows, channels, sums, batch))
+       float eps, uint32_t relu, uint64_t rows, uint32_t channels, const float *sums, uint32_t batch),
+      (gradient, x, mean, variance, weight, bias, eps, relu, rows, channels, sums, batch))
 
 // Sums over rows, one for each channel; a block has 32 channels.
 extern "C" __global__ void __launch_bounds__(THREADS)
