@@ -2,8 +2,11 @@
 
 use crate::adapter::{apply, run};
 use crate::arithmetic::Arithmetic;
+use crate::channels::ColumnSum;
 use crate::error;
 use crate::geometry::{Conv2dConfig, Geometry};
+#[cfg(feature = "cuda")]
+use crate::operation::OnGpu;
 use crate::operation::{Backward, Operation};
 use candle_core::{Result, Shape, Tensor};
 
@@ -53,6 +56,29 @@ pub fn conv2d_add(
         return Err(error::shape("conv2d_add", expected, residual));
     }
     apply(Conv2d { geometry, arithmetic }, [x, weight, residual])
+}
+
+/// `conv2d(x, weight) + bias`, which writes the output once. `bias` is (O).
+///
+/// # Errors
+/// As [`conv2d`], and if `bias` does not have O elements.
+pub fn conv2d_bias(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    config: Conv2dConfig,
+    arithmetic: Arithmetic,
+) -> Result<Tensor> {
+    let geometry = Geometry::new("conv2d_bias", x, weight, config)?;
+    let outputs = geometry.output[2];
+    if bias.dims() != [outputs] {
+        return Err(error::shape("conv2d_bias", format!("bias of {outputs} elements"), bias));
+    }
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return crate::channels::add_bias(&apply(Conv2d { geometry, arithmetic }, [x, weight])?, bias);
+    }
+    apply(Conv2dBias(Conv2d { geometry, arithmetic }), [x, weight, bias])
 }
 
 /// A convolution of (input, weight), or of (input, weight, residual).
@@ -109,6 +135,29 @@ impl Operation<3> for Conv2d {
         Ok([x, weight, needs_residual.then(|| gradient.clone())])
     }
 }
+
+/// A convolution of (input, weight, bias).
+pub(crate) struct Conv2dBias(pub(crate) Conv2d);
+
+impl Operation<3> for Conv2dBias {
+    const NAME: &'static str = "conv2d_bias";
+
+    fn shape(&self, _: [&Shape; 3]) -> Shape {
+        self.0.geometry.output_shape()
+    }
+
+    fn gradients(&self, backward: &Backward<'_, 3>) -> Result<[Option<Tensor>; 3]> {
+        let ([x, weight, _], gradient) = (backward.inputs, backward.gradient);
+        let [needs_x, needs_weight, needs_bias] = backward.needs;
+        let [x, weight] = Conv2d::gradients(self.0, [x, weight], gradient, [needs_x, needs_weight])?;
+        let channels = self.0.geometry.output[2];
+        Ok([x, weight, needs_bias.then(|| run(ColumnSum { channels }, [gradient])).transpose()?])
+    }
+}
+
+// GPUs add the bias by an operation of its own.
+#[cfg(feature = "cuda")]
+impl OnGpu<3> for Conv2dBias {}
 
 /// The gradient of the input, from (weight, gradient).
 pub(crate) struct InputGradient(pub(crate) Conv2d);

@@ -33,15 +33,19 @@
 
 mod adapter;
 mod arithmetic;
+mod attention;
 mod batch_norm;
 mod channels;
 mod convolution;
 mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+mod depthwise;
 mod error;
+mod gelu;
 mod geometry;
 mod in_place;
+mod layer_norm;
 mod memory;
 mod norm_convolution;
 mod operation;
@@ -63,14 +67,18 @@ mod staging;
 mod upsample;
 
 pub use arithmetic::{Arithmetic, ConvolutionChoice};
+pub use attention::attention;
 pub use batch_norm::{
     BatchNorm, BatchStatistics, StatisticsSource, batch_norm, batch_norm_add_relu, batch_norm_relu,
     batch_statistics,
 };
 pub use channels::{add_bias, normalise_image, scale_channels};
-pub use convolution::{conv2d, conv2d_add};
+pub use convolution::{conv2d, conv2d_add, conv2d_bias};
+pub use depthwise::depthwise_conv2d;
 pub use error::Error;
+pub use gelu::gelu;
 pub use geometry::Conv2dConfig;
+pub use layer_norm::layer_norm;
 pub use memory::{is_out_of_memory, keep_freed_memory};
 pub use norm_convolution::batch_norm_relu_conv2d;
 pub use perturbation::{l1_norm_per_image, project, sign_step};
@@ -82,4 +90,4 @@ pub use resize::Alignment;
 pub use sgd::sgd_step;
 pub use sgd_update::{SgdConfig, SgdUpdate};
 pub use staging::Staging;
-pub use upsample::upsample_bilinear;
+pub use upsample::{upsample_bilinear, upsample_bilinear_add};

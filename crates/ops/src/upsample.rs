@@ -2,6 +2,8 @@
 
 use crate::adapter::{apply, run};
 use crate::error::{self, dims4};
+#[cfg(feature = "cuda")]
+use crate::operation::OnGpu;
 use crate::operation::{Backward, Operation};
 use crate::resize::{Alignment, Resize};
 use candle_core::{DType, Result, Shape, Tensor};
@@ -33,7 +35,29 @@ pub fn upsample_bilinear(x: &Tensor, height: usize, width: usize, alignment: Ali
     apply(Upsample(Resize { source: [h, w], target: [height, width], channels, alignment }), [x])
 }
 
-/// (N, h, w, C) to (N, H, W, C).
+/// `residual + upsample_bilinear(x)`, at the size of `residual` (N, H, W, C), which writes the
+/// output once.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn upsample_bilinear_add(x: &Tensor, residual: &Tensor, alignment: Alignment) -> Result<Tensor> {
+    const NAME: &str = "upsample_bilinear_add";
+    let (images, h, w, channels) = dims4(NAME, "input (N, h, w, C)", x)?;
+    let (residual_images, height, width, residual_channels) = dims4(NAME, "residual (N, H, W, C)", residual)?;
+    for tensor in [x, residual] {
+        error::dtype(NAME, DType::F32, tensor)?;
+    }
+    if (residual_images, residual_channels) != (images, channels) {
+        return Err(error::shape(NAME, format!("residual ({images}, H, W, {channels})"), residual));
+    }
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return upsample_bilinear(x, height, width, alignment)? + residual;
+    }
+    apply(Upsample(Resize { source: [h, w], target: [height, width], channels, alignment }), [x, residual])
+}
+
+/// (N, h, w, C) to (N, H, W, C), alone or added to a map of the latter shape.
 pub(crate) struct Upsample(pub(crate) Resize);
 
 impl Operation<1> for Upsample {
@@ -48,6 +72,24 @@ impl Operation<1> for Upsample {
         Ok([Some(run(UpsampleGradient(self.0), [backward.gradient])?)])
     }
 }
+
+impl Operation<2> for Upsample {
+    const NAME: &'static str = "upsample_bilinear_add";
+
+    fn shape(&self, [_, residual]: [&Shape; 2]) -> Shape {
+        residual.clone()
+    }
+
+    fn gradients(&self, backward: &Backward<'_, 2>) -> Result<[Option<Tensor>; 2]> {
+        let (gradient, [needs_x, needs_residual]) = (backward.gradient, backward.needs);
+        let x = needs_x.then(|| run(UpsampleGradient(self.0), [gradient])).transpose()?;
+        Ok([x, needs_residual.then(|| gradient.clone())])
+    }
+}
+
+// GPUs add by an operation of its own.
+#[cfg(feature = "cuda")]
+impl OnGpu<2> for Upsample {}
 
 /// The transpose of [`Upsample`].
 pub(crate) struct UpsampleGradient(pub(crate) Resize);

@@ -37,11 +37,12 @@ impl OnCpu<2> for AddBias {
 
 /// `x + bias` along the last axis.
 fn add_bias(x: &[f32], bias: &[f32]) -> Vec<f32> {
-    let mut out = x.to_vec();
-    out.par_chunks_mut(rows_block(bias.len()) * bias.len()).for_each(|block| {
-        for row in block.chunks_exact_mut(bias.len()) {
-            for (value, bias) in row.iter_mut().zip(bias) {
-                *value += bias;
+    let mut out = vec![0.0; x.len()];
+    let block = rows_block(bias.len()) * bias.len();
+    out.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(out, x)| {
+        for (out, x) in out.chunks_exact_mut(bias.len()).zip(x.chunks_exact(bias.len())) {
+            for ((out, x), bias) in out.iter_mut().zip(x).zip(bias) {
+                *out = x + bias;
             }
         }
     });

@@ -4,8 +4,9 @@
 use super::matrix::{Matrix, multiply};
 use super::patches::{BLOCK, Sampling, block_pixels, correlate, ranges};
 use super::phases::{phases, spread, turned_weights};
+use super::start::Start;
 use super::winograd::{self, Kernels};
-use crate::convolution::{Conv2d, InputGradient, WeightGradient};
+use crate::convolution::{Conv2d, Conv2dBias, InputGradient, WeightGradient};
 use crate::geometry::Geometry;
 use crate::operation::{CpuInputs, OnCpu};
 use candle_core::{CpuStorage, Result};
@@ -13,14 +14,21 @@ use rayon::prelude::*;
 
 impl OnCpu<2> for Conv2d {
     fn compute(&self, [x, weight]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(forward(&self.geometry, x.slice()?, weight.slice()?, None)))
+        Ok(CpuStorage::F32(forward(&self.geometry, x.slice()?, weight.slice()?, Start::Zero)))
+    }
+}
+
+impl OnCpu<3> for Conv2dBias {
+    fn compute(&self, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        let start = Start::Bias(bias.slice()?);
+        Ok(CpuStorage::F32(forward(&self.0.geometry, x.slice()?, weight.slice()?, start)))
     }
 }
 
 impl OnCpu<3> for Conv2d {
     fn compute(&self, [x, weight, residual]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        let residual = Some(residual.slice()?);
-        Ok(CpuStorage::F32(forward(&self.geometry, x.slice()?, weight.slice()?, residual)))
+        let start = Start::Residual(residual.slice()?);
+        Ok(CpuStorage::F32(forward(&self.geometry, x.slice()?, weight.slice()?, start)))
     }
 }
 
@@ -41,24 +49,26 @@ impl OnCpu<2> for WeightGradient {
 /// to a third of the error.
 const NARROW: usize = 64;
 
-/// `out (rows, n) = left (rows, k) x right (k, n)`, parallel over blocks of rows.
-fn multiply_rows(out: &mut [f32], left: &[f32], k: usize, right: Matrix<'_>, accumulate: bool) {
+/// `out (rows, n) = start + left (rows, k) x right (k, n)`, parallel over blocks of rows.
+fn multiply_rows(out: &mut [f32], left: &[f32], k: usize, right: Matrix<'_>, start: Start<'_>) {
     let n = right.columns;
     let block = block_pixels(out.len() / n);
-    out.par_chunks_mut(block * n).zip(left.par_chunks(block * k)).for_each(|(out, left)| {
-        let left = Matrix::row_major(left, left.len() / k, k, k);
-        multiply(out, n, left, right, accumulate);
-    });
+    out.par_chunks_mut(block * n).zip(left.par_chunks(block * k)).enumerate().for_each(
+        |(index, (out, left))| {
+            let accumulate = start.write(out, index * block * n);
+            let left = Matrix::row_major(left, left.len() / k, k, k);
+            multiply(out, n, left, right, accumulate);
+        },
+    );
 }
 
-/// Output (N, OH, OW, O) of input (N, H, W, I) and weights (O, KH, KW, I), added to `residual`
-/// where there is one.
-pub(super) fn forward(g: &Geometry, x: &[f32], weight: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
+/// Output (N, OH, OW, O) of input (N, H, W, I) and weights (O, KH, KW, I), added to `start`.
+pub(super) fn forward(g: &Geometry, x: &[f32], weight: &[f32], start: Start<'_>) -> Vec<f32> {
     let (inputs, outputs) = (g.input[2], g.output[2]);
     let patch = g.kernel[0] * g.kernel[1] * inputs;
     let turned = (outputs >= NARROW).then(|| transposed(weight, outputs));
     if let Some(data) = &turned
-        && residual.is_none()
+        && matches!(start, Start::Zero)
         && winograd::suits(g)
     {
         let strides = [inputs * outputs, outputs];
@@ -68,14 +78,11 @@ pub(super) fn forward(g: &Geometry, x: &[f32], weight: &[f32], residual: Option<
         Some(turned) => Matrix::row_major(turned, patch, outputs, outputs),
         None => Matrix::row_major(weight, outputs, patch, patch).transposed(),
     };
-    let mut out = match residual {
-        Some(residual) => residual.to_vec(),
-        None => vec![0.0; g.batch * g.output.iter().product::<usize>()],
-    };
+    let mut out = vec![0.0; g.batch * g.output.iter().product::<usize>()];
     if g.is_pointwise() {
-        multiply_rows(&mut out, x, inputs, weights, residual.is_some());
+        multiply_rows(&mut out, x, inputs, weights, start);
     } else {
-        correlate(&Sampling::forward(g), x, weights, &mut out, residual.is_some());
+        correlate(&Sampling::forward(g), x, weights, &mut out, start);
     }
     out
 }
@@ -94,7 +101,7 @@ pub(super) fn input_gradient(g: &Geometry, weight: &[f32], gradient: &[f32]) -> 
     let mut out = vec![0.0; g.batch * height * width * inputs];
     if g.is_pointwise() {
         let weight = Matrix::row_major(weight, outputs, inputs, inputs);
-        multiply_rows(&mut out, gradient, outputs, weight, false);
+        multiply_rows(&mut out, gradient, outputs, weight, Start::Zero);
         return out;
     }
     for phase in phases(g) {
@@ -124,10 +131,10 @@ pub(super) fn input_gradient(g: &Geometry, weight: &[f32], gradient: &[f32]) -> 
             taps: phase.taps.iter().map(|tap| tap.offset).collect(),
         };
         if g.stride == 1 {
-            correlate(&sampling, gradient, weights, &mut out, false);
+            correlate(&sampling, gradient, weights, &mut out, Start::Zero);
         } else {
             let mut part = vec![0.0; sampling.pixels() * inputs];
-            correlate(&sampling, gradient, weights, &mut part, false);
+            correlate(&sampling, gradient, weights, &mut part, Start::Zero);
             spread(g, phase.start, target, &part, &mut out);
         }
     }

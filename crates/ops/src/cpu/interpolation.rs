@@ -7,6 +7,13 @@ pub(super) fn mix(out: &mut [f32], first: &[f32], second: &[f32], weight: f32) {
     }
 }
 
+/// `sum += (1 - weight) * first + weight * second`.
+pub(super) fn add_mix(sum: &mut [f32], first: &[f32], second: &[f32], weight: f32) {
+    for ((sum, first), second) in sum.iter_mut().zip(first).zip(second) {
+        *sum += first + weight * (second - first);
+    }
+}
+
 /// `sum += weight * values`.
 pub(super) fn add_scaled(sum: &mut [f32], values: &[f32], weight: f32) {
     for (sum, value) in sum.iter_mut().zip(values) {

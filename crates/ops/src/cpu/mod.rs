@@ -3,12 +3,18 @@
 //! [`OnCpu`](crate::operation::OnCpu) for the operations of the file of the same name next to this
 //! folder.
 
+mod attention;
 mod batch_norm;
 mod channels;
 mod column_sums;
 mod convolution;
 mod cook_toom;
+mod depthwise;
+mod elementary;
+mod gelu;
 mod interpolation;
+mod lanes;
+mod layer_norm;
 mod matrix;
 mod norm_convolution;
 mod objectives;
@@ -20,7 +26,9 @@ mod pooling;
 mod prediction;
 mod pyramid;
 pub(crate) mod sgd;
+mod start;
 mod sweep;
+mod taps;
 mod upsample;
 mod vectors;
 mod winograd;

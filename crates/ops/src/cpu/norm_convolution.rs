@@ -2,6 +2,7 @@
 
 use super::batch_norm::{halves, normalise};
 use super::convolution::{forward, weight_gradient};
+use super::start::Start;
 use super::workspace::{self, Workspace};
 use crate::norm_convolution::{NormConvolution, WeightGradient};
 use crate::operation::{CpuInputs, Input, OnCpu};
@@ -10,7 +11,7 @@ use candle_core::{CpuStorage, Result};
 impl OnCpu<3> for NormConvolution {
     fn compute(&self, [x, parameters, weight]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
         let activated = activated(self, x, parameters)?;
-        Ok(CpuStorage::F32(forward(&self.convolve.geometry, &activated, weight.slice()?, None)))
+        Ok(CpuStorage::F32(forward(&self.convolve.geometry, &activated, weight.slice()?, Start::Zero)))
     }
 }
 

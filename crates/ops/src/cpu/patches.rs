@@ -6,6 +6,7 @@
 //! small enough for the caches, and adds its product to the block's outputs.
 
 use super::matrix::{Matrix, multiply};
+use super::start::Start;
 use crate::geometry::Geometry;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -93,19 +94,21 @@ pub(super) fn block_pixels(pixels: usize) -> usize {
     pixels.div_ceil(blocks).max(64)
 }
 
-/// `out (pixels, target channels) += patches x weights`, `weights` being (patch, target channels).
+/// `out (pixels, target channels) = start + patches x weights`, `weights` being (patch, target
+/// channels).
 pub(super) fn correlate(
     sampling: &Sampling,
     source: &[f32],
     weights: Matrix<'_>,
     out: &mut [f32],
-    accumulate: bool,
+    start: Start<'_>,
 ) {
     let channels = weights.columns;
     let block = block_pixels(sampling.pixels());
     let segments = sampling.segments();
     out.par_chunks_mut(block * channels).enumerate().for_each_init(Vec::new, |buffer, (index, out)| {
         let pixels = out.len() / channels;
+        let accumulate = start.write(out, index * block * channels);
         for (turn, segment) in segments.iter().enumerate() {
             buffer.resize(pixels * segment.len(), 0.0);
             sampling.gather(source, index * block, segment.clone(), buffer);

@@ -4,6 +4,7 @@
 use super::convolution;
 use super::matrix::{Matrix, multiply};
 use super::patches::block_pixels;
+use super::start::Start;
 use crate::operation::{CpuInputs, OnCpu};
 use crate::pyramid::{InputGradient, LevelsGradient, ProductsGradient, PyramidConvolution, WeightGradient};
 use crate::pyramid_geometry::PyramidGeometry;
@@ -58,7 +59,7 @@ fn of_channels(p: &PyramidGeometry, weight: &[f32], first: usize, count: usize) 
 /// (O, KH, KW, I + levels x L).
 fn forward(p: &PyramidGeometry, x: &[f32], levels: &[f32], weight: &[f32]) -> Vec<f32> {
     let plain = of_channels(p, weight, 0, p.plain.input[2]);
-    let mut out = convolution::forward(&p.plain, x, &plain, None);
+    let mut out = convolution::forward(&p.plain, x, &plain, Start::Zero);
     let products = products(p, levels, weight);
     let (pixels, outputs) = (p.plain.input[0] * p.plain.input[1], p.plain.output[2]);
     let rows = p.taps() * p.positions();

@@ -1,6 +1,6 @@
 //! Bilinear upsampling, one axis after the other.
 
-use super::interpolation::{add_scaled, mix};
+use super::interpolation::{add_mix, add_scaled, mix};
 use crate::operation::{CpuInputs, OnCpu};
 use crate::resize::Resize;
 use crate::upsample::{Upsample, UpsampleGradient};
@@ -9,7 +9,13 @@ use rayon::prelude::*;
 
 impl OnCpu<1> for Upsample {
     fn compute(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(resize(&self.0, x.slice()?)))
+        Ok(CpuStorage::F32(resize(&self.0, x.slice()?, None)))
+    }
+}
+
+impl OnCpu<2> for Upsample {
+    fn compute(&self, [x, residual]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(resize(&self.0, x.slice()?, Some(residual.slice()?))))
     }
 }
 
@@ -19,8 +25,8 @@ impl OnCpu<1> for UpsampleGradient {
     }
 }
 
-/// (N, h, w, C) to (N, H, W, C).
-fn resize(r: &Resize, x: &[f32]) -> Vec<f32> {
+/// (N, h, w, C) to (N, H, W, C), added to `residual` where there is one.
+fn resize(r: &Resize, x: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
     let [rows, columns] = r.positions();
     let source_row = r.source[1] * r.channels;
     let target_row = r.target[1] * r.channels;
@@ -33,8 +39,12 @@ fn resize(r: &Resize, x: &[f32]) -> Vec<f32> {
             let row = rows[index % r.target[0]];
             let source = |row: usize| &x[(start + row) * source_row..][..source_row];
             mix(line, source(row.first), source(row.second), row.weight);
+            if let Some(residual) = residual {
+                out.copy_from_slice(&residual[index * target_row..][..target_row]);
+            }
             for (out, at) in out.chunks_exact_mut(r.channels).zip(&columns) {
                 let pixel = |column: usize| &line[column * r.channels..][..r.channels];
+                let mix = if residual.is_some() { add_mix } else { mix };
                 mix(out, pixel(at.first), pixel(at.second), at.weight);
             }
         },

@@ -9,3 +9,4 @@ mod convolution;
 mod objective;
 mod pooling;
 mod pyramid;
+mod transformer;

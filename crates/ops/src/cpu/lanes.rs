@@ -1,0 +1,43 @@
+//! Reductions of a row in a fixed order that fits vectors of any width.
+
+/// Partial results of a row.
+const LANES: usize = 16;
+
+/// The sum of `term` over the pairs of `left` and `right`.
+#[inline(always)]
+#[allow(clippy::inline_always)]
+pub(super) fn sum(left: &[f32], right: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+    let (left, left_rest) = left.as_chunks::<LANES>();
+    let (right, right_rest) = right.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for (left, right) in left.iter().zip(right) {
+        for lane in 0..LANES {
+            sums[lane] += term(left[lane], right[lane]);
+        }
+    }
+    for ((sum, left), right) in sums.iter_mut().zip(left_rest).zip(right_rest) {
+        *sum += term(*left, *right);
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            sums[lane] += sums[lane + width];
+        }
+        width /= 2;
+    }
+    sums[0]
+}
+
+/// The largest of `values`. Values that are not a number do not count.
+#[inline(always)]
+#[allow(clippy::inline_always)]
+pub(super) fn largest(values: &[f32]) -> f32 {
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    let mut most = [f32::NEG_INFINITY; LANES];
+    for chunk in chunks {
+        for lane in 0..LANES {
+            most[lane] = if chunk[lane] > most[lane] { chunk[lane] } else { most[lane] };
+        }
+    }
+    most.iter().chain(rest).fold(f32::NEG_INFINITY, |most, value| most.max(*value))
+}
