@@ -52,7 +52,7 @@ gpu-emulator FOLDER='target/gpu_emulator':
     scripts/gpu_emulator.sh {{FOLDER}}
     scripts/gpu_emulator.sh {{FOLDER}} --self-test
 
-# Fuzz TARGET (label_png, image_jpeg, sbd_mat, manifest, spec, checkpoint) for SECONDS; needs `cargo install cargo-fuzz`.
+# Fuzz TARGET (label_png, image_jpeg, sbd_mat, torch_file, manifest, spec, checkpoint) for SECONDS; needs `cargo install cargo-fuzz`.
 fuzz TARGET SECONDS='600':
     scripts/fuzz.sh {{TARGET}} {{SECONDS}}
 

@@ -15,10 +15,11 @@ struct Room {
     candle: bool,
 }
 
-const ROOMS: [Room; 12] = [
+const ROOMS: [Room; 13] = [
     Room { name: "files", level: 0, imports: &[], candle: false },
     Room { name: "words", level: 0, imports: &[], candle: false },
     Room { name: "trust", level: 0, imports: &[], candle: false },
+    Room { name: "pytorch", level: 0, imports: &[], candle: false },
     Room { name: "random", level: 0, imports: &[], candle: false },
     Room { name: "metrics", level: 0, imports: &[], candle: false },
     Room { name: "datasets", level: 1, imports: &["files", "random", "trust", "words"], candle: false },
