@@ -137,7 +137,7 @@ fn convolution() {
 }
 
 #[test]
-fn batch_norm() {
+fn batch_norms() {
     for (index, size) in
         [[2, 5, 7, 3], [1, 9, 4, 16], [3, 37, 41, 8], [2, 6, 5, 264], [1, 1, 1, 5]].into_iter().enumerate()
     {
