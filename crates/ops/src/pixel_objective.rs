@@ -36,6 +36,13 @@ pub enum PixelObjective {
     /// classes present in its image (Croce, Singh, Hein 2024, who count the pixels of the whole
     /// dataset; here images do not depend on each other).
     BalancedMaskedCrossEntropy,
+    /// Tsallis cross-entropy `(1 - p^(1 - q)) / (1 - q)`, where p is the label's softmax, and
+    /// cross-entropy at q = 1. Its gradient is that of cross-entropy times `p^(1 - q)`. A q below 1
+    /// bounds the objective by `1 / (1 - q)` and favours pixels that are right (`TsallisPGD`, 2026).
+    Tsallis {
+        /// The order, at most 1. Above 1 the objective grows like a power of 1 / p and may overflow.
+        q: f32,
+    },
     /// The Jensen-Shannon divergence of softmax and one-hot label, from 0 to the logarithm of 2
     /// (Croce, Singh, Hein 2024). Its gradient vanishes at pixels that are clearly wrong.
     JensenShannon,

@@ -263,6 +263,8 @@ fn pixel_objectives() {
         PixelObjective::MaskedCrossEntropy,
         PixelObjective::BalancedMaskedCrossEntropy,
         PixelObjective::JensenShannon,
+        PixelObjective::Tsallis { q: -2.0 },
+        PixelObjective::Tsallis { q: 1.0 },
     ];
     for (index, (small, full, classes)) in [
         ([2, 3, 5], [24, 40], 4),

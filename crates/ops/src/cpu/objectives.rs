@@ -25,6 +25,11 @@ pub(super) fn evaluate(objective: PixelObjective, logits: &[f32], label: usize, 
             slope.fill(0.0);
             0.0
         }
+        PixelObjective::Tsallis { q } => {
+            let (value, order) = (cross_entropy(logits, label, slope), 1.0 - q);
+            scaled((-order * value).exp(), 0.0, slope);
+            if order == 0.0 { value } else { -(-order * value).exp_m1() / order }
+        }
         PixelObjective::JensenShannon => {
             // With p the label's softmax: ln 2 + (p ln p - (1 + p) ln(1 + p)) / 2. Its derivative
             // by p times p's by the logits is the cross-entropy's slope times p ln((1 + p) / p) /

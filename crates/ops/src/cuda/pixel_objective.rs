@@ -34,7 +34,7 @@ impl OnGpu<2> for ScaleImages {
     }
 }
 
-/// The number of an objective among the kernels', and its lambda.
+/// The number of an objective among the kernels', and its parameter.
 fn code(objective: PixelObjective) -> (u32, f32) {
     match objective {
         PixelObjective::CrossEntropy => (0, 0.0),
@@ -44,6 +44,7 @@ fn code(objective: PixelObjective) -> (u32, f32) {
         PixelObjective::MaskedCrossEntropy => (4, 0.0),
         PixelObjective::BalancedMaskedCrossEntropy => (5, 0.0),
         PixelObjective::JensenShannon => (6, 0.0),
+        PixelObjective::Tsallis { q } => (7, q),
     }
 }
 
@@ -65,7 +66,7 @@ fn means(
         );
     }
     let cells = r.source[0] * r.source[1];
-    let (sizes, (code, lambda)) = (Sizes::from(r), code(*pixel));
+    let (sizes, (code, parameter)) = (Sizes::from(r), code(*pixel));
     let (logits, label) = (logits.view::<f32>()?, label.view::<u8>()?);
 
     let mut counts = device.alloc_zeros::<u32>(images * 256)?;
@@ -99,7 +100,7 @@ fn means(
         &label,
         &sizes,
         &code,
-        &lambda,
+        &parameter,
         &counts,
         &mut sums,
         &mut labelled,

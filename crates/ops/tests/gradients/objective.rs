@@ -77,6 +77,51 @@ fn objectives_of_sea_by_hand() {
 }
 
 #[test]
+fn objective_gradients_of_tsallis() {
+    for q in [-2.0, -0.3, 0.5, 0.999, 1.0] {
+        for (small, full) in
+            [([2, 5, 3, 4], [2, 11, 9]), ([1, 4, 7, 3], [1, 4, 7]), ([1, 1, 1, 5], [1, 9, 2])]
+        {
+            let label = labels(&full, small[3]);
+            let logits = [(random(&small, 3) * 3.0).unwrap()];
+            // The objective is flat where a pixel is wrong: shorter differences vanish in rounding.
+            check_gradient(&logits, 1e-2, 2e-2, |a| {
+                pixel_objective_per_image(&a[0], &label, PixelObjective::Tsallis { q }, Alignment::HalfPixel)
+            });
+        }
+    }
+}
+
+#[test]
+fn tsallis_cross_entropy_by_hand() {
+    use PixelObjective::{CrossEntropy, Tsallis};
+    // The softmax of label 0 is 1/2, 1/4 and about exp(-300).
+    let three = 3.0_f32.ln();
+    let logits = [[0.0_f32, 0.0], [0.0, three], [0.0, 300.0]];
+    let value = |[a, b]: [f32; 2], objective| {
+        let logits = Var::new(&[[[[a, b]]]], &Device::Cpu).unwrap();
+        let label = Tensor::new(&[[[0_u8]]], &Device::Cpu).unwrap();
+        let value = pixel_objective_per_image(&logits, &label, objective, Alignment::HalfPixel).unwrap();
+        let gradients = value.sum_all().unwrap().backward().unwrap();
+        (flat(&value)[0], flat(gradients.get(&logits).unwrap()))
+    };
+    let close = |found: f32, expected: f32| assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+    for (logits, p) in logits.into_iter().zip([0.5_f32, 0.25, 0.0]) {
+        let (_, slope) = value(logits, CrossEntropy);
+        // At q = 0 the objective is 1 - p, at q = -2 (1 - p^3) / 3.
+        for (q, expected, weight) in [(0.0, 1.0 - p, p), (-2.0, (1.0 - p.powi(3)) / 3.0, p.powi(3))] {
+            let (found, gradient) = value(logits, Tsallis { q });
+            close(found, expected);
+            gradient.iter().zip(&slope).for_each(|(found, slope)| close(*found, slope * weight));
+        }
+        // At q = 1 it is the cross-entropy, and next to it nearly so.
+        assert_eq!(value(logits, Tsallis { q: 1.0 }), value(logits, CrossEntropy));
+        let (near, far) = (value(logits, Tsallis { q: 1.0 - 1e-7 }).0, value(logits, CrossEntropy).0);
+        assert!((near - far).abs() < 1e-4 * far, "{near} {far}");
+    }
+}
+
+#[test]
 fn fused_objective_equals_upsampling_first() {
     let (small, label) = ((random(&[2, 6, 5, 4], 3) * 3.0).unwrap(), labels(&[2, 41, 37], 4));
     for alignment in [Alignment::HalfPixel, Alignment::AlignCorners] {
@@ -89,6 +134,7 @@ fn fused_objective_equals_upsampling_first() {
             PixelObjective::MaskedCrossEntropy,
             PixelObjective::BalancedMaskedCrossEntropy,
             PixelObjective::JensenShannon,
+            PixelObjective::Tsallis { q: -0.5 },
         ] {
             let value = |logits: &Tensor| {
                 flat(&pixel_objective_per_image(logits, &label, objective, alignment).unwrap())

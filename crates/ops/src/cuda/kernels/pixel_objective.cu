@@ -15,6 +15,7 @@ enum Objective : uint32_t {
     MASKED_CROSS_ENTROPY,
     BALANCED_MASKED_CROSS_ENTROPY,
     JENSEN_SHANNON,
+    TSALLIS,
 };
 
 // Minus the logarithm of the label's softmax. `z` are the logits of a pixel, `stride` apart; the slope takes their place.
@@ -53,14 +54,14 @@ __device__ inline float gain(float *z, uint32_t stride, uint32_t classes, uint32
     return value;
 }
 
-__device__ inline float evaluate(uint32_t objective, float lambda, float *z, uint32_t stride, uint32_t classes,
-                                 uint32_t label) {
+__device__ inline float evaluate(uint32_t objective, float parameter, float *z, uint32_t stride,
+                                 uint32_t classes, uint32_t label) {
     if (objective == GAIN) return gain(z, stride, classes, label);
     bool asks = objective == SEG_PGD || objective == MASKED_CROSS_ENTROPY ||
                 objective == BALANCED_MASKED_CROSS_ENTROPY;
     bool right = asks && argmax(z, stride, classes) == label;
     float value = cross_entropy(z, stride, classes, label);
-    if (objective == SEG_PGD) return scaled(right ? 1.0f - lambda : lambda, value, z, stride, classes);
+    if (objective == SEG_PGD) return scaled(right ? 1.0f - parameter : parameter, value, z, stride, classes);
     if (asks) return right ? value : scaled(0.0f, 0.0f, z, stride, classes);
     if (objective == COS_PGD) {
         // The slope is softmax - one-hot, which gives the softmax.
@@ -73,6 +74,11 @@ __device__ inline float evaluate(uint32_t objective, float lambda, float *z, uin
         float own = expf(-value);
         scaled(0.5f * own * (log1pf(own) + value), 0.0f, z, stride, classes);
         return 0.69314718f - 0.5f * (own * value + (1.0f + own) * log1pf(own));
+    }
+    if (objective == TSALLIS) {
+        float order = 1.0f - parameter;
+        scaled(expf(-order * value), 0.0f, z, stride, classes);
+        return order == 0.0f ? value : -expm1f(-order * value) / order;
     }
     return value;
 }
@@ -94,7 +100,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 // if `corners` is given. A label that is not a class makes the sum NaN. `counts` are those of count_labels, read for the
 // balanced objective alone. A block has WIDTH threads and room for CLASSES classes.
 template <int CLASSES, int WIDTH>
-__device__ void objective_cells(const float *logits, const uint8_t *label, Resize r, uint32_t objective, float lambda,
+__device__ void objective_cells(const float *logits, const uint8_t *label, Resize r, uint32_t objective, float parameter,
                                 const uint32_t *counts, double *sums, uint32_t *labelled, float *corners,
                                 uint32_t with_gradient) {
     // One more than there are threads, or what the threads of a warp read of several classes would be in one bank.
@@ -132,7 +138,7 @@ __device__ void objective_cells(const float *logits, const uint8_t *label, Resiz
                 across = between(x, r.source_width, r.width, r.aligned).weight;
                 for (uint32_t k = 0; k < classes; k++)
                     slope[k * stride] = mix(mix(at00[k], at10[k], down), mix(at01[k], at11[k], down), across);
-                float value = evaluate(objective, lambda, slope, stride, classes, truth);
+                float value = evaluate(objective, parameter, slope, stride, classes, truth);
                 if (objective == BALANCED_MASKED_CROSS_ENTROPY) {
                     const uint32_t *of_class = counts + image * 256;
                     double all = 0.0;
@@ -177,9 +183,9 @@ __device__ void objective_cells(const float *logits, const uint8_t *label, Resiz
 }
 #define CELLS(CLASSES, WIDTH)                                                                                          \
     extern "C" __global__ void __launch_bounds__(WIDTH) objective_cells_##CLASSES(                                     \
-        const float *logits, const uint8_t *label, Resize r, uint32_t objective, float lambda, const uint32_t *counts, \
-        double *sums, uint32_t *labelled, float *corners, uint32_t with_gradient) {                                    \
-        objective_cells<CLASSES, WIDTH>(logits, label, r, objective, lambda, counts, sums, labelled, corners,          \
+        const float *logits, const uint8_t *label, Resize r, uint32_t objective, float parameter,                      \
+        const uint32_t *counts, double *sums, uint32_t *labelled, float *corners, uint32_t with_gradient) {            \
+        objective_cells<CLASSES, WIDTH>(logits, label, r, objective, parameter, counts, sums, labelled, corners,       \
                                         with_gradient);                                                                \
     }
 CELLS(32, 64)
