@@ -27,10 +27,11 @@ const RISING_SHARE: f64 = 0.75;
 /// The cross-entropy decides whether a step rises and which point is highest, whatever the
 /// objective. An objective that leaves out wrong pixels would not do: its value falls as the attack
 /// succeeds.
-pub(crate) struct Climb {
+pub(crate) struct Climb<'a> {
     pub(crate) epsilon: f64,
     pub(crate) steps: usize,
-    pub(crate) objective: PixelObjective,
+    /// The objective at a step, given its index from 0 and the number of steps.
+    pub(crate) objective: &'a dyn Fn(usize, usize) -> PixelObjective,
 }
 
 /// The best points of a climb, image by image; f64.
@@ -56,14 +57,14 @@ struct Best {
     value: Vec<f32>,
 }
 
-impl Climb {
+impl Climb<'_> {
     /// Climbs around `original` (N, 3, H, W), f64, from `start`. Costs `steps + 1` forward and
     /// `steps` backward passes.
     pub(crate) fn from(&self, case: &Case<'_>, original: &Tensor, start: &Tensor) -> Result<Climbed> {
         let count = original.dim(0)?;
         let ball = Tensor::full(self.epsilon, count, original.device())?;
         let (mut image, mut previous) = (start.clone(), start.clone());
-        let Observation { mut value, mut right, gradient } = self.observe(case, start, true)?;
+        let Observation { mut value, mut right, gradient } = self.observe(case, start, Some(0))?;
         let mut gradient = gradient.expect("asked for");
         let mut best = Best { image: start.clone(), gradient: gradient.clone(), value: value.clone() };
         let mut fewest_right = start.clone();
@@ -76,8 +77,7 @@ impl Climb {
                 let drift = ((&image - &previous)? * (1.0 - OWN_SHARE))?;
                 next = project(&((&image + own)? + drift)?, original, &ball)?;
             }
-            let last = step == self.steps;
-            let observation = self.observe(case, &next, !last)?;
+            let observation = self.observe(case, &next, (step < self.steps).then_some(step))?;
             previous = image;
             image = next;
             schedule.record(&value, &observation.value);
@@ -105,10 +105,12 @@ impl Climb {
         Ok(Climbed { highest: best.image, fewest_right })
     }
 
-    fn observe(&self, case: &Case<'_>, image: &Tensor, gradient: bool) -> Result<Observation> {
+    /// Observes `image`, with the gradient of the objective at `step` if there is one.
+    fn observe(&self, case: &Case<'_>, image: &Tensor, step: Option<usize>) -> Result<Observation> {
         let (model, label) = (case.model(), case.label());
-        let (gradient, logits) = if gradient {
-            let (InputGradient { gradient, .. }, logits) = observe(model, image, label, self.objective)?;
+        let (gradient, logits) = if let Some(step) = step {
+            let objective = (self.objective)(step, self.steps);
+            let (InputGradient { gradient, .. }, logits) = observe(model, image, label, objective)?;
             (Some(gradient), logits)
         } else {
             (None, case.logits(image)?)

@@ -9,13 +9,13 @@ use crate::gradient::{InputGradient, finite, unchecked};
 use crate::{Adversarial, Case, Result, Start, selection};
 
 /// Iterated sign steps. BIM and its relatives differ in the objective, the momentum and the start.
-pub(crate) struct Iteration {
+pub(crate) struct Iteration<'a> {
     /// Size of one step.
     pub(crate) alpha: f64,
     /// Number of steps.
     pub(crate) steps: usize,
     /// The objective at a step, given its index from 0 and the number of steps.
-    pub(crate) objective: fn(usize, usize) -> PixelObjective,
+    pub(crate) objective: &'a dyn Fn(usize, usize) -> PixelObjective,
     /// The factor of the accumulated direction when a gradient is added to it. Without it, the
     /// gradient is the direction.
     pub(crate) decay: Option<f64>,
@@ -28,7 +28,7 @@ struct Bundle {
     members: Vec<usize>,
 }
 
-impl Iteration {
+impl Iteration<'_> {
     /// The adversarial examples at each of `epsilons`, from `start`: one candidate each.
     ///
     /// A random start is the same point of the ball, relative to its radius, at every epsilon. The

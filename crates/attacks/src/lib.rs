@@ -14,8 +14,10 @@
 //! | [`FastNewton`] | Wiens & Hammer 2022, eq. 18 and 19 |
 //! | [`Pgd`] | Madry et al. 2018 |
 //! | [`MiFgsm`] | Dong et al. 2018 |
-//! | [`SegPgd`] | Gu et al. 2022 |
+//! | [`SegFgsm`], [`SegPgd`] | Gu et al. 2022 |
 //! | [`CosPgd`] | Agnihotri et al. 2024 |
+//! | [`TsallisPgd`], [`TsallisApgd`] | TsallisPGD, IJCNN 2026 |
+//! | [`Padam`] | Halmosi & Jelasity 2024 |
 //! | [`Apgd`] | Croce & Hein 2020 |
 //! | [`Sea`] | Croce, Singh, Hein 2024 |
 //! | [`Dag`] | Xie et al. 2017 |
@@ -57,6 +59,7 @@
 //! Every function that takes tensors first checks their types and shapes and returns [`Error`]. A
 //! [`Case`] is checked when it is created.
 
+mod adam;
 mod attack;
 mod attacks;
 mod case;
@@ -76,12 +79,14 @@ mod read;
 mod schema;
 mod selection;
 mod settings;
+mod shrinking;
 mod start;
+mod tsallis;
 
 pub use attack::{Adversarial, Attack, Candidates, CurveDefaults};
 pub use attacks::{
-    Apgd, Bim, CosPgd, Dag, FastNewton, Fgsm, MiFgsm, NegativeGain, Pgd, RandomFgsm, Sea, SegPgd, attacks,
-    completed, title_of,
+    AdamObjective, Apgd, Bim, CosPgd, Dag, FastNewton, Fgsm, MiFgsm, NegativeGain, Padam, Pgd, RandomFgsm,
+    Sea, SegFgsm, SegPgd, TsallisApgd, TsallisPgd, attacks, completed, title_of,
 };
 pub use case::Case;
 pub use config::AttackConfig;

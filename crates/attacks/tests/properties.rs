@@ -6,7 +6,7 @@ use candle_core::{DType, Tensor};
 use proptest::prelude::*;
 use robustseg_attacks::{
     Apgd, Attack, AttackConfig, Bim, Case, CosPgd, Dag, FastNewton, Fgsm, IGNORE_LABEL, MiFgsm, NegativeGain,
-    Pgd, PixelObjective, RandomFgsm, Sea, SegPgd, Start,
+    Padam, Pgd, PixelObjective, RandomFgsm, Sea, SegFgsm, SegPgd, Start, TsallisApgd, TsallisPgd,
 };
 use robustseg_random::stream;
 use scene::{Scene, attacks, values};
@@ -88,6 +88,7 @@ proptest! {
         let fixed = [
             AttackConfig::new(Apgd { steps: 7, random_start: false }, 0.05),
             AttackConfig::new(Sea { steps: 10, random_start: false }, 0.05),
+            AttackConfig::new(TsallisApgd { steps: 10, random_start: false, ..TsallisApgd::default() }, 0.05),
         ];
         let attacks = attacks(0.05, 0.02, 3).into_iter().filter(|attack| !scene.depends_on_the_seed(attack));
         for attack in attacks.chain(fixed) {
@@ -147,7 +148,8 @@ proptest! {
             AttackConfig::new(Pgd { alpha: 0.02, steps: 5, restarts: 2 }, 0.05),
         );
         let momentum = AttackConfig::new(MiFgsm { alpha: 0.02, steps: 4, decay: 1.0 }, 0.05);
-        for attack in [&AttackConfig::new(Fgsm {}, 0.05), &bim, &pgd, &momentum, &apgd] {
+        let adam = AttackConfig::new(Padam { alpha: 0.02, steps: 4, ..Padam::default() }, 0.05);
+        for attack in [&AttackConfig::new(Fgsm {}, 0.05), &bim, &pgd, &momentum, &apgd, &adam] {
             let adversarial = scene.run(attack, 1).unwrap();
             let after = scene.value(&adversarial.image, PixelObjective::CrossEntropy).unwrap();
             prop_assert!(before.iter().zip(&after).all(|(before, after)| after > before));
@@ -163,7 +165,8 @@ proptest! {
         let case = scene.case(&model).unwrap();
         let epsilons = [0.0, 0.03, 0.005, 0.01, 0.03, 0.04];
         let random = || stream(1, "attack", [0; 3]);
-        let attacks: [Box<dyn Attack>; 10] = [
+        let tsallis = TsallisPgd { alpha, steps, ..TsallisPgd::default() };
+        let attacks: [Box<dyn Attack>; 14] = [
             Box::new(Fgsm {}),
             Box::new(Bim { alpha, steps }),
             Box::new(SegPgd { alpha, steps, start: Start::Image }),
@@ -174,6 +177,10 @@ proptest! {
             Box::new(Pgd { alpha, steps, restarts: 1 }),
             Box::new(FastNewton::default()),
             Box::new(Dag { alpha, steps, wrong: 0.9 }),
+            Box::new(SegFgsm {}),
+            Box::new(tsallis),
+            Box::new(TsallisPgd { start: Start::Random, ..tsallis }),
+            Box::new(Padam { alpha, steps, ..Padam::default() }),
         ];
         for attack in attacks {
             let found = attack.examples(&case, &epsilons, &mut random()).unwrap();

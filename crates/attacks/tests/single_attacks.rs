@@ -7,13 +7,14 @@ use std::cell::{Cell, RefCell};
 use candle_core::{DType, Device, Tensor};
 use robustseg_attacks::{
     Adversarial, Apgd, Attack, AttackConfig, Bim, Case, CosPgd, Cost, Counted, Dag, Error, FastNewton, Fgsm,
-    IGNORE_LABEL, MiFgsm, Model, Pgd, PixelObjective, Result, Sea, SegPgd, Start, input_gradient,
+    IGNORE_LABEL, MiFgsm, Model, Padam, Pgd, PixelObjective, Result, Sea, SegFgsm, SegPgd, Start,
+    TsallisApgd, TsallisPgd, input_gradient,
 };
 use robustseg_random::stream;
 use scene::{SHAPE, Scene, attacks, values};
 
 #[test]
-fn segpgd_and_cospgd_start_where_the_setting_says() -> Result<()> {
+fn attacks_start_where_the_setting_says() -> Result<()> {
     let scene = Scene::new(6, 3, 0.2, 0.8)?;
     let epsilon = 0.05;
     let first = |attack: &dyn Attack, seed| -> Result<Vec<f32>> {
@@ -27,8 +28,13 @@ fn segpgd_and_cospgd_start_where_the_setting_says() -> Result<()> {
     };
     let image = values(&scene.image);
     let (alpha, steps) = (0.01, 2);
-    let attacks = |start| -> [Box<dyn Attack>; 2] {
-        [Box::new(SegPgd { alpha, steps, start }), Box::new(CosPgd { alpha, steps, start })]
+    let attacks = |start| -> [Box<dyn Attack>; 4] {
+        [
+            Box::new(SegPgd { alpha, steps, start }),
+            Box::new(CosPgd { alpha, steps, start }),
+            Box::new(TsallisPgd { alpha, steps, start, ..TsallisPgd::default() }),
+            Box::new(Padam { alpha, steps, start, ..Padam::default() }),
+        ]
     };
     for (at_image, random) in attacks(Start::Image).iter().zip(&attacks(Start::Random)) {
         assert_eq!(first(at_image.as_ref(), 1)?, image, "{}", at_image.name());
@@ -43,6 +49,23 @@ fn segpgd_and_cospgd_start_where_the_setting_says() -> Result<()> {
 }
 
 #[test]
+fn segfgsm_moves_right_pixels_alone() -> Result<()> {
+    // Four pixels of class 0, which the model recognises by its red: two are right.
+    let model = |image: &Tensor| {
+        let red = image.narrow(1, 0, 1)?.permute((0, 2, 3, 1))?.affine(10.0, -5.0)?;
+        Tensor::cat(&[&red, &red.zeros_like()?], 3)?.contiguous()
+    };
+    let image = Tensor::new(&[[[[0.6_f32, 0.4, 0.7, 0.3]], [[0.2; 4]], [[0.2; 4]]]], &Device::Cpu)?;
+    let label = Tensor::zeros((1, 1, 4), DType::U8, &Device::Cpu)?;
+    let case = Case::new(&model, &image, &label)?;
+    let found = SegFgsm {}.perturb(&case, 0.05, &mut stream(0, "unused", [0; 3]))?;
+    let expected = [0.55, 0.4, 0.65, 0.3, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2];
+    let found = values(&found.image);
+    assert!(found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-6), "{found:?}");
+    Ok(())
+}
+
+#[test]
 fn curves_share_gradients() -> Result<()> {
     let scene = Scene::new(5, 3, 0.2, 0.8)?;
     let calls = Cell::new(0);
@@ -53,7 +76,7 @@ fn curves_share_gradients() -> Result<()> {
     let epsilons = [0.0, 0.01, 0.02, 0.04];
     let case = scene.case(&model)?;
     let random = &mut stream(0, "unused", [0; 3]);
-    for attack in [&Fgsm {} as &dyn Attack, &FastNewton::default()] {
+    for attack in [&Fgsm {} as &dyn Attack, &SegFgsm {}, &FastNewton::default()] {
         attack.examples(&case, &epsilons, random)?;
         assert_eq!(calls.take(), 1, "{}", attack.name());
     }
@@ -180,6 +203,9 @@ fn costs_are_counted() -> Result<()> {
         of_two(12 + 3, 12)
     );
     assert_eq!(cost(&AttackConfig::new(Apgd { steps: 20, random_start: true }, 0.05))?, of_two(21, 20));
+    let tsallis = TsallisApgd { steps: 20, random_start: true, ..TsallisApgd::default() };
+    assert_eq!(cost(&AttackConfig::new(tsallis, 0.05))?, of_two(23, 20));
+    assert_eq!(cost(&AttackConfig::new(Padam { steps: 4, ..Padam::default() }, 0.05))?, of_two(4, 4));
     // Three objectives in three balls, and one evaluation of each of the three examples.
     assert_eq!(
         cost(&AttackConfig::new(Sea { steps: 10, random_start: true }, 0.05))?,

@@ -41,8 +41,8 @@ impl CurveDefaults for Bim {
 
 impl Bim {
     /// The sign steps of this attack.
-    pub(super) fn iteration(self) -> Iteration {
-        let objective = |_, _| PixelObjective::CrossEntropy;
+    pub(super) fn iteration(self) -> Iteration<'static> {
+        let objective = &|_, _| PixelObjective::CrossEntropy;
         Iteration { alpha: self.alpha, steps: self.steps, objective, decay: None }
     }
 }

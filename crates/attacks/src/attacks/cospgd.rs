@@ -69,7 +69,7 @@ impl Attack for CosPgd {
         random: &mut ChaCha8Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         let Self { alpha, steps, start } = *self;
-        let iteration = Iteration { alpha, steps, objective, decay: None };
+        let iteration = Iteration { alpha, steps, objective: &objective, decay: None };
         iteration.examples(case, epsilons, start, random)
     }
 

@@ -38,7 +38,7 @@ impl Attack for Fgsm {
         epsilons: &[f64],
         _random: &mut ChaCha8Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
-        steps(case, epsilons.iter().map(|&epsilon| case.for_each_image(epsilon)).collect::<Result<_>>()?)
+        steps(case, PixelObjective::CrossEntropy, sizes(case, epsilons)?)
     }
 
     fn backward_passes(&self, _epsilons: u64) -> u64 {
@@ -50,11 +50,20 @@ impl Attack for Fgsm {
     }
 }
 
-/// One step along the sign of the cross-entropy's gradient for each of `sizes`. Each size is a
-/// tensor (N) with one value per image.
-pub(super) fn steps(case: &Case<'_>, sizes: Vec<Tensor>) -> Result<Vec<Vec<Adversarial>>> {
+/// For each of `epsilons` a tensor (N) that holds it for each image.
+pub(super) fn sizes(case: &Case<'_>, epsilons: &[f64]) -> Result<Vec<Tensor>> {
+    epsilons.iter().map(|&epsilon| case.for_each_image(epsilon)).collect()
+}
+
+/// One step along the sign of the objective's gradient for each of `sizes`. Each size is a tensor
+/// (N) with one value per image.
+pub(super) fn steps(
+    case: &Case<'_>,
+    objective: PixelObjective,
+    sizes: Vec<Tensor>,
+) -> Result<Vec<Vec<Adversarial>>> {
     let (InputGradient { value, gradient }, _) =
-        unchecked(case.model(), case.image(), case.label(), PixelObjective::CrossEntropy)?;
+        unchecked(case.model(), case.image(), case.label(), objective)?;
     let image = case.image().detach();
     let step = |epsilon: Tensor| {
         let image = sign_step(&image, &gradient, &epsilon)?;

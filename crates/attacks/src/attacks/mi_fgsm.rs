@@ -65,7 +65,7 @@ impl Attack for MiFgsm {
         random: &mut ChaCha8Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         let Self { alpha, steps, decay } = *self;
-        let objective = |_, _| PixelObjective::CrossEntropy;
+        let objective = &|_, _| PixelObjective::CrossEntropy;
         let iteration = Iteration { alpha, steps, objective, decay: Some(decay) };
         iteration.examples(case, epsilons, Start::Image, random)
     }

@@ -10,10 +10,14 @@ mod dag;
 mod fast_newton;
 mod fgsm;
 mod mi_fgsm;
+mod padam;
 mod pgd;
 mod random_fgsm;
 mod sea;
+mod segfgsm;
 mod segpgd;
+mod tsallis_apgd;
+mod tsallis_pgd;
 
 use std::sync::Arc;
 
@@ -91,14 +95,19 @@ register! {
     fast_newton::FastNewton,
     pgd::Pgd,
     mi_fgsm::MiFgsm,
+    segfgsm::SegFgsm,
     segpgd::SegPgd,
     cospgd::CosPgd,
+    tsallis_pgd::TsallisPgd,
+    padam::Padam,
     apgd::Apgd,
+    tsallis_apgd::TsallisApgd,
     sea::Sea,
     dag::Dag,
 }
 
 pub use fast_newton::NegativeGain;
+pub use padam::AdamObjective;
 
 /// Every registered attack with its default settings, in the order of help texts and tables.
 ///

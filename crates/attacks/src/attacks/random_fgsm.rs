@@ -2,10 +2,11 @@
 
 use candle_core::Tensor;
 use rand::RngExt;
+use robustseg_ops::PixelObjective;
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::fgsm;
+use super::fgsm::steps;
 use crate::attack::CurveDefaults;
 use crate::{Adversarial, Attack, Case, Result};
 
@@ -42,7 +43,8 @@ impl Attack for RandomFgsm {
                 (0..case.len()).map(|_| (epsilon * random.random::<f64>()) as f32).collect();
             Ok(Tensor::new(sizes, case.image().device())?)
         };
-        fgsm::steps(case, epsilons.iter().map(|&epsilon| draw(epsilon)).collect::<Result<_>>()?)
+        let sizes = epsilons.iter().map(|&epsilon| draw(epsilon)).collect::<Result<_>>()?;
+        steps(case, PixelObjective::CrossEntropy, sizes)
     }
 
     fn backward_passes(&self, _epsilons: u64) -> u64 {

@@ -1,15 +1,16 @@
 //! The segmentation ensemble attack: Croce, Singh, Hein, *Towards Reliable Evaluation and Fast
 //! Training of Robust Semantic Segmentation Models*, ECCV 2024.
 
-use candle_core::{DType, Tensor};
-use robustseg_ops::{PixelObjective, project};
+use candle_core::Tensor;
+use robustseg_ops::PixelObjective;
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::{CurveDefaults, few_epsilons};
-use crate::climb::{Climb, right_pixels, start};
+use crate::climb::right_pixels;
 use crate::ranges::check_steps;
-use crate::{Adversarial, Attack, Candidates, Case, Result, selection};
+use crate::shrinking::Shrinking;
+use crate::{Adversarial, Attack, Candidates, Case, Result};
 
 /// [`Apgd`](crate::Apgd) on three objectives that ignore pixels once they are wrong. Each objective
 /// climbs in three shrinking balls of 2, 1.5 and 1 times epsilon, for 30, 30 and 40 % of the steps.
@@ -59,36 +60,6 @@ impl CurveDefaults for Sea {
     }
 }
 
-impl Sea {
-    /// The images (N, 3, H, W) that one objective yields.
-    fn climb(
-        &self,
-        case: &Case<'_>,
-        objective: PixelObjective,
-        epsilon: f64,
-        random: &mut ChaCha8Rng,
-    ) -> Result<Tensor> {
-        let original = case.image().detach().to_dtype(DType::F64)?;
-        let random = self.random_start.then_some(random);
-        let mut point = start(&original, 2.0 * epsilon, random)?;
-        for (steps, epsilon) in self.balls(epsilon) {
-            let ball = Tensor::full(epsilon, case.len(), original.device())?;
-            let from = project(&point, &original, &ball)?;
-            point = Climb { epsilon, steps, objective }.from(case, &original, &from)?.fewest_right;
-        }
-        let blank = selection::without_labels(case.label())?;
-        selection::rows(&blank, &case.image().detach(), &point.to_dtype(DType::F32)?)
-    }
-
-    /// Steps and radius of each ball that gets any steps.
-    fn balls(&self, epsilon: f64) -> impl Iterator<Item = (usize, f64)> {
-        let share = self.steps * 3 / 10;
-        let steps = [share, share, self.steps - 2 * share];
-        let balls = steps.into_iter().zip([2.0, 1.5, 1.0].map(|times| times * epsilon));
-        balls.filter(|(steps, _)| *steps > 0)
-    }
-}
-
 impl Attack for Sea {
     fn name(&self) -> &'static str {
         "sea"
@@ -114,7 +85,9 @@ impl Attack for Sea {
     ) -> Result<Vec<Vec<Adversarial>>> {
         let mut examples = |epsilon: f64| -> Result<Vec<Adversarial>> {
             let example = |(_, objective)| {
-                let image = self.climb(case, objective, epsilon, random)?;
+                let (steps, random_start) = (self.steps, self.random_start);
+                let climb = Shrinking { steps, random_start, objective: &|_, _| objective };
+                let image = climb.examples(case, epsilon, |climbed| climbed.fewest_right, random)?;
                 Ok(Adversarial { image, epsilon: case.for_each_image(epsilon)? })
             };
             OBJECTIVES.into_iter().map(example).collect()
@@ -138,14 +111,7 @@ impl Attack for Sea {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn balls_shrink_over_the_steps() {
-        let balls = |steps| Sea { steps, random_start: false }.balls(0.5).collect::<Vec<_>>();
-        assert_eq!(balls(300), [(90, 1.0), (90, 0.75), (120, 0.5)]);
-        assert_eq!(balls(11), [(3, 1.0), (3, 0.75), (5, 0.5)]);
-        assert_eq!(balls(2), [(2, 0.5)]);
-    }
+    use candle_core::DType;
 
     #[test]
     fn random_starts_are_anywhere_in_the_first_ball() -> Result<()> {

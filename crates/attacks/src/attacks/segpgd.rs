@@ -41,7 +41,7 @@ impl CurveDefaults for SegPgd {
 }
 
 /// The objective at `step` of `steps`.
-fn objective(step: usize, steps: usize) -> PixelObjective {
+pub(super) fn objective(step: usize, steps: usize) -> PixelObjective {
     PixelObjective::SegPgd { lambda: (step as f64 / (2 * steps) as f64) as f32 }
 }
 
@@ -70,7 +70,7 @@ impl Attack for SegPgd {
         random: &mut ChaCha8Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         let Self { alpha, steps, start } = *self;
-        let iteration = Iteration { alpha, steps, objective, decay: None };
+        let iteration = Iteration { alpha, steps, objective: &objective, decay: None };
         iteration.examples(case, epsilons, start, random)
     }
 
