@@ -42,6 +42,12 @@ impl Fault {
         self
     }
 
+    /// The fault with `advice` at the end of its message.
+    pub(super) fn with_advice(mut self, advice: &str) -> Self {
+        self.message = format!("{}; {advice}", self.message);
+        self
+    }
+
     /// The fault at `place`, unless a more precise position is known.
     pub(super) fn at(mut self, place: &Place) -> Self {
         self.place.get_or_insert_with(|| place.clone());

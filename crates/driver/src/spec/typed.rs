@@ -48,9 +48,7 @@ impl de::Error for Fault {
 
 /// The fault of a value with the wrong type.
 fn wrong(unexpected: &str, expected: &str) -> Fault {
-    let scalar = ["integer ", "floating ", "boolean "].iter().any(|kind| unexpected.starts_with(kind));
-    let advice = if expected == "a string" && scalar { "; put it in quotes" } else { "" };
-    Fault::new(format!("expected {}, found {}{advice}", words::expected(expected), words::found(unexpected)))
+    Fault::new(format!("expected {}, found {}", words::expected(expected), words::found(unexpected)))
 }
 
 impl Node {
@@ -74,7 +72,9 @@ impl Node {
 
     fn text<'de, V: Visitor<'de>>(&'de self, visitor: V) -> Result<V::Value, Fault> {
         let Value::Argument(argument) = &self.value else {
-            return de::Deserializer::deserialize_any(self, visitor);
+            let scalar = matches!(self.value, Value::Bool(_) | Value::Integer(_) | Value::Float(_));
+            let read = de::Deserializer::deserialize_any(self, visitor);
+            return read.map_err(|fault| if scalar { fault.with_advice("put it in quotes") } else { fault });
         };
         visitor.visit_str(&argument.text).map_err(|fault: Fault| fault.at(&self.place))
     }
