@@ -204,7 +204,8 @@ impl Plan {
         let batch_size = ("training.batch_size", training.batch_size);
         let crop = ("training.augmentation.crop", training.augmentation.crop);
         let (scale, value) = self.model.architecture.scale();
-        let scale = format!("model.{scale}");
+        let place = self.model.architecture.spec_key().map_or("model".into(), |key| format!("model.{key}"));
+        let scale = format!("{place}.{scale}");
         let keys = [batch_size, crop, (&scale, value)];
         memory::require(self.training_memory()?, "a training step", &lower(&keys))?;
         memory::require_for_evaluation(&self.model, &self.spec.evaluation, &self.evaluation)

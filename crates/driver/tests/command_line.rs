@@ -117,7 +117,7 @@ fn fractions_are_understood_on_the_command_line() {
 #[test]
 fn a_check_refuses_what_a_run_would_refuse() {
     let folder = tempfile::tempdir().unwrap();
-    let wider = PspNetConfig { layers: [1, 1, 1, 1], width: 8 };
+    let wider = PspNetConfig { layers: [1, 1, 1, 1], width: 8, ..PspNetConfig::default() };
     let other = NetworkConfig { architecture: wider.into(), ..tiny() };
     let other = Network::new(&other, 1, &candle_core::Device::Cpu).unwrap();
     other.save(&folder.path().join("model.safetensors")).unwrap();

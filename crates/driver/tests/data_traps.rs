@@ -154,7 +154,8 @@ fn a_palette_of_the_classes_colours_in_another_order_is_refused_by_every_command
 fn an_attack_reads_labels_as_its_manifest_says_and_refuses_raw_ids() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let network = NetworkConfig::new(PspNetConfig { layers: [1, 1, 1, 1], width: 4 }, 19);
+    let network =
+        NetworkConfig::new(PspNetConfig { layers: [1, 1, 1, 1], width: 4, ..PspNetConfig::default() }, 19);
     Network::new(&network, 1, &Device::Cpu).unwrap().save(&folder.join("model.safetensors")).unwrap();
     write_image(&folder.join("street.png"), 1);
     // Road and building, as ids and as training classes.

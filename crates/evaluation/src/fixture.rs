@@ -14,7 +14,10 @@ use crate::Result;
 pub(crate) const CLASSES: usize = 3;
 
 pub(crate) fn network(seed: u64) -> Result<Network> {
-    let config = NetworkConfig::new(PspNetConfig { layers: [1, 1, 1, 1], width: 4 }, CLASSES);
+    let config = NetworkConfig::new(
+        PspNetConfig { layers: [1, 1, 1, 1], width: 4, ..PspNetConfig::default() },
+        CLASSES,
+    );
     Ok(Network::new(&config, seed, &Device::Cpu)?)
 }
 

@@ -12,7 +12,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = if let Some(file) = std::env::args().nth(1) {
         file.into()
     } else {
-        let config = NetworkConfig::new(PspNetConfig { layers: [1, 1, 1, 1], width: 8 }, 5);
+        let config =
+            NetworkConfig::new(PspNetConfig { layers: [1, 1, 1, 1], width: 8, ..PspNetConfig::default() }, 5);
         Network::new(&config, 0, device)?.save(&folder)?;
         folder
     };

@@ -4,7 +4,7 @@
 use crate::foreign::{is_counter, names};
 use crate::stored::outside;
 use crate::variables::Source;
-use crate::{Error, Network, NetworkConfig, Origin, Parameter, Result};
+use crate::{Backbone, Error, Network, NetworkConfig, Origin, Parameter, Result};
 use candle_core::Device;
 use robustseg_files::sealed::{Sealed, read, seal};
 use robustseg_files::{Sha256, write_atomically};
@@ -113,7 +113,7 @@ fn parse(bytes: &[u8]) -> Result<(SafeTensors<'_>, NetworkConfig, Origin), Strin
     let Sealed { tensors, metadata, .. } = Sealed::parse(bytes)?;
     let model = metadata.get("model");
     let model = model.ok_or_else(|| {
-        let told = names(&tensors).unwrap_or_else(|| {
+        let told = names(&tensors, Backbone::default()).unwrap_or_else(|| {
             "if it is a backbone, name it as model.pretrained of a spec, from which a training starts".into()
         });
         format!("has no `model` metadata, so it is not a robustseg checkpoint; {told}")

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 ///
 /// ```
 /// use robustseg_models::{NetworkConfig, PspNetConfig, Upsampling};
-/// let small = PspNetConfig { layers: [1, 1, 1, 1], width: 8 };
+/// let small = PspNetConfig { layers: [1, 1, 1, 1], width: 8, ..PspNetConfig::default() };
 /// let config = NetworkConfig { upsampling: Upsampling::AlignCorners, ..NetworkConfig::new(small, 21) };
 /// assert_eq!(config.outline().unwrap().parameter_count(), 489_885);
 /// ```

@@ -1,5 +1,6 @@
 //! Recognises safetensors files whose tensors have the names of other networks.
 
+use crate::Backbone;
 use safetensors::SafeTensors;
 
 /// Whether `name` is a counter of batches. PyTorch's norms keep one next to their statistics;
@@ -8,35 +9,82 @@ pub(crate) fn is_counter(name: &str) -> bool {
     name.rsplit('.').next() == Some("num_batches_tracked")
 }
 
-/// Explains why the tensors in `file` have other names than a ResNet v2's, and what to do, if that
-/// is known. The text continues a sentence.
-pub(crate) fn names(file: &SafeTensors<'_>) -> Option<String> {
+/// A tensor that every file of a family of backbones has.
+const V2: &str = "stem.conv.weight";
+const V1: &str = "layer1.0.conv1.weight";
+
+/// The backbone that takes files with these `names`, and a tensor by which it is known.
+fn family(names: &[&str]) -> Option<(Backbone, &'static str)> {
+    let prefix_of = |marker: &str| {
+        let prefixes = names.iter().filter_map(|name| name.strip_suffix(marker));
+        prefixes.into_iter().find(|prefix| prefix.is_empty() || prefix.ends_with('.'))
+    };
+    if let Some(prefix) = prefix_of(V1) {
+        let deep = format!("{prefix}conv3.weight");
+        let deep = names.iter().any(|name| *name == deep);
+        return Some((if deep { Backbone::ResnetV1c } else { Backbone::ResnetV1 }, V1));
+    }
+    prefix_of(V2).map(|_| (Backbone::ResnetV2, V2))
+}
+
+/// Whose names the tensors of a file for `backbone` have.
+fn origin(backbone: Backbone) -> &'static str {
+    match backbone {
+        Backbone::ResnetV2 => "timm's `resnetv2` models",
+        Backbone::ResnetV1 => {
+            "torchvision's ResNet and of timm's `resnet50`, whose norms follow the convolutions"
+        }
+        Backbone::ResnetV1c => "semseg's ResNet, whose stem has three convolutions",
+    }
+}
+
+/// Where to find weights for `backbone`. The text continues a sentence.
+fn example(backbone: Backbone) -> String {
+    let name = backbone.name();
+    match backbone {
+        Backbone::ResnetV2 => {
+            format!(
+                "`backbone: {name}` needs one of timm's `resnetv2` models, for example timm/resnetv2_50.a1h_in1k"
+            )
+        }
+        Backbone::ResnetV1 => {
+            format!(
+                "`backbone: {name}` needs torchvision's ResNet or one of timm's, for example timm/resnet50.a1_in1k"
+            )
+        }
+        Backbone::ResnetV1c => format!("`backbone: {name}` needs semseg's ResNet"),
+    }
+}
+
+/// Explains why the tensors in `file` have other names than those of `backbone`, and what to do, if
+/// that is known. The text continues a sentence.
+pub(crate) fn names(file: &SafeTensors<'_>, backbone: Backbone) -> Option<String> {
     let names: Vec<&str> = file.names().into_iter().filter(|name| !is_counter(name)).collect();
     let first = names.first()?.split_once('.')?.0;
-    let common = names.iter().all(|name| name.split_once('.').is_some_and(|(start, _)| start == first));
-    let has = |end: &str| names.iter().any(|name| *name == end || name.ends_with(&format!(".{end}")));
-    if has("layer1.0.conv1.weight") {
-        return Some(
-            "its names (layer1.0.conv1.weight) are those of torchvision's ResNet and of timm's `resnet50`, whose norms \
-             follow the convolutions, not those of the ResNet v2 here; take one of timm's `resnetv2` models, for example \
-             timm/resnetv2_50.a1h_in1k"
-                .into(),
-        );
-    }
-    if has("stem.conv.weight") && common && first != "backbone" && first != "stem" {
-        let origin = match first {
-            "module" => ", which PyTorch's DataParallel prepends; save network.module.state_dict() instead",
-            "_orig_mod" => ", which torch.compile prepends; save network._orig_mod.state_dict() instead",
-            _ => "; save only the part of that name",
-        };
-        return Some(format!("all its names begin with `{first}.`{origin}"));
-    }
-    if !has("stem.conv.weight") {
+    let Some((found, marker)) = family(&names) else {
         let some: Vec<&str> = names.iter().take(3).copied().collect();
+        let (some, origin) = (some.join(", "), origin(backbone));
         return Some(format!(
-            "its tensors ({}, ...) do not have the names of timm's `resnetv2` models, which this network needs",
-            some.join(", ")
+            "its tensors ({some}, ...) do not have the names of {origin}, which this network needs"
+        ));
+    };
+    if found != backbone {
+        return Some(format!(
+            "its names ({marker}) are those of {}, for which there is `backbone: {}`; {}",
+            origin(found),
+            found.name(),
+            example(backbone)
         ));
     }
-    None
+    let own = marker.split('.').next().unwrap_or_default();
+    let common = names.iter().all(|name| name.split_once('.').is_some_and(|(start, _)| start == first));
+    if !common || first == "backbone" || first == own {
+        return None;
+    }
+    let origin = match first {
+        "module" => ", which PyTorch's DataParallel prepends; save network.module.state_dict() instead",
+        "_orig_mod" => ", which torch.compile prepends; save network._orig_mod.state_dict() instead",
+        _ => "; save only the part of that name",
+    };
+    Some(format!("all its names begin with `{first}.`{origin}"))
 }

@@ -1,12 +1,12 @@
-//! The two layers that convolutional networks are made of.
+//! The layers that convolutional networks are made of.
 
 use crate::run::Run;
 use crate::variables::Variables;
 use crate::{Mode, ParameterKind};
 use candle_core::{Result, Tensor, Var};
 use robustseg_ops::{
-    BatchNorm, BatchStatistics, Conv2dConfig, StatisticsSource, batch_norm_relu, batch_norm_relu_conv2d,
-    batch_statistics, conv2d, conv2d_add,
+    BatchNorm, BatchStatistics, Conv2dConfig, StatisticsSource, batch_norm, batch_norm_add_relu,
+    batch_norm_relu, batch_norm_relu_conv2d, batch_statistics, conv2d, conv2d_add,
 };
 
 /// A convolution without bias.
@@ -55,8 +55,8 @@ impl Convolution {
     }
 }
 
-/// Batch norm followed by `ReLU`.
-pub(crate) struct NormRelu {
+/// Batch norm.
+pub(crate) struct Norm {
     weight: Tensor,
     bias: Tensor,
     running_mean: Tensor,
@@ -68,7 +68,7 @@ const EPS: f32 = 1e-5;
 /// Share of a batch's statistics in the new running ones.
 const MOMENTUM: f64 = 0.1;
 
-impl NormRelu {
+impl Norm {
     /// Its variables are `weight`, `bias`, `running_mean` and `running_var`.
     pub(crate) fn new(channels: usize, variables: &Variables<'_>) -> Result<Self> {
         use ParameterKind::{NormBias, NormWeight, RunningStatistic};
@@ -81,23 +81,31 @@ impl NormRelu {
         })
     }
 
+    /// The normalised `x` without an activation.
     pub(crate) fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
-        let (statistics, source) = self.statistics(x, run)?;
-        let (weight, bias) = (run.mode.weight(&self.weight), run.mode.weight(&self.bias));
-        batch_norm_relu(x, &weight, &bias, &statistics, source, EPS)
+        self.apply(x, run, |norm| batch_norm(x, norm))
     }
 
-    /// This layer and then `convolution`, as one operation.
-    pub(crate) fn convolve(
+    /// The normalised `x` plus `residual`, then `ReLU`.
+    pub(crate) fn forward_add_relu(
         &self,
         x: &Tensor,
-        convolution: &Convolution,
+        residual: &Tensor,
         run: &Run<'_, '_>,
+    ) -> Result<Tensor> {
+        self.apply(x, run, |norm| batch_norm_add_relu(x, norm, residual))
+    }
+
+    /// Calls `operation` with the parameters, and with the statistics that normalise `x`.
+    fn apply(
+        &self,
+        x: &Tensor,
+        run: &Run<'_, '_>,
+        operation: impl FnOnce(BatchNorm<'_>) -> Result<Tensor>,
     ) -> Result<Tensor> {
         let (statistics, source) = self.statistics(x, run)?;
         let (weight, bias) = (run.mode.weight(&self.weight), run.mode.weight(&self.bias));
-        let norm = BatchNorm { weight: &weight, bias: &bias, statistics: &statistics, source, eps: EPS };
-        batch_norm_relu_conv2d(x, norm, &convolution.weight(x, run)?, convolution.config, run.arithmetic)
+        operation(BatchNorm { weight: &weight, bias: &bias, statistics: &statistics, source, eps: EPS })
     }
 
     /// The statistics that normalise `x` in this mode.
@@ -127,5 +135,34 @@ impl NormRelu {
         };
         mix(&self.running_mean, &statistics.mean, 1.0)?;
         mix(&self.running_var, &statistics.variance, unbiased)
+    }
+}
+
+/// Batch norm followed by `ReLU`.
+pub(crate) struct NormRelu(Norm);
+
+impl NormRelu {
+    /// Its variables are those of [`Norm`].
+    pub(crate) fn new(channels: usize, variables: &Variables<'_>) -> Result<Self> {
+        Norm::new(channels, variables).map(Self)
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
+        self.0.apply(x, run, |BatchNorm { weight, bias, statistics, source, eps }| {
+            batch_norm_relu(x, weight, bias, statistics, source, eps)
+        })
+    }
+
+    /// This layer and then `convolution`, as one operation.
+    pub(crate) fn convolve(
+        &self,
+        x: &Tensor,
+        convolution: &Convolution,
+        run: &Run<'_, '_>,
+    ) -> Result<Tensor> {
+        let weight = convolution.weight(x, run)?;
+        self.0.apply(x, run, |norm| {
+            batch_norm_relu_conv2d(x, norm, &weight, convolution.config, run.arithmetic)
+        })
     }
 }

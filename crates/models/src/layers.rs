@@ -11,9 +11,14 @@ use safetensors::SafeTensors;
 /// [`Network`](crate::Network) adds what all networks share.
 pub(crate) trait Layers: Send + Sync {
     /// Small logits (N, h, w, channels) of the first `heads` heads: the main one, then the branches
-    /// in the order of [`Heads`]. `x` (N, H, W, 3) is a normalised image in the type of the
-    /// activations; logits are f32.
+    /// in the order of [`Heads`], then the auxiliary one if there is one. `x` (N, H, W, 3) is a
+    /// normalised image in the type of the activations; logits are f32.
     fn forward(&self, x: &Tensor, heads: usize, run: &mut Run<'_, '_>) -> Result<Vec<Tensor>>;
+
+    /// The weight of the auxiliary head's cross-entropy in training, if there is such a head.
+    fn auxiliary_loss(&self) -> Option<f64> {
+        None
+    }
 
     /// Multiply-adds of the main head's logits for one image of `size` (height, width).
     fn multiply_adds(&self, size: [usize; 2]) -> u64;

@@ -7,9 +7,13 @@
 //! [`Mode::FixedStatistics`] track the weights; other modes compute the image's gradient alone.
 
 mod backbone;
+mod backbone_file;
 mod branch;
 mod checkpoint;
+mod classifier;
 mod config;
+mod convolution_head;
+mod dilation;
 mod error;
 mod failure;
 mod foreign;
@@ -25,13 +29,18 @@ mod norm_statistics;
 mod origin;
 mod outline;
 mod parameter;
+mod pooled;
 mod precision;
 pub mod pretrained;
+mod resnet_v1;
 mod resnet_v2;
 mod run;
+mod settings;
 mod spec;
 mod store;
 mod stored;
+mod supervision;
+mod trunk;
 mod upsampling;
 mod variables;
 
@@ -51,4 +60,5 @@ pub use outline::Outline;
 pub use parameter::{Parameter, ParameterKind, Part};
 pub use precision::Precision;
 pub use spec::NetworkSpec;
+pub use trunk::Backbone;
 pub use upsampling::Upsampling;

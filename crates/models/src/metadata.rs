@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn pspnet_is_written_without_its_name_and_read_with_and_without() {
         let config = read(SMALL).unwrap();
-        let small = PspNetConfig { layers: [1, 1, 1, 1], width: 4 };
+        let small = PspNetConfig { layers: [1, 1, 1, 1], width: 4, ..PspNetConfig::default() };
         assert_eq!(config, NetworkConfig { std: [0.1, 0.2, 0.3], ..NetworkConfig::new(small, 3) });
         assert_eq!(serde_json::to_string(&config).unwrap(), SMALL);
         assert_eq!(read(&with(r#""network":"pspnet""#)).unwrap(), config);

@@ -15,12 +15,12 @@ pub enum Mode<'a> {
     /// Running statistics, tracked weights: gradients of the weights that change nothing in the
     /// network.
     FixedStatistics,
-    /// Statistics of the batch, running ones updated, tracked weights, and dropout of whole
-    /// channels before the classifier.
+    /// Statistics of the batch, running ones updated, tracked weights, and dropout before the
+    /// classifier: of whole channels, or of single elements where the network's authors do so.
     Training {
-        /// Probability that a channel is dropped, in `[0, 1)`.
+        /// Probability that a channel or an element is dropped, in `[0, 1)`.
         dropout: f64,
-        /// Decides which channels are dropped.
+        /// Decides what is dropped.
         random: &'a mut ChaCha8Rng,
     },
 }
@@ -34,21 +34,39 @@ impl Mode<'_> {
         }
     }
 
+    /// The probability of dropout in this mode.
+    pub(crate) fn dropout_rate(&self) -> f64 {
+        match self {
+            Mode::Training { dropout, .. } => *dropout,
+            Mode::Evaluation | Mode::BatchStatistics | Mode::FixedStatistics => 0.0,
+        }
+    }
+
     /// `x` (N, H, W, C) after dropout: in training, whole channels are zeroed and the others scaled
     /// up.
     pub(crate) fn dropout(&mut self, x: &Tensor) -> Result<Tensor> {
+        self.drop_channels(x, self.dropout_rate())
+    }
+
+    /// `x` (N, H, W, C) after dropout of single elements with probability `rate` in training.
+    pub(crate) fn dropout_elements(&mut self, x: &Tensor, rate: f64) -> Result<Tensor> {
+        let (images, height, width, channels) = x.dims4()?;
+        let pixels = x.reshape((images * height * width, 1, 1, channels))?;
+        self.drop_channels(&pixels, rate)?.reshape(x.shape())
+    }
+
+    fn drop_channels(&mut self, x: &Tensor, rate: f64) -> Result<Tensor> {
         use rand::RngExt;
-        let Mode::Training { dropout, random } = self else {
+        let Mode::Training { random, .. } = self else {
             return Ok(x.clone());
         };
-        if *dropout == 0.0 {
+        if rate == 0.0 {
             return Ok(x.clone());
         }
         let (images, _, _, channels) = x.dims4()?;
-        let kept = (1.0 / (1.0 - *dropout)) as f32;
-        let scale: Vec<f32> = (0..images * channels)
-            .map(|_| if random.random::<f64>() < *dropout { 0.0 } else { kept })
-            .collect();
+        let kept = (1.0 / (1.0 - rate)) as f32;
+        let scale: Vec<f32> =
+            (0..images * channels).map(|_| if random.random::<f64>() < rate { 0.0 } else { kept }).collect();
         robustseg_ops::scale_channels(x, &Tensor::from_vec(scale, (images, channels), x.device())?)
     }
 }

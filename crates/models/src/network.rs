@@ -15,7 +15,7 @@ use robustseg_ops::{Alignment, normalise_image, upsample_bilinear};
 /// ```
 /// use robustseg_models::{Mode, Network, NetworkConfig, PspNetConfig};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let config = NetworkConfig::new(PspNetConfig { layers: [1, 1, 1, 1], width: 4 }, 5);
+/// let config = NetworkConfig::new(PspNetConfig { layers: [1, 1, 1, 1], width: 4, ..PspNetConfig::default() }, 5);
 /// let device = candle_core::Device::Cpu;
 /// let network = Network::new(&config, 0, &device)?;
 /// let image = candle_core::Tensor::rand(0_f32, 1.0, (1, 3, 33, 41), &device)?;
@@ -132,6 +132,22 @@ impl Network {
     /// As [`Network::forward`].
     pub fn forward_branches(&self, image: &Tensor, mode: &mut Mode<'_>) -> candle_core::Result<Vec<Tensor>> {
         self.heads(image, 1 + self.config.branches.len(), mode)
+    }
+
+    /// The weight of an auxiliary head's cross-entropy in training, if the network has such a head.
+    /// It serves training alone.
+    pub fn auxiliary_loss(&self) -> Option<f64> {
+        self.outline.layers().auxiliary_loss()
+    }
+
+    /// Small logits of all heads: those of [`Network::forward_branches`], and at the end the
+    /// auxiliary head's (N, h, w, K), if [`Network::auxiliary_loss`] says that there is one.
+    ///
+    /// # Errors
+    /// As [`Network::forward`].
+    pub fn forward_all(&self, image: &Tensor, mode: &mut Mode<'_>) -> candle_core::Result<Vec<Tensor>> {
+        let auxiliary = usize::from(self.auxiliary_loss().is_some());
+        self.heads(image, 1 + self.config.branches.len() + auxiliary, mode)
     }
 
     fn heads(&self, image: &Tensor, count: usize, mode: &mut Mode<'_>) -> candle_core::Result<Vec<Tensor>> {

@@ -86,7 +86,9 @@ mod tests {
             ([1, 1, 1, 1], 64, 2, 104, 551),
             ([3, 4, 6, 3], 32, 1, 200, 277),
         ] {
-            let outline = NetworkConfig::new(PspNetConfig { layers, width }, 21).outline().unwrap();
+            let outline = NetworkConfig::new(PspNetConfig { layers, width, ..PspNetConfig::default() }, 21)
+                .outline()
+                .unwrap();
             let bytes = outline.training_memory(batch, side, side);
             let share = bytes as f64 / f64::from(peak << 20);
             assert!((0.4..1.0).contains(&share), "{layers:?} {width} {batch} {side}: {share}");

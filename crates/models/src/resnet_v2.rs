@@ -1,12 +1,14 @@
 //! Pre-activation ResNet (He et al. 2016, *Identity Mappings*) at output stride 8, named and
 //! dilated as timm's `resnetv2_50`.
 
+use crate::dilation::Dilation;
 use crate::layer::{Convolution, NormRelu};
+use crate::layers::Maps;
 use crate::run::Run;
+use crate::trunk::{Kept, Stages, Trunk, scales, stage_maps};
 use crate::variables::Variables;
 use candle_core::{Result, Tensor};
 use robustseg_ops::{Conv2dConfig, max_pool2d};
-use safetensors::SafeTensors;
 
 /// Channels of the stem and of the four stages of a network of `width`.
 pub(crate) fn channels(width: usize) -> [usize; 5] {
@@ -25,23 +27,8 @@ pub(crate) struct ResNetV2 {
     stem: Convolution,
     stages: Vec<Vec<Bottleneck>>,
     norm: NormRelu,
+    channels: [usize; 5],
 }
-
-/// Stride and dilations (first block, other blocks) of a stage.
-struct Stage {
-    stride: usize,
-    first_dilation: usize,
-    dilation: usize,
-}
-
-/// Output stride 8: the last two stages are dilated instead of strided. The first block of a
-/// dilated stage keeps the dilation of the stage before.
-const STAGES: [Stage; 4] = [
-    Stage { stride: 1, first_dilation: 1, dilation: 1 },
-    Stage { stride: 2, first_dilation: 1, dilation: 1 },
-    Stage { stride: 1, first_dilation: 1, dilation: 2 },
-    Stage { stride: 1, first_dilation: 2, dilation: 4 },
-];
 
 impl ResNetV2 {
     /// A network of `layers` blocks in its four stages.
@@ -50,7 +37,7 @@ impl ResNetV2 {
         let seven = Conv2dConfig { stride: 2, padding: 3, dilation: 1 };
         let stem = Convolution::new(3, channels[0], 7, seven, &variables.at("stem.conv"))?;
         let mut stages = Vec::new();
-        for (s, stage) in STAGES.iter().enumerate() {
+        for (s, stage) in Dilation::Delayed.stages().into_iter().enumerate() {
             let mut blocks = Vec::new();
             for b in 0..layers[s] {
                 let variables = variables.at(&format!("stages.{s}.blocks.{b}"));
@@ -68,19 +55,24 @@ impl ResNetV2 {
             }
             stages.push(blocks);
         }
-        Ok(Self { stem, stages, norm: NormRelu::new(channels[4], &variables.at("norm"))? })
+        Ok(Self { stem, stages, norm: NormRelu::new(channels[4], &variables.at("norm"))?, channels })
     }
+}
 
-    pub(crate) fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
+impl Trunk for ResNetV2 {
+    fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Stages> {
         let mut x = max_pool2d(&self.stem.forward(x, run)?, 3, 2, 1)?;
-        for block in self.stages.iter().flatten() {
-            x = block.forward(&x, run)?;
+        let mut third = x.clone();
+        for stage in &self.stages {
+            third = x.clone();
+            for block in stage {
+                x = block.forward(&x, run)?;
+            }
         }
-        self.norm.forward(&x, run)
+        Ok(Stages { third, fourth: self.norm.forward(&x, run)? })
     }
 
-    /// Output size and multiply-adds for an image of `size` (height, width).
-    pub(crate) fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {
+    fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {
         let (size, mut total) = self.stem.cost(size);
         let mut size = size.map(|size| (size - 1) / 2 + 1);
         for block in self.stages.iter().flatten() {
@@ -89,6 +81,14 @@ impl ResNetV2 {
             total += cost;
         }
         (size, total)
+    }
+
+    fn maps(&self, size: [usize; 2]) -> Maps {
+        let stem = scales(size)[0].saturating_mul(self.channels[0] as u64);
+        let layers = [0, 1, 2, 3].map(|stage| self.stages[stage].len());
+        // In each block two maps of a quarter of the channels and one of all; in the first block
+        // also the shortcut's.
+        stage_maps(size, stem, self.channels, layers, Kept { block: 3, shortcut: 2 })
     }
 }
 
@@ -151,19 +151,4 @@ impl Bottleneck {
         let (size, third) = self.convs[2].cost(size);
         (size, shortcut + first + second + third)
     }
-}
-
-/// The blocks of each stage and the width of the network that the backbone in `file` belongs to.
-pub(crate) fn size_of(file: &SafeTensors<'_>) -> ([usize; 4], Option<usize>) {
-    let blocks = |stage: usize| {
-        let has = |block: usize| {
-            let name = format!("stages.{stage}.blocks.{block}.conv1.weight");
-            file.tensor(&name).is_ok() || file.tensor(&format!("backbone.{name}")).is_ok()
-        };
-        (0..file.len()).take_while(|&block| has(block)).count()
-    };
-    // The last norm has 32 channels per unit of width.
-    let norm = file.tensor("norm.weight").or_else(|_| file.tensor("backbone.norm.weight"));
-    let width = norm.ok().and_then(|view| view.shape().first().map(|channels| channels / 32));
-    ([0, 1, 2, 3].map(blocks), width)
 }

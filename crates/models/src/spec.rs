@@ -55,6 +55,27 @@ impl NetworkSpec {
     }
 }
 
+impl Architecture {
+    /// The blocks and the width of a PSPNet that specs write without its name, as before other
+    /// networks could be named: one whose other settings are the defaults.
+    fn short_form(&self) -> Option<([usize; 4], usize)> {
+        let Self::PspNet(PspNetConfig { layers, width, .. }) = *self else { return None };
+        let short = PspNetConfig { layers, width, ..PspNetConfig::default() };
+        (*self == short.into()).then_some((layers, width))
+    }
+
+    /// The key under which specs write the settings, or `None` where they need none.
+    ///
+    /// ```
+    /// use robustseg_models::{Architecture, FcnConfig, PspNetConfig};
+    /// assert_eq!(Architecture::from(FcnConfig::default()).spec_key(), Some("fcn"));
+    /// assert_eq!(Architecture::from(PspNetConfig::default()).spec_key(), None);
+    /// ```
+    pub fn spec_key(&self) -> Option<&'static str> {
+        self.short_form().is_none().then(|| self.name())
+    }
+}
+
 impl TryFrom<Written> for NetworkSpec {
     type Error = String;
 
@@ -62,9 +83,9 @@ impl TryFrom<Written> for NetworkSpec {
         let short = written.layers.is_some() || written.width.is_some();
         let architecture = match &written.named()[..] {
             [] => {
-                let PspNetConfig { layers, width } = PspNetConfig::default();
-                let layers = written.layers.unwrap_or(layers);
-                PspNetConfig { layers, width: written.width.unwrap_or(width) }.into()
+                let default = PspNetConfig::default();
+                let layers = written.layers.unwrap_or(default.layers);
+                PspNetConfig { layers, width: written.width.unwrap_or(default.width), ..default }.into()
             }
             [named] if short => {
                 let name = named.name();
@@ -85,10 +106,9 @@ impl From<NetworkSpec> for Written {
     fn from(spec: NetworkSpec) -> Self {
         let NetworkSpec { architecture, mean, std, upsampling, pretrained } = spec;
         let mut written = Self { mean, std, upsampling, pretrained, ..Self::default() };
-        written.name(architecture);
-        // The short form, as before other networks could be named.
-        if let Some(PspNetConfig { layers, width }) = written.pspnet.take() {
-            (written.layers, written.width) = (Some(layers), Some(width));
+        match architecture.short_form() {
+            Some((layers, width)) => (written.layers, written.width) = (Some(layers), Some(width)),
+            None => written.name(architecture),
         }
         written
     }
@@ -127,7 +147,7 @@ mod tests {
         for (text, part) in [
             (r#"{"pspnet": {"width": 8}, "width": 8}"#, "are next to `pspnet`"),
             (r#"{"pspnet": {"mean": [0, 0, 0]}}"#, "unknown field `mean`"),
-            (r#"{"unet": {}}"#, "unknown field `unet`, expected one of `pspnet`, `layers`"),
+            (r#"{"unet": {}}"#, "unknown field `unet`, expected one of `pspnet`, `"),
         ] {
             let found = read(text).unwrap_err();
             assert!(found.contains(part), "{text}: {found}");

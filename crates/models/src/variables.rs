@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::stored::stored;
 use crate::{Parameter, ParameterKind, Part};
-use candle_core::{DType, Device, Result, Shape, Tensor, Var};
+use candle_core::{DType, Device, Result, Shape, Tensor, Var, bail};
 use robustseg_random::{standard_normal, stream};
 use safetensors::SafeTensors;
 
@@ -65,6 +65,9 @@ impl<'a> Maker<'a> {
         init: Init,
     ) -> Result<Tensor> {
         let mut made = self.made.borrow_mut();
+        if made.parameters.contains_key(&name) {
+            bail!("variable {name} exists twice, as a branch must not be named like a part of the network");
+        }
         if kind != ParameterKind::RunningStatistic {
             made.trainable += shape.elem_count();
         }

@@ -12,7 +12,7 @@ fn tiny() -> NetworkConfig {
 }
 
 fn tiny_of_width(width: usize) -> NetworkConfig {
-    NetworkConfig::new(PspNetConfig { layers: [1, 2, 1, 1], width }, 5)
+    NetworkConfig::new(PspNetConfig { layers: [1, 2, 1, 1], width, ..PspNetConfig::default() }, 5)
 }
 
 fn image(shape: (usize, usize, usize, usize)) -> Tensor {

@@ -56,7 +56,8 @@ pub struct TrainingConfig {
     /// Whether to decay the weights and biases of batch norm and the classifier's bias too.
     #[serde(default = "default::decay_norm_and_bias")]
     pub decay_norm_and_bias: bool,
-    /// Probability of dropping a channel before the classifier.
+    /// Probability of dropping a channel before the classifier, or an element where the network's
+    /// authors drop elements. With 0 the network drops nothing anywhere.
     #[serde(default = "default::dropout")]
     pub dropout: f64,
     /// Random changes of the training samples.

@@ -19,7 +19,7 @@ pub(crate) fn network(seed: u64) -> Result<Network> {
 
 /// A network for training with `method`.
 pub(crate) fn network_for(method: &MethodConfig, seed: u64) -> Result<Network> {
-    let small = PspNetConfig { layers: [1, 1, 1, 1], width: 4 };
+    let small = PspNetConfig { layers: [1, 1, 1, 1], width: 4, ..PspNetConfig::default() };
     let branches = method.branches(CLASSES);
     let config = NetworkConfig { branches, ..NetworkConfig::new(small, CLASSES) };
     Ok(Network::new(&config, seed, &Device::Cpu)?)

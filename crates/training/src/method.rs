@@ -155,6 +155,8 @@ pub struct Forward<'a> {
     pub(crate) images: &'a Tensor,
     pub(crate) labels: &'a Tensor,
     pub(crate) mode: Mode<'a>,
+    /// Small logits of the network's auxiliary head, once the batch went through the network.
+    pub(crate) auxiliary: Option<Tensor>,
 }
 
 impl<'a> Forward<'a> {
@@ -178,7 +180,10 @@ impl<'a> Forward<'a> {
     /// # Errors
     /// If the network fails.
     pub fn logits(&mut self) -> Result<Tensor> {
-        Ok(self.network.forward(self.images, &mut self.mode)?)
+        if self.network.auxiliary_loss().is_none() {
+            return Ok(self.network.forward(self.images, &mut self.mode)?);
+        }
+        Ok(self.branch_logits()?.swap_remove(0))
     }
 
     /// The small logits of the main head and of each branch, in the order of [`Method::branches`].
@@ -186,7 +191,20 @@ impl<'a> Forward<'a> {
     /// # Errors
     /// If the network fails.
     pub fn branch_logits(&mut self) -> Result<Vec<Tensor>> {
-        Ok(self.network.forward_branches(self.images, &mut self.mode)?)
+        let mut logits = self.network.forward_all(self.images, &mut self.mode)?;
+        if self.network.auxiliary_loss().is_some() {
+            self.auxiliary = logits.pop();
+        }
+        Ok(logits)
+    }
+
+    /// The weighted cross-entropy of the network's auxiliary head, if it has one. Every method
+    /// trains it: the step adds it to the method's loss.
+    pub(crate) fn auxiliary_loss(&self) -> Result<Option<Tensor>> {
+        match (&self.auxiliary, self.network.auxiliary_loss()) {
+            (Some(logits), Some(weight)) => Ok(Some((self.cross_entropy(logits)? * weight)?)),
+            _ => Ok(None),
+        }
     }
 
     /// Mean cross-entropy of small `logits` (N, h, w, K) over the labelled pixels.

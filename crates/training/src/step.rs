@@ -159,8 +159,10 @@ impl Trainer {
         };
         let mut random = at.random("dropout");
         let mode = Mode::Training { dropout: self.config.dropout, random: &mut random };
-        let mut forward = Forward { network: &self.network, images: &images, labels: &batch.labels, mode };
+        let (network, labels) = (&self.network, &batch.labels);
+        let mut forward = Forward { network, images: &images, labels, mode, auxiliary: None };
         let Loss { value: loss, additional } = self.method.loss(&mut forward)?;
+        let auxiliary = forward.auxiliary_loss()?;
         let value = loss.to_scalar::<f32>()?;
         if !value.is_finite() {
             return Err(at.not_finite("the loss".into(), value, batch.ids.to_vec()));
@@ -168,13 +170,12 @@ impl Trainer {
         record.seconds.forward += start.elapsed().as_secs_f64();
 
         let start = Instant::now();
-        let mut gradients = match &additional {
-            None => loss.backward()?,
-            Some(additional) => {
-                record.penalty = Some(f64::from(additional.to_scalar::<f32>()?));
-                (loss + additional)?.backward()?
-            }
-        };
+        if let Some(additional) = &additional {
+            record.penalty = Some(f64::from(additional.to_scalar::<f32>()?));
+        }
+        let terms = [additional, auxiliary].into_iter().flatten();
+        let total = terms.into_iter().try_fold(loss, |total, term| total + term)?;
+        let mut gradients = total.backward()?;
         device.synchronize()?;
         record.seconds.backward += start.elapsed().as_secs_f64();
 

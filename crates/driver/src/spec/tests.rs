@@ -17,7 +17,10 @@ fn at(line: u64, column: u64) -> Place {
 #[test]
 fn the_smallest_spec_has_the_papers_defaults() {
     let spec = Spec::parse(SMALL, &[]).unwrap();
-    assert_eq!(spec.model.architecture, PspNetConfig { layers: [3, 4, 6, 3], width: 64 }.into());
+    assert_eq!(
+        spec.model.architecture,
+        PspNetConfig { layers: [3, 4, 6, 3], width: 64, ..PspNetConfig::default() }.into()
+    );
     let mut training = TrainingConfig::new(Basic {}, 2);
     training.resolve();
     assert_eq!(spec.training, training);
@@ -201,7 +204,7 @@ fn an_argument_is_yaml_without_comments_where_something_else_is_wanted() {
         Spec::parse(SMALL, &overrides).unwrap_or_else(|fault| panic!("{overrides:?}: {fault}"))
     };
     assert_eq!(spec(&["training.epochs= 7 "]).training.epochs, 7);
-    let deep = PspNetConfig { layers: [1, 2, 3, 4], width: 64 };
+    let deep = PspNetConfig { layers: [1, 2, 3, 4], width: 64, ..PspNetConfig::default() };
     assert_eq!(spec(&["model.layers=[1, 2, 3, 4]"]).model.architecture, deep.into());
     assert_eq!(spec(&["data={manifest: m #2.yaml}"]).data.manifest, Path::new("m #2.yaml"));
     assert_eq!(spec(&["data.root=a", "data.root="]).data.root, None);

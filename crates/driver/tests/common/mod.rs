@@ -84,7 +84,7 @@ pub fn experiments() -> PathBuf {
 
 /// A tiny network's configuration.
 pub fn tiny() -> NetworkConfig {
-    NetworkConfig::new(PspNetConfig { layers: [1, 1, 1, 1], width: 4 }, CLASSES)
+    NetworkConfig::new(PspNetConfig { layers: [1, 1, 1, 1], width: 4, ..PspNetConfig::default() }, CLASSES)
 }
 
 /// A checkpoint of the tiny network at `folder`/model.safetensors.

@@ -10,8 +10,9 @@
 //! - The drawn samples are adversarial, by default exactly half of each batch; the code takes the
 //!   second half. With `adversarial_probability: 1` nothing is left to divide, and the mask branch
 //!   learns to send every pixel to the main branch.
-//! - The code has a fourth head on the third stage, for deep supervision with weight 0.4. Networks
-//!   here have no such head, whatever the method (Wiens & Hammer train without it).
+//! - The code has a fourth head on the third stage, for deep supervision with weight 0.4. Here that
+//!   head belongs to the network and not to the method: `auxiliary_loss: 0.4` of a network adds it.
+//!   By default there is none (Wiens & Hammer train without it).
 //! - While examples are crafted and samples divided, batch norm uses `crafting_statistics`. The
 //!   default is running statistics, as in the code.
 //! - The mask loss covers every pixel, including those without a label, as in the code. The paper

@@ -11,6 +11,7 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use robustseg_attacks::{AttackConfig, RandomFgsm};
 use robustseg_files::sealed::{self, Sealed, seal};
+use robustseg_models::PspNetConfig;
 
 use crate::{Basic, DdcAt, Free, GradAlign, MethodConfig, TrainingConfig, fixture, resume};
 
@@ -187,7 +188,7 @@ fn states_of_other_runs_and_broken_ones_are_refused() -> Result<()> {
     let mut longer = Trainer::new(fixture::network(1)?, &bench.config, 7, 600)?;
     assert!(refusal(&mut longer, "spec").contains("a training of 6 steps, this one has 600"));
     let mut wider = fixture::network(1)?.config().clone();
-    wider.architecture = robustseg_models::PspNetConfig { layers: [1, 1, 1, 1], width: 8 }.into();
+    wider.architecture = PspNetConfig { layers: [1, 1, 1, 1], width: 8, ..PspNetConfig::default() }.into();
     let wider = robustseg_models::Network::new(&wider, 1, &candle_core::Device::Cpu)?;
     let mut wider = Trainer::new(wider, &bench.config, 7, 6)?;
     assert!(refusal(&mut wider, "spec").contains("is needed"));

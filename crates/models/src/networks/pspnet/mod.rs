@@ -1,30 +1,46 @@
-//! PSPNet (Zhao et al. 2017) on a pre-activation `ResNet`.
+//! PSPNet (Zhao et al. 2017).
+//!
+//! Variables: `backbone.*` as the [`Backbone`] names them; for pyramid level I of the bins 1, 2, 3
+//! and 6 `psp.branches.I.conv.weight` and `psp.branches.I.norm.*`; `head.conv.weight`,
+//! `head.norm.*`, `classifier.{weight,bias}`; with an auxiliary loss `supervision.head.conv.weight`,
+//! `supervision.head.norm.*` and `supervision.classifier.{weight,bias}`. A branch repeats the names
+//! of head and classifier behind its own.
 
 mod head;
 mod pyramid;
 
 use self::head::Head;
 use self::pyramid::Pyramid;
-use crate::foreign;
+use crate::convolution_head::Dropout;
+use crate::dilation::Dilation;
 use crate::layers::{Heads, Layers, Maps, Settings, within};
-use crate::resnet_v2::{ResNetV2, channels, size_of};
 use crate::run::Run;
+use crate::supervision::{self, Supervision};
+use crate::trunk::{Backbone, Trunk, scales};
 use crate::variables::Variables;
+use crate::{backbone_file, foreign, settings};
 use candle_core::{Result, Tensor};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "schema")]
-const DESCRIPTION: &str = "PSPNet on a pre-activation ResNet at output stride 8; by default PSPNet50.";
+const DESCRIPTION: &str =
+    "PSPNet on a residual network at output stride 8; by default PSPNet50 on a pre-activation ResNet.";
 
-/// PSPNet on a pre-activation `ResNet` at output stride 8. The default is `PSPNet50`.
+/// PSPNet at output stride 8. The default is `PSPNet50` on a pre-activation `ResNet`.
+///
+/// On ResNet v1 and v1c it is semseg's: all 3x3 convolutions of the third stage have dilation 2,
+/// those of the fourth 4. semseg also sets `upsampling: align_corners` and an auxiliary loss of
+/// weight 0.4.
 ///
 /// ```
-/// use robustseg_models::{NetworkConfig, PspNetConfig};
+/// use robustseg_models::{Backbone, NetworkConfig, PspNetConfig};
 /// let pspnet50 = NetworkConfig::new(PspNetConfig::default(), 21);
 /// assert_eq!(pspnet50.outline().unwrap().parameter_count(), 46_584_917);
+/// let semseg = PspNetConfig { backbone: Backbone::ResnetV1c, auxiliary_loss: 0.4, ..PspNetConfig::default() };
+/// assert_eq!(NetworkConfig::new(semseg, 21).outline().unwrap().parameter_count(), 49_081_578);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(description = DESCRIPTION))]
 #[serde(default, deny_unknown_fields)]
 pub struct PspNetConfig {
@@ -33,11 +49,18 @@ pub struct PspNetConfig {
     /// Channels of the stem, 1 to 1024. Stages have 4, 8, 16 and 32 times as many, pyramid levels
     /// and head 8 times.
     pub width: usize,
+    /// The network that reads the image.
+    #[serde(skip_serializing_if = "settings::is_default")]
+    pub backbone: Backbone,
+    /// Weight of the cross-entropy of an auxiliary head on the third stage, 0 to 10. The head takes
+    /// part in training alone. With 0, the default, there is no such head.
+    #[serde(skip_serializing_if = "settings::is_default")]
+    pub auxiliary_loss: f64,
 }
 
 impl Default for PspNetConfig {
     fn default() -> Self {
-        Self { layers: [3, 4, 6, 3], width: 64 }
+        Self { layers: [3, 4, 6, 3], width: 64, backbone: Backbone::default(), auxiliary_loss: 0.0 }
     }
 }
 
@@ -51,21 +74,25 @@ impl PspNetConfig {
 impl Settings for PspNetConfig {
     fn validate(&self) -> crate::Result<()> {
         self.layers.iter().try_for_each(|&blocks| within("layers", blocks, 256))?;
-        within("width", self.width, 1024)
+        within("width", self.width, 1024)?;
+        supervision::validate(self.auxiliary_loss)
     }
 
     fn layers(&self, heads: &Heads<'_>, variables: &Variables<'_>) -> Result<Box<dyn Layers>> {
-        let (inputs, middle) = (channels(self.width)[4], self.head_channels());
+        let [.., third, inputs] = self.backbone.channels(self.width);
+        let middle = self.head_channels();
         let head = |outputs: usize, variables: &Variables<'_>| {
             Head::new(inputs, middle, outputs, heads.alignment, variables)
         };
-        let backbone = ResNetV2::new(self.layers, self.width, &variables.backbone())?;
+        let trunk = self.backbone.build(self.layers, self.width, Dilation::Whole, variables)?;
         let pyramid = Pyramid::new(inputs, middle, variables)?;
         let mut all = vec![head(heads.classes, variables)?];
         for branch in heads.branches {
             all.push(head(branch.channels, &variables.at(&branch.name))?);
         }
-        Ok(Box::new(PspNet { config: self.clone(), backbone, pyramid, heads: all }))
+        let weight = self.auxiliary_loss;
+        let supervision = Supervision::new(weight, third, 3, Dropout::Channels, heads, variables)?;
+        Ok(Box::new(PspNet { head_channels: middle as u64, trunk, pyramid, heads: all, supervision }))
     }
 
     fn scale(&self) -> (&'static str, usize) {
@@ -73,61 +100,51 @@ impl Settings for PspNetConfig {
     }
 
     fn foreign(&self, file: &SafeTensors<'_>) -> Option<String> {
-        foreign::names(file)
+        foreign::names(file, self.backbone)
     }
 
     fn fitting(&self, file: &SafeTensors<'_>) -> Option<String> {
-        let (layers, width) = size_of(file);
-        let width = width.map_or(String::new(), |width| format!(" and width {width}"));
-        Some(format!(
-            "the file has layers {layers:?}{width}, which model.layers and model.width have to name"
-        ))
+        Some(backbone_file::fitting(file, self.backbone))
     }
 }
 
 /// Backbone, pyramid, and heads of one shape: the main one and the branches.
 struct PspNet {
-    config: PspNetConfig,
-    backbone: ResNetV2,
+    head_channels: u64,
+    trunk: Box<dyn Trunk>,
     pyramid: Pyramid,
     heads: Vec<Head>,
+    supervision: Option<Supervision>,
 }
 
 impl Layers for PspNet {
     fn forward(&self, x: &Tensor, heads: usize, run: &mut Run<'_, '_>) -> Result<Vec<Tensor>> {
-        let pooled = self.pyramid.forward(self.backbone.forward(x, run)?, run)?;
-        self.heads.iter().take(heads).map(|head| head.forward(&pooled, run)).collect()
+        let stages = self.trunk.forward(x, run)?;
+        let pooled = self.pyramid.forward(stages.fourth.clone(), run)?;
+        let mut logits = Vec::new();
+        for head in self.heads.iter().take(heads) {
+            logits.push(head.forward(&pooled, run)?);
+        }
+        if let Some(supervision) = self.supervision.as_ref().filter(|_| heads > self.heads.len()) {
+            logits.push(supervision.forward(&stages, run)?);
+        }
+        Ok(logits)
+    }
+
+    fn auxiliary_loss(&self) -> Option<f64> {
+        self.supervision.as_ref().map(|supervision| supervision.weight)
     }
 
     fn multiply_adds(&self, size: [usize; 2]) -> u64 {
-        let (size, backbone) = self.backbone.cost(size);
-        backbone + self.pyramid.cost() + self.heads[0].cost(size)
+        let (size, trunk) = self.trunk.cost(size);
+        trunk + self.pyramid.cost() + self.heads[0].cost(size)
     }
 
     fn maps(&self, size: [usize; 2]) -> Maps {
-        let [half, quarter, eighth] = scales(size);
-        let channels = channels(self.config.width).map(|channels| channels as u64);
-        let (mut kept, mut largest) = (half.saturating_mul(channels[0]), 0);
-        for (stage, &blocks) in self.config.layers.iter().enumerate() {
-            let pixels = if stage == 0 { quarter } else { eighth };
-            let [input, output] = [channels[stage], channels[stage + 1]];
-            // In each block two maps of a quarter of the channels and one of all; in the first
-            // block also the shortcut's.
-            kept = kept.saturating_add(pixels.saturating_mul(output * (3 * blocks as u64 + 2) / 2));
-            // A block's input and output. A stage's only block reads the output of the stage
-            // before.
-            let pair = output + if blocks > 1 { output } else { input };
-            largest = largest.max(pixels.saturating_mul(pair));
-        }
-        let heads = self.heads.len() as u64 * self.config.head_channels() as u64;
+        let [_, _, eighth] = scales(size);
+        let Maps { kept, largest } = self.trunk.maps(size);
+        let supervision = self.supervision.as_ref().map_or(0, Supervision::kept);
+        let heads = self.heads.len() as u64 * self.head_channels + supervision;
         Maps { kept: kept.saturating_add(eighth.saturating_mul(heads)), largest }
     }
-}
-
-/// Pixels of maps of half, a quarter and an eighth of an image's sides.
-fn scales(size: [usize; 2]) -> [u64; 3] {
-    let halved = |size: [u64; 2]| size.map(|side| side.div_ceil(2));
-    let half = halved(size.map(|side| side as u64));
-    let quarter = halved(half);
-    [half, quarter, halved(quarter)].map(|[height, width]| height.saturating_mul(width))
 }

@@ -1,6 +1,7 @@
 //! Pyramid pooling (Zhao et al. 2017).
 
 use crate::layer::{Convolution, NormRelu};
+use crate::pooled::Pooled;
 use crate::run::Run;
 use crate::variables::Variables;
 use candle_core::{Result, Tensor};
@@ -12,14 +13,6 @@ pub(super) const BINS: [usize; 4] = [1, 2, 3, 6];
 /// The means of a map over 1, 4, 9 and 36 regions, each level through a 1x1 convolution.
 pub(super) struct Pyramid {
     branches: Vec<(Convolution, NormRelu)>,
-}
-
-/// The input of a head.
-pub(super) struct Pooled {
-    /// The backbone's map (N, h, w, C).
-    pub(super) map: Tensor,
-    /// Its means (N, 50, D), one level after the other.
-    pub(super) means: Tensor,
 }
 
 impl Pyramid {

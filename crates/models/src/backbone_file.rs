@@ -1,0 +1,31 @@
+//! What a file of weights tells about the backbone in it.
+
+use crate::Backbone;
+use safetensors::SafeTensors;
+
+/// The settings that fit the backbone in `file`, which has the names of `backbone`. The text
+/// continues a sentence.
+pub(crate) fn fitting(file: &SafeTensors<'_>, backbone: Backbone) -> String {
+    let (layers, width) = size_of(file, backbone);
+    let width = width.map_or(String::new(), |width| format!(" and width {width}"));
+    format!("the file has layers {layers:?}{width}, which the network's `layers` and `width` have to name")
+}
+
+/// The blocks of each stage and the width of the network that the backbone belongs to.
+fn size_of(file: &SafeTensors<'_>, backbone: Backbone) -> ([usize; 4], Option<usize>) {
+    let tensor = |name: &str| file.tensor(name).or_else(|_| file.tensor(&format!("backbone.{name}"))).ok();
+    let blocks = |stage: usize| {
+        let first = |block: usize| match backbone {
+            Backbone::ResnetV2 => format!("stages.{stage}.blocks.{block}.conv1.weight"),
+            Backbone::ResnetV1 | Backbone::ResnetV1c => format!("layer{}.{block}.conv1.weight", stage + 1),
+        };
+        (0..file.len()).take_while(|&block| tensor(&first(block)).is_some()).count()
+    };
+    // A norm behind the last stage's channels, 32 for each unit of width.
+    let last = match backbone {
+        Backbone::ResnetV2 => "norm.weight",
+        Backbone::ResnetV1 | Backbone::ResnetV1c => "layer4.0.bn3.weight",
+    };
+    let width = tensor(last).and_then(|view| view.shape().first().map(|channels| channels / 32));
+    ([0, 1, 2, 3].map(blocks), width)
+}

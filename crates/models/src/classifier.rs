@@ -1,0 +1,35 @@
+//! The last layer of a head.
+
+use crate::ParameterKind;
+use crate::run::Run;
+use crate::variables::Variables;
+use candle_core::{DType, Result, Tensor};
+use robustseg_ops::{Conv2dConfig, add_bias, conv2d};
+
+/// A 1x1 convolution with bias, which classifies each pixel.
+pub(crate) struct Classifier {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Classifier {
+    /// Its variables are `weight` and `bias`.
+    pub(crate) fn new(inputs: usize, outputs: usize, variables: &Variables<'_>) -> Result<Self> {
+        Ok(Self {
+            weight: variables.convolution([outputs, 1, 1, inputs], "weight")?,
+            bias: variables.constant(outputs, "bias", ParameterKind::Bias, 0.0)?,
+        })
+    }
+
+    /// Logits (N, h, w, outputs), f32.
+    pub(crate) fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
+        let weight = run.mode.weight(&self.weight).to_dtype(x.dtype())?;
+        let logits = conv2d(x, &weight, Conv2dConfig::default(), run.arithmetic)?;
+        add_bias(&logits.to_dtype(DType::F32)?, &run.mode.weight(&self.bias))
+    }
+
+    /// Multiply-adds for each pixel.
+    pub(crate) fn cost(&self) -> u64 {
+        self.weight.elem_count() as u64
+    }
+}
