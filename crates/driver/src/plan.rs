@@ -182,7 +182,10 @@ impl Plan {
     pub fn training_memory(&self) -> anyhow::Result<u64> {
         let training = &self.spec.training;
         let crop = training.augmentation.crop;
-        Ok(self.model.outline()?.training_memory(training.batch_size, crop, crop))
+        let outline = self.model.outline()?;
+        let step = outline.training_memory(training.batch_size, crop, crop);
+        let copies = training.additional_copies() * size_of::<f32>() * outline.parameter_count();
+        Ok(step.saturating_add(copies as u64))
     }
 
     /// A lower bound on the bytes for the evaluation, on images as large as the split's first.

@@ -149,7 +149,8 @@ impl RunDirectory {
             _ => {}
         }
         Journal::remove(&self.file(UNFINISHED))?;
-        for name in ["last", "best", "unflagged", "failed", "failed_batch"] {
+        let averages = ["average", "unflagged_average"];
+        for name in ["last", "best", "unflagged", "failed", "failed_batch"].into_iter().chain(averages) {
             remove(&format!("checkpoints/{name}.safetensors"))?;
         }
         let results =

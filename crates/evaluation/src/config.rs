@@ -44,6 +44,9 @@ pub enum Weights {
     /// The weights with the highest clean mean IoU of all validations. If the evaluation uses the
     /// validation split too, this selects on the test data, and the report says so.
     Best,
+    /// The moving average of the weights at the end of a training that keeps one. It is the default
+    /// there.
+    Average,
 }
 
 impl Weights {
@@ -52,6 +55,7 @@ impl Weights {
         match self {
             Self::Last => "last",
             Self::Best => "best",
+            Self::Average => "average",
         }
     }
 }

@@ -31,6 +31,7 @@
 //! # }
 //! ```
 
+mod adamw;
 mod adapter;
 mod arithmetic;
 mod attention;
@@ -66,6 +67,7 @@ mod sgd_update;
 mod staging;
 mod upsample;
 
+pub use adamw::{AdamWConfig, AdamWUpdate, adamw_step};
 pub use arithmetic::{Arithmetic, ConvolutionChoice};
 pub use attention::attention;
 pub use batch_norm::{

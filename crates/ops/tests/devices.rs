@@ -346,34 +346,25 @@ fn attack_steps() {
     assert!(difference(&norm(&x), &norm(&x.to_device(&gpu).unwrap())) < 1e-6);
 }
 
-#[test]
-fn descent_moves_all_parameters_or_none() {
+/// Compares an optimiser's `step` with that of the CPU, on good gradients and with one that is not
+/// finite. `step` gets the parameters and `states` positive states of each, and the gradients.
+fn descends_as_on_the_cpu(states: u64, step: impl Fn(&[Vec<Var>], &[Tensor]) -> Option<usize>) {
     let Some(gpu) = gpu() else { return };
     let shapes = [vec![3, 5], vec![40_001], vec![1], vec![2, 3, 3, 7]];
     let run = |device: &Device, spoiled: Option<usize>| -> (Option<usize>, Vec<Tensor>) {
-        let there = |seed: usize, shape: &[usize]| random(seed as u64, shape).to_device(device).unwrap();
-        let variable = |seed, shape: &[usize]| Var::from_tensor(&there(seed, shape)).unwrap();
-        let parameters: Vec<Var> =
-            shapes.iter().enumerate().map(|(i, shape)| variable(800 + i, shape)).collect();
-        let velocities: Vec<Var> =
-            shapes.iter().enumerate().map(|(i, shape)| variable(810 + i, shape)).collect();
-        let gradients: Vec<Tensor> = (0..shapes.len())
-            .map(|i| {
-                let gradient = there(820 + i, &shapes[i]);
-                if spoiled == Some(i) { (gradient / 0.0).unwrap() } else { gradient }
-            })
-            .collect();
-        let updates: Vec<SgdUpdate<'_>> = (0..shapes.len())
-            .map(|i| SgdUpdate {
-                parameter: &parameters[i],
-                gradient: &gradients[i],
-                velocity: &velocities[i],
-                config: SgdConfig { learning_rate: 0.1 * i as f64, momentum: 0.9, weight_decay: 0.01 },
-            })
-            .collect();
-        let outcome = sgd_step(&updates).unwrap();
-        let all = parameters.iter().chain(&velocities).map(|var| var.as_tensor().copy().unwrap());
-        (outcome, all.collect())
+        let there = |seed: u64| -> Vec<Tensor> {
+            let all = shapes.iter().zip(seed..);
+            all.map(|(shape, seed)| random(seed, shape).to_device(device).unwrap()).collect()
+        };
+        let positive = |tensor: &Tensor| Var::from_tensor(&tensor.abs().unwrap()).unwrap();
+        let variables: Vec<Vec<Var>> =
+            (0..=states).map(|state| there(800 + 10 * state).iter().map(positive).collect()).collect();
+        let mut gradients = there(840);
+        if let Some(spoiled) = spoiled {
+            gradients[spoiled] = (&gradients[spoiled] / 0.0).unwrap();
+        }
+        let outcome = step(&variables, &gradients);
+        (outcome, variables.iter().flatten().map(|var| var.as_tensor().copy().unwrap()).collect())
     };
     let (_, before) = run(&Device::Cpu, Some(0));
     for spoiled in [None, Some(1), Some(3)] {
@@ -384,6 +375,41 @@ fn descent_moves_all_parameters_or_none() {
             assert!(spoiled.is_none() || difference(before, found) == 0.0);
         }
     }
+}
+
+#[test]
+fn descent_moves_all_parameters_or_none() {
+    descends_as_on_the_cpu(1, |variables, gradients| {
+        let update = |i: usize| SgdUpdate {
+            parameter: &variables[0][i],
+            gradient: &gradients[i],
+            velocity: &variables[1][i],
+            config: SgdConfig { learning_rate: 0.1 * i as f64, momentum: 0.9, weight_decay: 0.01 },
+        };
+        sgd_step(&(0..gradients.len()).map(update).collect::<Vec<_>>()).unwrap()
+    });
+}
+
+#[test]
+fn adamw_moves_all_parameters_or_none() {
+    let config = AdamWConfig {
+        learning_rate: 0.1,
+        beta1: 0.9,
+        beta2: 0.99,
+        epsilon: 1e-3,
+        weight_decay: 0.1,
+        step: 3,
+    };
+    descends_as_on_the_cpu(2, |variables, gradients| {
+        let update = |i: usize| AdamWUpdate {
+            parameter: &variables[0][i],
+            gradient: &gradients[i],
+            mean: &variables[1][i],
+            square: &variables[2][i],
+            config: AdamWConfig { learning_rate: 0.1 * i as f64, step: 3 + i as u64, ..config },
+        };
+        adamw_step(&(0..gradients.len()).map(update).collect::<Vec<_>>()).unwrap()
+    });
 }
 
 #[test]

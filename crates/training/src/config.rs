@@ -7,8 +7,10 @@ use robustseg_models::NormStatistics;
 use robustseg_words::counted;
 use serde::{Deserialize, Serialize};
 
+use crate::average::AverageConfig;
 use crate::method_config::MethodConfig;
 use crate::monitor::MonitorConfig;
+use crate::optimiser_config::OptimiserConfig;
 use crate::practice::{AdversarialDraw, Practice};
 use crate::ranges::{at_least_one, check};
 use crate::{Error, Result};
@@ -44,13 +46,20 @@ pub struct TrainingConfig {
     /// Factor on the learning rate for all parameters outside the backbone.
     #[serde(default = "default::head_learning_rate_factor")]
     pub head_learning_rate_factor: f64,
+    /// Epochs, or parts of one, over which the learning rate rises linearly from near 0, on top of
+    /// the polynomial decay. At most `epochs`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub warm_up_epochs: f64,
     /// Exponent of the polynomial decay: rate = base * (1 - step / total)^power.
     #[serde(default = "default::power")]
     pub power: f64,
+    /// The optimiser.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub optimiser: OptimiserConfig,
     /// Momentum of SGD.
     #[serde(default = "default::momentum")]
     pub momentum: f64,
-    /// L2 weight decay.
+    /// Weight decay: L2 in SGD, decoupled in `AdamW`.
     #[serde(default = "default::weight_decay")]
     pub weight_decay: f64,
     /// Whether to decay the weights and biases of batch norm and the classifier's bias too.
@@ -60,6 +69,10 @@ pub struct TrainingConfig {
     /// authors drop elements. With 0 the network drops nothing anywhere.
     #[serde(default = "default::dropout")]
     pub dropout: f64,
+    /// A moving average of the weights, to validate and evaluate in place of the last ones. Off by
+    /// default.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub average: Option<AverageConfig>,
     /// Random changes of the training samples.
     #[serde(default)]
     pub augmentation: AugmentationConfig,
@@ -80,6 +93,11 @@ pub struct TrainingConfig {
     /// Monitors the training for catastrophic overfitting. Off by default.
     #[serde(default)]
     pub monitor: Option<MonitorConfig>,
+}
+
+/// Settings that are off are left out of resolved specs.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 mod default {
@@ -128,11 +146,14 @@ impl TrainingConfig {
             crafting_statistics: None,
             learning_rate: default::learning_rate(),
             head_learning_rate_factor: default::head_learning_rate_factor(),
+            warm_up_epochs: 0.0,
             power: default::power(),
+            optimiser: OptimiserConfig::default(),
             momentum: default::momentum(),
             weight_decay: default::weight_decay(),
             decay_norm_and_bias: default::decay_norm_and_bias(),
             dropout: default::dropout(),
+            average: None,
             augmentation: AugmentationConfig::default(),
             validate_every: default::validate_every(),
             validation_limit: None,
@@ -211,6 +232,18 @@ impl TrainingConfig {
         Ok(Loader::new(train, options)?)
     }
 
+    /// Steps of the warm-up in a training of `total` steps.
+    pub(crate) fn warm_up_steps(&self, total: u64) -> u64 {
+        (self.warm_up_epochs / self.epochs as f64 * total as f64).round() as u64
+    }
+
+    /// Copies of the weights that the training keeps in addition to one velocity and one gradient for
+    /// each weight.
+    pub fn additional_copies(&self) -> usize {
+        let second_state = matches!(self.optimiser, OptimiserConfig::Adamw(_));
+        usize::from(second_state) + usize::from(self.average.is_some())
+    }
+
     /// Refuses settings of the method out of range.
     fn validate_method(&self) -> Result<()> {
         let method = self.method.name();
@@ -231,6 +264,12 @@ impl TrainingConfig {
         if let Some(monitor) = &self.monitor {
             monitor.validate()?;
         }
+        self.optimiser.validate()?;
+        if let Some(average) = self.average {
+            average.validate()?;
+        }
+        let (warm_up, range) = (self.warm_up_epochs, format!("must be from 0 to the {} epochs", self.epochs));
+        check("warm_up_epochs", warm_up, (0.0..=self.epochs as f64).contains(&warm_up), &range)?;
         let unit = "must be from 0 to 1";
         let below_one = "must be at least 0 and below 1";
         let p = self.practice().probability;
@@ -248,7 +287,7 @@ impl TrainingConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Basic, RsFgsm};
+    use crate::{AdamW, Basic, RsFgsm};
 
     #[test]
     fn defaults_of_a_spec_are_those_of_new() -> serde_json::Result<()> {
@@ -298,12 +337,18 @@ mod tests {
         let good = TrainingConfig::new(Basic {}, 1);
         assert!(good.validate().is_ok());
         let good = || good.clone();
+        let adamw = |beta1, epsilon| OptimiserConfig::Adamw(AdamW { beta1, epsilon, ..AdamW::default() });
         for (key, bad) in [
             ("epochs", TrainingConfig { epochs: 0, ..good() }),
             ("batch_size", TrainingConfig { batch_size: 0, ..good() }),
             ("adversarial_probability", TrainingConfig { adversarial_probability: Some(1.5), ..good() }),
             ("learning_rate", TrainingConfig { learning_rate: f64::INFINITY, ..good() }),
             ("head_learning_rate_factor", TrainingConfig { head_learning_rate_factor: 0.0, ..good() }),
+            ("warm_up_epochs", TrainingConfig { warm_up_epochs: 1.5, ..good() }),
+            ("warm_up_epochs", TrainingConfig { warm_up_epochs: f64::NAN, ..good() }),
+            ("average.decay", TrainingConfig { average: Some(AverageConfig { decay: 1.0 }), ..good() }),
+            ("optimiser.adamw.beta1", TrainingConfig { optimiser: adamw(1.0, 1e-8), ..good() }),
+            ("optimiser.adamw.epsilon", TrainingConfig { optimiser: adamw(0.9, 0.0), ..good() }),
             ("power", TrainingConfig { power: f64::NAN, ..good() }),
             ("momentum", TrainingConfig { momentum: 1.0, ..good() }),
             ("weight_decay", TrainingConfig { weight_decay: -1e-4, ..good() }),

@@ -18,6 +18,7 @@
 //! See [`Error`]. Callers may want to handle [`Error::NotFinite`] and an interrupted evaluation
 //! separately.
 
+mod average;
 mod config;
 mod draw;
 mod error;
@@ -32,6 +33,7 @@ mod monitor;
 mod monitoring;
 mod observer;
 mod optimiser;
+mod optimiser_config;
 mod practice;
 mod ranges;
 mod resume;
@@ -45,6 +47,7 @@ mod step_record;
 mod trainer;
 mod validation;
 
+pub use average::AverageConfig;
 pub use config::TrainingConfig;
 pub use error::{Error, Result};
 pub use identity::Identity;
@@ -56,6 +59,7 @@ pub use methods::{
 pub use monitor::{Mark, MonitorConfig, Reading, Sign, Then, Verdict};
 pub use observer::{Event, Observer, Progress, Stage};
 pub use optimiser::Optimiser;
+pub use optimiser_config::{AdamW, OptimiserConfig};
 pub use practice::{AdversarialDraw, Practice};
 pub use run::{Outcome, Run};
 pub use samples::{Part, Samples};

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::time::Instant;
 
 use candle_core::Tensor;
@@ -19,6 +20,9 @@ use crate::{Error, Result};
 
 /// The checkpoint to roll back to.
 const FILE: &str = "unflagged.safetensors";
+
+/// The average of the weights at the same step.
+const AVERAGE: &str = "unflagged_average.safetensors";
 
 /// A monitor with its samples.
 pub(crate) struct Monitor {
@@ -91,6 +95,9 @@ impl Trainer {
                 (state.robust, state.unflagged, state.flagged) = (Some(robust), Some(step), 0);
                 if config.then == Then::RollBack {
                     self.save_network(run, FILE)?;
+                    if let Some(average) = self.averaged() {
+                        self.save(average, run, AVERAGE)?;
+                    }
                 }
                 None
             }
@@ -114,7 +121,10 @@ impl Trainer {
         if let (Some(sign), Then::Stop | Then::RollBack) = (overfitting, config.then) {
             let weights_of = match (config.then, unflagged) {
                 (Then::RollBack, Some(before)) => {
-                    self.take_weights(&run.checkpoints.join(FILE))?;
+                    take_weights(self.network(), &run.checkpoints.join(FILE))?;
+                    if let Some(average) = self.averaged() {
+                        take_weights(average, &run.checkpoints.join(AVERAGE))?;
+                    }
                     before
                 }
                 _ => step,
@@ -124,18 +134,18 @@ impl Trainer {
         }
         Ok(())
     }
+}
 
-    /// Loads the weights and statistics of the checkpoint at `path`.
-    fn take_weights(&self, path: &std::path::Path) -> Result<()> {
-        let saved = Network::load(path, self.network().device())?;
-        for (name, parameter) in self.network().parameters() {
-            let other = saved.parameters().get(name).ok_or_else(|| Error::Mismatch {
-                what: format!("checkpoint {}", path.display()),
-                expected: format!("parameter {name}"),
-                actual: "another network".into(),
-            })?;
-            parameter.var.set(&other.var)?;
-        }
-        Ok(())
+/// Loads the weights and statistics of the checkpoint at `path` into `network`.
+fn take_weights(network: &Network, path: &Path) -> Result<()> {
+    let saved = Network::load(path, network.device())?;
+    for (name, parameter) in network.parameters() {
+        let other = saved.parameters().get(name).ok_or_else(|| Error::Mismatch {
+            what: format!("checkpoint {}", path.display()),
+            expected: format!("parameter {name}"),
+            actual: "another network".into(),
+        })?;
+        parameter.var.set(&other.var)?;
     }
+    Ok(())
 }

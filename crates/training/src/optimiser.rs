@@ -1,53 +1,73 @@
-//! Stochastic gradient descent with momentum over a network's named parameters.
+//! Optimisers over a network's named parameters.
 
 use std::collections::BTreeMap;
 
-use candle_core::Var;
 use candle_core::backprop::GradStore;
+use candle_core::{Tensor, Var};
 use robustseg_models::{Network, Parameter, ParameterKind, Part};
-use robustseg_ops::{SgdConfig, SgdUpdate, sgd_step};
+use robustseg_ops::{AdamWUpdate, SgdConfig, SgdUpdate, adamw_step, sgd_step};
 
 use crate::config::TrainingConfig;
+use crate::optimiser_config::{AdamW, OptimiserConfig};
 use crate::{Error, Result};
 
-/// SGD with momentum and L2 weight decay, as in PyTorch: `v = momentum * v + gradient + decay * p;
-/// p -= rate * v`.
+/// An optimiser with its state for each trainable parameter.
 ///
-/// Running statistics of batch norm are not parameters and stay unchanged.
+/// SGD has momentum and L2 weight decay, as in PyTorch: `v = momentum * v + gradient + decay * p; p
+/// -= rate * v`. `AdamW` is [`adamw_step`]. Running statistics of batch norm are not parameters and
+/// stay unchanged.
 pub struct Optimiser {
+    kind: OptimiserConfig,
     momentum: f64,
     weight_decay: f64,
     decay_norm_and_bias: bool,
     head_learning_rate_factor: f64,
-    velocities: BTreeMap<String, Var>,
+    /// By the name of the quantity and of the parameter.
+    state: BTreeMap<String, Var>,
 }
 
+/// The names of the quantities in a state.
+const VELOCITY: &str = "velocity";
+const MEAN: &str = "mean";
+const SQUARE: &str = "square";
+
+/// A parameter with its name and gradient.
+type Trained<'a> = (&'a String, &'a Parameter, &'a Tensor);
+
 impl Optimiser {
-    /// An optimiser with zero velocities for the trainable parameters of `network`.
+    /// An optimiser whose state is zero, for the trainable parameters of `network`.
     pub fn new(network: &Network, config: &TrainingConfig) -> Result<Self> {
-        let velocities = trainable(network)
-            .map(|(name, parameter)| {
+        let quantities: &[&str] = match config.optimiser {
+            OptimiserConfig::Sgd => &[VELOCITY],
+            OptimiserConfig::Adamw(_) => &[MEAN, SQUARE],
+        };
+        let mut state = BTreeMap::new();
+        for (name, parameter) in trainable(network) {
+            for quantity in quantities {
                 let zeros = parameter.var.zeros_like()?.detach();
-                Ok((name.clone(), Var::from_tensor(&zeros)?))
-            })
-            .collect::<Result<_>>()?;
+                state.insert(format!("{quantity}.{name}"), Var::from_tensor(&zeros)?);
+            }
+        }
         Ok(Self {
+            kind: config.optimiser,
             momentum: config.momentum,
             weight_decay: config.weight_decay,
             decay_norm_and_bias: config.decay_norm_and_bias,
             head_learning_rate_factor: config.head_learning_rate_factor,
-            velocities,
+            state,
         })
     }
 
-    /// The velocities by parameter name.
-    pub fn velocities(&self) -> &BTreeMap<String, Var> {
-        &self.velocities
+    /// The state by name: `velocity.NAME` for each parameter NAME, or `mean.NAME` and `square.NAME`
+    /// for `AdamW`.
+    pub fn state(&self) -> &BTreeMap<String, Var> {
+        &self.state
     }
 
     /// Updates every trainable parameter of `network` by its gradient at `learning_rate` (that of
-    /// the backbone). If a gradient contains a value that is not finite, nothing changes, and the
-    /// call returns the first such parameter with the sum of its gradient.
+    /// the backbone). `update` is the number of this update, from 1. If a gradient contains a value
+    /// that is not finite, nothing changes, and the call returns the first such parameter with the
+    /// sum of its gradient.
     ///
     /// # Errors
     /// [`Error::NoGradient`] if a parameter has no gradient. Nothing has changed then.
@@ -56,41 +76,67 @@ impl Optimiser {
         network: &Network,
         gradients: &GradStore,
         learning_rate: f64,
+        update: u64,
     ) -> Result<Option<(String, f32)>> {
-        let (names, updates): (Vec<&String>, Vec<SgdUpdate<'_>>) = trainable(network)
-            .map(|(name, parameter)| {
-                let gradient = gradients.get(parameter.var.as_tensor());
-                let gradient = gradient.ok_or_else(|| Error::NoGradient(name.clone()))?;
-                let velocity = self.velocities.get(name).ok_or_else(|| Error::Mismatch {
-                    what: "network of the optimiser's step".into(),
-                    expected: "the network that the optimiser was made for".into(),
-                    actual: format!("one with another parameter, {name}"),
-                })?;
-                let config = self.config(parameter, learning_rate);
-                Ok((name, SgdUpdate { parameter: &parameter.var, gradient, velocity, config }))
-            })
-            .collect::<Result<Vec<_>>>()?
-            .into_iter()
-            .unzip();
-        let Some(first) = sgd_step(&updates)? else {
-            return Ok(None);
+        let trained = trainable(network).map(|(name, parameter)| {
+            let gradient = gradients.get(parameter.var.as_tensor());
+            Ok((name, parameter, gradient.ok_or_else(|| Error::NoGradient(name.clone()))?))
+        });
+        let trained = trained.collect::<Result<Vec<Trained<'_>>>>()?;
+        let fault = match self.kind {
+            OptimiserConfig::Sgd => self.descend(&trained, learning_rate)?,
+            OptimiserConfig::Adamw(config) => self.adapt(&trained, config, learning_rate, update)?,
         };
-        let sum = updates[first].gradient.sum_all()?.to_scalar()?;
-        Ok(Some((names[first].clone(), sum)))
+        let Some(first) = fault else { return Ok(None) };
+        let (name, _, gradient) = trained[first];
+        Ok(Some((name.clone(), gradient.sum_all()?.to_scalar()?)))
     }
 
-    /// The settings of one parameter's update.
-    fn config(&self, parameter: &Parameter, learning_rate: f64) -> SgdConfig {
+    /// SGD. The result is the index of the first gradient that is not finite.
+    fn descend(&self, trained: &[Trained<'_>], learning_rate: f64) -> Result<Option<usize>> {
+        let updates = trained.iter().map(|&(name, parameter, gradient)| {
+            let (learning_rate, weight_decay) = self.rates(parameter, learning_rate);
+            let config = SgdConfig { learning_rate, momentum: self.momentum, weight_decay };
+            let velocity = self.of(VELOCITY, name)?;
+            Ok(SgdUpdate { parameter: &parameter.var, gradient, velocity, config })
+        });
+        Ok(sgd_step(&updates.collect::<Result<Vec<_>>>()?)?)
+    }
+
+    /// `AdamW`, as [`Self::descend`].
+    fn adapt(
+        &self,
+        trained: &[Trained<'_>],
+        config: AdamW,
+        learning_rate: f64,
+        update: u64,
+    ) -> Result<Option<usize>> {
+        let updates = trained.iter().map(|&(name, parameter, gradient)| {
+            let (learning_rate, weight_decay) = self.rates(parameter, learning_rate);
+            let config = config.at(learning_rate, weight_decay, update);
+            let (mean, square) = (self.of(MEAN, name)?, self.of(SQUARE, name)?);
+            Ok(AdamWUpdate { parameter: &parameter.var, gradient, mean, square, config })
+        });
+        Ok(adamw_step(&updates.collect::<Result<Vec<_>>>()?)?)
+    }
+
+    /// The state `quantity` of the parameter `name`.
+    fn of(&self, quantity: &str, name: &str) -> Result<&Var> {
+        self.state.get(&format!("{quantity}.{name}")).ok_or_else(|| Error::Mismatch {
+            what: "network of the optimiser's step".into(),
+            expected: "the network that the optimiser was made for".into(),
+            actual: format!("one with another parameter, {name}"),
+        })
+    }
+
+    /// Learning rate and weight decay of one parameter.
+    fn rates(&self, parameter: &Parameter, learning_rate: f64) -> (f64, f64) {
         let factor = match parameter.part {
             Part::Backbone => 1.0,
             Part::Head => self.head_learning_rate_factor,
         };
         let decayed = self.decay_norm_and_bias || parameter.kind == ParameterKind::ConvolutionWeight;
-        SgdConfig {
-            learning_rate: learning_rate * factor,
-            momentum: self.momentum,
-            weight_decay: if decayed { self.weight_decay } else { 0.0 },
-        }
+        (learning_rate * factor, if decayed { self.weight_decay } else { 0.0 })
     }
 }
 
@@ -102,7 +148,6 @@ fn trainable(network: &Network) -> impl Iterator<Item = (&String, &Parameter)> {
 mod tests {
     use super::*;
     use crate::{Basic, fixture};
-    use candle_core::Tensor;
 
     /// Gradients of 0.5 for every trainable number.
     fn gradients(network: &Network) -> Result<GradStore> {
@@ -133,8 +178,8 @@ mod tests {
             let network = fixture::network(3)?;
             let before = values(&network)?;
             let optimiser = Optimiser::new(&network, &config)?;
-            for rate in [0.1, 0.05] {
-                optimiser.step(&network, &gradients(&network)?, rate)?;
+            for (update, rate) in [(1, 0.1), (2, 0.05)] {
+                optimiser.step(&network, &gradients(&network)?, rate, update)?;
             }
             let after = values(&network)?;
             for (name, parameter) in network.parameters() {
@@ -151,7 +196,31 @@ mod tests {
                 }
             }
             assert!(after.keys().any(|name| name.ends_with("running_var")));
-            assert!(optimiser.velocities().keys().all(|name| !name.contains("running")));
+            assert!(optimiser.state().keys().all(|name| !name.contains("running")));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_first_step_of_adamw_is_the_rate_and_its_decay() -> Result<()> {
+        for decay_norm_and_bias in [true, false] {
+            let mut config = fixture::config(Basic {});
+            (config.weight_decay, config.decay_norm_and_bias) = (0.1, decay_norm_and_bias);
+            config.optimiser = OptimiserConfig::Adamw(AdamW::default());
+            let network = fixture::network(3)?;
+            let (before, optimiser) = (values(&network)?, Optimiser::new(&network, &config)?);
+            assert_eq!(optimiser.step(&network, &gradients(&network)?, 0.01, 1)?, None);
+            let after = values(&network)?;
+            for (name, parameter) in network.parameters().iter().filter(|(_, p)| p.is_trainable()) {
+                let rate = if parameter.part == Part::Backbone { 0.01 } else { 0.1 };
+                let convolution = parameter.kind == ParameterKind::ConvolutionWeight;
+                let decay = if convolution || decay_norm_and_bias { 0.1 } else { 0.0 };
+                for (&start, &end) in before[name].iter().zip(&after[name]) {
+                    let expected = start * (1.0 - rate * decay) - rate;
+                    assert!((end - expected).abs() <= 2e-6 * (1.0 + expected.abs()), "{name}: {end}");
+                }
+            }
+            assert_eq!(optimiser.state().len(), 2 * trainable(&network).count());
         }
         Ok(())
     }
@@ -165,12 +234,12 @@ mod tests {
         let bias = network.parameters()["classifier.bias"].var.as_tensor();
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             gradients.insert(bias, Tensor::new(&[0.0, value, 1.0], bias.device())?);
-            let (name, sum) = optimiser.step(&network, &gradients, 0.1)?.expect("one is not finite");
+            let (name, sum) = optimiser.step(&network, &gradients, 0.1, 1)?.expect("one is not finite");
             assert!(name == "classifier.bias" && (sum == value || value.is_nan()), "{name}: {sum}");
             assert_eq!(values(&network)?, before);
         }
         gradients.insert(bias, Tensor::new(&[0_f32, 0.5, 1.0], bias.device())?);
-        assert_eq!(optimiser.step(&network, &gradients, 0.1)?, None);
+        assert_eq!(optimiser.step(&network, &gradients, 0.1, 1)?, None);
         assert_ne!(values(&network)?, before);
         Ok(())
     }
@@ -182,7 +251,7 @@ mod tests {
         let before = values(&network)?;
         let (_, first) = trainable(&network).next().expect("a network has parameters");
         let partial = first.var.sum_all()?.backward()?;
-        assert!(matches!(optimiser.step(&network, &partial, 0.1), Err(Error::NoGradient(_))));
+        assert!(matches!(optimiser.step(&network, &partial, 0.1, 1), Err(Error::NoGradient(_))));
         assert_eq!(values(&network)?, before);
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! The file from which an interrupted training resumes.
 //!
 //! It is a sealed safetensors file, written atomically. It holds `parameter.NAME` for every weight
-//! and running statistic in the network's layout, `velocity.NAME` for every trainable one, and the
+//! and running statistic in the network's layout, the optimiser's state for every trainable one
+//! (`velocity.NAME`, or `mean.NAME` and `square.NAME`), `average.NAME` if weights are averaged, and the
 //! tensors of the method. The metadata key `resume` is a JSON object with the state and the run's
 //! [`Identity`]. Only the run that wrote the file reads it. The previous file is kept.
 
@@ -190,10 +191,10 @@ impl Trainer {
         let parameters = self.network().parameters().iter();
         let parameters =
             parameters.map(|(name, parameter)| (format!("parameter.{name}"), parameter.var.clone()));
-        let velocities = self.optimiser.velocities().iter();
-        parameters
-            .chain(velocities.map(|(name, velocity)| (format!("velocity.{name}"), velocity.clone())))
-            .collect()
+        let state = self.optimiser.state().iter().map(|(name, value)| (name.clone(), value.clone()));
+        let average = self.average.iter().flat_map(|average| average.network().parameters());
+        let average = average.map(|(name, parameter)| (format!("average.{name}"), parameter.var.clone()));
+        parameters.chain(state).chain(average).collect()
     }
 }
 

@@ -14,7 +14,8 @@ pub struct Run<'a> {
     pub train: &'a Dataset,
     /// The split that decides which weights are the best.
     pub validation: &'a Dataset,
-    /// An existing folder for `last.safetensors`, `best.safetensors` and `resume.safetensors`.
+    /// An existing folder for `last.safetensors`, `best.safetensors`, `average.safetensors` (if
+    /// weights are averaged) and `resume.safetensors`.
     pub checkpoints: &'a Path,
     /// Everything that determines the weights. Only a run with the same identity may resume from a
     /// saved state.

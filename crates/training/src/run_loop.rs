@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use robustseg_datasets::{Loader, Skipped};
 use robustseg_evaluation::Error as EvaluationError;
-use robustseg_models::Origin;
+use robustseg_models::{Network, Origin};
 
 use crate::monitor::Then;
 use crate::monitoring::Monitor;
@@ -79,6 +79,9 @@ impl Trainer {
             if wanted && saved.as_ref() != Some(&self.state) {
                 observer.sync()?;
                 self.save_network(run, "last.safetensors")?;
+                if let Some(average) = self.averaged() {
+                    self.save(average, run, "average.safetensors")?;
+                }
                 self.save_state(run.checkpoints, run.identity)?;
                 saved = Some(self.state.clone());
                 observer.event(&Event::Checkpoint { step, epoch })?;
@@ -129,7 +132,12 @@ impl Trainer {
 
     /// Writes the present network to the checkpoint `name` of `run`.
     pub(crate) fn save_network(&self, run: &Run<'_>, name: &str) -> Result<()> {
-        Ok(self.network().save_with(&self.origin(run.origin), &run.checkpoints.join(name))?)
+        self.save(self.network(), run, name)
+    }
+
+    /// Writes `network` to the checkpoint `name` of `run`.
+    pub(crate) fn save(&self, network: &Network, run: &Run<'_>, name: &str) -> Result<()> {
+        Ok(network.save_with(&self.origin(run.origin), &run.checkpoints.join(name))?)
     }
 
     /// `origin` with the number of steps behind the present weights.

@@ -184,8 +184,13 @@ impl Trainer {
             record.penalty = Some(added + record.penalty.unwrap_or(0.0));
         }
         // An average over the gradients of several processes would go here.
-        if let Some((name, value)) = self.optimiser.step(&self.network, &gradients, learning_rate)? {
+        let number = self.state.updates + 1;
+        if let Some((name, value)) = self.optimiser.step(&self.network, &gradients, learning_rate, number)? {
             return Err(at.not_finite(format!("the gradient of {name}"), value, batch.ids.to_vec()));
+        }
+        self.state.updates = number;
+        if let Some(average) = &self.average {
+            average.take_in(&self.network, number)?;
         }
         let example_gradient = match (&attacked, gradients.get(&images)) {
             (Some(attacked), Some(gradient)) => Some(attacked.take_from(gradient)?),

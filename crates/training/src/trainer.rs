@@ -6,6 +6,7 @@ use robustseg_datasets::Batch;
 use robustseg_models::{Branch, Network};
 use serde::{Deserialize, Serialize};
 
+use crate::average::Average;
 use crate::config::TrainingConfig;
 use crate::method::TrainingMethod;
 use crate::monitor::Memory;
@@ -22,6 +23,7 @@ pub struct Trainer {
     pub(crate) seed: u64,
     pub(crate) method: Box<dyn TrainingMethod>,
     pub(crate) optimiser: Optimiser,
+    pub(crate) average: Option<Average>,
     pub(crate) arrivals: Arrivals,
     pub(crate) state: State,
     schedule: PolynomialDecay,
@@ -42,6 +44,9 @@ pub(crate) struct State {
     /// The memory of the monitor.
     #[serde(default)]
     pub(crate) monitor: Memory,
+    /// Updates of the weights. More than steps if a method repeats batches.
+    #[serde(default)]
+    pub(crate) updates: u64,
     /// Steps that were skipped because a quantity was not finite.
     pub(crate) left_out: u64,
     /// The time spent so far.
@@ -93,12 +98,18 @@ impl Trainer {
         }
         Ok(Self {
             optimiser: Optimiser::new(&network, config)?,
+            average: config.average.map(|average| Average::new(&network, average)).transpose()?,
             arrivals: Arrivals::new(network.device())?,
             network,
             config: config.clone(),
             seed,
             method: config.method.start(),
-            schedule: PolynomialDecay { base: config.learning_rate, power: config.power, total: total_steps },
+            schedule: PolynomialDecay {
+                base: config.learning_rate,
+                power: config.power,
+                total: total_steps,
+                warm_up: config.warm_up_steps(total_steps),
+            },
             state: State::default(),
         })
     }
@@ -111,6 +122,16 @@ impl Trainer {
     /// The network after training.
     pub fn into_network(self) -> Network {
         self.network
+    }
+
+    /// The network with the moving average of the weights, if the settings ask for one.
+    pub fn averaged(&self) -> Option<&Network> {
+        self.average.as_ref().map(Average::network)
+    }
+
+    /// The network that validations score: the average if there is one.
+    pub(crate) fn scored(&self) -> &Network {
+        self.averaged().unwrap_or(&self.network)
     }
 
     /// Steps done so far.

@@ -26,10 +26,10 @@ impl Trainer {
     pub(crate) fn validate(&mut self, run: &Run<'_>, epoch: u64, observer: &mut dyn Observer) -> Result<()> {
         let start = Instant::now();
         self.compare_best(run, epoch, observer)?;
-        let clean = self.score(self.network(), run, observer)?;
+        let clean = self.score(self.scored(), run, observer)?;
         let best = self.state.best_miou.is_none_or(|best| clean.miou > best);
         if best {
-            self.save_network(run, BEST)?;
+            self.save(self.scored(), run, BEST)?;
             self.state.best_miou = Some(clean.miou);
         }
         let (step, seconds) = (self.steps_done(), start.elapsed().as_secs_f64());

@@ -85,8 +85,8 @@ fn two_steps() {
     config.head_learning_rate_factor = 1.0;
     for case in cases() {
         let optimiser = Optimiser::new(&case.network, &config).expect("optimiser");
-        for _ in 0..2 {
-            optimiser.step(&case.network, &gradients(&case), 0.01).expect("step");
+        for update in 1..=2 {
+            optimiser.step(&case.network, &gradients(&case), 0.01, update).expect("step");
         }
         compare_named(&mut faults, &case, AFTER, |name| {
             Some(case.network.parameters().get(name)?.var.as_detached_tensor())

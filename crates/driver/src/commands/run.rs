@@ -94,18 +94,24 @@ impl Run {
             // For a finished run whose checkpoint was removed from the folder.
             trainer.network().save_with(&trainer.origin(&origin), &last)?;
         }
+        let average = directory.file("checkpoints/average.safetensors");
+        if let Some(network) = trainer.averaged().filter(|_| !average.exists()) {
+            network.save_with(&trainer.origin(&origin), &average)?;
+        }
         let weights = plan.spec.evaluation.weights;
+        let load = |path: &Path| -> anyhow::Result<_> {
+            let Checkpoint { mut network, origin } = Checkpoint::load(path, &device)?;
+            plan.spec.precision.set(&mut network, plan.spec.convolutions)?;
+            Ok((network, CheckpointProvenance::of(path, origin.training)?))
+        };
         let (network, checkpoint) = match weights {
             Weights::Last => {
                 let checkpoint = CheckpointProvenance::of(&last, trainer.origin(&origin).training)?;
                 (trainer.into_network(), checkpoint)
             }
-            Weights::Best => {
+            Weights::Best | Weights::Average => {
                 drop(trainer);
-                let best = directory.file("checkpoints/best.safetensors");
-                let Checkpoint { mut network, origin } = Checkpoint::load(&best, &device)?;
-                plan.spec.precision.set(&mut network, plan.spec.convolutions)?;
-                (network, CheckpointProvenance::of(&best, origin.training)?)
+                load(&directory.file(&format!("checkpoints/{}.safetensors", weights.name())))?
             }
         };
         let place = Some(Place { directory: &directory, replaces_others: true });

@@ -16,7 +16,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use robustseg_datasets::OnBadSample;
-use robustseg_evaluation::EvaluationConfig;
+use robustseg_evaluation::{EvaluationConfig, Weights};
 use robustseg_files::{TextFault, read_text};
 use robustseg_models::{NetworkConfig, NetworkSpec};
 use robustseg_training::TrainingConfig;
@@ -123,6 +123,9 @@ impl Spec {
         }
         let mut spec = Self::deserialize(&node)?;
         spec.training.resolve();
+        if spec.training.average.is_some() && !node.has(&["evaluation", "weights"].map(str::to_owned)) {
+            spec.evaluation.weights = Weights::Average;
+        }
         ranges::check(&spec).map_err(|mut fault| {
             // A network's settings may be given without its name.
             if fault.path.len() == 3 && fault.path[0] == "model" && !node.has(&fault.path[..2]) {

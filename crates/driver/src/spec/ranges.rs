@@ -1,7 +1,7 @@
 //! Refuses values of a spec that have the right type but make no sense.
 
 use robustseg_attacks::Error as AttackError;
-use robustseg_evaluation::Error as EvaluationError;
+use robustseg_evaluation::{Error as EvaluationError, Weights};
 use robustseg_training::Error as TrainingError;
 
 use super::{Fault, Spec};
@@ -16,6 +16,10 @@ pub(super) fn check(spec: &Spec) -> Result<(), Fault> {
     spec.training.validate().map_err(of_training)?;
     let augmentation = spec.training.augmentation.validate();
     augmentation.map_err(|error| setting("training.augmentation", error.to_string()))?;
+    if spec.evaluation.weights == Weights::Average && spec.training.average.is_none() {
+        let reason = "this training keeps no average; set training.average, for example {decay: 0.999}";
+        return Err(setting("evaluation.weights", reason.into()));
+    }
     spec.evaluation.validate().map_err(of_evaluation)
 }
 

@@ -120,6 +120,10 @@ fn ranges_are_checked_at_their_place() {
         ("training.method={fast_newton: {max_epsilon: 9}}", "training.method.fast_newton.max_epsilon"),
         ("training.method={pixel_newton: {max_epsilon: 9}}", "training.method.pixel_newton.max_epsilon"),
         ("training.method={n_fgsm: {k: -2}}", "training.method.n_fgsm.k"),
+        ("training.warm_up_epochs=99999", "training.warm_up_epochs"),
+        ("training.average={decay: 1}", "training.average.decay"),
+        ("training.optimiser={adamw: {beta2: 1}}", "training.optimiser.adamw.beta2"),
+        ("evaluation.weights=average", "evaluation.weights"),
         ("training.monitor={gap: 2}", "training.monitor.gap"),
         ("training.monitor={epsilon: 8}", "training.monitor.epsilon"),
         ("evaluation.window={sliding: {size: 2, stride: 3}}", "evaluation.window"),
@@ -291,4 +295,22 @@ fn invalid_spec_files_are_refused() {
     assert!(Spec::read(&path, &[]).unwrap_err().to_string().contains("UTF-8"));
     std::fs::write(&path, vec![b'#'; LARGEST as usize + 1]).unwrap();
     assert!(Spec::read(&path, &[]).unwrap_err().to_string().contains("larger than"));
+}
+
+#[test]
+fn an_average_is_evaluated_unless_the_spec_says_otherwise() {
+    let weights = |arguments: &[&str]| {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let spec = Spec::parse(SMALL, &arguments).unwrap();
+        assert_eq!(Spec::parse(&spec.to_yaml().unwrap(), &[]).unwrap(), spec);
+        spec.evaluation.weights.name()
+    };
+    assert_eq!(weights(&[]), "last");
+    assert_eq!(weights(&["training.average={}"]), "average");
+    assert_eq!(weights(&["training.average={decay: 0.9}", "evaluation.weights=last"]), "last");
+    // A setting that is off is not in the resolved spec, so that states of earlier runs still fit.
+    let resolved = Spec::parse(SMALL, &[]).unwrap().to_yaml().unwrap();
+    for key in ["optimiser", "warm_up_epochs", "average"] {
+        assert!(!resolved.contains(key), "{key}");
+    }
 }

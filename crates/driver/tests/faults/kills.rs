@@ -77,7 +77,12 @@ fn writes_checkpoint(run: &ShortRun) -> bool {
 /// Kills a run as soon as `now` returns true, and compares its result after resuming. If the moment
 /// passes unnoticed, tries again.
 fn killed_when(moment: &str, now: impl Fn(&ShortRun) -> bool) {
-    let run = ShortRun::new();
+    killed_with(&[], moment, now);
+}
+
+/// The same with other values in the spec.
+fn killed_with(set: &[&str], moment: &str, now: impl Fn(&ShortRun) -> bool) {
+    let run = ShortRun::with(set);
     run.finish("whole");
     let expected = run.results("whole");
     let hit = (0..20).any(|_| {
@@ -95,6 +100,14 @@ fn killed_when(moment: &str, now: impl Fn(&ShortRun) -> bool) {
 #[test]
 fn a_run_killed_in_the_middle_of_an_epoch_resumes() {
     killed_when("in the middle of an epoch", |run| {
+        run.happened("killed", "step", 5) && !run.happened("killed", "validation", 8)
+    });
+}
+
+#[test]
+fn a_killed_run_with_adamw_a_warm_up_and_an_average_resumes() {
+    let set = ["training.optimiser=adamw", "training.warm_up_epochs=1.5", "training.average={decay: 0.9}"];
+    killed_with(&set, "in the middle of an epoch", |run| {
         run.happened("killed", "step", 5) && !run.happened("killed", "validation", 8)
     });
 }

@@ -3,6 +3,7 @@
 //! [`OnCpu`](crate::operation::OnCpu) for the operations of the file of the same name next to this
 //! folder.
 
+pub(crate) mod adamw;
 mod attention;
 mod batch_norm;
 mod channels;

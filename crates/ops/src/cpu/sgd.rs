@@ -4,21 +4,15 @@ use super::sweep::BLOCK;
 use crate::in_place::{UpdateOnCpu, update1, update2};
 use crate::operation::{CpuInputs, Input};
 use crate::sgd_update::{Descend, Momentum, SgdUpdate};
-use candle_core::{Result, Storage, bail};
+use candle_core::{Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
 /// Applies all updates, or none if a gradient is not finite: then the index of the first such
 /// update.
 pub(crate) fn step(updates: &[SgdUpdate<'_>]) -> Result<Option<usize>> {
-    for (index, update) in updates.iter().enumerate() {
-        let gradient = update.gradient.contiguous()?;
-        let (storage, layout) = gradient.storage_and_layout();
-        let Storage::Cpu(storage) = &*storage else {
-            bail!("sgd_step: all tensors must be on the same device");
-        };
-        if !all_finite(Input { storage, layout }.slice()?) {
-            return Ok(Some(index));
-        }
+    let fault = first_not_finite(updates.iter().map(|update| update.gradient))?;
+    if fault.is_some() {
+        return Ok(fault);
     }
     for SgdUpdate { parameter, gradient, velocity, config } in updates {
         update2(&Momentum(*config), velocity, [&gradient.contiguous()?, parameter])?;
@@ -40,6 +34,21 @@ impl UpdateOnCpu<1> for Descend {
         descend(parameter, velocity.slice()?, self.0);
         Ok(())
     }
+}
+
+/// The index of the first of `gradients` that is not finite.
+pub(super) fn first_not_finite<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -> Result<Option<usize>> {
+    for (index, gradient) in gradients.into_iter().enumerate() {
+        let gradient = gradient.contiguous()?;
+        let (storage, layout) = gradient.storage_and_layout();
+        let Storage::Cpu(storage) = &*storage else {
+            bail!("an optimiser's step: all tensors must be on the same device");
+        };
+        if !all_finite(Input { storage, layout }.slice()?) {
+            return Ok(Some(index));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether all elements are finite.

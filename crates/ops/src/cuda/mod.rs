@@ -4,13 +4,15 @@
 //!
 //! The program's own kernels are in `kernels`, compiled into the program. cuDNN computes
 //! convolutions, cuBLAS matrix products. Activations are f32 or bf16, all sums f32 or wider. Only
-//! `sgd` waits for the device.
+//! `descent` waits for the device.
 #![allow(unsafe_code)]
 
+pub(crate) mod adamw;
 mod batch_norm;
 mod channels;
 mod column_sums;
 mod convolution;
+mod descent;
 mod device;
 pub(crate) mod element;
 mod launch;

@@ -9,11 +9,15 @@ use robustseg_datasets::{Dataset, OnBadSample};
 use super::*;
 use safetensors::tensor::{Dtype, TensorView};
 
+use candle_core::Device;
 use robustseg_attacks::{AttackConfig, RandomFgsm};
 use robustseg_files::sealed::{self, Sealed, seal};
 use robustseg_models::PspNetConfig;
 
-use crate::{Basic, DdcAt, Free, GradAlign, MethodConfig, TrainingConfig, fixture, resume};
+use crate::{
+    AdamW, AverageConfig, Basic, DdcAt, Free, GradAlign, MethodConfig, OptimiserConfig, TrainingConfig,
+    fixture, resume,
+};
 
 /// Keeps the events, and sets the stop flag after a given step.
 struct Witness<'a> {
@@ -103,6 +107,69 @@ fn a_resumed_training_ends_as_one_that_was_not_interrupted() -> Result<()> {
     ] {
         continues_as_if_not_interrupted(method)?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_resumed_training_with_every_knob_ends_as_one_that_was_not_interrupted() -> Result<()> {
+    for optimiser in [OptimiserConfig::Sgd, OptimiserConfig::Adamw(AdamW::default())] {
+        let bench = || -> Result<Bench> {
+            let mut bench = Bench::with(Free { replays: 2, ..Free::default() }.into())?;
+            bench.config.optimiser = optimiser;
+            bench.config.average = Some(AverageConfig { decay: 0.6 });
+            bench.config.warm_up_epochs = 1.5;
+            Ok(bench)
+        };
+        let (straight, broken) = (bench()?, bench()?);
+        let mut expected = straight.trainer()?;
+        assert!((expected.learning_rate() - straight.config.learning_rate / 5.0).abs() < 1e-12);
+        straight.run(&mut expected, None)?;
+        broken.run(&mut broken.trainer()?, Some(3))?;
+        let mut second = broken.trainer()?;
+        assert!(second.restore(broken.folder.path(), &fixture::identity("spec"))?);
+        broken.run(&mut second, None)?;
+        assert_eq!(weights(&second)?, weights(&expected)?);
+        for name in ["last.safetensors", "best.safetensors", "average.safetensors"] {
+            let read = |bench: &Bench| std::fs::read(bench.folder.path().join(name)).expect(name);
+            assert!(read(&straight) == read(&broken), "{name}");
+        }
+        let average = Network::load(&broken.folder.path().join("average.safetensors"), &Device::Cpu)?;
+        assert_ne!(average.weights_sha256()?, second.network().weights_sha256()?);
+        assert_eq!(average.weights_sha256()?, second.averaged().expect("an average").weights_sha256()?);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_average_follows_its_formula_and_moves_no_weight() -> Result<()> {
+    let mut config = fixture::config(random_fgsm());
+    let mut plain = fixture::trainer(&config)?;
+    config.average = Some(AverageConfig { decay: 0.15 });
+    let mut trainer = fixture::trainer(&config)?;
+    let names = ["head.conv.weight", "backbone.norm.running_mean"];
+    let values = |network: &Network, name: &str| -> Result<Vec<f32>> {
+        Ok(network.parameters()[name].var.flatten_all()?.to_vec1()?)
+    };
+    let batch = fixture::batch(1, 2);
+    let mut expected: Vec<Vec<f32>> =
+        names.iter().map(|name| values(trainer.network(), name)).collect::<Result<_>>()?;
+    // 1/10, then 2/11 is more than the decay.
+    for kept in [0.1, 0.15, 0.15_f32] {
+        plain.step(&batch)?;
+        trainer.step(&batch)?;
+        for (name, expected) in names.iter().zip(&mut expected) {
+            let weights = values(trainer.network(), name)?;
+            expected
+                .iter_mut()
+                .zip(weights)
+                .for_each(|(mean, new)| *mean = kept * *mean + (1.0 - kept) * new);
+            let found = values(trainer.averaged().expect("an average"), name)?;
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - *expected).abs() < 1e-6, "{name}: {found}, not {expected}");
+            }
+        }
+    }
+    assert_eq!(weights(&trainer)?, weights(&plain)?);
     Ok(())
 }
 

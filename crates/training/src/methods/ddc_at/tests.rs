@@ -180,7 +180,7 @@ fn without_division_the_main_branch_trains_as_under_bim() -> Result<()> {
     // If all clean pixels go to the auxiliary branch, the main classifier only decays.
     send(&divided, [-100.0, 100.0])?;
     let name = "classifier.bias";
-    let velocity = divided.optimiser.velocities()[name].clone();
+    let velocity = divided.optimiser.state()[&format!("velocity.{name}")].clone();
     velocity.set(&velocity.zeros_like()?.detach())?;
     let before = values(&divided, name)?;
     let record = divided.step_with(&batch, &[false, false])?;

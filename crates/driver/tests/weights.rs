@@ -1,0 +1,79 @@
+//! The weights of a training that averages them, under `AdamW` and a warm-up.
+
+mod common;
+
+use std::path::Path;
+
+use common::run_in;
+use serde_json::Value;
+
+const MANIFEST: &str = "
+name: scenes
+folder: scenes
+layout:
+  synthetic: {height: 20, width: 28, seed: 1}
+classes:
+  - {name: ground, colour: [0, 0, 0]}
+  - {name: stripes, colour: [200, 80, 60]}
+  - {name: steps, colour: [60, 110, 200]}
+splits:
+  train: {count: 4}
+  val: {count: 2}
+citation: none
+licence: generated
+obtain: nothing to obtain
+";
+
+const SPEC: &str = "
+name: scenes
+data: {manifest: scenes.yaml}
+model: {layers: [1, 1, 1, 1], width: 4}
+training:
+  method: basic
+  epochs: 1
+  batch_size: 2
+  augmentation: {crop: 17}
+evaluation:
+  curves:
+    - fgsm: {epsilons: [0, 0.03]}
+  examples: 0
+";
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn the_average_is_a_checkpoint_of_its_own_and_what_is_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("scenes.yaml"), MANIFEST).unwrap();
+    std::fs::write(at("spec.yaml"), SPEC).unwrap();
+    let sets = ["training.average={decay: 0.9}", "training.optimiser=adamw", "training.warm_up_epochs=0.5"];
+    let sets = sets.iter().flat_map(|set| ["--set", set]);
+    let arguments: Vec<&str> = ["run", "spec.yaml", "--out", "run"].into_iter().chain(sets).collect();
+    let done = |arguments: &[&str]| {
+        let output = run_in(folder.path(), arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    done(&arguments);
+    let evaluation = json(&at("run/evaluation.json"));
+    assert_eq!(evaluation["weights"], "average");
+    let average = std::fs::read(at("run/checkpoints/average.safetensors")).unwrap();
+    assert_eq!(evaluation["checkpoint"], robustseg_files::sha256(&average));
+    let last = std::fs::read(at("run/checkpoints/last.safetensors")).unwrap();
+    assert!(average != last);
+    // The warm-up takes one of the two steps.
+    let events = std::fs::read_to_string(at("run/events.jsonl")).unwrap();
+    let steps = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let rates: Vec<f64> = steps
+        .filter(|event| event["kind"] == "step")
+        .map(|step| step["learning_rate"].as_f64().unwrap())
+        .collect();
+    assert_eq!(rates.len(), 2);
+    assert!((rates[0] - 0.01).abs() < 1e-12, "{rates:?}");
+    // A finished run evaluates again, and a new one leaves no average of the former.
+    done(&[&arguments[..], &["--resume"]].concat());
+    done(&["run", "spec.yaml", "--out", "run", "--overwrite"]);
+    assert!(!at("run/checkpoints/average.safetensors").exists());
+}

@@ -1,0 +1,50 @@
+//! `AdamW` over all parameters in one launch.
+
+use super::descent::{Kernels, descend};
+use super::memory::address;
+use crate::adamw::{AdamWUpdate, Descend, Factors, Mean, Square};
+use crate::in_place::UpdateOnGpu;
+use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
+use candle_core::{CudaDevice, Result, Tensor};
+
+// One kernel does all three for all parameters.
+impl UpdateOnGpu<1> for Mean {}
+impl UpdateOnGpu<1> for Square {}
+impl UpdateOnGpu<2> for Descend {}
+
+/// An update as the kernels read it. The first four fields are addresses.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Update {
+    parameter: u64,
+    gradient: u64,
+    mean: u64,
+    square: u64,
+    count: u64,
+    factors: Factors,
+}
+
+// SAFETY: plain numbers.
+unsafe impl DeviceRepr for Update {}
+
+const KERNELS: Kernels = Kernels { check: "adamw_first_not_finite", step: "adamw_step" };
+
+/// Applies all updates, or none if a gradient is not finite: then the index of the first such
+/// update.
+pub(crate) fn step(device: &CudaDevice, updates: &[AdamWUpdate<'_>]) -> Result<Option<usize>> {
+    let gradients: Vec<Tensor> =
+        updates.iter().map(|update| update.gradient.contiguous()).collect::<Result<_>>()?;
+    let counts: Vec<usize> = gradients.iter().map(Tensor::elem_count).collect();
+    let mut table = Vec::with_capacity(updates.len());
+    for (update, gradient) in updates.iter().zip(&gradients) {
+        table.push(Update {
+            parameter: address::<f32>(device, update.parameter)?,
+            gradient: address::<f32>(device, gradient)?,
+            mean: address::<f32>(device, update.mean)?,
+            square: address::<f32>(device, update.square)?,
+            count: gradient.elem_count() as u64,
+            factors: Factors::of(&update.config),
+        });
+    }
+    descend(device, &KERNELS, &table, &counts)
+}

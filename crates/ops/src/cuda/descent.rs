@@ -1,0 +1,58 @@
+//! The launches of an optimiser: one over all gradients, one over all parameters.
+
+use super::launch::{grid, launch};
+use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
+use candle_core::{CudaDevice, Result};
+
+/// The elements of an update that one block computes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Part {
+    update: u32,
+    unused: u32,
+    start: u64,
+}
+
+// SAFETY: plain numbers.
+unsafe impl DeviceRepr for Part {}
+
+/// Elements of a part.
+const PART: usize = 16384;
+
+/// Kernels of an optimiser by name.
+pub(super) struct Kernels {
+    /// Finds the first gradient that is not finite.
+    pub(super) check: &'static str,
+    /// Applies all updates, unless a gradient is not finite.
+    pub(super) step: &'static str,
+}
+
+/// Applies the updates of `table`, of `counts` elements each, or none if a gradient is not finite:
+/// then the index of the first such update.
+pub(super) fn descend<U: DeviceRepr>(
+    device: &CudaDevice,
+    kernels: &Kernels,
+    table: &[U],
+    counts: &[usize],
+) -> Result<Option<usize>> {
+    let parts: Vec<Part> = counts
+        .iter()
+        .enumerate()
+        .flat_map(|(index, &count)| {
+            let starts = (0..count).step_by(PART);
+            starts.map(move |start| Part { update: index as u32, unused: 0, start: start as u64 })
+        })
+        .collect();
+    if parts.is_empty() {
+        return Ok(None);
+    }
+    let config = grid([parts.len(), 1, 1]);
+    let count = table.len() as u32;
+    let (table, parts) = (device.clone_htod(table)?, device.clone_htod(&parts)?);
+    let mut first = device.clone_htod(&[count])?;
+    launch!(device, kernels.check, config, &table, &parts, &mut first);
+    launch!(device, kernels.step, config, &table, &parts, &first, &count);
+    // The only wait, after everything has been launched.
+    let first = device.clone_dtoh(&first)?;
+    Ok(first.first().filter(|&&first| first < count).map(|&first| first as usize))
+}
