@@ -13,7 +13,6 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 kit=${ROBUSTSEG_CUDA:-${XDG_CACHE_HOME:-$HOME/.cache}/robustseg/cuda}
-host=$(rustc -vV 2>/dev/null | sed -n 's/^host: //p' || true)
 
 # Versions that work together: pip alone would install newer dependencies of nvcc.
 compiler() {
@@ -25,8 +24,13 @@ compiler() {
 
 # cargo_for KERNELS SUBCOMMAND ARGS: cargo for the CUDA side, with a separate target folder per kind of kernels.
 cargo_for() {
-    local kernels=$1 subcommand=$2
+    local kernels=$1 subcommand=$2 folder=target/cuda
     shift 2
+    if [ "$kernels" = none ]; then
+        folder=target/cuda-none
+        # Most dependencies are the same without CUDA: those of an earlier build serve here too.
+        [ -e $folder/debug ] || ! [ -e target/debug ] || { mkdir -p $folder && cp -al target/debug $folder; }
+    fi
     # The linker still expects the libraries that are loaded at run time.
     mkdir -p "$kit/stubs/lib" "$kit/stubs/lib64"
     for library in cuda cudart cudnn cublas cublasLt curand nvrtc; do
@@ -34,12 +38,8 @@ cargo_for() {
     done
     export CANDLE_KERNELS=$kernels NVCC=$PWD/scripts/cuda_nvcc.sh CUDA_HOME=$kit/stubs
     export CUDARC_CUDA_VERSION=13000 CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-80}
-    # candle asks cudarc to link CUDA's libraries. This flag loads them at run time instead.
-    local flags=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$host")_RUSTFLAGS
-    export "$flags=--cfg feature=\"dynamic-loading\""
-    local folder=target/cuda
-    [ "$kernels" = lean ] || folder=target/cuda-$kernels
-    cargo "$subcommand" --locked --target "$host" --target-dir "$folder" --features cuda "$@"
+    export RUSTC_WRAPPER=$PWD/scripts/cuda_rustc.sh
+    cargo "$subcommand" --locked --target-dir "$folder" --features cuda "$@"
 }
 
 # executables FOLDER: reads cargo's messages from standard input and copies the test executables to FOLDER, named by test.
@@ -60,7 +60,7 @@ build() {
     cargo_for lean build --release --workspace --bin robustseg
     local bring=target/cuda/bring
     rm -rf "$bring" && mkdir -p "$bring"
-    cp "target/cuda/$host/release/robustseg" "$bring"
+    cp "target/cuda/release/robustseg" "$bring"
     cargo_for lean test --release --workspace --test devices --test goldens --test precision \
         --no-run --message-format json | executables "$bring"
     strip "$bring"/*
@@ -124,7 +124,7 @@ test_emulated() {
     (($# == 0)) || return 0
     # A complete run from spec to report, with the program that the tests have built.
     out=$(mktemp -d)
-    "target/cuda-none/$host/debug/robustseg" run experiments/smoke.yaml --device cuda --set precision=bf16 \
+    "target/cuda-none/debug/robustseg" run experiments/smoke.yaml --device cuda --set precision=bf16 \
         --set training.epochs=1 --out "$out/run"
     grep -q "emulated GPU" "$out/run/provenance.json"
     rm -r "$out"
