@@ -1,8 +1,9 @@
 //! Pretrained weights of the backbone, from a file of any network that contains it.
 
-use crate::foreign::is_counter;
+use crate::foreign::{self, is_counter};
+use crate::spelling::Spelling;
 use crate::stored::stored;
-use crate::{Error, Network, Parameter, Part, Result};
+use crate::{Error, Network, Parameter, Part, Result, normaliser};
 use candle_core::{Tensor, Var};
 use robustseg_files::sealed::{Sealed, read};
 use robustseg_words::counted;
@@ -44,40 +45,49 @@ impl fmt::Display for Taken {
 }
 
 impl Network {
-    /// Takes the backbone's weights and statistics from a safetensors file with timm's names, with
-    /// or without the prefix `backbone.`. f16, bf16 and f64 are converted to f32. Other tensors of
-    /// the file, such as a classifier's, are ignored.
+    /// Takes the backbone's weights and statistics from a safetensors file with the names of its
+    /// [`Backbone`](crate::Backbone), which may have a prefix: `backbone.`, `module.`, `model.`,
+    /// `encoder.`, `_orig_mod.` or several of them, as `module.model.` in the robust ImageNet models
+    /// of Salman et al. (2020). f16, bf16 and f64 are converted to f32. Other tensors of the file,
+    /// such as a classifier's, are ignored.
     ///
     /// # Errors
-    /// If the file cannot be read, a tensor of the backbone is missing or has another shape, or the
-    /// file's backbone has further tensors, as a deeper one has. The network is then unchanged.
+    /// If the file cannot be read, a tensor of the backbone is missing or has another shape, the
+    /// file's backbone has further tensors, as a deeper one has, or the file states another
+    /// normalisation of images than the network's. The network is then unchanged.
     pub fn load_backbone(&self, path: &Path) -> Result<Taken> {
         let refuse = |reason: String| Error::Checkpoint { path: path.to_path_buf(), reason };
         let bytes = read(path).map_err(refuse)?;
         let file = Sealed::parse(&bytes).map_err(refuse)?.tensors;
+        let names: Vec<&str> = file.names().into_iter().filter(|name| !is_counter(name)).collect();
+        let spelling = Spelling::of(&names, self.backbone().map(|(name, _)| bare(name)));
         let no_backbone = |reason: String| {
             let settings = self.config().architecture.settings();
-            let hint = settings.foreign(&file).or_else(|| settings.fitting(&file));
+            let start = || foreign::start(&file).filter(|_| !spelling.is_known());
+            let hint = settings.foreign(&file).or_else(start).or_else(|| settings.fitting(&file));
             let hint = hint.map_or(String::new(), |hint| format!("; {hint}"));
             refuse(format!("is no backbone of this model: {reason}{hint}"))
         };
         let mut values: Vec<(&Var, Tensor)> = Vec::new();
-        let mut left: BTreeSet<&str> = file.names().into_iter().filter(|name| !is_counter(name)).collect();
+        let mut left: BTreeSet<&str> = names.iter().copied().collect();
+        let mut layers = BTreeSet::new();
         let mut converted = BTreeSet::new();
-        for (full, parameter) in self.backbone() {
-            let name = without_prefix(full);
-            let name = if file.tensor(name).is_ok() { name } else { full };
-            let tensor = stored(&file, name, parameter.var.shape(), self.device())
+        for (name, parameter) in self.backbone() {
+            let name = spelling.name(bare(name));
+            let tensor = stored(&file, &name, parameter.var.shape(), self.device())
                 .map_err(|error| no_backbone(error.to_string()))?;
-            converted.extend(file.tensor(name).ok().and_then(|view| converted_type(view.dtype())));
-            left.remove(name);
+            converted.extend(file.tensor(&name).ok().and_then(|view| converted_type(view.dtype())));
+            layers.extend(spelling.layer(&name).map(str::to_owned));
+            left.remove(&*name);
             values.push((&parameter.var, tensor));
         }
-        let layers: BTreeSet<&str> = self.backbone().map(|(name, _)| first_layer(name)).collect();
-        let more = |name: &&&str| name.starts_with("backbone.") || layers.contains(first_layer(name));
+        let more = |name: &&&str| {
+            name.starts_with("backbone.") || spelling.layer(name).is_some_and(|layer| layers.contains(layer))
+        };
         if let Some(name) = left.iter().find(more) {
             return Err(no_backbone(format!("tensor {name} has no place in it")));
         }
+        normaliser::require_same(&file, &names, self.config()).map_err(refuse)?;
         let tensors = values.len();
         for (var, value) in values {
             var.set(&value)?;
@@ -91,15 +101,9 @@ impl Network {
     }
 }
 
-/// `name` as a file of the backbone alone has it.
-fn without_prefix(name: &str) -> &str {
+/// The name of the backbone's variable `name` without the name of the part.
+fn bare(name: &str) -> &str {
     name.strip_prefix("backbone.").unwrap_or(name)
-}
-
-/// The outermost layer of the backbone that the tensor `name` would belong to.
-fn first_layer(name: &str) -> &str {
-    let name = without_prefix(name);
-    name.split_once('.').map_or(name, |(layer, _)| layer)
 }
 
 fn converted_type(dtype: Dtype) -> Option<&'static str> {

@@ -1,19 +1,32 @@
 //! What a file of weights tells about the backbone in it.
 
 use crate::Backbone;
+use crate::spelling::prefix;
 use safetensors::SafeTensors;
 
-/// The settings that fit the backbone in `file`, which has the names of `backbone`. The text
-/// continues a sentence.
-pub(crate) fn fitting(file: &SafeTensors<'_>, backbone: Backbone) -> String {
-    let (layers, width) = size_of(file, backbone);
+/// The settings that fit the backbone in `file`, which has the names of `backbone`, unless they are
+/// `layers` and `width`. The text continues a sentence.
+pub(crate) fn fitting(
+    file: &SafeTensors<'_>,
+    backbone: Backbone,
+    layers: [usize; 4],
+    width: usize,
+) -> Option<String> {
+    let found = size_of(file, backbone);
+    if found == (layers, Some(width)) {
+        return None;
+    }
+    let (layers, width) = found;
     let width = width.map_or(String::new(), |width| format!(" and width {width}"));
-    format!("the file has layers {layers:?}{width}, which the network's `layers` and `width` have to name")
+    Some(format!(
+        "the file has layers {layers:?}{width}, which the network's `layers` and `width` have to name"
+    ))
 }
 
 /// The blocks of each stage and the width of the network that the backbone belongs to.
 fn size_of(file: &SafeTensors<'_>, backbone: Backbone) -> ([usize; 4], Option<usize>) {
-    let tensor = |name: &str| file.tensor(name).or_else(|_| file.tensor(&format!("backbone.{name}"))).ok();
+    let names = file.names();
+    let tensor = |name: &str| file.tensor(&format!("{}{name}", prefix(&names, name)?)).ok();
     let blocks = |stage: usize| {
         let first = |block: usize| match backbone {
             Backbone::ResnetV2 => format!("stages.{stage}.blocks.{block}.conv1.weight"),

@@ -1,10 +1,10 @@
 //! Checkpoints: one safetensors file that describes its network in the metadata key `model` and
 //! detects damage by a seal. Classes and training are in further keys: see [`Origin`].
 
-use crate::foreign::{is_counter, names};
+use crate::foreign::{self, is_counter};
 use crate::stored::outside;
 use crate::variables::Source;
-use crate::{Backbone, Error, Network, NetworkConfig, Origin, Parameter, Result};
+use crate::{Error, Network, NetworkConfig, Origin, Parameter, Result};
 use candle_core::Device;
 use robustseg_files::sealed::{Sealed, read, seal};
 use robustseg_files::{Sha256, write_atomically};
@@ -32,7 +32,7 @@ impl Checkpoint {
         let (file, config, origin) = parse(&bytes).map_err(refuse)?;
         let network = Network::build(&config, Source::File(&file), device).map_err(|error| {
             // Other names explain the missing tensor.
-            let foreign = config.architecture.settings().foreign(&file);
+            let foreign = config.architecture.settings().foreign(&file).or_else(|| foreign::start(&file));
             let reason = foreign.unwrap_or_else(|| error.to_string());
             refuse(format!("does not fit its own model metadata: {reason}"))
         })?;
@@ -113,9 +113,7 @@ fn parse(bytes: &[u8]) -> Result<(SafeTensors<'_>, NetworkConfig, Origin), Strin
     let Sealed { tensors, metadata, .. } = Sealed::parse(bytes)?;
     let model = metadata.get("model");
     let model = model.ok_or_else(|| {
-        let told = names(&tensors, Backbone::default()).unwrap_or_else(|| {
-            "if it is a backbone, name it as model.pretrained of a spec, from which a training starts".into()
-        });
+        let told = foreign::no_checkpoint(&tensors);
         format!("has no `model` metadata, so it is not a robustseg checkpoint; {told}")
     })?;
     let config: NetworkConfig = serde_json::from_str(model).map_err(|error| {

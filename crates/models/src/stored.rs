@@ -24,6 +24,12 @@ pub(crate) fn stored(file: &SafeTensors<'_>, name: &str, shape: &Shape, device: 
     inside(&Tensor::from_vec(values, outside, device)?)
 }
 
+/// The numbers of the tensor `name` of a file, of any shape, if it has such a tensor of numbers that
+/// become f32.
+pub(crate) fn values(file: &SafeTensors<'_>, name: &str) -> Option<Vec<f32>> {
+    numbers(&file.tensor(name).ok()?).ok()?
+}
+
 /// The numbers of a tensor as f32, if they are f32, f16, bf16 or f64.
 fn numbers(view: &TensorView<'_>) -> Result<Option<Vec<f32>>> {
     let dtype = match view.dtype() {

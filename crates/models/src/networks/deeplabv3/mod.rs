@@ -144,7 +144,7 @@ impl Settings for DeepLabV3Config {
     }
 
     fn fitting(&self, file: &SafeTensors<'_>) -> Option<String> {
-        Some(backbone_file::fitting(file, self.backbone))
+        backbone_file::fitting(file, self.backbone, self.layers, self.width)
     }
 }
 

@@ -104,7 +104,7 @@ impl Settings for PspNetConfig {
     }
 
     fn fitting(&self, file: &SafeTensors<'_>) -> Option<String> {
-        Some(backbone_file::fitting(file, self.backbone))
+        backbone_file::fitting(file, self.backbone, self.layers, self.width)
     }
 }
 
