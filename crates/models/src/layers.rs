@@ -56,6 +56,11 @@ pub(crate) trait Settings {
     /// Creates the variables and layers.
     fn layers(&self, heads: &Heads<'_>, variables: &Variables<'_>) -> Result<Box<dyn Layers>>;
 
+    /// A network that is as small as it can sensibly be.
+    fn small() -> Self
+    where
+        Self: Sized;
+
     /// The setting that scales the network's memory, by its name, and its value.
     fn scale(&self) -> (&'static str, usize);
 

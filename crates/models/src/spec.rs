@@ -155,6 +155,18 @@ mod tests {
     }
 
     #[test]
+    fn every_network_has_a_small_instance() {
+        let small = Architecture::small();
+        assert_eq!(small.iter().map(Architecture::name).collect::<Vec<_>>(), Architecture::NAMES);
+        for architecture in small {
+            architecture.validate().unwrap();
+            let name = architecture.name();
+            let count = NetworkConfig::new(architecture, 3).outline().unwrap().parameter_count();
+            assert!(count < 300_000, "{name}: {count}");
+        }
+    }
+
+    #[test]
     fn every_network_comes_back_from_its_name_and_is_built() {
         for name in Architecture::NAMES {
             let spec = read(&format!(r#"{{"{name}": {{}}}}"#)).unwrap();

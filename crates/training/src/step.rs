@@ -16,6 +16,8 @@ use crate::trainer::Trainer;
 use crate::{Error, Result};
 
 #[cfg(test)]
+mod network_tests;
+#[cfg(test)]
 mod tests;
 
 /// A batch on the device.

@@ -73,6 +73,10 @@ impl Settings for FcnConfig {
         Ok(Box::new(Fcn { head_channels: middle as u64, trunk, heads: all, supervision }))
     }
 
+    fn small() -> Self {
+        Self { layers: [1; 4], width: 4, ..Self::default() }
+    }
+
     fn scale(&self) -> (&'static str, usize) {
         ("width", self.width)
     }

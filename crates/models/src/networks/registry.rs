@@ -31,6 +31,22 @@ macro_rules! networks {
                 }
             }
 
+            /// A network of each kind, in the order of [`Architecture::NAMES`], as small as it can
+            /// sensibly be: to try things in no time.
+            ///
+            /// ```
+            /// use robustseg_models::{Architecture, NetworkConfig};
+            /// for small in Architecture::small() {
+            ///     let name = small.name();
+            ///     let outline = NetworkConfig::new(small, 3).outline()?;
+            ///     println!("{name} has {} parameters", outline.parameter_count());
+            /// }
+            /// # Ok::<(), robustseg_models::Error>(())
+            /// ```
+            pub fn small() -> Vec<Self> {
+                vec![$(<$settings as Settings>::small().into()),*]
+            }
+
             /// The settings as the trait that all networks share.
             pub(crate) fn settings(&self) -> &dyn Settings {
                 match self {

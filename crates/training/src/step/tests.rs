@@ -3,13 +3,13 @@
 use super::*;
 use crate::{AdversarialDraw, Basic, Free, GradAlign, MethodConfig, fixture};
 use robustseg_attacks::{AttackConfig, Bim, FastNewton, Fgsm, RandomFgsm};
-use robustseg_models::{FcnConfig, Network, NetworkConfig, NormStatistics};
+use robustseg_models::NormStatistics;
 
-fn fgsm() -> MethodConfig {
+pub(super) fn fgsm() -> MethodConfig {
     AttackConfig::new(Fgsm {}, 0.03).into()
 }
 
-fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(tensor.flatten_all()?.to_vec1()?)
 }
 
@@ -45,7 +45,7 @@ fn only_marked_samples_are_replaced() -> Result<()> {
 }
 
 /// Whether a method costs less than a gradient per pixel.
-fn is_affordable(method: &MethodConfig) -> bool {
+pub(super) fn is_affordable(method: &MethodConfig) -> bool {
     method.name() != "pixel_newton"
 }
 
@@ -66,50 +66,6 @@ fn every_method_trains_on_half_and_on_all_of_the_samples() -> Result<()> {
                 assert!(record.loss > 0.0, "{}: {}", method.name(), record.loss);
             }
         }
-    }
-    Ok(())
-}
-
-/// A training of an FCN whose auxiliary loss has `weight`.
-fn supervised(method: &MethodConfig, weight: f64) -> Result<Trainer> {
-    let small = FcnConfig { layers: [1; 4], width: 4, auxiliary_loss: weight, ..FcnConfig::default() };
-    let branches = method.branches(fixture::CLASSES);
-    let config = NetworkConfig { branches, ..NetworkConfig::new(small, fixture::CLASSES) };
-    let network = Network::new(&config, 1, &Device::Cpu)?;
-    Trainer::new(network, &fixture::config(method.clone()), 7, 100)
-}
-
-#[test]
-fn every_method_trains_an_auxiliary_head_without_knowing_of_it() -> Result<()> {
-    let batch = fixture::batch(1, 2);
-    for method in MethodConfig::all().into_iter().filter(is_affordable) {
-        let mut trainer = supervised(&method, 0.4)?;
-        let bias = |trainer: &Trainer, head: &str| {
-            values(&trainer.network.parameters()[&format!("{head}classifier.bias")].var)
-        };
-        trainer.step_with(&batch, &[true, false])?;
-        for head in ["", "supervision."] {
-            assert_ne!(bias(&trainer, head)?, [0.0; 3], "{}: {head}", method.name());
-        }
-    }
-    Ok(())
-}
-
-#[test]
-fn the_auxiliary_loss_counts_by_its_weight_and_not_in_the_recorded_loss() -> Result<()> {
-    let batch = fixture::batch(1, 2);
-    let mut found = Vec::new();
-    for weight in [0.25, 0.5] {
-        let mut trainer = supervised(&Basic {}.into(), weight)?;
-        let record = trainer.step(&batch)?;
-        assert_eq!(record.penalty, None);
-        let parameters = trainer.network.parameters();
-        found.push((record.loss, values(&parameters["supervision.classifier.bias"].var)?));
-    }
-    let [(loss, half), (same, whole)] = &found[..] else { unreachable!() };
-    assert_eq!(loss, same);
-    for (half, whole) in half.iter().zip(whole) {
-        assert!((2.0 * half - whole).abs() < 1e-4 * whole.abs(), "{half} {whole}");
     }
     Ok(())
 }

@@ -135,6 +135,10 @@ impl Settings for DeepLabV3Config {
         Ok(Box::new(DeepLabV3 { channels, trunk, aspp, heads: all, supervision }))
     }
 
+    fn small() -> Self {
+        Self { layers: [1; 4], width: 4, ..Self::default() }
+    }
+
     fn scale(&self) -> (&'static str, usize) {
         ("width", self.width)
     }

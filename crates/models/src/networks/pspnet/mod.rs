@@ -95,6 +95,10 @@ impl Settings for PspNetConfig {
         Ok(Box::new(PspNet { head_channels: middle as u64, trunk, pyramid, heads: all, supervision }))
     }
 
+    fn small() -> Self {
+        Self { layers: [1; 4], width: 4, ..Self::default() }
+    }
+
     fn scale(&self) -> (&'static str, usize) {
         ("width", self.width)
     }
