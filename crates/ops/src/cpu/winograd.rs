@@ -26,13 +26,15 @@ const LANES: usize = 16;
 /// weights.
 const GROUP: usize = 512;
 
-/// Whether the transforms are worth their time: stride 1, padding that keeps the size, and enough
-/// channels.
+/// Whether the transforms are worth their time: stride 1, padding that keeps the size, enough
+/// channels, and tiles that are not mostly outside the map, as those of a dilation of the map's own
+/// size are.
 pub(super) fn suits(g: &Geometry) -> bool {
     g.kernel == [3, 3]
         && g.stride == 1
         && g.padding == g.dilation
         && [g.input[2], g.output[2]].iter().all(|channels| channels % LANES == 0 && *channels >= 64)
+        && Tiling::new(g).is_filled()
 }
 
 /// How a map is cut into tiles: bands of `TILE * dilation` rows, in each a tile for every remainder
@@ -50,6 +52,12 @@ impl Tiling {
         let reach = TILE * g.dilation;
         let (bands, columns) = (height.div_ceil(reach), width.div_ceil(reach));
         Self { size: [height, width], dilation: g.dilation, bands, columns }
+    }
+
+    /// Whether there are at most half as many tiles as pixels. Twice as many multiplications as
+    /// those of the plain convolution are then the most.
+    fn is_filled(&self) -> bool {
+        2 * self.bands * self.tiles() <= self.size[0] * self.size[1]
     }
 
     /// Tiles of a band.
