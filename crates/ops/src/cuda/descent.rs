@@ -29,7 +29,7 @@ pub(super) struct Kernels {
 
 /// Applies the updates of `table`, of `counts` elements each, or none if a gradient is not finite:
 /// then the index of the first such update.
-pub(super) fn descend<U: DeviceRepr>(
+pub(super) fn descend<U: DeviceRepr + 'static>(
     device: &CudaDevice,
     kernels: &Kernels,
     table: &[U],
