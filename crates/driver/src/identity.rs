@@ -55,7 +55,12 @@ pub(crate) fn of_training(
 /// `dataset` as `spec` says.
 pub(crate) fn of_evaluation(spec: &Spec, data: &Data, dataset: &Dataset, checkpoint: &str) -> Identity {
     let mut identity = of_data(data, &[("evaluation", dataset)]);
-    identity.set("evaluation", &json(&spec.evaluation));
+    let mut evaluation = json(&spec.evaluation);
+    // Older versions knew one protocol and did not name it.
+    if spec.evaluation.protocol.is_whole_image() {
+        remove(&mut evaluation, "protocol");
+    }
+    identity.set("evaluation", &evaluation);
     identity.set("precision", &json(&spec.precision));
     identity.set("convolutions", &json(&spec.convolutions));
     identity.set("checkpoint", &checkpoint.into());

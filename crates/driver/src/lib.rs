@@ -31,6 +31,7 @@ mod panic;
 pub mod plan;
 mod preparation;
 mod progress;
+mod protocol;
 pub mod provenance;
 mod record;
 pub mod records;

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::hint::black_box;
 
 use robustseg_datasets::Dataset;
-use robustseg_evaluation::{EvaluationConfig, Views, Window};
+use robustseg_evaluation::{EvaluationConfig, Protocol, Views};
 use robustseg_models::NetworkConfig;
 
 use crate::exit::OutOfMemory;
@@ -13,22 +13,22 @@ use crate::exit::OutOfMemory;
 /// Bytes per value of an image or a map.
 const NUMBER: u64 = 4;
 
-/// A lower bound on the bytes for predicting `batch` images of `height` x `width` through `window`.
+/// A lower bound on the bytes for predicting `batch` images of `height` x `width` in `views`.
 ///
 /// # Errors
 /// If the configuration does not describe a network.
 pub(crate) fn of_prediction(
     model: &NetworkConfig,
-    window: Window,
+    views: &[Views],
     [batch, height, width]: [usize; 3],
 ) -> anyhow::Result<u64> {
-    let views = window.views(height, width);
-    let network = model.outline()?.forward_memory(batch, views.height, views.width);
-    // Full-size logits of the windows, and their sum.
-    let logits = match window {
-        Window::Sliding { .. } => [batch, views.height, width, model.num_classes],
-        Window::Whole | Window::CenterCrop { .. } => [0; 4],
-    };
+    let outline = model.outline()?;
+    let of_one = |views: &Views| outline.forward_memory(batch, views.height, views.width);
+    let network = views.iter().map(of_one).max().unwrap_or(0);
+    // Full-size logits of the views, and their sum.
+    let rows = views.iter().map(|views| views.height.min(height)).max().unwrap_or(0);
+    let several = views.len() > 1 || views.iter().any(|views| views.count > 1);
+    let logits = if several { [batch, rows, width, model.num_classes] } else { [0; 4] };
     let bytes = |counts: [usize; 4]| {
         counts.into_iter().fold(2 * NUMBER, |bytes, count| bytes.saturating_mul(count as u64))
     };
@@ -37,17 +37,17 @@ pub(crate) fn of_prediction(
     Ok(network.saturating_add(bytes(logits)).saturating_add(images))
 }
 
-/// A lower bound on the bytes for attacking `batch` images of `height` x `width` through `window`.
+/// A lower bound on the bytes for attacking `batch` images of which `views` are in memory at once.
 ///
 /// # Errors
 /// If the configuration does not describe a network.
-pub(crate) fn of_attack(
-    model: &NetworkConfig,
-    window: Window,
-    [batch, height, width]: [usize; 3],
-) -> anyhow::Result<u64> {
-    let Views { count, height, width } = window.views(height, width);
-    Ok(model.outline()?.gradient_memory(batch.saturating_mul(count), height, width))
+pub(crate) fn of_attack(model: &NetworkConfig, views: &[Views], batch: usize) -> anyhow::Result<u64> {
+    let outline = model.outline()?;
+    let bytes =
+        |images: usize, &Views { height, width, .. }: &Views| outline.gradient_memory(images, height, width);
+    let weights = views.first().map_or(0, |views| bytes(0, views));
+    let maps = views.iter().map(|views| bytes(batch.saturating_mul(views.count), views) - bytes(0, views));
+    Ok(maps.fold(weights, u64::saturating_add))
 }
 
 /// A lower bound on the bytes for an evaluation on images as large as the first of `dataset`.
@@ -60,11 +60,11 @@ pub(crate) fn of_evaluation(
     dataset: &Dataset,
 ) -> anyhow::Result<u64> {
     let first = dataset.load(0)?.image;
-    let images = [evaluation.batch_size.min(dataset.len()), first.height, first.width];
+    let (batch, [height, width]) = (evaluation.batch_size.min(dataset.len()), [first.height, first.width]);
     if evaluation.curves.is_empty() {
-        of_prediction(model, evaluation.window, images)
+        of_prediction(model, &evaluation.views(height, width), [batch, height, width])
     } else {
-        of_attack(model, evaluation.window, images)
+        of_attack(model, &evaluation.attacked_views(height, width), batch)
     }
 }
 
@@ -78,9 +78,13 @@ pub(crate) fn require_for_evaluation(
     dataset: &Dataset,
 ) -> anyhow::Result<()> {
     let (batch_size, (scale, value)) = (evaluation.batch_size, model.architecture.scale());
+    let smaller = match evaluation.protocol {
+        Protocol::WholeImage => "take an evaluation.window",
+        _ => "lower the sizes of evaluation.protocol",
+    };
     let advice = format!(
-        "raise the limit, lower evaluation.batch_size ({batch_size} now), take an evaluation.window, or a network of a \
-         smaller {scale} ({value} now)"
+        "raise the limit, lower evaluation.batch_size ({batch_size} now), {smaller}, or a network of a smaller \
+         {scale} ({value} now)"
     );
     Ok(require(of_evaluation(model, evaluation, dataset)?, "the evaluation", &advice)?)
 }

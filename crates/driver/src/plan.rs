@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use robustseg_datasets::{Dataset, Shared};
+use robustseg_evaluation::Views;
 use robustseg_models::{NetworkConfig, Origin, TrainingOrigin, pretrained};
 use robustseg_training::{Error as TrainingError, Identity};
 
@@ -218,7 +219,12 @@ impl Plan {
     /// point, and an attack's gradients, at most one per step of each point.
     pub fn evaluation_cost(&self) -> anyhow::Result<u64> {
         let first = self.evaluation.load(0)?;
-        let forward = self.model.outline()?.multiply_adds(first.image.height, first.image.width);
+        let views = self.spec.evaluation.views(first.image.height, first.image.width);
+        let outline = self.model.outline()?;
+        let of_views = |views: &Views| {
+            outline.multiply_adds(views.height, views.width).saturating_mul(views.count as u64)
+        };
+        let forward = views.iter().map(of_views).fold(0, u64::saturating_add);
         let passes = self.spec.evaluation.curves.iter().map(|curve| {
             let points = curve.epsilons().iter().filter(|epsilon| **epsilon > 0.0).count() as u64;
             let gradients = if points > 0 { curve.attack().backward_passes(points) } else { 0 };

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use robustseg_attacks::{Cost, Settings};
 use robustseg_evaluation::{
-    CandidateScores, Curve, Evaluation, ImageRecord, METRICS, Passes, Point, Scope, Scores, Warning,
-    WarningKind, Window,
+    CandidateScores, Curve, Evaluation, ImageRecord, METRICS, Passes, Point, Protocol, Scope, Scores,
+    Warning, WarningKind, Window,
 };
 use robustseg_models::TrainingOrigin;
 use robustseg_training::{Event, Mark, Reading, Seconds, Sign, StepRecord, Timing};
@@ -164,6 +164,7 @@ fn evaluation() -> Evaluation {
         training: Some(training()),
         scope: Scope {
             split: Some("val".into()),
+            protocol: Some(Protocol::WholeImage),
             images: Some(1),
             split_images: Some(1),
             classes: Some(vec!["x".into()]),

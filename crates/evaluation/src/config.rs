@@ -3,7 +3,8 @@
 use robustseg_attacks::CurveConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::window::Window;
+use crate::protocol::Protocol;
+use crate::window::{Views, Window};
 use crate::{Error, Result};
 
 /// The settings of an evaluation. By default it runs the paper's FGSM and BIM curves with epsilon
@@ -22,7 +23,10 @@ pub struct EvaluationConfig {
     /// Seed of the attacks' random starts. It is separate from the experiment's seed, so that runs
     /// with different seeds face the same attacks.
     pub seed: u64,
-    /// How to present an image to the network.
+    /// The protocol that turns an image into scores. Attacks go through all of it.
+    pub protocol: Protocol,
+    /// How the protocol `whole_image` presents an image to the network. Other protocols cut images
+    /// themselves.
     pub window: Window,
     /// Which weights of the training to evaluate.
     pub weights: Weights,
@@ -67,6 +71,7 @@ impl Default for EvaluationConfig {
             limit: None,
             batch_size: 1,
             seed: 0,
+            protocol: Protocol::default(),
             window: Window::default(),
             weights: Weights::default(),
             curves: paper_curves(),
@@ -76,6 +81,23 @@ impl Default for EvaluationConfig {
 }
 
 impl EvaluationConfig {
+    /// The inputs of the network for an image of `height` x `width` pixels. Inputs of one size are
+    /// together.
+    pub fn views(&self, height: usize, width: usize) -> Vec<Views> {
+        match self.protocol {
+            Protocol::WholeImage => vec![self.window.views(height, width)],
+            _ => self.protocol.views(height, width),
+        }
+    }
+
+    /// Those that an attack holds in memory at once.
+    pub fn attacked_views(&self, height: usize, width: usize) -> Vec<Views> {
+        match self.protocol {
+            Protocol::WholeImage => vec![self.window.views(height, width)],
+            _ => self.protocol.attacked_views(height, width),
+        }
+    }
+
     /// Refuses settings out of range.
     ///
     /// # Errors
@@ -85,7 +107,13 @@ impl EvaluationConfig {
         if let Some(limit) = self.limit {
             at_least_one("limit", limit)?;
         }
+        self.protocol.validate()?;
         self.window.validate()?;
+        if !self.protocol.is_whole_image() && self.window != Window::Whole {
+            let protocol = self.protocol.name();
+            let reason = format!("the protocol {protocol} cuts images itself; leave the window whole");
+            return Err(Error::Setting { field: "window", reason });
+        }
         for (index, curve) in self.curves.iter().enumerate() {
             let attack = curve.name();
             let named = |source| Error::Curve { index, attack, source: Box::new(source) };

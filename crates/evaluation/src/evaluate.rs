@@ -9,11 +9,12 @@ use robustseg_models::{Network, NormStatistics};
 
 use crate::config::{EvaluationConfig, evenly_spaced};
 use crate::journal::Journal;
+use crate::presented::Presented;
+use crate::protocol::Protocol;
 use crate::record::Scores;
 use crate::results::Evaluated;
 use crate::tally::Tally;
 use crate::target::Target;
-use crate::window::{Window, Windowed};
 use crate::{Error, Result};
 
 /// A callback that receives the number of images done and their total.
@@ -33,7 +34,7 @@ pub fn evaluate(
     progress: OnProgress<'_>,
 ) -> Result<Evaluated> {
     let tally = measure(network, dataset, config, None, stop, progress)?;
-    Ok(on(dataset, tally.evaluated()?))
+    Ok(on(dataset, config, tally.evaluated()?))
 }
 
 /// Like [`evaluate`], but records observations in `journal` and resumes after those it already
@@ -50,12 +51,13 @@ pub fn evaluate_with(
     progress: OnProgress<'_>,
 ) -> Result<Evaluated> {
     let tally = measure(network, dataset, config, Some(journal), stop, progress)?;
-    Ok(on(dataset, tally.evaluated()?))
+    Ok(on(dataset, config, tally.evaluated()?))
 }
 
-/// Adds the scope of `dataset` to `evaluated`.
-fn on(dataset: &Dataset, mut evaluated: Evaluated) -> Evaluated {
+/// Adds the scope of `dataset` and `config` to `evaluated`.
+fn on(dataset: &Dataset, config: &EvaluationConfig, mut evaluated: Evaluated) -> Evaluated {
     let scope = &mut evaluated.evaluation.scope;
+    scope.protocol = Some(config.protocol.clone());
     (scope.split, scope.split_images) = (Some(dataset.split().into()), Some(dataset.len()));
     evaluated
 }
@@ -72,8 +74,8 @@ pub struct EvaluationBatch {
 }
 
 /// Evaluates any `model` of `num_classes` classes on `batches`, clean and along `curves`. It works
-/// like [`evaluate`] with seed 0 and keeps `examples` images as examples. To evaluate in windows,
-/// wrap the model in [`Windowed`].
+/// like [`evaluate`] with seed 0 and keeps `examples` images as examples. To evaluate in windows or
+/// under a protocol, take [`evaluate_presented`].
 ///
 /// # Errors
 /// A batch that does not fit the attacks, no labelled pixel at all, or a gradient that differs
@@ -86,8 +88,25 @@ pub fn evaluate_model(
     curves: &[CurveConfig],
     examples: usize,
 ) -> Result<Evaluated> {
-    let config = EvaluationConfig { curves: curves.to_vec(), ..EvaluationConfig::default() };
+    evaluate_presented(&Presented::new(model, &Protocol::WholeImage), num_classes, batches, curves, examples)
+}
+
+/// Like [`evaluate_model`], with the images presented to the model as `presented` says.
+///
+/// # Errors
+/// The errors of [`evaluate_model`], and settings of the protocol out of range.
+pub fn evaluate_presented(
+    presented: &Presented<'_>,
+    num_classes: usize,
+    batches: impl IntoIterator<Item = EvaluationBatch>,
+    curves: &[CurveConfig],
+    examples: usize,
+) -> Result<Evaluated> {
+    let (protocol, window) = (presented.protocol().clone(), presented.window());
+    let config =
+        EvaluationConfig { curves: curves.to_vec(), protocol, window, ..EvaluationConfig::default() };
     config.validate()?;
+    config.protocol.check_classes(num_classes)?;
     let mut tally = Tally::new(num_classes, curves, examples);
     for EvaluationBatch { ids, image, label } in batches {
         if ids.len() != image.dims().first().copied().unwrap_or(0) {
@@ -97,12 +116,15 @@ pub fn evaluate_model(
                 actual: ids.len().to_string(),
             });
         }
+        let (image, label) = presented.prepare(&image, &label)?;
         if tally.wants_gradient_check() {
-            tally.check_gradient(model, &image, &label)?;
+            tally.check_gradient(presented, &image, &label)?;
         }
-        tally.add(model, &image, &label, &ids.iter().map(String::as_str).collect::<Vec<_>>())?;
+        tally.add(presented, &image, &label, &ids.iter().map(String::as_str).collect::<Vec<_>>())?;
     }
-    tally.evaluated()
+    let mut evaluated = tally.evaluated()?;
+    evaluated.evaluation.scope.protocol = Some(config.protocol);
+    Ok(evaluated)
 }
 
 /// The clean scores of `network` on `limit` evenly spaced samples of `dataset`, or on all of them.
@@ -130,17 +152,22 @@ fn measure<'a>(
     progress: OnProgress<'_>,
 ) -> Result<Tally<'a>> {
     config.validate()?;
-    let model = Windowed::new(Target::new(network, NormStatistics::Running), config.window);
+    let classes = network.config().num_classes;
+    config.protocol.check_classes(classes)?;
+    let target = Target::new(network, NormStatistics::Running);
+    let presented = Presented::new(&target, &config.protocol);
+    let presented = presented.with_window(config.window).padded_with(network.config().mean);
     let indices = evenly_spaced(dataset.len(), config.limit);
-    let tally = Tally::new(network.config().num_classes, &config.curves, config.examples);
+    let tally = Tally::new(classes, &config.curves, config.examples);
     let mut tally = tally.with_seed(config.seed);
     // Always on the first sample with a label, wherever the evaluation resumes.
     for &index in &indices {
         if !tally.wants_gradient_check() || stop.load(Ordering::Relaxed) {
             break;
         }
-        let (image, label) = stack(&[dataset.load(index)?], config.window, network)?;
-        tally.check_gradient(&model, &image, &label)?;
+        let (image, label) = stack(&[dataset.load(index)?], network)?;
+        let (image, label) = presented.prepare(&image, &label)?;
+        tally.check_gradient(&presented, &image, &label)?;
     }
     let mut pending: Vec<Sample> = Vec::new();
     let total = indices.len() as u64;
@@ -157,11 +184,12 @@ fn measure<'a>(
         let sample = samples.next().transpose()?;
         let fits = |sample: &Sample| pending.len() < config.batch_size && same_size(&pending, sample);
         if !sample.as_ref().is_some_and(fits) && !pending.is_empty() {
-            let (image, label) = stack(&pending, config.window, network)?;
+            let (image, label) = stack(&pending, network)?;
+            let (image, label) = presented.prepare(&image, &label)?;
             let ids: Vec<&str> = pending.iter().map(|sample| sample.id.as_str()).collect();
             match journal.as_deref_mut() {
-                Some(journal) => tally.add_to(journal, &model, &image, &label, &ids)?,
-                None => tally.add(&model, &image, &label, &ids)?,
+                Some(journal) => tally.add_to(journal, &presented, &image, &label, &ids)?,
+                None => tally.add(&presented, &image, &label, &ids)?,
             }
             done += pending.len() as u64;
             progress(done, total);
@@ -180,20 +208,16 @@ fn same_size(pending: &[Sample], sample: &Sample) -> bool {
     pending.first().is_none_or(|first| size(first) == size(sample))
 }
 
-/// Stacks samples of one size into images (N, 3, H, W) in `[0, 1]` and labels (N, H, W), cut to the
-/// window's region.
-fn stack(samples: &[Sample], window: Window, network: &Network) -> Result<(Tensor, Tensor)> {
+/// Stacks samples of one size into images (N, 3, H, W) in `[0, 1]` and labels (N, H, W).
+fn stack(samples: &[Sample], network: &Network) -> Result<(Tensor, Tensor)> {
     let device = network.device();
     let mut images = Vec::with_capacity(samples.len());
     let mut labels = Vec::with_capacity(samples.len());
     for Sample { image, label, .. } in samples {
         let (height, width) = (image.height, image.width);
-        let [top, left, h, w] = window.region(height, width);
-        let pixels = Tensor::from_slice(&image.data, (height, width, 3), device)?;
-        let pixels = pixels.narrow(0, top, h)?.narrow(1, left, w)?.permute((2, 0, 1))?;
+        let pixels = Tensor::from_slice(&image.data, (height, width, 3), device)?.permute((2, 0, 1))?;
         images.push((pixels.to_dtype(DType::F32)? / 255.0)?.contiguous()?);
-        let label = Tensor::from_slice(&label.data, (height, width), device)?;
-        labels.push(label.narrow(0, top, h)?.narrow(1, left, w)?.contiguous()?);
+        labels.push(Tensor::from_slice(&label.data, (height, width), device)?);
     }
     Ok((Tensor::stack(&images, 0)?, Tensor::stack(&labels, 0)?))
 }
@@ -201,8 +225,8 @@ fn stack(samples: &[Sample], window: Window, network: &Network) -> Result<(Tenso
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Evaluation, fixture};
-    use robustseg_attacks::{Fgsm, Pgd};
+    use crate::{AttackedPart, Evaluation, MultiScale, Sea, Semseg, Window, fixture};
+    use robustseg_attacks::{Bim, Fgsm, Pgd};
     use robustseg_models::Mode;
 
     fn config() -> EvaluationConfig {
@@ -278,6 +302,39 @@ mod tests {
         assert_eq!(sliding.evaluation.scope.to_string(), "3 of 6 images of split train");
         let cropped = run(network, &EvaluationConfig { window: Window::CenterCrop { size: 9 }, ..config() })?;
         assert_eq!((cropped.examples[0].width, cropped.examples[0].height), (9, 9));
+        Ok(())
+    }
+
+    #[test]
+    fn every_protocol_evaluates_a_network_and_is_named() -> Result<()> {
+        let network = fixture::network(1)?;
+        let semseg = Semseg { long_side: 36, crop: 21, ..Semseg::default() };
+        let crops = Semseg { attack: AttackedPart::Crops, flip: true, ..semseg.clone() };
+        let whole = run(&network, &config())?.evaluation;
+        assert_eq!(whole.scope.protocol, Some(Protocol::WholeImage));
+        for protocol in [
+            Protocol::Semseg(semseg),
+            Protocol::Semseg(crops),
+            Protocol::Sea(Sea { size: 24, void_class: Some(1) }),
+            Protocol::MultiScale(MultiScale { scales: vec![0.5, 1.0], flip: true }),
+        ] {
+            let curves = vec![CurveConfig::new(Bim { alpha: 0.01, steps: 2 }, vec![0.0, 0.03])];
+            let config = EvaluationConfig { curves, protocol: protocol.clone(), ..config() };
+            let Evaluated { evaluation, images, examples, .. } = run(&network, &config)?;
+            assert_eq!(evaluation.curves[0].points[0].scores, evaluation.clean, "{protocol}");
+            for pair in images.chunks(2) {
+                assert!(pair[1].loss > pair[0].loss, "{protocol}: {} after {}", pair[1].loss, pair[0].loss);
+            }
+            assert_eq!(evaluation.curves[0].passes.expect("counted").backward, 2.0, "{protocol}");
+            assert!(evaluation.scope.to_string().ends_with(&format!("protocol {protocol}")));
+            assert_eq!(examples.len(), 2);
+            let window = Window::CenterCrop { size: 9 };
+            let refused = run(&network, &EvaluationConfig { window, ..config.clone() }).unwrap_err();
+            assert!(matches!(refused, Error::Setting { field: "window", .. }), "{refused}");
+        }
+        let protocol = Protocol::Sea(Sea { void_class: Some(3), ..Sea::default() });
+        let refused = run(&network, &EvaluationConfig { protocol, ..config() }).unwrap_err();
+        assert!(refused.to_string().contains("the model has 3 classes"), "{refused}");
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use robustseg_attacks::{Model, Settings};
 use robustseg_ops::{PixelObjective, pixel_objective_per_image};
 
 use crate::Result;
+use crate::presented::Presented;
 
 /// One image and its prediction before and after an attack, as in figure 1 of Wiens & Hammer 2022.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,20 +88,23 @@ impl Worst {
     }
 }
 
-/// The cross-entropy from half a perturbation before `image` (1, 3, H, W) to half a perturbation
-/// past `adversarial`.
+/// The cross-entropy from half a perturbation before the parts `image` of an image to half a
+/// perturbation past their attacked forms `adversarial`, for the `label` (1, H, W).
 pub(crate) fn landscape(
-    model: &dyn Model,
-    image: &Tensor,
-    adversarial: &Tensor,
+    presented: &Presented<'_>,
+    image: &[Tensor],
+    adversarial: &[Tensor],
     label: &Tensor,
 ) -> Result<Vec<(f64, f32)>> {
-    let perturbation = (adversarial - image)?;
+    let (_, height, width) = label.dims3()?;
     let value = |times: f64| -> Result<(f64, f32)> {
-        let there = (image + (&perturbation * times)?)?.clamp(0.0, 1.0)?;
-        let logits = model.logits(&there)?;
+        let moved = |(image, adversarial): (&Tensor, &Tensor)| {
+            (image + ((adversarial - image)? * times)?)?.clamp(0.0, 1.0)
+        };
+        let there = image.iter().zip(adversarial).map(moved).collect::<candle_core::Result<Vec<_>>>()?;
+        let logits = presented.logits_of(&there, [height, width])?;
         let objective = PixelObjective::CrossEntropy;
-        let value = pixel_objective_per_image(&logits, label, objective, model.alignment())?;
+        let value = pixel_objective_per_image(&logits, label, objective, presented.alignment())?;
         Ok((times, value.to_vec1()?[0]))
     };
     (-4..=12).map(|eighths| value(f64::from(eighths) / 8.0)).collect()

@@ -2,7 +2,7 @@
 //! examples and records.
 //!
 //! [`evaluate`] takes a network and a dataset. [`evaluate_model`] takes any model that can be
-//! attacked and any batches. An interrupted evaluation resumes from its [`Journal`] with
+//! attacked and any batches, [`evaluate_presented`] such a model under a [`Protocol`]. An interrupted evaluation resumes from its [`Journal`] with
 //! bit-identical results. This crate does not depend on the trainer.
 //!
 //! ```
@@ -33,9 +33,12 @@ mod exact;
 mod example;
 #[cfg(test)]
 mod fixture;
+mod grid;
 mod journal;
 mod metrics;
 mod observation;
+mod presented;
+mod protocol;
 mod record;
 mod results;
 mod scores;
@@ -49,13 +52,17 @@ mod worst_case;
 
 pub use config::{EvaluationConfig, Weights, evenly_spaced};
 pub use error::{Error, Result};
-pub use evaluate::{EvaluationBatch, OnProgress, clean_scores, evaluate, evaluate_model, evaluate_with};
+pub use evaluate::{
+    EvaluationBatch, OnProgress, clean_scores, evaluate, evaluate_model, evaluate_presented, evaluate_with,
+};
 pub use example::{Example, ExampleAttack};
 pub use journal::Journal;
 pub use metrics::{METRICS, Metric, MetricValues};
+pub use presented::Presented;
+pub use protocol::{AttackedPart, MultiScale, Protocol, Sea, Semseg};
 pub use record::{
     CandidateScores, Curve, Evaluation, ImageRecord, Passes, Point, Scope, Scores, Warning, WarningKind,
 };
 pub use results::Evaluated;
 pub use target::Target;
-pub use window::{Views, Window, Windowed};
+pub use window::{Views, Window};

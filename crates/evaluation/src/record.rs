@@ -8,6 +8,7 @@ use robustseg_words::counted;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::MetricValues;
+use crate::protocol::Protocol;
 
 /// Scores of one network on clean and attacked images of a whole dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,12 +71,15 @@ mod unknown {
 }
 
 /// What scores cover. Unknown parts are missing, as in all files older than this record.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Scope {
     /// The split of the images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
+    /// The protocol that turned images into scores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
     /// The number of images evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<usize>,
@@ -107,7 +111,9 @@ impl fmt::Display for Scope {
             self.split.as_ref().filter(|_| images.is_some()).map(|split| format!(" of split {split}"));
         let weights = self.weights.as_ref().map(|weights| format!("weights: {weights}"));
         let images = images.map(|images| images + &split.unwrap_or_default());
-        f.write_str(&images.into_iter().chain(weights).collect::<Vec<_>>().join(", "))
+        let protocol = self.protocol.as_ref().filter(|protocol| !protocol.is_whole_image());
+        let protocol = protocol.map(|protocol| format!("protocol {protocol}"));
+        f.write_str(&images.into_iter().chain(weights).chain(protocol).collect::<Vec<_>>().join(", "))
     }
 }
 

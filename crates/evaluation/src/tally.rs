@@ -3,17 +3,16 @@
 use std::time::Instant;
 
 use candle_core::{DType, Tensor};
-use robustseg_attacks::{
-    Adversarial, Case, Cost, Counted, CurveConfig, GradientCheck, Model, check_gradient,
-};
+use robustseg_attacks::{Case, Cost, Counted, CurveConfig, GradientCheck, Model, check_gradient};
 use robustseg_metrics::{ConfusionMatrix, boundary_distance, boundary_overlap};
 use robustseg_ops::{PixelObjective, pixel_objective_per_image, predict};
-use robustseg_random::stream;
+use robustseg_random::{ChaCha8Rng, stream};
 
 use crate::Result;
 use crate::example::{Example, Worst, landscape, rgb};
 use crate::journal::{Entry, Journal};
 use crate::observation::{ImageObservations, Observation};
+use crate::presented::{Part, Presented};
 
 /// The observations of all images so far, and their cost.
 pub(crate) struct Tally<'a> {
@@ -40,11 +39,23 @@ struct Observed {
     predictions: Vec<Vec<u8>>,
 }
 
-/// A batch: images (N, 3, H, W), labels (N, H, W), and the labels as bytes.
+/// A batch: labels (N, H, W), the same as bytes, and the parts of the images that are attacked.
 struct Batch<'a> {
-    image: &'a Tensor,
     label: &'a Tensor,
     truth: Vec<Vec<u8>>,
+    parts: Vec<Part>,
+}
+
+impl Batch<'_> {
+    /// Height and width of the labels.
+    fn size(&self) -> Result<[usize; 2]> {
+        let (_, height, width) = self.label.dims3()?;
+        Ok([height, width])
+    }
+
+    fn images(&self) -> Vec<Tensor> {
+        self.parts.iter().map(|(image, _)| image.clone()).collect()
+    }
 }
 
 impl<'a> Tally<'a> {
@@ -73,28 +84,40 @@ impl<'a> Tally<'a> {
             && self.curves.iter().flat_map(CurveConfig::epsilons).any(|&epsilon| epsilon > 0.0)
     }
 
-    /// Compares the gradient of `model` with the slope of its loss. It uses the first of the images
+    /// Compares the gradient of the model with the slope of its loss. It uses the first of the images
     /// (N, 3, H, W) that has a labelled pixel in `label` (N, H, W), if there is one. The check does
     /// not count towards the cost of an attack.
     ///
     /// # Errors
     /// A gross difference, which would make all scores under attack worthless.
-    pub(crate) fn check_gradient(&mut self, model: &dyn Model, image: &Tensor, label: &Tensor) -> Result<()> {
-        self.gradient = check_gradient(model, image, label)?;
+    pub(crate) fn check_gradient(
+        &mut self,
+        presented: &Presented<'_>,
+        image: &Tensor,
+        label: &Tensor,
+    ) -> Result<()> {
+        let model = presented.of_part();
+        for (image, label) in presented.parts(image, label)? {
+            self.gradient = check_gradient(&model, &image, &label)?;
+            if self.gradient.is_some() {
+                break;
+            }
+        }
         Ok(())
     }
 
-    /// Observes `model` on `image` (N, 3, H, W) with `label` (N, H, W), the samples `ids`, clean
-    /// and under every attack. At epsilon 0 it reuses the clean observation.
+    /// Observes the model on the prepared `image` (N, 3, H, W) with `label` (N, H, W), the samples
+    /// `ids`, clean and under every attack. At epsilon 0 it reuses the clean observation.
     pub(crate) fn add(
         &mut self,
-        model: &dyn Model,
+        presented: &Presented<'_>,
         image: &Tensor,
         label: &Tensor,
         ids: &[&str],
     ) -> Result<()> {
-        let batch = Batch { image, label, truth: label.flatten_from(1)?.to_vec2()? };
-        let clean = self.observe(model, &batch, image)?;
+        let parts = presented.parts(image, label)?;
+        let batch = Batch { label, truth: label.flatten_from(1)?.to_vec2()?, parts };
+        let clean = self.observe(presented, &batch, &batch.images())?;
         let number = self.images.len() as u64;
         let new = |(id, clean): (&&str, &Observation)| ImageObservations {
             id: (*id).into(),
@@ -105,17 +128,11 @@ impl<'a> Tally<'a> {
         for (index, curve) in self.curves.iter().enumerate() {
             let above_zero: Vec<f64> =
                 curve.epsilons().iter().copied().filter(|&epsilon| epsilon > 0.0).collect();
-            let counted = Counted::new(model);
             let random = &mut stream(self.seed, "evaluation", [number, index as u64, 0]);
-            let attacked = if above_zero.is_empty() {
-                Vec::new()
-            } else {
-                curve.attack().examples(&Case::new(&counted, image, label)?, &above_zero, random)?
-            };
+            let (attacked, cost) = attack(curve, &above_zero, presented, &batch, random)?;
             let mut attacked = attacked.into_iter();
-            let Cost { forward, backward } = counted.take();
-            self.costs[index].forward += forward;
-            self.costs[index].backward += backward;
+            self.costs[index].forward += cost.forward;
+            self.costs[index].backward += cost.backward;
             for image in &mut images {
                 image.attacked.push(Vec::new());
             }
@@ -129,14 +146,14 @@ impl<'a> Tally<'a> {
                 };
                 let observed = candidates
                     .iter()
-                    .map(|candidate| self.observe(model, &batch, &candidate.image))
+                    .map(|candidate| self.observe(presented, &batch, candidate))
                     .collect::<Result<Vec<_>>>()?;
                 for (row, image) in images.iter_mut().enumerate() {
                     image.attacked[index]
                         .push(observed.iter().map(|one| one.observations[row].clone()).collect());
                 }
                 if self.exhibited == Some(Exhibited { curve: index, point }) {
-                    self.exhibit(model, &batch, ids, &clean, &candidates, &observed)?;
+                    self.exhibit(presented, &batch, ids, &clean, &candidates, &observed)?;
                 }
             }
         }
@@ -153,14 +170,14 @@ impl<'a> Tally<'a> {
     pub(crate) fn add_to(
         &mut self,
         journal: &mut Journal,
-        model: &dyn Model,
+        presented: &Presented<'_>,
         image: &Tensor,
         label: &Tensor,
         ids: &[&str],
     ) -> Result<()> {
         let start = Instant::now();
         let (first, before) = (self.images.len(), self.costs.clone());
-        self.add(model, image, label, ids)?;
+        self.add(presented, image, label, ids)?;
         let spent = self.costs.iter().zip(before).map(|(now, before)| Cost {
             forward: now.forward - before.forward,
             backward: now.backward - before.backward,
@@ -183,19 +200,23 @@ impl<'a> Tally<'a> {
         Ok(())
     }
 
-    /// Observes `image`: the images of the batch or an attacked form of them.
-    fn observe(&self, model: &dyn Model, batch: &Batch<'_>, image: &Tensor) -> Result<Observed> {
+    /// Observes the `images` of all parts: those of the batch or an attacked form of them.
+    fn observe(&self, presented: &Presented<'_>, batch: &Batch<'_>, images: &[Tensor]) -> Result<Observed> {
         let (count, height, width) = batch.label.dims3()?;
-        let logits = model.logits(image)?;
-        let objective = PixelObjective::CrossEntropy;
-        let losses = pixel_objective_per_image(&logits, batch.label, objective, model.alignment())?;
+        let logits = presented.logits_of(images, [height, width])?;
+        let (objective, alignment) = (PixelObjective::CrossEntropy, presented.alignment());
+        let losses = pixel_objective_per_image(&logits, batch.label, objective, alignment)?;
         let losses: Vec<f32> = losses.to_vec1()?;
-        let predictions = predict(&logits, height, width, model.alignment())?;
+        let predictions = predict(&logits, height, width, alignment)?;
         let predictions: Vec<Vec<u8>> = predictions.flatten_from(1)?.to_vec2()?;
-        let change = (image - batch.image)?.abs()?.flatten_from(1)?;
+        let (mut changes, mut frees) = (Vec::new(), Vec::new());
+        for ((clean, _), image) in batch.parts.iter().zip(images) {
+            changes.push((image - clean)?.abs()?.flatten_from(1)?);
+            // Where an image is black or white already, half of the steps have no effect.
+            frees.push((clean.gt(0.0)? * clean.lt(1.0)?)?.flatten_from(1)?);
+        }
+        let (change, free) = (Tensor::cat(&changes, 1)?, Tensor::cat(&frees, 1)?);
         let largest: Vec<f32> = change.max(1)?.to_vec1()?;
-        // Where an image is black or white already, half of the steps have no effect.
-        let free = (batch.image.gt(0.0)? * batch.image.lt(1.0)?)?.flatten_from(1)?;
         let still = (change.eq(0.0)? * &free)?;
         let share =
             |mask: &Tensor| -> Result<Vec<f32>> { Ok(mask.to_dtype(DType::F32)?.mean(1)?.to_vec1()?) };
@@ -221,39 +242,70 @@ impl<'a> Tally<'a> {
     /// Offers the images of a batch as examples, each in its worst form.
     fn exhibit(
         &mut self,
-        model: &dyn Model,
+        presented: &Presented<'_>,
         batch: &Batch<'_>,
         ids: &[&str],
         clean: &Observed,
-        candidates: &[Adversarial],
+        candidates: &[Vec<Tensor>],
         observed: &[Observed],
     ) -> Result<()> {
-        let (_, height, width) = batch.label.dims3()?;
+        let [height, width] = batch.size()?;
         let first = self.images.len();
         for (row, id) in ids.iter().enumerate() {
             let accuracy = |one: &Observed| one.observations[row].overlap.pixel_accuracy();
             let forms = observed.iter().zip(candidates);
-            let worst = forms.filter_map(|(one, example)| Some((accuracy(one)?, one, &example.image)));
-            let Some((pixel_accuracy, one, image)) = worst.min_by(|a, b| a.0.total_cmp(&b.0)) else {
+            let worst = forms.filter_map(|(one, example)| Some((accuracy(one)?, one, example)));
+            let Some((pixel_accuracy, one, attacked)) = worst.min_by(|a, b| a.0.total_cmp(&b.0)) else {
                 continue;
             };
             self.worst.offer(first + row, pixel_accuracy, || {
-                let (image, adversarial) = (batch.image.narrow(0, row, 1)?, image.narrow(0, row, 1)?);
+                let of_row = |parts: &[Tensor]| -> Result<Vec<Tensor>> {
+                    parts.iter().map(|part| Ok(part.narrow(0, row, 1)?)).collect()
+                };
+                let (image, adversarial) = (of_row(&batch.images())?, of_row(attacked)?);
                 let label = batch.label.narrow(0, row, 1)?;
+                let picture = |parts: &[Tensor]| rgb(&presented.picture(parts, [height, width])?);
                 Ok(Example {
                     id: (*id).into(),
                     width,
                     height,
-                    image: rgb(&image)?,
+                    image: picture(&image)?,
                     label: batch.truth[row].clone(),
                     prediction: clean.predictions[row].clone(),
-                    adversarial: rgb(&adversarial)?,
+                    adversarial: picture(&adversarial)?,
                     adversarial_prediction: one.predictions[row].clone(),
                     pixel_accuracy,
-                    landscape: landscape(model, &image, &adversarial, &label)?,
+                    landscape: landscape(presented, &image, &adversarial, &label)?,
                 })
             })?;
         }
         Ok(())
     }
+}
+
+/// The examples of `curve` at `epsilons` for all parts of `batch`: for each epsilon and candidate,
+/// the images of all parts. A pass in the cost covers all parts.
+fn attack(
+    curve: &CurveConfig,
+    epsilons: &[f64],
+    presented: &Presented<'_>,
+    batch: &Batch<'_>,
+    random: &mut ChaCha8Rng,
+) -> Result<(Vec<Vec<Vec<Tensor>>>, Cost)> {
+    let mut all: Vec<Vec<Vec<Tensor>>> = Vec::new();
+    if epsilons.is_empty() {
+        return Ok((all, Cost::default()));
+    }
+    let model = presented.of_part();
+    let counted = Counted::new(&model);
+    for (image, label) in &batch.parts {
+        let examples = curve.attack().examples(&Case::new(&counted, image, label)?, epsilons, random)?;
+        all.resize_with(examples.len(), Vec::new);
+        for (all, examples) in all.iter_mut().zip(examples) {
+            all.resize_with(examples.len(), Vec::new);
+            all.iter_mut().zip(examples).for_each(|(all, example)| all.push(example.image));
+        }
+    }
+    let (Cost { forward, backward }, parts) = (counted.take(), batch.parts.len().max(1) as u64);
+    Ok((all, Cost { forward: forward.div_ceil(parts), backward: backward.div_ceil(parts) }))
 }

@@ -1,10 +1,11 @@
 //! How an evaluation presents an image to the network: whole, in windows, or its centre only.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use robustseg_attacks::{Alignment, Model};
 use robustseg_ops::{predict, upsample_bilinear};
 use serde::{Deserialize, Serialize};
 
+use crate::grid::{Grid, add};
 use crate::{Error, Result};
 
 /// How an evaluation presents an image to the network.
@@ -56,7 +57,7 @@ impl Window {
     }
 }
 
-/// The number of windows of an image, and their height and width.
+/// The number of windows of an image, and their common height and width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Views {
     /// The number of windows.
@@ -71,11 +72,10 @@ impl Window {
     /// The windows of an image of `height` x `width`.
     pub fn views(&self, height: usize, width: usize) -> Views {
         match *self {
-            Self::Sliding { size, stride } => Views {
-                count: starts(height, size, stride).len() * starts(width, size, stride).len(),
-                height: size.min(height),
-                width: size.min(width),
-            },
+            Self::Sliding { size, stride } => {
+                let grid = Grid::new(height, width, size, stride);
+                Views { count: grid.count(), height: grid.height, width: grid.width }
+            }
             Self::Whole | Self::CenterCrop { .. } => {
                 let [_, _, height, width] = self.region(height, width);
                 Views { count: 1, height, width }
@@ -85,21 +85,22 @@ impl Window {
 }
 
 /// A model behind windows: its logits are the average of `model`'s logits over them.
-pub struct Windowed<M> {
-    model: M,
+#[derive(Clone, Copy)]
+pub(crate) struct Windowed<'a> {
+    model: &'a dyn Model,
     window: Window,
 }
 
-impl<M: Model> Windowed<M> {
+impl<'a> Windowed<'a> {
     /// Wraps `model` in `window`.
-    pub fn new(model: M, window: Window) -> Self {
+    pub(crate) fn new(model: &'a dyn Model, window: Window) -> Self {
         Self { model, window }
     }
 
     /// The predicted classes (N, H, W) for `image` (N, 3, H, W). They equal those of
     /// [`Model::logits`], but full-size logits exist for at most as many rows at once as a sliding
     /// window has.
-    pub fn predict(&self, image: &Tensor) -> candle_core::Result<Tensor> {
+    pub(crate) fn predict(&self, image: &Tensor) -> candle_core::Result<Tensor> {
         let (_, _, height, width) = image.dims4()?;
         let alignment = self.model.alignment();
         let Window::Sliding { size, stride } = self.window else {
@@ -157,39 +158,7 @@ impl<M: Model> Windowed<M> {
     }
 }
 
-/// The positions of an image's windows.
-struct Grid {
-    tops: Vec<usize>,
-    lefts: Vec<usize>,
-    /// Rows per window.
-    height: usize,
-    width: usize,
-    /// Pixels per row of the image.
-    columns: usize,
-}
-
-impl Grid {
-    fn new(height: usize, width: usize, size: usize, stride: usize) -> Self {
-        let (tops, lefts) = (starts(height, size, stride), starts(width, size, stride));
-        Self { tops, lefts, height: size.min(height), width: size.min(width), columns: width }
-    }
-
-    /// The reciprocal number of windows over each pixel of `rows` rows from `top` downwards: (1,
-    /// rows, W, 1).
-    fn shares(&self, top: usize, rows: usize, device: &Device) -> candle_core::Result<Tensor> {
-        let share = |starts: &[usize], length: usize, pixels: std::ops::Range<usize>| -> Vec<f32> {
-            let windows = |at| starts.iter().filter(|&&start| start <= at && at < start + length).count();
-            pixels.map(|at| 1.0 / windows(at) as f32).collect()
-        };
-        let vertical =
-            Tensor::from_vec(share(&self.tops, self.height, top..top + rows), (1, rows, 1, 1), device)?;
-        let horizontal = share(&self.lefts, self.width, 0..self.columns);
-        let horizontal = Tensor::from_vec(horizontal, (1, 1, self.columns, 1), device)?;
-        vertical.broadcast_mul(&horizontal)
-    }
-}
-
-impl<M: Model> Model for Windowed<M> {
+impl Model for Windowed<'_> {
     fn logits(&self, image: &Tensor) -> candle_core::Result<Tensor> {
         match self.window {
             Window::Whole | Window::CenterCrop { .. } => self.model.logits(image),
@@ -210,24 +179,10 @@ impl<M: Model> Model for Windowed<M> {
     }
 }
 
-fn add(sum: Option<Tensor>, term: Tensor) -> candle_core::Result<Tensor> {
-    match sum {
-        None => Ok(term),
-        Some(sum) => sum + term,
-    }
-}
-
-/// The positions of windows of `size` along `extent` pixels: every `stride`, with the last window
-/// flush with the end.
-fn starts(extent: usize, size: usize, stride: usize) -> Vec<usize> {
-    let last = extent.saturating_sub(size);
-    (0..last).step_by(stride).chain([last]).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Var;
+    use candle_core::{Device, Var};
 
     /// Logits that are a fixed linear map of each pixel, so windows make no difference.
     fn per_pixel(image: &Tensor) -> candle_core::Result<Tensor> {
@@ -252,17 +207,9 @@ mod tests {
     }
 
     #[test]
-    fn windows_reach_the_end_and_leave_no_gap() {
-        assert_eq!(starts(10, 4, 3), [0, 3, 6]);
-        assert_eq!(starts(11, 4, 3), [0, 3, 6, 7]);
-        assert_eq!(starts(4, 4, 3), [0]);
-        assert_eq!(starts(3, 4, 3), [0]);
-    }
-
-    #[test]
     fn averaging_equal_logits_changes_nothing_and_neither_does_its_gradient() -> candle_core::Result<()> {
         let image = Var::from_tensor(&image(11, 7)?)?;
-        let windowed = Windowed::new(per_pixel, Window::Sliding { size: 4, stride: 3 });
+        let windowed = Windowed::new(&per_pixel, Window::Sliding { size: 4, stride: 3 });
         let averaged = windowed.logits(&image)?;
         let whole = per_pixel(&image)?;
         assert!(distance(&averaged, &whole)? < 1e-5);
@@ -277,7 +224,7 @@ mod tests {
     #[test]
     fn one_window_that_covers_the_image_is_the_whole_image() -> candle_core::Result<()> {
         let image = image(5, 7)?;
-        let windowed = Windowed::new(mean_of_view, Window::Sliding { size: 9, stride: 2 });
+        let windowed = Windowed::new(&mean_of_view, Window::Sliding { size: 9, stride: 2 });
         assert_eq!(distance(&windowed.logits(&image)?, &mean_of_view(&image)?)?, 0.0);
         Ok(())
     }
@@ -290,7 +237,7 @@ mod tests {
         };
         let image = image(23, 17)?;
         for (size, stride) in [(8, 3), (8, 8), (9, 1), (40, 7), (17, 5), (6, 4)] {
-            let windowed = Windowed::new(classes, Window::Sliding { size, stride });
+            let windowed = Windowed::new(&classes, Window::Sliding { size, stride });
             let whole = predict(&windowed.logits(&image)?, 23, 17, windowed.alignment())?;
             let banded = windowed.predict(&image)?;
             assert_eq!(banded.dims(), whole.dims());
@@ -316,7 +263,7 @@ mod tests {
         // One row of 3 pixels in two windows of 2: both cover the middle pixel.
         let pixels = Tensor::new(&[0.0_f32, 0.3, 0.9], &Device::Cpu)?.reshape((1, 1, 1, 3))?;
         let image = pixels.broadcast_as((1, 3, 1, 3))?.contiguous()?;
-        let windowed = Windowed::new(mean_of_view, Window::Sliding { size: 2, stride: 1 });
+        let windowed = Windowed::new(&mean_of_view, Window::Sliding { size: 2, stride: 1 });
         let logits = windowed.logits(&image)?.flatten_all()?.to_vec1::<f32>()?;
         for (logit, expected) in logits.iter().zip([0.15, 0.375, 0.6]) {
             assert!((logit - expected).abs() < 1e-6, "{logits:?}");

@@ -64,6 +64,7 @@ mod regions;
 mod resize;
 mod sgd;
 mod sgd_update;
+mod softmax;
 mod staging;
 mod upsample;
 
@@ -91,5 +92,6 @@ pub use pyramid::conv2d_pyramid;
 pub use resize::Alignment;
 pub use sgd::sgd_step;
 pub use sgd_update::{SgdConfig, SgdUpdate};
+pub use softmax::{log_probabilities, softmax};
 pub use staging::Staging;
 pub use upsample::{upsample_bilinear, upsample_bilinear_add};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use robustseg_datasets::{Manifest, image_size};
-use robustseg_evaluation::{Target, Window, Windowed};
+use robustseg_evaluation::{EvaluationConfig, Presented, Protocol, Target, Window};
 use robustseg_models::{Checkpoint, NetworkConfig, NormStatistics};
 
 use crate::checkpoint::{self, require_classes};
@@ -16,7 +16,7 @@ use crate::image_file;
 use crate::inputs::{Inputs, check_folder};
 use crate::memory;
 use crate::run_directory::RunDirectory;
-use crate::window;
+use crate::{protocol, window};
 
 /// Arguments of `predict`.
 #[derive(Args)]
@@ -42,6 +42,10 @@ pub(crate) struct Predict {
     /// logits are averaged where they overlap). A huge image needs windows.
     #[arg(long, default_value = "whole", value_parser = window::parse)]
     window: Window,
+    /// The protocol of the prediction, written as in a spec's evaluation.protocol: `whole_image`,
+    /// `multi_scale`, `semseg`, or with settings, such as `{semseg: {long_side: 2048, crop: 713}}`.
+    #[arg(long, default_value = "whole_image", value_parser = protocol::parse, conflicts_with = "window")]
+    protocol: Protocol,
     /// Prints the names of the written files as JSON.
     #[arg(long)]
     json: bool,
@@ -55,6 +59,11 @@ impl Predict {
         if let Window::CenterCrop { .. } = self.window {
             let text = "--window center_crop leaves out the border, where a label map has classes too; take \
                         sliding:SIZE:STRIDE";
+            return Err(Usage(text.into()).into());
+        }
+        if let Protocol::Sea(_) = self.protocol {
+            let text =
+                "--protocol sea leaves out the border, where a label map has classes too; take another one";
             return Err(Usage(text.into()).into());
         }
         let names = self.names()?;
@@ -73,7 +82,9 @@ impl Predict {
         if device.is_cpu() {
             self.require_memory(network.config())?;
         }
-        let model = Windowed::new(Target::new(&network, NormStatistics::Running), self.window);
+        let target = Target::new(&network, NormStatistics::Running);
+        let model = Presented::new(&target, &self.protocol).with_window(self.window);
+        let model = model.padded_with(network.config().mean);
         let directory = RunDirectory::for_results(&self.out, "predict", &inputs)?;
         directory.write("legend.svg", legend(&classes).as_bytes())?;
         let mut written = Vec::new();
@@ -102,17 +113,23 @@ impl Predict {
 
     /// Requires at least the memory that the largest image needs.
     fn require_memory(&self, model: &NetworkConfig) -> anyhow::Result<()> {
+        let (window, protocol) = (self.window, self.protocol.clone());
+        let config = EvaluationConfig { window, protocol, ..EvaluationConfig::default() };
         let need = |path: &PathBuf| -> anyhow::Result<(u64, PathBuf, usize, usize)> {
             let (width, height) = image_size(path)?;
-            let bytes = memory::of_prediction(model, self.window, [1, height, width])?;
+            let views = config.views(height, width);
+            let bytes = memory::of_prediction(model, &views, [1, height, width])?;
             Ok((bytes, path.clone(), width, height))
         };
         let needs = self.images.iter().map(need).collect::<anyhow::Result<Vec<_>>>()?;
         let Some((bytes, path, width, height)) = needs.into_iter().max() else { return Ok(()) };
         let what = format!("predicting {} ({width}x{height} pixels)", path.display());
-        let advice =
-            "raise the limit, make the image smaller, or take a smaller --window, such as sliding:512:256";
-        Ok(memory::require(bytes, &what, advice)?)
+        let smaller = match self.protocol {
+            Protocol::WholeImage => "take a smaller --window, such as sliding:512:256",
+            _ => "lower the sizes of --protocol",
+        };
+        let advice = format!("raise the limit, make the image smaller, or {smaller}");
+        Ok(memory::require(bytes, &what, &advice)?)
     }
 
     /// The names of the results. No two images share a file, even where file names ignore case.

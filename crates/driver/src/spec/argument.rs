@@ -5,8 +5,20 @@
 //! If the key takes anything else, the value is YAML, except that `#` does not start a comment: the
 //! shell has its own comments.
 
+use serde::de::DeserializeOwned;
+
 use super::document::{Node, Value};
 use super::fault::{Fault, Place};
+
+/// Reads `text` as a value of a spec that is not text.
+///
+/// # Errors
+/// If it is no such value.
+pub(crate) fn read_value<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let place = Place::Override(text.to_owned());
+    let node = Node { value: Value::Argument(Argument::new(text, &place)), place };
+    T::deserialize(&node).map_err(|fault| fault.to_string())
+}
 
 /// A value in both readings.
 #[derive(Clone, Debug)]

@@ -28,6 +28,7 @@ use serde_json::Value;
 
 use crate::device::{Convolutions, DeviceChoice, Precision};
 use crate::number;
+pub(crate) use argument::read_value;
 use document::Node;
 pub use fault::{Fault, Place, SpecError};
 

@@ -8,7 +8,9 @@ use robustseg_attacks::{CurveConfig, Pgd, Sea};
 use robustseg_models::Network;
 
 use super::{Journal, LOG, example_file};
-use crate::{Error, Evaluated, EvaluationConfig, Result, evaluate, evaluate_with, fixture};
+use crate::{
+    Error, Evaluated, EvaluationConfig, MultiScale, Protocol, Result, evaluate, evaluate_with, fixture,
+};
 
 fn config() -> EvaluationConfig {
     let pgd = CurveConfig::new(Pgd { alpha: 0.01, steps: 2, restarts: 2 }, vec![0.0, 0.03]);
@@ -110,6 +112,9 @@ fn records_of_another_evaluation_are_refused() -> Result<()> {
     refused("other data", &network, &config, "data or precision");
     refused("data", &fixture::network(2)?, &config, "weights");
     let settings = EvaluationConfig { seed: 4, ..config.clone() };
+    refused("data", &network, &settings, "evaluation settings");
+    let protocol = Protocol::MultiScale(MultiScale::default());
+    let settings = EvaluationConfig { protocol, ..config.clone() };
     refused("data", &network, &settings, "evaluation settings");
     assert_eq!(open(folder, &config)?.images(), 1);
 

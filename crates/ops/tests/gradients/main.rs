@@ -8,5 +8,6 @@ mod check;
 mod convolution;
 mod objective;
 mod pooling;
+mod probabilities;
 mod pyramid;
 mod transformer;

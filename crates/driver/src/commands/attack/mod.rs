@@ -12,7 +12,7 @@ use candle_core::Tensor;
 use clap::{ArgGroup, Args};
 use robustseg_attacks::{Adversarial, Case, Cost, Counted, Model, check_gradient};
 use robustseg_datasets::{Image, Manifest};
-use robustseg_evaluation::{Target, Window, Windowed};
+use robustseg_evaluation::{Presented, Protocol, Target, Window};
 use robustseg_models::{Checkpoint, CheckpointClass, NormStatistics};
 use robustseg_ops::upsample_bilinear;
 use robustseg_random::stream;
@@ -93,7 +93,7 @@ impl Attack {
         let (image, label) = self.case(&network, &origin, manifest.as_ref(), &device)?;
         if device.is_cpu() {
             let (count, height, width) = label.dims3()?;
-            let bytes = memory::of_attack(network.config(), self.window, [count, height, width])?;
+            let bytes = memory::of_attack(network.config(), &[self.window.views(height, width)], count)?;
             let images = counted(count, "image");
             let what = format!("attacking {images} of {width}x{height} pixels at once");
             let advice =
@@ -102,7 +102,8 @@ impl Attack {
         }
         let directory = RunDirectory::for_results(&self.out, "attack", &inputs)?;
 
-        let target = Windowed::new(Target::new(&network, NormStatistics::Running), self.window);
+        let target = Target::new(&network, NormStatistics::Running);
+        let target = Presented::new(&target, &Protocol::WholeImage).with_window(self.window);
         let classes = network.config().num_classes;
         if let Some(complaint) = check_gradient(&target, &image, &label)?.and_then(|check| check.complaint())
         {

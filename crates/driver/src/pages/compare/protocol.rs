@@ -10,7 +10,7 @@ use crate::pages::summary::RunSummary;
 use crate::spec::Spec;
 
 /// Requires that `run` was evaluated as `first` was: same classes, samples, content of images and
-/// labels, window, attacks and epsilons. Values that an older run did not record are not compared.
+/// labels, protocol, window, attacks and epsilons. Values that an older run did not record are not compared.
 ///
 /// # Errors
 /// If the protocols differ; the error names both runs and the difference.
@@ -55,6 +55,7 @@ fn of(run: &RunSummary) -> Result<Vec<(&'static str, String)>, BadData> {
         ("samples", samples),
         ("images or labels", content),
         ("limit of samples", limit),
+        ("protocol", spec.evaluation.protocol.to_string()),
         ("window", format!("{:?}", spec.evaluation.window)),
         ("attacks", curves.join("; ")),
     ])

@@ -17,12 +17,13 @@ pub(super) fn facts(run: &RunSummary) -> String {
     let number = |value: Option<u64>| value.map_or("unknown".into(), |value| value.to_string());
     facts.push(("seed", number(training.map(|training| training.seed))));
     facts.push(("step of the weights", number(training.map(|training| training.step))));
-    let Scope { split, images, split_images, weights, .. } = &run.evaluation.scope;
+    let Scope { split, protocol, images, split_images, weights, .. } = &run.evaluation.scope;
     if let Some(images) = images {
         let all = split_images.map_or(String::new(), |all| format!(" of {all}"));
         let split = split.as_ref().map_or(String::new(), |split| format!(" of split {split}"));
         facts.push(("images", format!("{images}{all}{split}")));
     }
+    facts.extend(protocol.as_ref().map(|protocol| ("protocol", protocol.to_string())));
     facts.extend(weights.clone().map(|weights| ("weights", weights)));
     facts.push(("clean mean IoU", format!("{:.4}", clean.miou)));
     facts.push(("clean pixel accuracy", format!("{:.4}", clean.pixel_accuracy)));
