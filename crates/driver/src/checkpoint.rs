@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use robustseg_datasets::Manifest;
-use robustseg_models::{CheckpointClass, Origin, TrainingOrigin};
+use robustseg_models::{CheckpointClass, Origin};
 use tracing::warn;
 
 use crate::exit::BadData;
@@ -77,16 +77,6 @@ pub(crate) fn palette(classes: &[CheckpointClass]) -> Vec<[u8; 3]> {
     classes.iter().map(|class| class.colour).collect()
 }
 
-/// The training that made a checkpoint, in words.
-pub(crate) fn training_in_words(training: Option<&TrainingOrigin>) -> String {
-    match training {
-        Some(TrainingOrigin { method, seed, step, .. }) => {
-            format!("method {method}, seed {seed}, step {step}")
-        }
-        None => "method, seed and step unknown".into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,7 +98,8 @@ mod tests {
             let result = require_classes(Path::new("c.safetensors"), origin, 3, &manifest(names), ignore);
             result.map_err(|error| error.to_string())
         };
-        let known = Origin { classes: Some(classes(&manifest(&["a", "b", "c"]))), training: None };
+        let classes = Some(classes(&manifest(&["a", "b", "c"])));
+        let known = Origin { classes, ..Origin::default() };
         assert_eq!(check(&known, &["a", "b", "c"], false), Ok(()));
         let swapped = check(&known, &["a", "c", "b"], false).unwrap_err();
         assert!(swapped.contains("its class 1 is `b`, but class 1 of the data d is `c`"), "{swapped}");

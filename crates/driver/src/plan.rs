@@ -163,7 +163,11 @@ impl Plan {
             step: 0,
             spec_sha256: identity::without_seed(identity),
         };
-        Origin { classes: Some(checkpoint::classes(&self.data.manifest)), training: Some(training) }
+        Origin {
+            classes: Some(checkpoint::classes(&self.data.manifest)),
+            training: Some(training),
+            import: None,
+        }
     }
 
     /// The number of trainable values in the network.

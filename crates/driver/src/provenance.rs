@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use robustseg_datasets::{DECODERS, Dataset};
-use robustseg_models::TrainingOrigin;
+use robustseg_models::{ImportOrigin, Origin, TrainingOrigin};
 use robustseg_training::Identity;
 use robustseg_words::plain;
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,9 @@ pub struct CheckpointProvenance {
     /// The training that the checkpoint names, if any.
     #[serde(default)]
     pub training: Option<TrainingOrigin>,
+    /// The file of another program that the checkpoint's weights come from, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import: Option<ImportOrigin>,
 }
 
 /// A split by its content.
@@ -194,9 +197,21 @@ impl Invocation {
 }
 
 impl CheckpointProvenance {
-    /// The checkpoint at `path` in its present state. Its metadata name `training`.
-    pub fn of(path: &Path, training: Option<TrainingOrigin>) -> Result<Self, BadData> {
-        Ok(Self { path: path.display().to_string(), sha256: file_sha256(path)?, training })
+    /// The checkpoint at `path` in its present state. Its metadata name `origin`.
+    pub fn of(path: &Path, origin: Origin) -> Result<Self, BadData> {
+        let Origin { training, import, .. } = origin;
+        Ok(Self { path: path.display().to_string(), sha256: file_sha256(path)?, training, import })
+    }
+
+    /// The training that made the checkpoint, or the file that it was imported from, in words.
+    pub(crate) fn origin_in_words(&self) -> String {
+        match (&self.training, &self.import) {
+            (Some(TrainingOrigin { method, seed, step, .. }), _) => {
+                format!("method {method}, seed {seed}, step {step}")
+            }
+            (None, Some(ImportOrigin { file, kind, .. })) => format!("imported from {file} as {kind}"),
+            (None, None) => "method, seed and step unknown".into(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use robustseg_evaluation::{
     CandidateScores, Curve, Evaluation, ImageRecord, METRICS, Passes, Point, Protocol, Scope, Scores,
     Warning, WarningKind, Window,
 };
-use robustseg_models::TrainingOrigin;
+use robustseg_models::{ImportOrigin, TrainingOrigin};
 use robustseg_training::{Event, Mark, Reading, Seconds, Sign, StepRecord, Timing};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -178,6 +178,11 @@ fn training() -> TrainingOrigin {
     TrainingOrigin { method: "basic".into(), seed: 0, step: 1, spec_sha256: "x".into() }
 }
 
+fn import() -> ImportOrigin {
+    let left = vec!["x".into()];
+    ImportOrigin { file: "x".into(), sha256: "x".into(), kind: "x".into(), taken: 1, left }
+}
+
 fn of_evaluation(found: &mut Fields) {
     let evaluation = evaluation();
     let (curve, scores) = (&evaluation.curves[0], &evaluation.clean);
@@ -238,6 +243,7 @@ fn of_run(found: &mut Fields) {
             path: "x".into(),
             sha256: "x".into(),
             training: Some(training()),
+            import: Some(import()),
         }),
         invocations: vec![Invocation { changes: vec!["x".into()], ..Invocation::now("cpu") }],
         ..Provenance::default()
@@ -247,6 +253,7 @@ fn of_run(found: &mut Fields) {
     found.insert("Split".into(), fields(&split));
     found.insert("Pretrained".into(), fields(provenance.pretrained.as_ref().unwrap()));
     found.insert("Checkpoint".into(), fields(provenance.checkpoint.as_ref().unwrap()));
+    found.insert("Import".into(), fields(&import()));
     found.insert("Invocation".into(), fields(&provenance.invocations[0]));
     let sample = Recorded { split: "val".into(), id: "x".into(), image: "x".into(), label: "x".into() };
     found.insert("Sample".into(), fields(&sample));

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use robustseg_datasets::Class;
 use robustseg_evaluation::{Curve, Evaluated, Evaluation};
 
-use crate::checkpoint::training_in_words;
 use crate::pages::warnings::{SELECTED, by_attack};
 use crate::pages::{Gallery, write_report};
+use crate::provenance::CheckpointProvenance;
 use crate::run_directory::RunDirectory;
 
 /// Writes `evaluation.json`, `images.jsonl`, the examples with labels of `classes`, and the report
@@ -24,11 +24,11 @@ pub(crate) fn write(
     write_report(directory)
 }
 
-/// Prints mean IoU and pixel accuracy, clean and along the curves, and all warnings; `of_data` are
-/// those about the data.
-pub(crate) fn print(evaluation: &Evaluation, of_data: &[String]) {
-    let Evaluation { clean, curves, worst_case, warnings, training, scope, .. } = evaluation;
-    println!("weights: {}", training_in_words(training.as_ref()));
+/// Prints mean IoU and pixel accuracy of `checkpoint`, clean and along the curves, and all warnings;
+/// `of_data` are those about the data.
+pub(crate) fn print(evaluation: &Evaluation, checkpoint: &CheckpointProvenance, of_data: &[String]) {
+    let Evaluation { clean, curves, worst_case, warnings, scope, .. } = evaluation;
+    println!("weights: {}", checkpoint.origin_in_words());
     println!("{:<10} {:>8} {:>9} {:>15}", "attack", "epsilon", "mean IoU", "pixel accuracy");
     println!("{:<10} {:>8} {:>9.4} {:>15.4}", "none", "-", clean.miou, clean.pixel_accuracy);
     let all = curves.iter().map(|Curve { attack, points, .. }| (attack.as_str(), points));

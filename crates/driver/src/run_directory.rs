@@ -320,7 +320,8 @@ mod tests {
         assert!(over.file("evaluation.json").exists(), "opening changes nothing");
         over.clear().unwrap();
         assert!(!over.file("evaluation.json").exists());
-        let checkpoint = Some(CheckpointProvenance { path: "c".into(), sha256: "s".into(), training: None });
+        let checkpoint =
+            Some(CheckpointProvenance { path: "c".into(), sha256: "s".into(), training: None, import: None });
         over.write_json("provenance.json", &Provenance { checkpoint, ..Provenance::default() }).unwrap();
         drop(over);
         for start in [Start::Fresh, Start::Resume, Start::Overwrite] {
@@ -337,7 +338,8 @@ mod tests {
             RunDirectory::open_evaluation(&path, fingerprint, &Inputs::default(), resume)
         };
         let first = open("x", false).unwrap();
-        let checkpoint = Some(CheckpointProvenance { path: "c".into(), sha256: "s".into(), training: None });
+        let checkpoint =
+            Some(CheckpointProvenance { path: "c".into(), sha256: "s".into(), training: None, import: None });
         let provenance = Provenance { fingerprint: "x".into(), checkpoint, ..Provenance::default() };
         first.write_json("provenance.json", &provenance).unwrap();
         drop(first);

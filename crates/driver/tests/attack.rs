@@ -130,7 +130,7 @@ fn pictures_have_the_checkpoints_colours_and_a_legend() {
         name: (*name).into(),
         colour: [10 + index as u8, 200, 30],
     };
-    let origin = Origin { classes: Some(names.iter().enumerate().map(class).collect()), training: None };
+    let origin = Origin { classes: Some(names.iter().enumerate().map(class).collect()), ..Origin::default() };
     let network = Network::new(&tiny(), 1, &Device::Cpu).unwrap();
     network.save_with(&origin, &folder.path().join("model.safetensors")).unwrap();
     picture_and_labels(folder.path());

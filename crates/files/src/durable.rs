@@ -1,6 +1,6 @@
 //! Writes after which a file is either the old one or the new one, whatever interrupts them.
 
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
@@ -113,6 +113,12 @@ impl Write for Draft {
     }
 }
 
+impl Seek for Draft {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.0.seek(position)
+    }
+}
+
 /// Syncs the list of files in `folder`: new names, new places, deletions.
 ///
 /// # Errors
@@ -124,7 +130,8 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn folder(path: &Path) -> &Path {
+/// The folder of the file at `path`.
+pub(crate) fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

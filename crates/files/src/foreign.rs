@@ -1,10 +1,7 @@
 //! Recognises files of other formats where a safetensors file is expected.
 
-/// How to turn a PyTorch file into a safetensors file.
-const CONVERT: &str = "turn it into a safetensors file, where PyTorch is installed: python3 -c 'import sys, torch; \
-    from safetensors.torch import save_file; w = torch.load(sys.argv[1], map_location=\"cpu\", weights_only=True); \
-    w = w.get(\"state_dict\", w); save_file({k: v.clone().contiguous() for k, v in w.items() if torch.is_tensor(v)}, \
-    sys.argv[2])' IN.pth OUT.safetensors";
+/// How to turn a PyTorch file into a file of ours.
+const CONVERT: &str = "turn it into one with `robustseg import`";
 
 /// The kind of the file that begins with `bytes` and a remedy, if the format is known. The text
 /// continues a sentence.

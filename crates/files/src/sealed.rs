@@ -17,12 +17,13 @@
 //! assert!(Sealed::parse(&file).is_err());
 //! ```
 
-use crate::Sha256;
+use crate::durable::folder;
 use crate::foreign::kind;
-use safetensors::tensor::{SafeTensorError, SafeTensors, View, serialize};
+use crate::{Draft, Sha256};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View, serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::Path;
 
 /// The metadata key of the seal.
@@ -30,6 +31,9 @@ const SEAL: &str = "sha256";
 
 /// The longest accepted header, in bytes: five times that of the largest network.
 const LONGEST_HEADER: u64 = 16 << 20;
+
+/// Bytes that are written at once.
+const PIECE: usize = 1 << 16;
 
 /// A safetensors file with a correct seal or without a seal.
 pub struct Sealed<'a> {
@@ -101,6 +105,72 @@ pub fn seal<V: View>(
     Ok(file)
 }
 
+/// Writes a sealed file of f32 tensors to `path` atomically. `shapes` has the tensors by name, and
+/// `values` gives the numbers of one. No more than one tensor is in memory.
+///
+/// # Errors
+/// The first error of `values`, and the errors of the file system. A file at `path` is then
+/// unchanged.
+pub fn write_floats<E: From<io::Error>>(
+    path: &Path,
+    shapes: &BTreeMap<String, Vec<usize>>,
+    metadata: &BTreeMap<&str, String>,
+    mut values: impl FnMut(&str) -> Result<Vec<f32>, E>,
+) -> Result<(), E> {
+    let unsealed = header(shapes, metadata, &"0".repeat(64))?;
+    let mut draft = Draft::new(folder(path))?;
+    draft.write_all(&unsealed)?;
+    let mut hash = Sha256::new();
+    hash.update(format!("{metadata:?}"));
+    let mut bytes = Vec::with_capacity(PIECE);
+    for (name, shape) in shapes {
+        hash.update(format!("{name:?} {:?} {shape:?}", Dtype::F32));
+        let numbers = values(name)?;
+        if numbers.len() != shape.iter().product::<usize>() {
+            let reason = format!("{name} has {} numbers, but the shape {shape:?}", numbers.len());
+            return Err(io::Error::new(ErrorKind::InvalidData, reason).into());
+        }
+        for piece in numbers.chunks(PIECE / 4) {
+            bytes.clear();
+            bytes.extend(piece.iter().flat_map(|number| number.to_le_bytes()));
+            hash.update(&bytes);
+            draft.write_all(&bytes)?;
+        }
+    }
+    // The seal covers everything after it.
+    draft.rewind()?;
+    draft.write_all(&header(shapes, metadata, &hash.hexadecimal())?)?;
+    draft.publish(path)?;
+    Ok(())
+}
+
+/// The first bytes of a sealed file of f32 tensors, one after the other.
+fn header(
+    shapes: &BTreeMap<String, Vec<usize>>,
+    metadata: &BTreeMap<&str, String>,
+    seal: &str,
+) -> io::Result<Vec<u8>> {
+    let metadata = std::iter::once((SEAL, seal)).chain(metadata.iter().map(|(key, value)| (*key, &**value)));
+    let pairs = metadata.map(|(key, value)| Ok(format!("{}:{}", json(key)?, json(value)?)));
+    let pairs = pairs.collect::<Result<Vec<_>, SafeTensorError>>().map_err(io::Error::other)?;
+    let mut text = format!("{{\"__metadata__\":{{{}}}", pairs.join(","));
+    let mut start = 0;
+    for (name, shape) in shapes {
+        let end = start + 4 * shape.iter().product::<usize>();
+        let name = json(name).map_err(io::Error::other)?;
+        let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
+        text += &format!(
+            ",{name}:{{\"dtype\":\"F32\",\"shape\":[{}],\"data_offsets\":[{start},{end}]}}",
+            shape.join(",")
+        );
+        start = end;
+    }
+    text.push('}');
+    // The data must begin at a multiple of eight bytes.
+    text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(8) - text.len()));
+    Ok([&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat())
+}
+
 fn json(text: &str) -> Result<String, SafeTensorError> {
     serde_json::to_string(text).map_err(SafeTensorError::InvalidHeaderDeserialization)
 }
@@ -148,7 +218,7 @@ fn digest(tensors: &SafeTensors<'_>, metadata: &HashMap<String, String>) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use safetensors::tensor::{Dtype, TensorView};
+    use safetensors::tensor::TensorView;
 
     fn tensors(data: &[u8]) -> Vec<(String, TensorView<'_>)> {
         let view = |range| TensorView::new(Dtype::F32, vec![2], &data[range]).unwrap();
@@ -181,6 +251,37 @@ mod tests {
         for length in 0..file.len() {
             assert!(Sealed::parse(&file[..length]).is_err(), "{length}");
         }
+    }
+
+    #[test]
+    fn a_file_written_tensor_by_tensor_has_the_bytes_of_one_written_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let numbers = |count: usize| (0..count).map(|number| number as f32 / 3.0).collect::<Vec<_>>();
+        let shapes = BTreeMap::from([
+            ("a".to_owned(), vec![3, 7]),
+            ("a\"b".to_owned(), vec![]),
+            ("b".to_owned(), vec![PIECE, 1]),
+            ("none".to_owned(), vec![0]),
+        ]);
+        let metadata = BTreeMap::from([("model", "{\"width\": 4}".to_owned()), ("note", "é\n".to_owned())]);
+        let count = |name: &str| shapes[name].iter().product();
+        write_floats(&path, &shapes, &metadata, |name| Ok::<_, io::Error>(numbers(count(name)))).unwrap();
+        let bytes: Vec<(String, Vec<u8>)> = shapes
+            .keys()
+            .map(|name| (name.clone(), numbers(count(name)).iter().flat_map(|n| n.to_le_bytes()).collect()))
+            .collect();
+        let views = bytes.iter().map(|(name, bytes)| {
+            (name.clone(), TensorView::new(Dtype::F32, shapes[name].clone(), bytes).unwrap())
+        });
+        let written = std::fs::read(&path).unwrap();
+        assert_eq!(written, seal(views.collect(), &metadata).unwrap());
+        assert!(Sealed::parse(&written).unwrap().sealed);
+        // An error leaves the file as it was, and nothing next to it.
+        let short = write_floats(&path, &shapes, &metadata, |_| Ok::<_, io::Error>(Vec::new())).unwrap_err();
+        assert!(short.to_string().contains("a has 0 numbers, but the shape [3, 7]"), "{short}");
+        assert_eq!(std::fs::read(&path).unwrap(), written);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::stored::outside;
 use crate::variables::Source;
 use crate::{Error, Network, NetworkConfig, Origin, Parameter, Result};
 use candle_core::Device;
-use robustseg_files::sealed::{Sealed, read, seal};
+use robustseg_files::sealed::{Sealed, read, seal, write_floats};
 use robustseg_files::{Sha256, write_atomically};
 use robustseg_words::plain;
 use safetensors::SafeTensors;
@@ -88,6 +88,44 @@ impl Network {
             hash.update(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
         }
         Ok(hash.hexadecimal())
+    }
+}
+
+/// Writes weights of another program to `path` atomically: a checkpoint of the network `model`, or
+/// without one a backbone that [`Network::load_backbone`] takes. `shapes` has the tensors by name,
+/// and `values` gives the numbers of one, so that no more than one is in memory.
+///
+/// # Errors
+/// The first error of `values`, or [`Error::Write`]. A file that was there before is then unchanged.
+pub fn write_weights<E: From<Error>>(
+    path: &Path,
+    model: Option<&NetworkConfig>,
+    origin: &Origin,
+    shapes: &BTreeMap<String, Vec<usize>>,
+    mut values: impl FnMut(&str) -> Result<Vec<f32>, E>,
+) -> Result<(), E> {
+    let mut metadata = BTreeMap::new();
+    if let Some(model) = model {
+        let model = serde_json::to_string(model).expect("a configuration is plain data");
+        metadata.insert("model", model);
+    }
+    origin.write(&mut metadata);
+    let written = write_floats(path, shapes, &metadata, |name| values(name).map_err(Failed::Values));
+    written.map_err(|failed| match failed {
+        Failed::Write(source) => Error::Write { path: path.to_path_buf(), source }.into(),
+        Failed::Values(error) => error,
+    })
+}
+
+/// A failure to write, or one of the values to be written.
+enum Failed<E> {
+    Write(std::io::Error),
+    Values(E),
+}
+
+impl<E> From<std::io::Error> for Failed<E> {
+    fn from(error: std::io::Error) -> Self {
+        Self::Write(error)
     }
 }
 

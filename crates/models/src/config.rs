@@ -8,6 +8,7 @@ use crate::variables::{Maker, Source};
 use crate::{Branch, Error, Result, Upsampling};
 use candle_core::Device;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// All that makes a network, but for its weights: the `model` metadata of a checkpoint.
 ///
@@ -71,6 +72,23 @@ impl NetworkConfig {
     /// [`Error::Setting`] if the configuration describes no network.
     pub fn outline(&self) -> Result<Outline> {
         self.build(&Maker::new(Source::Outline, &Device::Cpu))
+    }
+
+    /// The shapes of all variables by their names in checkpoints, as files hold them: convolution
+    /// weights are (O, I, KH, KW).
+    ///
+    /// ```
+    /// use robustseg_models::{NetworkConfig, PspNetConfig};
+    /// let shapes = NetworkConfig::new(PspNetConfig::default(), 21).shapes().unwrap();
+    /// assert_eq!(shapes["classifier.weight"], [21, 512, 1, 1]);
+    /// ```
+    ///
+    /// # Errors
+    /// As [`NetworkConfig::outline`].
+    pub fn shapes(&self) -> Result<BTreeMap<String, Vec<usize>>> {
+        let maker = Maker::new(Source::Outline, &Device::Cpu);
+        self.build(&maker)?;
+        Ok(maker.into_shapes())
     }
 
     /// Builds the layers of the network with variables from `maker`.

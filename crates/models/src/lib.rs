@@ -48,7 +48,7 @@ mod variables;
 
 pub use backbone::Taken;
 pub use branch::Branch;
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, write_weights};
 pub use config::NetworkConfig;
 pub use error::{Error, Result};
 pub use hub::Hub;
@@ -57,7 +57,7 @@ pub use mode::Mode;
 pub use network::Network;
 pub use networks::*;
 pub use norm_statistics::NormStatistics;
-pub use origin::{CheckpointClass, Origin, TrainingOrigin};
+pub use origin::{CheckpointClass, ImportOrigin, Origin, TrainingOrigin};
 pub use outline::Outline;
 pub use parameter::{Parameter, ParameterKind, Part};
 pub use precision::Precision;

@@ -1,4 +1,5 @@
-//! The classes and the training of a checkpoint: its metadata keys `classes` and `training`.
+//! The classes, the training and the source of a checkpoint: its metadata keys `classes`,
+//! `training` and `import`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,6 +12,9 @@ const CLASSES: &str = "classes";
 /// The metadata key of the training.
 const TRAINING: &str = "training";
 
+/// The metadata key of the file that the weights were imported from.
+const IMPORT: &str = "import";
+
 /// The origin of a checkpoint. A network runs without it; whatever a file leaves out is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
@@ -18,6 +22,8 @@ pub struct Origin {
     pub classes: Option<Vec<CheckpointClass>>,
     /// The training that made the weights.
     pub training: Option<TrainingOrigin>,
+    /// The file of another program that the weights come from.
+    pub import: Option<ImportOrigin>,
 }
 
 /// A class of a checkpoint.
@@ -44,6 +50,21 @@ pub struct TrainingOrigin {
     pub spec_sha256: String,
 }
 
+/// The file of another program that a checkpoint's weights come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportOrigin {
+    /// Its name without folders, or its source on the hub.
+    pub file: String,
+    /// Its SHA-256, 64 hexadecimal digits.
+    pub sha256: String,
+    /// The kind of checkpoint that it was read as, such as `semseg-pspnet`.
+    pub kind: String,
+    /// Number of tensors that were taken.
+    pub taken: usize,
+    /// Names of the file's other tensors.
+    pub left: Vec<String>,
+}
+
 impl Origin {
     /// Reads the origin of a network of `num_classes` classes from `metadata`.
     ///
@@ -57,7 +78,7 @@ impl Origin {
                 "names {named} classes in its `{CLASSES}` metadata, but its network has {num_classes}"
             ));
         }
-        Ok(Self { classes, training: read(metadata, TRAINING)? })
+        Ok(Self { classes, training: read(metadata, TRAINING)?, import: read(metadata, IMPORT)? })
     }
 
     /// Writes all that is known to `metadata`.
@@ -68,6 +89,9 @@ impl Origin {
         }
         if let Some(training) = &self.training {
             metadata.insert(TRAINING, text(serde_json::to_string(training)));
+        }
+        if let Some(import) = &self.import {
+            metadata.insert(IMPORT, text(serde_json::to_string(import)));
         }
     }
 }

@@ -7,6 +7,9 @@ use crate::{Error, Result};
 use robustseg_files::{is_hexadecimal, sha256_of};
 use std::path::{Path, PathBuf};
 
+/// What the names of files of weights end in. A repository's name does not.
+const FILES: [&str; 4] = ["safetensors", "pth", "pt", "bin"];
+
 /// Finds the local file that `source` names, and downloads it if necessary.
 ///
 /// | `source` | file |
@@ -62,7 +65,7 @@ impl Source {
         }
         let path = Path::new(place);
         let local = ["./", "../", "/"].iter().any(|start| place.starts_with(start))
-            || path.extension().is_some_and(|extension| extension == "safetensors")
+            || path.extension().is_some_and(|extension| FILES.iter().any(|known| extension == *known))
             || path.exists();
         if local {
             return Ok(Self::Local { path: path.into(), sha256 });

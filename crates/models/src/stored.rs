@@ -47,7 +47,7 @@ fn numbers(view: &TensorView<'_>) -> Result<Option<Vec<f32>>> {
 }
 
 /// (O, KH, KW, I) to (O, I, KH, KW); other shapes stay.
-fn outside_shape(inside: &[usize]) -> Vec<usize> {
+pub(crate) fn outside_shape(inside: &[usize]) -> Vec<usize> {
     match *inside {
         [o, kh, kw, i] => vec![o, i, kh, kw],
         _ => inside.to_vec(),

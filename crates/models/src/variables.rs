@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use crate::stored::stored;
+use crate::stored::{outside_shape, stored};
 use crate::{Parameter, ParameterKind, Part};
 use candle_core::{DType, Device, Result, Shape, Tensor, Var, bail};
 use robustseg_random::{standard_normal, stream};
@@ -32,6 +32,8 @@ pub(crate) struct Maker<'a> {
 #[derive(Default)]
 struct Made {
     parameters: BTreeMap<String, Parameter>,
+    /// Shapes of an outline's variables, as files hold them.
+    shapes: BTreeMap<String, Vec<usize>>,
     trainable: usize,
 }
 
@@ -49,6 +51,11 @@ impl<'a> Maker<'a> {
     /// Trainable numbers of the variables so far.
     pub(crate) fn trainable(&self) -> usize {
         self.made.borrow().trainable
+    }
+
+    /// The shapes of an outline's variables by name, (O, I, KH, KW) where they have four axes.
+    pub(crate) fn into_shapes(self) -> BTreeMap<String, Vec<usize>> {
+        self.made.into_inner().shapes
     }
 
     /// The variables by name; an outline has none.
@@ -72,7 +79,10 @@ impl<'a> Maker<'a> {
             made.trainable += shape.elem_count();
         }
         let tensor = match &self.source {
-            Source::Outline => return Tensor::zeros(1, DType::F32, &self.device)?.broadcast_as(shape),
+            Source::Outline => {
+                made.shapes.insert(name, outside_shape(shape.dims()));
+                return Tensor::zeros(1, DType::F32, &self.device)?.broadcast_as(shape);
+            }
             Source::Blank => Tensor::zeros(shape, DType::F32, &self.device)?,
             Source::Seed(seed) => Tensor::from_vec(init.draw(*seed, &name, &shape), shape, &self.device)?,
             Source::File(file) => stored(file, &name, &shape, &self.device)?,

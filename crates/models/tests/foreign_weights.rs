@@ -194,8 +194,8 @@ fn the_backbone_of_another_size_is_no_backbone_of_this_one() {
 fn files_of_other_kinds_are_told_with_what_to_do() {
     let folder = Folder::new();
     for (bytes, parts) in [
-        (&b"PK\x03\x04\0\0\0\0archive/data.pkl"[..], ["PyTorch", "save_file"]),
-        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", ["PyTorch", "save_file"]),
+        (&b"PK\x03\x04\0\0\0\0archive/data.pkl"[..], ["PyTorch", "robustseg import"]),
+        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", ["PyTorch", "robustseg import"]),
         (b"\x89HDF\r\n\x1a\n", ["HDF5", "safetensors"]),
         (b"<!DOCTYPE html><html>", ["web page", "again"]),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", ["Git LFS", "git lfs pull"]),

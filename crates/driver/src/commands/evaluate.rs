@@ -68,7 +68,7 @@ impl Evaluate {
             memory::require_for_evaluation(network.config(), &spec.evaluation, &dataset)?;
         }
         let warnings = told(of_split(dataset.split(), dataset.warnings()));
-        let checkpoint = CheckpointProvenance::of(&self.checkpoint, origin.training)?;
+        let checkpoint = CheckpointProvenance::of(&self.checkpoint, origin)?;
         let directory = self.directory(&spec, &data, &dataset, &checkpoint, &device, &warnings)?;
         let stop = stop_flag()?;
         let observer = &mut RunObserver::new(None);
@@ -80,7 +80,7 @@ impl Evaluate {
         if self.json {
             println!("{}", serde_json::to_string_pretty(&evaluated.evaluation)?);
         } else {
-            results::print(&evaluated.evaluation, &warnings);
+            results::print(&evaluated.evaluation, &checkpoint, &warnings);
         }
         if let Some(directory) = &directory {
             let report = results::write(directory, &evaluated, &data.manifest.classes)?;

@@ -102,11 +102,11 @@ impl Run {
         let load = |path: &Path| -> anyhow::Result<_> {
             let Checkpoint { mut network, origin } = Checkpoint::load(path, &device)?;
             plan.spec.precision.set(&mut network, plan.spec.convolutions)?;
-            Ok((network, CheckpointProvenance::of(path, origin.training)?))
+            Ok((network, CheckpointProvenance::of(path, origin)?))
         };
         let (network, checkpoint) = match weights {
             Weights::Last => {
-                let checkpoint = CheckpointProvenance::of(&last, trainer.origin(&origin).training)?;
+                let checkpoint = CheckpointProvenance::of(&last, trainer.origin(&origin))?;
                 (trainer.into_network(), checkpoint)
             }
             Weights::Best | Weights::Average => {
@@ -125,7 +125,7 @@ impl Run {
         directory.write_json("timing.json", &timing)?;
         let report = results::write(&directory, &evaluated, &plan.data.manifest.classes)?;
         Journal::remove(&directory.file(UNFINISHED))?;
-        results::print(&evaluated.evaluation, &warnings);
+        results::print(&evaluated.evaluation, &checkpoint, &warnings);
         println!("report: {}", report.display());
         Ok(())
     }

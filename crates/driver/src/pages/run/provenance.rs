@@ -3,7 +3,6 @@
 use robustseg_evaluation::Scope;
 use robustseg_words::counted;
 
-use crate::checkpoint::training_in_words;
 use crate::draw::table::{Cell, Table};
 use crate::draw::time::utc;
 use crate::provenance::Provenance;
@@ -33,7 +32,7 @@ pub(super) fn table(provenance: &Provenance, scope: &Scope) -> Table {
     }
     if let Some(checkpoint) = &provenance.checkpoint {
         row("checkpoint", format!("{}, SHA-256 {}", checkpoint.path, checkpoint.sha256));
-        row("trained by", training_in_words(checkpoint.training.as_ref()));
+        row("weights", checkpoint.origin_in_words());
     }
     row("decoder", data.decoder.clone());
     for split in &data.splits {
