@@ -15,7 +15,7 @@ struct Room {
     candle: bool,
 }
 
-const ROOMS: [Room; 13] = [
+const ROOMS: [Room; 14] = [
     Room { name: "files", level: 0, imports: &[], candle: false },
     Room { name: "words", level: 0, imports: &[], candle: false },
     Room { name: "trust", level: 0, imports: &[], candle: false },
@@ -26,6 +26,7 @@ const ROOMS: [Room; 13] = [
     Room { name: "ops", level: 0, imports: &[], candle: true },
     Room { name: "models", level: 1, imports: &["files", "ops", "random", "trust", "words"], candle: true },
     Room { name: "attacks", level: 1, imports: &["ops", "random", "words"], candle: true },
+    Room { name: "published", level: 2, imports: &["files", "models", "pytorch", "words"], candle: false },
     Room {
         name: "evaluation",
         level: 2,
@@ -59,6 +60,7 @@ const ROOMS: [Room; 13] = [
             "metrics",
             "models",
             "ops",
+            "published",
             "random",
             "training",
             "words",
@@ -85,7 +87,11 @@ const HOMES: [(&str, &[&str], &str); 17] = [
     ("zune-jpeg", &["datasets"], "pixel files"),
     ("gemm", &["ops"], "matrix products are behind an operation"),
     ("hf-hub", &["models"], "pretrained weights"),
-    ("safetensors", &["driver", "evaluation", "files", "models", "training"], "weights and cases"),
+    (
+        "safetensors",
+        &["driver", "evaluation", "files", "models", "published", "training"],
+        "weights and cases",
+    ),
 ];
 
 fn root() -> PathBuf {

@@ -3,6 +3,7 @@
 
 use robustseg_attacks::{AttackConfig, CurveConfig, attacks};
 use robustseg_evaluation::METRICS;
+use robustseg_published::KINDS;
 use robustseg_training::MethodConfig;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -49,6 +50,11 @@ fn every_method_is_documented_and_reads_as_it_is_written() {
         let written = serde_json::to_value(&method).expect(name);
         assert_eq!(serde_json::from_value::<MethodConfig>(written).expect(name), method);
     }
+}
+
+#[test]
+fn every_kind_of_published_checkpoint_is_documented() {
+    are_in_the_readme(&KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>());
 }
 
 #[test]

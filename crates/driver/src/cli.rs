@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{attack, bench, check, compare, completions, data, evaluate, predict, run, schema};
+use crate::commands::{
+    attack, bench, check, compare, completions, data, evaluate, import, predict, run, schema,
+};
 use crate::exit::Exit;
 use crate::interrupt::tame_signals;
 use crate::{log, output, panic};
@@ -42,6 +44,8 @@ enum Command {
     Check(check::Check),
     /// Evaluates a given checkpoint as the spec says.
     Evaluate(evaluate::Evaluate),
+    /// Reads a published checkpoint, of PyTorch or the hub, and writes it as one of robustseg.
+    Import(import::Import),
     /// Predicts a label map and an overlay for each image.
     Predict(predict::Predict),
     /// Crafts adversarial examples.
@@ -83,6 +87,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Run(command) => command.execute(),
         Command::Check(command) => command.execute(),
         Command::Evaluate(command) => command.execute(),
+        Command::Import(command) => command.execute(),
         Command::Predict(command) => command.execute(),
         Command::Attack(command) => command.execute(),
         Command::Compare(command) => command.execute(),

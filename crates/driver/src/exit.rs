@@ -67,6 +67,7 @@ impl Exit {
                 .or_else(|| cause.downcast_ref().map(of_training))
                 .or_else(|| cause.downcast_ref().map(of_evaluation))
                 .or_else(|| cause.downcast_ref().map(of_attack))
+                .or_else(|| cause.downcast_ref().map(of_published))
                 .or_else(|| cause.downcast_ref().map(of_model))
                 .or_else(|| cause.downcast_ref().map(of_candle))
         });
@@ -115,6 +116,15 @@ fn of_attack(error: &robustseg_attacks::Error) -> Exit {
         Error::Candle(error) => of_candle(error),
         // Neither the training nor the data is at fault: the model itself cannot be attacked.
         Error::NoGradient | Error::WrongGradient { .. } => Exit::Other,
+    }
+}
+
+fn of_published(error: &robustseg_published::Error) -> Exit {
+    use robustseg_published::Error;
+    match error {
+        Error::PyTorch(_) | Error::File { .. } | Error::Misfit { .. } => Exit::Data,
+        Error::Classes { .. } => Exit::Usage,
+        Error::Model(error) => of_model(error),
     }
 }
 

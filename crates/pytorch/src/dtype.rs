@@ -45,6 +45,11 @@ impl Dtype {
         })
     }
 
+    /// Whether the type has fractions, as weights need.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16)
+    }
+
     /// Bytes of a number.
     pub fn size(self) -> usize {
         match self {

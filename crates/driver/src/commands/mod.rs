@@ -8,6 +8,7 @@ pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod data;
 pub(crate) mod evaluate;
+pub(crate) mod import;
 mod median;
 pub(crate) mod predict;
 pub(crate) mod run;
