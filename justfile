@@ -88,6 +88,10 @@ bench *ARGS:
 bench-peer *ARGS:
     scripts/bench_peer.sh {{ARGS}}
 
+# Time SegFormer-B0 and UPerNet-ConvNeXt-T, alternating with PyTorch. Takes rounds, side and batch.
+bench-transformers *ARGS:
+    scripts/bench_transformers.sh {{ARGS}}
+
 # Measure the loader's images per second, alternating with torchvision and albumentations.
 bench-data ROUNDS='3':
     scripts/bench_data.sh {{ROUNDS}}

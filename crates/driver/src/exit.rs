@@ -132,7 +132,7 @@ fn of_model(error: &robustseg_models::Error) -> Exit {
     use robustseg_models::Error;
     match error {
         Error::Checkpoint { .. } | Error::Pretrained { .. } => Exit::Data,
-        Error::Setting { .. } => Exit::Usage,
+        Error::Setting { .. } | Error::Device { .. } => Exit::Usage,
         Error::Write { .. } => Exit::Other,
         Error::Candle(error) => of_candle(error),
     }

@@ -1,10 +1,12 @@
-//! Seconds of the whole network: forward pass, attack gradient, training step without the
-//! optimiser; the three in turn, medians.
+//! Seconds of a whole network: forward pass, attack gradient, training step without the optimiser;
+//! the three in turn, medians. NETWORK is a name of the registry, whose default is timed, or a
+//! network as specs have it.
 //!
-//!     cargo bench -p robustseg-models --bench network -- [SIZE [BATCH [ROUNDS]]]
+//!     cargo bench -p robustseg-models --bench network -- [SIZE [BATCH [ROUNDS [NETWORK]]]]
+//!     cargo bench -p robustseg-models --bench network -- 512 1 5 '{"upernet": {"size": "small"}}'
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use robustseg_models::{Mode, Network, NetworkConfig, PspNetConfig};
+use robustseg_models::{Mode, Network, NetworkSpec};
 use robustseg_ops::{PixelObjective, pixel_objective_mean};
 use robustseg_random::stream;
 use std::time::Instant;
@@ -16,16 +18,18 @@ type Work<'a> = Box<dyn Fn() -> Result<()> + 'a>;
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     robustseg_ops::keep_freed_memory();
     // Cargo passes `--bench` to every benchmark.
-    let mut numbers = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let mut number = |default: usize| numbers.next().map_or(Ok(default), |text| text.parse());
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let mut number = |default: usize| arguments.next().map_or(Ok(default), |text| text.parse());
     let (size, batch, rounds) = (number(472)?, number(1)?, number(5)?);
-    let config = NetworkConfig::new(PspNetConfig::default(), CLASSES);
-    let network = Network::new(&config, 0, &Device::Cpu)?;
+    let name = arguments.next().unwrap_or_else(|| "pspnet".into());
+    let text = if name.starts_with('{') { name.clone() } else { format!(r#"{{"{name}": {{}}}}"#) };
+    let spec: NetworkSpec = serde_json::from_str(&text)?;
+    let network = Network::new(&spec.network(CLASSES, Vec::new()), 0, &Device::Cpu)?;
     let image = Var::rand(0_f32, 1.0, (batch, 3, size, size), &Device::Cpu)?;
     let label =
         Tensor::rand(0_f32, CLASSES as f32, (batch, size, size), &Device::Cpu)?.to_dtype(DType::U8)?;
     let giga = batch as f64 * network.outline().multiply_adds(size, size) as f64 / 1e9;
-    println!("PSPNet50, {batch} x {size}x{size}: {giga:.1} GMAC per forward pass");
+    println!("{name}, {batch} x {size}x{size}: {giga:.1} GMAC per forward pass");
 
     let works: [(&str, f64, Work<'_>); 3] = [
         ("forward", 1.0, Box::new(|| network.forward(&image.detach(), &mut Mode::Evaluation).map(drop))),

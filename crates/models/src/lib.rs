@@ -42,6 +42,7 @@ mod spelling;
 mod store;
 mod stored;
 mod supervision;
+mod transformer_layer;
 mod trunk;
 mod upsampling;
 mod variables;

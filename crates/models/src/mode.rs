@@ -55,18 +55,26 @@ impl Mode<'_> {
         self.drop_channels(&pixels, rate)?.reshape(x.shape())
     }
 
-    fn drop_channels(&mut self, x: &Tensor, rate: f64) -> Result<Tensor> {
+    /// `count` factors of what training drops with probability `rate`: 0, or large enough to make up
+    /// for what is dropped. `None` where nothing can be dropped.
+    pub(crate) fn factors(&mut self, count: usize, rate: f64) -> Option<Vec<f32>> {
         use rand::RngExt;
-        let Mode::Training { random, .. } = self else {
-            return Ok(x.clone());
-        };
+        let Mode::Training { random, .. } = self else { return None };
         if rate == 0.0 {
-            return Ok(x.clone());
+            return None;
         }
-        let (images, _, _, channels) = x.dims4()?;
         let kept = (1.0 / (1.0 - rate)) as f32;
-        let scale: Vec<f32> =
-            (0..images * channels).map(|_| if random.random::<f64>() < rate { 0.0 } else { kept }).collect();
-        robustseg_ops::scale_channels(x, &Tensor::from_vec(scale, (images, channels), x.device())?)
+        Some((0..count).map(|_| if random.random::<f64>() < rate { 0.0 } else { kept }).collect())
+    }
+
+    fn drop_channels(&mut self, x: &Tensor, rate: f64) -> Result<Tensor> {
+        let (images, _, _, channels) = x.dims4()?;
+        match self.factors(images * channels, rate) {
+            None => Ok(x.clone()),
+            Some(factors) => {
+                let factors = Tensor::from_vec(factors, (images, channels), x.device())?;
+                robustseg_ops::scale_channels(x, &factors)
+            }
+        }
     }
 }

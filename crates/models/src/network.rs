@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::outline::Outline;
 use crate::run::Run;
 use crate::variables::{Maker, Source};
-use crate::{Mode, NetworkConfig, Parameter, Precision, Result};
+use crate::{Error, Mode, NetworkConfig, Parameter, Precision, Result};
 use candle_core::{Device, Tensor};
 use robustseg_ops::{Alignment, normalise_image, upsample_bilinear};
 
@@ -41,7 +41,7 @@ impl Network {
     /// numbers of variance 1 / (3 fan-in), also in the classifier's bias. The paper does not say.
     ///
     /// # Errors
-    /// If the configuration describes no network, or the device runs out of memory.
+    /// If the configuration describes no network, or the device lacks its operations or memory.
     pub fn new(config: &NetworkConfig, seed: u64, device: &Device) -> Result<Self> {
         Self::build(config, Source::Seed(seed), device)
     }
@@ -56,6 +56,10 @@ impl Network {
     }
 
     pub(crate) fn build(config: &NetworkConfig, source: Source<'_>, device: &Device) -> Result<Self> {
+        let architecture = &config.architecture;
+        if !device.is_cpu() && !architecture.settings().runs_on_gpus() {
+            return Err(Error::Device { network: architecture.name() });
+        }
         let maker = Maker::new(source, device);
         let outline = config.build(&maker)?;
         Ok(Self {
@@ -114,8 +118,9 @@ impl Network {
     }
 
     /// Small logits (N, h, w, K) of the main head, channels last, for `image` (N, 3, H, W) in
-    /// `[0, 1]`, f32 or f64. PSPNet's h and w are an eighth of H and W, rounded up. The objectives
-    /// of `robustseg-ops` upsample the logits themselves. Branches are not computed.
+    /// `[0, 1]`, f32 or f64. PSPNet's h and w are an eighth of H and W, rounded up, SegFormer's a
+    /// quarter. The objectives of `robustseg-ops` upsample the logits themselves. Branches are not
+    /// computed.
     ///
     /// # Errors
     /// If the image does not have four axes and three channels.

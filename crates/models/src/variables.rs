@@ -122,6 +122,12 @@ impl Variables<'_> {
         self.make(shape.to_vec(), name, ParameterKind::ConvolutionWeight, init)
     }
 
+    /// The weight of a convolution, `shape` = (O, KH, KW, I), which starts from normal numbers of
+    /// standard deviation `deviation`.
+    pub(crate) fn normal(&self, shape: [usize; 4], name: &str, deviation: f64) -> Result<Tensor> {
+        self.make(shape.to_vec(), name, ParameterKind::ConvolutionWeight, Init::Normal(deviation))
+    }
+
     /// A vector of `count` numbers that all start from `value`.
     pub(crate) fn constant(
         &self,

@@ -67,6 +67,7 @@ mod sgd_update;
 mod softmax;
 mod staging;
 mod upsample;
+mod upsampled_convolution;
 
 pub use adamw::{AdamWConfig, AdamWUpdate, adamw_step};
 pub use arithmetic::{Arithmetic, ConvolutionChoice};
@@ -95,3 +96,4 @@ pub use sgd_update::{SgdConfig, SgdUpdate};
 pub use softmax::{log_probabilities, softmax};
 pub use staging::Staging;
 pub use upsample::{upsample_bilinear, upsample_bilinear_add};
+pub use upsampled_convolution::conv2d_upsampled_add;

@@ -66,7 +66,8 @@ pub struct TrainingConfig {
     #[serde(default = "default::decay_norm_and_bias")]
     pub decay_norm_and_bias: bool,
     /// Probability of dropping a channel before the classifier, or an element where the network's
-    /// authors drop elements. With 0 the network drops nothing anywhere.
+    /// authors drop elements. With 0 the network drops nothing, apart from the branches that its
+    /// own `drop_path` leaves out.
     #[serde(default = "default::dropout")]
     pub dropout: f64,
     /// A moving average of the weights, to validate and evaluate in place of the last ones. Off by

@@ -6,10 +6,14 @@ mod fcn;
 mod pspnet;
 #[macro_use]
 mod registry;
+mod segformer;
+mod upernet;
 
 pub use deeplabv3::{DeepLabV3Config, DeepLabVariant};
 pub use fcn::FcnConfig;
 pub use pspnet::PspNetConfig;
+pub use segformer::{SegFormerConfig, SegFormerSize};
+pub use upernet::{ConvNeXtSize, ConvNeXtStem, UperNetConfig};
 
 networks! {
     /// PSPNet, `PSPNet50` on a pre-activation `ResNet` by default.
@@ -18,4 +22,8 @@ networks! {
     deeplabv3: DeepLabV3(DeepLabV3Config),
     /// FCN, torchvision's on `ResNet50` by default.
     fcn: Fcn(FcnConfig),
+    /// SegFormer, B0 by default.
+    segformer: SegFormer(SegFormerConfig),
+    /// UPerNet on ConvNeXt, the tiny one by default.
+    upernet: UperNet(UperNetConfig),
 }

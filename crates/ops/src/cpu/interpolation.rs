@@ -1,6 +1,8 @@
-//! Bilinear interpolation along one axis.
+//! Bilinear interpolation along one axis. Inlined, so that callers compile it for their vectors.
 
 /// `out = (1 - weight) * first + weight * second`.
+#[inline(always)]
+#[allow(clippy::inline_always)]
 pub(super) fn mix(out: &mut [f32], first: &[f32], second: &[f32], weight: f32) {
     for ((out, first), second) in out.iter_mut().zip(first).zip(second) {
         *out = first + weight * (second - first);
@@ -8,6 +10,8 @@ pub(super) fn mix(out: &mut [f32], first: &[f32], second: &[f32], weight: f32) {
 }
 
 /// `sum += (1 - weight) * first + weight * second`.
+#[inline(always)]
+#[allow(clippy::inline_always)]
 pub(super) fn add_mix(sum: &mut [f32], first: &[f32], second: &[f32], weight: f32) {
     for ((sum, first), second) in sum.iter_mut().zip(first).zip(second) {
         *sum += first + weight * (second - first);
@@ -15,6 +19,8 @@ pub(super) fn add_mix(sum: &mut [f32], first: &[f32], second: &[f32], weight: f3
 }
 
 /// `sum += weight * values`.
+#[inline(always)]
+#[allow(clippy::inline_always)]
 pub(super) fn add_scaled(sum: &mut [f32], values: &[f32], weight: f32) {
     for (sum, value) in sum.iter_mut().zip(values) {
         *sum += weight * value;

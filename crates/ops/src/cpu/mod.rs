@@ -31,6 +31,7 @@ mod start;
 mod sweep;
 mod taps;
 mod upsample;
+mod upsampled_convolution;
 mod vectors;
 mod winograd;
 mod workspace;

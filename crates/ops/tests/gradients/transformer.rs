@@ -3,8 +3,8 @@
 use crate::check::{EXACT, check_gradient, flat, random, relative_l2};
 use candle_core::{D, Tensor};
 use robustseg_ops::{
-    Alignment, Conv2dConfig, attention, conv2d, conv2d_bias, depthwise_conv2d, gelu, layer_norm,
-    upsample_bilinear, upsample_bilinear_add,
+    Alignment, Conv2dConfig, attention, conv2d, conv2d_bias, conv2d_upsampled_add, depthwise_conv2d, gelu,
+    layer_norm, upsample_bilinear, upsample_bilinear_add,
 };
 
 /// (input (N, H, W, C), kernel, configuration): strided, dilated, uneven, wide enough for runs of
@@ -171,6 +171,29 @@ fn upsampling_onto_a_map_is_upsampling_and_a_sum() {
             let fused = upsample_bilinear_add(&arguments[0], &arguments[1], alignment).unwrap();
             assert!(relative_l2(&flat(&fused), &plain) < 1e-6);
             check_gradient(&arguments, 0.5, 1e-4, |a| upsample_bilinear_add(&a[0], &a[1], alignment));
+        }
+    }
+}
+
+#[test]
+fn convolution_of_an_upsampled_map_is_its_definition() {
+    for alignment in [Alignment::HalfPixel, Alignment::AlignCorners] {
+        for (small, kernel, large) in [
+            ([2, 3, 4, 3], 3, [2, 7, 9, 2]),
+            ([1, 1, 1, 2], 3, [1, 3, 5, 3]),
+            ([1, 3, 2, 2], 5, [1, 8, 7, 2]),
+            ([1, 4, 3, 2], 1, [1, 5, 6, 2]),
+            ([1, 4, 5, 2], 3, [1, 4, 5, 2]),
+        ] {
+            let weight = random(&[large[3], kernel, kernel, small[3]], 2);
+            let arguments = [random(&small, 1), weight, random(&large, 3)];
+            let config = Conv2dConfig { padding: kernel / 2, ..Conv2dConfig::default() };
+            let up = upsample_bilinear(&arguments[0], large[1], large[2], alignment).unwrap();
+            let plain = (conv2d(&up, &arguments[1], config, EXACT).unwrap() + &arguments[2]).unwrap();
+            let of = |a: &[Tensor]| conv2d_upsampled_add(&a[0], &a[1], &a[2], alignment, EXACT);
+            let error = relative_l2(&flat(&of(&arguments).unwrap()), &flat(&plain));
+            assert!(error < 1e-6, "{small:?} {kernel}: {error}");
+            check_gradient(&arguments, 0.5, 1e-4, of);
         }
     }
 }
