@@ -20,7 +20,8 @@ pub(crate) fn classes(manifest: &Manifest) -> Vec<CheckpointClass> {
 
 /// Requires that the network in the checkpoint at `path`, with `num_classes` classes, was trained
 /// for the classes of `manifest` in the same order. A checkpoint without class names gives a
-/// warning. With `ignore`, only the number of classes must match.
+/// warning. If `ignore` is true, only the number of classes must match. It is `None` for a command
+/// without `--ignore-classes`.
 ///
 /// # Errors
 /// [`BadData`] that names the first class that differs.
@@ -29,8 +30,9 @@ pub(crate) fn require_classes(
     origin: &Origin,
     num_classes: usize,
     manifest: &Manifest,
-    ignore: bool,
+    ignore: impl Into<Option<bool>>,
 ) -> Result<(), BadData> {
+    let ignore = ignore.into();
     let (shown, data) = (path.display(), &manifest.name);
     if num_classes != manifest.num_classes() {
         let needed = manifest.num_classes();
@@ -47,10 +49,16 @@ pub(crate) fn require_classes(
     };
     let pairs = known.iter().map(|class| &class.name).zip(manifest.classes.iter().map(|class| &class.name));
     match pairs.enumerate().find(|(_, (has, needs))| has != needs) {
-        Some((index, (has, needs))) if !ignore => Err(BadData(format!(
-            "checkpoint {shown}: its class {index} is `{has}`, but class {index} of the data {data} is `{needs}`; take \
-             the manifest that it was trained with, or --ignore-classes if the names alone differ"
-        ))),
+        Some((index, (has, needs))) if ignore != Some(true) => {
+            let otherwise = match ignore {
+                Some(_) => ", or --ignore-classes if the names alone differ",
+                None => "",
+            };
+            Err(BadData(format!(
+                "checkpoint {shown}: its class {index} is `{has}`, but class {index} of the data {data} is `{needs}`; \
+                 take the manifest that it was trained with{otherwise}"
+            )))
+        }
         Some((index, (has, needs))) => {
             warn!("checkpoint {shown}: its class {index} is `{has}`, and counts as `{needs}`");
             Ok(())

@@ -14,7 +14,7 @@ pub(crate) const DATA: &str = "data.";
 
 /// Keys of a spec that change no weight: names, places, evaluation, and how often something is
 /// saved.
-const IRRELEVANT: [&str; 10] = [
+const IRRELEVANT: [&str; 11] = [
     "name",
     "device",
     "data.manifest",
@@ -22,6 +22,7 @@ const IRRELEVANT: [&str; 10] = [
     "data.cache",
     "model.pretrained",
     "evaluation",
+    "training.start_from",
     "training.checkpoint_every",
     "training.validate_every",
     "training.validation_limit",
@@ -30,14 +31,15 @@ const IRRELEVANT: [&str; 10] = [
 /// Keys of a manifest that change no pixel and no label. Splits count by their content.
 const DESCRIPTION: [&str; 7] = ["name", "folder", "splits", "citation", "licence", "obtain", "archives"];
 
-/// Everything that decides the weights of a training by `spec` from backbone weights with the
-/// SHA-256 `pretrained`.
+/// Everything that decides the weights of a training by `spec` from weights with the SHA-256
+/// `initial`, which are the backbone's, or the whole network's if the training starts from a
+/// checkpoint.
 pub(crate) fn of_training(
     spec: &Spec,
     data: &Data,
     train: &Dataset,
     validation: &Dataset,
-    pretrained: Option<&str>,
+    initial: Option<&str>,
 ) -> Identity {
     let mut identity = of_data(data, &[("train", train), ("validation", validation)]);
     let mut settings = json(spec);
@@ -47,7 +49,11 @@ pub(crate) fn of_training(
     set_fields(&mut identity, "", &settings);
     // The name of a method with settings is otherwise only a part of keys.
     identity.set("training.method", &spec.training.method.name().into());
-    identity.set("model.pretrained", &pretrained.map_or(Value::Null, Value::from));
+    let whole = spec.training.start_from.is_some();
+    identity.set("model.pretrained", &initial.filter(|_| !whole).map_or(Value::Null, Value::from));
+    if let Some(checkpoint) = initial.filter(|_| whole) {
+        identity.set("training.start_from", &checkpoint.into());
+    }
     identity
 }
 

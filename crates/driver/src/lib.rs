@@ -41,6 +41,7 @@ mod results;
 pub mod run_directory;
 mod same_result;
 pub mod spec;
+mod warm_start;
 mod window;
 
 pub use cli::main;

@@ -27,6 +27,18 @@ fn pretrained_provenance(
     Ok(PretrainedProvenance { source: source.into(), sha256 })
 }
 
+/// The checkpoint at `path`. If the run was `begun` from it, a deleted file is not missed.
+fn checkpoint_provenance(
+    path: &Path,
+    begun: Option<&PretrainedProvenance>,
+) -> anyhow::Result<PretrainedProvenance> {
+    let source = path.display().to_string();
+    if let Some(begun) = begun.filter(|begun| begun.source == source && !path.exists()) {
+        return Ok(begun.clone());
+    }
+    Ok(PretrainedProvenance { source, sha256: file_sha256(path)? })
+}
+
 /// The work that a spec describes.
 pub struct Plan {
     /// The spec.
@@ -147,8 +159,10 @@ impl Plan {
     /// # Errors
     /// If the initial weights are not available.
     pub(crate) fn provenance(&self, begun: Option<&PretrainedProvenance>) -> anyhow::Result<Provenance> {
-        let source = self.spec.model.pretrained.as_ref();
-        let pretrained = source.map(|source| pretrained_provenance(source, begun)).transpose()?;
+        let Spec { model, training, .. } = &self.spec;
+        let checkpoint = training.start_from.as_ref().map(|path| checkpoint_provenance(path, begun));
+        let backbone = || model.pretrained.as_ref().map(|source| pretrained_provenance(source, begun));
+        let pretrained = checkpoint.or_else(backbone).transpose()?;
         let sha256 = pretrained.as_ref().map(|weights| weights.sha256.as_str());
         let identity = identity::of_training(&self.spec, &self.data, &self.train, &self.validation, sha256);
         let provenance = Provenance::of(identity, &self.spec, &self.data, self.splits());

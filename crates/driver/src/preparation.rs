@@ -10,6 +10,7 @@ use crate::inputs::holds_anything;
 use crate::plan::Plan;
 use crate::run_directory::default_path;
 use crate::spec::{Spec, is_hub_name};
+use crate::warm_start;
 
 impl Plan {
     /// The plan of `spec` and its device. Requires splits without common images and, on the CPU,
@@ -28,13 +29,16 @@ impl Plan {
         Ok((plan, device))
     }
 
-    /// The network at the start of the training: random, or with the backbone of the spec's
-    /// pretrained weights.
+    /// The network at the start of the training: random, with the backbone of the spec's pretrained
+    /// weights, or that of a checkpoint.
     ///
     /// # Errors
     /// If these weights are not available or do not fit.
     pub(crate) fn initial_network(&self, device: &Device) -> anyhow::Result<Network> {
         let network = Network::new(&self.model, self.spec.seed, device)?;
+        if let Some(path) = &self.spec.training.start_from {
+            warm_start::take_over(path, &network, &self.data.manifest)?;
+        }
         if let Some(source) = &self.spec.model.pretrained {
             let file = pretrained::resolve(source)?;
             let taken = network.load_backbone(&file)?;
@@ -49,8 +53,11 @@ impl Plan {
     /// # Errors
     /// The errors of [`Plan::initial_network`].
     pub(crate) fn require_weights(&self, device: &Device) -> anyhow::Result<()> {
-        let file = self.spec.model.pretrained.as_ref().filter(|source| !is_hub_name(source));
-        file.map_or(Ok(()), |_| self.initial_network(device).map(drop))
+        let backbone = self.spec.model.pretrained.as_ref().is_some_and(|source| !is_hub_name(source));
+        if backbone || self.spec.training.start_from.is_some() {
+            self.initial_network(device)?;
+        }
+        Ok(())
     }
 
     /// If the default directory is not free, a sentence about what a run without `--out` needs.

@@ -28,7 +28,7 @@ pub struct Provenance {
     pub seed: u64,
     /// The data.
     pub data: DataProvenance,
-    /// The weights that the backbone started from, if they were not random.
+    /// The weights that the backbone, or the whole network, started from, if they were not random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretrained: Option<PretrainedProvenance>,
     /// The evaluated checkpoint, if nothing was trained.
@@ -203,15 +203,20 @@ impl CheckpointProvenance {
         Ok(Self { path: path.display().to_string(), sha256: file_sha256(path)?, training, import })
     }
 
-    /// The training that made the checkpoint, or the file that it was imported from, in words.
+    /// [`origin_in_words`] of the checkpoint.
     pub(crate) fn origin_in_words(&self) -> String {
-        match (&self.training, &self.import) {
-            (Some(TrainingOrigin { method, seed, step, .. }), _) => {
-                format!("method {method}, seed {seed}, step {step}")
-            }
-            (None, Some(ImportOrigin { file, kind, .. })) => format!("imported from {file} as {kind}"),
-            (None, None) => "method, seed and step unknown".into(),
+        origin_in_words(self.training.as_ref(), self.import.as_ref())
+    }
+}
+
+/// The training that made a checkpoint, or the file that it was imported from, in words.
+pub(crate) fn origin_in_words(training: Option<&TrainingOrigin>, import: Option<&ImportOrigin>) -> String {
+    match (training, import) {
+        (Some(TrainingOrigin { method, seed, step, .. }), _) => {
+            format!("method {method}, seed {seed}, step {step}")
         }
+        (None, Some(ImportOrigin { file, kind, .. })) => format!("imported from {file} as {kind}"),
+        (None, None) => "method, seed and step unknown".into(),
     }
 }
 

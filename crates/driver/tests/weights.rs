@@ -1,10 +1,10 @@
-//! The weights of a training that averages them, under `AdamW` and a warm-up.
+//! The weights that a training starts from, and those that it averages, under `AdamW` and a warm-up.
 
 mod common;
 
 use std::path::Path;
 
-use common::run_in;
+use common::{fails, files, run_in};
 use serde_json::Value;
 
 const MANIFEST: &str = "
@@ -41,6 +41,66 @@ evaluation:
 
 fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_training_starts_from_the_whole_network_of_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("scenes.yaml"), MANIFEST).unwrap();
+    std::fs::write(at("spec.yaml"), SPEC).unwrap();
+    let done = |arguments: &[&str]| {
+        let output = run_in(folder.path(), arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    done(&["run", "spec.yaml", "--out", "first"]);
+    // A rate of nearly zero leaves the weights where they start, up to running statistics.
+    let from = "training.start_from=first/checkpoints/last.safetensors";
+    let still = ["--set", from, "--set", "training.learning_rate=1e-30", "--set", "training.momentum=0"];
+    done(&[&["run", "spec.yaml", "--out", "second"][..], &still].concat());
+    let read = |run: &str| {
+        let path = at(run).join("checkpoints/last.safetensors");
+        robustseg_models::Network::load(&path, &candle_core::Device::Cpu).unwrap()
+    };
+    let (first, second) = (read("first"), read("second"));
+    for (name, parameter) in first.parameters().iter().filter(|(_, parameter)| parameter.is_trainable()) {
+        let values = |var: &candle_core::Var| var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(values(&parameter.var), values(&second.parameters()[name].var), "{name}");
+    }
+    let (former, checkpoint) =
+        (json(&at("second/provenance.json")), at("first/checkpoints/last.safetensors"));
+    let sha256 = robustseg_files::sha256(std::fs::read(&checkpoint).unwrap());
+    assert_eq!(former["pretrained"]["sha256"], sha256);
+    assert_eq!(former["identity"]["training.start_from"], sha256);
+    assert_eq!(former["identity"]["model.pretrained"], "null");
+    // A finished run resumes without the checkpoint.
+    std::fs::rename(&checkpoint, at("moved.safetensors")).unwrap();
+    done(&[&["run", "spec.yaml", "--out", "second", "--resume"][..], &still].concat());
+
+    let moved = "training.start_from=moved.safetensors";
+    let start = |set: &str, status, parts: &[&str]| {
+        let before = files(folder.path());
+        fails(
+            folder.path(),
+            &["run", "spec.yaml", "--out", "none", "--set", moved, "--set", set],
+            status,
+            parts,
+        );
+        fails(folder.path(), &["check", "spec.yaml", "--set", moved, "--set", set], status, parts);
+        assert_eq!(files(folder.path()), before);
+    };
+    start("model.width=8", 3, &["moved.safetensors", "its network is", "make `model` of the spec"]);
+    std::fs::write(at("renamed.yaml"), MANIFEST.replace("name: steps", "name: stairs")).unwrap();
+    start(
+        "data.manifest=renamed.yaml",
+        3,
+        &["its class 2 is `steps`, but class 2 of the data scenes is `stairs`"],
+    );
+    let fewer = MANIFEST.replace("  - {name: steps, colour: [60, 110, 200]}\n", "");
+    std::fs::write(at("fewer.yaml"), fewer).unwrap();
+    start("data.manifest=fewer.yaml", 3, &["has 3 classes, but the data scenes has 2"]);
+    std::fs::write(at("moved.safetensors"), "no checkpoint").unwrap();
+    start("seed=0", 3, &["moved.safetensors"]);
 }
 
 #[test]

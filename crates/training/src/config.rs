@@ -1,6 +1,7 @@
 //! The settings of a training.
 
 use std::ops::Range;
+use std::path::PathBuf;
 
 use robustseg_datasets::{AugmentationConfig, Dataset, Loader, LoaderOptions, OnBadSample};
 use robustseg_models::NormStatistics;
@@ -74,6 +75,10 @@ pub struct TrainingConfig {
     /// default.
     #[serde(default, skip_serializing_if = "is_default")]
     pub average: Option<AverageConfig>,
+    /// A checkpoint of the whole network to start from, instead of random weights. Its network and
+    /// its classes must be those of the training. The caller loads it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub start_from: Option<PathBuf>,
     /// Random changes of the training samples.
     #[serde(default)]
     pub augmentation: AugmentationConfig,
@@ -155,6 +160,7 @@ impl TrainingConfig {
             decay_norm_and_bias: default::decay_norm_and_bias(),
             dropout: default::dropout(),
             average: None,
+            start_from: None,
             augmentation: AugmentationConfig::default(),
             validate_every: default::validate_every(),
             validation_limit: None,

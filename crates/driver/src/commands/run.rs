@@ -168,9 +168,10 @@ impl Run {
 
 /// The files and folders that a new run reads.
 fn inputs(spec: &SpecArguments, plan: &Plan) -> Inputs {
-    let Plan { spec: Spec { data, model, .. }, .. } = plan;
-    let others = [data.root.as_deref(), data.cache.as_deref(), model.pretrained.as_deref().map(Path::new)];
-    Inputs::of([spec.path(), &data.manifest].into_iter().chain(others.into_iter().flatten()))
+    let Plan { spec: Spec { data, model, training, .. }, .. } = plan;
+    let weights = [model.pretrained.as_deref().map(Path::new), training.start_from.as_deref()];
+    let others = [data.root.as_deref(), data.cache.as_deref()].into_iter().chain(weights);
+    Inputs::of([spec.path(), &data.manifest].into_iter().chain(others.flatten()))
 }
 
 /// Records an invocation that starts the run in `directory`, or resumes that of the `former`

@@ -144,6 +144,7 @@ impl Spec {
         self.data.manifest = from_folder(&self.data.manifest);
         self.data.root = self.data.root.as_deref().map(from_folder);
         self.data.cache = self.data.cache.as_deref().map(from_folder);
+        self.training.start_from = self.training.start_from.as_deref().map(from_folder);
         if let Some(source) = &mut self.model.pretrained
             && !is_hub_name(source)
         {
