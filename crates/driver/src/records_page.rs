@@ -67,6 +67,8 @@ fn events() -> Vec<Event> {
         loss_along: vec![0.5],
         cosine: Some(0.5),
         newton_epsilon: vec![0.5],
+        linearity: Some(0.5),
+        training_linearity: Some(0.5),
     };
     let record = StepRecord {
         step,

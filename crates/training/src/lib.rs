@@ -54,7 +54,7 @@ pub use identity::Identity;
 pub use method::{Forward, Loss, Method, TrainingMethod};
 pub use method_config::MethodConfig;
 pub use methods::{
-    Basic, DdcAt, FgsmCkpt, Free, GradAlign, NFgsm, PgdAt, PixelNewton, RsFgsm, SegPgdAt, SignSteps,
+    Basic, DdcAt, FgsmCkpt, Free, GradAlign, NFgsm, PgdAt, PixelNewton, RsFgsm, SegPgdAt, SignSteps, Sora,
 };
 pub use monitor::{Mark, MonitorConfig, Reading, Sign, Then, Verdict};
 pub use observer::{Event, Observer, Progress, Stage};

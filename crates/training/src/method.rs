@@ -117,6 +117,12 @@ pub trait TrainingMethod: Send {
         Ok(())
     }
 
+    /// The running linearity of the loss along the method's perturbations, if the method measures
+    /// it. The monitor records it with its readings, at no further pass.
+    fn linearity(&self) -> Option<f64> {
+        None
+    }
+
     /// The state that must survive an interruption: f32 tensors by name.
     fn state(&self) -> BTreeMap<String, Tensor> {
         BTreeMap::new()

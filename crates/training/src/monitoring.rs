@@ -82,7 +82,8 @@ impl Trainer {
         let target = Target::new(self.network(), NormStatistics::Running);
         let random = &mut stream(self.seed, "monitor", [step, 0, 0]);
         let classes = self.network().config().num_classes;
-        let reading = Reading::take(config, &target, images, labels, classes, random)?;
+        let mut reading = Reading::take(config, &target, images, labels, classes, random)?;
+        reading.training_linearity = self.method.linearity();
         let robust = reading.bim.pixel_accuracy;
         let state = &mut self.state.monitor;
         state.read = Some(step);

@@ -175,6 +175,8 @@ mod tests {
             loss_along: vec![0.5, f64::INFINITY],
             cosine: Some(f64::NAN),
             newton_epsilon: vec![0.5],
+            linearity: None,
+            training_linearity: None,
         };
         let (sign, overfitting) = (None, None);
         let monitor = Event::Monitor {

@@ -10,6 +10,7 @@ mod ddc_at;
 mod fgsm_ckpt;
 mod free;
 mod grad_align;
+mod linearity;
 mod n_fgsm;
 mod noise;
 mod pgd_at;
@@ -18,6 +19,7 @@ mod range;
 mod rs_fgsm;
 mod segpgd_at;
 mod sign_steps;
+mod sora;
 #[cfg(test)]
 mod tests;
 
@@ -82,6 +84,7 @@ register! {
     segpgd_at::SegPgdAt,
     ddc_at::DdcAt,
     pixel_newton::PixelNewton,
+    sora::Sora,
 }
 
 /// The five methods of Wiens & Hammer 2022 with the paper's settings.

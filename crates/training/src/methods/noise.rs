@@ -1,6 +1,6 @@
 //! Random neighbours of images.
 
-use candle_core::Tensor;
+use candle_core::{Device, Shape, Tensor};
 use rand::RngExt;
 use robustseg_random::ChaCha8Rng;
 
@@ -14,4 +14,10 @@ pub(crate) fn noisy(image: &Tensor, radius: f64, random: &mut ChaCha8Rng) -> Res
     let noise: Vec<f64> = (0..image.elem_count()).map(|_| random.random::<f64>() * 2.0 - 1.0).collect();
     let noise = (Tensor::from_vec(noise, image.shape(), image.device())? * radius)?;
     Ok((image + noise.to_dtype(image.dtype())?)?.clamp(0.0, 1.0)?)
+}
+
+/// Draws from U(0, 1), f32, one for each element of `shape`.
+pub(super) fn shares(shape: &Shape, device: &Device, random: &mut ChaCha8Rng) -> Result<Tensor> {
+    let draws = (0..shape.elem_count()).map(|_| random.random::<f32>()).collect();
+    Ok(Tensor::from_vec::<_, f32>(draws, shape, device)?)
 }

@@ -16,18 +16,18 @@ use crate::{MethodConfig, Result};
 
 /// Two images of 4 x 5 pixels, their labels (a quarter of the pixels has none), and a linear model
 /// on them.
-struct Scene {
-    images: Tensor,
-    labels: Tensor,
-    matrix: Tensor,
+pub(super) struct Scene {
+    pub(super) images: Tensor,
+    pub(super) labels: Tensor,
+    pub(super) matrix: Tensor,
 }
 
-const SHAPE: (usize, usize, usize, usize) = (2, 3, 4, 5);
-const CLASSES: usize = 3;
+pub(super) const SHAPE: (usize, usize, usize, usize) = (2, 3, 4, 5);
+pub(super) const CLASSES: usize = 3;
 
 impl Scene {
     /// Pixels in `[low, high]`.
-    fn new(seed: u64, low: f32, high: f32) -> Self {
+    pub(super) fn new(seed: u64, low: f32, high: f32) -> Self {
         let random = &mut stream(seed, "scene", [0; 3]);
         let (n, _, h, w) = SHAPE;
         let images = (0..n * 3 * h * w).map(|_| low + (high - low) * random.random::<f32>()).collect();
@@ -43,30 +43,30 @@ impl Scene {
         }
     }
 
-    fn logits(&self, images: &Tensor) -> candle_core::Result<Tensor> {
+    pub(super) fn logits(&self, images: &Tensor) -> candle_core::Result<Tensor> {
         let (n, _, h, w) = images.dims4()?;
         let pixels = images.permute((0, 2, 3, 1))?.reshape((n * h * w, 3))?;
         pixels.matmul(&self.matrix)?.reshape((n, h, w, CLASSES))
     }
 
-    fn craft(&self, method: &dyn Method, seed: u64) -> Adversarial {
+    pub(super) fn craft(&self, method: &dyn Method, seed: u64) -> Adversarial {
         let model = |images: &Tensor| self.logits(images);
         let random = &mut stream(seed, "craft", [0; 3]);
         method.start().craft(&self.case(&model), random).unwrap().expect("examples")
     }
 
-    fn case<'a>(&'a self, model: &'a dyn Model) -> Case<'a> {
+    pub(super) fn case<'a>(&'a self, model: &'a dyn Model) -> Case<'a> {
         Case::new(model, &self.images, &self.labels).unwrap()
     }
 
     /// The largest change of each image.
-    fn change(&self, adversarial: &Adversarial) -> Vec<f32> {
+    pub(super) fn change(&self, adversarial: &Adversarial) -> Vec<f32> {
         let change = (&adversarial.image - &self.images).unwrap().abs().unwrap();
         change.flatten_from(1).unwrap().max(1).unwrap().to_vec1().unwrap()
     }
 }
 
-fn values(tensor: &Tensor) -> Vec<f32> {
+pub(super) fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().and_then(|flat| flat.to_vec1()).unwrap()
 }
 
@@ -230,7 +230,8 @@ proptest! {
         for method in MethodConfig::all().iter().filter(|method| method.crafts()) {
             let craft = |seed| values(&scene.craft(&**method, seed).image);
             prop_assert_eq!(craft(1), craft(1));
-            let random = ["random_fgsm", "rs_fgsm", "n_fgsm", "pgd_at", "segpgd_at"].contains(&method.name());
+            let random = ["random_fgsm", "rs_fgsm", "n_fgsm", "pgd_at", "segpgd_at", "sora"]
+                .contains(&method.name());
             prop_assert!(!random || craft(1) != craft(2), "{}", method.name());
         }
     }
@@ -311,7 +312,7 @@ fn methods_read_as_specs_write_them() -> serde_json::Result<()> {
 fn settings_out_of_range_are_named() {
     let rs = RsFgsm::default();
     let (n, ckpt, steps) = (NFgsm::default(), FgsmCkpt::default(), SignSteps::default());
-    let cases: [(MethodConfig, &str); 14] = [
+    let cases: [(MethodConfig, &str); 16] = [
         (AttackConfig::new(Fgsm {}, 8.0).into(), "did you mean 8/255"),
         (RsFgsm { epsilon: 8.0, ..rs }.into(), "did you mean 8/255"),
         (RsFgsm { alpha: Some(0.0), ..rs }.into(), "alpha = 0"),
@@ -325,6 +326,8 @@ fn settings_out_of_range_are_named() {
         (PgdAt(SignSteps { steps: 0, ..steps }).into(), "steps = 0"),
         (DdcAt(SignSteps { steps: 0, ..steps }).into(), "steps = 0"),
         (SegPgdAt(SignSteps { alpha: 3.0, ..steps }).into(), "alpha = 3"),
+        (Sora { epsilon: 8.0, alpha: None }.into(), "did you mean 8/255"),
+        (Sora { epsilon: 0.03, alpha: Some(0.0) }.into(), "alpha = 0"),
         (PixelNewton { max_epsilon: Some(9.0), ..PixelNewton::default() }.into(), "max_epsilon = 9"),
     ];
     for (method, part) in cases {

@@ -38,6 +38,16 @@ pub struct Reading {
     /// Fast Newton's epsilon for each image (eq. 18 as written), in rising order.
     #[serde(deserialize_with = "null_is_not_finite")]
     pub newton_epsilon: Vec<f64>,
+    /// Mean share of the loss's slope at the image that is left at the end of FGSM's step (SORA's
+    /// `PertAlign`). The slope at the end is that of the last part of the step, from
+    /// [`loss_along`](Self::loss_along), so the linearity takes no further pass. It is 1 where the
+    /// loss is linear, and its fall announces catastrophic overfitting. Images with a slope of 0 do
+    /// not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linearity: Option<f64>,
+    /// The running linearity along training's own perturbations, if the method measures it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training_linearity: Option<f64>,
 }
 
 /// Numbers of a list. JSON has no number that is not finite and writes `null` for one.
@@ -75,13 +85,15 @@ impl Reading {
         let step = Tensor::full(epsilon as f32, count, images.device())?;
         let attacked = sign_step(images, &gradient, &step)?;
 
-        let mut loss_along = vec![mean(&value)?];
+        let slopes: Vec<f32> = (&gradient * (&attacked - images)?)?.flatten_from(1)?.sum(1)?.to_vec1()?;
+
+        let mut losses: Vec<Vec<f32>> = vec![value.to_vec1()?];
         let mut fgsm = Mark::default();
         for part in 1..=points {
             let share = part as f64 / points as f64;
             let logits = model.logits(&((images * (1.0 - share))? + (&attacked * share)?)?)?;
-            let losses = pixel_objective_per_image(&logits, labels, objective, model.alignment())?;
-            loss_along.push(mean(&losses)?);
+            let here = pixel_objective_per_image(&logits, labels, objective, model.alignment())?;
+            losses.push(here.to_vec1()?);
             if part == points {
                 fgsm = score(&logits)?;
             }
@@ -98,9 +110,11 @@ impl Reading {
             clean: score(&model.logits(images)?)?,
             fgsm,
             bim: score(&model.logits(&bim)?)?,
-            loss_along,
+            linearity: linearity(&losses, &slopes),
+            loss_along: losses.iter().map(|losses| mean(losses)).collect(),
             cosine: mean_cosine(&gradient, &beside)?,
             newton_epsilon,
+            training_linearity: None,
         })
     }
 }
@@ -132,9 +146,20 @@ pub(crate) fn chance(labels: &Tensor, classes: usize) -> Result<f64> {
     Ok(sum / occurring.len().max(1) as f64)
 }
 
-fn mean(values: &Tensor) -> Result<f64> {
-    let values: Vec<f32> = values.to_vec1()?;
-    Ok(values.iter().copied().map(f64::from).sum::<f64>() / values.len() as f64)
+fn mean(values: &[f32]) -> f64 {
+    values.iter().copied().map(f64::from).sum::<f64>() / values.len() as f64
+}
+
+/// The mean share of `slopes`, the rise of each image's loss over the whole step if it is linear,
+/// that is left in its last part. `losses` are those of each image between equal parts.
+fn linearity(losses: &[Vec<f32>], slopes: &[f32]) -> Option<f64> {
+    let [.., before, after] = losses else { return None };
+    let parts = (losses.len() - 1) as f64;
+    let share = |((before, after), slope): ((&f32, &f32), &f32)| {
+        (*slope != 0.0).then(|| (f64::from(*after) - f64::from(*before)) * parts / f64::from(*slope))
+    };
+    let shares: Vec<f64> = before.iter().zip(after).zip(slopes).filter_map(share).collect();
+    (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64)
 }
 
 /// The mean cosine between two gradients (N, ...), over images where neither is zero.

@@ -38,6 +38,11 @@ fn a_linear_network_is_read_as_what_it_is() -> Result<()> {
     assert_eq!(calm.loss_along.len(), 5);
     assert!(calm.loss_along.is_sorted_by(|a, b| a < b), "{:?}", calm.loss_along);
     assert!(calm.cosine.is_some_and(|cosine| cosine > 0.95), "{:?}", calm.cosine);
+    // The loss is ln(1 + exp(-2 s)). s falls from 0.4 to 0.1, in the last quarter from 0.175.
+    let loss = |s: f64| (-2.0 * s).exp().ln_1p();
+    let slope = 0.03 * 20.0 / (1.0 + 0.8_f64.exp());
+    let expected = 4.0 * (loss(0.1) - loss(0.175)) / slope;
+    assert!(calm.linearity.is_some_and(|found| (found - expected).abs() < 1e-3), "{:?}", calm.linearity);
     // The gain of both logits is 20 (red - 0.46): zero after 0.04.
     assert!(
         calm.newton_epsilon.iter().all(|epsilon| (epsilon - 0.04).abs() < 1e-5),

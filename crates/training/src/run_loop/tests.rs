@@ -15,7 +15,7 @@ use robustseg_files::sealed::{self, Sealed, seal};
 use robustseg_models::PspNetConfig;
 
 use crate::{
-    AdamW, AverageConfig, Basic, DdcAt, Free, GradAlign, MethodConfig, OptimiserConfig, TrainingConfig,
+    AdamW, AverageConfig, Basic, DdcAt, Free, GradAlign, MethodConfig, OptimiserConfig, Sora, TrainingConfig,
     fixture, resume,
 };
 
@@ -104,6 +104,7 @@ fn a_resumed_training_ends_as_one_that_was_not_interrupted() -> Result<()> {
         GradAlign::default().into(),
         Free { replays: 2, ..Free::default() }.into(),
         DdcAt::default().into(),
+        Sora::default().into(),
     ] {
         continues_as_if_not_interrupted(method)?;
     }

@@ -59,6 +59,13 @@ pub(super) fn charts(records: &[MonitorRecord]) -> Vec<(&'static str, Chart)> {
         let cosine = vec![over_steps("cosine", &|reading| reading.cosine)];
         charts.push(("monitor_cosine", chart("Cosine of gradients at random neighbours", "cosine", cosine)));
     }
+    if last.reading.linearity.is_some() {
+        let mut lines = vec![over_steps("along FGSM", &|reading| reading.linearity)];
+        if last.reading.training_linearity.is_some() {
+            lines.push(over_steps("in training", &|reading| reading.training_linearity));
+        }
+        charts.push(("monitor_linearity", chart("Linearity of the loss", "linearity", lines)));
+    }
     charts
 }
 
@@ -87,6 +94,10 @@ pub(super) fn section(run: &RunSummary, charts: &[(&str, String)]) -> String {
         ("monitor_robustness", "Mean IoU, clean, under FGSM and under BIM, over steps"),
         ("monitor_loss", "Cross-entropy along FGSM's step, a line for each of some readings"),
         ("monitor_cosine", "Mean cosine of the gradients at images and random neighbours, over steps"),
+        (
+            "monitor_linearity",
+            "Share of the loss's slope that is left after FGSM's step, and after training's own, over steps",
+        ),
         ("monitor_epsilon", "Fast Newton's epsilon, largest, median and smallest, over steps"),
     ] {
         if let Some((_, svg)) = charts.iter().find(|(known, _)| *known == name) {
@@ -151,8 +162,17 @@ mod tests {
         let mark = |miou| Mark { miou, pixel_accuracy: miou };
         let (clean, fgsm, bim) = (mark(0.6), mark(0.5), mark(bim));
         let (loss_along, newton_epsilon) = (vec![0.4, 0.9, 0.7], vec![-0.01, 0.02, 0.05]);
-        let reading =
-            Reading { chance: 0.1, clean, fgsm, bim, loss_along, cosine: Some(0.2), newton_epsilon };
+        let reading = Reading {
+            chance: 0.1,
+            clean,
+            fgsm,
+            bim,
+            loss_along,
+            cosine: Some(0.2),
+            newton_epsilon,
+            linearity: Some(0.9),
+            training_linearity: Some(0.95),
+        };
         let (sign, flagged) = (overfitting, usize::from(overfitting.is_some()));
         MonitorRecord { step, reading, sign, flagged, patience: 1, overfitting, seconds: 1.5 }
     }
@@ -194,7 +214,7 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part} is missing");
         }
-        for figure in ["robustness", "loss", "cosine", "epsilon"] {
+        for figure in ["robustness", "loss", "cosine", "linearity", "epsilon"] {
             assert!(path.join(format!("figures/monitor_{figure}.svg")).is_file(), "{figure}");
         }
         std::fs::write(&log, before + "{\"kind\": \"monitor\", \"step\": 3}\n").unwrap();
