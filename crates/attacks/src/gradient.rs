@@ -52,14 +52,48 @@ pub(crate) fn unchecked(
     label: &Tensor,
     objective: PixelObjective,
 ) -> Result<(InputGradient, Tensor)> {
+    let of_logits = |logits: &Tensor| {
+        let value = pixel_objective_per_image(logits, label, objective, model.alignment())?;
+        Ok((value, logits.detach()))
+    };
+    gradient_of(model, image, of_logits)
+}
+
+/// The gradient of an `objective` of one's own at `image` (N, 3, H, W).
+///
+/// The objective maps the model's logits (N, h, w, K) to one value per image (N), differentiable,
+/// and to anything else that the caller wants of them. Cost: one forward and one backward pass. The
+/// caller checks labels and values.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use robustseg_attacks::{channels_first, gradient_of};
+///
+/// let model = channels_first(|image: &Tensor| image.affine(4.0, 0.0));
+/// let image = Tensor::rand(0_f32, 1.0, (2, 3, 4, 5), &Device::Cpu)?;
+/// let sum = |logits: &Tensor| Ok((logits.flatten_from(1)?.sum(1)?, logits.dims().to_vec()));
+/// let (found, dims) = gradient_of(&model, &image, sum)?;
+/// assert_eq!(found.gradient.flatten_all()?.to_vec1::<f32>()?, [4.0; 120]);
+/// assert_eq!(dims, [2, 4, 5, 3]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// The errors of `model` and `objective`, and [`Error::NoGradient`] if the value does not depend on
+/// the image.
+pub fn gradient_of<T>(
+    model: &dyn Model,
+    image: &Tensor,
+    objective: impl FnOnce(&Tensor) -> Result<(Tensor, T)>,
+) -> Result<(InputGradient, T)> {
     let image = image.detach();
     let variable = Var::from_tensor(&image.to_dtype(model.image_dtype())?)?;
     let logits = model.logits(variable.as_tensor())?;
-    let value = pixel_objective_per_image(&logits, label, objective, model.alignment())?;
+    let (value, other) = objective(&logits)?;
     let gradients = value.sum_all()?.backward()?;
     let gradient =
         gradients.get(variable.as_tensor()).ok_or(Error::NoGradient)?.to_dtype(DType::F32)?.contiguous()?;
-    Ok((InputGradient { value: value.detach(), gradient }, logits.detach()))
+    Ok((InputGradient { value: value.detach(), gradient }, other))
 }
 
 /// Refuses values, one per image, that are infinite or NaN.

@@ -94,7 +94,7 @@ pub use cost::{Cost, Counted};
 pub use curve_config::CurveConfig;
 pub use epsilon::{EpsilonRole, check_epsilon, check_radius};
 pub use error::{Error, Result};
-pub use gradient::{InputGradient, input_gradient};
+pub use gradient::{InputGradient, gradient_of, input_gradient};
 pub use gradient_check::{GradientCheck, check_gradient};
 pub use model::{ChannelsFirst, Model, channels_first};
 pub use ranges::{check_alpha, check_decay, check_restarts, check_share, check_steps};

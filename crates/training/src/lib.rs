@@ -54,7 +54,8 @@ pub use identity::Identity;
 pub use method::{Forward, Loss, Method, TrainingMethod};
 pub use method_config::MethodConfig;
 pub use methods::{
-    Basic, DdcAt, FgsmCkpt, Free, GradAlign, NFgsm, PgdAt, PixelNewton, RsFgsm, SegPgdAt, SignSteps, Sora,
+    Basic, DdcAt, FgsmCkpt, Free, GradAlign, NFgsm, NoisyNewton, PgdAt, PixelNewton, PixelWeights, RsFgsm,
+    SegPgdAt, SignSteps, Sora, StepGain,
 };
 pub use monitor::{Mark, MonitorConfig, Reading, Sign, Then, Verdict};
 pub use observer::{Event, Observer, Progress, Stage};

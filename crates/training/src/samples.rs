@@ -151,7 +151,7 @@ impl Part {
 }
 
 /// The rows of `tensor` at `places` of its first axis.
-fn rows(tensor: &Tensor, places: &[usize]) -> Result<Tensor> {
+pub(crate) fn rows(tensor: &Tensor, places: &[usize]) -> Result<Tensor> {
     let rows =
         places.iter().map(|&place| tensor.narrow(0, place, 1)).collect::<candle_core::Result<Vec<_>>>()?;
     Ok(Tensor::cat(&rows, 0)?)

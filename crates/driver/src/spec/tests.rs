@@ -123,6 +123,8 @@ fn ranges_are_checked_at_their_place() {
         ("training.warm_up_epochs=99999", "training.warm_up_epochs"),
         ("training.average={decay: 1}", "training.average.decay"),
         ("training.optimiser={adamw: {beta2: 1}}", "training.optimiser.adamw.beta2"),
+        ("training.method={noisy_newton: {noise: -1}}", "training.method.noisy_newton.noise"),
+        ("training.method={noisy_newton: {residual: -1}}", "training.method.noisy_newton.residual"),
         ("evaluation.weights=average", "evaluation.weights"),
         ("training.monitor={gap: 2}", "training.monitor.gap"),
         ("training.monitor={epsilon: 8}", "training.monitor.epsilon"),

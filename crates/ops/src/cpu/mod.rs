@@ -12,6 +12,7 @@ mod convolution;
 mod cook_toom;
 mod depthwise;
 mod elementary;
+mod gain_map;
 mod gelu;
 mod interpolation;
 mod lanes;

@@ -15,6 +15,7 @@ mod convolution;
 mod descent;
 mod device;
 pub(crate) mod element;
+mod gain_map;
 mod launch;
 pub(crate) mod memory;
 mod norm_convolution;

@@ -3,7 +3,8 @@
 use crate::check::{check_gradient, flat, labels, random, relative_l2};
 use candle_core::{Device, Tensor, Var};
 use robustseg_ops::{
-    Alignment, PixelObjective, pixel_objective_mean, pixel_objective_per_image, predict, upsample_bilinear,
+    Alignment, PixelObjective, gain_map, pixel_objective_mean, pixel_objective_per_image, predict,
+    upsample_bilinear,
 };
 
 #[test]
@@ -164,4 +165,36 @@ fn unlabelled_pixels_and_images_have_no_influence() {
         let zero = gradient[pixel * 3..pixel * 3 + 3].iter().all(|g| *g == 0.0);
         assert_eq!(zero, *label == 255, "pixel {pixel} with label {label}");
     }
+}
+
+#[test]
+fn the_mean_of_the_gain_map_is_the_gain() {
+    for (small, full) in [([2, 5, 3, 4], [2, 37, 21]), ([1, 4, 7, 3], [1, 4, 7]), ([1, 1, 1, 5], [1, 9, 2])] {
+        let (logits, label) = ((random(&small, 3) * 3.0).unwrap(), labels(&full, small[3]));
+        for alignment in [Alignment::HalfPixel, Alignment::AlignCorners] {
+            let map = gain_map(&logits, &label, alignment).unwrap();
+            assert_eq!(map.dims(), full);
+            let expected =
+                pixel_objective_per_image(&logits, &label, PixelObjective::Gain, alignment).unwrap();
+            let truth = label.flatten_from(1).unwrap().to_vec2::<u8>().unwrap();
+            let gains = map.flatten_from(1).unwrap().to_vec2::<f32>().unwrap();
+            for ((gains, truth), expected) in gains.iter().zip(truth).zip(flat(&expected)) {
+                let labelled: Vec<f32> = gains
+                    .iter()
+                    .zip(&truth)
+                    .filter(|(_, label)| **label != 255)
+                    .map(|(gain, _)| *gain)
+                    .collect();
+                let mean = labelled.iter().sum::<f32>() / labelled.len() as f32;
+                assert!((mean - expected).abs() < 1e-4, "{mean}, not {expected}");
+                let rest = gains.iter().zip(&truth).filter(|(_, label)| **label == 255);
+                assert!(rest.into_iter().all(|(gain, _)| *gain == 0.0));
+            }
+        }
+    }
+    let logits = random(&[1, 2, 2, 3], 1);
+    let foreign = Tensor::new(&[[[0_u8, 3], [255, 1]]], &Device::Cpu).unwrap();
+    let error = gain_map(&logits, &foreign, Alignment::HalfPixel).unwrap_err().to_string();
+    assert!(error.contains("label 3 at image 0, row 0, column 1"), "{error}");
+    assert!(gain_map(&logits, &foreign.flatten_all().unwrap(), Alignment::HalfPixel).is_err());
 }

@@ -13,6 +13,7 @@ mod grad_align;
 mod linearity;
 mod n_fgsm;
 mod noise;
+mod noisy_newton;
 mod pgd_at;
 mod pixel_newton;
 mod range;
@@ -32,6 +33,7 @@ use crate::method::Method;
 
 pub use basic::Basic;
 pub(crate) use noise::noisy;
+pub use noisy_newton::{PixelWeights, StepGain};
 pub use sign_steps::SignSteps;
 
 /// The attacks that are training methods under their own names.
@@ -85,6 +87,7 @@ register! {
     ddc_at::DdcAt,
     pixel_newton::PixelNewton,
     sora::Sora,
+    noisy_newton::NoisyNewton,
 }
 
 /// The five methods of Wiens & Hammer 2022 with the paper's settings.

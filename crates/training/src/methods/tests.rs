@@ -230,7 +230,7 @@ proptest! {
         for method in MethodConfig::all().iter().filter(|method| method.crafts()) {
             let craft = |seed| values(&scene.craft(&**method, seed).image);
             prop_assert_eq!(craft(1), craft(1));
-            let random = ["random_fgsm", "rs_fgsm", "n_fgsm", "pgd_at", "segpgd_at", "sora"]
+            let random = ["random_fgsm", "rs_fgsm", "n_fgsm", "pgd_at", "segpgd_at", "sora", "noisy_newton"]
                 .contains(&method.name());
             prop_assert!(!random || craft(1) != craft(2), "{}", method.name());
         }
@@ -312,7 +312,8 @@ fn methods_read_as_specs_write_them() -> serde_json::Result<()> {
 fn settings_out_of_range_are_named() {
     let rs = RsFgsm::default();
     let (n, ckpt, steps) = (NFgsm::default(), FgsmCkpt::default(), SignSteps::default());
-    let cases: [(MethodConfig, &str); 16] = [
+    let newton = NoisyNewton::default();
+    let cases: [(MethodConfig, &str); 20] = [
         (AttackConfig::new(Fgsm {}, 8.0).into(), "did you mean 8/255"),
         (RsFgsm { epsilon: 8.0, ..rs }.into(), "did you mean 8/255"),
         (RsFgsm { alpha: Some(0.0), ..rs }.into(), "alpha = 0"),
@@ -328,6 +329,10 @@ fn settings_out_of_range_are_named() {
         (SegPgdAt(SignSteps { alpha: 3.0, ..steps }).into(), "alpha = 3"),
         (Sora { epsilon: 8.0, alpha: None }.into(), "did you mean 8/255"),
         (Sora { epsilon: 0.03, alpha: Some(0.0) }.into(), "alpha = 0"),
+        (NoisyNewton { noise: -1.0, ..newton }.into(), "noise = -1"),
+        (NoisyNewton { limit: 0.0, ..newton }.into(), "limit = 0"),
+        (NoisyNewton { local: Some(0), ..newton }.into(), "local = 0"),
+        (NoisyNewton { residual: f64::NAN, ..newton }.into(), "residual = NaN"),
         (PixelNewton { max_epsilon: Some(9.0), ..PixelNewton::default() }.into(), "max_epsilon = 9"),
     ];
     for (method, part) in cases {

@@ -15,8 +15,8 @@ use robustseg_files::sealed::{self, Sealed, seal};
 use robustseg_models::PspNetConfig;
 
 use crate::{
-    AdamW, AverageConfig, Basic, DdcAt, Free, GradAlign, MethodConfig, OptimiserConfig, Sora, TrainingConfig,
-    fixture, resume,
+    AdamW, AverageConfig, Basic, DdcAt, Free, GradAlign, MethodConfig, NoisyNewton, OptimiserConfig, Sora,
+    StepGain, TrainingConfig, fixture, resume,
 };
 
 /// Keeps the events, and sets the stop flag after a given step.
@@ -105,6 +105,8 @@ fn a_resumed_training_ends_as_one_that_was_not_interrupted() -> Result<()> {
         Free { replays: 2, ..Free::default() }.into(),
         DdcAt::default().into(),
         Sora::default().into(),
+        NoisyNewton { curvature: true, residual: 0.5, gain: StepGain::Masked, ..NoisyNewton::default() }
+            .into(),
     ] {
         continues_as_if_not_interrupted(method)?;
     }
