@@ -100,3 +100,22 @@ fn the_rivals_on_camvid_differ_from_basic_in_the_method_alone() {
         assert_eq!(spec, basic, "camvid_{}", method.name());
     }
 }
+
+#[test]
+fn the_variants_that_attack_every_sample_differ_in_that_and_the_method_alone() {
+    for (prefix, at_least) in [("camvid_all_", 7), ("ccp_", 2)] {
+        let of_basic = if prefix == "ccp_" { "ccp_basic.yaml" } else { "camvid_basic.yaml" };
+        let basic = Spec::read(&folder().join(of_basic), &[]).unwrap();
+        let named = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(prefix);
+        let variants: Vec<PathBuf> = specs().into_iter().filter(named).collect();
+        assert!(variants.len() >= at_least, "{variants:?}");
+        for path in variants {
+            let mut spec = Spec::read(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(spec.training.adversarial_probability, Some(1.0), "{}", path.display());
+            spec.training.method = basic.training.method.clone();
+            spec.training.adversarial_probability = basic.training.adversarial_probability;
+            spec.name.clone_from(&basic.name);
+            assert_eq!(spec, basic, "{}", path.display());
+        }
+    }
+}

@@ -31,7 +31,8 @@ pub(crate) struct Bench {
     /// A spec whose network, data and training settings are timed. Without one: PSPNet50 with 21
     /// classes, on random data in memory, with exactly half of each batch attacked.
     spec: Option<PathBuf>,
-    /// The methods to time, in turn.
+    /// The methods to time, in turn. The spec's method has the spec's settings, others their
+    /// defaults.
     #[arg(long, value_delimiter = ',', default_value = "basic,fgsm,random_fgsm,fast_newton,bim")]
     methods: Vec<String>,
     /// Images per batch [default: the spec's, else 2, on a GPU 16].
@@ -112,9 +113,14 @@ impl Bench {
         if let Some(path) = &self.json {
             check_file(path, "--json", &Inputs::of(&self.spec), is_results)?;
         }
-        let methods = self.methods.iter().map(|name| method(name)).collect::<Result<Vec<_>, _>>()?;
+        let mut methods = self.methods.iter().map(|name| method(name)).collect::<Result<Vec<_>, _>>()?;
         let device = self.device.open()?;
         let workload = self.workload(&device)?;
+        // The spec's own method keeps its settings.
+        let own = &workload.training.method;
+        for method in methods.iter_mut().filter(|method| method.name() == own.name()) {
+            method.clone_from(own);
+        }
         if !(1..=workload.batch).contains(&self.curve_batch) {
             let text = format!("--curve-batch must be between 1 and the batch, {} images", workload.batch);
             return Err(Usage(text).into());
