@@ -21,7 +21,7 @@ use crate::method::{Forward, Loss, Method, TrainingMethod, no_more};
 use crate::practice::Practice;
 use crate::samples::{Samples, rows};
 use length::{Curvature, Length, of_images};
-use objective::{Objective, gain_of};
+use objective::Objective;
 pub use objective::{PixelWeights, StepGain};
 use residual::{Prediction, Residuals};
 
@@ -67,9 +67,9 @@ pub struct NoisyNewton {
     pub curvature: bool,
     /// The weight of the residual in the loss, at least 0. 0 is without it. The residual of an
     /// example is `((G(x_adv) - predicted) / (G(x_0) + 0.1))^2`, where `predicted = G(x_0) + grad G
-    /// . (x_adv - x_0)` is constant. It counts where it exceeds its running mean (rate 0.05) by two
-    /// deviations, as a mean over the examples. `x_adv` has its gain from the update's own forward
-    /// pass.
+    /// . (x_adv - x_0)` is constant. `G(x_adv)` comes from the update's own forward pass, with the
+    /// pixels, weights and median of `x_0`. A residual counts where it exceeds its running mean
+    /// (rate 0.05) by two deviations, as a mean over the examples.
     pub residual: f64,
 }
 
@@ -206,8 +206,8 @@ impl TrainingMethod for Newton {
         }
         if residual > 0.0 {
             let fall = (&objective.gradient * (&image - &start)?)?.flatten_from(1)?.sum(1)?;
-            let (labels, before) = (case.label().clone(), objective.value.detach());
-            self.prediction = Some(Prediction { labels, expected: (&before + fall)?, before });
+            let (fixed, before) = (objective.fixed, objective.value.detach());
+            self.prediction = Some(Prediction { fixed, expected: (&before + fall)?, before });
         }
         Ok(Some(Adversarial { image, epsilon: per_image }))
     }
@@ -216,13 +216,12 @@ impl TrainingMethod for Newton {
         let logits = forward.logits()?;
         let value = forward.cross_entropy(&logits)?;
         let Some(prediction) = self.prediction.take() else { return Ok(Loss { value, additional: None }) };
-        let NoisyNewton { gain, weights, residual, .. } = self.config;
         let (examples, alignment) = (rows(&logits, &self.places)?, forward.network().alignment());
-        let after = gain_of(&examples, &prediction.labels, alignment, gain, weights)?;
+        let after = prediction.fixed.at(&examples, alignment)?;
         let residuals = prediction.residuals(&after)?;
         self.fresh = residuals.to_vec1()?;
         let outlying = self.residuals.outlying(&residuals)?;
-        Ok(Loss { value, additional: outlying.map(|outlying| outlying * residual).transpose()? })
+        Ok(Loss { value, additional: outlying.map(|outlying| outlying * self.config.residual).transpose()? })
     }
 
     fn wants_example_gradient(&self) -> bool {

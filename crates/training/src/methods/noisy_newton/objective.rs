@@ -1,6 +1,6 @@
 //! The gain that a Noisy Newton step brings to zero.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use robustseg_attacks::{
     Case, Error as AttackError, IGNORE_LABEL, InputGradient, PixelObjective, gradient_of, input_gradient,
 };
@@ -45,6 +45,8 @@ pub(super) struct Objective {
     pub(super) gradient: Tensor,
     /// What each pixel contributes to G (N, H, W), if requested. The sum over an image is G.
     pub(super) contributions: Option<Tensor>,
+    /// G as a function of the logits.
+    pub(super) fixed: Fixed,
 }
 
 impl Objective {
@@ -57,60 +59,81 @@ impl Objective {
         contributions: bool,
     ) -> Result<Self> {
         let (model, label) = (case.model(), case.label());
+        let alignment = model.alignment();
         if (gain, weights, contributions) == (StepGain::Plain, PixelWeights::Pixel, false) {
             let InputGradient { value, gradient } =
                 input_gradient(model, start, label, PixelObjective::Gain)?;
-            return Ok(Self { value, gradient, contributions: None });
+            let fixed = Fixed::mean(label)?;
+            return Ok(Self { value, gradient, contributions: None, fixed });
         }
-        let alignment = model.alignment();
         let of_logits = |logits: &Tensor| {
-            let Moving { sum, images } = moving(logits, label, alignment, gain, weights)?;
-            Ok((sum, images))
+            let weighed = weigh(logits, label, alignment, gain, weights)?;
+            let fixed = Fixed::of(&weighed, logits.dim(3)?, weights, label)?;
+            Ok((fixed.at(logits, alignment)?, (fixed, weighed)))
         };
-        let (InputGradient { gradient, .. }, weighed) = gradient_of(model, start, of_logits)?;
+        let (InputGradient { gradient, .. }, (fixed, weighed)) = gradient_of(model, start, of_logits)?;
         let values: Vec<f32> = weighed.iter().map(|image| image.value as f32).collect();
         let value = Tensor::new(values, start.device())?;
         let contributions = contributions.then(|| {
             let all: Vec<f32> = weighed.into_iter().flat_map(|image| image.contributions).collect();
             Tensor::from_vec(all, label.shape(), start.device())
         });
-        Ok(Self { value, gradient, contributions: contributions.transpose()? })
+        Ok(Self { value, gradient, contributions: contributions.transpose()?, fixed })
     }
 }
 
-/// G of `logits` (N, h, w, K) with `label` (N, H, W), for each image (N), with its gradient by the
-/// logits.
-pub(super) fn gain_of(
+/// G with the pixels, the weights and the median of one image, as a function of the logits: what
+/// the gradient of G belongs to.
+pub(super) struct Fixed {
+    /// The mean gain over chosen pixels is an objective of its own, so G is a sum of such means: one,
+    /// or one for each class. Each has the labels of its pixels (N, H, W) and a factor for each image
+    /// (N).
+    terms: Vec<(Tensor, Tensor)>,
+    /// What the pixels above the median add (N).
+    rest: Tensor,
+}
+
+impl Fixed {
+    /// The mean gain over the labelled pixels.
+    fn mean(label: &Tensor) -> Result<Self, AttackError> {
+        let rest = Tensor::zeros(label.dim(0)?, DType::F32, label.device())?;
+        Ok(Self { terms: vec![(label.clone(), rest.ones_like()?)], rest })
+    }
+
+    fn of(
+        images: &[Weighed],
+        classes: usize,
+        weights: PixelWeights,
+        label: &Tensor,
+    ) -> Result<Self, AttackError> {
+        let device = label.device();
+        let term = |Term { labels, factors }| -> Result<_, AttackError> {
+            Ok((Tensor::from_vec(labels, label.shape(), device)?, Tensor::new(factors, device)?))
+        };
+        let terms = terms(images, classes, weights).into_iter().map(term).collect::<Result<_, _>>()?;
+        let rest: Vec<f32> = images.iter().map(|image| image.rest as f32).collect();
+        Ok(Self { terms, rest: Tensor::new(rest, device)? })
+    }
+
+    /// G (N) of small `logits` (N, h, w, K), with its gradient.
+    pub(super) fn at(&self, logits: &Tensor, alignment: Alignment) -> Result<Tensor, AttackError> {
+        let mut sum = self.rest.clone();
+        for (labels, factors) in &self.terms {
+            let mean = pixel_objective_per_image(logits, labels, PixelObjective::Gain, alignment)?;
+            sum = (sum + (mean * factors)?)?;
+        }
+        Ok(sum)
+    }
+}
+
+/// The pixels of each image of `logits`.
+fn weigh(
     logits: &Tensor,
     label: &Tensor,
     alignment: Alignment,
     gain: StepGain,
     weights: PixelWeights,
-) -> Result<Tensor> {
-    if (gain, weights) == (StepGain::Plain, PixelWeights::Pixel) {
-        return Ok(pixel_objective_per_image(logits, label, PixelObjective::Gain, alignment)?);
-    }
-    let Moving { sum, images } = moving(logits, label, alignment, gain, weights)?;
-    // Pixels beyond the median add a constant to G.
-    let rest = images.iter().zip(sum.detach().to_vec1::<f32>()?);
-    let rest = rest.map(|(image, sum)| image.value as f32 - sum).collect::<Vec<_>>();
-    Ok((&sum + Tensor::new(rest, sum.device())?)?)
-}
-
-/// The part of G that moves with the logits, and the pixels.
-struct Moving {
-    /// A sum over the moving pixels of each image (N). Its gradient is that of G.
-    sum: Tensor,
-    images: Vec<Weighed>,
-}
-
-fn moving(
-    logits: &Tensor,
-    label: &Tensor,
-    alignment: Alignment,
-    gain: StepGain,
-    weights: PixelWeights,
-) -> Result<Moving, AttackError> {
+) -> Result<Vec<Weighed>, AttackError> {
     let classes = logits.dim(3)?;
     let gains: Vec<Vec<f32>> = gain_map(logits, label, alignment)?.flatten_from(1)?.to_vec2()?;
     let labels: Vec<Vec<u8>> = label.to_device(&Device::Cpu)?.flatten_from(1)?.to_vec2()?;
@@ -120,27 +143,15 @@ fn moving(
         let weighed = Weighed::of(gains, labels, classes, gain, weights);
         weighed.ok_or(AttackError::NotFinite { quantity: "objective", index, value })
     });
-    let images = images.collect::<Result<Vec<_>, _>>()?;
-    // The gain's mean over chosen pixels is an objective of its own, so G is a sum of such means:
-    // one, or one for each class.
-    let mut sum: Option<Tensor> = None;
-    for term in terms(&images, classes, weights) {
-        let labels = Tensor::from_vec(term.labels, label.shape(), label.device())?;
-        let factors = Tensor::new(term.factors, label.device())?;
-        let mean = pixel_objective_per_image(logits, &labels, PixelObjective::Gain, alignment)?;
-        let term = (mean * factors)?;
-        sum = Some(match sum {
-            None => term,
-            Some(sum) => (sum + term)?,
-        });
-    }
-    Ok(Moving { sum: sum.expect("there is a term"), images })
+    images.collect()
 }
 
 /// The pixels of one image as G weighs them.
 struct Weighed {
     /// G.
     value: f64,
+    /// The part of G of pixels that do not move it.
+    rest: f64,
     /// The labels of the pixels whose gain moves G, others unlabelled.
     moving: Vec<u8>,
     /// By class, the weight of one such pixel, over the sum of all weights.
@@ -183,16 +194,18 @@ impl Weighed {
         }
         let largest = if masked { median(counting.iter().map(|pixel| pixel.2).collect()) } else { f32::MAX };
         let (mut moving, mut contributions) = (vec![IGNORE_LABEL; gains.len()], vec![0.0; gains.len()]);
-        let mut value = 0.0;
+        let (mut value, mut rest) = (0.0, 0.0);
         for (place, label, gain) in counting {
+            let contribution = weights[label] * f64::from(gain.min(largest));
             if gain <= largest {
                 moving[place] = label as u8;
+            } else {
+                rest += contribution;
             }
-            let contribution = weights[label] * f64::from(gain.min(largest));
             contributions[place] = contribution as f32;
             value += contribution;
         }
-        Some(Self { value, moving, weights, contributions })
+        Some(Self { value, rest, moving, weights, contributions })
     }
 
     /// The labels of the moving pixels of `class`, or of all classes, and their number.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
+use super::objective::Fixed;
 use super::scalar;
 use crate::Result;
 
@@ -19,8 +20,8 @@ const DEVIATIONS: f64 = 2.0;
 
 /// A line's prediction of the gain at examples, image by image.
 pub(super) struct Prediction {
-    /// The labels of the examples (M, H, W).
-    pub(super) labels: Tensor,
+    /// G as a function of the logits at the examples.
+    pub(super) fixed: Fixed,
     /// G at the start of the step (M).
     pub(super) before: Tensor,
     /// G at the example, if it fell along a line (M).
@@ -31,10 +32,14 @@ impl Prediction {
     /// `((after - expected) / (before + tau))^2` for the gains `after` (M) at the examples. Images
     /// without a step, whose gain was not above 0, have 0. A gradient flows to `after` alone.
     pub(super) fn residuals(&self, after: &Tensor) -> Result<Tensor> {
-        let stepped = self.before.gt(0_f32)?;
-        let residuals = ((after - &self.expected)? / (self.before.relu()? + TAU)?)?.sqr()?;
-        Ok(stepped.where_cond(&residuals, &residuals.zeros_like()?)?)
+        residuals(after, &self.before, &self.expected)
     }
+}
+
+fn residuals(after: &Tensor, before: &Tensor, expected: &Tensor) -> Result<Tensor> {
+    let stepped = before.gt(0_f32)?;
+    let residuals = ((after - expected)? / (before.relu()? + TAU)?)?.sqr()?;
+    Ok(stepped.where_cond(&residuals, &residuals.zeros_like()?)?)
 }
 
 /// Running mean of residuals and of their squares.
@@ -99,11 +104,9 @@ mod tests {
     #[test]
     fn residuals_are_those_of_the_formula_and_so_is_their_gradient() -> Result<()> {
         let new = |values: &[f32]| Tensor::new(values, &Device::Cpu);
-        let labels = Tensor::zeros((3, 1, 1), candle_core::DType::U8, &Device::Cpu)?;
         let (before, expected) = (new(&[0.9, 0.4, -0.5])?, new(&[0.2, 0.0, -0.5])?);
-        let prediction = Prediction { labels, before, expected };
         let after = Var::new(&[0.7_f32, -0.1, 3.0], &Device::Cpu)?;
-        let residuals = prediction.residuals(after.as_tensor())?;
+        let residuals = residuals(after.as_tensor(), &before, &expected)?;
         for (found, expected) in values(&residuals).into_iter().zip([0.25, 0.04, 0.0]) {
             assert!((found - expected).abs() < 1e-6, "{found}, not {expected}");
         }
