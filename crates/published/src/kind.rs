@@ -58,9 +58,10 @@ impl Kind {
 
     /// The network of tensors of `shapes`.
     pub(crate) fn config(&self, shapes: &Shapes) -> NetworkConfig {
-        (self.network)(shapes).network(shapes.channels(CLASSIFIER).unwrap_or(1), Vec::new())
+        let classes = CLASSIFIERS.iter().find_map(|name| shapes.channels(name)).unwrap_or(1);
+        (self.network)(shapes).network(classes, Vec::new())
     }
 }
 
-/// The weight whose first axis are the classes.
-const CLASSIFIER: &str = "classifier.weight";
+/// The weights whose first axis are the classes, one of which a network has.
+const CLASSIFIERS: [&str; 2] = ["classifier.weight", "decode_head.classifier.weight"];

@@ -1,7 +1,9 @@
 //! The registry of kinds. To add one, describe it in a file here and name it in the list.
 
+mod convnext;
 mod ddcat;
 mod resnet;
+mod segformer;
 mod semseg;
 mod timm;
 mod torchvision;
@@ -18,6 +20,9 @@ pub static KINDS: &[&Kind] = &[
     &ddcat::DEEPLABV3,
     &torchvision::DEEPLABV3,
     &torchvision::FCN,
+    &convnext::SEA,
+    &convnext::TRANSFORMERS,
+    &segformer::TRANSFORMERS,
     &torchvision::RESNET,
     &timm::RESNET,
 ];

@@ -1,22 +1,26 @@
-"""Writes the files of this folder: python make.py (PyTorch 2.11, torchvision 0.26, timm 1.0).
+"""Writes the files of this folder: python make.py (PyTorch 2.11, torchvision 0.26, timm 1.0, transformers 5).
 
 KIND_SIZE.pth is a checkpoint as the program of that kind writes it. Files of the size `tiny` hold random weights, and
 KIND_tiny.safetensors an image in [0, 1] with the logits that PyTorch computes. The tensors of other files have their full
 shapes but share one zero, so that the files are small.
 """
 
+import re
+import tempfile
 from pathlib import Path
 
 import timm
 import torch
 import torch.nn.functional as F
 import torchvision
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.models.segmentation.deeplabv3 import ASPP, DeepLabV3
 from torchvision.models.segmentation.fcn import FCN
+from transformers import ConvNextConfig, SegformerConfig, SegformerForSemanticSegmentation
+from transformers import UperNetConfig, UperNetForSemanticSegmentation
 
 HERE = Path(__file__).parent
 LAYERS, WIDTH, CLASSES = (1, 2, 1, 1), 1, 3
@@ -139,18 +143,105 @@ def tiny_networks():
     }
 
 
-def tiny(name, network):
+class Transformers(nn.Module):
+    """A network of transformers, whose logits are a quarter of the image's size or as large."""
+
+    def __init__(self, network, mean=MEAN, std=STD):
+        super().__init__()
+        self.network, self.mean, self.std = network, mean, std
+
+    def forward(self, image):
+        logits = self.network(pixel_values=(image - self.mean) / self.std).logits
+        return F.interpolate(logits, image.shape[2:], mode="bilinear", align_corners=False)
+
+    def weights(self):
+        """With the names that transformers writes to files."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.network.save_pretrained(folder)
+            return load_file(f"{folder}/model.safetensors")
+
+
+class Channels(nn.LayerNorm):
+    def forward(self, x):
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Stem(nn.Module):
+    """The convolutional stem of SEA's ConvNeXt."""
+
+    def __init__(self, width):
+        super().__init__()
+        layer = lambda inputs, outputs: [nn.Conv2d(inputs, outputs, 3, 2, 1), Channels(outputs, eps=1e-6), nn.GELU()]
+        self.stem = nn.Sequential(*layer(3, width // 2), *layer(width // 2, width))
+
+    def forward(self, pixel_values):
+        return self.stem(pixel_values)
+
+
+class Sea(Transformers):
+    """transformers' UPerNet with another stem, under the names of SEA's program, which does not normalise."""
+
+    NAMES = (
+        (r"backbone\.embeddings\.", "backbone.downsample_layers.0."),
+        (r"backbone\.encoder\.stages\.(\d)\.downsampling_layer\.", r"backbone.downsample_layers.\1."),
+        (r"backbone\.encoder\.stages\.(\d)\.layers\.(\d)\.", r"backbone.stages.\1.\2."),
+        (r"\.layernorm\.", ".norm."),
+        ("layer_scale_parameter", "gamma"),
+        (r"backbone\.hidden_states_norms\.stage(\d)", lambda match: f"backbone.norm{int(match[1]) - 1}"),
+    )
+
+    def weights(self):
+        weights = {}
+        for name, tensor in self.network.state_dict().items():
+            for pattern, replacement in self.NAMES:
+                name = re.sub(pattern, replacement, name)
+            weights[name] = tensor
+        return weights
+
+
+def upernet():
+    stages = ["stage1", "stage2", "stage3", "stage4"]
+    backbone = ConvNextConfig(depths=[1, 2, 1, 1], hidden_sizes=[8, 4, 6, 6], out_features=stages)
+    return UperNetForSemanticSegmentation(
+        UperNetConfig(
+            backbone_config=backbone,
+            hidden_size=6,
+            auxiliary_in_channels=6,
+            auxiliary_channels=3,
+            num_labels=CLASSES,
+        )
+    )
+
+
+def transformers_networks():
+    sea = upernet()
+    sea.backbone.embeddings = Stem(8)
+    segformer = SegformerConfig(
+        depths=[1, 2, 1, 1],
+        hidden_sizes=[4, 4, 10, 8],
+        sr_ratios=[4, 2, 2, 1],
+        decoder_hidden_size=6,
+        num_labels=CLASSES,
+    )
+    return {
+        "transformers-upernet-convnext": Transformers(upernet()),
+        "transformers-segformer": Transformers(SegformerForSemanticSegmentation(segformer)),
+        "sea-upernet-convnext": Sea(sea, 0.0, 1.0),
+    }
+
+
+def tiny(name, network, size=(17, 25)):
     for key, value in [*network.named_parameters(), *network.named_buffers()]:
         if value.is_floating_point():
             numbers = (1.0 if value.dim() == 1 else 0.0) + 0.3 * torch.randn(value.shape)
             numbers = numbers.abs() + 0.5 if key.endswith("running_var") else numbers
             value.data = numbers.half().float()
-    image = torch.randint(256, (1, 3, 17, 25)) / 255
+    image = torch.randint(256, (1, 3, *size)) / 255
     with torch.no_grad():
         logits = network.eval()(image)
     save_file({"image": image, "logits": logits}, HERE / f"{name}_tiny.safetensors")
-    weights = getattr(network, "network", network).state_dict()
-    if "torchvision" not in name:
+    weights = network.weights() if hasattr(network, "weights") else getattr(network, "network", network).state_dict()
+    if isinstance(network, Semseg):
         # With DataParallel, next to the state of the training; DDC-AT is of the time before zip files.
         weights = prefixed("module.", {key: value.half() if value.dim() else value for key, value in weights.items()})
         weights = {"epoch": 50, "state_dict": weights, "optimizer": {"state": {}, "param_groups": []}}
@@ -161,6 +252,8 @@ def main():
     torch.manual_seed(0)
     for name, network in tiny_networks().items():
         tiny(name, network)
+    for name, network in transformers_networks().items():
+        tiny(name, network, (41, 57))
     with torch.device("meta"):
         networks, backbones = torchvision.models.segmentation, torchvision.models
         options = {"weights": None, "weights_backbone": None, "num_classes": 21}

@@ -1,0 +1,45 @@
+//! SegFormer of transformers.
+
+use robustseg_models::SegFormerConfig;
+
+use super::imagenet;
+use crate::kind::{Kind, Product, Shapes};
+
+pub(super) const TRANSFORMERS: Kind = Kind {
+    name: "transformers-segformer",
+    title: "SegFormer of transformers",
+    product: Product::Checkpoint,
+    rules: &[&[
+        ("segformer.encoder.", "backbone."),
+        ("decode_head.linear_c.", "decode_head.linear_c."),
+        ("decode_head.linear_fuse.", "decode_head.linear_fuse."),
+        ("decode_head.batch_norm.", "decode_head.batch_norm."),
+        ("decode_head.classifier.", "decode_head.classifier."),
+    ]],
+    left: &[],
+    network: |shapes| imagenet(segformer(shapes)),
+};
+
+fn segformer(shapes: &Shapes) -> SegFormerConfig {
+    let published = SegFormerConfig::default();
+    let depth = |stage| shapes.count(|block| format!("backbone.block.{stage}.{block}.layer_norm_1.weight"));
+    let width = |stage: usize| {
+        let patches = format!("backbone.patch_embeddings.{stage}.proj.weight");
+        shapes.channels(&patches).unwrap_or(published.widths[stage])
+    };
+    // The side of the kernel that reduces keys and values. The last stage has none.
+    let reduction = |stage: usize| {
+        let kernel = shapes.0.get(&format!("backbone.block.{stage}.0.attention.self.sr.weight"));
+        kernel.and_then(|shape| shape.last().copied()).unwrap_or(1)
+    };
+    let depths = [0, 1, 2, 3].map(depth);
+    SegFormerConfig {
+        depths: if depths.contains(&0) { published.depths } else { depths },
+        widths: [0, 1, 2, 3].map(width),
+        reductions: [0, 1, 2, 3].map(reduction),
+        decoder_channels: shapes
+            .channels("decode_head.linear_fuse.weight")
+            .unwrap_or(published.decoder_channels),
+        ..published
+    }
+}
