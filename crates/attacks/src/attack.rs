@@ -20,6 +20,16 @@ pub struct Adversarial {
     pub epsilon: Tensor,
 }
 
+impl Adversarial {
+    /// `image` with the largest change of a channel from `original` as its epsilon, at most `limit`.
+    pub(crate) fn measured(image: Tensor, original: &Tensor, limit: f64) -> Result<Self> {
+        let largest = (&image - original)?.abs()?.flatten_from(1)?.max(1)?;
+        // Rounding may overshoot the ball by one unit in the last place.
+        let epsilon = largest.minimum(limit.min(1.0) as f32)?;
+        Ok(Self { image, epsilon })
+    }
+}
+
 /// How many examples an attack crafts per image and epsilon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Candidates {
@@ -112,6 +122,11 @@ pub trait Attack: Described + Debug + Send + Sync {
         Ok(pixel_objective_per_image(&logits, case.label(), objective, alignment)?.to_vec1()?)
     }
 
+    /// Whether the attack needs the [class pixels](Case::with_class_pixels) of the dataset.
+    fn needs_class_pixels(&self) -> bool {
+        false
+    }
+
     /// Upper bound on the backward passes that one image costs at this many epsilons.
     fn backward_passes(&self, epsilons: u64) -> u64 {
         epsilons
@@ -126,6 +141,12 @@ pub trait Attack: Described + Debug + Send + Sync {
     /// Whether a large enough number of steps brings an example to the surface of its ball.
     fn fills_the_ball(&self) -> bool {
         true
+    }
+
+    /// The share of an image's labelled pixels that the attack gets wrong with a perturbation as
+    /// small as it can find. `None` for an attack that does the most damage at a given size.
+    fn share_to_get_wrong(&self) -> Option<f64> {
+        None
     }
 
     /// The adversarial examples at each of `epsilons`, one per candidate.

@@ -24,6 +24,7 @@ pub struct Case<'a> {
     model: &'a dyn Model,
     image: &'a Tensor,
     label: &'a Tensor,
+    class_pixels: Option<&'a [u64]>,
 }
 
 impl<'a> Case<'a> {
@@ -34,7 +35,15 @@ impl<'a> Case<'a> {
     /// [`Error::Input`] if a type, shape or range is wrong.
     pub fn new(model: &'a dyn Model, image: &'a Tensor, label: &'a Tensor) -> Result<Self> {
         check(image, label)?;
-        Ok(Self { model, image, label })
+        Ok(Self { model, image, label, class_pixels: None })
+    }
+
+    /// The same case, with the number of labelled pixels of each class in the dataset that the
+    /// images come from. An attack that [weighs classes](crate::Attack::needs_class_pixels) by the
+    /// dataset needs them.
+    #[must_use]
+    pub fn with_class_pixels(self, class_pixels: &'a [u64]) -> Self {
+        Self { class_pixels: Some(class_pixels), ..self }
     }
 
     /// The model.
@@ -50,6 +59,11 @@ impl<'a> Case<'a> {
     /// The labels (N, H, W), u8.
     pub fn label(&self) -> &'a Tensor {
         self.label
+    }
+
+    /// The number of labelled pixels of each class in the dataset, if it is known.
+    pub fn class_pixels(&self) -> Option<&'a [u64]> {
+        self.class_pixels
     }
 
     /// The number of images.

@@ -2,7 +2,9 @@
 //! Robustness with an Ensemble of Diverse Parameter-free Attacks*, ICML 2020, algorithm 1.
 
 use candle_core::Tensor;
-use robustseg_ops::{PixelObjective, pixel_objective_per_image, predict, project, sign_step};
+use robustseg_ops::{
+    PixelObjective, pixel_objective_per_image, predict, project, set_balanced_objective_per_image, sign_step,
+};
 use robustseg_random::ChaCha8Rng;
 
 use crate::gradient::{InputGradient, finite, observe};
@@ -32,6 +34,8 @@ pub(crate) struct Climb<'a> {
     pub(crate) steps: usize,
     /// The objective at a step, given its index from 0 and the number of steps.
     pub(crate) objective: &'a dyn Fn(usize, usize) -> PixelObjective,
+    /// The pixels of each class over which the objective is balanced, if not over each image's.
+    pub(crate) class_pixels: Option<&'a [u64]>,
 }
 
 /// The best points of a climb, image by image; f64.
@@ -110,7 +114,11 @@ impl Climb<'_> {
         let (model, label) = (case.model(), case.label());
         let (gradient, logits) = if let Some(step) = step {
             let objective = (self.objective)(step, self.steps);
-            let (InputGradient { gradient, .. }, logits) = observe(model, image, label, objective)?;
+            let value = |logits: &Tensor| match self.class_pixels {
+                Some(pixels) => set_balanced_objective_per_image(logits, label, pixels, model.alignment()),
+                None => pixel_objective_per_image(logits, label, objective, model.alignment()),
+            };
+            let (InputGradient { gradient, .. }, logits) = observe(model, image, label, value)?;
             (Some(gradient), logits)
         } else {
             (None, case.logits(image)?)

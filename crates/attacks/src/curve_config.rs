@@ -19,7 +19,7 @@ use crate::{Error, Result};
 /// ```
 /// use robustseg_attacks::{CurveConfig, Sea};
 ///
-/// let curve = CurveConfig::new(Sea { steps: 30, random_start: true }, vec![0.0, 0.01, 0.03]);
+/// let curve = CurveConfig::new(Sea { steps: 30, ..Sea::default() }, vec![0.0, 0.01, 0.03]);
 /// assert_eq!(curve.attack().candidates().names().len(), 3);
 /// curve.validate()?;
 /// # Ok::<(), robustseg_attacks::Error>(())

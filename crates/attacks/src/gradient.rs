@@ -26,37 +26,44 @@ pub fn input_gradient(
     label: &Tensor,
     objective: PixelObjective,
 ) -> Result<InputGradient> {
+    let objective = |logits: &Tensor| pixel_objective_per_image(logits, label, objective, model.alignment());
     Ok(observe(model, image, label, objective)?.0)
 }
 
-/// [`input_gradient`] together with the detached logits.
+/// [`input_gradient`] of an objective of the logits, one value (N) per image, together with the
+/// detached logits.
 pub(crate) fn observe(
     model: &dyn Model,
     image: &Tensor,
     label: &Tensor,
-    objective: PixelObjective,
+    objective: impl FnOnce(&Tensor) -> candle_core::Result<Tensor>,
 ) -> Result<(InputGradient, Tensor)> {
     let rounded = if image.dtype() == DType::F64 { image.to_dtype(DType::F32)? } else { image.clone() };
     case::check(&rounded, label)?;
-    let (found, logits) = unchecked(model, image, label, objective)?;
+    let (found, logits) = slope(model, image, objective)?;
     finite("objective", &found.value.to_vec1()?)?;
     Ok((found, logits))
 }
 
-/// [`observe`] for input that was checked already. Callers check that the values are [`finite`]
-/// later: on a GPU they first enqueue the operations that use the gradient, and only then wait for
-/// it.
+/// [`input_gradient`] for input that was checked already, together with the detached logits.
+/// Callers check that the values are [`finite`] later: on a GPU they first enqueue the operations
+/// that use the gradient, and only then wait for it.
 pub(crate) fn unchecked(
     model: &dyn Model,
     image: &Tensor,
     label: &Tensor,
     objective: PixelObjective,
 ) -> Result<(InputGradient, Tensor)> {
-    let of_logits = |logits: &Tensor| {
-        let value = pixel_objective_per_image(logits, label, objective, model.alignment())?;
-        Ok((value, logits.detach()))
-    };
-    gradient_of(model, image, of_logits)
+    slope(model, image, |logits| pixel_objective_per_image(logits, label, objective, model.alignment()))
+}
+
+/// [`unchecked`] for an objective of the logits, one value (N) per image.
+pub(crate) fn slope(
+    model: &dyn Model,
+    image: &Tensor,
+    objective: impl FnOnce(&Tensor) -> candle_core::Result<Tensor>,
+) -> Result<(InputGradient, Tensor)> {
+    gradient_of(model, image, |logits| Ok((objective(logits)?, logits.detach())))
 }
 
 /// The gradient of an `objective` of one's own at `image` (N, 3, H, W).

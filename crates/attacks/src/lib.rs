@@ -21,6 +21,7 @@
 //! | [`Apgd`] | Croce & Hein 2020 |
 //! | [`Sea`] | Croce, Singh, Hein 2024 |
 //! | [`Dag`] | Xie et al. 2017 |
+//! | [`AlmaProx`] | Rony, Pesquet, Ben Ayed 2023 |
 //!
 //! Equation numbers are those of Wiens & Hammer, *Single-step Adversarial Training for Semantic
 //! Segmentation*, ICPRAM 2022.
@@ -72,7 +73,11 @@ mod error;
 mod gradient;
 mod gradient_check;
 mod iteration;
+mod lagrangian;
+mod margin;
+mod minimal;
 mod model;
+mod proximal;
 mod ranges;
 mod read;
 #[cfg(feature = "schema")]
@@ -85,8 +90,8 @@ mod tsallis;
 
 pub use attack::{Adversarial, Attack, Candidates, CurveDefaults};
 pub use attacks::{
-    AdamObjective, Apgd, Bim, CosPgd, Dag, FastNewton, Fgsm, MiFgsm, NegativeGain, Padam, Pgd, RandomFgsm,
-    Sea, SegFgsm, SegPgd, TsallisApgd, TsallisPgd, attacks, completed, title_of,
+    AdamObjective, AlmaProx, Apgd, Bim, CosPgd, Dag, FastNewton, Fgsm, MiFgsm, NegativeGain, Padam, Pgd,
+    RandomFgsm, Sea, SegFgsm, SegPgd, TsallisApgd, TsallisPgd, attacks, completed, title_of,
 };
 pub use case::Case;
 pub use config::AttackConfig;

@@ -124,6 +124,8 @@ mod tests {
         assert_eq!(title(pgd), "alpha 0.004, 10 steps, 5 starts, decay 1");
         assert_eq!(title(json!({"steps": 1, "start": "random"})), "1 step, random start");
         assert_eq!(title(json!({"start": "image", "random_start": true})), "from the image, random start");
+        let sea = json!({"steps": 30, "dataset_weights": true, "cross_entropy": false});
+        assert_eq!(title(sea), "30 steps, dataset weights");
         assert_eq!(
             title(json!({"random_start": false, "max": null, "negative_gain": "abs"})),
             "negative gain abs"

@@ -17,6 +17,8 @@ pub(crate) struct Shrinking<'a> {
     pub(crate) random_start: bool,
     /// The objective at a step of a climb, given its index from 0 and the climb's number of steps.
     pub(crate) objective: &'a dyn Fn(usize, usize) -> PixelObjective,
+    /// The pixels of each class over which the objective is balanced, if not over each image's.
+    pub(crate) class_pixels: Option<&'a [u64]>,
 }
 
 impl Shrinking<'_> {
@@ -34,7 +36,7 @@ impl Shrinking<'_> {
         for (steps, epsilon) in self.balls(epsilon) {
             let ball = Tensor::full(epsilon, case.len(), original.device())?;
             let from = project(&point, &original, &ball)?;
-            let climb = Climb { epsilon, steps, objective: self.objective };
+            let climb = Climb { epsilon, steps, objective: self.objective, class_pixels: self.class_pixels };
             point = hand_on(climb.from(case, &original, &from)?);
         }
         let blank = selection::without_labels(case.label())?;
@@ -58,7 +60,7 @@ mod tests {
     fn balls_shrink_over_the_steps() {
         let objective = &|_, _| PixelObjective::CrossEntropy;
         let balls = |steps| {
-            let climb = Shrinking { steps, random_start: false, objective };
+            let climb = Shrinking { steps, random_start: false, objective, class_pixels: None };
             climb.balls(0.5).collect::<Vec<_>>()
         };
         assert_eq!(balls(300), [(90, 1.0), (90, 0.75), (120, 0.5)]);

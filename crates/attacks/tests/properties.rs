@@ -5,8 +5,9 @@ mod scene;
 use candle_core::{DType, Tensor};
 use proptest::prelude::*;
 use robustseg_attacks::{
-    Apgd, Attack, AttackConfig, Bim, Case, CosPgd, Dag, FastNewton, Fgsm, IGNORE_LABEL, MiFgsm, NegativeGain,
-    Padam, Pgd, PixelObjective, RandomFgsm, Sea, SegFgsm, SegPgd, Start, TsallisApgd, TsallisPgd,
+    AlmaProx, Apgd, Attack, AttackConfig, Bim, Case, CosPgd, Dag, FastNewton, Fgsm, IGNORE_LABEL, MiFgsm,
+    NegativeGain, Padam, Pgd, PixelObjective, RandomFgsm, Sea, SegFgsm, SegPgd, Start, TsallisApgd,
+    TsallisPgd,
 };
 use robustseg_random::stream;
 use scene::{Scene, attacks, values};
@@ -87,7 +88,7 @@ proptest! {
         let scene = Scene::new(seed, 3, 0.0, 1.0).unwrap();
         let fixed = [
             AttackConfig::new(Apgd { steps: 7, random_start: false }, 0.05),
-            AttackConfig::new(Sea { steps: 10, random_start: false }, 0.05),
+            AttackConfig::new(Sea { steps: 10, random_start: false, ..Sea::default() }, 0.05),
             AttackConfig::new(TsallisApgd { steps: 10, random_start: false, ..TsallisApgd::default() }, 0.05),
         ];
         let attacks = attacks(0.05, 0.02, 3).into_iter().filter(|attack| !scene.depends_on_the_seed(attack));
@@ -166,7 +167,7 @@ proptest! {
         let epsilons = [0.0, 0.03, 0.005, 0.01, 0.03, 0.04];
         let random = || stream(1, "attack", [0; 3]);
         let tsallis = TsallisPgd { alpha, steps, ..TsallisPgd::default() };
-        let attacks: [Box<dyn Attack>; 14] = [
+        let attacks: [Box<dyn Attack>; 15] = [
             Box::new(Fgsm {}),
             Box::new(Bim { alpha, steps }),
             Box::new(SegPgd { alpha, steps, start: Start::Image }),
@@ -177,6 +178,7 @@ proptest! {
             Box::new(Pgd { alpha, steps, restarts: 1 }),
             Box::new(FastNewton::default()),
             Box::new(Dag { alpha, steps, wrong: 0.9 }),
+            Box::new(AlmaProx { alpha, steps, wrong: 0.9 }),
             Box::new(SegFgsm {}),
             Box::new(tsallis),
             Box::new(TsallisPgd { start: Start::Random, ..tsallis }),

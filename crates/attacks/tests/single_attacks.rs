@@ -154,7 +154,7 @@ fn apgd_is_no_weaker_than_fgsm_and_sea_gets_most_pixels_wrong() -> Result<()> {
     // In most pixels' balls the gradient has the same sign everywhere, so APGD finds the same
     // corner.
     assert!(before.iter().zip(&after).all(|(before, after)| *after >= before - 1e-4), "{before:?} {after:?}");
-    let sea = scene.run(&AttackConfig::new(Sea { steps: 30, random_start: true }, 0.05), 1)?.image;
+    let sea = scene.run(&AttackConfig::new(Sea { steps: 30, ..Sea::default() }, 0.05), 1)?.image;
     assert!(right(&sea)? <= right(&apgd)?, "{} {}", right(&sea)?, right(&apgd)?);
     assert!(right(&sea)? < right(&scene.image)?);
     Ok(())
@@ -207,10 +207,7 @@ fn costs_are_counted() -> Result<()> {
     assert_eq!(cost(&AttackConfig::new(tsallis, 0.05))?, of_two(23, 20));
     assert_eq!(cost(&AttackConfig::new(Padam { steps: 4, ..Padam::default() }, 0.05))?, of_two(4, 4));
     // Three objectives in three balls, and one evaluation of each of the three examples.
-    assert_eq!(
-        cost(&AttackConfig::new(Sea { steps: 10, random_start: true }, 0.05))?,
-        of_two(3 * 13 + 3, 30)
-    );
+    assert_eq!(cost(&AttackConfig::new(Sea { steps: 10, ..Sea::default() }, 0.05))?, of_two(3 * 13 + 3, 30));
     Ok(())
 }
 
@@ -301,8 +298,38 @@ fn broken_models_and_settings_are_refused() -> Result<()> {
 }
 
 #[test]
+fn sea_balances_classes_over_the_dataset_and_climbs_the_cross_entropy_if_asked() -> Result<()> {
+    let scene = Scene::new(12, 3, 0.2, 0.8)?;
+    let model = |image: &Tensor| scene.logits(image);
+    let case = scene.case(&model)?;
+    let run = |sea: Sea, case: &Case<'_>| -> Result<Vec<Vec<f32>>> {
+        let random = &mut stream(0, "unused", [0; 3]);
+        let found = sea.examples(case, &[0.05], random)?.swap_remove(0);
+        Ok(found.iter().map(|example| values(&example.image)).collect())
+    };
+    let plain = Sea { steps: 10, random_start: false, ..Sea::default() };
+    let (of_set, more) = (Sea { dataset_weights: true, ..plain }, Sea { cross_entropy: true, ..plain });
+    let expected = run(plain, &case)?;
+    // With as many pixels of each class, all weigh alike, as in the first candidate.
+    let equal = run(of_set, &case.with_class_pixels(&[9; 3]))?;
+    assert_eq!(equal, [&expected[0], &expected[0], &expected[2]].map(Clone::clone));
+    assert_ne!(run(of_set, &case.with_class_pixels(&[1, 0, 0]))?[1], expected[0]);
+    // Without the setting, the dataset's pixels change nothing.
+    assert_eq!(run(plain, &case.with_class_pixels(&[1, 0, 0]))?, expected);
+    let refusal = run(of_set, &case).unwrap_err();
+    assert!(matches!(&refusal, Error::Attack { name, .. } if name == "sea"), "{refusal}");
+    assert!(of_set.needs_class_pixels() && !plain.needs_class_pixels());
+
+    let four = run(more, &case)?;
+    assert_eq!((four.len(), &four[..3]), (4, &expected[..]));
+    assert_eq!(more.candidates().names()[3], "cross_entropy");
+    assert_eq!(more.backward_passes(2), 80);
+    Ok(())
+}
+
+#[test]
 fn sea_takes_the_example_with_the_fewest_right_pixels() -> Result<()> {
-    let sea = AttackConfig::new(Sea { steps: 1, random_start: true }, 0.15);
+    let sea = AttackConfig::new(Sea { steps: 1, ..Sea::default() }, 0.15);
     let mut different = 0;
     for seed in 0..20 {
         let mut scene = Scene::new(seed, 6, 0.2, 0.8)?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use robustseg_attacks::{Cost, Settings};
 use robustseg_evaluation::{
     CandidateScores, Curve, Evaluation, ImageRecord, METRICS, Passes, Point, Protocol, Scope, Scores,
-    Warning, WarningKind, Window,
+    Smallest, Warning, WarningKind, Window,
 };
 use robustseg_models::{ImportOrigin, TrainingOrigin};
 use robustseg_training::{Event, Mark, Reading, Seconds, Sign, StepRecord, Timing};
@@ -148,7 +148,8 @@ fn evaluation() -> Evaluation {
         pixel_accuracy_interval: Some([0.25, 0.5]),
     };
     let candidates = vec![CandidateScores { name: "x".into(), miou: 0.5, pixel_accuracy: 0.5 }];
-    let points = vec![Point { epsilon: 0.5, scores: scores.clone(), candidates }];
+    let smallest = Some(Smallest { wrong: 0.5, succeeded: 0.5, median: Some(0.5) });
+    let points = vec![Point { epsilon: 0.5, scores: scores.clone(), candidates, smallest }];
     let curve = Curve {
         attack: attack.clone(),
         parameters: parameters.clone(),
@@ -195,6 +196,7 @@ fn of_evaluation(found: &mut Fields) {
     found.insert("Passes".into(), fields(curve.passes.as_ref().unwrap()));
     found.insert("Point".into(), own(point, scores));
     found.insert("Candidate".into(), fields(&point.candidates[0]));
+    found.insert("Smallest".into(), fields(point.smallest.as_ref().unwrap()));
     found.insert("Warning".into(), fields(&evaluation.warnings[0]));
     found.insert("Training".into(), fields(&training()));
     let image = ImageRecord {

@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let epsilons = vec![0.0, 0.01, 0.03];
     let curves = [
         CurveConfig::new(Bim { alpha: 0.004, steps: 10 }, epsilons.clone()),
-        CurveConfig::new(Sea { steps: 30, random_start: true }, epsilons),
+        CurveConfig::new(Sea { steps: 30, ..Sea::default() }, epsilons),
     ];
     let evaluation = evaluate_model(&model, 3, batches, &curves, 0)?.evaluation;
     for curve in &evaluation.curves {

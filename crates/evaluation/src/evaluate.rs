@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Tensor};
-use robustseg_attacks::{CurveConfig, Model};
+use robustseg_attacks::{CurveConfig, IGNORE_LABEL, Model};
 use robustseg_datasets::{Dataset, Sample};
 use robustseg_models::{Network, NormStatistics};
 
@@ -169,6 +169,10 @@ fn measure<'a>(
         let (image, label) = presented.prepare(&image, &label)?;
         tally.check_gradient(&presented, &image, &label)?;
     }
+    if tally.wants_class_pixels() {
+        let samples = dataset.samples(indices.iter().copied());
+        tally.set_class_pixels(class_pixels(samples, network, &presented, stop)?);
+    }
     let mut pending: Vec<Sample> = Vec::new();
     let total = indices.len() as u64;
     if let Some(journal) = journal.as_deref_mut() {
@@ -201,6 +205,30 @@ fn measure<'a>(
         }
     }
     Ok(tally)
+}
+
+/// The number of labelled pixels of each class of `network` in `samples` as `presented` prepares
+/// them.
+fn class_pixels(
+    samples: impl Iterator<Item = robustseg_datasets::Result<Sample>>,
+    network: &Network,
+    presented: &Presented<'_>,
+    stop: &AtomicBool,
+) -> Result<Vec<u64>> {
+    let mut counts = vec![0; network.config().num_classes];
+    for sample in samples {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let (image, label) = stack(&[sample?], network)?;
+        let (_, label) = presented.prepare(&image, &label)?;
+        for label in label.flatten_all()?.to_vec1::<u8>()? {
+            if let Some(count) = counts.get_mut(usize::from(label)).filter(|_| label != IGNORE_LABEL) {
+                *count += 1;
+            }
+        }
+    }
+    Ok(counts)
 }
 
 fn same_size(pending: &[Sample], sample: &Sample) -> bool {
@@ -375,6 +403,31 @@ mod tests {
             assert_eq!(start(&one)["start"], "random");
             assert_eq!(start(&curves(1, &at_image)?)["start"], "image");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn attacks_get_the_class_pixels_of_the_images_evaluated() -> Result<()> {
+        let (network, dataset) = (fixture::network(1)?, fixture::dataset()?);
+        let target = Target::new(&network, NormStatistics::Running);
+        let counts = |indices: &[usize], window| {
+            let protocol = crate::Protocol::default();
+            let presented = Presented::new(&target, &protocol).with_window(window);
+            let samples = dataset.samples(indices.iter().copied());
+            class_pixels(samples, &network, &presented, &AtomicBool::new(false))
+        };
+        let (one, both) = (counts(&[2], Window::Whole)?, counts(&[2, 4], Window::Whole)?);
+        let label = dataset.load(2)?.label.data;
+        let of_class = |class| label.iter().filter(|label| usize::from(**label) == class).count() as u64;
+        let by_hand = [0, 1, 2].map(of_class);
+        assert_eq!(one, by_hand);
+        assert!(both.iter().zip(&one).all(|(both, one)| both >= one) && both != one);
+        let cropped: u64 = counts(&[2], Window::CenterCrop { size: 9 })?.iter().sum();
+        assert!((1..=81).contains(&cropped), "{cropped}");
+
+        let sea = robustseg_attacks::Sea { steps: 4, dataset_weights: true, ..Default::default() };
+        let curves = vec![CurveConfig::new(sea, vec![0.03])];
+        assert_eq!(run(&network, &EvaluationConfig { curves, ..config() })?.evaluation.curves.len(), 1);
         Ok(())
     }
 

@@ -42,6 +42,7 @@ mod protocol;
 mod record;
 mod results;
 mod scores;
+mod smallest;
 mod tally;
 mod target;
 #[cfg(test)]
@@ -61,7 +62,8 @@ pub use metrics::{METRICS, Metric, MetricValues};
 pub use presented::Presented;
 pub use protocol::{AttackedPart, MultiScale, Protocol, Sea, Semseg};
 pub use record::{
-    CandidateScores, Curve, Evaluation, ImageRecord, Passes, Point, Scope, Scores, Warning, WarningKind,
+    CandidateScores, Curve, Evaluation, ImageRecord, Passes, Point, Scope, Scores, Smallest, Warning,
+    WarningKind,
 };
 pub use results::Evaluated;
 pub use target::Target;

@@ -195,6 +195,21 @@ pub struct Point {
     /// The candidates of a worst case, each with its own scores.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<CandidateScores>,
+    /// How small the perturbations are, for an attack that looks for small ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smallest: Option<Smallest>,
+}
+
+/// How small the perturbations are that get a share of the pixels wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Smallest {
+    /// The share of an image's labelled pixels that has to be wrong.
+    pub wrong: f64,
+    /// The share of the images with labelled pixels in which it is.
+    pub succeeded: f64,
+    /// The median over these images of the largest change of a channel, where an image without
+    /// success counts as infinite. `None` if it is infinite.
+    pub median: Option<f64>,
 }
 
 /// Scores of one candidate of an attack.

@@ -6,7 +6,9 @@ use robustseg_metrics::Overlap;
 use crate::Result;
 use crate::example::{Example, ExampleAttack};
 use crate::observation::{ImageObservations, Observation};
-use crate::record::{CandidateScores, Curve, Evaluation, ImageRecord, Passes, Point, Scope, Scores, Warning};
+use crate::record::{
+    CandidateScores, Curve, Evaluation, ImageRecord, Passes, Point, Scope, Scores, Smallest, Warning,
+};
 use crate::scores::scores;
 use crate::tally::{Exhibited, Tally};
 use crate::warnings::{Measured, inexact_gradient, warnings};
@@ -73,9 +75,11 @@ impl Tally<'_> {
                 let (miou, pixel_accuracy) = (alone.mean_iou()?, alone.pixel_accuracy()?);
                 Some(CandidateScores { name: name.clone(), miou, pixel_accuracy })
             };
-            let several = epsilon > 0.0;
-            let candidates = names.iter().filter(|_| several).enumerate().filter_map(candidate).collect();
-            Ok(Point { epsilon, scores: scores(&observed)?, candidates })
+            let attacked = epsilon > 0.0;
+            let candidates = names.iter().filter(|_| attacked).enumerate().filter_map(candidate).collect();
+            let aim = config.attack().share_to_get_wrong().filter(|_| attacked);
+            let smallest = aim.and_then(|wrong| Smallest::of(wrong, &observed));
+            Ok(Point { epsilon, scores: scores(&observed)?, candidates, smallest })
         };
         let points = config.epsilons().iter().enumerate().map(point).collect::<Result<_>>()?;
         let images = self.images.len().max(1) as f64;

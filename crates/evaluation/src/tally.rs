@@ -24,6 +24,7 @@ pub(crate) struct Tally<'a> {
     pub(crate) worst: Worst,
     pub(crate) gradient: Option<GradientCheck>,
     seed: u64,
+    class_pixels: Option<Vec<u64>>,
 }
 
 /// The curve and point that produce the examples.
@@ -70,12 +71,23 @@ impl<'a> Tally<'a> {
         });
         let costs = vec![Cost::default(); curves.len()];
         let (images, worst) = (Vec::new(), Worst::new(examples));
-        Self { classes, curves, images, costs, exhibited, worst, gradient: None, seed: 0 }
+        let (gradient, class_pixels) = (None, None);
+        Self { classes, curves, images, costs, exhibited, worst, gradient, seed: 0, class_pixels }
     }
 
     /// Uses `seed` instead of 0 for the attacks' random starts.
     pub(crate) fn with_seed(self, seed: u64) -> Self {
         Self { seed, ..self }
+    }
+
+    /// Whether an attack needs the number of labelled pixels of each class in the dataset.
+    pub(crate) fn wants_class_pixels(&self) -> bool {
+        self.curves.iter().any(|curve| curve.attack().needs_class_pixels())
+    }
+
+    /// Gives the attacks the number of labelled pixels of each class.
+    pub(crate) fn set_class_pixels(&mut self, class_pixels: Vec<u64>) {
+        self.class_pixels = Some(class_pixels);
     }
 
     /// Whether an attack will use the gradient and nothing has compared it with the loss yet.
@@ -129,7 +141,8 @@ impl<'a> Tally<'a> {
             let above_zero: Vec<f64> =
                 curve.epsilons().iter().copied().filter(|&epsilon| epsilon > 0.0).collect();
             let random = &mut stream(self.seed, "evaluation", [number, index as u64, 0]);
-            let (attacked, cost) = attack(curve, &above_zero, presented, &batch, random)?;
+            let (attacked, cost) =
+                attack(curve, &above_zero, presented, &batch, self.class_pixels.as_deref(), random)?;
             let mut attacked = attacked.into_iter();
             self.costs[index].forward += cost.forward;
             self.costs[index].backward += cost.backward;
@@ -290,6 +303,7 @@ fn attack(
     epsilons: &[f64],
     presented: &Presented<'_>,
     batch: &Batch<'_>,
+    class_pixels: Option<&[u64]>,
     random: &mut ChaCha8Rng,
 ) -> Result<(Vec<Vec<Vec<Tensor>>>, Cost)> {
     let mut all: Vec<Vec<Vec<Tensor>>> = Vec::new();
@@ -299,7 +313,11 @@ fn attack(
     let model = presented.of_part();
     let counted = Counted::new(&model);
     for (image, label) in &batch.parts {
-        let examples = curve.attack().examples(&Case::new(&counted, image, label)?, epsilons, random)?;
+        let mut case = Case::new(&counted, image, label)?;
+        if let Some(class_pixels) = class_pixels {
+            case = case.with_class_pixels(class_pixels);
+        }
+        let examples = curve.attack().examples(&case, epsilons, random)?;
         all.resize_with(examples.len(), Vec::new);
         for (all, examples) in all.iter_mut().zip(examples) {
             all.resize_with(examples.len(), Vec::new);

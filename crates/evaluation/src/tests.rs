@@ -284,7 +284,7 @@ fn a_worst_case_is_over_candidates_and_curves_and_follows_from_the_records() -> 
     let epsilons = vec![0.0, 0.1];
     let curves = [
         CurveConfig::new(Fgsm {}, epsilons.clone()),
-        CurveConfig::new(Sea { steps: 10, random_start: true }, epsilons),
+        CurveConfig::new(Sea { steps: 10, ..Sea::default() }, epsilons),
     ];
     let mut tally = Tally::new(5, &curves, 1);
     // The last batch is smaller.

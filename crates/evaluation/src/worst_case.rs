@@ -30,7 +30,7 @@ pub(crate) fn worst_case<'a>(clean: &[&'a Observation], mut points: Vec<Seen<'a>
         }
         let (scores, worst) = scores_after(&candidates, chosen.as_ref())?;
         chosen = Some(worst);
-        found.push(Point { epsilon: group[0].0, scores, candidates: Vec::new() });
+        found.push(Point { epsilon: group[0].0, scores, candidates: Vec::new(), smallest: None });
     }
     Ok(found)
 }

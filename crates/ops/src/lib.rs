@@ -88,7 +88,10 @@ pub use layer_norm::layer_norm;
 pub use memory::{is_out_of_memory, keep_freed_memory};
 pub use norm_convolution::batch_norm_relu_conv2d;
 pub use perturbation::{l1_norm_per_image, project, sign_step};
-pub use pixel_objective::{IGNORE_LABEL, PixelObjective, pixel_objective_mean, pixel_objective_per_image};
+pub use pixel_objective::{
+    IGNORE_LABEL, PixelObjective, pixel_objective_mean, pixel_objective_per_image,
+    set_balanced_objective_per_image,
+};
 pub use pooling::{adaptive_avg_pool2d, max_pool2d};
 pub use prediction::predict;
 pub use pyramid::conv2d_pyramid;

@@ -5,7 +5,7 @@ use crate::adapter::{apply, run};
 use crate::error::{self, dims4};
 use crate::operation::{Backward, Operation};
 use crate::resize::{Alignment, Resize};
-use candle_core::{DType, Result, Shape, Tensor};
+use candle_core::{DType, Result, Shape, Tensor, bail};
 use std::sync::OnceLock;
 
 /// The value of a label map at unlabelled pixels, which count for nothing.
@@ -33,8 +33,8 @@ pub enum PixelObjective {
     MaskedCrossEntropy,
     /// [`PixelObjective::MaskedCrossEntropy`] in which all classes of an image count the same: a
     /// pixel of class c weighs `labelled / (present * pixels of c)`, by the labelled pixels and the
-    /// classes present in its image (Croce, Singh, Hein 2024, who count the pixels of the whole
-    /// dataset; here images do not depend on each other).
+    /// classes present in its image. [`set_balanced_objective_per_image`] counts the pixels of a
+    /// whole set instead, as Croce, Singh, Hein 2024 do.
     BalancedMaskedCrossEntropy,
     /// Tsallis cross-entropy `(1 - p^(1 - q)) / (1 - q)`, where p is the label's softmax, and
     /// cross-entropy at q = 1. Its gradient is that of cross-entropy times `p^(1 - q)`. A q below 1
@@ -81,7 +81,40 @@ pub fn pixel_objective_per_image(
     objective: PixelObjective,
     alignment: Alignment,
 ) -> Result<Tensor> {
-    mean_of(logits, label, objective, alignment, Mean::EachImage)
+    mean_of(logits, label, objective, alignment, (Mean::EachImage, None))
+}
+
+/// [`PixelObjective::BalancedMaskedCrossEntropy`] with the classes balanced over a set of images:
+/// a pixel of class c weighs `labelled / (present * pixels of c)` by the `class_pixels` of the set,
+/// one count per class (Croce, Singh, Hein 2024). A pixel of a class that the set lacks weighs 0.
+/// Otherwise as [`pixel_objective_per_image`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use robustseg_ops::{Alignment, set_balanced_objective_per_image};
+/// # fn main() -> candle_core::Result<()> {
+/// let logits = Tensor::new(&[[[[1_f32, 0.0]]]], &Device::Cpu)?; // one pixel, which is right
+/// let label = Tensor::new(&[[[0_u8]]], &Device::Cpu)?;
+/// let value = |class_pixels: &[u64]| {
+///     let value = set_balanced_objective_per_image(&logits, &label, class_pixels, Alignment::HalfPixel)?;
+///     candle_core::Result::Ok(value.to_vec1::<f32>()?[0])
+/// };
+/// // In a set where three of four pixels are of class 0, its pixels weigh two thirds.
+/// assert!((value(&[3, 1])? / value(&[1, 1])? - 2.0 / 3.0).abs() < 1e-6);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// As [`pixel_objective_per_image`], and if there is not one count per class.
+pub fn set_balanced_objective_per_image(
+    logits: &Tensor,
+    label: &Tensor,
+    class_pixels: &[u64],
+    alignment: Alignment,
+) -> Result<Tensor> {
+    let objective = PixelObjective::BalancedMaskedCrossEntropy;
+    mean_of(logits, label, objective, alignment, (Mean::EachImage, Some(class_pixels)))
 }
 
 /// The mean of `objective` over all labelled pixels of the batch, a scalar: the training loss
@@ -95,7 +128,7 @@ pub fn pixel_objective_mean(
     objective: PixelObjective,
     alignment: Alignment,
 ) -> Result<Tensor> {
-    mean_of(logits, label, objective, alignment, Mean::WholeBatch)?.sum_all()
+    mean_of(logits, label, objective, alignment, (Mean::WholeBatch, None))?.sum_all()
 }
 
 fn mean_of(
@@ -103,7 +136,7 @@ fn mean_of(
     label: &Tensor,
     objective: PixelObjective,
     alignment: Alignment,
-    mean: Mean,
+    (mean, class_pixels): (Mean, Option<&[u64]>),
 ) -> Result<Tensor> {
     let (images, height, width, classes) = dims4("pixel_objective", "logits (N, h, w, K)", logits)?;
     error::dtype("pixel_objective", DType::F32, logits)?;
@@ -115,9 +148,15 @@ fn mean_of(
             return Err(error::shape("pixel_objective", expected, label));
         }
     };
+    if let Some(counts) = class_pixels.filter(|counts| counts.len() != classes) {
+        let found = counts.len();
+        bail!("pixel_objective: expected the pixels of {classes} classes, found {found} counts");
+    }
     let resize = Resize { source: [height, width], target, channels: classes, alignment };
     let with_gradient = logits.track_op();
-    let objective = Objective { resize, pixel: objective, mean, with_gradient, gradient: OnceLock::new() };
+    let class_pixels = class_pixels.map(Into::into);
+    let gradient = OnceLock::new();
+    let objective = Objective { resize, pixel: objective, class_pixels, mean, with_gradient, gradient };
     apply(objective, [logits, label])
 }
 
@@ -126,6 +165,8 @@ fn mean_of(
 pub(crate) struct Objective {
     pub(crate) resize: Resize,
     pub(crate) pixel: PixelObjective,
+    /// The pixels of each class over which classes are balanced, instead of those of each image.
+    pub(crate) class_pixels: Option<Box<[u64]>>,
     pub(crate) mean: Mean,
     /// Whether the forward computation fills in the gradient.
     pub(crate) with_gradient: bool,

@@ -291,6 +291,12 @@ fn pixel_objectives() {
                     pixel_objective_mean(&t[0], &label, objective, alignment)?.reshape(1)
                 });
             }
+            // Counts beyond 32 bits, and classes that the set lacks.
+            let pixels: Vec<u64> = (0..classes as u64).map(|class| (class % 3) * 7_000_000_000).collect();
+            same(&format!("set {small:?} to {full:?}, {alignment:?}"), from_ref(&logits), 0, |t| {
+                let label = label.to_device(t[0].device())?;
+                set_balanced_objective_per_image(&t[0], &label, &pixels, alignment)
+            });
             let Some(gpu) = gpu() else { return };
             let prediction =
                 predict(&logits, full[0], full[1], alignment).unwrap().to_dtype(DType::F32).unwrap();

@@ -90,8 +90,8 @@ fn whole_climbs_on_a_smooth_model() {
     let case = Case::new(&model, image, label).expect("a case");
     let (epsilon, random_start) = (0.03, false);
     let apgd = Apgd { steps: 20, random_start }.perturb(&case, epsilon, unused).expect("APGD");
-    let sea =
-        Sea { steps: 30, random_start }.examples(&case, &[epsilon], unused).expect("SEA").swap_remove(0);
+    let sea = Sea { steps: 30, random_start, ..Sea::default() };
+    let sea = sea.examples(&case, &[epsilon], unused).expect("SEA").swap_remove(0);
     let names = OBJECTIVES.map(|(name, _)| format!("sea_{name}_0.03_30"));
     let sea = sea.into_iter().map(|example| example.image);
     let found = names.into_iter().zip(sea).chain([("apgd_0.03_20".to_owned(), apgd.image)]);

@@ -2,8 +2,8 @@
 
 use candle_core::{Device, Tensor};
 use robustseg_attacks::{
-    AdamObjective, Attack, Case, Model, Padam, PixelObjective, SegFgsm, Start, TsallisApgd, TsallisPgd,
-    channels_first, input_gradient,
+    AdamObjective, AlmaProx, Attack, Case, Model, Padam, PixelObjective, Sea, SegFgsm, Start, TsallisApgd,
+    TsallisPgd, channels_first, input_gradient,
 };
 use robustseg_random::stream;
 use serde_json::Value;
@@ -112,4 +112,28 @@ fn attacks_on_a_smooth_model() {
         let ours = attack.perturb(&case, EPSILON, &mut stream(0, "unused", [0; 3])).expect(name);
         golden.same(name, &ours.image);
     }
+}
+
+#[test]
+fn sea_with_the_weights_of_a_dataset_and_on_the_cross_entropy() {
+    let golden = Golden::new();
+    let (model, image, label) = (golden.model(), golden.first("image"), golden.first("label"));
+    // The set that `golden.py` names.
+    let case =
+        Case::new(&model, &image, &label).expect("a case").with_class_pixels(&[9000, 400, 0, 2500, 70]);
+    let sea = Sea { steps: 30, random_start: false, dataset_weights: true, cross_entropy: true };
+    let unused = &mut stream(0, "unused", [0; 3]);
+    let found = sea.examples(&case, &[EPSILON], unused).expect("four examples").swap_remove(0);
+    golden.same("sea_of_set", &found[1].image);
+    golden.same("sea_cross_entropy", &found[3].image);
+}
+
+#[test]
+fn alma_prox_on_a_smooth_model() {
+    let golden = Golden::new();
+    let (model, image, label) = (golden.model(), golden.first("image"), golden.first("label"));
+    let case = Case::new(&model, &image, &label).expect("a case");
+    let alma = AlmaProx { alpha: 0.01, steps: 40, wrong: 0.5 };
+    let ours = alma.perturb(&case, f64::INFINITY, &mut stream(0, "unused", [0; 3])).expect("ALMA prox");
+    golden.same("alma_prox", &ours.image);
 }

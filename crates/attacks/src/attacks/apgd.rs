@@ -65,7 +65,8 @@ impl Attack for Apgd {
         let blank = selection::without_labels(case.label())?;
         let mut example = |epsilon: f64| {
             let from = start(&original, epsilon, self.random_start.then_some(&mut *random))?;
-            let climb = Climb { epsilon, steps: self.steps, objective: &|_, _| PixelObjective::CrossEntropy };
+            let objective = &|_, _| PixelObjective::CrossEntropy;
+            let climb = Climb { epsilon, steps: self.steps, objective, class_pixels: None };
             let found = climb.from(case, &original, &from)?.highest.to_dtype(DType::F32)?;
             let image = selection::rows(&blank, &image, &found)?;
             Ok(vec![Adversarial { image, epsilon: case.for_each_image(epsilon)? }])

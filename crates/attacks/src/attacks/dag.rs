@@ -93,11 +93,7 @@ impl Dag {
                 point = project(&point, &original, ball)?;
             }
         }
-        let adversarial = point.to_dtype(DType::F32)?;
-        let largest = (&adversarial - &image)?.abs()?.flatten_from(1)?.max(1)?;
-        // Rounding may overshoot the ball by one unit in the last place.
-        let epsilon = largest.minimum(epsilon.min(1.0) as f32)?;
-        Ok(Adversarial { image: adversarial, epsilon })
+        Adversarial::measured(point.to_dtype(DType::F32)?, &image, epsilon)
     }
 }
 
@@ -139,5 +135,9 @@ impl Attack for Dag {
 
     fn fills_the_ball(&self) -> bool {
         false
+    }
+
+    fn share_to_get_wrong(&self) -> Option<f64> {
+        Some(self.wrong)
     }
 }

@@ -3,6 +3,7 @@
 //! One line in [`register!`] below makes an attack known to specs, the command line, the schema,
 //! reports and tests.
 
+mod alma_prox;
 mod apgd;
 mod bim;
 mod cospgd;
@@ -104,6 +105,7 @@ register! {
     tsallis_apgd::TsallisApgd,
     sea::Sea,
     dag::Dag,
+    alma_prox::AlmaProx,
 }
 
 pub use fast_newton::NegativeGain;

@@ -10,7 +10,7 @@ use crate::attack::{CurveDefaults, few_epsilons};
 use crate::climb::right_pixels;
 use crate::ranges::check_steps;
 use crate::shrinking::Shrinking;
-use crate::{Adversarial, Attack, Candidates, Case, Result};
+use crate::{Adversarial, Attack, Candidates, Case, Error, Result};
 
 /// [`Apgd`](crate::Apgd) on three objectives that ignore pixels once they are wrong. Each objective
 /// climbs in three shrinking balls of 2, 1.5 and 1 times epsilon, for 30, 30 and 40 % of the steps.
@@ -24,9 +24,9 @@ use crate::{Adversarial, Attack, Candidates, Case, Result};
 /// ball's n steps, then after intervals that shrink by `floor(0.03 n)` down to `floor(0.06 n)`. It
 /// also halves where exactly three quarters of an interval's steps rose.
 ///
-/// Balanced weights come from the image itself. The authors' program counts the classes' pixels
-/// over the dataset that it evaluates. Here an image's examples do not depend on the images
-/// evaluated with it (a split, a limit, a batch), and image and label suffice to attack it.
+/// Balanced weights come from the image itself unless `dataset_weights` asks for those of the
+/// dataset, as in the authors' program. With the image's weights, image and label suffice to attack
+/// it, and its examples do not depend on the images evaluated with it (a split, a limit, a batch).
 ///
 /// Each objective costs `steps` backward passes. If the steps fill all three balls, it costs three
 /// additional forward passes.
@@ -38,9 +38,16 @@ pub struct Sea {
     pub steps: usize,
     /// Whether to start at a random point of the largest ball rather than at the image.
     pub random_start: bool,
+    /// Whether to balance classes by their pixels in the dataset rather than in the image. The
+    /// [`Case`] then needs the [class pixels](Case::with_class_pixels), which an evaluation counts
+    /// over the images that it evaluates.
+    pub dataset_weights: bool,
+    /// Whether to climb the plain cross-entropy as a fourth objective. It is strong against networks
+    /// that were trained with adversarial examples.
+    pub cross_entropy: bool,
 }
 
-/// The objectives by name, in the order of the candidates.
+/// The objectives of the paper by name, in the order of the candidates.
 const OBJECTIVES: [(&str, PixelObjective); 3] = [
     ("masked_cross_entropy", PixelObjective::MaskedCrossEntropy),
     ("balanced_masked_cross_entropy", PixelObjective::BalancedMaskedCrossEntropy),
@@ -48,15 +55,35 @@ const OBJECTIVES: [(&str, PixelObjective); 3] = [
 ];
 
 impl Default for Sea {
-    /// The paper's settings: 300 steps from a random start.
+    /// The paper's 300 steps from a random start on its three objectives, with weights of the image.
     fn default() -> Self {
-        Self { steps: 300, random_start: true }
+        Self { steps: 300, random_start: true, dataset_weights: false, cross_entropy: false }
     }
 }
 
 impl CurveDefaults for Sea {
     fn epsilons() -> Vec<f64> {
         few_epsilons()
+    }
+}
+
+impl Sea {
+    /// The objectives by name, in the order of the candidates.
+    fn objectives(&self) -> Vec<(&'static str, PixelObjective)> {
+        let more = self.cross_entropy.then_some(("cross_entropy", PixelObjective::CrossEntropy));
+        OBJECTIVES.into_iter().chain(more).collect()
+    }
+
+    /// The class pixels of `case` if `objective` is to be balanced by them.
+    fn class_pixels<'a>(&self, case: &Case<'a>, objective: PixelObjective) -> Result<Option<&'a [u64]>> {
+        if !self.dataset_weights || objective != PixelObjective::BalancedMaskedCrossEntropy {
+            return Ok(None);
+        }
+        case.class_pixels().map(Some).ok_or_else(|| Error::Attack {
+            name: self.name().into(),
+            reason: "dataset_weights needs the class pixels of a dataset, which an evaluation of one counts"
+                .into(),
+        })
     }
 }
 
@@ -86,17 +113,18 @@ impl Attack for Sea {
         let mut examples = |epsilon: f64| -> Result<Vec<Adversarial>> {
             let example = |(_, objective)| {
                 let (steps, random_start) = (self.steps, self.random_start);
-                let climb = Shrinking { steps, random_start, objective: &|_, _| objective };
+                let class_pixels = self.class_pixels(case, objective)?;
+                let climb = Shrinking { steps, random_start, objective: &|_, _| objective, class_pixels };
                 let image = climb.examples(case, epsilon, |climbed| climbed.fewest_right, random)?;
                 Ok(Adversarial { image, epsilon: case.for_each_image(epsilon)? })
             };
-            OBJECTIVES.into_iter().map(example).collect()
+            self.objectives().into_iter().map(example).collect()
         };
         epsilons.iter().map(|&epsilon| examples(epsilon)).collect()
     }
 
     fn candidates(&self) -> Candidates {
-        Candidates::Objectives(OBJECTIVES.map(|(name, _)| name).into())
+        Candidates::Objectives(self.objectives().into_iter().map(|(name, _)| name).collect())
     }
 
     fn strength(&self, case: &Case<'_>, image: &Tensor) -> Result<Vec<f32>> {
@@ -104,7 +132,11 @@ impl Attack for Sea {
     }
 
     fn backward_passes(&self, epsilons: u64) -> u64 {
-        epsilons.saturating_mul(self.steps as u64).saturating_mul(OBJECTIVES.len() as u64)
+        epsilons.saturating_mul(self.steps as u64).saturating_mul(self.objectives().len() as u64)
+    }
+
+    fn needs_class_pixels(&self) -> bool {
+        self.dataset_weights
     }
 }
 
@@ -123,7 +155,7 @@ mod tests {
         let device = &candle_core::Device::Cpu;
         let image = Tensor::full(0.5_f32, (1, 3, 20, 20), device)?;
         let label = Tensor::zeros((1, 20, 20), DType::U8, device)?;
-        let sea = Sea { steps: 10, random_start: true };
+        let sea = Sea { steps: 10, ..Sea::default() };
         let case = Case::new(&model, &image, &label)?;
         sea.examples(&case, &[0.1], &mut robustseg_random::stream(0, "sea", [0; 3]))?;
         let start = seen.take().expect("the model saw it").to_dtype(DType::F64)?.flatten_all()?;

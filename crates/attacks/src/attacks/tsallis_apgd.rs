@@ -70,7 +70,7 @@ impl Attack for TsallisApgd {
     ) -> Result<Vec<Vec<Adversarial>>> {
         let Self { steps, random_start, first_q, last_q } = *self;
         let objective = &|step, steps| objective([first_q, last_q], step, steps);
-        let climb = Shrinking { steps, random_start, objective };
+        let climb = Shrinking { steps, random_start, objective, class_pixels: None };
         let mut example = |epsilon: f64| {
             let image = climb.examples(case, epsilon, |climbed| climbed.highest, random)?;
             Ok(vec![Adversarial { image, epsilon: case.for_each_image(epsilon)? }])

@@ -21,7 +21,8 @@ pub(super) fn worst_case(label: &str, evaluation: &Evaluation) -> Option<Line> {
     if evaluation.worst_case.is_empty() {
         return None;
     }
-    let clean = Point { epsilon: 0.0, scores: evaluation.clean.clone(), candidates: Vec::new() };
+    let scores = evaluation.clean.clone();
+    let clean = Point { epsilon: 0.0, scores, candidates: Vec::new(), smallest: None };
     let points: Vec<Point> = std::iter::once(clean).chain(evaluation.worst_case.iter().cloned()).collect();
     Some(through(label, &points))
 }

@@ -31,7 +31,7 @@ pub fn evaluation(miou: f64, fall: f64) -> Evaluation {
             .map(|point| f64::from(point) / 200.0)
             .map(|epsilon| {
                 let scores = scores((-fall * 10.0 * epsilon).exp());
-                Point { epsilon, scores, candidates: Vec::new() }
+                Point { epsilon, scores, candidates: Vec::new(), smallest: None }
             })
             .collect(),
         passes: None,

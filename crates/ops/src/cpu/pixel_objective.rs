@@ -12,21 +12,20 @@ use rayon::prelude::*;
 
 impl OnCpu<2> for Objective {
     fn compute(&self, [logits, label]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        let (resize, pixel, with_gradient) = (&self.resize, self.pixel, self.with_gradient);
-        let images = image_sums(resize, logits.slice()?, label.slice()?, pixel, with_gradient)?;
+        let (logits_shape, label) = (logits.layout.shape(), label.slice()?);
+        let images = image_sums(self, logits.slice()?, label, &weights(self, label))?;
         let all: u64 = images.iter().map(|image| image.labelled).sum();
         let count = |labelled: u64| match self.mean {
             Mean::EachImage => labelled.max(1) as f64,
             Mean::WholeBatch => all.max(1) as f64,
         };
-        if with_gradient {
-            let shape = logits.layout.shape();
-            let mut gradient = Vec::with_capacity(shape.elem_count());
+        if self.with_gradient {
+            let mut gradient = Vec::with_capacity(logits_shape.elem_count());
             for image in &images {
                 let share = (1.0 / count(image.labelled)) as f32;
                 gradient.extend(image.gradient.iter().map(|value| value * share));
             }
-            self.gradient.set(Tensor::from_vec(gradient, shape, &Device::Cpu)?).ok();
+            self.gradient.set(Tensor::from_vec(gradient, logits_shape, &Device::Cpu)?).ok();
         }
         let values = images.iter().map(|image| (image.sum / count(image.labelled)) as f32);
         Ok(CpuStorage::F32(values.collect()))
@@ -53,19 +52,33 @@ struct ImageSum {
     gradient: Vec<f32>,
 }
 
-/// For each image of `logits` (N, h, w, K) and `label` (N, H, W).
+/// The weights of pixels by image and class; empty if all pixels weigh 1.
+fn weights(objective: &Objective, label: &[u8]) -> Vec<Vec<f32>> {
+    let Objective { resize: r, pixel, class_pixels, .. } = objective;
+    if *pixel != PixelObjective::BalancedMaskedCrossEntropy {
+        return Vec::new();
+    }
+    let images = label.chunks_exact(r.target[0] * r.target[1]);
+    images
+        .map(|label| match class_pixels {
+            Some(counts) => balance(counts),
+            None => balance(&class_pixels_of(label, r.channels)),
+        })
+        .collect()
+}
+
+/// For each image of `logits` (N, h, w, K) and `label` (N, H, W), with the weights of [`weights`].
 fn image_sums(
-    r: &Resize,
+    objective: &Objective,
     logits: &[f32],
     label: &[u8],
-    objective: PixelObjective,
-    with_gradient: bool,
+    weights: &[Vec<f32>],
 ) -> std::result::Result<Vec<ImageSum>, Error> {
+    let Objective { resize: r, pixel: objective, with_gradient, .. } = objective;
+    let with_gradient = *with_gradient;
     let small = r.source[0] * r.source[1] * r.channels;
     let full = r.target[0] * r.target[1];
     let bands = r.target[0].div_ceil(BAND);
-    let weights: Option<Vec<Vec<f32>>> = (objective == PixelObjective::BalancedMaskedCrossEntropy)
-        .then(|| label.chunks_exact(full).map(|label| balance(label, r.channels)).collect());
     let parts: Vec<std::result::Result<Band, Error>> = (0..label.len() / full * bands)
         .into_par_iter()
         .map(|index| {
@@ -73,8 +86,8 @@ fn image_sums(
             let rows = band * BAND..((band + 1) * BAND).min(r.target[0]);
             let logits = &logits[image * small..(image + 1) * small];
             let label = &label[image * full..(image + 1) * full];
-            let weights = weights.as_ref().map(|weights| &weights[image][..]);
-            band_sum(r, logits, label, rows, (objective, weights), with_gradient).map_err(
+            let weights = weights.get(image).map(|weights| &weights[..]);
+            band_sum(r, logits, label, rows, (*objective, weights), with_gradient).map_err(
                 |(row, column, label)| {
                     let classes = r.channels;
                     Error::Label { operation: "pixel_objective", label, image, row, column, classes }
@@ -108,19 +121,24 @@ struct Band {
     gradient: Vec<f32>,
 }
 
-/// The weight of a pixel of each class in `label`, one image's. All classes that are present weigh
-/// the same together, and pixels weigh 1 on average.
-fn balance(label: &[u8], classes: usize) -> Vec<f32> {
+/// The pixels of each class in `label`, one image's.
+fn class_pixels_of(label: &[u8], classes: usize) -> Vec<u64> {
     let mut counts = vec![0_u64; classes];
     for &label in label {
         if let Some(count) = counts.get_mut(usize::from(label)).filter(|_| label != IGNORE_LABEL) {
             *count += 1;
         }
     }
+    counts
+}
+
+/// The weight of a pixel of each class. All classes that are present weigh the same together, and
+/// pixels weigh 1 on average.
+fn balance(counts: &[u64]) -> Vec<f32> {
     let labelled: u64 = counts.iter().sum();
     let present = counts.iter().filter(|count| **count > 0).count() as u64;
-    let weight = |count: u64| if count == 0 { 0.0 } else { labelled as f64 / (present * count) as f64 };
-    counts.into_iter().map(|count| weight(count) as f32).collect()
+    let weight = |&count: &u64| if count == 0 { 0.0 } else { labelled as f64 / (present * count) as f64 };
+    counts.iter().map(|count| weight(count) as f32).collect()
 }
 
 /// The band's sum, or row, column and value of a label that is not a class. `weights` by class

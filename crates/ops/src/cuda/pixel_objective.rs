@@ -48,6 +48,17 @@ fn code(objective: PixelObjective) -> (u32, f32) {
     }
 }
 
+/// The pixels of 256 classes, up to a common factor.
+fn in_32_bits(class_pixels: &[u64]) -> Vec<u32> {
+    let largest = class_pixels.iter().copied().max().unwrap_or(0);
+    let shift = 32_u32.saturating_sub(largest.leading_zeros());
+    let mut counts = vec![0; 256];
+    for (count, &pixels) in counts.iter_mut().zip(class_pixels) {
+        *count = (pixels >> shift).max(u64::from(pixels > 0)) as u32;
+    }
+    counts
+}
+
 /// The means (N) over the labelled pixels of each image, or each image's share of the mean over the
 /// whole batch, and the gradient of their sum by `logits` if the objective wants it. A label that
 /// is not a class makes the value of its image NaN.
@@ -55,7 +66,7 @@ fn means(
     objective: &Objective,
     [logits, label]: GpuInputs<'_, 2>,
 ) -> Result<(CudaStorage, Option<CudaStorage>)> {
-    let Objective { resize: r, pixel, mean, with_gradient, .. } = objective;
+    let Objective { resize: r, pixel, class_pixels, mean, with_gradient, .. } = objective;
     let (with_gradient, whole_batch) = (*with_gradient, *mean == Mean::WholeBatch);
     let (device, images, classes) = (logits.storage.device(), logits.dims()[0], r.channels);
     if images > 65535 || r.source[0] > 65535 || classes > 256 {
@@ -69,8 +80,11 @@ fn means(
     let (sizes, (code, parameter)) = (Sizes::from(r), code(*pixel));
     let (logits, label) = (logits.view::<f32>()?, label.view::<u8>()?);
 
-    let mut counts = device.alloc_zeros::<u32>(images * 256)?;
-    if *pixel == PixelObjective::BalancedMaskedCrossEntropy {
+    let mut counts = match class_pixels {
+        Some(pixels) => device.clone_htod(&in_32_bits(pixels).repeat(images))?,
+        None => device.alloc_zeros::<u32>(images * 256)?,
+    };
+    if *pixel == PixelObjective::BalancedMaskedCrossEntropy && class_pixels.is_none() {
         let size = r.target[0] * r.target[1];
         let parts = size.div_ceil(256 * 16).clamp(1, 256);
         launch!(device, "count_labels", grid([parts, images, 1]), &label, &(size as u64), &mut counts);

@@ -4,7 +4,7 @@ use crate::check::{check_gradient, flat, labels, random, relative_l2};
 use candle_core::{Device, Tensor, Var};
 use robustseg_ops::{
     Alignment, PixelObjective, gain_map, pixel_objective_mean, pixel_objective_per_image, predict,
-    upsample_bilinear,
+    set_balanced_objective_per_image, upsample_bilinear,
 };
 
 #[test]
@@ -75,6 +75,37 @@ fn objectives_of_sea_by_hand() {
     let label = Tensor::new(&[[[0_u8, 0]]], &Device::Cpu).unwrap();
     let far = pixel_objective_per_image(&far, &label, JensenShannon, Alignment::HalfPixel).unwrap();
     close(flat(&far)[0], std::f32::consts::LN_2 / 2.0);
+}
+
+#[test]
+fn classes_are_balanced_over_the_pixels_of_a_set() {
+    let balanced = PixelObjective::BalancedMaskedCrossEntropy;
+    // The counts of the image itself give the image's weights.
+    let (small, full) = ([1, 3, 4, 3], [1, 23, 17]);
+    let (logits, label) = ((random(&small, 3) * 3.0).unwrap(), labels(&full, small[3]));
+    let pixels: Vec<u8> = label.flatten_all().unwrap().to_vec1().unwrap();
+    let of_class = |class| pixels.iter().filter(|label| usize::from(**label) == class).count() as u64;
+    let own = [0, 1, 2].map(of_class);
+    let of_image = pixel_objective_per_image(&logits, &label, balanced, Alignment::HalfPixel).unwrap();
+    let of_set = |counts: &[u64]| {
+        flat(&set_balanced_objective_per_image(&logits, &label, counts, Alignment::HalfPixel).unwrap())
+    };
+    assert_eq!(of_set(&own), flat(&of_image));
+    assert_eq!(of_set(&own.map(|count| 7 * count)), flat(&of_image));
+    // Equal counts give weights of 1, and a class that the set lacks weighs nothing.
+    let masked = PixelObjective::MaskedCrossEntropy;
+    let masked = |label| pixel_objective_per_image(&logits, label, masked, Alignment::HalfPixel).unwrap();
+    assert_eq!(of_set(&[5; 3]), flat(&masked(&label)));
+    let parts = [[5, 0, 0], [0, 5, 0], [0, 0, 5]].map(|counts| of_set(&counts)[0]);
+    assert!((parts.iter().sum::<f32>() - of_set(&[5; 3])[0]).abs() < 1e-6, "{parts:?}");
+    let refusal = set_balanced_objective_per_image(&logits, &label, &[1, 2], Alignment::HalfPixel);
+    assert!(refusal.unwrap_err().to_string().contains("expected the pixels of 3 classes, found 2 counts"));
+
+    let (small, full) = ([2, 3, 4, 3], [2, 3, 4]);
+    let (logits, label) = ([(random(&small, 3) * 3.0).unwrap()], labels(&full, small[3]));
+    check_gradient(&logits, 1e-3, 2e-2, |a| {
+        set_balanced_objective_per_image(&a[0], &label, &[90, 7, 3], Alignment::HalfPixel)
+    });
 }
 
 #[test]

@@ -15,8 +15,8 @@ pub(super) struct AttackOptions {
         long,
         allow_hyphen_values = true,
         value_parser = number::parse,
-        help = "Radius of the perturbation, images being in [0, 1], for example 0.03 or 8/255; for fast_newton \
-                and dag a limit [default: 0.03, without a limit]"
+        help = "Radius of the perturbation, images being in [0, 1], for example 0.03 or 8/255; for fast_newton, \
+                dag and alma_prox a limit [default: 0.03, without a limit]"
     )]
     epsilon: Option<f64>,
     #[arg(long, allow_hyphen_values = true, value_parser = number::parse, help = setting("Size of one step", "alpha"))]

@@ -26,7 +26,8 @@ pub(super) fn render(run: &RunSummary, charts: &[(&str, String)]) -> anyhow::Res
         "robustness",
         "Mean IoU over epsilon, a line for each attack and a bold one for the worst case over all",
     );
-    let of_attacks = ["scores", "worst_case_over", "passes"].map(|name| table(name).unwrap_or_default());
+    let of_attacks =
+        ["scores", "worst_case_over", "smallest", "passes"].map(|name| table(name).unwrap_or_default());
     page.section("Robustness", &(robustness + &of_attacks.concat()));
     if let Some(gallery) = &run.gallery {
         let landscape =

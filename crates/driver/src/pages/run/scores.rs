@@ -1,6 +1,6 @@
 //! The tables of one run's scores.
 
-use robustseg_evaluation::{Curve, METRICS, Point, Scores};
+use robustseg_evaluation::{Curve, METRICS, Point, Scores, Smallest};
 
 use crate::draw::table::{Cell, Table};
 use crate::pages::names::{curve_title, paper_name};
@@ -8,12 +8,13 @@ use crate::pages::summary::RunSummary;
 use crate::pages::tables::scoped;
 
 /// The tables of `run` with at least one row, by the names of their files: `scores`, `classes`,
-/// `worst_case_over`, `passes`.
+/// `worst_case_over`, `smallest`, `passes`.
 pub(super) fn tables(run: &RunSummary) -> Vec<(&'static str, Table)> {
     let tables = [
         ("scores", points(run)),
         ("classes", classes(run)),
         ("worst_case_over", candidates(run)),
+        ("smallest", smallest(run)),
         ("passes", passes(run)),
     ];
     let tables = tables.into_iter().filter(|(_, table)| !table.rows.is_empty());
@@ -105,6 +106,25 @@ fn candidates(run: &RunSummary) -> Table {
             }));
         }
     }
+    table
+}
+
+/// How small the perturbations are that get a share of the pixels wrong.
+fn smallest(run: &RunSummary) -> Table {
+    let names = ["attack", "limit", "pixels to get wrong", "images in which they are", "median change"];
+    let mut table = Table::new("Smallest perturbations", names);
+    for curve in &run.evaluation.curves {
+        let title = curve_title(&curve.attack, &curve.parameters);
+        table.rows.extend(curve.points.iter().filter_map(|point| {
+            let Smallest { wrong, succeeded, median } = point.smallest?;
+            let shares = [wrong, succeeded].map(|share| Cell::Percent(100.0 * share));
+            let limit = [Cell::text(title.clone()), Cell::Number(point.epsilon, 3)];
+            Some(limit.into_iter().chain(shares).chain([Cell::number(median, 4)]).collect())
+        }));
+    }
+    table.note = "The median is over all images with labelled pixels, of the largest change of a channel. An image in which \
+                  the attack fails counts as infinite, and so does the median where it fails in most."
+        .into();
     table
 }
 
