@@ -8,7 +8,7 @@ use robustseg_random::ChaCha8Rng;
 
 use crate::epsilon::{EpsilonRole, check_epsilon};
 use crate::settings::Described;
-use crate::{Case, Result, selection};
+use crate::{Case, Norm, Result, selection};
 
 /// Adversarial examples for a batch.
 #[derive(Clone, Debug)]
@@ -103,9 +103,21 @@ pub trait Attack: Described + Debug + Send + Sync {
         random: &mut ChaCha8Rng,
     ) -> Result<Vec<Vec<Adversarial>>>;
 
+    /// The norm of the balls in which the attack looks for examples.
+    fn norm(&self) -> Norm {
+        Norm::Linf
+    }
+
     /// The role of epsilon.
     fn epsilon_role(&self) -> EpsilonRole {
-        EpsilonRole::Radius
+        self.norm().role()
+    }
+
+    /// Refuses an epsilon that is out of range or does not suit the settings.
+    fn check_epsilon(&self, epsilon: f64) -> Result<()> {
+        check_epsilon(self.epsilon_role(), epsilon)?;
+        let settings = self.settings();
+        self.norm().check_reach(["alpha", "steps"].map(|name| settings.number(name)), epsilon)
     }
 
     /// How many examples the attack crafts per image and epsilon.
@@ -138,9 +150,9 @@ pub trait Attack: Described + Debug + Send + Sync {
         false
     }
 
-    /// Whether a large enough number of steps brings an example to the surface of its ball.
+    /// Whether a large enough number of steps brings the largest change of a channel to epsilon.
     fn fills_the_ball(&self) -> bool {
-        true
+        self.norm() == Norm::Linf
     }
 
     /// The share of an image's labelled pixels that the attack gets wrong with a perturbation as
@@ -164,7 +176,7 @@ pub trait Attack: Described + Debug + Send + Sync {
         random: &mut ChaCha8Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         self.validate()?;
-        epsilons.iter().try_for_each(|&epsilon| check_epsilon(self.epsilon_role(), epsilon))?;
+        epsilons.iter().try_for_each(|&epsilon| self.check_epsilon(epsilon))?;
         self.craft(case, epsilons, random)
     }
 

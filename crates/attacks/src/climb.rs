@@ -2,20 +2,22 @@
 //! Robustness with an Ensemble of Diverse Parameter-free Attacks*, ICML 2020, algorithm 1.
 
 use candle_core::Tensor;
-use robustseg_ops::{
-    PixelObjective, pixel_objective_per_image, predict, project, set_balanced_objective_per_image, sign_step,
-};
+use robustseg_ops::{PixelObjective, pixel_objective_per_image, predict, set_balanced_objective_per_image};
 use robustseg_random::ChaCha8Rng;
 
 use crate::gradient::{InputGradient, finite, observe};
-use crate::iteration::noise;
-use crate::{Case, Result, selection};
+use crate::{Case, Norm, Result, selection};
 
 /// A random point of the ball of radius `epsilon` around `original`, or `original` itself if there
 /// is no stream to draw from.
-pub(crate) fn start(original: &Tensor, epsilon: f64, random: Option<&mut ChaCha8Rng>) -> Result<Tensor> {
+pub(crate) fn start(
+    original: &Tensor,
+    norm: Norm,
+    epsilon: f64,
+    random: Option<&mut ChaCha8Rng>,
+) -> Result<Tensor> {
     let Some(random) = random else { return Ok(original.clone()) };
-    let noise = noise(original.shape(), original.device(), random)?;
+    let noise = norm.noise(original.shape(), original.device(), random)?;
     Ok((original + (noise * epsilon)?)?.clamp(0.0, 1.0)?)
 }
 
@@ -24,12 +26,13 @@ const OWN_SHARE: f64 = 0.75;
 /// The step size is halved if fewer than this share of the steps raised the objective (their rho).
 const RISING_SHARE: f64 = 0.75;
 
-/// Sign steps with momentum that climb an objective inside a ball.
+/// Steps with momentum that climb an objective inside a ball.
 ///
 /// The cross-entropy decides whether a step rises and which point is highest, whatever the
 /// objective. An objective that leaves out wrong pixels would not do: its value falls as the attack
 /// succeeds.
 pub(crate) struct Climb<'a> {
+    pub(crate) norm: Norm,
     pub(crate) epsilon: f64,
     pub(crate) steps: usize,
     /// The objective at a step, given its index from 0 and the number of steps.
@@ -75,11 +78,11 @@ impl Climb<'_> {
         let mut schedule = Schedule::new(self.steps, self.epsilon, &value);
         for step in 1..=self.steps {
             let size = Tensor::new(schedule.sizes.clone(), original.device())?;
-            let mut next = project(&sign_step(&image, &gradient, &size)?, original, &ball)?;
+            let mut next = self.norm.project(&self.norm.step(&image, &gradient, &size)?, original, &ball)?;
             if step > 1 {
                 let own = ((next - &image)? * OWN_SHARE)?;
                 let drift = ((&image - &previous)? * (1.0 - OWN_SHARE))?;
-                next = project(&((&image + own)? + drift)?, original, &ball)?;
+                next = self.norm.project(&((&image + own)? + drift)?, original, &ball)?;
             }
             let observation = self.observe(case, &next, (step < self.steps).then_some(step))?;
             previous = image;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::attack::{Adversarial, Attack};
 use crate::attacks::{self, ENTRIES, Use};
-use crate::epsilon::{EpsilonRole, check_epsilon};
+use crate::epsilon::EpsilonRole;
 use crate::read::{self, Found, NAMES};
 use crate::settings::Settings;
 use crate::{Case, Error, Result};
@@ -59,11 +59,12 @@ impl AttackConfig {
         };
         let attack = ENTRIES[index].default(Use::Examples);
         let role = attack.epsilon_role();
-        let (mut settings, mut epsilon) = (attack.settings(), role.default_value());
+        let (mut settings, mut epsilon) = (attack.settings(), None);
         for (key, value) in changes.iter() {
             if key == "epsilon" || key == role.key() {
-                epsilon =
-                    value.as_f64().ok_or_else(|| refuse(format!("{key} must be a number, found {value}")))?;
+                let number = value.as_f64();
+                let refusal = || refuse(format!("{key} must be a number, found {value}"));
+                epsilon = Some(number.ok_or_else(refusal)?);
             } else if settings.get(key).is_some() {
                 settings.set(key, value.clone());
             } else {
@@ -71,7 +72,9 @@ impl AttackConfig {
             }
         }
         let attack = attacks::read(index, Value::Object(settings.into_map()));
-        let config = Self { attack: attack.map_err(|error| refuse(robustseg_words::plain(error)))?, epsilon };
+        let attack = attack.map_err(|error| refuse(robustseg_words::plain(error)))?;
+        let epsilon = epsilon.unwrap_or_else(|| attack.epsilon_role().default_value());
+        let config = Self { attack, epsilon };
         config.validate()?;
         Ok(config)
     }
@@ -116,8 +119,8 @@ impl AttackConfig {
     /// # Errors
     /// [`Error::Setting`] with the first such setting.
     pub fn validate(&self) -> Result<()> {
-        check_epsilon(self.attack.epsilon_role(), self.epsilon)?;
-        self.attack.validate()
+        self.attack.validate()?;
+        self.attack.check_epsilon(self.epsilon)
     }
 
     /// The adversarial examples; see [`Attack::perturb`].
@@ -137,7 +140,7 @@ impl AttackConfig {
     fn fields(&self) -> Settings {
         let role = self.attack.epsilon_role();
         let mut fields = Settings::default();
-        if role == EpsilonRole::Radius {
+        if role != EpsilonRole::Limit {
             fields.set(role.key(), self.epsilon);
         }
         for (name, value) in self.attack.settings().iter() {

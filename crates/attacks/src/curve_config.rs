@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::attack::Attack;
 use crate::attacks::{ENTRIES, Use};
-use crate::epsilon::check_radius;
+use crate::epsilon::{EpsilonRole, check_epsilon, check_radius};
 use crate::read::{self, Found};
 use crate::settings::Settings;
 use crate::{Error, Result};
@@ -73,15 +73,21 @@ impl CurveConfig {
         if self.epsilons.is_empty() {
             return Err(Error::NoEpsilon);
         }
+        self.attack.validate()?;
         for (index, &epsilon) in self.epsilons.iter().enumerate() {
-            check_radius(epsilon).map_err(|error| match error {
+            let checked = match self.attack.epsilon_role() {
+                EpsilonRole::Limit => check_radius(epsilon),
+                role => check_epsilon(role, epsilon),
+            };
+            checked.map_err(|error| match error {
                 Error::Setting { value, reason, .. } => {
                     Error::Setting { setting: format!("epsilons.{index}").into(), value, reason }
                 }
                 other => other,
             })?;
+            self.attack.check_epsilon(epsilon)?;
         }
-        self.attack.validate()
+        Ok(())
     }
 
     /// The fields as specs write them.
@@ -101,7 +107,11 @@ impl Serialize for CurveConfig {
 impl<'de> Deserialize<'de> for CurveConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Found { index, attack, epsilon } = read::attack(deserializer, Use::Curve, |_| "epsilons")?;
-        Ok(Self { epsilons: epsilon.unwrap_or_else(ENTRIES[index].epsilons), attack })
+        let epsilons: fn() -> Vec<f64> = match attack.epsilon_role() {
+            EpsilonRole::L2Radius => || vec![0.0, 0.5, 1.0, 1.5, 2.0],
+            _ => ENTRIES[index].epsilons,
+        };
+        Ok(Self { epsilons: epsilon.unwrap_or_else(epsilons), attack })
     }
 }
 

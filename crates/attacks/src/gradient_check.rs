@@ -5,8 +5,7 @@ use robustseg_ops::{PixelObjective, pixel_objective_per_image};
 use robustseg_random::stream;
 
 use crate::gradient::{InputGradient, finite, unchecked};
-use crate::iteration::noise;
-use crate::{Error, Model, Result, case, selection};
+use crate::{Error, Model, Norm, Result, case, selection};
 
 /// The number of step lengths to try, each four times the previous one, and the index of the first
 /// to try.
@@ -134,7 +133,7 @@ struct Probe<'a> {
 impl<'a> Probe<'a> {
     fn new(model: &'a dyn Model, image: &Tensor, label: &'a Tensor) -> Result<Self> {
         let random = &mut stream(0, "gradient check", [0; 3]);
-        let dither = (noise(image.shape(), image.device(), random)? * DITHER)?;
+        let dither = (Norm::Linf.noise(image.shape(), image.device(), random)? * DITHER)?;
         let inside = image.detach().to_dtype(DType::F64)?.affine(1.0 - 2.0 * MARGIN, MARGIN)?;
         let point = (inside + dither)?;
         let (InputGradient { value, gradient }, _) =
@@ -156,7 +155,11 @@ impl<'a> Probe<'a> {
 
     /// Random values in `[-1, 1]`.
     fn random(&self, number: u64) -> Result<Tensor> {
-        noise(self.point.shape(), self.point.device(), &mut stream(0, "gradient check", [1, number, 0]))
+        Norm::Linf.noise(
+            self.point.shape(),
+            self.point.device(),
+            &mut stream(0, "gradient check", [1, number, 0]),
+        )
     }
 
     fn loss(&mut self, image: &Tensor) -> Result<f64> {

@@ -1,14 +1,14 @@
-//! Iterated sign steps inside an l-infinity ball, for one radius or several at once.
+//! Iterated steps inside a ball, for one radius or several at once.
 
-use candle_core::{DType, Device, Shape, Tensor};
-use rand::RngExt;
-use robustseg_ops::{PixelObjective, l1_norm_per_image, project, sign_step};
+use candle_core::{DType, Tensor};
+use robustseg_ops::{PixelObjective, l1_norm_per_image};
 use robustseg_random::ChaCha8Rng;
 
 use crate::gradient::{InputGradient, finite, unchecked};
-use crate::{Adversarial, Case, Result, Start, selection};
+use crate::{Adversarial, Case, Norm, Result, Start, selection};
 
-/// Iterated sign steps. BIM and its relatives differ in the objective, the momentum and the start.
+/// Iterated steps up the gradient, or along its sign in an l-infinity ball. BIM and its relatives
+/// differ in the objective, the momentum and the start.
 pub(crate) struct Iteration<'a> {
     /// Size of one step.
     pub(crate) alpha: f64,
@@ -19,6 +19,8 @@ pub(crate) struct Iteration<'a> {
     /// The factor of the accumulated direction when a gradient is added to it. Without it, the
     /// gradient is the direction.
     pub(crate) decay: Option<f64>,
+    /// The norm of the ball and of the steps.
+    pub(crate) norm: Norm,
 }
 
 /// Paths that are still identical: their image and momentum, and the radii they belong to.
@@ -45,7 +47,7 @@ impl Iteration<'_> {
             Start::Image => self.paths(case, epsilons, None)?,
             Start::Random => {
                 let blank = selection::without_labels(case.label())?;
-                let noise = noise(case.image().shape(), case.image().device(), random)?;
+                let noise = self.norm.noise(case.image().shape(), case.image().device(), random)?;
                 let moved = self.paths(case, epsilons, Some(&noise))?;
                 let kept = moved.iter().map(|moved| selection::rows(&blank, case.image(), moved));
                 kept.collect::<Result<Vec<_>>>()?
@@ -67,8 +69,8 @@ impl Iteration<'_> {
     /// activations by 1e-6, more than the network's own rounding. A single activation that ends up
     /// on the other side of zero changes the rest of the path.
     ///
-    /// With `noise` (N, 3, H, W), f64 in `[-1, 1]`, a path starts at the image plus radius times
-    /// noise.
+    /// With `noise` (N, 3, H, W), f64, a point of the ball of radius 1 around 0, a path starts at the
+    /// image plus radius times noise.
     fn paths(&self, case: &Case<'_>, epsilons: &[f64], noise: Option<&Tensor>) -> Result<Vec<Tensor>> {
         let (model, label, count) = (case.model(), case.label(), case.len());
         let original = case.image().detach();
@@ -98,10 +100,10 @@ impl Iteration<'_> {
                 let (InputGradient { value, gradient }, _) = unchecked(model, &start, label, objective)?;
                 values.push(value);
                 let momentum = self.decay.map(|decay| accumulate(momentum, decay, &gradient)).transpose()?;
-                let moved = sign_step(&start, momentum.as_ref().unwrap_or(&gradient), &alpha)?;
+                let moved = self.norm.step(&start, momentum.as_ref().unwrap_or(&gradient), &alpha)?;
                 let first_of_this_start = next.len();
                 for member in members {
-                    let image = project(&moved, &image, &radius(epsilons[member])?)?;
+                    let image = self.norm.project(&moved, &image, &radius(epsilons[member])?)?;
                     join(&mut next, first_of_this_start, image, momentum.as_ref(), member)?;
                 }
             }
@@ -135,12 +137,6 @@ fn accumulate(former: Option<Tensor>, decay: f64, gradient: &Tensor) -> Result<T
     })
 }
 
-/// Numbers from `U(-1, 1)`, f64, one per value of a batch of images.
-pub(crate) fn noise(shape: &Shape, device: &Device, random: &mut ChaCha8Rng) -> Result<Tensor> {
-    let values: Vec<f64> = (0..shape.elem_count()).map(|_| 2.0 * random.random::<f64>() - 1.0).collect();
-    Ok(Tensor::from_vec(values, shape, device)?)
-}
-
 /// Adds `member` to the bundle, at index `from` or later, whose image is `image`, or starts a new
 /// bundle.
 fn join(
@@ -163,6 +159,7 @@ fn join(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::Device;
 
     #[test]
     fn directions_add_up_independently_of_the_gradients_length() -> Result<()> {

@@ -1,9 +1,10 @@
 //! Adversarial attacks on semantic segmentation models in candle.
 //!
 //! An attack changes an image slightly so that a network labels its pixels wrongly. The threat
-//! model is the l-infinity ball. Images are f32 in `[0, 1]` of shape (N, 3, H, W), and `epsilon` is
-//! the largest change of a channel in the same unit. Labels are u8 of shape (N, H, W).
-//! [`IGNORE_LABEL`] (255) marks a pixel without a label; such pixels take no part in any objective.
+//! model is the l-infinity ball, or with [`Norm::L2`] the l2 ball. Images are f32 in `[0, 1]` of
+//! shape (N, 3, H, W), and `epsilon` is the largest change of a channel in the same unit. Labels are
+//! u8 of shape (N, H, W). [`IGNORE_LABEL`] (255) marks a pixel without a label; such pixels take no
+//! part in any objective.
 //! Normalisation belongs inside the model: gradients are with respect to the image in `[0, 1]`.
 //!
 //! | attack | source |
@@ -77,6 +78,7 @@ mod lagrangian;
 mod margin;
 mod minimal;
 mod model;
+mod norm;
 mod proximal;
 mod ranges;
 mod read;
@@ -102,6 +104,7 @@ pub use error::{Error, Result};
 pub use gradient::{InputGradient, gradient_of, input_gradient};
 pub use gradient_check::{GradientCheck, check_gradient};
 pub use model::{ChannelsFirst, Model, channels_first};
+pub use norm::Norm;
 pub use ranges::{check_alpha, check_decay, check_restarts, check_share, check_steps};
 pub use robustseg_ops::{Alignment, IGNORE_LABEL, PixelObjective};
 pub use settings::{Described, Settings};

@@ -36,7 +36,7 @@ fn one_of(description: &str, choices: &[Value]) -> Schema {
 pub(crate) fn choice_of_attack(entry: &Entry, generator: &mut SchemaGenerator) -> Value {
     let role = entry.default(Use::Examples).epsilon_role();
     let epsilon = match role {
-        EpsilonRole::Radius => json!({
+        EpsilonRole::Radius | EpsilonRole::L2Radius => json!({
             "description": "Radius of the l-infinity ball, or size of the only step, in `[0, 1]`.",
             "type": "number",
             "format": "double",

@@ -7,6 +7,8 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::Norm;
+
 /// Settings by name, in the order in which the attack declares them.
 ///
 /// ```
@@ -37,6 +39,11 @@ impl Settings {
     /// The value of the setting `name`, if it is a number.
     pub fn number(&self, name: &str) -> Option<f64> {
         self.get(name).and_then(Value::as_f64)
+    }
+
+    /// The norm in which epsilon is measured.
+    pub fn norm(&self) -> Norm {
+        self.get("norm").and_then(|norm| Norm::deserialize(norm).ok()).unwrap_or_default()
     }
 
     /// Sets `name` to `value`, in its present position or after all others.
@@ -82,6 +89,8 @@ impl fmt::Display for Settings {
             let words = name.replace('_', " ");
             Some(match (name, value) {
                 (_, Value::Null | Value::Bool(false)) => return None,
+                ("norm", Value::String(norm)) if norm == "linf" => return None,
+                ("norm", Value::String(norm)) => format!("{norm} ball"),
                 ("steps", Value::Number(count)) => counted(count.as_u64()?, "step"),
                 ("restarts", Value::Number(count)) => counted(count.as_u64()?, "start"),
                 ("start", Value::String(place)) if place == "image" => "from the image".into(),
@@ -123,6 +132,8 @@ mod tests {
         let pgd = json!({"alpha": 0.004, "steps": 10, "restarts": 5, "decay": 1.0});
         assert_eq!(title(pgd), "alpha 0.004, 10 steps, 5 starts, decay 1");
         assert_eq!(title(json!({"steps": 1, "start": "random"})), "1 step, random start");
+        assert_eq!(title(json!({"steps": 1, "norm": "linf"})), "1 step");
+        assert_eq!(title(json!({"steps": 1, "norm": "l2"})), "1 step, l2 ball");
         assert_eq!(title(json!({"start": "image", "random_start": true})), "from the image, random start");
         let sea = json!({"steps": 30, "dataset_weights": true, "cross_entropy": false});
         assert_eq!(title(sea), "30 steps, dataset weights");

@@ -6,7 +6,7 @@ use robustseg_ops::{PixelObjective, project};
 use robustseg_random::ChaCha8Rng;
 
 use crate::climb::{Climb, Climbed, start};
-use crate::{Case, Result, selection};
+use crate::{Case, Norm, Result, selection};
 
 /// Three climbs in balls of 2, 1.5 and 1 times epsilon, for 30, 30 and 40 % of the steps. Each
 /// climb hands a point on to the next, which projects it onto its smaller ball.
@@ -32,11 +32,12 @@ impl Shrinking<'_> {
         random: &mut ChaCha8Rng,
     ) -> Result<Tensor> {
         let original = case.image().detach().to_dtype(DType::F64)?;
-        let mut point = start(&original, 2.0 * epsilon, self.random_start.then_some(random))?;
+        let mut point = start(&original, Norm::Linf, 2.0 * epsilon, self.random_start.then_some(random))?;
         for (steps, epsilon) in self.balls(epsilon) {
             let ball = Tensor::full(epsilon, case.len(), original.device())?;
             let from = project(&point, &original, &ball)?;
-            let climb = Climb { epsilon, steps, objective: self.objective, class_pixels: self.class_pixels };
+            let (norm, objective, class_pixels) = (Norm::Linf, self.objective, self.class_pixels);
+            let climb = Climb { norm, epsilon, steps, objective, class_pixels };
             point = hand_on(climb.from(case, &original, &from)?);
         }
         let blank = selection::without_labels(case.label())?;

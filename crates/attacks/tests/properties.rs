@@ -6,7 +6,7 @@ use candle_core::{DType, Tensor};
 use proptest::prelude::*;
 use robustseg_attacks::{
     AlmaProx, Apgd, Attack, AttackConfig, Bim, Case, CosPgd, Dag, FastNewton, Fgsm, IGNORE_LABEL, MiFgsm,
-    NegativeGain, Padam, Pgd, PixelObjective, RandomFgsm, Sea, SegFgsm, SegPgd, Start, TsallisApgd,
+    NegativeGain, Norm, Padam, Pgd, PixelObjective, RandomFgsm, Sea, SegFgsm, SegPgd, Start, TsallisApgd,
     TsallisPgd,
 };
 use robustseg_random::stream;
@@ -27,6 +27,27 @@ proptest! {
             for (change, radius) in scene.change(&adversarial.image).unwrap().iter().zip(&radii) {
                 prop_assert!(*change <= radius.abs() + 1e-6, "{}: {change} beyond {radius}", attack.name());
                 prop_assert!(attack.name() == "fast_newton" || *radius <= epsilon as f32);
+            }
+        }
+    }
+
+    #[test]
+    fn attacks_in_l2_balls_stay_inside(seed: u64, epsilon in 0.0..40.0_f64, share in 0.21..3.0_f64, steps in 5_usize..9) {
+        let scene = Scene::new(seed, 3, 0.0, 1.0).unwrap();
+        let (alpha, norm) = ((share * epsilon).max(0.01), Norm::L2);
+        let attacks = [
+            AttackConfig::new(Pgd { alpha, steps, restarts: 2, norm }, epsilon),
+            AttackConfig::new(SegPgd { alpha, steps, start: Start::Image, norm }, epsilon),
+            AttackConfig::new(CosPgd { alpha, steps, start: Start::Random, norm }, epsilon),
+            AttackConfig::new(Apgd { steps, random_start: true, norm }, epsilon),
+        ];
+        let radius = epsilon * 20_f64.sqrt() / 224.0;
+        for attack in attacks {
+            let found = scene.run(&attack, seed).unwrap().image;
+            prop_assert!(values(&found).iter().all(|value| (0.0..=1.0).contains(value)), "{attack:?}");
+            let change = (&found - &scene.image).unwrap().sqr().unwrap().flatten_from(1).unwrap().sum(1).unwrap();
+            for squares in values(&change) {
+                prop_assert!(f64::from(squares).sqrt() <= radius + 1e-6, "{attack:?}: {squares}");
             }
         }
     }
@@ -87,7 +108,7 @@ proptest! {
     fn images_of_a_batch_are_attacked_apart(seed: u64) {
         let scene = Scene::new(seed, 3, 0.0, 1.0).unwrap();
         let fixed = [
-            AttackConfig::new(Apgd { steps: 7, random_start: false }, 0.05),
+            AttackConfig::new(Apgd { steps: 7, random_start: false, ..Apgd::default() }, 0.05),
             AttackConfig::new(Sea { steps: 10, random_start: false, ..Sea::default() }, 0.05),
             AttackConfig::new(TsallisApgd { steps: 10, random_start: false, ..TsallisApgd::default() }, 0.05),
         ];
@@ -143,10 +164,10 @@ proptest! {
         // lower it.
         let scene = Scene::new(seed, 3, 0.0, 1.0).unwrap();
         let before = scene.value(&scene.image, PixelObjective::CrossEntropy).unwrap();
-        let apgd = AttackConfig::new(Apgd { steps: 7, random_start: false }, 0.05);
+        let apgd = AttackConfig::new(Apgd { steps: 7, random_start: false, ..Apgd::default() }, 0.05);
         let (bim, pgd) = (
             AttackConfig::new(Bim { alpha: 0.02, steps: 4 }, 0.05),
-            AttackConfig::new(Pgd { alpha: 0.02, steps: 5, restarts: 2 }, 0.05),
+            AttackConfig::new(Pgd { alpha: 0.02, steps: 5, restarts: 2, ..Pgd::default() }, 0.05),
         );
         let momentum = AttackConfig::new(MiFgsm { alpha: 0.02, steps: 4, decay: 1.0 }, 0.05);
         let adam = AttackConfig::new(Padam { alpha: 0.02, steps: 4, ..Padam::default() }, 0.05);
@@ -170,12 +191,12 @@ proptest! {
         let attacks: [Box<dyn Attack>; 15] = [
             Box::new(Fgsm {}),
             Box::new(Bim { alpha, steps }),
-            Box::new(SegPgd { alpha, steps, start: Start::Image }),
-            Box::new(SegPgd { alpha, steps, start: Start::Random }),
-            Box::new(CosPgd { alpha, steps, start: Start::Image }),
-            Box::new(CosPgd { alpha, steps, start: Start::Random }),
+            Box::new(SegPgd { alpha, steps, start: Start::Image, ..SegPgd::default() }),
+            Box::new(SegPgd { alpha, steps, start: Start::Random, ..SegPgd::default() }),
+            Box::new(CosPgd { alpha, steps, start: Start::Image, ..CosPgd::default() }),
+            Box::new(CosPgd { alpha, steps, start: Start::Random, ..CosPgd::default() }),
             Box::new(MiFgsm { alpha, steps, decay: 0.9 }),
-            Box::new(Pgd { alpha, steps, restarts: 1 }),
+            Box::new(Pgd { alpha, steps, restarts: 1, ..Pgd::default() }),
             Box::new(FastNewton::default()),
             Box::new(Dag { alpha, steps, wrong: 0.9 }),
             Box::new(AlmaProx { alpha, steps, wrong: 0.9 }),

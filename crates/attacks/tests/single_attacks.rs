@@ -30,8 +30,8 @@ fn attacks_start_where_the_setting_says() -> Result<()> {
     let (alpha, steps) = (0.01, 2);
     let attacks = |start| -> [Box<dyn Attack>; 4] {
         [
-            Box::new(SegPgd { alpha, steps, start }),
-            Box::new(CosPgd { alpha, steps, start }),
+            Box::new(SegPgd { alpha, steps, start, ..SegPgd::default() }),
+            Box::new(CosPgd { alpha, steps, start, ..CosPgd::default() }),
             Box::new(TsallisPgd { alpha, steps, start, ..TsallisPgd::default() }),
             Box::new(Padam { alpha, steps, start, ..Padam::default() }),
         ]
@@ -118,7 +118,7 @@ fn starts_are_spread_over_the_ball() -> Result<()> {
     let colours = |image: &Tensor| image.permute((0, 2, 3, 1))?.contiguous();
     let image = Tensor::full(0.5_f32, (1, 3, 40, 40), &Device::Cpu)?;
     let label = Tensor::zeros((1, 40, 40), DType::U8, &Device::Cpu)?;
-    let pgd = AttackConfig::new(Pgd { alpha: 1e-6, steps: 1, restarts: 1 }, 0.1);
+    let pgd = AttackConfig::new(Pgd { alpha: 1e-6, steps: 1, restarts: 1, ..Pgd::default() }, 0.1);
     let case = Case::new(&colours, &image, &label)?;
     let start = pgd.perturb(&case, &mut stream(0, "start", [0; 3]))?.image;
     let changes: Vec<f32> = values(&start).into_iter().map(|value| value - 0.5).collect();
@@ -131,7 +131,9 @@ fn starts_are_spread_over_the_ball() -> Result<()> {
 #[test]
 fn restarts_never_lower_the_cross_entropy() -> Result<()> {
     let scene = Scene::new(9, 4, 0.0, 1.0)?;
-    let run = |restarts| scene.run(&AttackConfig::new(Pgd { alpha: 0.002, steps: 2, restarts }, 0.05), 3);
+    let run = |restarts| {
+        scene.run(&AttackConfig::new(Pgd { alpha: 0.002, steps: 2, restarts, ..Pgd::default() }, 0.05), 3)
+    };
     let entropy = |found: Adversarial| scene.value(&found.image, PixelObjective::CrossEntropy);
     let (one, many) = (entropy(run(1)?)?, entropy(run(6)?)?);
     assert!(one.iter().zip(&many).all(|(one, many)| many >= one), "{one:?} {many:?}");
@@ -148,7 +150,9 @@ fn apgd_is_no_weaker_than_fgsm_and_sea_gets_most_pixels_wrong() -> Result<()> {
         Ok(scene.predict(image)?.eq(&scene.label)?.to_dtype(DType::F32)?.sum_all()?.to_scalar()?)
     };
     let fgsm = scene.run(&AttackConfig::new(Fgsm {}, 0.05), 1)?.image;
-    let apgd = scene.run(&AttackConfig::new(Apgd { steps: 20, random_start: true }, 0.05), 1)?.image;
+    let apgd = scene
+        .run(&AttackConfig::new(Apgd { steps: 20, random_start: true, ..Apgd::default() }, 0.05), 1)?
+        .image;
     let before = scene.value(&fgsm, PixelObjective::CrossEntropy)?;
     let after = scene.value(&apgd, PixelObjective::CrossEntropy)?;
     // In most pixels' balls the gradient has the same sign everywhere, so APGD finds the same
@@ -199,10 +203,13 @@ fn costs_are_counted() -> Result<()> {
     assert_eq!(cost(&AttackConfig::new(Fgsm {}, 0.05))?, of_two(1, 1));
     assert_eq!(cost(&AttackConfig::new(Bim { alpha: 0.01, steps: 4 }, 0.05))?, of_two(4, 4));
     assert_eq!(
-        cost(&AttackConfig::new(Pgd { alpha: 0.01, steps: 4, restarts: 3 }, 0.05))?,
+        cost(&AttackConfig::new(Pgd { alpha: 0.01, steps: 4, restarts: 3, ..Pgd::default() }, 0.05))?,
         of_two(12 + 3, 12)
     );
-    assert_eq!(cost(&AttackConfig::new(Apgd { steps: 20, random_start: true }, 0.05))?, of_two(21, 20));
+    assert_eq!(
+        cost(&AttackConfig::new(Apgd { steps: 20, random_start: true, ..Apgd::default() }, 0.05))?,
+        of_two(21, 20)
+    );
     let tsallis = TsallisApgd { steps: 20, random_start: true, ..TsallisApgd::default() };
     assert_eq!(cost(&AttackConfig::new(tsallis, 0.05))?, of_two(23, 20));
     assert_eq!(cost(&AttackConfig::new(Padam { steps: 4, ..Padam::default() }, 0.05))?, of_two(4, 4));

@@ -369,7 +369,8 @@ mod tests {
     #[test]
     fn the_seed_decides_random_starts_and_nothing_else() -> Result<()> {
         let network = fixture::network(1)?;
-        let pgd = CurveConfig::new(Pgd { alpha: 0.01, steps: 2, restarts: 1 }, vec![0.0, 0.03]);
+        let pgd =
+            CurveConfig::new(Pgd { alpha: 0.01, steps: 2, restarts: 1, ..Pgd::default() }, vec![0.0, 0.03]);
         let curves = vec![pgd, CurveConfig::new(Fgsm {}, vec![0.03])];
         let with = |seed| {
             run(&network, &EvaluationConfig { seed, curves: curves.clone(), ..config() })

@@ -17,10 +17,10 @@ pub struct Evaluation {
     pub clean: Scores,
     /// One curve per attack, in the order of the configuration.
     pub curves: Vec<Curve>,
-    /// The worst case over the attacks of all curves, at each of their epsilons above 0, in rising
-    /// order. A ball contains all smaller ones, so the candidates at an epsilon are the clean image
-    /// and the examples of all epsilons up to it. Hence no score rises with epsilon, except those
-    /// of single classes.
+    /// The worst case over the attacks of all curves in l-infinity balls, at each of their epsilons
+    /// above 0, in rising order. A ball contains all smaller ones, so the candidates at an epsilon
+    /// are the clean image and the examples of all epsilons up to it. Hence no score rises with
+    /// epsilon, except those of single classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub worst_case: Vec<Point>,
     /// Reasons to distrust a score.

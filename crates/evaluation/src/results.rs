@@ -1,6 +1,6 @@
 //! From the observations of a dataset to its scores and records.
 
-use robustseg_attacks::{Cost, CurveConfig, Settings};
+use robustseg_attacks::{Cost, CurveConfig, Norm, Settings};
 use robustseg_metrics::Overlap;
 
 use crate::Result;
@@ -93,10 +93,11 @@ impl Tally<'_> {
         })
     }
 
-    /// The worst case over all curves, at each of their epsilons above 0.
+    /// The worst case over all curves in l-infinity balls, at each of their epsilons above 0.
     fn worst_case(&self) -> Result<Vec<Point>> {
         let clean: Vec<&Observation> = self.images.iter().map(|image| &image.clean).collect();
-        let points = self.curves.iter().enumerate().flat_map(|(curve, config)| {
+        let of_one_norm = |(_, config): &(usize, &CurveConfig)| config.attack().norm() == Norm::Linf;
+        let points = self.curves.iter().enumerate().filter(of_one_norm).flat_map(|(curve, config)| {
             let epsilons = config.epsilons().iter().enumerate();
             epsilons.map(move |(point, &epsilon)| (epsilon, self.observed(curve, point)))
         });

@@ -182,7 +182,8 @@ fn starts_that_decide_are_reported() -> Result<()> {
     };
     let image = Tensor::full(0.5_f32, (4, 3, 8, 8), &Device::Cpu)?;
     let run = |restarts| {
-        let curve = CurveConfig::new(Pgd { alpha: 1e-5, steps: 1, restarts }, vec![0.0, 0.01]);
+        let curve =
+            CurveConfig::new(Pgd { alpha: 1e-5, steps: 1, restarts, ..Pgd::default() }, vec![0.0, 0.01]);
         evaluate(&waves, &image, None, &[curve])
     };
     assert!(!kinds(&run(1)?, "pgd", 0.01).contains(&WarningKind::RandomStartDecisive));

@@ -86,10 +86,13 @@ pub(crate) fn inexact_gradient(check: GradientCheck, curves: &[CurveConfig]) -> 
     })
 }
 
-/// Of the curves that cost less, the lowest mean IoU at the same epsilon, with its attack.
+/// Of the curves in the same norm that cost less, the lowest mean IoU at the same epsilon, with its
+/// attack.
 fn cheaper(curve: &Measured<'_>, point: &Point, curves: &[Measured<'_>]) -> Option<(&'static str, f64)> {
     let cost = curve.config.attack().backward_passes(1);
+    let norm = curve.config.attack().norm();
     let others = curves.iter().filter(|other| other.config.attack().backward_passes(1) < cost);
+    let others = others.filter(|other| other.config.attack().norm() == norm);
     let points = others.flat_map(|other| other.points.iter().map(|point| (other.config.name(), point)));
     let same = points.filter(|(_, other)| other.epsilon == point.epsilon);
     same.map(|(name, other)| (name, other.scores.miou)).min_by(|a, b| a.1.total_cmp(&b.1))

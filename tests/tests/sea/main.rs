@@ -89,7 +89,8 @@ fn whole_climbs_on_a_smooth_model() {
     let unused = &mut stream(0, "unused", [0; 3]);
     let case = Case::new(&model, image, label).expect("a case");
     let (epsilon, random_start) = (0.03, false);
-    let apgd = Apgd { steps: 20, random_start }.perturb(&case, epsilon, unused).expect("APGD");
+    let apgd =
+        Apgd { steps: 20, random_start, ..Apgd::default() }.perturb(&case, epsilon, unused).expect("APGD");
     let sea = Sea { steps: 30, random_start, ..Sea::default() };
     let sea = sea.examples(&case, &[epsilon], unused).expect("SEA").swap_remove(0);
     let names = OBJECTIVES.map(|(name, _)| format!("sea_{name}_0.03_30"));

@@ -2,8 +2,8 @@
 
 use candle_core::{Device, Tensor};
 use robustseg_attacks::{
-    AdamObjective, AlmaProx, Attack, Case, Model, Padam, PixelObjective, Sea, SegFgsm, Start, TsallisApgd,
-    TsallisPgd, channels_first, input_gradient,
+    AdamObjective, AlmaProx, Apgd, Attack, Case, CosPgd, Model, Norm, Padam, PixelObjective, Sea, SegFgsm,
+    SegPgd, Start, TsallisApgd, TsallisPgd, channels_first, input_gradient,
 };
 use robustseg_random::stream;
 use serde_json::Value;
@@ -136,4 +136,21 @@ fn alma_prox_on_a_smooth_model() {
     let alma = AlmaProx { alpha: 0.01, steps: 40, wrong: 0.5 };
     let ours = alma.perturb(&case, f64::INFINITY, &mut stream(0, "unused", [0; 3])).expect("ALMA prox");
     golden.same("alma_prox", &ours.image);
+}
+
+#[test]
+fn attacks_in_l2_balls() {
+    let golden = Golden::new();
+    let (model, image, label) = (golden.model(), golden.first("image"), golden.first("label"));
+    let case = Case::new(&model, &image, &label).expect("a case");
+    let (alpha, start, norm) = (0.5, Start::Image, Norm::L2);
+    let attacks: [(&str, &dyn Attack); 3] = [
+        ("segpgd_l2", &SegPgd { alpha, steps: 7, start, norm }),
+        ("cospgd_l2", &CosPgd { alpha, steps: 7, start, norm }),
+        ("apgd_l2", &Apgd { steps: 20, random_start: false, norm }),
+    ];
+    for (name, attack) in attacks {
+        let ours = attack.perturb(&case, 2.0, &mut stream(0, "unused", [0; 3])).expect(name);
+        golden.same(name, &ours.image);
+    }
 }

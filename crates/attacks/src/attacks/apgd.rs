@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::attack::{CurveDefaults, few_epsilons};
 use crate::climb::{Climb, start};
 use crate::ranges::check_steps;
-use crate::{Adversarial, Attack, Case, Result, selection};
+use crate::{Adversarial, Attack, Case, Norm, Result, selection};
 
 /// Sign steps with momentum on the cross-entropy. The step size starts at twice epsilon. Where the
 /// objective stops rising, the step size is halved and the search resumes from the best point so
@@ -22,12 +22,14 @@ pub struct Apgd {
     pub steps: usize,
     /// Whether to start at a random point of the ball rather than at the image.
     pub random_start: bool,
+    /// The norm of the ball; epsilon has its unit.
+    pub norm: Norm,
 }
 
 impl Default for Apgd {
     /// The paper's settings: 100 steps from a random start.
     fn default() -> Self {
-        Self { steps: 100, random_start: true }
+        Self { steps: 100, random_start: true, norm: Norm::Linf }
     }
 }
 
@@ -64,9 +66,10 @@ impl Attack for Apgd {
         let original = image.to_dtype(DType::F64)?;
         let blank = selection::without_labels(case.label())?;
         let mut example = |epsilon: f64| {
-            let from = start(&original, epsilon, self.random_start.then_some(&mut *random))?;
+            let from = start(&original, self.norm, epsilon, self.random_start.then_some(&mut *random))?;
             let objective = &|_, _| PixelObjective::CrossEntropy;
-            let climb = Climb { epsilon, steps: self.steps, objective, class_pixels: None };
+            let Self { steps, norm, .. } = *self;
+            let climb = Climb { norm, epsilon, steps, objective, class_pixels: None };
             let found = climb.from(case, &original, &from)?.highest.to_dtype(DType::F32)?;
             let image = selection::rows(&blank, &image, &found)?;
             Ok(vec![Adversarial { image, epsilon: case.for_each_image(epsilon)? }])
@@ -76,6 +79,10 @@ impl Attack for Apgd {
 
     fn backward_passes(&self, epsilons: u64) -> u64 {
         epsilons.saturating_mul(self.steps as u64)
+    }
+
+    fn norm(&self) -> Norm {
+        self.norm
     }
 }
 
@@ -98,7 +105,7 @@ mod tests {
         let image = Tensor::full(0.5_f32, (1, 3, 1, 1), &Device::Cpu).unwrap();
         let label = Tensor::zeros((1, 1, 1), DType::U8, &Device::Cpu).unwrap();
         let case = Case::new(&model, &image, &label).unwrap();
-        let apgd = Apgd { steps: 20, random_start: false };
+        let apgd = Apgd { steps: 20, random_start: false, ..Apgd::default() };
         apgd.perturb(&case, 0.1, &mut stream(0, "test", [0; 3])).unwrap();
         // By hand: first to the ball's surface, then 3/4 of a step to the other side plus 1/4 of
         // the previous movement.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::attack::CurveDefaults;
 use crate::iteration::Iteration;
 use crate::ranges::{check_alpha, check_steps};
-use crate::{Adversarial, Attack, Case, Result, Start};
+use crate::{Adversarial, Attack, Case, Norm, Result, Start};
 
 /// `steps` steps of size `alpha` along the sign of the cross-entropy's gradient (eq. 4). Each step
 /// is projected onto the ball of radius epsilon. There is no random start.
@@ -43,7 +43,7 @@ impl Bim {
     /// The sign steps of this attack.
     pub(super) fn iteration(self) -> Iteration<'static> {
         let objective = &|_, _| PixelObjective::CrossEntropy;
-        Iteration { alpha: self.alpha, steps: self.steps, objective, decay: None }
+        Iteration { alpha: self.alpha, steps: self.steps, objective, decay: None, norm: Norm::Linf }
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::attack::CurveDefaults;
 use crate::iteration::Iteration;
 use crate::ranges::{check_alpha, check_decay, check_steps};
-use crate::{Adversarial, Attack, Case, Result, Start};
+use crate::{Adversarial, Attack, Case, Norm, Result, Start};
 
 /// Steps of size `alpha` along the sign of an accumulated gradient. Each gradient is divided by its
 /// l1 norm and added to `decay` times the sum so far (their eq. 6 and 7). Projection and shared
@@ -66,7 +66,7 @@ impl Attack for MiFgsm {
     ) -> Result<Vec<Vec<Adversarial>>> {
         let Self { alpha, steps, decay } = *self;
         let objective = &|_, _| PixelObjective::CrossEntropy;
-        let iteration = Iteration { alpha, steps, objective, decay: Some(decay) };
+        let iteration = Iteration { alpha, steps, objective, decay: Some(decay), norm: Norm::Linf };
         iteration.examples(case, epsilons, Start::Image, random)
     }
 

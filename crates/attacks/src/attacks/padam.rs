@@ -11,7 +11,7 @@ use crate::attack::{CurveDefaults, few_epsilons};
 use crate::climb::start;
 use crate::gradient::{InputGradient, finite, unchecked};
 use crate::ranges::{check_alpha, check_steps};
-use crate::{Adversarial, Attack, Case, Result, Start, selection};
+use crate::{Adversarial, Attack, Case, Norm, Result, Start, selection};
 
 /// Gradient ascent with Adam, each step projected onto the ball. Adam's second moment never falls
 /// (AMSGrad). Unlike a sign step, Adam's step shrinks where gradients disagree from step to step.
@@ -70,7 +70,7 @@ impl Padam {
         let image = case.image().detach();
         let original = image.to_dtype(DType::F64)?;
         let ball = Tensor::full(epsilon, case.len(), image.device())?;
-        let mut point = start(&original, epsilon, random)?;
+        let mut point = start(&original, Norm::Linf, epsilon, random)?;
         let mut adam = Adam::new(&original)?;
         let mut values = Vec::new();
         for _ in 0..self.steps {

@@ -5,8 +5,9 @@ use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::CurveDefaults;
-use crate::ranges::{check_alpha, check_restarts, check_steps};
-use crate::{Adversarial, Attack, Bim, Candidates, Case, Result, Start};
+use crate::iteration::Iteration;
+use crate::ranges::{check_restarts, check_steps};
+use crate::{Adversarial, Attack, Bim, Candidates, Case, Norm, Result, Start};
 
 /// [`Bim`] from `restarts` random points of the ball. Of each image, the example with the largest
 /// cross-entropy wins. A start is the same point of the ball, relative to its radius, at every
@@ -21,19 +22,21 @@ pub struct Pgd {
     pub steps: usize,
     /// Number of random starts, at least 1.
     pub restarts: usize,
+    /// The norm of the ball; epsilon and alpha have its unit.
+    pub norm: Norm,
 }
 
 impl Default for Pgd {
     /// Alpha 0.01 and 3 steps, as in [`Bim`], with one start.
     fn default() -> Self {
-        Self { alpha: 0.01, steps: 3, restarts: 1 }
+        Self { alpha: 0.01, steps: 3, restarts: 1, norm: Norm::Linf }
     }
 }
 
 impl CurveDefaults for Pgd {
     /// Alpha 0.004, 10 steps, five starts.
     fn in_curves() -> Self {
-        Self { alpha: 0.004, steps: 10, restarts: 5 }
+        Self { alpha: 0.004, steps: 10, restarts: 5, ..Self::default() }
     }
 }
 
@@ -51,7 +54,7 @@ impl Attack for Pgd {
     }
 
     fn validate(&self) -> Result<()> {
-        check_alpha(self.alpha)?;
+        self.norm.check_alpha(self.alpha)?;
         check_steps(self.steps)?;
         check_restarts(self.restarts)
     }
@@ -62,8 +65,8 @@ impl Attack for Pgd {
         epsilons: &[f64],
         random: &mut ChaCha8Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
-        let Self { alpha, steps, restarts } = *self;
-        let iteration = Bim { alpha, steps }.iteration();
+        let Self { alpha, steps, restarts, norm } = *self;
+        let iteration = Iteration { norm, ..Bim { alpha, steps }.iteration() };
         let mut found = vec![Vec::with_capacity(restarts); epsilons.len()];
         for _ in 0..restarts {
             let examples = iteration.examples(case, epsilons, Start::Random, random)?;
@@ -80,5 +83,9 @@ impl Attack for Pgd {
 
     fn backward_passes(&self, epsilons: u64) -> u64 {
         epsilons.saturating_mul(self.steps as u64).saturating_mul(self.restarts as u64)
+    }
+
+    fn norm(&self) -> Norm {
+        self.norm
     }
 }

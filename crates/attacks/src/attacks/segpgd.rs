@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::attack::CurveDefaults;
 use crate::iteration::Iteration;
-use crate::ranges::{check_alpha, check_steps};
-use crate::{Adversarial, Attack, Case, Result, Start};
+use crate::ranges::check_steps;
+use crate::{Adversarial, Attack, Case, Norm, Result, Start};
 
 /// Iterated steps on a cross-entropy that weights right pixels by `1 - lambda` and wrong ones by
 /// `lambda`, where `lambda = t / (2 * steps)` at step t = 0, 1, ... Early steps favour right
@@ -24,19 +24,21 @@ pub struct SegPgd {
     pub steps: usize,
     /// Where to start.
     pub start: Start,
+    /// The norm of the ball; epsilon and alpha have its unit.
+    pub norm: Norm,
 }
 
 impl Default for SegPgd {
     /// Alpha 0.01 and 3 steps from the image, as in [`Bim`](crate::Bim). Draws nothing.
     fn default() -> Self {
-        Self { alpha: 0.01, steps: 3, start: Start::Image }
+        Self { alpha: 0.01, steps: 3, start: Start::Image, norm: Norm::Linf }
     }
 }
 
 impl CurveDefaults for SegPgd {
     /// Alpha 0.004 and 10 steps from a random start, as in the paper.
     fn in_curves() -> Self {
-        Self { alpha: 0.004, steps: 10, start: Start::Random }
+        Self { alpha: 0.004, steps: 10, start: Start::Random, ..Self::default() }
     }
 }
 
@@ -59,7 +61,7 @@ impl Attack for SegPgd {
     }
 
     fn validate(&self) -> Result<()> {
-        check_alpha(self.alpha)?;
+        self.norm.check_alpha(self.alpha)?;
         check_steps(self.steps)
     }
 
@@ -69,8 +71,8 @@ impl Attack for SegPgd {
         epsilons: &[f64],
         random: &mut ChaCha8Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
-        let Self { alpha, steps, start } = *self;
-        let iteration = Iteration { alpha, steps, objective: &objective, decay: None };
+        let Self { alpha, steps, start, norm } = *self;
+        let iteration = Iteration { alpha, steps, objective: &objective, decay: None, norm };
         iteration.examples(case, epsilons, start, random)
     }
 
@@ -80,6 +82,10 @@ impl Attack for SegPgd {
 
     fn starts_at_the_image(&self) -> bool {
         self.start == Start::Image
+    }
+
+    fn norm(&self) -> Norm {
+        self.norm
     }
 }
 

@@ -7,7 +7,7 @@ use crate::attack::CurveDefaults;
 use crate::iteration::Iteration;
 use crate::ranges::{check_alpha, check_steps};
 use crate::tsallis::{FIRST_AND_LAST, check_q, objective};
-use crate::{Adversarial, Attack, Case, Result, Start};
+use crate::{Adversarial, Attack, Case, Norm, Result, Start};
 
 /// Iterated sign steps on the Tsallis cross-entropy
 /// ([`PixelObjective::Tsallis`](crate::PixelObjective::Tsallis)). Its q runs linearly from
@@ -75,7 +75,7 @@ impl Attack for TsallisPgd {
     ) -> Result<Vec<Vec<Adversarial>>> {
         let Self { alpha, steps, start, first_q, last_q } = *self;
         let objective = &|step, steps| objective([first_q, last_q], step, steps);
-        let iteration = Iteration { alpha, steps, objective, decay: None };
+        let iteration = Iteration { alpha, steps, objective, decay: None, norm: Norm::Linf };
         iteration.examples(case, epsilons, start, random)
     }
 

@@ -13,7 +13,7 @@ use crate::{
 };
 
 fn config() -> EvaluationConfig {
-    let pgd = CurveConfig::new(Pgd { alpha: 0.01, steps: 2, restarts: 2 }, vec![0.0, 0.03]);
+    let pgd = CurveConfig::new(Pgd { alpha: 0.01, steps: 2, restarts: 2, ..Pgd::default() }, vec![0.0, 0.03]);
     let sea = CurveConfig::new(Sea { steps: 4, ..Sea::default() }, vec![0.02, 0.03]);
     let curves = vec![pgd, sea];
     EvaluationConfig { curves, examples: 2, seed: 3, ..EvaluationConfig::default() }

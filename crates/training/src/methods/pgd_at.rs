@@ -53,6 +53,6 @@ impl Method for PgdAt {
 impl TrainingMethod for PgdAt {
     fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
         let SignSteps { epsilon, alpha, steps } = self.0;
-        Ok(Some(Pgd { alpha, steps, restarts: 1 }.perturb(case, epsilon, random)?))
+        Ok(Some(Pgd { alpha, steps, restarts: 1, ..Pgd::default() }.perturb(case, epsilon, random)?))
     }
 }

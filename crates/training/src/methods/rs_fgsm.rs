@@ -35,7 +35,7 @@ impl Default for RsFgsm {
 impl RsFgsm {
     /// The adversarial examples.
     pub(super) fn example(&self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Adversarial> {
-        let attack = Pgd { alpha: self.step(), steps: 1, restarts: 1 };
+        let attack = Pgd { alpha: self.step(), steps: 1, restarts: 1, ..Pgd::default() };
         Ok(attack.perturb(case, self.epsilon, random)?)
     }
 

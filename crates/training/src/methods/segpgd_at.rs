@@ -53,6 +53,9 @@ impl Method for SegPgdAt {
 impl TrainingMethod for SegPgdAt {
     fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
         let SignSteps { epsilon, alpha, steps } = self.0;
-        Ok(Some(SegPgd { alpha, steps, start: Start::Random }.perturb(case, epsilon, random)?))
+        Ok(Some(
+            SegPgd { alpha, steps, start: Start::Random, ..SegPgd::default() }
+                .perturb(case, epsilon, random)?,
+        ))
     }
 }

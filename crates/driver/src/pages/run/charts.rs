@@ -1,5 +1,6 @@
 //! All charts of a run.
 
+use robustseg_attacks::Norm;
 use robustseg_evaluation::Curve;
 
 use super::{epsilons, monitor};
@@ -13,12 +14,18 @@ use crate::pages::summary::RunSummary;
 pub(super) fn all(run: &RunSummary) -> Vec<(&'static str, Chart)> {
     let mut charts = Vec::new();
     let line = |curve: &Curve| curves::line(&curve_title(&curve.attack, &curve.parameters), curve);
-    let mut lines: Vec<Line> = run.evaluation.curves.iter().map(line).collect();
+    let (others, main): (Vec<&Curve>, Vec<&Curve>) =
+        run.evaluation.curves.iter().partition(|curve| curve.parameters.norm() == Norm::L2);
+    let mut lines: Vec<Line> = main.into_iter().map(line).collect();
     let worst = curves::worst_case("worst case over all", &run.evaluation);
     lines.extend(worst.map(|line| Line { bold: true, ..line }));
     if !lines.is_empty() {
         let title = if let [line] = &lines[..] { &line.label } else { "Robustness" };
         charts.push(("robustness", curves::chart(title, lines.clone())));
+    }
+    if !others.is_empty() {
+        let lines = others.into_iter().map(line).collect();
+        charts.push(("robustness_l2", curves::chart("Robustness in l2 balls", lines)));
     }
     let examples = run.gallery.iter().flat_map(|gallery| &gallery.examples);
     let examples = examples.filter(|example| !example.landscape.is_empty());

@@ -25,7 +25,7 @@ pub(super) fn render(run: &RunSummary, charts: &[(&str, String)]) -> anyhow::Res
     let robustness = chart(
         "robustness",
         "Mean IoU over epsilon, a line for each attack and a bold one for the worst case over all",
-    );
+    ) + &chart("robustness_l2", "Mean IoU over epsilon in l2 balls, a line for each attack");
     let of_attacks =
         ["scores", "worst_case_over", "smallest", "passes"].map(|name| table(name).unwrap_or_default());
     page.section("Robustness", &(robustness + &of_attacks.concat()));
