@@ -9,13 +9,13 @@ use candle_core::{Device, Tensor};
 use robustseg_models::{Checkpoint, Network, Origin};
 use robustseg_published::{Import, KINDS, Kind, Product, Weights};
 
-/// Files of the kind `name`: KIND_SIZE.pth.
+/// Files of the kind `name`: `KIND_SIZE.pth`.
 fn files(name: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/files");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     let is_of_kind = |path: &PathBuf| {
-        let (kind, size) = path.file_name().unwrap().to_str().unwrap().split_once('_').unwrap_or_default();
-        kind == name && size.ends_with(".pth")
+        let (kind, _) = path.file_name().unwrap().to_str().unwrap().split_once('_').unwrap_or_default();
+        kind == name && path.extension().is_some_and(|extension| extension == "pth")
     };
     files.retain(is_of_kind);
     files.sort();
