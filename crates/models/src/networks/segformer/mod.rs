@@ -53,8 +53,9 @@ impl Settings for SegFormerConfig {
     }
 
     fn small() -> Self {
-        let (depths, widths, heads) = ([1; 4], [4, 8, 12, 16], [1, 2, 3, 4]);
-        Self { depths, widths, heads, decoder_channels: 8, ..Self::default() }
+        let (widths, reductions) = ([8, 8, 16, 16], [4, 2, 2, 1]);
+        let b0 = Self::default();
+        Self { depths: [1; 4], widths, heads: [1, 2, 2, 2], reductions, decoder_channels: 16, ..b0 }
     }
 
     fn scale(&self) -> (&'static str, usize) {

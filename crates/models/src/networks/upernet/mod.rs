@@ -58,7 +58,7 @@ impl Settings for UperNetConfig {
     }
 
     fn small() -> Self {
-        Self { depths: [1; 4], dims: [4, 8, 12, 16], head_channels: 8, ..Self::default() }
+        Self { depths: [1; 4], dims: [8, 8, 16, 16], head_channels: 16, ..Self::default() }
     }
 
     fn scale(&self) -> (&'static str, usize) {
