@@ -171,6 +171,7 @@ fn evaluation() -> Evaluation {
             images: Some(1),
             split_images: Some(1),
             classes: Some(vec!["x".into()]),
+            object_edges: Some(vec![Some([1, 2])]),
             weights: Some("best".into()),
             selected_on_evaluated_split: true,
         },

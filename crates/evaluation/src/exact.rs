@@ -19,6 +19,21 @@ pub(crate) mod counts {
     }
 }
 
+/// Objects as their counts.
+pub(crate) mod objects {
+    use robustseg_metrics::{ObjectCounts, Objects};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(objects: &Objects, serializer: S) -> Result<S::Ok, S::Error> {
+        (objects.classes(), objects.counts()).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Objects, D::Error> {
+        let (classes, counts) = <(usize, Vec<ObjectCounts>)>::deserialize(deserializer)?;
+        Ok(Objects::from_counts(classes, &counts))
+    }
+}
+
 /// A number as its bits. JSON has no infinity, and decimals may be rounded.
 pub(crate) mod bits {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

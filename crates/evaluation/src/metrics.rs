@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use robustseg_metrics::{Overlap, image_averaged_mean_iou, mean_and_deviation};
+use robustseg_metrics::{Objects, Overlap, Tercile, image_averaged_mean_iou, mean_and_deviation};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -46,14 +46,32 @@ pub static METRICS: &[Metric] = &[
         summary: "Mean of the classes' boundary IoU over the dataset (Cheng et al. 2021, 2 % of the diagonal).",
         value: |forms| Overlap::sum(forms.classes, forms.boundaries).mean_iou(),
     },
+    Metric {
+        key: "small_object_miou",
+        title: "mean IoU, small objects",
+        summary: "Mean of the classes' IoU over the smallest third of their objects, the connected components of the \
+                  labels.",
+        value: |forms| forms.objects.mean_iou(Tercile::Small),
+    },
+    Metric {
+        key: "medium_object_miou",
+        title: "mean IoU, medium objects",
+        summary: "The same over the middle third of the objects.",
+        value: |forms| forms.objects.mean_iou(Tercile::Medium),
+    },
+    Metric {
+        key: "large_object_miou",
+        title: "mean IoU, large objects",
+        summary: "The same over the largest third of the objects.",
+        value: |forms| forms.objects.mean_iou(Tercile::Large),
+    },
 ];
 
 /// For each score, the worst form of every image, clean or attacked.
 pub(crate) struct Forms<'a> {
     pub(crate) classes: usize,
-    /// The forms that together have the lowest mean IoU over the dataset.
-    #[allow(dead_code)] // for metrics to come
-    pub(crate) lowest_miou: &'a [Overlap],
+    /// The objects in the forms that together have the lowest mean IoU over the dataset.
+    pub(crate) objects: &'a Objects,
     /// The form of each image with its own lowest mean IoU, for images with a labelled pixel.
     pub(crate) own_lowest_miou: &'a [Overlap],
     /// The form of each image with its lowest pixel accuracy.

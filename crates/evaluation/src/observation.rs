@@ -1,9 +1,9 @@
 //! Observations: how a model labels images, clean and attacked.
 
-use robustseg_metrics::Overlap;
+use robustseg_metrics::{Objects, Overlap};
 use serde::{Deserialize, Serialize};
 
-use crate::exact::{bits, counts};
+use crate::exact::{bits, counts, objects};
 
 /// An observation of one image, clean or attacked. It is stored without any rounding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ pub(crate) struct Observation {
     pub(crate) overlap: Overlap,
     #[serde(with = "counts")]
     pub(crate) boundary: Overlap,
+    #[serde(with = "objects")]
+    pub(crate) objects: Objects,
     /// Mean cross-entropy over the labelled pixels.
     #[serde(with = "bits")]
     pub(crate) loss: f32,

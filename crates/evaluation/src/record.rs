@@ -20,7 +20,7 @@ pub struct Evaluation {
     /// The worst case over the attacks of all curves in l-infinity balls, at each of their epsilons
     /// above 0, in rising order. A ball contains all smaller ones, so the candidates at an epsilon
     /// are the clean image and the examples of all epsilons up to it. Hence no score rises with
-    /// epsilon, except those of single classes.
+    /// epsilon, except those of single classes and of sizes of objects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub worst_case: Vec<Point>,
     /// Reasons to distrust a score.
@@ -89,6 +89,10 @@ pub struct Scope {
     /// The names of the classes, in the order of the logits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
+    /// For each class, the areas in pixels from which on its objects count as medium and as large
+    /// ones. `None` for a class without objects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object_edges: Option<Vec<Option<[u64; 2]>>>,
     /// Which weights of a training were evaluated: `last`, `best`, or the name of a checkpoint's
     /// file.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,9 +122,9 @@ impl fmt::Display for Scope {
 }
 
 /// Scores over a whole dataset, as fractions in `[0, 1]`. Where an attack crafts several examples
-/// per image, the scores are worst cases. Mean IoU and IoU by class belong to the choice of
-/// examples with the lowest mean IoU over the dataset. The boundary IoU belongs to the choice with
-/// the lowest boundary IoU. All other scores take each image's lowest value.
+/// per image, the scores are worst cases. Mean IoU, IoU by class and IoU by size of object belong to
+/// the choice of examples with the lowest mean IoU over the dataset. The boundary IoU belongs to the
+/// choice with the lowest boundary IoU. All other scores take each image's lowest value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Mean over the classes' IoU on the dataset, for classes that occur.

@@ -1,7 +1,7 @@
 //! From the observations of a dataset to its scores and records.
 
 use robustseg_attacks::{Cost, CurveConfig, Norm, Settings};
-use robustseg_metrics::Overlap;
+use robustseg_metrics::{Objects, Overlap};
 
 use crate::Result;
 use crate::example::{Example, ExampleAttack};
@@ -41,7 +41,9 @@ impl Tally<'_> {
         let inexact = self.gradient.and_then(|check| inexact_gradient(check, self.curves));
         let warnings = inexact.into_iter().chain(self.warnings(clean.miou, &curves)).collect();
         let worst_case = self.worst_case()?;
-        let scope = Scope { images: Some(self.images.len()), ..Scope::default() };
+        let objects = Objects::sum(self.classes, self.images.iter().map(|image| &image.clean.objects));
+        let (images, object_edges) = (Some(self.images.len()), Some(objects.edges()));
+        let scope = Scope { images, object_edges, ..Scope::default() };
         Ok(Evaluation { clean, curves, worst_case, warnings, checkpoint: None, training: None, scope })
     }
 

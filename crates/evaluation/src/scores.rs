@@ -1,7 +1,7 @@
 //! Scores of a dataset from the observations of its images.
 
 use robustseg_metrics::{
-    Overlap, bootstrap_interval, greedy_mean_iou, greedy_mean_iou_from, lowest_accuracy,
+    Objects, Overlap, bootstrap_interval, greedy_mean_iou, greedy_mean_iou_from, lowest_accuracy,
 };
 use robustseg_random::stream;
 
@@ -52,6 +52,7 @@ pub(crate) fn scores_after(
     let taken = take(&chosen.miou, &overlaps);
     let lowest = take(&for_accuracy, &overlaps);
     let boundaries = take(&chosen.boundary, &boundaries);
+    let objects = images.iter().zip(&chosen.miou).map(|(forms, &index)| &forms[index].objects);
     let sum = Overlap::sum(classes, &taken);
     let accuracy = Overlap::sum(classes, &lowest).pixel_accuracy();
     let (Some(miou), Some(pixel_accuracy)) = (sum.mean_iou(), accuracy) else {
@@ -72,7 +73,7 @@ pub(crate) fn scores_after(
     let own: Vec<Overlap> = overlaps.iter().filter_map(own).collect();
     let metrics = MetricValues::of(&Forms {
         classes,
-        lowest_miou: &taken,
+        objects: &Objects::sum(classes, objects),
         own_lowest_miou: &own,
         lowest_accuracy: &lowest,
         boundaries: &boundaries,

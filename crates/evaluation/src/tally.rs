@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Tensor};
 use robustseg_attacks::{Case, Cost, Counted, CurveConfig, GradientCheck, Model, check_gradient};
-use robustseg_metrics::{ConfusionMatrix, boundary_distance, boundary_overlap};
+use robustseg_metrics::{ConfusionMatrix, Objects, boundary_distance, boundary_overlap};
 use robustseg_ops::{PixelObjective, pixel_objective_per_image, predict};
 use robustseg_random::{ChaCha8Rng, stream};
 
@@ -243,6 +243,7 @@ impl<'a> Tally<'a> {
                 pairs: matrix.pairs(),
                 overlap: matrix.overlap(),
                 boundary: boundary_overlap(prediction, truth, width, self.classes, distance)?,
+                objects: Objects::of(prediction, truth, width, self.classes)?,
                 loss: losses[row],
                 largest: largest[row],
                 unmoved: still[row] / free[row].max(f32::MIN_POSITIVE),

@@ -41,7 +41,7 @@ mod tests {
     use crate::record::Scores;
     use crate::scores::scores;
     use proptest::prelude::*;
-    use robustseg_metrics::{ConfusionMatrix, boundary_overlap};
+    use robustseg_metrics::{ConfusionMatrix, Objects, boundary_overlap};
 
     const CLASSES: usize = 3;
     const PIXELS: usize = 6;
@@ -55,6 +55,7 @@ mod tests {
             pairs: matrix.pairs(),
             overlap: matrix.overlap(),
             boundary: boundary_overlap(prediction, label, PIXELS / 2, CLASSES, 1).unwrap(),
+            objects: Objects::of(prediction, label, PIXELS / 2, CLASSES).unwrap(),
             loss: 1.0,
             largest: 0.0,
             unmoved: 0.0,

@@ -3,9 +3,9 @@
 //!
 //! Two means of IoU must not be confused. [`ConfusionMatrix::mean_iou`], over the whole dataset, is
 //! what papers report. [`image_averaged_mean_iou`] averages the mean IoU of single images.
-//! [`boundary_overlap`] considers only the edges of classes. [`bootstrap_interval`] says how
-//! certain a score is. [`greedy_mean_iou`] chooses among several attacks on each image to form the
-//! worst case.
+//! [`boundary_overlap`] considers only the edges of classes, and [`Objects`] tells small objects from
+//! large ones. [`bootstrap_interval`] says how certain a score is. [`greedy_mean_iou`] chooses among
+//! several attacks on each image to form the worst case.
 //!
 //! ```
 //! use robustseg_metrics::{ConfusionMatrix, IGNORE_LABEL};
@@ -19,12 +19,15 @@
 
 mod bootstrap;
 mod boundary;
+mod components;
 mod confusion;
+mod objects;
 mod overlap;
 mod worst_case;
 
 pub use bootstrap::{bootstrap_interval, mean_and_deviation};
 pub use boundary::{boundary_distance, boundary_overlap};
 pub use confusion::{ConfusionMatrix, Error, IGNORE_LABEL};
+pub use objects::{ObjectCounts, Objects, Tercile};
 pub use overlap::{Overlap, image_averaged_mean_iou};
 pub use worst_case::{greedy_mean_iou, greedy_mean_iou_from, lowest_accuracy};

@@ -14,7 +14,7 @@ use crate::observation::ImageObservations;
 use crate::{Error, Result};
 
 /// The version of the journal. Every change of the format increases it.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The identity of an evaluation. It includes the weights, so that no other checkpoint resumes it.
 #[derive(PartialEq, Serialize, Deserialize)]

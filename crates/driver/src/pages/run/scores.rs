@@ -60,10 +60,14 @@ fn points(run: &RunSummary) -> Table {
         table.note += " The worst case takes of each image the example that lowers a score most, out of those of all attacks at \
                        epsilons up to its own and the clean image.";
     }
+    if run.evaluation.scope.object_edges.is_some() {
+        table.note += " Small, medium and large objects are the thirds of each class's connected components by area; in a \
+                       worst case they are seen in the examples that lower the mean IoU most.";
+    }
     table
 }
 
-/// IoU of each class, clean and at the largest epsilon of each curve.
+/// IoU of each class, clean and at the largest epsilon of each curve, and the sizes of its objects.
 fn classes(run: &RunSummary) -> Table {
     let clean = &run.evaluation.clean;
     let strongest = run.evaluation.curves.iter().filter_map(|curve| {
@@ -72,17 +76,28 @@ fn classes(run: &RunSummary) -> Table {
     });
     let columns: Vec<_> = std::iter::once(("clean".to_owned(), clean)).chain(strongest).collect();
     let names = std::iter::once("class".to_owned()).chain(columns.iter().map(|(name, _)| name.clone()));
+    let edges = run.evaluation.scope.object_edges.as_deref();
+    let sizes = edges.map_or(&[][..], |_| &["medium objects from", "large objects from"]);
+    let names = names.chain(sizes.iter().map(|&name| name.to_owned()));
     let mut table = Table::new("IoU of each class", names);
     for label in 0..clean.iou.len() {
         let name = run.class_name(label);
         let iou = columns.iter().map(|(_, scores)| Cell::fraction(scores.iou.get(label).copied().flatten()));
-        table.rows.push(std::iter::once(Cell::Text(name)).chain(iou).collect());
+        let of_class = edges.and_then(|edges| *edges.get(label)?);
+        let from = |index: usize| of_class.map_or(Cell::Missing, |edges| Cell::Number(edges[index] as f64, 0));
+        let sizes = (0..sizes.len()).map(from);
+        table.rows.push(std::iter::once(Cell::Text(name)).chain(iou).chain(sizes).collect());
     }
     let mean = columns.iter().map(|(_, scores)| Cell::Fraction(scores.miou));
-    table.rows.push(std::iter::once(Cell::text("mean")).chain(mean).collect());
+    let empty = sizes.iter().map(|_| Cell::text(""));
+    table.rows.push(std::iter::once(Cell::text("mean")).chain(mean).chain(empty).collect());
     if clean.iou.contains(&None) {
         table.note =
             "n/a: the class occurs neither in labels nor in predictions, and not in the mean.".into();
+    }
+    if edges.is_some() {
+        let sentence = "Objects are the connected components of the labels, and sizes their areas in pixels.";
+        table.note = [table.note.as_str(), sentence].join(" ").trim_start().into();
     }
     table
 }
