@@ -2,6 +2,7 @@
 
 use std::io;
 
+use robustseg_evaluation::Advance;
 use robustseg_training::{Event, Observer, Progress};
 
 use crate::progress::Meter;
@@ -17,6 +18,11 @@ impl RunObserver {
     /// An observer that writes to `log`, if there is one.
     pub(crate) fn new(log: Option<EventLog>) -> Self {
         Self { log, meter: Meter::new() }
+    }
+
+    /// Shows how far an evaluation is.
+    pub(crate) fn evaluation(&mut self, advance: Advance) {
+        self.meter.evaluation(advance);
     }
 }
 

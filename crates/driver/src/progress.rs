@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressStyle};
+use robustseg_evaluation::Advance;
 use robustseg_training::{Event, Progress, Sign, Stage};
 use robustseg_words::counted;
 use tracing::{Span, info, info_span, warn};
@@ -19,6 +20,7 @@ pub(crate) struct Meter {
     stage: Option<Running>,
     epochs: u64,
     training: String,
+    evaluation: String,
     monitor: String,
     skipped: Vec<String>,
 }
@@ -38,6 +40,7 @@ impl Meter {
             stage: None,
             epochs: 0,
             training: String::new(),
+            evaluation: String::new(),
             monitor: String::new(),
             skipped: Vec::new(),
         }
@@ -131,6 +134,16 @@ impl Meter {
         self.advance(name(stage), done, total);
     }
 
+    /// The same for an evaluation, whose bar and estimate follow the passes.
+    pub(crate) fn evaluation(&mut self, advance: Advance) {
+        let Advance { images, of_images, passes, of_passes } = advance;
+        self.evaluation = format!("{images}/{of_images} images");
+        if of_passes > of_images {
+            self.evaluation += &format!(", {passes}/{of_passes} passes");
+        }
+        self.advance(EVALUATION, passes, of_passes);
+    }
+
     /// The same for any stage called `name`.
     pub(crate) fn advance(&mut self, name: &'static str, done: u64, total: u64) {
         if self.stage.as_ref().is_none_or(|running| running.name != name) {
@@ -140,7 +153,12 @@ impl Meter {
         let Some(running) = &mut self.stage else { return };
         let left = running.left(done, total).map(|left| format!("  {left:#} left"));
         let details = if name == TRAINING { &*self.training } else { "" };
-        let line = format!("{name} {done}/{total}{}  {details}", left.as_deref().unwrap_or_default());
+        let counts = if name == EVALUATION {
+            format!("{}  {:#} done", self.evaluation, HumanDuration(running.since.elapsed()))
+        } else {
+            format!("{done}/{total}")
+        };
+        let line = format!("{name} {counts}{}  {details}", left.as_deref().unwrap_or_default());
         if self.bars {
             running.bar.pb_set_position(done);
             running.bar.pb_set_message(line.trim_end());
@@ -166,12 +184,12 @@ impl Running {
 }
 
 const TRAINING: &str = "training";
+const EVALUATION: &str = "evaluating";
 
 fn name(stage: Stage) -> &'static str {
     match stage {
         Stage::Training => TRAINING,
         Stage::Validation => "validating",
-        Stage::Evaluation => "evaluating",
     }
 }
 

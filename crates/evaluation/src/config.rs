@@ -98,6 +98,16 @@ impl EvaluationConfig {
         }
     }
 
+    /// The largest number of passes for one image: the clean one, and the backward passes of each
+    /// attack. Crops and scales of a protocol count once together.
+    pub fn passes_per_image(&self) -> u64 {
+        let of_curve = |curve: &CurveConfig| {
+            let points = curve.epsilons().iter().filter(|epsilon| **epsilon > 0.0).count() as u64;
+            if points > 0 { curve.attack().backward_passes(points) } else { 0 }
+        };
+        self.curves.iter().map(of_curve).fold(1, u64::saturating_add)
+    }
+
     /// Refuses settings out of range.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use robustseg_attacks::{CurveConfig, IGNORE_LABEL, Model};
 use robustseg_datasets::{Dataset, Sample};
 use robustseg_models::{Network, NormStatistics};
 
+use crate::advance::{Advance, OnProgress};
 use crate::config::{EvaluationConfig, evenly_spaced};
 use crate::journal::Journal;
 use crate::presented::Presented;
@@ -16,9 +17,6 @@ use crate::results::Evaluated;
 use crate::tally::Tally;
 use crate::target::Target;
 use crate::{Error, Result};
-
-/// A callback that receives the number of images done and their total.
-pub type OnProgress<'a> = &'a mut dyn FnMut(u64, u64);
 
 /// Evaluates `network` in evaluation mode on `dataset`. The caller chooses the `split` and
 /// `weights` of `config`, and adds classes, weights and checkpoint to the [`Scope`](crate::Scope)
@@ -120,7 +118,8 @@ pub fn evaluate_presented(
         if tally.wants_gradient_check() {
             tally.check_gradient(presented, &image, &label)?;
         }
-        tally.add(presented, &image, &label, &ids.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        tally.add(presented, &image, &label, &ids, &mut |_| {})?;
     }
     let mut evaluated = tally.evaluated()?;
     evaluated.evaluation.scope.protocol = Some(config.protocol);
@@ -174,7 +173,7 @@ fn measure<'a>(
         tally.set_class_pixels(class_pixels(samples, network, &presented, stop)?);
     }
     let mut pending: Vec<Sample> = Vec::new();
-    let total = indices.len() as u64;
+    let (total, per_image) = (indices.len() as u64, config.passes_per_image());
     if let Some(journal) = journal.as_deref_mut() {
         tally.restore(journal)?;
     }
@@ -191,12 +190,17 @@ fn measure<'a>(
             let (image, label) = stack(&pending, network)?;
             let (image, label) = presented.prepare(&image, &label)?;
             let ids: Vec<&str> = pending.iter().map(|sample| sample.id.as_str()).collect();
+            let (batch, mut passes) = (pending.len() as u64, 0);
+            let mut passed = |count| {
+                passes += count;
+                progress(Advance::new(done, total, per_image, passes, batch));
+            };
             match journal.as_deref_mut() {
-                Some(journal) => tally.add_to(journal, &presented, &image, &label, &ids)?,
-                None => tally.add(&presented, &image, &label, &ids)?,
+                Some(journal) => tally.add_to(journal, &presented, &image, &label, &ids, &mut passed)?,
+                None => tally.add(&presented, &image, &label, &ids, &mut passed)?,
             }
-            done += pending.len() as u64;
-            progress(done, total);
+            done += batch;
+            progress(Advance::new(done, total, per_image, 0, 0));
             pending.clear();
         }
         match sample {
@@ -262,7 +266,7 @@ mod tests {
     }
 
     fn run(network: &Network, config: &EvaluationConfig) -> Result<Evaluated> {
-        evaluate(network, &fixture::dataset()?, config, &AtomicBool::new(false), &mut |_, _| {})
+        evaluate(network, &fixture::dataset()?, config, &AtomicBool::new(false), &mut |_| {})
     }
 
     #[test]
@@ -433,10 +437,33 @@ mod tests {
     }
 
     #[test]
+    fn progress_tells_every_pass_and_every_image() -> Result<()> {
+        let (network, dataset) = (fixture::network(1)?, fixture::dataset()?);
+        let mut told = Vec::new();
+        for batch_size in [1, 3] {
+            let curves = vec![CurveConfig::new(Bim { alpha: 0.01, steps: 2 }, vec![0.0, 0.02])];
+            let config = EvaluationConfig { curves, batch_size, limit: None, ..config() };
+            let (images, per_image) = (dataset.len() as u64, config.passes_per_image());
+            assert_eq!(per_image, 3);
+            let mut progress = |advance| told.push(advance);
+            evaluate(&network, &dataset, &config, &AtomicBool::new(false), &mut progress)?;
+            assert!(told.iter().all(|one| (one.of_images, one.of_passes) == (images, 3 * images)));
+            assert!(told.is_sorted_by_key(|one| (one.passes, one.images)));
+            let last = told.pop().expect("the end");
+            assert_eq!((last.images, last.passes), (images, 3 * images));
+            // Each image has its two backward passes. Those of the first batch precede its end.
+            assert_eq!(told[0], Advance { images: 0, passes: batch_size as u64, ..last });
+            assert_eq!(told[1].passes, 2 * batch_size as u64);
+            told.clear();
+        }
+        Ok(())
+    }
+
+    #[test]
     fn a_stop_and_bad_settings_end_it() -> Result<()> {
         let network = fixture::network(1)?;
         let stopped =
-            evaluate(&network, &fixture::dataset()?, &config(), &AtomicBool::new(true), &mut |_, _| {});
+            evaluate(&network, &fixture::dataset()?, &config(), &AtomicBool::new(true), &mut |_| {});
         assert!(matches!(stopped, Err(Error::Interrupted)));
         let curve = CurveConfig::new(Fgsm {}, vec![0.0, 8.0]);
         let error = run(&network, &EvaluationConfig { curves: vec![curve], ..config() }).unwrap_err();

@@ -26,6 +26,7 @@
 //!
 //! See [`Error`]. Callers may want to handle [`Error::Interrupted`] separately.
 
+mod advance;
 mod config;
 mod error;
 mod evaluate;
@@ -51,10 +52,11 @@ mod warnings;
 mod window;
 mod worst_case;
 
+pub use advance::{Advance, OnProgress};
 pub use config::{EvaluationConfig, Weights, evenly_spaced};
 pub use error::{Error, Result};
 pub use evaluate::{
-    EvaluationBatch, OnProgress, clean_scores, evaluate, evaluate_model, evaluate_presented, evaluate_with,
+    EvaluationBatch, clean_scores, evaluate, evaluate_model, evaluate_presented, evaluate_with,
 };
 pub use example::{Example, ExampleAttack};
 pub use journal::Journal;

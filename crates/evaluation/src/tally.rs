@@ -9,6 +9,7 @@ use robustseg_ops::{PixelObjective, pixel_objective_per_image, predict};
 use robustseg_random::{ChaCha8Rng, stream};
 
 use crate::Result;
+use crate::advance::Reported;
 use crate::example::{Example, Worst, landscape, rgb};
 use crate::journal::{Entry, Journal};
 use crate::observation::{ImageObservations, Observation};
@@ -26,6 +27,9 @@ pub(crate) struct Tally<'a> {
     seed: u64,
     class_pixels: Option<Vec<u64>>,
 }
+
+/// A callback that receives the number of images in each backward pass.
+pub(crate) type Passed<'a> = &'a mut dyn FnMut(u64);
 
 /// The curve and point that produce the examples.
 #[derive(Clone, Copy, PartialEq)]
@@ -119,13 +123,15 @@ impl<'a> Tally<'a> {
     }
 
     /// Observes the model on the prepared `image` (N, 3, H, W) with `label` (N, H, W), the samples
-    /// `ids`, clean and under every attack. At epsilon 0 it reuses the clean observation.
+    /// `ids`, clean and under every attack. At epsilon 0 it reuses the clean observation. `passed`
+    /// learns of passes as they happen.
     pub(crate) fn add(
         &mut self,
         presented: &Presented<'_>,
         image: &Tensor,
         label: &Tensor,
         ids: &[&str],
+        passed: Passed<'_>,
     ) -> Result<()> {
         let parts = presented.parts(image, label)?;
         let batch = Batch { label, truth: label.flatten_from(1)?.to_vec2()?, parts };
@@ -141,8 +147,9 @@ impl<'a> Tally<'a> {
             let above_zero: Vec<f64> =
                 curve.epsilons().iter().copied().filter(|&epsilon| epsilon > 0.0).collect();
             let random = &mut stream(self.seed, "evaluation", [number, index as u64, 0]);
+            let class_pixels = self.class_pixels.as_deref();
             let (attacked, cost) =
-                attack(curve, &above_zero, presented, &batch, self.class_pixels.as_deref(), random)?;
+                attack(curve, &above_zero, presented, &batch, class_pixels, random, passed)?;
             let mut attacked = attacked.into_iter();
             self.costs[index].forward += cost.forward;
             self.costs[index].backward += cost.backward;
@@ -187,10 +194,11 @@ impl<'a> Tally<'a> {
         image: &Tensor,
         label: &Tensor,
         ids: &[&str],
+        passed: Passed<'_>,
     ) -> Result<()> {
         let start = Instant::now();
         let (first, before) = (self.images.len(), self.costs.clone());
-        self.add(presented, image, label, ids)?;
+        self.add(presented, image, label, ids, passed)?;
         let spent = self.costs.iter().zip(before).map(|(now, before)| Cost {
             forward: now.forward - before.forward,
             backward: now.backward - before.backward,
@@ -306,13 +314,21 @@ fn attack(
     batch: &Batch<'_>,
     class_pixels: Option<&[u64]>,
     random: &mut ChaCha8Rng,
+    passed: Passed<'_>,
 ) -> Result<(Vec<Vec<Vec<Tensor>>>, Cost)> {
     let mut all: Vec<Vec<Vec<Tensor>>> = Vec::new();
     if epsilons.is_empty() {
         return Ok((all, Cost::default()));
     }
-    let model = presented.of_part();
-    let counted = Counted::new(&model);
+    let (model, parts) = (presented.of_part(), batch.parts.len().max(1) as u64);
+    let mut rest = 0;
+    let mut of_parts = |images| {
+        rest += images;
+        passed(rest / parts);
+        rest %= parts;
+    };
+    let reported = Reported::new(&model, &mut of_parts);
+    let counted = Counted::new(&reported);
     for (image, label) in &batch.parts {
         let mut case = Case::new(&counted, image, label)?;
         if let Some(class_pixels) = class_pixels {
@@ -325,6 +341,6 @@ fn attack(
             all.iter_mut().zip(examples).for_each(|(all, example)| all.push(example.image));
         }
     }
-    let (Cost { forward, backward }, parts) = (counted.take(), batch.parts.len().max(1) as u64);
+    let Cost { forward, backward } = counted.take();
     Ok((all, Cost { forward: forward.div_ceil(parts), backward: backward.div_ceil(parts) }))
 }

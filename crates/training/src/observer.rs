@@ -195,6 +195,4 @@ pub enum Stage {
     Training,
     /// Validation during training; progress counts images.
     Validation,
-    /// Evaluation of a network; progress counts images.
-    Evaluation,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use robustseg_evaluation::{Scores, clean_scores};
+use robustseg_evaluation::{Advance, Scores, clean_scores};
 use robustseg_models::Network;
 
 use crate::Result;
@@ -64,8 +64,10 @@ impl Trainer {
 
     /// The clean scores of `network` on the validation images.
     fn score(&self, network: &Network, run: &Run<'_>, observer: &mut dyn Observer) -> Result<Scores> {
-        let mut progress =
-            |done, total| observer.progress(Progress { stage: Stage::Validation, done, total });
+        let mut progress = |advance: Advance| {
+            let Advance { images: done, of_images: total, .. } = advance;
+            observer.progress(Progress { stage: Stage::Validation, done, total });
+        };
         let limit = self.config.validation_limit;
         Ok(clean_scores(network, run.validation, limit, run.stop, &mut progress)?)
     }

@@ -33,6 +33,8 @@ struct Summary {
     train_samples: usize,
     validation_samples: usize,
     evaluation_samples: usize,
+    evaluation_protocol: String,
+    evaluation_passes_per_image: u64,
     classes: usize,
     parameters: usize,
     steps_per_epoch: u64,
@@ -81,6 +83,8 @@ fn summary(plan: &Plan, warnings: Vec<String>) -> anyhow::Result<Summary> {
         train_samples: plan.train.len(),
         validation_samples: plan.validation.len(),
         evaluation_samples: plan.spec.evaluation.limit.map_or(evaluation, |limit| limit.min(evaluation)),
+        evaluation_protocol: plan.spec.evaluation.protocol.to_string(),
+        evaluation_passes_per_image: plan.spec.evaluation.passes_per_image(),
         classes: plan.data.num_classes(),
         parameters: plan.parameters()?,
         steps_per_epoch: plan.steps_per_epoch,
@@ -112,6 +116,10 @@ impl Summary {
             counted(self.classes, "class")
         );
         println!("  training    {}, {} each epoch", counted(self.total_steps, "step"), self.steps_per_epoch);
+        println!(
+            "  evaluation  at most {} passes an image, {}",
+            self.evaluation_passes_per_image, self.evaluation_protocol
+        );
         println!(
             "  cost        about {:.2} T multiply-adds to train, at most {:.2} T to evaluate, and the validations",
             tera(self.training_multiply_adds),

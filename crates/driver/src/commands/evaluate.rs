@@ -9,7 +9,6 @@ use clap::Args;
 use robustseg_datasets::Dataset;
 use robustseg_evaluation::{Error, Evaluated, Evaluation, Journal, Weights, evaluate, evaluate_with};
 use robustseg_models::{Checkpoint, Network};
-use robustseg_training::{Observer, Progress, Stage};
 use robustseg_words::counted;
 use tracing::{info, warn};
 
@@ -174,7 +173,7 @@ pub(crate) fn measure(
     observer: &mut RunObserver,
 ) -> anyhow::Result<Measured> {
     let (config, start) = (&spec.evaluation, Instant::now());
-    let mut progress = |done, total| observer.progress(Progress { stage: Stage::Evaluation, done, total });
+    let mut progress = |advance| observer.evaluation(advance);
     let Some(Place { directory, replaces_others }) = place else {
         return match evaluate(network, dataset, config, stop, &mut progress) {
             Err(Error::Interrupted) => Err(NotSaved.into()),

@@ -9,7 +9,8 @@ use robustseg_models::Network;
 
 use super::{Journal, LOG, example_file};
 use crate::{
-    Error, Evaluated, EvaluationConfig, MultiScale, Protocol, Result, evaluate, evaluate_with, fixture,
+    Advance, Error, Evaluated, EvaluationConfig, MultiScale, Protocol, Result, evaluate, evaluate_with,
+    fixture,
 };
 
 fn config() -> EvaluationConfig {
@@ -26,7 +27,7 @@ fn open(folder: &Path, config: &EvaluationConfig) -> Result<Journal> {
 /// Evaluates until `images` images are done.
 fn until(folder: &Path, config: &EvaluationConfig, images: u64) -> Result<Evaluated> {
     let (network, dataset, stop) = (fixture::network(1)?, fixture::dataset()?, AtomicBool::new(false));
-    let mut stopper = |done, _| stop.store(done >= images, Ordering::Relaxed);
+    let mut stopper = |advance: Advance| stop.store(advance.images >= images, Ordering::Relaxed);
     evaluate_with(&mut open(folder, config)?, &network, &dataset, config, &stop, &mut stopper)
 }
 
@@ -42,7 +43,7 @@ fn an_evaluation_in_parts_equals_one_without_interruption() -> Result<()> {
     let (network, dataset) = (fixture::network(1)?, fixture::dataset()?);
     for batch_size in [1, 4] {
         let config = EvaluationConfig { batch_size, ..config() };
-        let whole = evaluate(&network, &dataset, &config, &AtomicBool::new(false), &mut |_, _| {})?;
+        let whole = evaluate(&network, &dataset, &config, &AtomicBool::new(false), &mut |_| {})?;
         let folder = tempfile::tempdir().expect("a temporary folder");
         let folder = folder.path().join("journal");
         let mut images = 1;

@@ -84,7 +84,8 @@ fn classes(run: &RunSummary) -> Table {
         let name = run.class_name(label);
         let iou = columns.iter().map(|(_, scores)| Cell::fraction(scores.iou.get(label).copied().flatten()));
         let of_class = edges.and_then(|edges| *edges.get(label)?);
-        let from = |index: usize| of_class.map_or(Cell::Missing, |edges| Cell::Number(edges[index] as f64, 0));
+        let from =
+            |index: usize| of_class.map_or(Cell::Missing, |edges| Cell::Number(edges[index] as f64, 0));
         let sizes = (0..sizes.len()).map(from);
         table.rows.push(std::iter::once(Cell::Text(name)).chain(iou).chain(sizes).collect());
     }
