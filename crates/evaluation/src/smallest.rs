@@ -33,7 +33,7 @@ fn is_enough(observation: &Observation, wrong: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use robustseg_metrics::{ConfusionMatrix, boundary_overlap};
+    use robustseg_metrics::{ConfusionMatrix, Objects, boundary_overlap};
 
     /// An image of ten pixels, of which this many are wrong.
     fn observe(wrong: usize, largest: f32) -> Observation {
@@ -42,7 +42,8 @@ mod tests {
         matrix.update(&[0; 10], &label).unwrap();
         let boundary = boundary_overlap(&[0; 10], &label, 5, 2, 1).unwrap();
         let (pairs, overlap) = (matrix.pairs(), matrix.overlap());
-        Observation { pairs, overlap, boundary, loss: 1.0, largest, unmoved: 0.0 }
+        let objects = Objects::of(&[0; 10], &label, 5, 2).unwrap();
+        Observation { pairs, overlap, boundary, objects, loss: 1.0, largest, unmoved: 0.0 }
     }
 
     #[test]

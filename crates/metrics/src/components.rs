@@ -121,7 +121,7 @@ mod tests {
     fn corners_connect_and_the_ends_of_rows_do_not() {
         let sizes = |map: &[u8], width| components(map, width).iter().map(|run| run.area).collect::<Vec<_>>();
         assert_eq!(sizes(&[1, 0, 0, 1], 2), [2, 2, 2, 2]);
-        assert_eq!(sizes(&[0, 0, 1, 1, 0, 0], 3), [2, 1, 1, 2]);
+        assert_eq!(sizes(&[0, 0, 1, 1, 0, 0], 3), [4, 1, 1, 4]);
         assert_eq!(sizes(&[2; 6], 3), [6, 6]);
         assert!(components(&[], 3).is_empty());
     }
