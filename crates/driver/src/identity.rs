@@ -2,6 +2,7 @@
 //! content. Places and names of files do not count.
 
 use robustseg_datasets::Dataset;
+use robustseg_evaluation::SourceRecord;
 use robustseg_training::Identity;
 use serde::Serialize;
 use serde_json::Value;
@@ -58,15 +59,25 @@ pub(crate) fn of_training(
 }
 
 /// Everything that decides the scores of the checkpoint with the SHA-256 `checkpoint`, evaluated on
-/// `dataset` as `spec` says.
-pub(crate) fn of_evaluation(spec: &Spec, data: &Data, dataset: &Dataset, checkpoint: &str) -> Identity {
+/// `dataset` as `spec` says, with examples from `sources`.
+pub(crate) fn of_evaluation(
+    spec: &Spec,
+    data: &Data,
+    dataset: &Dataset,
+    checkpoint: &str,
+    sources: &[SourceRecord],
+) -> Identity {
     let mut identity = of_data(data, &[("evaluation", dataset)]);
     let mut evaluation = json(&spec.evaluation);
     // Older versions knew one protocol and did not name it.
     if spec.evaluation.protocol.is_whole_image() {
         remove(&mut evaluation, "protocol");
     }
+    remove(&mut evaluation, "sources");
     identity.set("evaluation", &evaluation);
+    for SourceRecord { name, checkpoint, .. } in sources {
+        identity.set(&format!("evaluation.sources.{name}"), &checkpoint.clone().into());
+    }
     identity.set("precision", &json(&spec.precision));
     identity.set("convolutions", &json(&spec.convolutions));
     identity.set("checkpoint", &checkpoint.into());

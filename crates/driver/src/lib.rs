@@ -40,6 +40,7 @@ mod records_page;
 mod results;
 pub mod run_directory;
 mod same_result;
+mod sources;
 pub mod spec;
 mod warm_start;
 mod window;

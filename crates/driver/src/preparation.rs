@@ -9,6 +9,7 @@ use tracing::info;
 use crate::inputs::holds_anything;
 use crate::plan::Plan;
 use crate::run_directory::default_path;
+use crate::sources::Sources;
 use crate::spec::{Spec, is_hub_name};
 use crate::warm_start;
 
@@ -47,17 +48,30 @@ impl Plan {
         Ok(network)
     }
 
-    /// Requires that the initial network can be created. Does not download a model of the hub,
-    /// because a check changes nothing.
+    /// Requires that the initial network can be created and the evaluation's sources be read. Does
+    /// not download a model of the hub, because a check changes nothing.
     ///
     /// # Errors
-    /// The errors of [`Plan::initial_network`].
+    /// The errors of [`Plan::initial_network`] and [`Plan::sources`].
     pub(crate) fn require_weights(&self, device: &Device) -> anyhow::Result<()> {
+        self.sources(device)?;
         let backbone = self.spec.model.pretrained.as_ref().is_some_and(|source| !is_hub_name(source));
         if backbone || self.spec.training.start_from.is_some() {
             self.initial_network(device)?;
         }
         Ok(())
+    }
+
+    /// The sources of the evaluation. Requires enough memory for them on the CPU.
+    ///
+    /// # Errors
+    /// If one is not available or does not fit the data.
+    pub(crate) fn sources(&self, device: &Device) -> anyhow::Result<Sources> {
+        let sources = Sources::load(&self.spec, &self.data, device, false)?;
+        if device.is_cpu() {
+            sources.require_memory(&self.spec, &self.evaluation)?;
+        }
+        Ok(sources)
     }
 
     /// If the default directory is not free, a sentence about what a run without `--out` needs.

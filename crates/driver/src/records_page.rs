@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use robustseg_attacks::{Cost, Settings};
 use robustseg_evaluation::{
     CandidateScores, Curve, Evaluation, ImageRecord, METRICS, Passes, Point, Protocol, Scope, Scores,
-    Smallest, Warning, WarningKind, Window,
+    Smallest, SourceRecord, Warning, WarningKind, Window,
 };
 use robustseg_models::{ImportOrigin, TrainingOrigin};
 use robustseg_training::{Event, Mark, Reading, Seconds, Sign, StepRecord, Timing};
@@ -153,6 +153,7 @@ fn evaluation() -> Evaluation {
     let curve = Curve {
         attack: attack.clone(),
         parameters: parameters.clone(),
+        source: Some("x".into()),
         points: points.clone(),
         passes: Some(Passes { forward: 1.0, backward: 1.0 }),
     };
@@ -164,6 +165,7 @@ fn evaluation() -> Evaluation {
         worst_case: points,
         warnings: vec![warning],
         checkpoint: Some("x".into()),
+        sources: vec![source()],
         training: Some(training()),
         scope: Scope {
             split: Some("val".into()),
@@ -176,6 +178,10 @@ fn evaluation() -> Evaluation {
             selected_on_evaluated_split: true,
         },
     }
+}
+
+fn source() -> SourceRecord {
+    SourceRecord { name: "x".into(), checkpoint: Some("x".into()), training: Some(training()) }
 }
 
 fn training() -> TrainingOrigin {
@@ -200,10 +206,12 @@ fn of_evaluation(found: &mut Fields) {
     found.insert("Smallest".into(), fields(point.smallest.as_ref().unwrap()));
     found.insert("Warning".into(), fields(&evaluation.warnings[0]));
     found.insert("Training".into(), fields(&training()));
+    found.insert("Source".into(), fields(&source()));
     let image = ImageRecord {
         id: "x".into(),
         attack: Some("fgsm".into()),
         parameters: Settings::default(),
+        source: Some("x".into()),
         epsilon: 0.5,
         candidate: Some("x".into()),
         loss: 0.5,
@@ -301,6 +309,7 @@ fn of_attack(found: &mut Fields) {
     found.insert("Rounding".into(), fields(&rounded));
     found.insert("Measures".into(), fields(&measures()));
     let report = Report {
+        source: Some("x".into()),
         method: "fgsm".into(),
         window: Window::Whole,
         seed: 0,

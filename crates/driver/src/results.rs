@@ -29,14 +29,20 @@ pub(crate) fn write(
 pub(crate) fn print(evaluation: &Evaluation, checkpoint: &CheckpointProvenance, of_data: &[String]) {
     let Evaluation { clean, curves, worst_case, warnings, scope, .. } = evaluation;
     println!("weights: {}", checkpoint.origin_in_words());
-    println!("{:<10} {:>8} {:>9} {:>15}", "attack", "epsilon", "mean IoU", "pixel accuracy");
-    println!("{:<10} {:>8} {:>9.4} {:>15.4}", "none", "-", clean.miou, clean.pixel_accuracy);
-    let all = curves.iter().map(|Curve { attack, points, .. }| (attack.as_str(), points));
-    for (attack, points) in all.chain([("all", worst_case)]) {
+    let name = |Curve { attack, source, .. }: &Curve| match source {
+        Some(source) => format!("{attack} from {source}"),
+        None => attack.clone(),
+    };
+    let names: Vec<String> = curves.iter().map(name).chain(["all".into()]).collect();
+    let width = names.iter().map(|name| name.chars().count()).fold(10, usize::max);
+    println!("{:<width$} {:>8} {:>9} {:>15}", "attack", "epsilon", "mean IoU", "pixel accuracy");
+    println!("{:<width$} {:>8} {:>9.4} {:>15.4}", "none", "-", clean.miou, clean.pixel_accuracy);
+    let points = curves.iter().map(|curve| &curve.points).chain([worst_case]);
+    for (attack, points) in names.iter().zip(points) {
         for point in points {
             let scores = &point.scores;
             println!(
-                "{attack:<10} {:>8} {:>9.4} {:>15.4}",
+                "{attack:<width$} {:>8} {:>9.4} {:>15.4}",
                 point.epsilon, scores.miou, scores.pixel_accuracy
             );
         }

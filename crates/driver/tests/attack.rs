@@ -5,7 +5,7 @@ mod common;
 use candle_core::{DType, Device, Tensor};
 use common::{CLASSES, case, checkpoint, fails, run_in, save_case, tiny};
 use robustseg_attacks::{AttackConfig, Settings};
-use robustseg_models::{CheckpointClass, Network, Origin};
+use robustseg_models::{CheckpointClass, Network, NetworkConfig, Origin};
 
 fn attack<'a>(rest: &[&'a str]) -> Vec<&'a str> {
     [&["attack", "--checkpoint", "model.safetensors", "--out", "out"], rest].concat()
@@ -299,4 +299,35 @@ fn the_attack_uses_the_window() {
     let wrong = |window| attack(&["--method", "bim", "--input", "case.safetensors", "--window", window]);
     fails(folder.path(), &wrong("sliding:8:9"), 2, &["--window", "gaps"]);
     fails(folder.path(), &wrong("crop"), 2, &["--window", "center_crop:SIZE"]);
+}
+
+#[test]
+fn examples_are_crafted_on_a_source_and_judged_on_the_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint(folder.path());
+    case(folder.path());
+    let other = folder.path().join("other.safetensors");
+    Network::new(&tiny(), 2, &Device::Cpu).unwrap().save(&other).unwrap();
+    let input = ["--method", "fgsm", "--input", "case.safetensors", "--json"];
+    let crafted = |source: &[&str]| -> (serde_json::Value, Vec<f32>) {
+        let output = run_in(folder.path(), &attack(&[&input, source].concat()));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let tensors =
+            candle_core::safetensors::load(folder.path().join("out/adversarial.safetensors"), &Device::Cpu);
+        let image = tensors.unwrap()["adversarial"].flatten_all().unwrap().to_vec1().unwrap();
+        (serde_json::from_slice(&output.stdout).unwrap(), image)
+    };
+    let (own, own_image) = crafted(&[]);
+    let (same, same_image) = crafted(&["--source", "model.safetensors"]);
+    assert!(own.get("source").is_none() && own_image == same_image);
+    assert_eq!((&same["source"], &same["images"]), (&"model.safetensors".into(), &own["images"]));
+    let (transferred, image) = crafted(&["--source", "other.safetensors"]);
+    assert_ne!(image, own_image);
+    // The loss before is that of the judged network.
+    assert_eq!(transferred["images"][0]["before"], own["images"][0]["before"]);
+    assert_ne!(transferred["images"][0]["after"], own["images"][0]["after"]);
+    let wide = NetworkConfig { num_classes: CLASSES + 1, ..tiny() };
+    Network::new(&wide, 2, &Device::Cpu).unwrap().save(&other).unwrap();
+    let arguments = attack(&[&input[..], &["--source", "other.safetensors"]].concat());
+    fails(folder.path(), &arguments, 3, &["other.safetensors", "classes", "model.safetensors"]);
 }

@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use candle_core::Device;
-use common::{experiments, run_in};
+use common::{experiments, fails, run_in};
 use robustseg_files::sha256;
 use robustseg_models::Network;
 use serde_json::{Value, json};
@@ -85,4 +85,58 @@ fn a_finished_training_whose_last_checkpoint_is_gone_is_still_evaluated() {
     }
     done(folder.path(), &[&run[..], &["--resume"]].concat());
     assert_eq!(json(&path("evaluation.json")), first);
+}
+
+#[test]
+fn examples_of_other_checkpoints_are_scored_and_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let smoke = experiments().join("smoke.yaml").display().to_string();
+    done(folder.path(), &["run", &smoke]);
+    let last = folder.path().join("runs/smoke/checkpoints/last.safetensors");
+    let trained = Network::load(&last, &Device::Cpu).unwrap();
+    let other = folder.path().join("other.safetensors");
+    Network::new(trained.config(), 9, &Device::Cpu).unwrap().save(&other).unwrap();
+    let (last, twin) = (last.display().to_string(), format!("twin={}", last.display()));
+    let evaluate = ["evaluate", &smoke, "--checkpoint", &last, "--source", "other=other.safetensors"];
+    let out = |name: &'static str| ["--source", &twin, "--out", name].map(str::to_owned).to_vec();
+    let with = |more: Vec<String>| {
+        let all: Vec<String> = evaluate.iter().map(|&part| part.into()).chain(more).collect();
+        done(folder.path(), &all.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let printed = with(out("transfer"));
+    assert!(printed.contains("bim from other") && printed.contains("fgsm from twin"), "{printed}");
+    let evaluation = json(&folder.path().join("transfer/evaluation.json"));
+    let own = json(&folder.path().join("runs/smoke/evaluation.json"));
+    let curves = evaluation["curves"].as_array().unwrap();
+    let sources: Vec<&Value> = curves.iter().map(|curve| &curve["source"]).collect();
+    assert_eq!(
+        sources,
+        [&Value::Null, &Value::Null, &json!("other"), &json!("other"), &json!("twin"), &json!("twin")]
+    );
+    // Its own examples transfer whole, and the other network's do not change them.
+    for curve in 0..2 {
+        assert_eq!(curves[curve], own["curves"][curve]);
+        assert_eq!(curves[4 + curve]["points"], own["curves"][curve]["points"]);
+    }
+    assert_eq!(evaluation["sources"][0]["name"], "other");
+    assert_eq!(evaluation["sources"][0]["checkpoint"], sha256(std::fs::read(&other).unwrap()));
+    assert_eq!(evaluation["sources"][0]["training"], "unknown");
+    assert_eq!(evaluation["sources"][1]["checkpoint"], evaluation["checkpoint"]);
+    let report = std::fs::read_to_string(folder.path().join("transfer/report.html")).unwrap();
+    assert!(report.contains("BIM, alpha") && report.contains(", from other"), "the report names sources");
+    assert!(report.contains("other (method, seed and step unknown); twin (method fast_newton"));
+    // The spec in the folder is complete, and another network under the same name is another result.
+    with(out("transfer"));
+    Network::new(trained.config(), 8, &Device::Cpu).unwrap().save(&other).unwrap();
+    let again = [&evaluate[..], &["--source", &twin, "--out", "transfer"]].concat();
+    fails(folder.path(), &again, 2, &["evaluation.sources.other", "--out"]);
+    for (source, status, part) in [
+        ("other.safetensors", 2, "NAME=FILE"),
+        ("other=missing.safetensors", 3, "missing.safetensors"),
+        ("other=other.safetensors", 2, "--out takes a folder"),
+    ] {
+        let arguments =
+            ["evaluate", &smoke, "--checkpoint", &last, "--source", source, "--out", "other.safetensors"];
+        fails(folder.path(), &arguments, status, &[part]);
+    }
 }

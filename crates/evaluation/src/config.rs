@@ -1,5 +1,8 @@
 //! The settings of an evaluation.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use robustseg_attacks::CurveConfig;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +35,11 @@ pub struct EvaluationConfig {
     pub weights: Weights,
     /// The robustness curves.
     pub curves: Vec<CurveConfig>,
+    /// Checkpoints of other networks by name. Each curve is repeated with the gradients of each, and
+    /// the evaluated network faces those examples too. A relative path starts at the spec's folder.
+    /// An evaluation gets the networks themselves in a [`Subject`](crate::Subject).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, PathBuf>,
     /// The number of samples to keep as examples. They are the samples that suffer most from the
     /// last curve at its largest epsilon.
     pub examples: usize,
@@ -75,6 +83,7 @@ impl Default for EvaluationConfig {
             window: Window::default(),
             weights: Weights::default(),
             curves: paper_curves(),
+            sources: BTreeMap::new(),
             examples: 4,
         }
     }
@@ -99,13 +108,19 @@ impl EvaluationConfig {
     }
 
     /// The largest number of passes for one image: the clean one, and the backward passes of each
-    /// attack. Crops and scales of a protocol count once together.
+    /// attack on the network and on each of the [sources](Self::sources). Crops and scales of a
+    /// protocol count once together.
     pub fn passes_per_image(&self) -> u64 {
+        self.passes(self.sources.len())
+    }
+
+    pub(crate) fn passes(&self, sources: usize) -> u64 {
         let of_curve = |curve: &CurveConfig| {
             let points = curve.epsilons().iter().filter(|epsilon| **epsilon > 0.0).count() as u64;
             if points > 0 { curve.attack().backward_passes(points) } else { 0 }
         };
-        self.curves.iter().map(of_curve).fold(1, u64::saturating_add)
+        let attacks = self.curves.iter().map(of_curve).fold(0, u64::saturating_add);
+        attacks.saturating_mul(1 + sources as u64).saturating_add(1)
     }
 
     /// Refuses settings out of range.

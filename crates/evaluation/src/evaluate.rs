@@ -2,36 +2,37 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::{DType, Tensor};
 use robustseg_attacks::{CurveConfig, IGNORE_LABEL, Model};
 use robustseg_datasets::{Dataset, Sample};
 use robustseg_models::{Network, NormStatistics};
 
 use crate::advance::{Advance, OnProgress};
+use crate::batch::EvaluationBatch;
 use crate::config::{EvaluationConfig, evenly_spaced};
 use crate::journal::Journal;
 use crate::presented::Presented;
 use crate::protocol::Protocol;
 use crate::record::Scores;
 use crate::results::Evaluated;
-use crate::tally::Tally;
+use crate::source::Subject;
+use crate::tally::{Models, Tally};
 use crate::target::Target;
 use crate::{Error, Result};
 
-/// Evaluates `network` in evaluation mode on `dataset`. The caller chooses the `split` and
-/// `weights` of `config`, and adds classes, weights and checkpoint to the [`Scope`](crate::Scope)
-/// of the result.
+/// Evaluates a network, the `subject`, in evaluation mode on `dataset`. The caller loads the `split`,
+/// `weights` and `sources` of `config`, and adds classes, weights and checkpoints to the result.
 ///
 /// # Errors
-/// [`Error::Interrupted`] between two batches after `stop` was set.
-pub fn evaluate(
-    network: &Network,
+/// [`Error::Interrupted`] between two batches after `stop` was set, and a source with another number
+/// of classes.
+pub fn evaluate<'a>(
+    subject: impl Into<Subject<'a>>,
     dataset: &Dataset,
     config: &EvaluationConfig,
     stop: &AtomicBool,
     progress: OnProgress<'_>,
 ) -> Result<Evaluated> {
-    let tally = measure(network, dataset, config, None, stop, progress)?;
+    let tally = measure(subject.into(), dataset, config, None, stop, progress)?;
     Ok(on(dataset, config, tally.evaluated()?))
 }
 
@@ -40,15 +41,15 @@ pub fn evaluate(
 ///
 /// # Errors
 /// The errors of [`evaluate`], an unwritable journal and a damaged example in it.
-pub fn evaluate_with(
+pub fn evaluate_with<'a>(
     journal: &mut Journal,
-    network: &Network,
+    subject: impl Into<Subject<'a>>,
     dataset: &Dataset,
     config: &EvaluationConfig,
     stop: &AtomicBool,
     progress: OnProgress<'_>,
 ) -> Result<Evaluated> {
-    let tally = measure(network, dataset, config, Some(journal), stop, progress)?;
+    let tally = measure(subject.into(), dataset, config, Some(journal), stop, progress)?;
     Ok(on(dataset, config, tally.evaluated()?))
 }
 
@@ -58,17 +59,6 @@ fn on(dataset: &Dataset, config: &EvaluationConfig, mut evaluated: Evaluated) ->
     scope.protocol = Some(config.protocol.clone());
     (scope.split, scope.split_images) = (Some(dataset.split().into()), Some(dataset.len()));
     evaluated
-}
-
-/// A batch to evaluate a model on.
-#[derive(Clone, Debug)]
-pub struct EvaluationBatch {
-    /// The samples' ids.
-    pub ids: Vec<String>,
-    /// The images (N, 3, H, W), f32 in `[0, 1]`. The size may differ between batches.
-    pub image: Tensor,
-    /// The labels (N, H, W), u8, where 255 means not labelled.
-    pub label: Tensor,
 }
 
 /// Evaluates any `model` of `num_classes` classes on `batches`, clean and along `curves`. It works
@@ -106,20 +96,13 @@ pub fn evaluate_presented(
     config.validate()?;
     config.protocol.check_classes(num_classes)?;
     let mut tally = Tally::new(num_classes, curves, examples);
-    for EvaluationBatch { ids, image, label } in batches {
-        if ids.len() != image.dims().first().copied().unwrap_or(0) {
-            return Err(Error::Mismatch {
-                what: "ids of a batch".into(),
-                expected: format!("one for each image of {:?}", image.dims()),
-                actual: ids.len().to_string(),
-            });
-        }
-        let (image, label) = presented.prepare(&image, &label)?;
+    let models = Models { target: *presented, sources: Vec::new() };
+    for batch in batches {
+        let batch = batch.prepared(presented)?;
         if tally.wants_gradient_check() {
-            tally.check_gradient(presented, &image, &label)?;
+            tally.check_gradient(presented, &batch)?;
         }
-        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-        tally.add(presented, &image, &label, &ids, &mut |_| {})?;
+        tally.add(&models, &batch, &mut |_| {})?;
     }
     let mut evaluated = tally.evaluated()?;
     evaluated.evaluation.scope.protocol = Some(config.protocol);
@@ -138,12 +121,12 @@ pub fn clean_scores(
     progress: OnProgress<'_>,
 ) -> Result<Scores> {
     let config = EvaluationConfig { limit, curves: Vec::new(), examples: 0, ..EvaluationConfig::default() };
-    measure(network, dataset, &config, None, stop, progress)?.clean()
+    measure(network.into(), dataset, &config, None, stop, progress)?.clean()
 }
 
 /// The observations of [`evaluate`].
 fn measure<'a>(
-    network: &Network,
+    Subject { network, sources }: Subject<'_>,
     dataset: &Dataset,
     config: &'a EvaluationConfig,
     mut journal: Option<&mut Journal>,
@@ -153,27 +136,30 @@ fn measure<'a>(
     config.validate()?;
     let classes = network.config().num_classes;
     config.protocol.check_classes(classes)?;
-    let target = Target::new(network, NormStatistics::Running);
-    let presented = Presented::new(&target, &config.protocol);
-    let presented = presented.with_window(config.window).padded_with(network.config().mean);
+    sources.iter().try_for_each(|source| source.require_classes(classes))?;
+    let networks = || std::iter::once(network).chain(sources.iter().map(|source| &source.network));
+    let targets: Vec<Target<'_>> =
+        networks().map(|network| Target::new(network, NormStatistics::Running)).collect();
+    let mut all = targets.iter().zip(networks()).map(|(target, network)| presented(target, network, config));
+    let target = all.next().expect("the network comes first");
+    let models = Models { target, sources: all.collect() };
     let indices = evenly_spaced(dataset.len(), config.limit);
-    let tally = Tally::new(classes, &config.curves, config.examples);
-    let mut tally = tally.with_seed(config.seed);
+    let tally = Tally::new(classes, &config.curves, config.examples).with_seed(config.seed);
+    let mut tally = tally.with_sources(sources.iter().map(|source| source.name.as_str()));
     // Always on the first sample with a label, wherever the evaluation resumes.
     for &index in &indices {
         if !tally.wants_gradient_check() || stop.load(Ordering::Relaxed) {
             break;
         }
-        let (image, label) = stack(&[dataset.load(index)?], network)?;
-        let (image, label) = presented.prepare(&image, &label)?;
-        tally.check_gradient(&presented, &image, &label)?;
+        let batch = EvaluationBatch::of(&[dataset.load(index)?], network.device())?;
+        tally.check_gradient(&models.target, &batch.prepared(&models.target)?)?;
     }
     if tally.wants_class_pixels() {
         let samples = dataset.samples(indices.iter().copied());
-        tally.set_class_pixels(class_pixels(samples, network, &presented, stop)?);
+        tally.set_class_pixels(class_pixels(samples, network, &models.target, stop)?);
     }
     let mut pending: Vec<Sample> = Vec::new();
-    let (total, per_image) = (indices.len() as u64, config.passes_per_image());
+    let (total, per_image) = (indices.len() as u64, config.passes(sources.len()));
     if let Some(journal) = journal.as_deref_mut() {
         tally.restore(journal)?;
     }
@@ -187,19 +173,17 @@ fn measure<'a>(
         let sample = samples.next().transpose()?;
         let fits = |sample: &Sample| pending.len() < config.batch_size && same_size(&pending, sample);
         if !sample.as_ref().is_some_and(fits) && !pending.is_empty() {
-            let (image, label) = stack(&pending, network)?;
-            let (image, label) = presented.prepare(&image, &label)?;
-            let ids: Vec<&str> = pending.iter().map(|sample| sample.id.as_str()).collect();
-            let (batch, mut passes) = (pending.len() as u64, 0);
+            let batch = EvaluationBatch::of(&pending, network.device())?.prepared(&models.target)?;
+            let (images, mut passes) = (pending.len() as u64, 0);
             let mut passed = |count| {
                 passes += count;
-                progress(Advance::new(done, total, per_image, passes, batch));
+                progress(Advance::new(done, total, per_image, passes, images));
             };
             match journal.as_deref_mut() {
-                Some(journal) => tally.add_to(journal, &presented, &image, &label, &ids, &mut passed)?,
-                None => tally.add(&presented, &image, &label, &ids, &mut passed)?,
+                Some(journal) => tally.add_to(journal, &models, &batch, &mut passed)?,
+                None => tally.add(&models, &batch, &mut passed)?,
             }
-            done += batch;
+            done += images;
             progress(Advance::new(done, total, per_image, 0, 0));
             pending.clear();
         }
@@ -211,12 +195,11 @@ fn measure<'a>(
     Ok(tally)
 }
 
-/// The number of labelled pixels of each class of `network` in `samples` as `presented` prepares
-/// them.
+/// The number of labelled pixels of each class of `network` in `samples` as `target` sees them.
 fn class_pixels(
     samples: impl Iterator<Item = robustseg_datasets::Result<Sample>>,
     network: &Network,
-    presented: &Presented<'_>,
+    target: &Presented<'_>,
     stop: &AtomicBool,
 ) -> Result<Vec<u64>> {
     let mut counts = vec![0; network.config().num_classes];
@@ -224,8 +207,8 @@ fn class_pixels(
         if stop.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
-        let (image, label) = stack(&[sample?], network)?;
-        let (_, label) = presented.prepare(&image, &label)?;
+        let EvaluationBatch { label, .. } =
+            EvaluationBatch::of(&[sample?], network.device())?.prepared(target)?;
         for label in label.flatten_all()?.to_vec1::<u8>()? {
             if let Some(count) = counts.get_mut(usize::from(label)).filter(|_| label != IGNORE_LABEL) {
                 *count += 1;
@@ -235,23 +218,14 @@ fn class_pixels(
     Ok(counts)
 }
 
+/// A `target` made of `network`, as `config` presents images to it.
+fn presented<'a>(target: &'a Target<'a>, network: &Network, config: &'a EvaluationConfig) -> Presented<'a> {
+    Presented::new(target, &config.protocol).with_window(config.window).padded_with(network.config().mean)
+}
+
 fn same_size(pending: &[Sample], sample: &Sample) -> bool {
     let size = |sample: &Sample| (sample.image.width, sample.image.height);
     pending.first().is_none_or(|first| size(first) == size(sample))
-}
-
-/// Stacks samples of one size into images (N, 3, H, W) in `[0, 1]` and labels (N, H, W).
-fn stack(samples: &[Sample], network: &Network) -> Result<(Tensor, Tensor)> {
-    let device = network.device();
-    let mut images = Vec::with_capacity(samples.len());
-    let mut labels = Vec::with_capacity(samples.len());
-    for Sample { image, label, .. } in samples {
-        let (height, width) = (image.height, image.width);
-        let pixels = Tensor::from_slice(&image.data, (height, width, 3), device)?.permute((2, 0, 1))?;
-        images.push((pixels.to_dtype(DType::F32)? / 255.0)?.contiguous()?);
-        labels.push(Tensor::from_slice(&label.data, (height, width), device)?);
-    }
-    Ok((Tensor::stack(&images, 0)?, Tensor::stack(&labels, 0)?))
 }
 
 #[cfg(test)]

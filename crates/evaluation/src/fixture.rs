@@ -14,9 +14,13 @@ use crate::Result;
 pub(crate) const CLASSES: usize = 3;
 
 pub(crate) fn network(seed: u64) -> Result<Network> {
+    network_of(seed, CLASSES)
+}
+
+pub(crate) fn network_of(seed: u64, classes: usize) -> Result<Network> {
     let config = NetworkConfig::new(
         PspNetConfig { layers: [1, 1, 1, 1], width: 4, ..PspNetConfig::default() },
-        CLASSES,
+        classes,
     );
     Ok(Network::new(&config, seed, &Device::Cpu)?)
 }

@@ -27,6 +27,7 @@
 //! See [`Error`]. Callers may want to handle [`Error::Interrupted`] separately.
 
 mod advance;
+mod batch;
 mod config;
 mod error;
 mod evaluate;
@@ -44,6 +45,7 @@ mod record;
 mod results;
 mod scores;
 mod smallest;
+mod source;
 mod tally;
 mod target;
 #[cfg(test)]
@@ -53,20 +55,20 @@ mod window;
 mod worst_case;
 
 pub use advance::{Advance, OnProgress};
+pub use batch::EvaluationBatch;
 pub use config::{EvaluationConfig, Weights, evenly_spaced};
 pub use error::{Error, Result};
-pub use evaluate::{
-    EvaluationBatch, clean_scores, evaluate, evaluate_model, evaluate_presented, evaluate_with,
-};
+pub use evaluate::{clean_scores, evaluate, evaluate_model, evaluate_presented, evaluate_with};
 pub use example::{Example, ExampleAttack};
 pub use journal::Journal;
 pub use metrics::{METRICS, Metric, MetricValues};
 pub use presented::Presented;
 pub use protocol::{AttackedPart, MultiScale, Protocol, Sea, Semseg};
 pub use record::{
-    CandidateScores, Curve, Evaluation, ImageRecord, Passes, Point, Scope, Scores, Smallest, Warning,
-    WarningKind,
+    CandidateScores, Curve, Evaluation, ImageRecord, Passes, Point, Scope, Scores, Smallest, SourceRecord,
+    Warning, WarningKind,
 };
 pub use results::Evaluated;
+pub use source::{Source, Subject};
 pub use target::Target;
 pub use window::{Views, Window};

@@ -15,7 +15,8 @@ use crate::protocol::Protocol;
 pub struct Evaluation {
     /// The scores without an attack.
     pub clean: Scores,
-    /// One curve per attack, in the order of the configuration.
+    /// One curve per attack, in the order of the configuration. The same follow for each source, in
+    /// the order of their names.
     pub curves: Vec<Curve>,
     /// The worst case over the attacks of all curves in l-infinity balls, at each of their epsilons
     /// above 0, in rising order. A ball contains all smaller ones, so the candidates at an epsilon
@@ -29,12 +30,28 @@ pub struct Evaluation {
     /// SHA-256 of the checkpoint with the evaluated weights, if they come from a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
+    /// The networks that further adversarial examples come from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceRecord>,
     /// The training that made the weights. It is `unknown` in JSON if the checkpoint does not say.
     #[serde(default, with = "unknown")]
     pub training: Option<TrainingOrigin>,
     /// What the scores cover: split, images, classes and weights.
     #[serde(flatten)]
     pub scope: Scope,
+}
+
+/// A network that adversarial examples come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceRecord {
+    /// Its name in curves.
+    pub name: String,
+    /// SHA-256 of its checkpoint, if its weights come from a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+    /// The training that made the weights. It is `unknown` in JSON if the checkpoint does not say.
+    #[serde(default, with = "unknown")]
+    pub training: Option<TrainingOrigin>,
 }
 
 /// JSON of a value that may be unknown.
@@ -153,6 +170,9 @@ pub struct Curve {
     pub attack: String,
     /// The attack's settings.
     pub parameters: Settings,
+    /// The source of the gradients, if examples of another network were used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// The points in the order of the configuration.
     pub points: Vec<Point>,
     /// The cost of the attack for all points together.
@@ -165,6 +185,8 @@ pub struct Curve {
 struct WrittenCurve {
     attack: String,
     parameters: Settings,
+    #[serde(default)]
+    source: Option<String>,
     points: Vec<Point>,
     #[serde(default)]
     passes: Option<Passes>,
@@ -172,8 +194,9 @@ struct WrittenCurve {
 
 impl From<WrittenCurve> for Curve {
     fn from(written: WrittenCurve) -> Self {
-        let WrittenCurve { attack, parameters, points, passes } = written;
-        Self { parameters: robustseg_attacks::completed(&attack, &parameters), attack, points, passes }
+        let WrittenCurve { attack, parameters, source, points, passes } = written;
+        let parameters = robustseg_attacks::completed(&attack, &parameters);
+        Self { attack, parameters, source, points, passes }
     }
 }
 
@@ -254,6 +277,8 @@ pub enum WarningKind {
     WeakerThanSmallerEpsilon,
     /// A cheaper attack is stronger.
     WeakerThanCheaperAttack,
+    /// Examples of another network are stronger. The gradients of this one may be masked.
+    WeakerThanTransfer,
     /// The result depends strongly on the random start.
     RandomStartDecisive,
     /// The attack does not reach the surface of its ball.
@@ -273,6 +298,9 @@ pub struct ImageRecord {
     pub attack: Option<String>,
     /// The attack's settings.
     pub parameters: Settings,
+    /// The source of the attack's gradients, if examples of another network were used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// The attack's epsilon.
     pub epsilon: f64,
     /// The candidate's name, if the attack has several.

@@ -10,6 +10,7 @@ use robustseg_random::{ChaCha8Rng, stream};
 
 use crate::Result;
 use crate::advance::Reported;
+use crate::batch::EvaluationBatch;
 use crate::example::{Example, Worst, landscape, rgb};
 use crate::journal::{Entry, Journal};
 use crate::observation::{ImageObservations, Observation};
@@ -18,7 +19,8 @@ use crate::presented::{Part, Presented};
 /// The observations of all images so far, and their cost.
 pub(crate) struct Tally<'a> {
     pub(crate) classes: usize,
-    pub(crate) curves: &'a [CurveConfig],
+    /// The curves with gradients of the evaluated model, then with those of each source.
+    pub(crate) threats: Vec<Threat<'a>>,
     pub(crate) images: Vec<ImageObservations>,
     pub(crate) costs: Vec<Cost>,
     pub(crate) exhibited: Option<Exhibited>,
@@ -28,13 +30,26 @@ pub(crate) struct Tally<'a> {
     class_pixels: Option<Vec<u64>>,
 }
 
+/// A curve, and the source of its gradients, if the evaluated model is not.
+#[derive(Clone)]
+pub(crate) struct Threat<'a> {
+    pub(crate) curve: &'a CurveConfig,
+    pub(crate) source: Option<String>,
+}
+
+/// The evaluated model and the sources, under one protocol.
+pub(crate) struct Models<'a> {
+    pub(crate) target: Presented<'a>,
+    pub(crate) sources: Vec<Presented<'a>>,
+}
+
 /// A callback that receives the number of images in each backward pass.
 pub(crate) type Passed<'a> = &'a mut dyn FnMut(u64);
 
-/// The curve and point that produce the examples.
+/// The threat and point that produce the examples.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Exhibited {
-    pub(crate) curve: usize,
+    pub(crate) threat: usize,
     pub(crate) point: usize,
 }
 
@@ -71,12 +86,24 @@ impl<'a> Tally<'a> {
             let points = curves[curve].epsilons().iter().enumerate();
             let (point, _) =
                 points.filter(|(_, epsilon)| **epsilon > 0.0).max_by(|a, b| a.1.total_cmp(b.1))?;
-            Some(Exhibited { curve, point })
+            Some(Exhibited { threat: curve, point })
         });
-        let costs = vec![Cost::default(); curves.len()];
+        let threats: Vec<Threat<'_>> = curves.iter().map(|curve| Threat { curve, source: None }).collect();
+        let costs = vec![Cost::default(); threats.len()];
         let (images, worst) = (Vec::new(), Worst::new(examples));
         let (gradient, class_pixels) = (None, None);
-        Self { classes, curves, images, costs, exhibited, worst, gradient, seed: 0, class_pixels }
+        Self { classes, threats, images, costs, exhibited, worst, gradient, seed: 0, class_pixels }
+    }
+
+    /// Adds the curves with gradients of each of the `sources`.
+    pub(crate) fn with_sources<'n>(mut self, sources: impl IntoIterator<Item = &'n str>) -> Self {
+        let curves = self.threats.clone();
+        for source in sources {
+            let of_source = |threat: &Threat<'a>| Threat { source: Some(source.into()), ..*threat };
+            self.threats.extend(curves.iter().map(of_source));
+        }
+        self.costs.resize(self.threats.len(), Cost::default());
+        self
     }
 
     /// Uses `seed` instead of 0 for the attacks' random starts.
@@ -86,7 +113,7 @@ impl<'a> Tally<'a> {
 
     /// Whether an attack needs the number of labelled pixels of each class in the dataset.
     pub(crate) fn wants_class_pixels(&self) -> bool {
-        self.curves.iter().any(|curve| curve.attack().needs_class_pixels())
+        self.threats.iter().any(|threat| threat.curve.attack().needs_class_pixels())
     }
 
     /// Gives the attacks the number of labelled pixels of each class.
@@ -97,20 +124,19 @@ impl<'a> Tally<'a> {
     /// Whether an attack will use the gradient and nothing has compared it with the loss yet.
     pub(crate) fn wants_gradient_check(&self) -> bool {
         self.gradient.is_none()
-            && self.curves.iter().flat_map(CurveConfig::epsilons).any(|&epsilon| epsilon > 0.0)
+            && self.threats.iter().flat_map(|threat| threat.curve.epsilons()).any(|&epsilon| epsilon > 0.0)
     }
 
-    /// Compares the gradient of the model with the slope of its loss. It uses the first of the images
-    /// (N, 3, H, W) that has a labelled pixel in `label` (N, H, W), if there is one. The check does
-    /// not count towards the cost of an attack.
+    /// Compares the gradient of the model with the slope of its loss, on the first image of a
+    /// prepared batch that has a labelled pixel, if there is one. The check does not count towards
+    /// the cost of an attack.
     ///
     /// # Errors
     /// A gross difference, which would make all scores under attack worthless.
     pub(crate) fn check_gradient(
         &mut self,
         presented: &Presented<'_>,
-        image: &Tensor,
-        label: &Tensor,
+        EvaluationBatch { image, label, .. }: &EvaluationBatch,
     ) -> Result<()> {
         let model = presented.of_part();
         for (image, label) in presented.parts(image, label)? {
@@ -122,34 +148,36 @@ impl<'a> Tally<'a> {
         Ok(())
     }
 
-    /// Observes the model on the prepared `image` (N, 3, H, W) with `label` (N, H, W), the samples
-    /// `ids`, clean and under every attack. At epsilon 0 it reuses the clean observation. `passed`
-    /// learns of passes as they happen.
+    /// Observes the model on a prepared batch, clean and under every attack. At epsilon 0 it reuses
+    /// the clean observation. `passed` learns of passes as they happen.
     pub(crate) fn add(
         &mut self,
-        presented: &Presented<'_>,
-        image: &Tensor,
-        label: &Tensor,
-        ids: &[&str],
+        models: &Models<'_>,
+        EvaluationBatch { ids, image, label }: &EvaluationBatch,
         passed: Passed<'_>,
     ) -> Result<()> {
+        let presented = &models.target;
         let parts = presented.parts(image, label)?;
         let batch = Batch { label, truth: label.flatten_from(1)?.to_vec2()?, parts };
         let clean = self.observe(presented, &batch, &batch.images())?;
         let number = self.images.len() as u64;
-        let new = |(id, clean): (&&str, &Observation)| ImageObservations {
-            id: (*id).into(),
+        let new = |(id, clean): (&String, &Observation)| ImageObservations {
+            id: id.clone(),
             clean: clean.clone(),
-            attacked: Vec::with_capacity(self.curves.len()),
+            attacked: Vec::with_capacity(self.threats.len()),
         };
         let mut images: Vec<ImageObservations> = ids.iter().zip(&clean.observations).map(new).collect();
-        for (index, curve) in self.curves.iter().enumerate() {
+        let of_each = self.threats.len() / (1 + models.sources.len());
+        let all = std::iter::once(presented).chain(&models.sources).enumerate();
+        let attackers = all.flat_map(|(place, model)| (0..of_each).map(move |curve| (place, curve, model)));
+        for (index, (place, curve, attacker)) in attackers.enumerate() {
+            let random = &mut stream(self.seed, "evaluation", [number, curve as u64, place as u64]);
+            let curve = self.threats[index].curve;
             let above_zero: Vec<f64> =
                 curve.epsilons().iter().copied().filter(|&epsilon| epsilon > 0.0).collect();
-            let random = &mut stream(self.seed, "evaluation", [number, index as u64, 0]);
             let class_pixels = self.class_pixels.as_deref();
             let (attacked, cost) =
-                attack(curve, &above_zero, presented, &batch, class_pixels, random, passed)?;
+                attack(curve, &above_zero, attacker, &batch, class_pixels, random, passed)?;
             let mut attacked = attacked.into_iter();
             self.costs[index].forward += cost.forward;
             self.costs[index].backward += cost.backward;
@@ -172,7 +200,7 @@ impl<'a> Tally<'a> {
                     image.attacked[index]
                         .push(observed.iter().map(|one| one.observations[row].clone()).collect());
                 }
-                if self.exhibited == Some(Exhibited { curve: index, point }) {
+                if self.exhibited == Some(Exhibited { threat: index, point }) {
                     self.exhibit(presented, &batch, ids, &clean, &candidates, &observed)?;
                 }
             }
@@ -190,15 +218,13 @@ impl<'a> Tally<'a> {
     pub(crate) fn add_to(
         &mut self,
         journal: &mut Journal,
-        presented: &Presented<'_>,
-        image: &Tensor,
-        label: &Tensor,
-        ids: &[&str],
+        models: &Models<'_>,
+        batch: &EvaluationBatch,
         passed: Passed<'_>,
     ) -> Result<()> {
         let start = Instant::now();
         let (first, before) = (self.images.len(), self.costs.clone());
-        self.add(presented, image, label, ids, passed)?;
+        self.add(models, batch, passed)?;
         let spent = self.costs.iter().zip(before).map(|(now, before)| Cost {
             forward: now.forward - before.forward,
             backward: now.backward - before.backward,
@@ -266,7 +292,7 @@ impl<'a> Tally<'a> {
         &mut self,
         presented: &Presented<'_>,
         batch: &Batch<'_>,
-        ids: &[&str],
+        ids: &[String],
         clean: &Observed,
         candidates: &[Vec<Tensor>],
         observed: &[Observed],
@@ -288,7 +314,7 @@ impl<'a> Tally<'a> {
                 let label = batch.label.narrow(0, row, 1)?;
                 let picture = |parts: &[Tensor]| rgb(&presented.picture(parts, [height, width])?);
                 Ok(Example {
-                    id: (*id).into(),
+                    id: id.clone(),
                     width,
                     height,
                     image: picture(&image)?,
@@ -305,8 +331,8 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// The examples of `curve` at `epsilons` for all parts of `batch`: for each epsilon and candidate,
-/// the images of all parts. A pass in the cost covers all parts.
+/// The examples of `curve` on the `presented` model at `epsilons` for all parts of `batch`: for each
+/// epsilon and candidate, the images of all parts. A pass in the cost covers all parts.
 fn attack(
     curve: &CurveConfig,
     epsilons: &[f64],

@@ -23,15 +23,17 @@ const REACHED: f64 = 0.95;
 /// and image.
 pub(crate) struct Measured<'a> {
     pub(crate) config: &'a CurveConfig,
+    /// The source of the gradients, if the measured network is not.
+    pub(crate) source: Option<&'a str>,
     pub(crate) points: &'a [Point],
     pub(crate) observed: Vec<Vec<Vec<&'a Observation>>>,
 }
 
 /// The warnings about `curves`. `clean` holds the observations of the same images without an
-/// attack.
+/// attack. Examples of other networks promise nothing, so there are no warnings about them.
 pub(crate) fn warnings(clean: &[&Observation], clean_miou: f64, curves: &[Measured<'_>]) -> Vec<Warning> {
     let mut found = Vec::new();
-    for curve in curves {
+    for curve in curves.iter().filter(|curve| curve.source.is_none()) {
         for (point, observed) in
             curve.points.iter().zip(&curve.observed).filter(|(point, _)| point.epsilon > 0.0)
         {
@@ -58,6 +60,17 @@ pub(crate) fn warnings(clean: &[&Observation], clean_miou: f64, curves: &[Measur
                     ),
                 );
             }
+            if let Some((source, miou)) = transferred(curve, point, curves)
+                && point.scores.miou > miou + TOLERANCE
+            {
+                let own = point.scores.miou;
+                warn(
+                    WarningKind::WeakerThanTransfer,
+                    format!(
+                        "mean IoU {own:.4} is above {miou:.4} under the examples that the same attack crafts on {source}: gradients are masked, and the network is weaker than its own gradients show"
+                    ),
+                );
+            }
             if let Some((name, miou)) = cheaper(curve, point, curves)
                 && point.scores.miou > miou + TOLERANCE
             {
@@ -74,9 +87,8 @@ pub(crate) fn warnings(clean: &[&Observation], clean_miou: f64, curves: &[Measur
     found
 }
 
-/// The warning about a gradient that `check` compared with the loss, for the `curves` that use it.
-pub(crate) fn inexact_gradient(check: GradientCheck, curves: &[CurveConfig]) -> Option<Warning> {
-    let epsilon = curves.iter().flat_map(CurveConfig::epsilons).copied().fold(0.0, f64::max);
+/// The warning about a gradient that `check` compared with the loss, for attacks up to `epsilon`.
+pub(crate) fn inexact_gradient(check: GradientCheck, epsilon: f64) -> Option<Warning> {
     Some(Warning {
         kind: WarningKind::InexactGradient,
         attack: "all attacks".into(),
@@ -86,12 +98,25 @@ pub(crate) fn inexact_gradient(check: GradientCheck, curves: &[CurveConfig]) -> 
     })
 }
 
+/// Of the curves of the same attack on other networks, the lowest mean IoU at the same epsilon, with
+/// the network's name.
+fn transferred<'a>(curve: &Measured<'_>, point: &Point, curves: &[Measured<'a>]) -> Option<(&'a str, f64)> {
+    let attack = |curve: &Measured<'_>| (curve.config.name(), curve.config.attack().settings());
+    let same = |other: &&Measured<'a>| attack(other) == attack(curve);
+    let points = curves.iter().filter(same).flat_map(|other| {
+        other.points.iter().filter_map(|point| Some((other.source?, point))).collect::<Vec<_>>()
+    });
+    let same = points.filter(|(_, other)| other.epsilon == point.epsilon);
+    same.map(|(source, other)| (source, other.scores.miou)).min_by(|a, b| a.1.total_cmp(&b.1))
+}
+
 /// Of the curves in the same norm that cost less, the lowest mean IoU at the same epsilon, with its
 /// attack.
 fn cheaper(curve: &Measured<'_>, point: &Point, curves: &[Measured<'_>]) -> Option<(&'static str, f64)> {
     let cost = curve.config.attack().backward_passes(1);
     let norm = curve.config.attack().norm();
-    let others = curves.iter().filter(|other| other.config.attack().backward_passes(1) < cost);
+    let own = curves.iter().filter(|other| other.source.is_none());
+    let others = own.filter(|other| other.config.attack().backward_passes(1) < cost);
     let others = others.filter(|other| other.config.attack().norm() == norm);
     let points = others.flat_map(|other| other.points.iter().map(|point| (other.config.name(), point)));
     let same = points.filter(|(_, other)| other.epsilon == point.epsilon);

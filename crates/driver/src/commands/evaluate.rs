@@ -7,8 +7,10 @@ use std::time::Instant;
 use candle_core::Device;
 use clap::Args;
 use robustseg_datasets::Dataset;
-use robustseg_evaluation::{Error, Evaluated, Evaluation, Journal, Weights, evaluate, evaluate_with};
-use robustseg_models::{Checkpoint, Network};
+use robustseg_evaluation::{
+    Error, Evaluated, Evaluation, Journal, Subject, Weights, evaluate, evaluate_with,
+};
+use robustseg_models::Checkpoint;
 use robustseg_words::counted;
 use tracing::{info, warn};
 
@@ -25,6 +27,7 @@ use crate::provenance::{CheckpointProvenance, Invocation, Provenance};
 use crate::records::samples;
 use crate::results;
 use crate::run_directory::{RunDirectory, UNFINISHED};
+use crate::sources::{self, Sources};
 use crate::spec::Spec;
 use crate::{identity, same_result};
 
@@ -36,6 +39,10 @@ pub(crate) struct Evaluate {
     /// The checkpoint to evaluate.
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
+    /// Another checkpoint whose adversarial examples the evaluated one faces too, with a name for
+    /// results. It adds to the spec's evaluation.sources and may be given several times.
+    #[arg(long = "source", value_name = "NAME=FILE", value_parser = sources::parse)]
+    sources: Vec<(String, PathBuf)>,
     /// Folder for evaluation.json, figures and report.html.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -55,7 +62,8 @@ pub(crate) struct Evaluate {
 
 impl Evaluate {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
-        let spec = self.spec.read()?;
+        let mut spec = self.spec.read()?;
+        spec.evaluation.sources.extend(self.sources.iter().cloned());
         let device = self.device.unwrap_or(spec.device).open()?;
         let Checkpoint { mut network, origin } = Checkpoint::load(&self.checkpoint, &device)?;
         spec.precision.set(&mut network, spec.convolutions)?;
@@ -63,17 +71,24 @@ impl Evaluate {
         let num_classes = network.config().num_classes;
         require_classes(&self.checkpoint, &origin, num_classes, &data.manifest, self.ignore_classes)?;
         let dataset = data.open(spec.evaluation_split())?;
+        let sources = Sources::load(&spec, &data, &device, self.ignore_classes)?;
         if device.is_cpu() {
             memory::require_for_evaluation(network.config(), &spec.evaluation, &dataset)?;
+            sources.require_memory(&spec, &dataset)?;
         }
         let warnings = told(of_split(dataset.split(), dataset.warnings()));
         let checkpoint = CheckpointProvenance::of(&self.checkpoint, origin)?;
-        let directory = self.directory(&spec, &data, &dataset, &checkpoint, &device, &warnings)?;
+        let identity = identity::of_evaluation(&spec, &data, &dataset, &checkpoint.sha256, &sources.records);
+        let provenance = Provenance::of(identity, &spec, &data, [&dataset]);
+        let provenance = Provenance { checkpoint: Some(checkpoint.clone()), ..provenance };
+        let directory = self.directory(&spec, &data, &dataset, provenance, &device, &warnings)?;
         let stop = stop_flag()?;
         let observer = &mut RunObserver::new(None);
         let place = directory.as_ref().map(|directory| Place { directory, replaces_others: false });
+        let subject = Subject { network: &network, sources: &sources.networks };
         let Measured { mut evaluated, .. } =
-            measure(&network, &dataset, &spec, &data, place, &stop, observer)?;
+            measure(subject, &dataset, &spec, &data, place, &stop, observer)?;
+        sources.say(&mut evaluated.evaluation);
         say_of(&mut evaluated.evaluation, &checkpoint);
         say_weights(&mut evaluated.evaluation, &spec, &data, &self.weights());
         if self.json {
@@ -102,16 +117,14 @@ impl Evaluate {
         spec: &Spec,
         data: &Data,
         dataset: &Dataset,
-        checkpoint: &CheckpointProvenance,
+        mut provenance: Provenance,
         device: &Device,
         warnings: &[String],
     ) -> anyhow::Result<Option<RunDirectory>> {
         let Some(out) = &self.out else { return Ok(None) };
-        let inputs =
-            Inputs::of([self.checkpoint.as_path(), self.spec.path(), &spec.data.manifest, &data.root]);
-        let identity = identity::of_evaluation(spec, data, dataset, &checkpoint.sha256);
-        let mut provenance = Provenance::of(identity, spec, data, [dataset]);
-        provenance.checkpoint = Some(checkpoint.clone());
+        let inputs = [self.checkpoint.as_path(), self.spec.path(), &spec.data.manifest, &data.root];
+        let sources = spec.evaluation.sources.values().map(PathBuf::as_path);
+        let inputs = Inputs::of(inputs.into_iter().chain(sources));
         same_result::require_same(out, &provenance, &[("evaluation", dataset)])?;
         let directory = RunDirectory::open_evaluation(out, &provenance.fingerprint, &inputs, self.resume)?;
         provenance.data.warnings = warnings.to_vec();
@@ -157,14 +170,14 @@ pub(crate) struct Measured {
     pub(crate) seconds: f64,
 }
 
-/// Evaluates `network` on `dataset`, a split of `data`, as `spec` says. Resumes the evaluation in
+/// Evaluates `subject` on `dataset`, a split of `data`, as `spec` says. Resumes the evaluation in
 /// `place`, if there is one.
 ///
 /// # Errors
 /// [`Interrupted`] if `stop` was set and the observations are saved, [`NotSaved`] if there is no
 /// `place`.
 pub(crate) fn measure(
-    network: &Network,
+    subject: Subject<'_>,
     dataset: &Dataset,
     spec: &Spec,
     data: &Data,
@@ -175,25 +188,25 @@ pub(crate) fn measure(
     let (config, start) = (&spec.evaluation, Instant::now());
     let mut progress = |advance| observer.evaluation(advance);
     let Some(Place { directory, replaces_others }) = place else {
-        return match evaluate(network, dataset, config, stop, &mut progress) {
+        return match evaluate(subject, dataset, config, stop, &mut progress) {
             Err(Error::Interrupted) => Err(NotSaved.into()),
             evaluated => Ok(Measured { evaluated: evaluated?, seconds: start.elapsed().as_secs_f64() }),
         };
     };
     let folder = directory.file(UNFINISHED);
     let identity = identity::of_scores(spec, data);
-    let mut journal = match Journal::open(&folder, &identity, network, dataset, config) {
+    let mut journal = match Journal::open(&folder, &identity, subject, dataset, config) {
         Err(Error::OtherEvaluation { what, .. }) if replaces_others => {
             warn!("the unfinished evaluation had other {what}; evaluating from the first image");
             Journal::remove(&folder)?;
-            Journal::open(&folder, &identity, network, dataset, config)?
+            Journal::open(&folder, &identity, subject, dataset, config)?
         }
         opened => opened?,
     };
     if journal.images() > 0 {
         info!("continuing the evaluation after {}", counted(journal.images(), "image"));
     }
-    match evaluate_with(&mut journal, network, dataset, config, stop, &mut progress) {
+    match evaluate_with(&mut journal, subject, dataset, config, stop, &mut progress) {
         Err(Error::Interrupted) => Err(Interrupted.into()),
         evaluated => Ok(Measured { evaluated: evaluated?, seconds: journal.seconds() }),
     }

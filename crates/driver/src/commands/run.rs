@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::ensure;
 use candle_core::Device;
 use clap::Args;
-use robustseg_evaluation::{Journal, Weights};
+use robustseg_evaluation::{Journal, Subject, Weights};
 use robustseg_models::{Checkpoint, Network, Origin};
 use robustseg_training::{Error as TrainingError, Identity, Observer, Outcome, Trainer};
 
@@ -53,6 +53,8 @@ impl Run {
         let mut spec = self.spec.read()?;
         spec.device = self.device.unwrap_or(spec.device);
         let (plan, device) = Plan::prepare(spec)?;
+        // Loaded again for the evaluation. A missing one is known before the training.
+        plan.sources(&device)?;
         let path = self.out.clone().unwrap_or_else(|| default_path(&plan.spec.name));
         let former =
             self.resume.then(|| Provenance::read(&path.join("provenance.json"))).transpose()?.flatten();
@@ -116,8 +118,11 @@ impl Run {
         };
         let place = Some(Place { directory: &directory, replaces_others: true });
         let Plan { spec, data, evaluation, .. } = &plan;
+        let sources = plan.sources(&device)?;
+        let subject = Subject { network: &network, sources: &sources.networks };
         let Measured { mut evaluated, seconds } =
-            evaluate::measure(&network, evaluation, spec, data, place, &stop, &mut observer)?;
+            evaluate::measure(subject, evaluation, spec, data, place, &stop, &mut observer)?;
+        sources.say(&mut evaluated.evaluation);
         evaluate::say_of(&mut evaluated.evaluation, &checkpoint);
         evaluate::say_weights(&mut evaluated.evaluation, spec, data, weights.name());
         observer.sync()?;
@@ -168,10 +173,11 @@ impl Run {
 
 /// The files and folders that a new run reads.
 fn inputs(spec: &SpecArguments, plan: &Plan) -> Inputs {
-    let Plan { spec: Spec { data, model, training, .. }, .. } = plan;
+    let Plan { spec: Spec { data, model, training, evaluation, .. }, .. } = plan;
     let weights = [model.pretrained.as_deref().map(Path::new), training.start_from.as_deref()];
     let others = [data.root.as_deref(), data.cache.as_deref()].into_iter().chain(weights);
-    Inputs::of([spec.path(), &data.manifest].into_iter().chain(others.flatten()))
+    let others = others.flatten().chain(evaluation.sources.values().map(PathBuf::as_path));
+    Inputs::of([spec.path(), &data.manifest].into_iter().chain(others))
 }
 
 /// Records an invocation that starts the run in `directory`, or resumes that of the `former`

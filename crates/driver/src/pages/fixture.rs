@@ -27,6 +27,7 @@ pub fn evaluation(miou: f64, fall: f64) -> Evaluation {
     let curve = |attack: &str, parameters, fall: f64| Curve {
         attack: attack.into(),
         parameters,
+        source: None,
         points: (0..9)
             .map(|point| f64::from(point) / 200.0)
             .map(|epsilon| {
@@ -52,6 +53,7 @@ pub fn evaluation(miou: f64, fall: f64) -> Evaluation {
         worst_case: Vec::new(),
         warnings: Vec::new(),
         checkpoint: None,
+        sources: Vec::new(),
         training: None,
         scope,
     }

@@ -1,6 +1,7 @@
 //! Names of methods and attacks in figures and tables.
 
 use robustseg_attacks::{Settings, title_of};
+use robustseg_evaluation::Curve;
 use robustseg_training::MethodConfig;
 
 /// The title of a method or an attack in its paper, such as "random FGSM" for `random_fgsm`. An
@@ -14,6 +15,12 @@ pub fn paper_name(name: &str) -> &str {
 pub fn curve_title(attack: &str, settings: &Settings) -> String {
     let title = paper_name(attack);
     if settings.is_empty() { title.to_owned() } else { format!("{title}, {settings}") }
+}
+
+/// The title of `curve` with its settings and the source of its gradients, such as "FGSM, from basic".
+pub fn title_of_curve(curve: &Curve) -> String {
+    let source = curve.source.as_ref().map_or(String::new(), |source| format!(", from {source}"));
+    curve_title(&curve.attack, &curve.parameters) + &source
 }
 
 #[cfg(test)]

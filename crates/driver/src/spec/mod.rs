@@ -145,6 +145,9 @@ impl Spec {
         self.data.root = self.data.root.as_deref().map(from_folder);
         self.data.cache = self.data.cache.as_deref().map(from_folder);
         self.training.start_from = self.training.start_from.as_deref().map(from_folder);
+        for source in self.evaluation.sources.values_mut() {
+            *source = from_folder(source);
+        }
         if let Some(source) = &mut self.model.pretrained
             && !is_hub_name(source)
         {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{AttackedPart, Evaluation, MultiScale, Sea, Semseg, Window, fixture};
+use candle_core::Tensor;
 use robustseg_attacks::{Bim, Fgsm, Pgd};
 use robustseg_models::Mode;
 

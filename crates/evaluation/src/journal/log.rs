@@ -5,12 +5,12 @@ use std::path::Path;
 use robustseg_attacks::Cost;
 use robustseg_datasets::{Dataset, content_sha256};
 use robustseg_files::sha256;
-use robustseg_models::Network;
 use serde::{Deserialize, Serialize};
 
 use super::fault::damaged;
 use crate::config::{EvaluationConfig, evenly_spaced};
 use crate::observation::ImageObservations;
+use crate::source::Subject;
 use crate::{Error, Result};
 
 /// The version of the journal. Every change of the format increases it.
@@ -22,6 +22,7 @@ pub(super) struct Head {
     version: u32,
     identity: String,
     weights_sha256: String,
+    sources_sha256: Vec<String>,
     samples_sha256: String,
     /// The settings as text. Their numbers are compared as written.
     settings: String,
@@ -30,18 +31,20 @@ pub(super) struct Head {
 impl Head {
     pub(super) fn new(
         identity: &str,
-        network: &Network,
+        Subject { network, sources }: Subject<'_>,
         dataset: &Dataset,
         config: &EvaluationConfig,
     ) -> Result<Self> {
         let stamps = dataset.stamps();
         let samples = evenly_spaced(dataset.len(), config.limit).into_iter().map(|index| &stamps[index]);
+        let of_sources = sources.iter().map(|source| source.network.weights_sha256());
         let settings = serde_json::to_string(config).map_err(candle_core::Error::wrap)?;
         Ok(Self {
             version: VERSION,
             settings,
             identity: identity.to_owned(),
             weights_sha256: network.weights_sha256()?,
+            sources_sha256: of_sources.collect::<robustseg_models::Result<_>>()?,
             samples_sha256: content_sha256(samples),
         })
     }
@@ -51,6 +54,7 @@ impl Head {
         let differs = [
             (self.version != other.version, "robustseg version"),
             (self.weights_sha256 != other.weights_sha256, "weights"),
+            (self.sources_sha256 != other.sources_sha256, "weights of sources"),
             (self.settings != other.settings, "evaluation settings"),
             (self.samples_sha256 != other.samples_sha256, "samples"),
             (self.identity != other.identity, "data or precision"),

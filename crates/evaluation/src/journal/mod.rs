@@ -18,11 +18,11 @@ use std::path::{Path, PathBuf};
 use robustseg_attacks::Cost;
 use robustseg_datasets::Dataset;
 use robustseg_files::{create_folders, sync_folder};
-use robustseg_models::Network;
 
 use crate::config::EvaluationConfig;
 use crate::example::Numbered;
 use crate::observation::ImageObservations;
+use crate::source::Subject;
 use crate::{Error, Result};
 use fault::file_error;
 pub(crate) use log::Entry;
@@ -44,7 +44,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens or creates the journal in `folder`, for the evaluation of `network` on `dataset` with
+    /// Opens or creates the journal in `folder`, for the evaluation of `subject` on `dataset` with
     /// `config`. `identity` stands for everything else that determines the scores, for example a
     /// hash of the data.
     ///
@@ -53,14 +53,14 @@ impl Journal {
     /// # Errors
     /// [`Error::OtherEvaluation`] if the folder holds another evaluation, and [`Error::Damaged`] if
     /// a file is damaged. The folder is then unchanged.
-    pub fn open(
+    pub fn open<'a>(
         folder: &Path,
         identity: &str,
-        network: &Network,
+        subject: impl Into<Subject<'a>>,
         dataset: &Dataset,
         config: &EvaluationConfig,
     ) -> Result<Self> {
-        let head = Head::new(identity, network, dataset, config)?;
+        let head = Head::new(identity, subject.into(), dataset, config)?;
         let path = folder.join(LOG);
         let text = match fs::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),

@@ -9,8 +9,8 @@ use robustseg_models::Network;
 
 use super::{Journal, LOG, example_file};
 use crate::{
-    Advance, Error, Evaluated, EvaluationConfig, MultiScale, Protocol, Result, evaluate, evaluate_with,
-    fixture,
+    Advance, AttackedPart, Error, Evaluated, EvaluationConfig, MultiScale, Protocol, Result, Semseg, Source,
+    Subject, evaluate, evaluate_with, fixture,
 };
 
 fn config() -> EvaluationConfig {
@@ -20,15 +20,21 @@ fn config() -> EvaluationConfig {
     EvaluationConfig { curves, examples: 2, seed: 3, ..EvaluationConfig::default() }
 }
 
+fn sources() -> Result<[Source; 1]> {
+    Ok([Source { name: "other".into(), network: fixture::network(2)? }])
+}
+
 fn open(folder: &Path, config: &EvaluationConfig) -> Result<Journal> {
-    Journal::open(folder, "data", &fixture::network(1)?, &fixture::dataset()?, config)
+    let subject = Subject { network: &fixture::network(1)?, sources: &sources()? };
+    Journal::open(folder, "data", subject, &fixture::dataset()?, config)
 }
 
 /// Evaluates until `images` images are done.
 fn until(folder: &Path, config: &EvaluationConfig, images: u64) -> Result<Evaluated> {
     let (network, dataset, stop) = (fixture::network(1)?, fixture::dataset()?, AtomicBool::new(false));
     let mut stopper = |advance: Advance| stop.store(advance.images >= images, Ordering::Relaxed);
-    evaluate_with(&mut open(folder, config)?, &network, &dataset, config, &stop, &mut stopper)
+    let subject = Subject { network: &network, sources: &sources()? };
+    evaluate_with(&mut open(folder, config)?, subject, &dataset, config, &stop, &mut stopper)
 }
 
 fn assert_equal(found: &Evaluated, expected: &Evaluated) {
@@ -40,10 +46,12 @@ fn assert_equal(found: &Evaluated, expected: &Evaluated) {
 
 #[test]
 fn an_evaluation_in_parts_equals_one_without_interruption() -> Result<()> {
-    let (network, dataset) = (fixture::network(1)?, fixture::dataset()?);
-    for batch_size in [1, 4] {
-        let config = EvaluationConfig { batch_size, ..config() };
-        let whole = evaluate(&network, &dataset, &config, &AtomicBool::new(false), &mut |_| {})?;
+    let (network, dataset, sources) = (fixture::network(1)?, fixture::dataset()?, sources()?);
+    let subject = Subject { network: &network, sources: &sources };
+    let crops = Semseg { long_side: 40, crop: 27, attack: AttackedPart::Crops, ..Semseg::default() };
+    for (batch_size, protocol) in [(1, Protocol::WholeImage), (4, Protocol::Semseg(crops))] {
+        let config = EvaluationConfig { batch_size, protocol, ..config() };
+        let whole = evaluate(subject, &dataset, &config, &AtomicBool::new(false), &mut |_| {})?;
         let folder = tempfile::tempdir().expect("a temporary folder");
         let folder = folder.path().join("journal");
         let mut images = 1;
@@ -102,16 +110,19 @@ fn records_of_another_evaluation_are_refused() -> Result<()> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (folder, config) = (folder.path(), config());
     assert!(matches!(until(folder, &config, 1), Err(Error::Interrupted)));
-    let (network, dataset) = (fixture::network(1)?, fixture::dataset()?);
-    let refused =
-        |identity: &str, network: &Network, config: &EvaluationConfig, expected: &str| match Journal::open(
-            folder, identity, network, &dataset, config,
-        ) {
+    let (network, dataset, sources) = (fixture::network(1)?, fixture::dataset()?, sources()?);
+    let refuses = |identity: &str, subject: Subject<'_>, config: &EvaluationConfig, expected: &str| {
+        match Journal::open(folder, identity, subject, &dataset, config) {
             Err(Error::OtherEvaluation { what, .. }) => assert_eq!(what, expected),
             opened => panic!("{:?}", opened.map(|journal| journal.images())),
-        };
+        }
+    };
+    let refused = |identity: &str, network: &Network, config: &EvaluationConfig, expected: &str| {
+        refuses(identity, Subject { network, sources: &sources }, config, expected);
+    };
     refused("other data", &network, &config, "data or precision");
     refused("data", &fixture::network(2)?, &config, "weights");
+    refuses("data", Subject::from(&network), &config, "weights of sources");
     let settings = EvaluationConfig { seed: 4, ..config.clone() };
     refused("data", &network, &settings, "evaluation settings");
     let protocol = Protocol::MultiScale(MultiScale::default());

@@ -6,14 +6,14 @@ mod options;
 pub(crate) mod report;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use clap::{ArgGroup, Args};
 use robustseg_attacks::{Adversarial, Case, Cost, Counted, Model, check_gradient};
 use robustseg_datasets::{Image, Manifest};
 use robustseg_evaluation::{Presented, Protocol, Target, Window};
-use robustseg_models::{Checkpoint, CheckpointClass, NormStatistics};
+use robustseg_models::{Checkpoint, CheckpointClass, Network, NormStatistics};
 use robustseg_ops::upsample_bilinear;
 use robustseg_random::stream;
 use robustseg_words::counted;
@@ -23,6 +23,7 @@ use super::watched::Watched;
 use crate::checkpoint;
 use crate::device::DeviceChoice;
 use crate::draw::legend;
+use crate::exit::BadData;
 use crate::image_file;
 use crate::inputs::{Inputs, check_folder};
 use crate::memory;
@@ -34,11 +35,15 @@ use report::{ImageReport, Report, RoundedReport};
 
 /// Arguments of `attack`.
 #[derive(Args)]
-#[command(group(ArgGroup::new("source").required(true).args(["image", "input"])))]
+#[command(group(ArgGroup::new("case").required(true).args(["image", "input"])))]
 pub(crate) struct Attack {
     /// The checkpoint of the network to attack.
     #[arg(long, value_name = "FILE")]
     checkpoint: PathBuf,
+    /// A checkpoint to take the gradients from, instead of --checkpoint. The examples are crafted on
+    /// it and judged on --checkpoint.
+    #[arg(long, value_name = "FILE")]
+    source: Option<PathBuf>,
     #[command(flatten)]
     options: AttackOptions,
     /// Seed of random attacks.
@@ -83,17 +88,19 @@ pub(crate) struct Attack {
 impl Attack {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         let config = self.options.config()?;
-        let given = [&self.image, &self.label, &self.input, &self.manifest];
+        let given = [&self.image, &self.label, &self.input, &self.manifest, &self.source];
         let inputs = Inputs::of(given.into_iter().flatten().chain([&self.checkpoint]));
         // Checked before the attack, and again once the folder is locked.
         check_folder(&self.out, "attack", "", &inputs)?;
         let device = self.device.open()?;
         let Checkpoint { network, origin } = Checkpoint::load(&self.checkpoint, &device)?;
         let manifest = self.manifest.as_deref().map(Manifest::load).transpose()?;
+        let source = self.source.as_deref().map(|path| self.crafting(path, &network, &device)).transpose()?;
+        let attacked = source.as_ref().unwrap_or(&network);
         let (image, label) = self.case(&network, &origin, manifest.as_ref(), &device)?;
         if device.is_cpu() {
             let (count, height, width) = label.dims3()?;
-            let bytes = memory::of_attack(network.config(), &[self.window.views(height, width)], count)?;
+            let bytes = memory::of_attack(attacked.config(), &[self.window.views(height, width)], count)?;
             let images = counted(count, "image");
             let what = format!("attacking {images} of {width}x{height} pixels at once");
             let advice =
@@ -102,15 +109,18 @@ impl Attack {
         }
         let directory = RunDirectory::for_results(&self.out, "attack", &inputs)?;
 
-        let target = Target::new(&network, NormStatistics::Running);
-        let target = Presented::new(&target, &Protocol::WholeImage).with_window(self.window);
+        let [target, crafting] =
+            [&network, attacked].map(|network| Target::new(network, NormStatistics::Running));
+        let [target, crafting] = [&target, &crafting]
+            .map(|target| Presented::new(target, &Protocol::WholeImage).with_window(self.window));
         let classes = network.config().num_classes;
-        if let Some(complaint) = check_gradient(&target, &image, &label)?.and_then(|check| check.complaint())
+        if let Some(complaint) =
+            check_gradient(&crafting, &image, &label)?.and_then(|check| check.complaint())
         {
             warn!("{complaint}");
         }
         let mut random = stream(self.seed, "attack", [0; 3]);
-        let watched = Watched::new(&target, config.attack().backward_passes(1));
+        let watched = Watched::new(&crafting, config.attack().backward_passes(1));
         let model = Counted::new(&watched);
         let adversarial = config.perturb(&Case::new(&model, &image, &label)?, &mut random)?;
         let passes = model.take();
@@ -145,6 +155,20 @@ impl Attack {
         Ok(())
     }
 
+    /// The network in the checkpoint at `path`, on which to craft examples for `network`.
+    fn crafting(&self, path: &Path, network: &Network, device: &Device) -> anyhow::Result<Network> {
+        let crafting = Network::load(path, device)?;
+        let [own, needed] = [&crafting, network].map(|network| network.config().num_classes);
+        if own != needed {
+            let (path, checkpoint) = (path.display(), self.checkpoint.display());
+            return Err(BadData(format!(
+                "checkpoint {path}: has {own} classes, but {checkpoint} has {needed}; take one of the same classes"
+            ))
+            .into());
+        }
+        Ok(crafting)
+    }
+
     fn report(
         &self,
         attack: &str,
@@ -166,6 +190,7 @@ impl Attack {
         });
         Ok(Report {
             method: attack.to_owned(),
+            source: self.source.as_ref().map(|source| source.display().to_string()),
             window: self.window,
             seed: self.seed,
             passes,

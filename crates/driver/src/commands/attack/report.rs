@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) method: String,
+    /// The checkpoint whose gradients were followed, if it is not the attacked one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
     /// The network's view of an image.
     pub(crate) window: Window,
     pub(crate) seed: u64,
@@ -60,6 +63,9 @@ fn score(value: Option<f64>) -> String {
 
 impl Report {
     pub(crate) fn print(&self) {
+        if let Some(source) = &self.source {
+            println!("examples crafted on {source}");
+        }
         println!(
             "{:>5} {:>9} {:>9} {:>17} {:>17} {:>15} {:>15}",
             "image", "epsilon", "largest", "loss", "mean gain", "mean IoU", "accuracy"

@@ -5,7 +5,7 @@ use super::run::ComparedRun;
 use crate::draw::chart::Chart;
 use crate::draw::line::Line;
 use crate::pages::curves;
-use crate::pages::names::curve_title;
+use crate::pages::names::title_of_curve;
 
 /// The title of the worst case.
 pub(super) const WORST_CASE: &str = "worst case over all attacks";
@@ -17,7 +17,7 @@ impl Comparison {
         let curves = self.runs.first().map_or(&[][..], |run| &run.evaluation.curves);
         let chart = |(index, name): (usize, String)| {
             let line = |run: &ComparedRun| curves::line(&run.label, &run.evaluation.curves[index]);
-            let title = curve_title(&curves[index].attack, &curves[index].parameters);
+            let title = title_of_curve(&curves[index]);
             (name, curves::chart(&title, self.runs.iter().map(line).collect()))
         };
         let mut charts: Vec<_> = self.curve_names().into_iter().enumerate().map(chart).collect();

@@ -1,16 +1,17 @@
 //! The protocol of an evaluation, which two runs must share to stand in one figure.
 
-use robustseg_evaluation::Curve;
+use robustseg_evaluation::{Curve, SourceRecord};
 use robustseg_words::counted;
 
 use crate::exit::BadData;
 use crate::identity;
-use crate::pages::names::curve_title;
+use crate::pages::names::title_of_curve;
 use crate::pages::summary::RunSummary;
 use crate::spec::Spec;
 
 /// Requires that `run` was evaluated as `first` was: same classes, samples, content of images and
-/// labels, protocol, window, attacks and epsilons. Values that an older run did not record are not compared.
+/// labels, protocol, window, attacks, epsilons and sources. Values that an older run did not record
+/// are not compared.
 ///
 /// # Errors
 /// If the protocols differ; the error names both runs and the difference.
@@ -49,6 +50,7 @@ fn of(run: &RunSummary) -> Result<Vec<(&'static str, String)>, BadData> {
     let content = content.map_or(String::new(), |hash| format!("SHA-256 {}", short(hash)));
     let limit = spec.evaluation.limit.map_or("all".into(), |limit| format!("at most {limit}"));
     let curves: Vec<String> = run.evaluation.curves.iter().map(curve).collect();
+    let sources: Vec<String> = run.evaluation.sources.iter().map(source).collect();
     Ok(vec![
         ("classes or what stands for them in label files", classes),
         ("split", split.to_owned()),
@@ -58,12 +60,17 @@ fn of(run: &RunSummary) -> Result<Vec<(&'static str, String)>, BadData> {
         ("protocol", spec.evaluation.protocol.to_string()),
         ("window", format!("{:?}", spec.evaluation.window)),
         ("attacks", curves.join("; ")),
+        ("sources of examples", sources.join("; ")),
     ])
+}
+
+fn source(SourceRecord { name, checkpoint, .. }: &SourceRecord) -> String {
+    format!("{name}, SHA-256 {}", short(checkpoint.as_deref().unwrap_or("unknown")))
 }
 
 fn curve(curve: &Curve) -> String {
     let epsilons: Vec<String> = curve.points.iter().map(|point| point.epsilon.to_string()).collect();
-    format!("{} at epsilon {}", curve_title(&curve.attack, &curve.parameters), epsilons.join(", "))
+    format!("{} at epsilon {}", title_of_curve(curve), epsilons.join(", "))
 }
 
 /// The beginning of a hash, long enough to tell two hashes apart.

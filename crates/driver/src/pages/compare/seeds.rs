@@ -5,7 +5,7 @@ use robustseg_metrics::mean_and_deviation;
 
 use super::run::ComparedRun;
 use crate::draw::table::{Cell, Table};
-use crate::pages::names::curve_title;
+use crate::pages::names::title_of_curve;
 
 /// Mean and standard deviation over the seeds of each setting that several of `runs` share: clean,
 /// and at the largest epsilon of each curve and of the worst case. All `runs` have the same curves.
@@ -17,7 +17,7 @@ pub(super) fn table(runs: &[ComparedRun]) -> Table {
         .filter_map(|curve| {
             let points = curve.points.iter().enumerate();
             let (place, point) = points.max_by(|a, b| a.1.epsilon.total_cmp(&b.1.epsilon))?;
-            Some((format!("{} at {}", curve_title(&curve.attack, &curve.parameters), point.epsilon), place))
+            Some((format!("{} at {}", title_of_curve(curve), point.epsilon), place))
         })
         .collect();
     let worst =

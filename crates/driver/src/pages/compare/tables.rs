@@ -6,7 +6,7 @@ use super::charts::WORST_CASE;
 use super::comparison::Comparison;
 use super::seeds;
 use crate::draw::table::{Cell, Table};
-use crate::pages::names::curve_title;
+use crate::pages::names::title_of_curve;
 use crate::pages::tables::scoped;
 use crate::pages::warnings::SELECTED;
 
@@ -120,7 +120,7 @@ impl Comparison {
     fn mean_iou(&self, index: usize) -> Table {
         let first = &self.runs[0].evaluation.curves[index];
         let columns = first.points.iter().map(|point| point.epsilon.to_string());
-        let title = format!("Mean IoU under {}, by epsilon", curve_title(&first.attack, &first.parameters));
+        let title = format!("Mean IoU under {}, by epsilon", title_of_curve(first));
         let mut table = Table::new(title, ["run".into(), "method".into()].into_iter().chain(columns));
         table.rows.extend(self.runs.iter().map(|run| {
             let points = &run.evaluation.curves[index].points;

@@ -7,13 +7,13 @@ use super::{epsilons, monitor};
 use crate::draw::chart::Chart;
 use crate::draw::line::Line;
 use crate::pages::curves;
-use crate::pages::names::curve_title;
+use crate::pages::names::title_of_curve;
 use crate::pages::summary::RunSummary;
 
 /// All charts of `run`, by the names of their files in `figures` without `.svg`.
 pub(super) fn all(run: &RunSummary) -> Vec<(&'static str, Chart)> {
     let mut charts = Vec::new();
-    let line = |curve: &Curve| curves::line(&curve_title(&curve.attack, &curve.parameters), curve);
+    let line = |curve: &Curve| curves::line(&title_of_curve(curve), curve);
     let (others, main): (Vec<&Curve>, Vec<&Curve>) =
         run.evaluation.curves.iter().partition(|curve| curve.parameters.norm() == Norm::L2);
     let mut lines: Vec<Line> = main.into_iter().map(line).collect();

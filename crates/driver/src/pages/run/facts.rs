@@ -1,12 +1,13 @@
 //! The report's first sections: the most important values, and the warnings.
 
-use robustseg_evaluation::Scope;
+use robustseg_evaluation::{Scope, SourceRecord};
 
 use crate::draw::html::{self, escape};
 use crate::draw::time::duration;
 use crate::pages::names::paper_name;
 use crate::pages::summary::RunSummary;
 use crate::pages::warnings::{SELECTED, by_attack};
+use crate::provenance::origin_in_words;
 
 /// The most important values of `run`.
 pub(super) fn facts(run: &RunSummary) -> String {
@@ -25,6 +26,11 @@ pub(super) fn facts(run: &RunSummary) -> String {
     }
     facts.extend(protocol.as_ref().map(|protocol| ("protocol", protocol.to_string())));
     facts.extend(weights.clone().map(|weights| ("weights", weights)));
+    let source = |SourceRecord { name, training, .. }: &SourceRecord| {
+        format!("{name} ({})", origin_in_words(training.as_ref(), None))
+    };
+    let sources: Vec<String> = run.evaluation.sources.iter().map(source).collect();
+    facts.extend((!sources.is_empty()).then(|| ("sources of examples", sources.join("; "))));
     facts.push(("clean mean IoU", format!("{:.4}", clean.miou)));
     facts.push(("clean pixel accuracy", format!("{:.4}", clean.pixel_accuracy)));
     let points =

@@ -3,7 +3,7 @@
 use robustseg_evaluation::{Curve, METRICS, Point, Scores, Smallest};
 
 use crate::draw::table::{Cell, Table};
-use crate::pages::names::{curve_title, paper_name};
+use crate::pages::names::{paper_name, title_of_curve};
 use crate::pages::summary::RunSummary;
 use crate::pages::tables::scoped;
 
@@ -43,7 +43,7 @@ fn points(run: &RunSummary) -> Table {
     };
     row("none", Cell::Missing, &run.evaluation.clean);
     for curve in &run.evaluation.curves {
-        let title = curve_title(&curve.attack, &curve.parameters);
+        let title = title_of_curve(curve);
         for point in &curve.points {
             row(&title, Cell::Number(point.epsilon, 3), &point.scores);
         }
@@ -70,7 +70,8 @@ fn points(run: &RunSummary) -> Table {
 /// IoU of each class, clean and at the largest epsilon of each curve, and the sizes of its objects.
 fn classes(run: &RunSummary) -> Table {
     let clean = &run.evaluation.clean;
-    let strongest = run.evaluation.curves.iter().filter_map(|curve| {
+    let own = run.evaluation.curves.iter().filter(|curve| curve.source.is_none());
+    let strongest = own.filter_map(|curve| {
         let point = curve.points.iter().max_by(|a, b| a.epsilon.total_cmp(&b.epsilon))?;
         Some((format!("{} at {}", paper_name(&curve.attack), point.epsilon), &point.scores))
     });
@@ -110,7 +111,7 @@ fn candidates(run: &RunSummary) -> Table {
         ["attack", "example", "epsilon", "mean IoU", "pixel accuracy"],
     );
     for curve in &run.evaluation.curves {
-        let title = curve_title(&curve.attack, &curve.parameters);
+        let title = title_of_curve(curve);
         for Point { epsilon, candidates, .. } in &curve.points {
             table.rows.extend(candidates.iter().map(|candidate| {
                 let name = Cell::text(candidate.name.replace('_', " "));
@@ -130,7 +131,7 @@ fn smallest(run: &RunSummary) -> Table {
     let names = ["attack", "limit", "pixels to get wrong", "images in which they are", "median change"];
     let mut table = Table::new("Smallest perturbations", names);
     for curve in &run.evaluation.curves {
-        let title = curve_title(&curve.attack, &curve.parameters);
+        let title = title_of_curve(curve);
         table.rows.extend(curve.points.iter().filter_map(|point| {
             let Smallest { wrong, succeeded, median } = point.smallest?;
             let shares = [wrong, succeeded].map(|share| Cell::Percent(100.0 * share));
@@ -152,7 +153,7 @@ fn passes(run: &RunSummary) -> Table {
     table.rows.extend(run.evaluation.curves.iter().filter_map(|curve| {
         let passes = curve.passes?;
         let numbers = [(above_zero(curve), 0), (passes.forward, 1), (passes.backward, 1)];
-        let title = Cell::Text(curve_title(&curve.attack, &curve.parameters));
+        let title = Cell::Text(title_of_curve(curve));
         Some(
             std::iter::once(title)
                 .chain(numbers.map(|(value, decimals)| Cell::Number(value, decimals)))

@@ -1,5 +1,7 @@
 //! Evaluations of models with known answers.
 
+mod transfer;
+
 use candle_core::{DType, Device, Tensor};
 use rand::RngExt;
 
@@ -10,7 +12,7 @@ use serde_json::json;
 
 use crate::presented::Presented;
 use crate::protocol::Protocol;
-use crate::tally::Tally;
+use crate::tally::{Models, Tally};
 use crate::{
     Error, Evaluated, Evaluation, EvaluationBatch, ImageRecord, Result, Warning, WarningKind, evaluate_model,
 };
@@ -39,6 +41,17 @@ fn whole(model: &dyn Model) -> Presented<'_> {
     Presented::new(model, &Protocol::WholeImage)
 }
 
+/// Observes a prepared batch of whole images.
+fn add(tally: &mut Tally<'_>, model: &dyn Model, image: &Tensor, label: &Tensor, ids: &[&str]) -> Result<()> {
+    let models = Models { target: whole(model), sources: Vec::new() };
+    tally.add(&models, &batch(image, label, ids), &mut |_| {})
+}
+
+fn batch(image: &Tensor, label: &Tensor, ids: &[&str]) -> EvaluationBatch {
+    let ids = ids.iter().map(|&id| id.into()).collect();
+    EvaluationBatch { ids, image: image.clone(), label: label.clone() }
+}
+
 fn curves() -> Vec<CurveConfig> {
     let epsilons = vec![0.0, 0.02, 0.3];
     let bim = CurveConfig::new(Bim { alpha: 0.05, steps: 3 }, epsilons.clone());
@@ -50,8 +63,8 @@ fn a_perfect_model_scores_one_until_the_attack_reaches_the_next_class() -> Resul
     let (image, label) = scene(0.3)?;
     let curves = curves();
     let mut tally = Tally::new(6, &curves, 0);
-    tally.add(&whole(&reads_red), &image, &label, &["a", "b"], &mut |_| {})?;
-    tally.add(&whole(&reads_red), &image, &label, &["c", "d"], &mut |_| {})?;
+    add(&mut tally, &reads_red, &image, &label, &["a", "b"])?;
+    add(&mut tally, &reads_red, &image, &label, &["c", "d"])?;
     let evaluation = tally.evaluation()?;
     assert_eq!((evaluation.clean.miou, evaluation.clean.pixel_accuracy), (1.0, 1.0));
     let perfect = [Some(1.0); 5].into_iter().chain([None]).collect::<Vec<_>>();
@@ -74,7 +87,7 @@ fn a_constant_model_scores_chance() -> Result<()> {
         Tensor::from_vec(logits, (n, h, w, 5), image.device())
     };
     let mut tally = Tally::new(5, &[], 0);
-    tally.add(&whole(&blind), &image, &label, &["a", "b"], &mut |_| {})?;
+    add(&mut tally, &blind, &image, &label, &["a", "b"])?;
     let clean = tally.evaluation()?.clean;
     assert!((clean.pixel_accuracy - 0.2).abs() < 0.04, "{clean:?}");
     assert!((clean.miou - 1.0 / 9.0).abs() < 0.03, "{clean:?}");
@@ -86,7 +99,7 @@ fn nothing_labelled_is_an_error() -> Result<()> {
     let (image, label) = scene(0.5)?;
     let mut tally = Tally::new(5, &[], 0);
     let label = Tensor::full(IGNORE_LABEL, label.shape(), &Device::Cpu)?;
-    tally.add(&whole(&reads_red), &image, &label, &["a", "b"], &mut |_| {})?;
+    add(&mut tally, &reads_red, &image, &label, &["a", "b"])?;
     assert!(tally.evaluation().unwrap_err().to_string().contains("at least one labelled pixel"));
     Ok(())
 }
@@ -107,7 +120,7 @@ fn evaluate(
     let zeros = Tensor::zeros((n, h, w), DType::U8, image.device())?;
     let mut tally = Tally::new(5, curves, 0);
     let ids: Vec<&str> = vec!["some"; n];
-    tally.add(&whole(model), image, label.unwrap_or(&zeros), &ids, &mut |_| {})?;
+    add(&mut tally, model, image, label.unwrap_or(&zeros), &ids)?;
     tally.evaluation()
 }
 
@@ -250,7 +263,7 @@ fn no_curve_leaves_its_ball() -> Result<()> {
     };
     let curves: Vec<CurveConfig> = CurveConfig::all().into_iter().map(curve).collect();
     let mut tally = Tally::new(5, &curves, 0);
-    tally.add(&whole(&reads_red), &image, &label, &["a", "b"], &mut |_| {})?;
+    add(&mut tally, &reads_red, &image, &label, &["a", "b"])?;
     for (curve, config) in curves.iter().enumerate() {
         for (point, &epsilon) in config.epsilons().iter().enumerate() {
             for observation in tally.observed(curve, point).into_iter().flatten() {
@@ -289,8 +302,8 @@ fn a_worst_case_is_over_candidates_and_curves_and_follows_from_the_records() -> 
     ];
     let mut tally = Tally::new(5, &curves, 1);
     // The last batch is smaller.
-    tally.add(&whole(&reads_red), &image, &label, &["a", "b"], &mut |_| {})?;
-    tally.add(&whole(&reads_red), &image.narrow(0, 0, 1)?, &label.narrow(0, 1, 1)?, &["c"], &mut |_| {})?;
+    add(&mut tally, &reads_red, &image, &label, &["a", "b"])?;
+    add(&mut tally, &reads_red, &image.narrow(0, 0, 1)?, &label.narrow(0, 1, 1)?, &["c"])?;
     let evaluation = tally.evaluation()?;
     let point = &evaluation.curves[1].points[1];
     let names: Vec<&str> = point.candidates.iter().map(|one| one.name.as_str()).collect();
