@@ -147,7 +147,9 @@ __device__ void objective_cells(const float *logits, const uint8_t *label, Resiz
                         all += of_class[k];
                         present += of_class[k] > 0;
                     }
-                    float weight = (float)(all / ((double)present * (double)of_class[truth]));
+                    // A set of images may lack a class.
+                    double share = (double)present * (double)of_class[truth];
+                    float weight = share > 0.0 ? (float)(all / share) : 0.0f;
                     value = scaled(weight, value, slope, stride, classes);
                 }
                 sum += value;
