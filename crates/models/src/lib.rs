@@ -8,6 +8,7 @@
 
 mod backbone;
 mod backbone_file;
+mod backbone_kind;
 mod branch;
 mod checkpoint;
 mod classifier;
@@ -48,6 +49,7 @@ mod upsampling;
 mod variables;
 
 pub use backbone::Taken;
+pub use backbone_kind::Backbone;
 pub use branch::Branch;
 pub use checkpoint::{Checkpoint, write_weights};
 pub use config::NetworkConfig;
@@ -63,5 +65,4 @@ pub use outline::Outline;
 pub use parameter::{Parameter, ParameterKind, Part};
 pub use precision::Precision;
 pub use spec::NetworkSpec;
-pub use trunk::Backbone;
 pub use upsampling::Upsampling;

@@ -32,6 +32,7 @@
 //! ```
 
 mod adamw;
+mod adamw_update;
 mod adapter;
 mod arithmetic;
 mod attention;
@@ -70,7 +71,8 @@ mod staging;
 mod upsample;
 mod upsampled_convolution;
 
-pub use adamw::{AdamWConfig, AdamWUpdate, adamw_step};
+pub use adamw::adamw_step;
+pub use adamw_update::{AdamWConfig, AdamWUpdate};
 pub use arithmetic::{Arithmetic, ConvolutionChoice};
 pub use attention::attention;
 pub use batch_norm::{

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use robustseg_models::{NetworkConfig, NetworkSpec};
 
-use crate::kinds::KINDS;
 use crate::names::Rules;
 
 /// A kind of published checkpoint: who trained it, and which network it holds.
@@ -51,11 +50,6 @@ impl Shapes {
 }
 
 impl Kind {
-    /// The kind `name`.
-    pub fn named(name: &str) -> Option<&'static Self> {
-        KINDS.iter().copied().find(|kind| kind.name == name)
-    }
-
     /// The network of tensors of `shapes`.
     pub(crate) fn config(&self, shapes: &Shapes) -> NetworkConfig {
         let classes = CLASSIFIERS.iter().find_map(|name| shapes.channels(name)).unwrap_or(1);

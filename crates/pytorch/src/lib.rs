@@ -23,6 +23,7 @@ mod object;
 mod rebuild;
 mod state_dict;
 mod tensor;
+mod values;
 mod zip;
 
 pub use dtype::Dtype;

@@ -11,9 +11,7 @@ use crate::fault::{Checked, Fault, broken};
 use crate::globals::is_hostile;
 use crate::object::{Id, Object, Pickle};
 use crate::rebuild::{rebuild, storage};
-
-/// Most values of a pickle. A checkpoint of a thousand tensors with its optimiser has some 50,000.
-const MOST_OBJECTS: usize = 1 << 21;
+use crate::values::{MOST_OBJECTS, Values};
 
 /// Most bytes of the name of a module or of a class.
 const LONGEST_NAME: usize = 256;
@@ -22,23 +20,20 @@ const LONGEST_NAME: usize = 256;
 pub(crate) fn unpickle(bytes: &[u8]) -> Checked<(Pickle, usize)> {
     let mut machine = Machine {
         code: Cursor::new(bytes),
-        objects: Vec::new(),
-        copied: 0,
+        values: Values::default(),
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
     };
     while !machine.step()? {}
     let root = machine.pop()?;
-    Ok((Pickle { objects: machine.objects, root }, machine.code.position()))
+    Ok((Pickle { objects: machine.values.objects, root }, machine.code.position()))
 }
 
 /// The state of a run.
-pub(crate) struct Machine<'a> {
+struct Machine<'a> {
     code: Cursor<'a>,
-    objects: Vec<Object>,
-    /// Elements of containers that were copied.
-    copied: usize,
+    values: Values,
     stack: Vec<Id>,
     /// Heights of the stack where marks lie.
     marks: Vec<usize>,
@@ -193,7 +188,9 @@ impl Machine<'_> {
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
-                let (Object::Text(module), Object::Text(name)) = (self.get(module), self.get(name)) else {
+                let (Object::Text(module), Object::Text(name)) =
+                    (self.values.get(module), self.values.get(name))
+                else {
                     return broken("the name of a class is no text");
                 };
                 let (module, name) = (module.clone(), name.clone());
@@ -201,7 +198,7 @@ impl Machine<'_> {
             }
             b'Q' => {
                 let id = self.pop()?;
-                let storage = storage(self, id)?;
+                let storage = storage(&self.values, id)?;
                 self.push(storage)?;
             }
             // A call, and a new object, make the same of a class and its arguments.
@@ -226,39 +223,8 @@ impl Machine<'_> {
         Ok(true)
     }
 
-    pub(crate) fn get(&self, id: Id) -> &Object {
-        &self.objects[id as usize]
-    }
-
-    /// The elements of the tuple or list `id`.
-    pub(crate) fn elements(&self, id: Id) -> Checked<&[Id]> {
-        match self.get(id) {
-            Object::Tuple(elements) | Object::List(elements) => Ok(elements),
-            _ => broken("a value that should be a tuple is none"),
-        }
-    }
-
-    /// A further value.
-    pub(crate) fn make(&mut self, object: Object) -> Checked<Id> {
-        if self.objects.len() == MOST_OBJECTS {
-            return broken(format!("its pickle has more than {MOST_OBJECTS} values"));
-        }
-        self.objects.push(object);
-        Ok(self.objects.len() as Id - 1)
-    }
-
-    /// Counts `elements` that are about to be copied, as an instruction of one byte may do to a
-    /// container of any size.
-    pub(crate) fn pay(&mut self, elements: usize) -> Checked<()> {
-        self.copied += elements;
-        if self.copied > MOST_OBJECTS {
-            return broken(format!("its pickle copies more than {MOST_OBJECTS} values"));
-        }
-        Ok(())
-    }
-
     fn push(&mut self, object: Object) -> Checked<()> {
-        let id = self.make(object)?;
+        let id = self.values.make(object)?;
         self.stack.push(id);
         Ok(())
     }
@@ -292,7 +258,7 @@ impl Machine<'_> {
 
     fn append(&mut self, mut elements: Vec<Id>) -> Checked<()> {
         let list = self.top()?;
-        match &mut self.objects[list as usize] {
+        match &mut self.values.objects[list as usize] {
             Object::List(list) => list.append(&mut elements),
             Object::Opaque(_) => {}
             _ => return broken("its pickle appends to a value that is no list"),
@@ -303,7 +269,7 @@ impl Machine<'_> {
     fn set_items(&mut self, items: &[Id]) -> Checked<()> {
         let dict = self.top()?;
         let (pairs, rest) = items.as_chunks::<2>();
-        match &mut self.objects[dict as usize] {
+        match &mut self.values.objects[dict as usize] {
             Object::Dict(dict) if rest.is_empty() => {
                 dict.extend(pairs.iter().map(|[key, value]| (*key, *value)));
             }
@@ -367,11 +333,11 @@ impl Machine<'_> {
     }
 
     fn call(&mut self, callee: Id, arguments: Id) -> Checked<()> {
-        let name: Arc<str> = match self.get(callee) {
+        let name: Arc<str> = match self.values.get(callee) {
             Object::Global(name) | Object::Opaque(name) => name.clone(),
             _ => return broken("its pickle calls a value that is no class"),
         };
-        let made = rebuild(self, &name, arguments)?;
+        let made = rebuild(&mut self.values, &name, arguments)?;
         self.stack.push(made);
         Ok(())
     }

@@ -5,12 +5,13 @@
 //! `supervision.head.norm.*` and `supervision.classifier.{weight,bias}`. A branch repeats the names
 //! of head and classifier behind its own.
 
+use crate::backbone_kind::Backbone;
 use crate::convolution_head::{ConvolutionHead, Dropout, HeadShape};
 use crate::dilation::Dilation;
 use crate::layers::{Heads, Layers, Maps, Settings, within};
 use crate::run::Run;
 use crate::supervision::{self, Supervision};
-use crate::trunk::{Backbone, Trunk, scales};
+use crate::trunk::{Trunk, scales};
 use crate::variables::Variables;
 use crate::{backbone_file, foreign};
 use candle_core::{Result, Tensor};

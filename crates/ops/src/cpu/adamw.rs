@@ -2,7 +2,7 @@
 
 use super::sgd::first_not_finite;
 use super::sweep::BLOCK;
-use crate::adamw::{AdamWUpdate, Descend, Factors, Mean, Square};
+use crate::adamw_update::{AdamWUpdate, Descend, Factors, Mean, Square};
 use crate::in_place::{UpdateOnCpu, update1, update2};
 use crate::operation::CpuInputs;
 use candle_core::Result;

@@ -1,7 +1,7 @@
 //! Depthwise convolution: one output row at a time, sixteen channels next to each other, several
 //! pixels at once where the whole kernel lies inside the input.
 
-use super::taps::Taps;
+use super::taps::{PIXELS, Taps};
 use crate::depthwise::{Depthwise, DepthwiseInputGradient, DepthwiseWeightGradient};
 use crate::geometry::Geometry;
 use crate::operation::{CpuInputs, OnCpu};
@@ -11,8 +11,6 @@ use rayon::prelude::*;
 
 /// Channels that are computed together.
 const LANES: usize = 16;
-/// Pixels that share the loads of the kernel.
-pub(super) const PIXELS: usize = 8;
 /// Most parts into which the rows are cut for the weights' gradient.
 const PARTS: usize = 16;
 

@@ -1,7 +1,9 @@
 //! Which source pixels the target pixels of a convolution read, along one axis.
 
-use super::depthwise::PIXELS;
 use crate::geometry::Geometry;
+
+/// Pixels that share the loads of the kernel.
+pub(super) const PIXELS: usize = 8;
 
 /// The taps of each target pixel.
 pub(super) struct Taps {

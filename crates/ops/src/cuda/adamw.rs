@@ -2,7 +2,7 @@
 
 use super::descent::{Kernels, descend};
 use super::memory::address;
-use crate::adamw::{AdamWUpdate, Descend, Factors, Mean, Square};
+use crate::adamw_update::{AdamWUpdate, Descend, Factors, Mean, Square};
 use crate::in_place::UpdateOnGpu;
 use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
 use candle_core::{CudaDevice, Result, Tensor};

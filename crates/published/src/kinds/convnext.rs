@@ -2,7 +2,7 @@
 
 use robustseg_models::{ConvNeXtStem, NetworkSpec, UperNetConfig};
 
-use super::imagenet;
+use super::imagenet::imagenet;
 use crate::kind::{Kind, Product, Shapes};
 use crate::names::Rules;
 

@@ -4,7 +4,7 @@
 
 use robustseg_models::{DeepLabV3Config, DeepLabVariant, NetworkSpec, Upsampling};
 
-use super::imagenet;
+use super::imagenet::imagenet;
 use super::resnet::ResNet;
 use super::semseg::{self, BACKBONE, HEAD, PYRAMID};
 use crate::kind::{Kind, Product};

@@ -2,13 +2,12 @@
 
 mod convnext;
 mod ddcat;
+mod imagenet;
 mod resnet;
 mod segformer;
 mod semseg;
 mod timm;
 mod torchvision;
-
-use robustseg_models::{Architecture, NetworkSpec};
 
 use crate::kind::Kind;
 
@@ -27,12 +26,9 @@ pub static KINDS: &[&Kind] = &[
     &timm::RESNET,
 ];
 
-/// `architecture` with the normalisation of networks that start from ImageNet.
-fn imagenet(architecture: impl Into<Architecture>) -> NetworkSpec {
-    NetworkSpec {
-        architecture: architecture.into(),
-        mean: [0.485, 0.456, 0.406],
-        std: [0.229, 0.224, 0.225],
-        ..NetworkSpec::default()
+impl Kind {
+    /// The kind `name`.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        KINDS.iter().copied().find(|kind| kind.name == name)
     }
 }

@@ -2,7 +2,7 @@
 
 use robustseg_models::SegFormerConfig;
 
-use super::imagenet;
+use super::imagenet::imagenet;
 use crate::kind::{Kind, Product, Shapes};
 
 pub(super) const TRANSFORMERS: Kind = Kind {

@@ -2,7 +2,7 @@
 
 use robustseg_models::{NetworkSpec, PspNetConfig, Upsampling};
 
-use super::imagenet;
+use super::imagenet::imagenet;
 use super::resnet::ResNet;
 use crate::kind::{Kind, Product, Shapes};
 use crate::names::Rules;

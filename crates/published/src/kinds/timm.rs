@@ -2,7 +2,7 @@
 
 use robustseg_models::{Backbone, NetworkSpec, PspNetConfig};
 
-use super::imagenet;
+use super::imagenet::imagenet;
 use super::resnet::ResNet;
 use super::torchvision::POST_ACTIVATION;
 use crate::kind::{Kind, Product};

@@ -2,7 +2,7 @@
 
 use robustseg_models::{DeepLabV3Config, FcnConfig, PspNetConfig};
 
-use super::imagenet;
+use super::imagenet::imagenet;
 use super::resnet::ResNet;
 use crate::kind::{Kind, Product};
 use crate::names::Rules;

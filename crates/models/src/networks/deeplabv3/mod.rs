@@ -13,12 +13,13 @@ mod head;
 
 use self::aspp::{Aspp, BRANCHES};
 use self::head::DeepLabHeads;
+use crate::backbone_kind::Backbone;
 use crate::convolution_head::Dropout;
 use crate::dilation::Dilation;
 use crate::layers::{Heads, Layers, Maps, Settings, within};
 use crate::run::Run;
 use crate::supervision::{self, Supervision};
-use crate::trunk::{Backbone, Trunk, scales};
+use crate::trunk::{Trunk, scales};
 use crate::variables::Variables;
 use crate::{backbone_file, foreign};
 use candle_core::{Result, Tensor};

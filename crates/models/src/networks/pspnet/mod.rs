@@ -11,12 +11,13 @@ mod pyramid;
 
 use self::head::Head;
 use self::pyramid::Pyramid;
+use crate::backbone_kind::Backbone;
 use crate::convolution_head::Dropout;
 use crate::dilation::Dilation;
 use crate::layers::{Heads, Layers, Maps, Settings, within};
 use crate::run::Run;
 use crate::supervision::{self, Supervision};
-use crate::trunk::{Backbone, Trunk, scales};
+use crate::trunk::{Trunk, scales};
 use crate::variables::Variables;
 use crate::{backbone_file, foreign, settings};
 use candle_core::{Result, Tensor};
