@@ -110,7 +110,10 @@ pub trait Attack: Described + Debug + Send + Sync {
 
     /// The role of epsilon.
     fn epsilon_role(&self) -> EpsilonRole {
-        self.norm().role()
+        match self.share_to_get_wrong() {
+            Some(_) => EpsilonRole::Limit,
+            None => self.norm().role(),
+        }
     }
 
     /// Refuses an epsilon that is out of range or does not suit the settings.
@@ -152,7 +155,7 @@ pub trait Attack: Described + Debug + Send + Sync {
 
     /// Whether a large enough number of steps brings the largest change of a channel to epsilon.
     fn fills_the_ball(&self) -> bool {
-        self.norm() == Norm::Linf
+        self.norm() == Norm::Linf && self.share_to_get_wrong().is_none()
     }
 
     /// The share of an image's labelled pixels that the attack gets wrong with a perturbation as

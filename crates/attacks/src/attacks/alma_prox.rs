@@ -7,7 +7,6 @@ use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::CurveDefaults;
-use crate::epsilon::EpsilonRole;
 use crate::gradient::{InputGradient, finite, slope};
 use crate::minimal::{Aim, Search};
 use crate::ranges::{check_alpha, check_share, check_steps};
@@ -123,16 +122,8 @@ impl Attack for AlmaProx {
         epsilons.iter().map(|&epsilon| Ok(vec![self.example(case, epsilon)?])).collect()
     }
 
-    fn epsilon_role(&self) -> EpsilonRole {
-        EpsilonRole::Limit
-    }
-
     fn backward_passes(&self, epsilons: u64) -> u64 {
         epsilons.saturating_mul(self.steps as u64)
-    }
-
-    fn fills_the_ball(&self) -> bool {
-        false
     }
 
     fn share_to_get_wrong(&self) -> Option<f64> {
