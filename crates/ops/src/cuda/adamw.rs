@@ -5,7 +5,7 @@ use super::memory::address;
 use crate::adamw_update::{AdamWUpdate, Descend, Factors, Mean, Square};
 use crate::in_place::UpdateOnGpu;
 use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
-use candle_core::{CudaDevice, Result, Tensor};
+use candle_core::{CudaDevice, Result};
 
 // One kernel does all three for all parameters.
 impl UpdateOnGpu<1> for Mean {}
@@ -32,19 +32,15 @@ const KERNELS: Kernels = Kernels { check: "adamw_first_not_finite", step: "adamw
 /// Applies all updates, or none if a gradient is not finite: then the index of the first such
 /// update.
 pub(crate) fn step(device: &CudaDevice, updates: &[AdamWUpdate<'_>]) -> Result<Option<usize>> {
-    let gradients: Vec<Tensor> =
-        updates.iter().map(|update| update.gradient.contiguous()).collect::<Result<_>>()?;
-    let counts: Vec<usize> = gradients.iter().map(Tensor::elem_count).collect();
-    let mut table = Vec::with_capacity(updates.len());
-    for (update, gradient) in updates.iter().zip(&gradients) {
-        table.push(Update {
+    descend(device, &KERNELS, updates.iter().map(|update| update.gradient), |index, gradient| {
+        let update = &updates[index];
+        Ok(Update {
             parameter: address::<f32>(device, update.parameter)?,
             gradient: address::<f32>(device, gradient)?,
             mean: address::<f32>(device, update.mean)?,
             square: address::<f32>(device, update.square)?,
             count: gradient.elem_count() as u64,
             factors: Factors::of(&update.config),
-        });
-    }
-    descend(device, &KERNELS, &table, &counts)
+        })
+    })
 }

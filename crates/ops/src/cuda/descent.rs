@@ -2,7 +2,7 @@
 
 use super::launch::{grid, launch};
 use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
-use candle_core::{CudaDevice, Result};
+use candle_core::{CudaDevice, Result, Tensor};
 
 /// The elements of an update that one block computes.
 #[repr(C)]
@@ -27,19 +27,23 @@ pub(super) struct Kernels {
     pub(super) step: &'static str,
 }
 
-/// Applies the updates of `table`, of `counts` elements each, or none if a gradient is not finite:
-/// then the index of the first such update.
-pub(super) fn descend<U: DeviceRepr + 'static>(
+/// Applies the updates with these `gradients`, or none if a gradient is not finite: then the index of
+/// the first such update. `row` is the update with an index and its contiguous gradient, as the
+/// kernels read it.
+pub(super) fn descend<'a, U: DeviceRepr + 'static>(
     device: &CudaDevice,
     kernels: &Kernels,
-    table: &[U],
-    counts: &[usize],
+    gradients: impl Iterator<Item = &'a Tensor>,
+    row: impl Fn(usize, &Tensor) -> Result<U>,
 ) -> Result<Option<usize>> {
-    let parts: Vec<Part> = counts
+    let gradients: Vec<Tensor> = gradients.map(Tensor::contiguous).collect::<Result<_>>()?;
+    let rows = gradients.iter().enumerate().map(|(index, gradient)| row(index, gradient));
+    let table: Vec<U> = rows.collect::<Result<_>>()?;
+    let parts: Vec<Part> = gradients
         .iter()
         .enumerate()
-        .flat_map(|(index, &count)| {
-            let starts = (0..count).step_by(PART);
+        .flat_map(|(index, gradient)| {
+            let starts = (0..gradient.elem_count()).step_by(PART);
             starts.map(move |start| Part { update: index as u32, unused: 0, start: start as u64 })
         })
         .collect();
@@ -48,7 +52,7 @@ pub(super) fn descend<U: DeviceRepr + 'static>(
     }
     let config = grid([parts.len(), 1, 1]);
     let count = table.len() as u32;
-    let (table, parts) = (device.clone_htod(table)?, device.clone_htod(&parts)?);
+    let (table, parts) = (device.clone_htod(&table)?, device.clone_htod(&parts)?);
     let mut first = device.clone_htod(&[count])?;
     launch!(device, kernels.check, config, &table, &parts, &mut first);
     launch!(device, kernels.step, config, &table, &parts, &first, &count);

@@ -5,7 +5,7 @@ use super::memory::address;
 use crate::in_place::UpdateOnGpu;
 use crate::sgd_update::{Descend, Momentum, SgdUpdate};
 use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
-use candle_core::{CudaDevice, Result, Tensor};
+use candle_core::{CudaDevice, Result};
 
 // One kernel does both for all parameters.
 impl UpdateOnGpu<2> for Momentum {}
@@ -33,12 +33,9 @@ const KERNELS: Kernels = Kernels { check: "sgd_first_not_finite", step: "sgd_ste
 /// Applies all updates, or none if a gradient is not finite: then the index of the first such
 /// update.
 pub(crate) fn step(device: &CudaDevice, updates: &[SgdUpdate<'_>]) -> Result<Option<usize>> {
-    let gradients: Vec<Tensor> =
-        updates.iter().map(|update| update.gradient.contiguous()).collect::<Result<_>>()?;
-    let counts: Vec<usize> = gradients.iter().map(Tensor::elem_count).collect();
-    let mut table = Vec::with_capacity(updates.len());
-    for (update, gradient) in updates.iter().zip(&gradients) {
-        table.push(Update {
+    descend(device, &KERNELS, updates.iter().map(|update| update.gradient), |index, gradient| {
+        let update = &updates[index];
+        Ok(Update {
             parameter: address::<f32>(device, update.parameter)?,
             gradient: address::<f32>(device, gradient)?,
             velocity: address::<f32>(device, update.velocity)?,
@@ -47,7 +44,6 @@ pub(crate) fn step(device: &CudaDevice, updates: &[SgdUpdate<'_>]) -> Result<Opt
             momentum: update.config.momentum as f32,
             weight_decay: update.config.weight_decay as f32,
             unused: 0.0,
-        });
-    }
-    descend(device, &KERNELS, &table, &counts)
+        })
+    })
 }
