@@ -1,6 +1,7 @@
 //! The choice among convolutional backbones.
 
 use crate::dilation::Dilation;
+use crate::layers::within;
 use crate::resnet_v1::{ResNetV1, Stem};
 use crate::resnet_v2::ResNetV2;
 use crate::trunk::Trunk;
@@ -38,6 +39,12 @@ impl Backbone {
             Self::ResnetV1 => "resnet_v1",
             Self::ResnetV1c => "resnet_v1c",
         }
+    }
+
+    /// Refuses numbers of blocks and a width that no backbone has.
+    pub(crate) fn validate(layers: [usize; 4], width: usize) -> crate::Result<()> {
+        layers.into_iter().try_for_each(|blocks| within("layers", blocks, 256))?;
+        within("width", width, 1024)
     }
 
     /// Channels of the stem and of the four stages.

@@ -55,6 +55,18 @@ impl Convolution {
     }
 }
 
+/// Output size and multiply-adds of `convolutions`, one after the other, for an input of `size`
+/// (height, width).
+pub(crate) fn cost_of<'a>(
+    convolutions: impl IntoIterator<Item = &'a Convolution>,
+    size: [usize; 2],
+) -> ([usize; 2], u64) {
+    convolutions.into_iter().fold((size, 0), |(size, total), convolution| {
+        let (out, cost) = convolution.cost(size);
+        (out, total + cost)
+    })
+}
+
 /// Batch norm.
 pub(crate) struct Norm {
     weight: Tensor,

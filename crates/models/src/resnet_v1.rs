@@ -7,7 +7,7 @@
 //! stem is `conv1`, `bn1`, `conv2`, `bn2`, `conv3` and `bn3`, as in semseg's files of backbones.
 
 use crate::dilation::{Dilation, Stage};
-use crate::layer::{Convolution, Norm, NormRelu};
+use crate::layer::{Convolution, Norm, NormRelu, cost_of};
 use crate::layers::Maps;
 use crate::run::Run;
 use crate::trunk::{Kept, Stages, Trunk, scales, stage_maps};
@@ -112,11 +112,7 @@ impl Trunk for ResNetV1 {
     }
 
     fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {
-        let (mut size, mut total) = (size, 0);
-        for (conv, _) in &self.stem {
-            let (out, cost) = conv.cost(size);
-            (size, total) = (out, total + cost);
-        }
+        let (mut size, mut total) = cost_of(self.stem.iter().map(|(conv, _)| conv), size);
         size = size.map(|size| (size - 1) / 2 + 1);
         for block in self.stages.iter().flatten() {
             let (out, cost) = block.cost(size);
@@ -191,11 +187,7 @@ impl Bottleneck {
 
     fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {
         let shortcut = self.downsample.as_ref().map_or(0, |(conv, _)| conv.cost(size).1);
-        let (mut size, mut total) = (size, shortcut);
-        for conv in &self.convs {
-            let (out, cost) = conv.cost(size);
-            (size, total) = (out, total + cost);
-        }
-        (size, total)
+        let (size, convs) = cost_of(&self.convs, size);
+        (size, shortcut + convs)
     }
 }

@@ -2,7 +2,7 @@
 //! dilated as timm's `resnetv2_50`.
 
 use crate::dilation::Dilation;
-use crate::layer::{Convolution, NormRelu};
+use crate::layer::{Convolution, NormRelu, cost_of};
 use crate::layers::Maps;
 use crate::run::Run;
 use crate::trunk::{Kept, Stages, Trunk, scales, stage_maps};
@@ -146,9 +146,7 @@ impl Bottleneck {
 
     fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {
         let shortcut = self.downsample.as_ref().map_or(0, |conv| conv.cost(size).1);
-        let (size, first) = self.convs[0].cost(size);
-        let (size, second) = self.convs[1].cost(size);
-        let (size, third) = self.convs[2].cost(size);
-        (size, shortcut + first + second + third)
+        let (size, convs) = cost_of(&self.convs, size);
+        (size, shortcut + convs)
     }
 }

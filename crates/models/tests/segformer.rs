@@ -1,9 +1,13 @@
 //! SegFormer's shape, its settings and its checkpoints.
 
+mod common;
+
 use candle_core::{Device, Tensor};
 use robustseg_models::{Branch, Mode, Network, NetworkConfig, Part, SegFormerConfig, SegFormerSize};
 use robustseg_ops::{PixelObjective, pixel_objective_mean};
 use robustseg_random::stream;
+
+use common::{comes_back, image, values};
 
 /// Of transformers' `SegformerForSemanticSegmentation` with 150 classes.
 const PARAMETERS: [(SegFormerSize, usize); 6] = [
@@ -24,15 +28,6 @@ fn small() -> SegFormerConfig {
         decoder_channels: 12,
         drop_path: 0.3,
     }
-}
-
-fn image(height: usize, width: usize) -> Tensor {
-    let values = (0..2 * 3 * height * width).map(|index| (index * 37 % 101) as f32 / 101.0).collect();
-    Tensor::from_vec::<_, f32>(values, (2, 3, height, width), &Device::Cpu).unwrap()
-}
-
-fn values(tensor: &Tensor) -> Vec<f32> {
-    tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
 #[test]
@@ -98,17 +93,7 @@ fn stochastic_depth_and_dropout_are_functions_of_the_stream() {
 
 #[test]
 fn a_checkpoint_comes_back_and_names_all_settings() {
-    let config = NetworkConfig::new(small(), 3);
-    let network = Network::new(&config, 4, &Device::Cpu).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.safetensors");
-    network.save(&path).unwrap();
-    let loaded = Network::load(&path, &Device::Cpu).unwrap();
-    assert_eq!(loaded.config(), &config);
-    assert_eq!(
-        values(&loaded.logits(&image(33, 47)).unwrap()),
-        values(&network.logits(&image(33, 47)).unwrap())
-    );
+    comes_back(&NetworkConfig::new(small(), 3), &image(33, 47));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! UPerNet's shape, its settings and its checkpoints.
 
+mod common;
+
 use candle_core::{Device, Tensor};
 use robustseg_models::{
     Branch, ConvNeXtSize, ConvNeXtStem, Mode, Network, NetworkConfig, Part, UperNetConfig,
@@ -7,18 +9,11 @@ use robustseg_models::{
 use robustseg_ops::{PixelObjective, pixel_objective_mean};
 use robustseg_random::stream;
 
+use common::{comes_back, image, values};
+
 fn small(stem: ConvNeXtStem) -> UperNetConfig {
     let (depths, dims) = ([1, 1, 2, 1], [6, 8, 10, 12]);
     UperNetConfig { depths, dims, stem, head_channels: 8, drop_path: 0.3, auxiliary_loss: 0.0 }
-}
-
-fn image(height: usize, width: usize) -> Tensor {
-    let values = (0..2 * 3 * height * width).map(|index| (index * 37 % 101) as f32 / 101.0).collect();
-    Tensor::from_vec::<_, f32>(values, (2, 3, height, width), &Device::Cpu).unwrap()
-}
-
-fn values(tensor: &Tensor) -> Vec<f32> {
-    tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
 #[test]
@@ -84,15 +79,7 @@ fn every_weight_gets_a_gradient_in_training_and_none_in_evaluation() {
 
 #[test]
 fn a_checkpoint_comes_back_and_names_all_settings() {
-    let config = NetworkConfig::new(small(ConvNeXtStem::Convolutions), 3);
-    let network = Network::new(&config, 4, &Device::Cpu).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.safetensors");
-    network.save(&path).unwrap();
-    let loaded = Network::load(&path, &Device::Cpu).unwrap();
-    assert_eq!(loaded.config(), &config);
-    let image = image(35, 47);
-    assert_eq!(values(&loaded.logits(&image).unwrap()), values(&network.logits(&image).unwrap()));
+    comes_back(&NetworkConfig::new(small(ConvNeXtStem::Convolutions), 3), &image(35, 47));
 }
 
 #[test]

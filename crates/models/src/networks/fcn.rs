@@ -8,7 +8,7 @@
 use crate::backbone_kind::Backbone;
 use crate::convolution_head::{ConvolutionHead, Dropout, HeadShape};
 use crate::dilation::Dilation;
-use crate::layers::{Heads, Layers, Maps, Settings, within};
+use crate::layers::{Heads, Layers, Maps, Settings};
 use crate::run::Run;
 use crate::supervision::{self, Supervision};
 use crate::trunk::{Trunk, scales};
@@ -55,8 +55,7 @@ impl Default for FcnConfig {
 
 impl Settings for FcnConfig {
     fn validate(&self) -> crate::Result<()> {
-        self.layers.iter().try_for_each(|&blocks| within("layers", blocks, 256))?;
-        within("width", self.width, 1024)?;
+        Backbone::validate(self.layers, self.width)?;
         supervision::validate(self.auxiliary_loss)
     }
 

@@ -14,7 +14,7 @@ use self::pyramid::Pyramid;
 use crate::backbone_kind::Backbone;
 use crate::convolution_head::Dropout;
 use crate::dilation::Dilation;
-use crate::layers::{Heads, Layers, Maps, Settings, within};
+use crate::layers::{Heads, Layers, Maps, Settings};
 use crate::run::Run;
 use crate::supervision::{self, Supervision};
 use crate::trunk::{Trunk, scales};
@@ -74,8 +74,7 @@ impl PspNetConfig {
 
 impl Settings for PspNetConfig {
     fn validate(&self) -> crate::Result<()> {
-        self.layers.iter().try_for_each(|&blocks| within("layers", blocks, 256))?;
-        within("width", self.width, 1024)?;
+        Backbone::validate(self.layers, self.width)?;
         supervision::validate(self.auxiliary_loss)
     }
 
