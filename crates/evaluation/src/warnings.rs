@@ -47,41 +47,32 @@ pub(crate) fn warnings(clean: &[&Observation], clean_miou: f64, curves: &[Measur
                 });
             };
             of_images(curve.config.attack(), point.epsilon, clean, observed, &mut warn);
+            let own = point.scores.miou;
+            let mut weaker = |kind, than: Option<(String, f64)>, reason: &str| {
+                if let Some((than, miou)) = than.filter(|(_, miou)| own > miou + TOLERANCE) {
+                    warn(kind, format!("mean IoU {own:.4} is above {miou:.4} {than}{reason}"));
+                }
+            };
             let smaller = curve.points.iter().filter(|other| other.epsilon < point.epsilon);
             let least = smaller.map(|other| (other.epsilon, other.scores.miou)).chain([(0.0, clean_miou)]);
-            if let Some((epsilon, miou)) = least.min_by(|a, b| a.1.total_cmp(&b.1))
-                && point.scores.miou > miou + TOLERANCE
-            {
-                let own = point.scores.miou;
-                warn(
-                    WarningKind::WeakerThanSmallerEpsilon,
-                    format!(
-                        "mean IoU {own:.4} is above {miou:.4} at epsilon {epsilon}, whose ball lies within this one: the attack misses adversarial examples that exist"
-                    ),
-                );
-            }
-            if let Some((source, miou)) = transferred(curve, point, curves)
-                && point.scores.miou > miou + TOLERANCE
-            {
-                let own = point.scores.miou;
-                warn(
-                    WarningKind::WeakerThanTransfer,
-                    format!(
-                        "mean IoU {own:.4} is above {miou:.4} under the examples that the same attack crafts on {source}: gradients are masked, and the network is weaker than its own gradients show"
-                    ),
-                );
-            }
-            if let Some((name, miou)) = cheaper(curve, point, curves)
-                && point.scores.miou > miou + TOLERANCE
-            {
-                let own = point.scores.miou;
-                warn(
-                    WarningKind::WeakerThanCheaperAttack,
-                    format!(
-                        "mean IoU {own:.4} is above {miou:.4} under {name}, which costs fewer backward passes: gradients may be masked, or steps be badly chosen"
-                    ),
-                );
-            }
+            let least = least.min_by(|a, b| a.1.total_cmp(&b.1));
+            weaker(
+                WarningKind::WeakerThanSmallerEpsilon,
+                least.map(|(epsilon, miou)| (format!("at epsilon {epsilon}"), miou)),
+                ", whose ball lies within this one: the attack misses adversarial examples that exist",
+            );
+            weaker(
+                WarningKind::WeakerThanTransfer,
+                transferred(curve, point, curves).map(|(source, miou)| {
+                    (format!("under the examples that the same attack crafts on {source}"), miou)
+                }),
+                ": gradients are masked, and the network is weaker than its own gradients show",
+            );
+            weaker(
+                WarningKind::WeakerThanCheaperAttack,
+                cheaper(curve, point, curves).map(|(name, miou)| (format!("under {name}"), miou)),
+                ", which costs fewer backward passes: gradients may be masked, or steps be badly chosen",
+            );
         }
     }
     found
