@@ -84,8 +84,8 @@ impl<'a> Search<'a> {
         moved(self.image, &self.best.change)
     }
 
-    /// Observes the `logits` (H, W, K) at the point of `step`. Returns the derivative of the
-    /// objective by them, which is to fall.
+    /// Observes the `logits` (H, W, K) at the point of `step`. Returns the derivative by
+    /// them of the objective, which the search minimises.
     pub(crate) fn observe(&mut self, step: usize, logits: &[f32]) -> Vec<f32> {
         let classes = logits.len() / self.label.len();
         let mut slopes = vec![0.0; logits.len()];

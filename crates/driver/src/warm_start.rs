@@ -24,12 +24,12 @@ pub(crate) fn take_over(path: &Path, network: &Network, manifest: &Manifest) -> 
     let without_branches = |config: &NetworkConfig| NetworkConfig { branches: Vec::new(), ..config.clone() };
     let (theirs, ours) = (without_branches(saved.config()), without_branches(network.config()));
     if theirs != ours {
-        let told = |config| serde_json::to_string(config).unwrap_or_default();
+        let written = |config| serde_json::to_string(config).unwrap_or_default();
         return Err(anyhow!(BadData(format!(
             "checkpoint {}: its network is {}, but the spec's is {}; make `model` of the spec that of the checkpoint",
             path.display(),
-            told(&theirs),
-            told(&ours)
+            written(&theirs),
+            written(&ours)
         ))));
     }
     let mut random = 0;

@@ -135,7 +135,7 @@ fn the_average_is_a_checkpoint_of_its_own_and_what_is_evaluated() {
         .collect();
     assert_eq!(rates.len(), 2);
     assert!((rates[0] - 0.01).abs() < 1e-12, "{rates:?}");
-    // A finished run evaluates again, and a new one leaves no average of the former.
+    // A finished run evaluates again, and a new one leaves no average of the previous one.
     done(&[&arguments[..], &["--resume"]].concat());
     done(&["run", "spec.yaml", "--out", "run", "--overwrite"]);
     assert!(!at("run/checkpoints/average.safetensors").exists());

@@ -117,7 +117,7 @@ impl Summary {
         );
         println!("  training    {}, {} each epoch", counted(self.total_steps, "step"), self.steps_per_epoch);
         println!(
-            "  evaluation  at most {} passes an image, {}",
+            "  evaluation  at most {} passes per image, {}",
             self.evaluation_passes_per_image, self.evaluation_protocol
         );
         println!(

@@ -50,7 +50,7 @@ use crate::{Error, Result};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
-    /// The image as it is, whole or as `window` says.
+    /// The image unchanged, whole or as `window` says.
     #[default]
     WholeImage,
     /// The test of the program semseg and of DDC-AT: scaled, padded, in overlapping crops.

@@ -6,7 +6,7 @@ use robustseg_attacks::Model;
 use super::Rules;
 use crate::window::Views;
 
-/// The image as it is.
+/// The image unchanged.
 pub(super) struct WholeImage;
 
 impl Rules for WholeImage {
