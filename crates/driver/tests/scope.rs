@@ -130,6 +130,9 @@ fn examples_of_other_checkpoints_are_scored_and_told_apart() {
     Network::new(trained.config(), 8, &Device::Cpu).unwrap().save(&other).unwrap();
     let again = [&evaluate[..], &["--source", &twin, "--out", "transfer"]].concat();
     fails(folder.path(), &again, 2, &["evaluation.sources.other", "--out"]);
+    let both = format!("other={last}");
+    let both = [&evaluate[..], &["--source", &both, "--out", "both"]].concat();
+    fails(folder.path(), &both, 2, &["--source other", "other.safetensors", "rename one of them"]);
     for (source, status, part) in [
         ("other.safetensors", 2, "NAME=FILE"),
         ("other=missing.safetensors", 3, "missing.safetensors"),

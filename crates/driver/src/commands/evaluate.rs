@@ -18,7 +18,7 @@ use super::{SpecArguments, told};
 use crate::checkpoint::require_classes;
 use crate::data::{Data, of_split};
 use crate::device::{DeviceChoice, describe};
-use crate::exit::{Interrupted, NotSaved};
+use crate::exit::{Interrupted, NotSaved, Usage};
 use crate::inputs::Inputs;
 use crate::interrupt::stop_flag;
 use crate::memory;
@@ -63,7 +63,14 @@ pub(crate) struct Evaluate {
 impl Evaluate {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         let mut spec = self.spec.read()?;
-        spec.evaluation.sources.extend(self.sources.iter().cloned());
+        for (name, path) in &self.sources {
+            let earlier = spec.evaluation.sources.insert(name.clone(), path.clone());
+            if let Some(earlier) = earlier.filter(|earlier| earlier != path) {
+                let (path, earlier) = (path.display(), earlier.display());
+                let text = format!("--source {name}: names both {earlier} and {path}; rename one of them");
+                return Err(Usage(text).into());
+            }
+        }
         let device = self.device.unwrap_or(spec.device).open()?;
         let Checkpoint { mut network, origin } = Checkpoint::load(&self.checkpoint, &device)?;
         spec.precision.set(&mut network, spec.convolutions)?;
