@@ -3,18 +3,26 @@
 use std::path::{Path, PathBuf};
 
 use robustseg_datasets::Manifest;
-use robustseg_driver::spec::Spec;
+use robustseg_driver::spec::{LayerSource, Layered, Spec};
 use robustseg_training::MethodConfig;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments")
 }
 
-fn specs() -> Vec<PathBuf> {
+/// The YAML files: those of experiments, which have a name, or those that experiments build on.
+fn files(named: bool) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
-    let mut specs: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "yaml")).collect();
-    specs.sort();
-    specs
+    let mut files: Vec<_> = entries
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .filter(|path| std::fs::read_to_string(path).unwrap().contains("\nname: ") == named)
+        .collect();
+    files.sort();
+    files
+}
+
+fn specs() -> Vec<PathBuf> {
+    files(true)
 }
 
 #[test]
@@ -31,6 +39,24 @@ fn every_spec_reads_and_names_a_manifest_with_its_splits() {
         }
         let again = Spec::parse(&spec.to_yaml().unwrap(), &[]).unwrap();
         assert_eq!(again, spec, "{}", path.display());
+    }
+}
+
+#[test]
+fn every_file_without_a_name_is_the_base_of_a_spec() {
+    let specs = specs().into_iter().map(|path| Layered::read(&path, &[]).unwrap());
+    let used: Vec<PathBuf> = specs
+        .flat_map(|layered| layered.layers)
+        .filter_map(|layer| match layer.source {
+            LayerSource::File(path) => path.file_name().map(PathBuf::from),
+            LayerSource::Override(_) => None,
+        })
+        .collect();
+    let bases = files(false);
+    assert!(bases.len() >= 4, "{bases:?}");
+    for base in bases {
+        let name = PathBuf::from(base.file_name().unwrap());
+        assert!(used.contains(&name), "no spec builds on {}", base.display());
     }
 }
 

@@ -9,6 +9,7 @@ use super::{SpecArguments, told};
 use crate::data::of_split;
 use crate::device::DeviceChoice;
 use crate::plan::Plan;
+use crate::spec::{Layer, Layered};
 
 /// Arguments of `check`.
 #[derive(Args)]
@@ -44,11 +45,14 @@ struct Summary {
     training_memory_bytes: u64,
     evaluation_memory_bytes: u64,
     warnings: Vec<String>,
+    /// The layers of a spec that has several, the lowest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    layers: Vec<Layer>,
 }
 
 impl Check {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
-        let mut spec = self.spec.read()?;
+        let Layered { mut spec, layers } = self.spec.read()?;
         spec.device = self.device.unwrap_or(spec.device);
         let (plan, device) = Plan::prepare(spec)?;
         plan.require_weights(&device)?;
@@ -62,7 +66,7 @@ impl Check {
         }
         let of_splits = reports.into_iter().flat_map(|report| of_split(&report.split, report.warnings));
         let warnings = told(of_splits.chain(plan.overlaps()).chain(plan.occupied()).collect());
-        let summary = summary(&plan, warnings)?;
+        let summary = summary(&plan, layers, warnings)?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&summary)?);
         } else {
@@ -73,7 +77,7 @@ impl Check {
     }
 }
 
-fn summary(plan: &Plan, warnings: Vec<String>) -> anyhow::Result<Summary> {
+fn summary(plan: &Plan, layers: Vec<Layer>, warnings: Vec<String>) -> anyhow::Result<Summary> {
     let evaluation = plan.evaluation.len();
     Ok(Summary {
         name: plan.spec.name.clone(),
@@ -94,12 +98,14 @@ fn summary(plan: &Plan, warnings: Vec<String>) -> anyhow::Result<Summary> {
         training_memory_bytes: plan.training_memory()?,
         evaluation_memory_bytes: plan.evaluation_memory()?,
         warnings,
+        layers: if layers.len() > 1 { layers } else { Vec::new() },
     })
 }
 
 impl Summary {
     fn print(&self) {
         let tera = |count: u64| count as f64 / 1e12;
+        print_layers(&self.layers);
         println!("\nplan of {} ({})", self.name, self.method);
         println!(
             "  data        {} in {}",
@@ -135,5 +141,19 @@ impl Summary {
         let hours =
             self.training_multiply_adds.saturating_add(self.evaluation_multiply_adds) as f64 / 40e9 / 3600.0;
         println!("  time        about {hours:.2} hours at 40 G multiply-adds a second (two cores with AVX2)");
+    }
+}
+
+/// Prints what each of several layers changes in those before it.
+fn print_layers(layers: &[Layer]) {
+    if layers.is_empty() {
+        return;
+    }
+    println!("\nlayers, each with what it changes");
+    for Layer { source, changes } in layers {
+        println!("  {source}");
+        for change in changes {
+            println!("    {change}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! `robustseg compare`: several runs in the figures and tables of the paper.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -24,14 +24,19 @@ pub(crate) struct Compare {
 
 impl Compare {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
-        let directory = RunDirectory::for_results(&self.out, "compare", &Inputs::of(&self.runs))?;
-        let comparison = pages::compare(&self.runs, &directory)?;
-        directory.remove_others()?;
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(&comparison.records())?);
-        } else {
-            println!("{}\nreport: {}", comparison.plain(), directory.file("compare.html").display());
-        }
-        Ok(())
+        write(&self.runs, &self.out, self.json)
     }
+}
+
+/// Compares `runs` in the folder `out`, and prints the tables, or `comparison.json`.
+pub(crate) fn write(runs: &[PathBuf], out: &Path, json: bool) -> anyhow::Result<()> {
+    let directory = RunDirectory::for_results(out, "compare", &Inputs::of(runs))?;
+    let comparison = pages::compare(runs, &directory)?;
+    directory.remove_others()?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&comparison.records())?);
+    } else {
+        println!("{}\nreport: {}", comparison.plain(), directory.file("compare.html").display());
+    }
+    Ok(())
 }

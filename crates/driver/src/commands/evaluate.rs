@@ -62,7 +62,8 @@ pub(crate) struct Evaluate {
 
 impl Evaluate {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
-        let mut spec = self.spec.read()?;
+        let layered = self.spec.read()?;
+        let mut spec = layered.spec.clone();
         for (name, path) in &self.sources {
             let earlier = spec.evaluation.sources.insert(name.clone(), path.clone());
             if let Some(earlier) = earlier.filter(|earlier| earlier != path) {
@@ -87,8 +88,12 @@ impl Evaluate {
         let checkpoint = CheckpointProvenance::of(&self.checkpoint, origin)?;
         let identity = identity::of_evaluation(&spec, &data, &dataset, &checkpoint.sha256, &sources.records);
         let provenance = Provenance::of(identity, &spec, &data, [&dataset]);
-        let provenance = Provenance { checkpoint: Some(checkpoint.clone()), ..provenance };
-        let directory = self.directory(&spec, &data, &dataset, provenance, &device, &warnings)?;
+        let mut provenance = Provenance { checkpoint: Some(checkpoint.clone()), ..provenance };
+        provenance.data.warnings.clone_from(&warnings);
+        let inputs = [self.checkpoint.as_path(), &spec.data.manifest, &data.root].into_iter();
+        let inputs = inputs.chain(spec.evaluation.sources.values().map(PathBuf::as_path));
+        let inputs = Inputs::of(inputs.chain(layered.files()));
+        let directory = self.directory(&spec, &inputs, &dataset, provenance, &device)?;
         let stop = stop_flag()?;
         let observer = &mut RunObserver::new(None);
         let place = directory.as_ref().map(|directory| Place { directory, replaces_others: false });
@@ -122,19 +127,14 @@ impl Evaluate {
     fn directory(
         &self,
         spec: &Spec,
-        data: &Data,
+        inputs: &Inputs,
         dataset: &Dataset,
         mut provenance: Provenance,
         device: &Device,
-        warnings: &[String],
     ) -> anyhow::Result<Option<RunDirectory>> {
         let Some(out) = &self.out else { return Ok(None) };
-        let inputs = [self.checkpoint.as_path(), self.spec.path(), &spec.data.manifest, &data.root];
-        let sources = spec.evaluation.sources.values().map(PathBuf::as_path);
-        let inputs = Inputs::of(inputs.into_iter().chain(sources));
         same_result::require_same(out, &provenance, &[("evaluation", dataset)])?;
-        let directory = RunDirectory::open_evaluation(out, &provenance.fingerprint, &inputs, self.resume)?;
-        provenance.data.warnings = warnings.to_vec();
+        let directory = RunDirectory::open_evaluation(out, &provenance.fingerprint, inputs, self.resume)?;
         provenance.invocations.push(Invocation::now(&describe(device)));
         if let Some(former) = Provenance::read(&directory.file("provenance.json"))? {
             provenance = provenance.appended_to(former);

@@ -13,14 +13,15 @@ mod median;
 pub(crate) mod predict;
 pub(crate) mod run;
 pub(crate) mod schema;
+mod seeds;
 mod watched;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use tracing::warn;
 
-use crate::spec::{Spec, SpecError};
+use crate::spec::{Layered, SpecError};
 
 /// A spec and the values that replace parts of it.
 #[derive(Args)]
@@ -33,13 +34,8 @@ pub(crate) struct SpecArguments {
 }
 
 impl SpecArguments {
-    /// The path of the spec.
-    pub(crate) fn path(&self) -> &Path {
-        &self.spec
-    }
-
-    pub(crate) fn read(&self) -> Result<Spec, SpecError> {
-        Spec::read(&self.spec, &self.overrides)
+    pub(crate) fn read(&self) -> Result<Layered, SpecError> {
+        Layered::read(&self.spec, &self.overrides)
     }
 }
 

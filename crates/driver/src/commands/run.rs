@@ -1,6 +1,7 @@
 //! `robustseg run`: trains, evaluates and reports.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::ensure;
@@ -9,8 +10,10 @@ use clap::Args;
 use robustseg_evaluation::{Journal, Subject, Weights};
 use robustseg_models::{Checkpoint, Network, Origin};
 use robustseg_training::{Error as TrainingError, Identity, Observer, Outcome, Trainer};
+use tracing::info;
 
 use super::evaluate::{self, Measured, Place};
+use super::seeds::{self, Seeds};
 use super::{SpecArguments, told};
 use crate::device::{DeviceChoice, describe};
 use crate::exit::{BadData, Interrupted};
@@ -23,7 +26,7 @@ use crate::provenance::{CheckpointProvenance, Invocation, Provenance};
 use crate::records::{EventLog, RunTiming, samples};
 use crate::results;
 use crate::run_directory::{RunDirectory, Start, UNFINISHED, default_path};
-use crate::spec::Spec;
+use crate::spec::{Layered, Spec};
 use crate::{identity, same_result};
 
 /// Arguments of `run`.
@@ -43,6 +46,10 @@ pub(crate) struct Run {
     /// If the last saved state is damaged, resumes from the one before it.
     #[arg(long, requires = "resume")]
     fall_back: bool,
+    /// Runs the spec once for each of these seeds, such as 0..2 for 0, 1 and 2, or 3,5, each in
+    /// the folder seed-N of the run directory, and compares the runs in its folder compare.
+    #[arg(long, value_name = "SEEDS")]
+    seeds: Option<Seeds>,
     /// Device to compute on, instead of the spec's choice: auto, cpu, cuda or cuda:N.
     #[arg(long)]
     device: Option<DeviceChoice>,
@@ -50,12 +57,43 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
-        let mut spec = self.spec.read()?;
+        let layered = self.spec.read()?;
+        let path = self.out.clone().unwrap_or_else(|| default_path(&layered.spec.name));
+        match &self.seeds {
+            Some(seeds) => self.each(&layered, seeds, &path),
+            None => self.one(&layered, &path, None),
+        }
+    }
+
+    /// One run for each of `seeds` in a folder of its own, and their comparison. A run that
+    /// `--resume` finds finished is left as it is.
+    fn each(&self, layered: &Layered, seeds: &Seeds, path: &Path) -> anyhow::Result<()> {
+        seeds::require_free(layered, path)?;
+        let stop = stop_flag()?;
+        let mut runs = Vec::new();
+        for seed in seeds.iter() {
+            let mut layered = layered.clone();
+            layered.spec.seed = seed;
+            layered.spec.device = self.device.unwrap_or(layered.spec.device);
+            let run = path.join(format!("seed-{seed}"));
+            if self.resume && seeds::is_finished(&run, &layered.spec)? {
+                info!("seed {seed}: {} is finished", run.display());
+            } else {
+                info!("seed {seed}: {}", run.display());
+                self.one(&layered, &run, Some(Arc::clone(&stop)))?;
+            }
+            runs.push(run);
+        }
+        seeds::compare(&runs, path)
+    }
+
+    /// The run of `layered` in the directory at `path`. Signals set `stop`, or a new flag.
+    fn one(&self, layered: &Layered, path: &Path, stop: Option<Arc<AtomicBool>>) -> anyhow::Result<()> {
+        let mut spec = layered.spec.clone();
         spec.device = self.device.unwrap_or(spec.device);
         let (plan, device) = Plan::prepare(spec)?;
         // Loaded again for the evaluation. A missing one is known before the training.
         plan.sources(&device)?;
-        let path = self.out.clone().unwrap_or_else(|| default_path(&plan.spec.name));
         let former =
             self.resume.then(|| Provenance::read(&path.join("provenance.json"))).transpose()?.flatten();
         let mut provenance =
@@ -63,17 +101,17 @@ impl Run {
         let warnings = plan.warnings();
         provenance.data.warnings.clone_from(&warnings);
         if self.overwrite {
-            inputs(&self.spec, &plan).require_outside(&path)?;
+            inputs(layered, &plan).require_outside(path)?;
         }
         if self.resume {
-            same_result::require_same(&path, &provenance, &plan.roles())?;
+            same_result::require_same(path, &provenance, &plan.roles())?;
         }
-        let directory = RunDirectory::open(&path, &provenance.fingerprint, self.start())?;
+        let directory = RunDirectory::open(path, &provenance.fingerprint, self.start())?;
         if former.is_some() {
             // The log must be open before the state is read, to record faults of the state.
             log::keep_in(&directory.file("run.log"));
         }
-        let stop = stop_flag()?;
+        let stop = stop.map_or_else(stop_flag, Ok)?;
         let identity = provenance.identity.clone();
         let origin = plan.origin(&identity);
         // Nothing is written before this: a refused state leaves everything unchanged.
@@ -172,12 +210,12 @@ impl Run {
 }
 
 /// The files and folders that a new run reads.
-fn inputs(spec: &SpecArguments, plan: &Plan) -> Inputs {
+fn inputs(layered: &Layered, plan: &Plan) -> Inputs {
     let Plan { spec: Spec { data, model, training, evaluation, .. }, .. } = plan;
     let weights = [model.pretrained.as_deref().map(Path::new), training.start_from.as_deref()];
     let others = [data.root.as_deref(), data.cache.as_deref()].into_iter().chain(weights);
     let others = others.flatten().chain(evaluation.sources.values().map(PathBuf::as_path));
-    Inputs::of([spec.path(), &data.manifest].into_iter().chain(others))
+    Inputs::of(layered.files().chain([data.manifest.as_path()]).chain(others))
 }
 
 /// Records an invocation that starts the run in `directory`, or resumes that of the `former`

@@ -44,7 +44,7 @@ impl Argument {
         };
         let read = value.map(|value| {
             let mut node = Node { value, place: place.clone() };
-            relocate(&mut node, place);
+            node.relocate(&|_| place.clone());
             Box::new(node)
         });
         Self { text, read: read.map_err(|fault| Fault { place: Some(place.clone()), ..fault }) }
@@ -77,20 +77,6 @@ fn restore(node: &mut Node, other: char) {
             for entry in entries {
                 put_back(&mut entry.key);
                 restore(&mut entry.node, other);
-            }
-        }
-        _ => {}
-    }
-}
-
-fn relocate(node: &mut Node, place: &Place) {
-    node.place = place.clone();
-    match &mut node.value {
-        Value::List(nodes) => nodes.iter_mut().for_each(|node| relocate(node, place)),
-        Value::Map(entries) => {
-            for entry in entries {
-                entry.place = place.clone();
-                relocate(&mut entry.node, place);
             }
         }
         _ => {}

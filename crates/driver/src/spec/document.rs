@@ -36,6 +36,8 @@ pub(super) struct Entry {
     pub(super) key: String,
     pub(super) place: Place,
     pub(super) node: Node,
+    /// The number of the uppermost layer that wrote the key or something in it.
+    pub(super) layer: usize,
 }
 
 impl Node {
@@ -57,6 +59,21 @@ impl Node {
             _ => None,
         };
         child.map_or(self, |child| child.deepest(rest))
+    }
+
+    /// Replaces the places of the node and of all that is in it.
+    pub(super) fn relocate(&mut self, new: &impl Fn(Place) -> Place) {
+        self.place = new(self.place.clone());
+        match &mut self.value {
+            Value::List(nodes) => nodes.iter_mut().for_each(|node| node.relocate(new)),
+            Value::Map(entries) => {
+                for entry in entries {
+                    entry.place = new(entry.place.clone());
+                    entry.node.relocate(new);
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -135,7 +152,7 @@ impl<'de> Visitor<'de> for Untyped {
         let mut entries = Vec::new();
         while let Some(key) = access.next_key::<Spanned<String>>()? {
             let node: Spanned<Value> = access.next_value()?;
-            entries.push(Entry { place: key.referenced.into(), key: key.value, node: node.into() });
+            entries.push(Entry { place: key.referenced.into(), key: key.value, node: node.into(), layer: 0 });
         }
         Ok(Value::Map(entries))
     }

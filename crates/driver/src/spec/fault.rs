@@ -1,13 +1,22 @@
 //! A fault of a spec, and its position.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The origin of a spec's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// In the file, at this line and column, both counted from 1.
     File {
+        /// The line.
+        line: u64,
+        /// The column.
+        column: u64,
+    },
+    /// In a file that the spec builds on, at this line and column.
+    Base {
+        /// The file.
+        path: PathBuf,
         /// The line.
         line: u64,
         /// The column.
@@ -78,7 +87,7 @@ pub enum SpecError {
         reason: String,
     },
     /// The content is wrong.
-    #[error("spec {}{}: {fault}", path.display(), suffix(fault.place.as_ref()))]
+    #[error("spec {}: {fault}", at(path, fault.place.as_ref()))]
     Content {
         /// The spec's file.
         path: PathBuf,
@@ -87,10 +96,14 @@ pub enum SpecError {
     },
 }
 
-fn suffix(place: Option<&Place>) -> String {
+fn at(spec: &Path, place: Option<&Place>) -> String {
+    let spec = spec.display();
     match place {
-        Some(Place::File { line, column }) => format!(":{line}:{column}"),
-        Some(Place::Override(argument)) => format!(" with --set {argument}"),
-        None => String::new(),
+        Some(Place::File { line, column }) => format!("{spec}:{line}:{column}"),
+        Some(Place::Base { path, line, column }) => {
+            format!("{}:{line}:{column}, a base of {spec}", path.display())
+        }
+        Some(Place::Override(argument)) => format!("{spec} with --set {argument}"),
+        None => spec.to_string(),
     }
 }

@@ -1,15 +1,20 @@
 //! The spec of an experiment: one YAML file, with every default filled in and every fault reported
 //! with line and column.
 //!
-//! Reading takes three steps: `document` parses YAML into a tree with positions, `overrides`
-//! inserts the values of `--set` (`argument`), and `typed` converts the tree into a [`Spec`].
-//! Finally `ranges` refuses senseless values.
+//! Reading takes four steps: `document` parses YAML into a tree with positions, `layers` puts it
+//! over the specs that it names as its bases (`merge`), `overrides` inserts the values of `--set`
+//! (`argument`), and `typed` converts the tree into a [`Spec`]. Finally `ranges` refuses senseless
+//! values.
 
 mod argument;
 mod document;
 mod fault;
+mod layers;
+mod merge;
 mod overrides;
 mod ranges;
+mod schema;
+mod shown;
 mod typed;
 
 use std::io::ErrorKind;
@@ -20,17 +25,15 @@ use robustseg_evaluation::{EvaluationConfig, Weights};
 use robustseg_files::{TextFault, read_text};
 use robustseg_models::{NetworkConfig, NetworkSpec};
 use robustseg_training::TrainingConfig;
-use schemars::generate::SchemaSettings;
-use schemars::transform::RecursiveTransform;
-use schemars::{JsonSchema, Schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::device::{Convolutions, DeviceChoice, Precision};
-use crate::number;
 pub(crate) use argument::read_value;
 use document::Node;
 pub use fault::{Fault, Place, SpecError};
+pub use layers::{Layer, LayerSource};
+pub use merge::Change;
 
 /// The largest accepted spec file, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -103,26 +106,65 @@ fn validation() -> String {
     "val".into()
 }
 
-impl Spec {
-    /// Reads the spec at `path` with `overrides` (`key.path=value`), checks every range, and makes
-    /// relative paths absolute.
+/// A spec with the layers that it was made of.
+#[derive(Clone, Debug)]
+pub struct Layered {
+    /// The spec.
+    pub spec: Spec,
+    /// Its bases, the file itself, and the arguments of `--set`, the lowest first.
+    pub layers: Vec<Layer>,
+}
+
+impl Layered {
+    /// Reads the spec at `path` with the bases that it names and with `overrides`
+    /// (`key.path=value`), checks every range, and makes relative paths absolute: one that a base
+    /// wrote starts at the base's folder, any other at the spec's.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self, SpecError> {
-        let text = read(path)?;
-        let mut spec = Self::parse(&text, overrides)
-            .map_err(|fault| SpecError::Content { path: path.to_owned(), fault })?;
+        let (mut node, mut layers) = layers::of_file(path)?;
+        let content = |fault| SpecError::Content { path: path.to_owned(), fault };
+        for argument in overrides {
+            let changes = node.set(argument, layers.len()).map_err(content)?;
+            layers.push(Layer { source: LayerSource::Override(argument.clone()), changes });
+        }
+        let mut spec = Spec::of(&node).map_err(content)?;
         let absolute = std::path::absolute(path)
             .map_err(|error| SpecError::File { path: path.to_owned(), reason: error.to_string() })?;
-        spec.resolve(absolute.parent().unwrap_or(Path::new("/")));
-        Ok(spec)
+        let folder = absolute.parent().unwrap_or(Path::new("/"));
+        spec.resolve(|key, written| {
+            let keys: Vec<String> = key.iter().map(|key| (*key).to_owned()).collect();
+            let start = layers::folder_of(&node.deepest(&keys).place, folder);
+            start.join(written).components().collect()
+        });
+        Ok(Self { spec, layers })
     }
 
-    /// Parses a spec from `text` with `overrides`. Paths stay as written.
+    /// The files of the spec.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.layers.iter().filter_map(|layer| match &layer.source {
+            LayerSource::File(path) => Some(path.as_path()),
+            LayerSource::Override(_) => None,
+        })
+    }
+}
+
+impl Spec {
+    /// The spec of [`Layered::read`].
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self, SpecError> {
+        Layered::read(path, overrides).map(|layered| layered.spec)
+    }
+
+    /// Parses a spec from `text` with `overrides`. Paths stay as written, and there is no base.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self, Fault> {
-        let mut node = Node::parse(text)?;
-        for argument in overrides {
-            node.set(argument)?;
+        let mut node = Node::parse(text)?.without_bases()?;
+        for (index, argument) in overrides.iter().enumerate() {
+            node.set(argument, index + 1)?;
         }
-        let mut spec = Self::deserialize(&node)?;
+        Self::of(&node)
+    }
+
+    /// The spec that `node` describes. Paths stay as written.
+    fn of(node: &Node) -> Result<Self, Fault> {
+        let mut spec = Self::deserialize(node)?;
         spec.training.resolve();
         if spec.training.average.is_some() && !node.has(&["evaluation", "weights"].map(str::to_owned)) {
             spec.evaluation.weights = Weights::Average;
@@ -138,20 +180,25 @@ impl Spec {
         Ok(spec)
     }
 
-    /// Resolves relative paths against `folder`.
-    fn resolve(&mut self, folder: &Path) {
-        let from_folder = |path: &Path| -> PathBuf { folder.join(path).components().collect() };
-        self.data.manifest = from_folder(&self.data.manifest);
-        self.data.root = self.data.root.as_deref().map(from_folder);
-        self.data.cache = self.data.cache.as_deref().map(from_folder);
-        self.training.start_from = self.training.start_from.as_deref().map(from_folder);
-        for source in self.evaluation.sources.values_mut() {
-            *source = from_folder(source);
+    /// Makes relative paths absolute by `absolute`, which gets the key of the path.
+    fn resolve(&mut self, absolute: impl Fn(&[&str], &Path) -> PathBuf) {
+        let Self { data, training, evaluation, model, .. } = self;
+        data.manifest = absolute(&["data", "manifest"], &data.manifest);
+        for (key, path) in [
+            (["data", "root"], &mut data.root),
+            (["data", "cache"], &mut data.cache),
+            (["training", "start_from"], &mut training.start_from),
+        ] {
+            *path = path.as_deref().map(|path| absolute(&key, path));
         }
-        if let Some(source) = &mut self.model.pretrained
+        for (name, source) in &mut evaluation.sources {
+            *source = absolute(&["evaluation", "sources", name], source);
+        }
+        if let Some(source) = &mut model.pretrained
             && !is_hub_name(source)
         {
-            *source = from_folder(Path::new(source)).to_string_lossy().into_owned();
+            let path = absolute(&["model", "pretrained"], Path::new(source));
+            *source = path.to_string_lossy().into_owned();
         }
     }
 
@@ -168,27 +215,6 @@ impl Spec {
     /// The spec as YAML with every default filled in. Parsing it gives the same spec.
     pub fn to_yaml(&self) -> anyhow::Result<String> {
         Ok(serde_yaml::to_string(self)?)
-    }
-
-    /// The JSON schema of a spec, for editors.
-    pub fn schema() -> anyhow::Result<String> {
-        let settings = SchemaSettings::default().with_transform(RecursiveTransform(allow_fractions));
-        let schema = settings.into_generator().into_root_schema_for::<Self>();
-        Ok(serde_json::to_string_pretty(&schema)? + "\n")
-    }
-}
-
-/// Allows a fraction wherever a number is allowed.
-fn allow_fractions(schema: &mut Schema) {
-    let types = match schema.get("type") {
-        Some(Value::String(one)) => vec![one.as_str()],
-        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
-        _ => return,
-    };
-    if types.contains(&"number") {
-        let types = [&types[..], &["string"]].concat();
-        schema.insert("type".into(), types.into());
-        schema.insert("pattern".into(), number::FRACTION.into());
     }
 }
 

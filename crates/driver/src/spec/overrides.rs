@@ -3,12 +3,14 @@
 use super::argument::Argument;
 use super::document::{Entry, Node, Value};
 use super::fault::{Fault, Place};
+use super::layers::BASE;
+use super::merge::Change;
 
 impl Node {
     /// Inserts the value of `argument`, `key.path=value`, into the tree. [`Argument`] describes how
     /// the value is read. Missing maps on the path are created, and list elements are addressed by
-    /// index.
-    pub(super) fn set(&mut self, argument: &str) -> Result<(), Fault> {
+    /// index. Returns the change of layer number `layer`.
+    pub(super) fn set(&mut self, argument: &str, layer: usize) -> Result<Vec<Change>, Fault> {
         let place = Place::Override(argument.to_owned());
         let refuse = |message: &str| Fault::new(message).at(&place);
         let (path, value) = argument
@@ -18,14 +20,20 @@ impl Node {
         if keys.iter().any(|key| key.is_empty()) {
             return Err(refuse("a key is empty; expected key.path=value, for example training.epochs=3"));
         }
+        if keys[0] == BASE {
+            return Err(refuse("a base is read before this; name it in the spec"));
+        }
         let node = Node { value: Value::Argument(Argument::new(value, &place)), place: place.clone() };
-        self.put(&keys, node).map_err(|fault| fault.at(&place))
+        let value = node.value.to_string();
+        let was = self.put(&keys, node, layer).map_err(|fault| fault.at(&place))?.map(|was| was.to_string());
+        let change = Change { key: path.trim().to_owned(), value: Some(value), was };
+        Ok(if change.was == change.value { Vec::new() } else { vec![change] })
     }
 
-    fn put(&mut self, keys: &[&str], new: Node) -> Result<(), Fault> {
+    /// Puts `new` at `keys`, and returns the value that was there.
+    fn put(&mut self, keys: &[&str], new: Node, layer: usize) -> Result<Option<Value>, Fault> {
         let Some((first, rest)) = keys.split_first() else {
-            *self = new;
-            return Ok(());
+            return Ok(Some(std::mem::replace(self, new).value));
         };
         let place = new.place.clone();
         // A map from an earlier argument can take further keys.
@@ -49,20 +57,24 @@ impl Node {
             Value::Map(entries) => {
                 let index = entries.iter().position(|entry| entry.key == *first).unwrap_or(entries.len());
                 if index == entries.len() {
-                    let node = Node { value: Value::Null, place: place.clone() };
-                    entries.push(Entry { key: (*first).to_owned(), place: place.clone(), node });
+                    let mut node = Node { value: Value::Null, place: place.clone() };
+                    node.put(rest, new, layer).map_err(|fault| fault.under(first, &place))?;
+                    let key = (*first).to_owned();
+                    entries.push(Entry { key, place, node, layer });
+                    return Ok(None);
                 }
+                entries[index].layer = layer;
                 &mut entries[index].node
             }
             // Any other value, such as `basic` or nothing, is replaced by a map.
             value => {
-                let node = Node { value: Value::Null, place: place.clone() };
-                *value = Value::Map(vec![Entry { key: (*first).to_owned(), place: place.clone(), node }]);
-                self.place = place.clone();
-                return self.put(keys, new);
+                let was = std::mem::replace(value, Value::Map(Vec::new()));
+                self.place = place;
+                self.put(keys, new, layer)?;
+                return Ok(Some(was).filter(|was| !matches!(was, Value::Null)));
             }
         };
-        child.put(rest, new).map_err(|fault| fault.under(first, &place))
+        child.put(rest, new, layer).map_err(|fault| fault.under(first, &place))
     }
 }
 
@@ -83,7 +95,7 @@ mod tests {
     fn values_are_replaced_and_made() {
         let mut node = Node::parse("a: {b: 1}\nl: [1, {x: 2}]\nm: basic\n").unwrap();
         for argument in ["a.b=5", "a.c.d=6", "l.1.x=7", "m={fgsm: {e: 8}}", "m.fgsm.f=9"] {
-            node.set(argument).unwrap();
+            node.set(argument, 1).unwrap();
         }
         assert_eq!(integer(&node, &["a", "b"]), 5);
         assert_eq!(integer(&node, &["a", "c", "d"]), 6);
@@ -96,7 +108,7 @@ mod tests {
     fn what_cannot_be_set_is_refused_by_name() {
         let mut node = Node::parse("l: [1]\n").unwrap();
         for (argument, part) in [("l.3=1", "`3` is no index"), ("x", "key.path=value"), (".a=1", "empty")] {
-            let fault = node.set(argument).unwrap_err();
+            let fault = node.set(argument, 1).unwrap_err();
             assert_eq!(fault.place, Some(Place::Override(argument.into())));
             assert!(fault.to_string().contains(part), "{fault}");
         }

@@ -252,7 +252,7 @@ fn a_fraction_is_a_number_wherever_one_is_wanted() {
 
 #[test]
 fn the_schema_allows_fractions_where_numbers_are() {
-    let schema: Value = serde_json::from_str(&Spec::schema().unwrap()).unwrap();
+    let schema: serde_json::Value = serde_json::from_str(&Spec::schema().unwrap()).unwrap();
     let rate = &schema["$defs"]["TrainingConfig"]["properties"]["learning_rate"];
     assert_eq!(rate["type"], serde_json::json!(["number", "string"]), "{rate}");
     let epochs = &schema["$defs"]["TrainingConfig"]["properties"]["epochs"];
@@ -286,6 +286,93 @@ fn relative_paths_start_at_the_specs_folder() {
     assert_eq!(spec.data.manifest, folder.path().join("../m.yaml"));
     assert_eq!(spec.data.root, Some(folder.path().join("data")));
     assert_eq!(spec.model.pretrained.as_deref(), Some("timm/x"));
+}
+
+#[test]
+fn a_spec_builds_on_its_bases() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let write = |name: &str, text: &str| {
+        std::fs::create_dir_all(file(name).parent().unwrap()).unwrap();
+        std::fs::write(file(name), text).unwrap();
+    };
+    write(
+        "common/low.yaml",
+        "data: {manifest: m.yaml, root: data}\ntraining:\n  epochs: 9\n  method: {bim: {epsilon: 0.02, steps: 7}}\n\
+         evaluation:\n  curves:\n    - fgsm: {epsilons: [0, 0.01]}\n    - bim: {}\n",
+    );
+    write(
+        "middle.yaml",
+        "name: middle\nbase: common/low.yaml\ntraining: {method: {fgsm: {epsilon: 0.01}}}\n",
+    );
+    write(
+        "top.yaml",
+        "base: middle.yaml\nname: top\ndata: {root: mine}\nevaluation:\n  curves: [fgsm: {}]\n",
+    );
+    let read = |name: &str, overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        Layered::read(&file(name), &overrides)
+    };
+    let Layered { spec, layers } = read("top.yaml", &[]).unwrap();
+    assert_eq!(spec.name, "top");
+    assert_eq!(spec.training.epochs, 9);
+    assert_eq!(serde_json::to_string(&spec.training.method).unwrap(), r#"{"fgsm":{"epsilon":0.01}}"#);
+    assert_eq!(spec.evaluation.curves.len(), 1, "a list replaces a list");
+    // A path starts at the folder of the file that has it.
+    assert_eq!(spec.data.manifest, file("common/m.yaml"));
+    assert_eq!(spec.data.root, Some(file("mine")));
+    let told: Vec<_> = layers.iter().map(|layer| layer.changes.len()).collect();
+    assert_eq!(told, [0, 2, 3], "{layers:?}");
+    // What a lower layer said of a choice holds where an upper one comes back to it.
+    let spec = read("top.yaml", &["training.method.bim.alpha=0.5", "training.epochs=3"]).unwrap().spec;
+    let method = serde_json::to_value(&spec.training.method).unwrap();
+    assert_eq!(method, serde_json::json!({"bim": {"epsilon": 0.02, "alpha": 0.5, "steps": 7}}));
+    // The resolved spec stands alone.
+    assert_eq!(Spec::parse(&spec.to_yaml().unwrap(), &[]).unwrap(), spec);
+
+    write("two.yaml", "name: two\nbase: [common/low.yaml, more.yaml]\n");
+    write("more.yaml", "training:\n  epochs: many\n");
+    let error = read("two.yaml", &[]).unwrap_err().to_string();
+    let at = format!(
+        "{}:2:11, a base of {}: training.epochs: ",
+        file("more.yaml").display(),
+        file("two.yaml").display()
+    );
+    assert!(error.contains(&at), "{error}");
+    write("more.yaml", "training:\n  epochs: 4\n  momentum: 2\n");
+    let error = read("two.yaml", &[]).unwrap_err().to_string();
+    assert!(error.contains("more.yaml:3:13, a base of "), "a range has its place too: {error}");
+}
+
+#[test]
+fn circles_and_missing_bases_are_refused_at_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let refused = |name: &str| Spec::read(&file(name), &[]).unwrap_err().to_string();
+    std::fs::write(file("a.yaml"), "name: a\nbase: b.yaml\n").unwrap();
+    std::fs::write(file("b.yaml"), "training: {epochs: 1}\nbase: ./a.yaml\n").unwrap();
+    let error = refused("a.yaml");
+    assert!(error.contains("b.yaml:2:7: base: the specs are each other's bases: "), "{error}");
+    assert!(error.matches("a.yaml").count() >= 2, "{error}");
+    std::fs::write(file("b.yaml"), "base: none.yaml\n").unwrap();
+    assert!(refused("a.yaml").contains("b.yaml:1:7: base: "), "{}", refused("a.yaml"));
+    std::fs::write(file("b.yaml"), "training: {epochs: 1}\n  broken\n").unwrap();
+    assert!(refused("a.yaml").contains("b.yaml:"), "{}", refused("a.yaml"));
+    for (text, place) in [("base: 3\n", "a.yaml:1:7: base: "), ("base:\n  - []\n", "a.yaml:2:5: base: ")] {
+        std::fs::write(file("a.yaml"), text).unwrap();
+        assert!(refused("a.yaml").contains(place), "{}", refused("a.yaml"));
+    }
+    // A pile of files ends, and the name of a base is not inherited.
+    for number in 0..20 {
+        std::fs::write(file(&format!("{number}.yaml")), format!("base: {}.yaml\nname: x\n", number + 1))
+            .unwrap();
+    }
+    assert!(refused("0.yaml").contains("more than 16 layers"), "{}", refused("0.yaml"));
+    std::fs::write(file("b.yaml"), SMALL).unwrap();
+    std::fs::write(file("a.yaml"), "base: b.yaml\n").unwrap();
+    assert!(refused("a.yaml").contains("key `name` is missing"), "{}", refused("a.yaml"));
+    assert!(fault(SMALL, &["base=b.yaml"]).to_string().contains("read before"));
+    assert!(fault(&(SMALL.to_owned() + "base: b.yaml\n"), &[]).to_string().contains("in a file"));
 }
 
 #[test]

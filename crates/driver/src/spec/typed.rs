@@ -150,13 +150,16 @@ impl<'de> de::Deserializer<'de> for &'de Node {
         let node = self.read()?;
         let choice = match &node.value {
             Value::Text(name) => Choice { name, node, entry: None },
-            Value::Map(entries) if entries.len() == 1 => {
-                Choice { name: &entries[0].key, node, entry: Some(&entries[0]) }
-            }
-            Value::Map(entries) if entries.len() > 1 => {
-                let keys: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
-                let message = format!("exactly one choice is possible, found {}", keys.join(", "));
-                return Err(Fault::new(message).at(&self.place));
+            Value::Map(entries) if !entries.is_empty() => {
+                // A layer that makes another choice replaces the one below.
+                let upper = entries.iter().map(|entry| entry.layer).max();
+                let chosen: Vec<&Entry> = entries.iter().filter(|entry| Some(entry.layer) == upper).collect();
+                let [entry] = chosen[..] else {
+                    let keys: Vec<&str> = chosen.iter().map(|entry| entry.key.as_str()).collect();
+                    let message = format!("exactly one choice is possible, found {}", keys.join(", "));
+                    return Err(Fault::new(message).at(&self.place));
+                };
+                Choice { name: &entry.key, node, entry: Some(entry) }
             }
             _ => {
                 let message = format!("expected one of {}", variants.join(", "));
