@@ -20,7 +20,7 @@ fn main() -> Result<()> {
         let logits = add_bias(&product, &bias)?;
         let loss = pixel_objective_mean(&logits, &label, PixelObjective::CrossEntropy, Alignment::HalfPixel)?;
         let gradients = loss.backward()?;
-        let config = SgdConfig { learning_rate: 0.5, momentum: 0.9, weight_decay: 0.0 };
+        let config = SgdConfig { learning_rate: 0.5, momentum: 0.9, weight_decay: 0.0, nesterov: false };
         let updates = [&weight, &bias].into_iter().zip(&velocities).map(|(parameter, velocity)| {
             let gradient = gradients.get(parameter).expect("it takes part in the loss");
             SgdUpdate { parameter, gradient, velocity, config }

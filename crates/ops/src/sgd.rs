@@ -4,8 +4,9 @@ use crate::sgd_update::SgdUpdate;
 use crate::{cpu, error};
 use candle_core::{DType, Device, Result};
 
-/// `velocity = momentum * velocity + gradient + weight_decay * parameter`, then
-/// `parameter -= learning_rate * velocity`, both in place, for all of `updates`: PyTorch's SGD
+/// `direction = gradient + weight_decay * parameter`, `velocity = momentum * velocity + direction`,
+/// then `parameter -= learning_rate * velocity`, or with Nesterov's momentum `parameter -=
+/// learning_rate * (direction + momentum * velocity)`, in place, for all of `updates`: PyTorch's SGD
 /// without dampening, if the velocities start at zero.
 ///
 /// If a gradient is not finite, nothing changes, and the result is the index of the first such
@@ -18,7 +19,7 @@ use candle_core::{DType, Device, Result};
 /// # fn main() -> candle_core::Result<()> {
 /// let parameter = Var::new(&[1_f32], &Device::Cpu)?;
 /// let (gradient, velocity) = (Tensor::new(&[0.5_f32], &Device::Cpu)?, Var::new(&[0_f32], &Device::Cpu)?);
-/// let config = SgdConfig { learning_rate: 0.5, momentum: 0.9, weight_decay: 0.0 };
+/// let config = SgdConfig { learning_rate: 0.5, momentum: 0.9, weight_decay: 0.0, nesterov: false };
 /// let update = SgdUpdate { parameter: &parameter, gradient: &gradient, velocity: &velocity, config };
 /// assert_eq!(sgd_step(&[update])?, None);
 /// assert_eq!(parameter.to_vec1::<f32>()?, [0.75]);

@@ -12,6 +12,8 @@ pub struct SgdConfig {
     pub momentum: f64,
     /// Factor of the L2 penalty's gradient.
     pub weight_decay: f64,
+    /// Whether the parameter looks ahead along its velocity.
+    pub nesterov: bool,
 }
 
 /// A parameter and the tensors that change it, all of one shape, f32.
@@ -39,4 +41,11 @@ pub(crate) struct Descend(pub(crate) f32);
 
 impl Update<1> for Descend {
     const NAME: &'static str = "sgd_descend";
+}
+
+/// Overwrites the parameter, given (gradient, new velocity), as Nesterov's momentum does.
+pub(crate) struct LookAhead(pub(crate) SgdConfig);
+
+impl Update<2> for LookAhead {
+    const NAME: &'static str = "sgd_look_ahead";
 }

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::average::AverageConfig;
 use crate::method_config::MethodConfig;
 use crate::monitor::MonitorConfig;
-use crate::optimiser_config::OptimiserConfig;
+use crate::optimisers::{Common, OptimiserConfig};
 use crate::practice::{AdversarialDraw, Practice};
 use crate::ranges::{at_least_one, check};
+use crate::schedules::ScheduleConfig;
 use crate::{Error, Result};
 
 /// All settings of a training except the model, the data and the seed. The defaults are the
@@ -48,9 +49,12 @@ pub struct TrainingConfig {
     #[serde(default = "default::head_learning_rate_factor")]
     pub head_learning_rate_factor: f64,
     /// Epochs, or parts of one, over which the learning rate rises linearly from near 0, on top of
-    /// the polynomial decay. At most `epochs`.
+    /// the schedule. At most `epochs`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub warm_up_epochs: f64,
+    /// How the learning rate changes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub schedule: ScheduleConfig,
     /// Exponent of the polynomial decay: rate = base * (1 - step / total)^power.
     #[serde(default = "default::power")]
     pub power: f64,
@@ -153,6 +157,7 @@ impl TrainingConfig {
             learning_rate: default::learning_rate(),
             head_learning_rate_factor: default::head_learning_rate_factor(),
             warm_up_epochs: 0.0,
+            schedule: ScheduleConfig::default(),
             power: default::power(),
             optimiser: OptimiserConfig::default(),
             momentum: default::momentum(),
@@ -239,16 +244,15 @@ impl TrainingConfig {
         Ok(Loader::new(train, options)?)
     }
 
-    /// Steps of the warm-up in a training of `total` steps.
-    pub(crate) fn warm_up_steps(&self, total: u64) -> u64 {
-        (self.warm_up_epochs / self.epochs as f64 * total as f64).round() as u64
+    /// What optimisers share.
+    pub(crate) fn common(&self) -> Common {
+        Common { momentum: self.momentum }
     }
 
     /// Copies of the weights that the training keeps in addition to one velocity and one gradient for
     /// each weight.
     pub fn additional_copies(&self) -> usize {
-        let second_state = matches!(self.optimiser, OptimiserConfig::Adamw(_));
-        usize::from(second_state) + usize::from(self.average.is_some())
+        self.optimiser.get().quantities().len() - 1 + usize::from(self.average.is_some())
     }
 
     /// Refuses settings of the method out of range.
@@ -271,7 +275,8 @@ impl TrainingConfig {
         if let Some(monitor) = &self.monitor {
             monitor.validate()?;
         }
-        self.optimiser.validate()?;
+        self.optimiser.get().validate(self.common())?;
+        self.schedule.get().validate(self.epochs)?;
         if let Some(average) = self.average {
             average.validate()?;
         }
@@ -294,7 +299,7 @@ impl TrainingConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AdamW, Basic, RsFgsm};
+    use crate::{AdamW, Basic, Cosine, Polynomial, RsFgsm, Sgd, Step};
 
     #[test]
     fn defaults_of_a_spec_are_those_of_new() -> serde_json::Result<()> {
@@ -344,7 +349,9 @@ mod tests {
         let good = TrainingConfig::new(Basic {}, 1);
         assert!(good.validate().is_ok());
         let good = || good.clone();
-        let adamw = |beta1, epsilon| OptimiserConfig::Adamw(AdamW { beta1, epsilon, ..AdamW::default() });
+        let adamw = |beta1, epsilon| OptimiserConfig::from(AdamW { beta1, epsilon, ..AdamW::default() });
+        let nesterov = || OptimiserConfig::from(Sgd { nesterov: true });
+        let step = |at: &[f64], factor| ScheduleConfig::from(Step { at: at.to_vec(), factor });
         for (key, bad) in [
             ("epochs", TrainingConfig { epochs: 0, ..good() }),
             ("batch_size", TrainingConfig { batch_size: 0, ..good() }),
@@ -356,6 +363,17 @@ mod tests {
             ("average.decay", TrainingConfig { average: Some(AverageConfig { decay: 1.0 }), ..good() }),
             ("optimiser.adamw.beta1", TrainingConfig { optimiser: adamw(1.0, 1e-8), ..good() }),
             ("optimiser.adamw.epsilon", TrainingConfig { optimiser: adamw(0.9, 0.0), ..good() }),
+            ("optimiser.sgd.nesterov", TrainingConfig { optimiser: nesterov(), momentum: 0.0, ..good() }),
+            (
+                "schedule.polynomial.end",
+                TrainingConfig { schedule: Polynomial { end: 1.5 }.into(), ..good() },
+            ),
+            ("schedule.cosine.end", TrainingConfig { schedule: Cosine { end: -0.5 }.into(), ..good() }),
+            ("schedule.step.at", TrainingConfig { schedule: step(&[], 0.1), ..good() }),
+            ("schedule.step.at", TrainingConfig { schedule: step(&[1.0], 0.1), ..good() }),
+            ("schedule.step.at", TrainingConfig { schedule: step(&[f64::NAN], 0.1), ..good() }),
+            ("schedule.step.at", TrainingConfig { schedule: step(&[0.5, 0.25], 0.1), ..good() }),
+            ("schedule.step.factor", TrainingConfig { schedule: step(&[0.5], 0.0), ..good() }),
             ("power", TrainingConfig { power: f64::NAN, ..good() }),
             ("momentum", TrainingConfig { momentum: 1.0, ..good() }),
             ("weight_decay", TrainingConfig { weight_decay: -1e-4, ..good() }),

@@ -19,6 +19,7 @@
 //! separately.
 
 mod average;
+mod choice;
 mod config;
 mod draw;
 mod error;
@@ -26,6 +27,7 @@ mod failure;
 #[cfg(test)]
 mod fixture;
 mod identity;
+mod learning_rate;
 mod method;
 mod method_config;
 mod methods;
@@ -33,14 +35,14 @@ mod monitor;
 mod monitoring;
 mod observer;
 mod optimiser;
-mod optimiser_config;
+mod optimisers;
 mod practice;
 mod ranges;
 mod resume;
 mod run;
 mod run_loop;
 mod samples;
-mod schedule;
+mod schedules;
 mod staging;
 mod step;
 mod step_record;
@@ -51,6 +53,7 @@ pub use average::AverageConfig;
 pub use config::TrainingConfig;
 pub use error::{Error, Result};
 pub use identity::Identity;
+pub use learning_rate::LearningRate;
 pub use method::{Forward, Loss, Method, TrainingMethod};
 pub use method_config::MethodConfig;
 pub use methods::{
@@ -60,11 +63,11 @@ pub use methods::{
 pub use monitor::{Mark, MonitorConfig, Reading, Sign, Then, Verdict};
 pub use observer::{Event, Observer, Progress, Stage};
 pub use optimiser::Optimiser;
-pub use optimiser_config::{AdamW, OptimiserConfig};
+pub use optimisers::{AdamW, OptimiserConfig, Sgd};
 pub use practice::{AdversarialDraw, Practice};
 pub use run::{Outcome, Run};
 pub use samples::{Part, Samples};
-pub use schedule::PolynomialDecay;
+pub use schedules::{Constant, Cosine, Polynomial, ScheduleConfig, Step};
 pub use staging::Prepared;
 pub use step_record::{Seconds, StepRecord};
 pub use trainer::{Timing, Trainer};

@@ -2,23 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use candle_core::Var;
 use candle_core::backprop::GradStore;
-use candle_core::{Tensor, Var};
 use robustseg_models::{Network, Parameter, ParameterKind, Part};
-use robustseg_ops::{AdamWUpdate, SgdConfig, SgdUpdate, adamw_step, sgd_step};
 
 use crate::config::TrainingConfig;
-use crate::optimiser_config::{AdamW, OptimiserConfig};
+use crate::optimisers::{Common, OptimiserConfig, Trained};
 use crate::{Error, Result};
 
 /// An optimiser with its state for each trainable parameter.
 ///
-/// SGD has momentum and L2 weight decay, as in PyTorch: `v = momentum * v + gradient + decay * p; p
-/// -= rate * v`. `AdamW` is [`adamw_step`]. Running statistics of batch norm are not parameters and
-/// stay unchanged.
+/// SGD is [`sgd_step`](robustseg_ops::sgd_step), `AdamW` is
+/// [`adamw_step`](robustseg_ops::adamw_step), both as in PyTorch. Running statistics of batch norm are
+/// not parameters and stay unchanged.
 pub struct Optimiser {
     kind: OptimiserConfig,
-    momentum: f64,
+    common: Common,
     weight_decay: f64,
     decay_norm_and_bias: bool,
     head_learning_rate_factor: f64,
@@ -26,21 +25,10 @@ pub struct Optimiser {
     state: BTreeMap<String, Var>,
 }
 
-/// The names of the quantities in a state.
-const VELOCITY: &str = "velocity";
-const MEAN: &str = "mean";
-const SQUARE: &str = "square";
-
-/// A parameter with its name and gradient.
-type Trained<'a> = (&'a String, &'a Parameter, &'a Tensor);
-
 impl Optimiser {
     /// An optimiser whose state is zero, for the trainable parameters of `network`.
     pub fn new(network: &Network, config: &TrainingConfig) -> Result<Self> {
-        let quantities: &[&str] = match config.optimiser {
-            OptimiserConfig::Sgd => &[VELOCITY],
-            OptimiserConfig::Adamw(_) => &[MEAN, SQUARE],
-        };
+        let quantities = config.optimiser.get().quantities();
         let mut state = BTreeMap::new();
         for (name, parameter) in trainable(network) {
             for quantity in quantities {
@@ -49,8 +37,8 @@ impl Optimiser {
             }
         }
         Ok(Self {
-            kind: config.optimiser,
-            momentum: config.momentum,
+            kind: config.optimiser.clone(),
+            common: config.common(),
             weight_decay: config.weight_decay,
             decay_norm_and_bias: config.decay_norm_and_bias,
             head_learning_rate_factor: config.head_learning_rate_factor,
@@ -78,46 +66,19 @@ impl Optimiser {
         learning_rate: f64,
         update: u64,
     ) -> Result<Option<(String, f32)>> {
+        let rule = self.kind.get();
         let trained = trainable(network).map(|(name, parameter)| {
             let gradient = gradients.get(parameter.var.as_tensor());
-            Ok((name, parameter, gradient.ok_or_else(|| Error::NoGradient(name.clone()))?))
+            let gradient = gradient.ok_or_else(|| Error::NoGradient(name.clone()))?;
+            let state =
+                rule.quantities().iter().map(|quantity| self.of(quantity, name)).collect::<Result<_>>()?;
+            let (learning_rate, weight_decay) = self.rates(parameter, learning_rate);
+            Ok(Trained { parameter: &parameter.var, gradient, state, learning_rate, weight_decay })
         });
         let trained = trained.collect::<Result<Vec<Trained<'_>>>>()?;
-        let fault = match self.kind {
-            OptimiserConfig::Sgd => self.descend(&trained, learning_rate)?,
-            OptimiserConfig::Adamw(config) => self.adapt(&trained, config, learning_rate, update)?,
-        };
-        let Some(first) = fault else { return Ok(None) };
-        let (name, _, gradient) = trained[first];
-        Ok(Some((name.clone(), gradient.sum_all()?.to_scalar()?)))
-    }
-
-    /// SGD. The result is the index of the first gradient that is not finite.
-    fn descend(&self, trained: &[Trained<'_>], learning_rate: f64) -> Result<Option<usize>> {
-        let updates = trained.iter().map(|&(name, parameter, gradient)| {
-            let (learning_rate, weight_decay) = self.rates(parameter, learning_rate);
-            let config = SgdConfig { learning_rate, momentum: self.momentum, weight_decay };
-            let velocity = self.of(VELOCITY, name)?;
-            Ok(SgdUpdate { parameter: &parameter.var, gradient, velocity, config })
-        });
-        Ok(sgd_step(&updates.collect::<Result<Vec<_>>>()?)?)
-    }
-
-    /// `AdamW`, as [`Self::descend`].
-    fn adapt(
-        &self,
-        trained: &[Trained<'_>],
-        config: AdamW,
-        learning_rate: f64,
-        update: u64,
-    ) -> Result<Option<usize>> {
-        let updates = trained.iter().map(|&(name, parameter, gradient)| {
-            let (learning_rate, weight_decay) = self.rates(parameter, learning_rate);
-            let config = config.at(learning_rate, weight_decay, update);
-            let (mean, square) = (self.of(MEAN, name)?, self.of(SQUARE, name)?);
-            Ok(AdamWUpdate { parameter: &parameter.var, gradient, mean, square, config })
-        });
-        Ok(adamw_step(&updates.collect::<Result<Vec<_>>>()?)?)
+        let Some(first) = rule.step(&trained, self.common, update)? else { return Ok(None) };
+        let name = trainable(network).nth(first).map_or_else(String::new, |(name, _)| name.clone());
+        Ok(Some((name, trained[first].gradient.sum_all()?.to_scalar()?)))
     }
 
     /// The state `quantity` of the parameter `name`.
@@ -146,8 +107,10 @@ fn trainable(network: &Network) -> impl Iterator<Item = (&String, &Parameter)> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Tensor;
+
     use super::*;
-    use crate::{Basic, fixture};
+    use crate::{AdamW, Basic, fixture};
 
     /// Gradients of 0.5 for every trainable number.
     fn gradients(network: &Network) -> Result<GradStore> {
@@ -206,7 +169,7 @@ mod tests {
         for decay_norm_and_bias in [true, false] {
             let mut config = fixture::config(Basic {});
             (config.weight_decay, config.decay_norm_and_bias) = (0.1, decay_norm_and_bias);
-            config.optimiser = OptimiserConfig::Adamw(AdamW::default());
+            config.optimiser = AdamW::default().into();
             let network = fixture::network(3)?;
             let (before, optimiser) = (values(&network)?, Optimiser::new(&network, &config)?);
             assert_eq!(optimiser.step(&network, &gradients(&network)?, 0.01, 1)?, None);

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::average::Average;
 use crate::config::TrainingConfig;
+use crate::learning_rate::LearningRate;
 use crate::method::TrainingMethod;
 use crate::monitor::Memory;
 use crate::optimiser::Optimiser;
-use crate::schedule::PolynomialDecay;
 use crate::staging::{Arrivals, Prepared};
 use crate::step_record::{Seconds, StepRecord};
 use crate::{Error, Result};
@@ -26,7 +26,7 @@ pub struct Trainer {
     pub(crate) average: Option<Average>,
     pub(crate) arrivals: Arrivals,
     pub(crate) state: State,
-    schedule: PolynomialDecay,
+    learning_rate: LearningRate,
 }
 
 /// The state of a training, apart from weights, velocities and the state of the method.
@@ -104,12 +104,7 @@ impl Trainer {
             config: config.clone(),
             seed,
             method: config.method.start(),
-            schedule: PolynomialDecay {
-                base: config.learning_rate,
-                power: config.power,
-                total: total_steps,
-                warm_up: config.warm_up_steps(total_steps),
-            },
+            learning_rate: LearningRate::new(config, total_steps),
             state: State::default(),
         })
     }
@@ -141,12 +136,12 @@ impl Trainer {
 
     /// Steps in total.
     pub fn total_steps(&self) -> u64 {
-        self.schedule.total
+        self.learning_rate.total()
     }
 
     /// The backbone's learning rate at the next step.
     pub fn learning_rate(&self) -> f64 {
-        self.schedule.rate(self.state.step)
+        self.learning_rate.at(self.state.step)
     }
 
     /// The best mean IoU of all validations so far.

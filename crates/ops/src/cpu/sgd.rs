@@ -3,7 +3,7 @@
 use super::sweep::BLOCK;
 use crate::in_place::{UpdateOnCpu, update1, update2};
 use crate::operation::{CpuInputs, Input};
-use crate::sgd_update::{Descend, Momentum, SgdUpdate};
+use crate::sgd_update::{Descend, LookAhead, Momentum, SgdUpdate};
 use candle_core::{Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
@@ -15,8 +15,13 @@ pub(crate) fn step(updates: &[SgdUpdate<'_>]) -> Result<Option<usize>> {
         return Ok(fault);
     }
     for SgdUpdate { parameter, gradient, velocity, config } in updates {
-        update2(&Momentum(*config), velocity, [&gradient.contiguous()?, parameter])?;
-        update1(&Descend(config.learning_rate as f32), parameter, velocity)?;
+        let gradient = &gradient.contiguous()?;
+        update2(&Momentum(*config), velocity, [gradient, parameter])?;
+        if config.nesterov {
+            update2(&LookAhead(*config), parameter, [gradient, velocity])?;
+        } else {
+            update1(&Descend(config.learning_rate as f32), parameter, velocity)?;
+        }
     }
     Ok(None)
 }
@@ -32,6 +37,22 @@ impl UpdateOnCpu<2> for Momentum {
 impl UpdateOnCpu<1> for Descend {
     fn update(&self, parameter: &mut [f32], [velocity]: CpuInputs<'_, 1>) -> Result<()> {
         descend(parameter, velocity.slice()?, self.0);
+        Ok(())
+    }
+}
+
+impl UpdateOnCpu<2> for LookAhead {
+    fn update(&self, parameter: &mut [f32], [gradient, velocity]: CpuInputs<'_, 2>) -> Result<()> {
+        let (rate, momentum) = (self.0.learning_rate as f32, self.0.momentum as f32);
+        let decay = self.0.weight_decay as f32;
+        let others = velocity.slice()?.par_chunks(BLOCK).zip(gradient.slice()?.par_chunks(BLOCK));
+        parameter.par_chunks_mut(BLOCK).zip(others).for_each(
+            |(parameter, (velocity, gradient)): (&mut [f32], (&[f32], &[f32]))| {
+                for ((p, v), g) in parameter.iter_mut().zip(velocity).zip(gradient) {
+                    *p -= rate * ((g + decay * *p) + momentum * v);
+                }
+            },
+        );
         Ok(())
     }
 }

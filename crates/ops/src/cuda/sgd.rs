@@ -3,12 +3,13 @@
 use super::descent::{Kernels, descend};
 use super::memory::address;
 use crate::in_place::UpdateOnGpu;
-use crate::sgd_update::{Descend, Momentum, SgdUpdate};
+use crate::sgd_update::{Descend, LookAhead, Momentum, SgdUpdate};
 use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
 use candle_core::{CudaDevice, Result};
 
 // One kernel does both for all parameters.
 impl UpdateOnGpu<2> for Momentum {}
+impl UpdateOnGpu<2> for LookAhead {}
 impl UpdateOnGpu<1> for Descend {}
 
 /// An update as the kernels read it. The first three fields are addresses.
@@ -22,7 +23,7 @@ struct Update {
     learning_rate: f32,
     momentum: f32,
     weight_decay: f32,
-    unused: f32,
+    nesterov: u32,
 }
 
 // SAFETY: plain numbers.
@@ -43,7 +44,7 @@ pub(crate) fn step(device: &CudaDevice, updates: &[SgdUpdate<'_>]) -> Result<Opt
             learning_rate: update.config.learning_rate as f32,
             momentum: update.config.momentum as f32,
             weight_decay: update.config.weight_decay as f32,
-            unused: 0.0,
+            nesterov: u32::from(update.config.nesterov),
         })
     })
 }

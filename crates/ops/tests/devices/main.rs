@@ -295,7 +295,12 @@ fn descent_moves_all_parameters_or_none() {
             parameter: &variables[0][i],
             gradient: &gradients[i],
             velocity: &variables[1][i],
-            config: SgdConfig { learning_rate: 0.1 * i as f64, momentum: 0.9, weight_decay: 0.01 },
+            config: SgdConfig {
+                learning_rate: 0.1 * i as f64,
+                momentum: 0.9,
+                weight_decay: 0.01,
+                nesterov: i % 2 == 1,
+            },
         };
         sgd_step(&(0..gradients.len()).map(update).collect::<Vec<_>>()).unwrap()
     });

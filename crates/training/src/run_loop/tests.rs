@@ -115,10 +115,10 @@ fn a_resumed_training_ends_as_one_that_was_not_interrupted() -> Result<()> {
 
 #[test]
 fn a_resumed_training_with_every_knob_ends_as_one_that_was_not_interrupted() -> Result<()> {
-    for optimiser in [OptimiserConfig::Sgd, OptimiserConfig::Adamw(AdamW::default())] {
+    for optimiser in [OptimiserConfig::default(), AdamW::default().into()] {
         let bench = || -> Result<Bench> {
             let mut bench = Bench::with(Free { replays: 2, ..Free::default() }.into())?;
-            bench.config.optimiser = optimiser;
+            bench.config.optimiser = optimiser.clone();
             bench.config.average = Some(AverageConfig { decay: 0.6 });
             bench.config.warm_up_epochs = 1.5;
             Ok(bench)

@@ -7,7 +7,8 @@ struct SgdUpdate {
     const float *gradient;
     float *velocity;
     uint64_t count;
-    float learning_rate, momentum, weight_decay, unused;
+    float learning_rate, momentum, weight_decay;
+    uint32_t nesterov;
 };
 
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -15,8 +16,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     find_not_finite(updates, parts, first);
 }
 
-// velocity = momentum velocity + gradient + weight_decay parameter; parameter -= learning_rate velocity. Nothing
-// changes if `first` names an update.
+// direction = gradient + weight_decay parameter; velocity = momentum velocity + direction; parameter -= learning_rate
+// velocity, or learning_rate (direction + momentum velocity) with Nesterov's momentum. Nothing changes if `first` names
+// an update.
 extern "C" __global__ void __launch_bounds__(THREADS)
     sgd_step(const SgdUpdate *updates, const Part *parts, const uint32_t *first, uint32_t count) {
     if (*first < count) return;
@@ -26,8 +28,10 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     for (uint64_t i = part.start + threadIdx.x; i < end; i += blockDim.x) {
         float parameter = update.parameter[i];
         float velocity = update.momentum * update.velocity[i];
-        velocity += update.gradient[i] + update.weight_decay * parameter;
+        float direction = update.gradient[i] + update.weight_decay * parameter;
+        velocity += direction;
         update.velocity[i] = velocity;
-        update.parameter[i] = parameter - update.learning_rate * velocity;
+        float change = update.nesterov ? direction + update.momentum * velocity : velocity;
+        update.parameter[i] = parameter - update.learning_rate * change;
     }
 }
