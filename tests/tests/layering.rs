@@ -70,11 +70,10 @@ const ROOMS: [Room; 14] = [
 ];
 
 /// Dependencies that only some crates may use, and the reason.
-const HOMES: [(&str, &[&str], &str); 17] = [
+const HOMES: [(&str, &[&str], &str); 16] = [
     ("anyhow", &["driver"], "libraries have an error enum each"),
     ("clap", &["driver"], "the command line"),
     ("indicatif", &["driver"], "formats for people"),
-    ("plotters", &["driver"], "formats for people"),
     ("tracing-subscriber", &["driver"], "libraries only emit"),
     ("signal-hook", &["driver"], "the process"),
     ("serde-saphyr", &["datasets", "driver", "files"], "YAML: manifests and specs"),

@@ -35,7 +35,7 @@ fn results_say_how_many_images_of_how_many_and_of_which_checkpoint() {
     assert_eq!(evaluation["checkpoint"], sha256(&checkpoint));
     assert!(evaluation.get("selected_on_evaluated_split").is_none());
     let report = std::fs::read_to_string(run.join("report.html")).unwrap();
-    assert!(report.contains("evaluated on 4 of 100 images of split val"));
+    assert!(report.contains("4 of 100 images of split val of synthetic"));
     assert!(std::fs::read_to_string(run.join("tables/scores.tex")).unwrap().contains("4 of 100 images"));
 }
 

@@ -97,13 +97,14 @@ impl ConfusionMatrix {
 
     /// Intersection and union of each class.
     pub fn overlap(&self) -> Overlap {
-        let hit = |class: usize| self.counts[class * self.classes + class];
-        let union = |class: usize| {
-            let row: u64 = self.counts[class * self.classes..][..self.classes].iter().sum();
-            let column: u64 = self.counts.iter().skip(class).step_by(self.classes).sum();
-            row + column - hit(class)
-        };
-        Overlap::of((0..self.classes).map(hit).collect(), (0..self.classes).map(union).collect())
+        let (hits, unions) = self
+            .sums()
+            .map(|(class, labelled, predicted)| {
+                let hit = self.hit(class);
+                (hit, labelled + predicted - hit)
+            })
+            .unzip();
+        Overlap::of(hits, unions)
     }
 
     /// Intersection over union of each class. `None` for a class that occurs neither as label nor
@@ -120,6 +121,38 @@ impl ConfusionMatrix {
     /// Share of the counted pixels whose prediction is right. `None` if nothing was counted.
     pub fn pixel_accuracy(&self) -> Option<f64> {
         self.overlap().pixel_accuracy()
+    }
+
+    /// Labelled and predicted pixels of each class.
+    fn sums(&self) -> impl Iterator<Item = (usize, u64, u64)> {
+        (0..self.classes).map(|class| {
+            let labelled = self.counts[class * self.classes..][..self.classes].iter().sum();
+            let predicted = self.counts.iter().skip(class).step_by(self.classes).sum();
+            (class, labelled, predicted)
+        })
+    }
+
+    fn hit(&self, class: usize) -> u64 {
+        self.counts[class * self.classes + class]
+    }
+
+    /// Share of the pixels predicted as each class that have its label. `None` for a class that is
+    /// never predicted.
+    pub fn precision(&self) -> Vec<Option<f64>> {
+        self.sums().map(|(class, _, predicted)| share(self.hit(class), predicted)).collect()
+    }
+
+    /// Share of the pixels labelled as each class that are predicted as it. `None` for a class that
+    /// is no label.
+    pub fn recall(&self) -> Vec<Option<f64>> {
+        self.sums().map(|(class, labelled, _)| share(self.hit(class), labelled)).collect()
+    }
+
+    /// F1 score of each class: the harmonic mean of precision and recall, also known as the Dice
+    /// coefficient. `None` for a class that occurs neither as label nor as prediction.
+    pub fn f1(&self) -> Vec<Option<f64>> {
+        let f1 = |(class, labelled, predicted)| share(2 * self.hit(class), labelled + predicted);
+        self.sums().map(f1).collect()
     }
 
     /// The pairs of label and prediction that occur, with their counts, sorted by label and then by
@@ -143,6 +176,11 @@ impl ConfusionMatrix {
         }
         Ok(matrix)
     }
+}
+
+/// `part` of `whole`, or `None` of nothing.
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
 }
 
 /// Refuses maps of different lengths, and a labelled pixel with an invalid label or prediction.
@@ -223,6 +261,15 @@ mod tests {
             let matrix = matrix(&right);
             prop_assert!(matrix.mean_iou().is_none_or(|miou| miou == 1.0));
         }
+    }
+
+    #[test]
+    fn precision_recall_and_f1_are_those_of_each_class() {
+        // Class 0: 3 labelled, 2 right; 4 predicted. Class 1: 2 labelled, none right; 1 predicted.
+        let matrix = matrix(&[(0, 0), (0, 0), (1, 0), (0, 1), (0, 1), (7, IGNORE_LABEL)]);
+        assert_eq!(matrix.precision(), [Some(0.5), Some(0.0), None, None, None]);
+        assert_eq!(matrix.recall(), [Some(2.0 / 3.0), Some(0.0), None, None, None]);
+        assert_eq!(matrix.f1(), [Some(4.0 / 7.0), Some(0.0), None, None, None]);
     }
 
     #[test]

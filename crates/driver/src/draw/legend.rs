@@ -2,7 +2,7 @@
 
 use robustseg_models::CheckpointClass;
 
-use super::html::escape;
+use super::escape::escape;
 
 /// Height of a line, in pixels.
 const LINE: usize = 22;

@@ -3,12 +3,12 @@
 //! It knows numbers, names and pixels, but neither runs nor evaluations; [`crate::pages`] gives it
 //! what to draw.
 
-mod axis;
 pub mod chart;
 mod contact_sheet;
+mod drawing;
+mod escape;
 pub mod html;
 mod legend;
-pub mod line;
 pub mod picture;
 pub mod table;
 pub mod time;

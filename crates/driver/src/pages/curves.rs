@@ -2,8 +2,7 @@
 
 use robustseg_evaluation::{Curve, Evaluation, Point};
 
-use crate::draw::chart::Chart;
-use crate::draw::line::Line;
+use crate::draw::chart::{Chart, Line};
 
 /// The chart of robustness curves.
 pub(super) fn chart(title: &str, lines: Vec<Line>) -> Chart {
@@ -25,6 +24,15 @@ pub(super) fn worst_case(label: &str, evaluation: &Evaluation) -> Option<Line> {
     let clean = Point { epsilon: 0.0, scores, candidates: Vec::new(), smallest: None };
     let points: Vec<Point> = std::iter::once(clean).chain(evaluation.worst_case.iter().cloned()).collect();
     Some(through(label, &points))
+}
+
+/// All epsilons above 0 of `curves`, rising.
+pub(super) fn epsilons_of<'a>(curves: impl IntoIterator<Item = &'a [Point]>) -> Vec<f64> {
+    let points = curves.into_iter().flatten().map(|point| point.epsilon);
+    let mut epsilons: Vec<f64> = points.filter(|epsilon| *epsilon > 0.0).collect();
+    epsilons.sort_by(f64::total_cmp);
+    epsilons.dedup();
+    epsilons
 }
 
 fn through(label: &str, curve: &[Point]) -> Line {

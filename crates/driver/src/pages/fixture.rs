@@ -4,7 +4,9 @@ use std::path::Path;
 
 use robustseg_attacks::{Bim, Settings};
 use robustseg_datasets::Class;
-use robustseg_evaluation::{Curve, Evaluated, Evaluation, Example, ExampleAttack, Point, Scope, Scores};
+use robustseg_evaluation::{
+    Curve, Evaluated, Evaluation, Example, ExampleAttack, ImageRecord, Point, Scope, Scores,
+};
 use robustseg_models::TrainingOrigin;
 use robustseg_training::{Event, Seconds, StepRecord, Timing};
 
@@ -15,12 +17,21 @@ use crate::run_directory::RunDirectory;
 use crate::spec::Spec;
 
 /// Scores of `miou` at epsilon 0, that fall as exp(-`fall` * 10 * epsilon) under FGSM, and twice as
-/// fast under BIM.
+/// fast under BIM. Three classes.
 pub fn evaluation(miou: f64, fall: f64) -> Evaluation {
+    evaluation_of(miou, fall, &classes())
+}
+
+/// The same for `classes`, of which the third does not occur.
+pub fn evaluation_of(miou: f64, fall: f64, classes: &[Class]) -> Evaluation {
+    let iou = |label: usize, factor: f64| {
+        let spread = 0.1 - 0.2 * (label % 2) as f64 + 0.02 * (label % 5) as f64;
+        (label != 2).then_some(((miou + spread) * factor).max(0.0))
+    };
     let scores = |factor: f64| Scores {
         miou: miou * factor,
         pixel_accuracy: (miou + 0.2) * factor,
-        iou: vec![Some((miou + 0.1) * factor), Some((miou - 0.1) * factor), None],
+        iou: (0..classes.len()).map(|label| iou(label, factor)).collect(),
         miou_interval: Some([0.9 * miou * factor, 1.1 * miou * factor]),
         ..Scores::default()
     };
@@ -43,7 +54,7 @@ pub fn evaluation(miou: f64, fall: f64) -> Evaluation {
         split: Some("val".into()),
         images: Some(24),
         split_images: Some(100),
-        classes: Some(classes().into_iter().map(|class| class.name).collect()),
+        classes: Some(classes.iter().map(|class| class.name.clone()).collect()),
         weights: Some("last".into()),
         ..Scope::default()
     };
@@ -61,13 +72,55 @@ pub fn evaluation(miou: f64, fall: f64) -> Evaluation {
 
 /// Three classes. The name of one must be escaped in markup.
 pub fn classes() -> Vec<Class> {
+    many_classes(3)
+}
+
+/// `count` classes, three of them as in [`classes`].
+pub fn many_classes(count: usize) -> Vec<Class> {
     let class = |name: &str, colour| Class {
         name: name.into(),
         colour,
         values: Vec::new(),
         label_colours: Vec::new(),
     };
-    vec![class("sky", [70, 130, 180]), class("<road>", [128, 64, 128]), class("tree", [107, 142, 35])]
+    let mut classes =
+        vec![class("sky", [70, 130, 180]), class("<road>", [128, 64, 128]), class("tree", [107, 142, 35])];
+    let more = (classes.len()..count).map(|label| {
+        let shade = |factor: usize| (label * factor % 226) as u8;
+        class(&format!("a class named {label}"), [shade(97), shade(57), shade(151)])
+    });
+    classes.extend(more);
+    classes
+}
+
+/// The images of `evaluation`, clean and at the largest epsilon of each curve: two, whose pixels of
+/// each class are right as often as its IoU says.
+pub fn images(evaluation: &Evaluation) -> Vec<ImageRecord> {
+    let classes = evaluation.clean.iou.len() as u8;
+    let confusion = |scores: &Scores| {
+        let row = |label: u8| {
+            let right = (1000.0 * scores.iou[usize::from(label)]?) as u64;
+            let other = (label + 1 + label % 3) % classes;
+            Some([(label, label, right), (label, other, 1000_u64.saturating_sub(right))])
+        };
+        (0..classes).filter_map(row).flatten().filter(|(_, _, count)| *count > 0).collect::<Vec<_>>()
+    };
+    let image = |id: &str, curve: Option<(&Curve, &Point)>| ImageRecord {
+        id: id.into(),
+        attack: curve.map(|(curve, _)| curve.attack.clone()),
+        parameters: curve.map_or_else(Settings::default, |(curve, _)| curve.parameters.clone()),
+        source: None,
+        epsilon: curve.map_or(0.0, |(_, point)| point.epsilon),
+        candidate: None,
+        loss: 0.5,
+        largest_perturbation: 0.0,
+        confusion: confusion(curve.map_or(&evaluation.clean, |(_, point)| &point.scores)),
+    };
+    let points = || evaluation.curves.iter().filter_map(|curve| Some((curve, curve.points.last()?)));
+    let all = |id: &'static str| {
+        std::iter::once(image(id, None)).chain(points().map(move |point| image(id, Some(point))))
+    };
+    all("scene 1").chain(all("scene 2")).collect()
 }
 
 /// An example of `width` x `height` pixels.
@@ -113,6 +166,11 @@ pub fn evaluated(examples: Vec<Example>) -> Evaluated {
 /// Writes a finished run into the directory at `path`: `method` as in a spec, steps of
 /// `step_seconds`.
 pub fn run(path: &Path, name: &str, method: &str, miou: f64, step_seconds: f64) {
+    run_of(path, name, method, miou, step_seconds, &classes());
+}
+
+/// The same with `classes`.
+pub fn run_of(path: &Path, name: &str, method: &str, miou: f64, step_seconds: f64, classes: &[Class]) {
     let directory = RunDirectory::lock(path).unwrap();
     let text = format!(
         "name: {name:?}\ndata: {{manifest: /data/scenes.yaml}}\n\
@@ -122,7 +180,7 @@ pub fn run(path: &Path, name: &str, method: &str, miou: f64, step_seconds: f64) 
     let text = if method.contains(':') { text } else { text.replace(&format!("{{{method}: null}}"), method) };
     let spec = Spec::parse(&text, &[]).unwrap();
     directory.write("spec.yaml", spec.to_yaml().unwrap().as_bytes()).unwrap();
-    let mut evaluation = evaluation(miou, 40.0 * (step_seconds - 1.0).recip());
+    let mut evaluation = evaluation_of(miou, 4.0 * (step_seconds - 1.0).recip(), classes);
     evaluation.worst_case = evaluation.curves[1].points[1..].to_vec();
     evaluation.training = Some(TrainingOrigin {
         method: spec.training.method.name().into(),
@@ -131,6 +189,9 @@ pub fn run(path: &Path, name: &str, method: &str, miou: f64, step_seconds: f64) 
         spec_sha256: robustseg_files::sha256(method),
     });
     directory.write_json("evaluation.json", &evaluation).unwrap();
+    let images = images(&evaluation);
+    let lines: String = images.iter().map(|image| serde_json::to_string(image).unwrap() + "\n").collect();
+    directory.write("images.jsonl", lines.as_bytes()).unwrap();
 
     let share = |part: f64| part * step_seconds * 200.0;
     let seconds = Seconds {
@@ -186,5 +247,5 @@ pub fn run(path: &Path, name: &str, method: &str, miou: f64, step_seconds: f64) 
     let events: String = events.into_iter().map(line).collect();
     directory.write("events.jsonl", events.as_bytes()).unwrap();
     let examples = vec![example("scene 1", 160, 120), example("scene 2", 160, 120)];
-    Gallery::write(&directory, &classes(), &evaluated(examples)).unwrap();
+    Gallery::write(&directory, classes, &evaluated(examples)).unwrap();
 }

@@ -1,12 +1,14 @@
 //! The pages of results: a run's report, and the comparison of several runs.
 //!
 //! A run directory is enough to make its report. [`write_report`] reads its files into a
-//! [`RunSummary`] and renders `figures/*.svg`, `tables/*` and `report.html`. [`Gallery`] writes the
+//! [`RunSummary`] and renders `figures/*`, `tables/*` and `report.html`. [`Gallery`] writes the
 //! examples as PNGs into `figures/examples`. [`compare`] does the same as a report for several
 //! runs. Everything is drawn with [`crate::draw`].
 
 mod compare;
+mod confusions;
 mod curves;
+mod figures;
 mod gallery;
 mod names;
 mod run;

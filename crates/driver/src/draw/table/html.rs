@@ -1,48 +1,75 @@
 //! Tables in HTML.
 
-use super::{Cell, Table};
-use crate::draw::html::escape;
+use super::{Cell, Column, Table};
+use crate::draw::escape::escape;
+use crate::draw::html::scrolling;
 
 impl Table {
-    /// The table in HTML, its title as caption and the note as a paragraph below.
+    /// The table in HTML, its title as caption and the note as a paragraph below. A table wider than
+    /// the page scrolls, by touch and by keys.
     pub fn html(&self) -> String {
         let class = |column: usize| if self.is_text(column) { "" } else { " class=\"number\"" };
-        let head = self.columns.iter().enumerate();
-        let head =
-            head.map(|(column, name)| format!("<th scope=\"col\"{}>{}</th>", class(column), escape(name)));
-        let cell = |(column, cell): (usize, &Cell)| {
+        // An interval takes two lines if it must.
+        let class_of = |column: usize, cell: &Cell| match cell {
+            Cell::Interval(_) => " class=\"interval\"",
+            _ => class(column),
+        };
+        let head = |(column, Column { name, detail }): (usize, &Column)| {
+            let (class, name) = (class(column), escape(name));
+            let detail =
+                if detail.is_empty() { String::new() } else { format!("<small>{}</small>", escape(detail)) };
+            format!("<th scope=\"col\"{class}>{name}{detail}</th>")
+        };
+        let cell = |place: (usize, usize), cell: &Cell| {
             let bar = match cell {
-                Cell::Fraction(value) => format!(" style=\"--share:{:.1}%\"", 100.0 * value.clamp(0.0, 1.0)),
+                Cell::Fraction(value) if self.bars => {
+                    format!(" style=\"--share:{:.1}%\"", 100.0 * value.clamp(0.0, 1.0))
+                }
                 _ => String::new(),
             };
-            format!("<td{}{bar}>{}</td>", class(column), escape(&cell.shown()))
+            let text = escape(&cell.shown());
+            let text = if self.bold.contains(&place) { format!("<b>{text}</b>") } else { text };
+            if place.1 == 0 && self.is_text(0) {
+                format!("<th scope=\"row\">{text}</th>")
+            } else {
+                format!("<td{}{bar}>{text}</td>", class_of(place.1, cell))
+            }
         };
-        let row = |row: &Vec<Cell>| {
-            let cells: String = row.iter().enumerate().map(cell).collect();
+        let row = |(row, cells): (usize, &Vec<Cell>)| {
+            let cells: String =
+                cells.iter().enumerate().map(|(column, shown)| cell((row, column), shown)).collect();
             format!("<tr>{cells}</tr>\n")
         };
-        let (head, body): (String, String) = (head.collect(), self.rows.iter().map(row).collect());
-        let mut html = String::from("<div class=\"scroll\"><table>\n");
-        if !self.title.is_empty() {
-            html += &format!("<caption>{}</caption>\n", escape(&self.title));
-        }
-        html += &format!("<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n");
-        if !self.note.is_empty() {
-            html += &format!("<p class=\"note\">{}</p>\n", escape(&self.note));
-        }
-        html
+        let head: String = self.columns.iter().enumerate().map(head).collect();
+        let body: String = self.rows.iter().enumerate().map(row).collect();
+        let title = escape(&self.title);
+        let caption = if title.is_empty() {
+            String::new()
+        } else {
+            format!("<caption><span>{title}</span></caption>\n")
+        };
+        let table =
+            format!("<table>\n{caption}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>");
+        let note = if self.note.is_empty() {
+            String::new()
+        } else {
+            format!("<p class=\"note\">{}</p>\n", escape(&self.note))
+        };
+        scrolling(&self.title, &table) + &note
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::sample;
+    use super::*;
 
     #[test]
-    fn html_is_escaped_and_fractions_have_bars() {
-        let html = sample().html();
-        assert!(html.contains("<td>a|b_&quot;c&quot;, &lt;d&gt;</td>"), "{html}");
+    fn html_is_escaped_and_fractions_may_have_bars() {
+        let html = Table { bars: true, ..sample() }.html();
+        assert!(html.contains("<th scope=\"row\">a|b_&quot;c&quot;, &lt;d&gt;</th>"), "{html}");
         assert!(html.contains("<td class=\"number\" style=\"--share:12.3%\">0.1235</td>"), "{html}");
-        assert!(html.contains("<caption>Runs &amp; times</caption>"), "{html}");
+        assert!(html.contains("<caption><span>Runs &amp; times</span></caption>"), "{html}");
+        assert!(!sample().html().contains("--share"));
     }
 }

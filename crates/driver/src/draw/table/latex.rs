@@ -1,21 +1,26 @@
 //! Tables in LaTeX.
 
-use super::Table;
+use super::{Cell, Table};
 
 impl Table {
     /// The table as a `table` environment with the rules of the package booktabs.
     pub fn latex(&self) -> String {
-        let line = |cells: &[String]| {
-            format!("    {} \\\\\n", cells.iter().map(|cell| latex(cell)).collect::<Vec<_>>().join(" & "))
+        let line = |cells: Vec<String>| format!("    {} \\\\\n", cells.join(" & "));
+        let cell = |(place, cell): ((usize, usize), &Cell)| {
+            let text = latex(&cell.shown());
+            if self.bold.contains(&place) { format!("\\textbf{{{text}}}") } else { text }
+        };
+        let row = |(row, cells): (usize, &Vec<Cell>)| {
+            line(cells.iter().enumerate().map(|(column, shown)| cell(((row, column), shown))).collect())
         };
         let columns: String =
             (0..self.columns.len()).map(|column| if self.is_text(column) { 'l' } else { 'r' }).collect();
         let mut text = format!(
             "% \\usepackage{{booktabs}}\n\\begin{{table}}\n  \\centering\n  \\begin{{tabular}}{{{columns}}}\n    \\toprule\n"
         );
-        text += &line(&self.columns);
+        text += &line(self.heads().iter().map(|head| latex(head)).collect());
         text += "    \\midrule\n";
-        text.extend(self.shown().map(|row| line(&row)));
+        text.extend(self.rows.iter().enumerate().map(row));
         let caption = [self.title.as_str(), self.note.as_str()].join(". ");
         let caption = latex(caption.trim_end_matches([' ', '.']));
         text += &format!("    \\bottomrule\n  \\end{{tabular}}\n  \\caption{{{caption}.}}\n\\end{{table}}\n");

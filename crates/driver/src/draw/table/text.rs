@@ -5,7 +5,7 @@ use super::{Cell, Table};
 impl Table {
     /// The table for a terminal: title, columns aligned by spaces, note.
     pub fn plain(&self) -> String {
-        let lines: Vec<Vec<String>> = std::iter::once(self.columns.clone()).chain(self.shown()).collect();
+        let lines: Vec<Vec<String>> = std::iter::once(self.heads()).chain(self.shown(|text| text)).collect();
         let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
         let mut text = format!("{}\n", self.title);
@@ -28,10 +28,10 @@ impl Table {
             |text: &String| text.replace('\\', "\\\\").replace('|', "\\|").replace(['\n', '\r'], " ");
         let line =
             |cells: &[String]| format!("| {} |\n", cells.iter().map(escape).collect::<Vec<_>>().join(" | "));
-        let mut text = format!("### {}\n\n{}", escape(&self.title), line(&self.columns));
+        let mut text = format!("### {}\n\n{}", escape(&self.title), line(&self.heads()));
         let rule = (0..self.columns.len()).map(|column| if self.is_text(column) { "---" } else { "---:" });
         text += &format!("| {} |\n", rule.collect::<Vec<_>>().join(" | "));
-        text.extend(self.shown().map(|row| line(&row)));
+        text.extend(self.shown(|text| format!("**{text}**")).map(|row| line(&row)));
         if !self.note.is_empty() {
             text += &format!("\n{}\n", escape(&self.note));
         }
@@ -51,7 +51,8 @@ impl Table {
         let line = |cells: Vec<String>| cells.into_iter().map(quote).collect::<Vec<_>>().join(",") + "\n";
         let (names, constants): (Vec<_>, Vec<_>) = self.constants.iter().cloned().unzip();
         let rows = self.rows.iter().map(|row| line(row.iter().chain(&constants).map(Cell::exact).collect()));
-        line([self.columns.clone(), names].concat()) + &rows.collect::<String>()
+        line(self.columns.iter().map(|column| column.name.clone()).chain(names).collect())
+            + &rows.collect::<String>()
     }
 }
 

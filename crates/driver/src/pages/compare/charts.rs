@@ -2,8 +2,7 @@
 
 use super::comparison::Comparison;
 use super::run::ComparedRun;
-use crate::draw::chart::Chart;
-use crate::draw::line::Line;
+use crate::draw::chart::{Chart, Line};
 use crate::pages::curves;
 use crate::pages::names::title_of_curve;
 

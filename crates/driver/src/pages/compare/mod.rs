@@ -16,6 +16,7 @@ use std::path::PathBuf;
 pub use comparison::{Comparison, ComparisonRecord};
 pub use run::ComparedRun;
 
+use super::figures;
 use super::summary::RunSummary;
 use crate::run_directory::RunDirectory;
 
@@ -37,15 +38,13 @@ pub fn compare(run_directories: &[PathBuf], out: &RunDirectory) -> anyhow::Resul
 }
 
 fn write(comparison: &Comparison, out: &RunDirectory) -> anyhow::Result<()> {
-    let mut figures = Vec::new();
-    for (name, chart) in comparison.charts() {
-        let svg = chart.svg()?;
-        out.write(&format!("figures/{name}.svg"), svg.as_bytes())?;
-        figures.push((chart.title, svg));
+    let charts = comparison.charts();
+    for (name, chart) in &charts {
+        figures::write(out, name, chart)?;
     }
     for (name, table) in comparison.tables() {
         crate::pages::tables::write(out, &name, &table)?;
     }
     out.write_json("comparison.json", &comparison.records())?;
-    out.write("compare.html", page::render(comparison, &figures).as_bytes())
+    out.write("compare.html", page::render(comparison, &charts).as_bytes())
 }

@@ -30,8 +30,9 @@ fn runs_stand_in_one_figure_and_one_table() {
     let read = |name: &str| std::fs::read_to_string(out.file(name)).unwrap();
     for figure in ["figures/fgsm.svg", "figures/bim.svg", "figures/worst_case.svg"] {
         let svg = read(figure);
-        assert!(svg.contains(">\nbasic") && svg.contains(">\nnewton"), "{svg}");
+        assert!(svg.contains(">basic<") && svg.contains(">newton<"), "{svg}");
         assert!(read("compare.html").contains(&svg));
+        assert!(std::fs::read(out.file(&figure.replace("svg", "pdf"))).unwrap().starts_with(b"%PDF"));
     }
     for table in ["scores", "mean_iou_bim", "classes"] {
         let sentence = "24 of 100 images of split val, weights: last.";

@@ -4,8 +4,7 @@ use robustseg_attacks::Norm;
 use robustseg_evaluation::Curve;
 
 use super::{epsilons, monitor};
-use crate::draw::chart::Chart;
-use crate::draw::line::Line;
+use crate::draw::chart::{Chart, Line};
 use crate::pages::curves;
 use crate::pages::names::title_of_curve;
 use crate::pages::summary::RunSummary;

@@ -1,7 +1,6 @@
 //! Histograms of the epsilons of adversarial training examples.
 
-use crate::draw::chart::Chart;
-use crate::draw::line::Line;
+use crate::draw::chart::{Chart, Line};
 
 /// Parts of the training, of equal length, with a histogram each.
 const PARTS: u64 = 4;

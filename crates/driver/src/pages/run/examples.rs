@@ -2,54 +2,71 @@
 
 use crate::draw::html::{self, escape};
 use crate::draw::picture::ERRORS;
-use crate::pages::gallery::Gallery;
-use crate::pages::names::curve_title;
+use crate::pages::gallery::{Gallery, GalleryExample};
+use crate::pages::names::{curve_title, epsilon_in_words};
 use crate::pages::summary::RunSummary;
 
-/// The pictures of an example and their captions. Each pair is shown one above the other.
-const PICTURES: [(&str, &str); 6] = [
-    ("image", "image"),
-    ("adversarial", "adversarial image"),
+/// The pictures of an example and their captions, without the image itself.
+const PICTURES: [(&str, &str); 4] = [
     ("prediction", "prediction"),
-    ("adversarial_prediction", "prediction on the adversarial image"),
+    ("adversarial_prediction", "prediction under the attack"),
     ("label", "label"),
     ("error", "errors"),
 ];
 
-/// The pictures of all examples, their legends, and the attack.
+/// The pictures of all examples with their legends to the right, and the attack.
 pub(super) fn section(run: &RunSummary, gallery: &Gallery) -> anyhow::Result<String> {
-    let mut content = String::new();
-    for example in &gallery.examples {
-        let accuracy = example.pixel_accuracy.map_or(String::new(), |share| {
-            format!(", {:.1} % of the pixels right under the attack", 100.0 * share)
-        });
-        content += &format!("<h3>{}{accuracy}</h3>\n<div class=\"example\">\n", escape(&example.id));
-        for (name, caption) in PICTURES {
-            content += &html::picture(&example.png(&run.path, name)?, caption);
-        }
-        let caption = format!("perturbation, {} times", example.perturbation_times);
-        content += &html::picture(&example.png(&run.path, "perturbation")?, &caption);
-        content += "</div>\n";
+    if gallery.examples.is_empty() {
+        return Ok(String::new());
     }
-    if content.is_empty() {
-        return Ok(content);
-    }
-    content += "<ul class=\"classes\">\n";
-    for (label, class) in gallery.classes.iter().enumerate() {
-        let [r, g, b] = class.colour;
-        let name = escape(&run.class_name(label));
-        content += &format!("<li><span style=\"background:rgb({r},{g},{b})\"></span>{name}</li>\n");
-    }
-    content +=
-        "<li><span style=\"background:#fff\"></span>not labelled</li>\n</ul>\n<ul class=\"classes\">\n";
-    for (name, [r, g, b]) in ERRORS {
-        content += &format!("<li><span style=\"background:rgb({r},{g},{b})\"></span>{name}</li>\n");
-    }
-    content += "</ul>\n";
+    let pictures = gallery.examples.iter().map(|example| pictures(run, example));
+    let pictures = pictures.collect::<anyhow::Result<String>>()?;
     let attack = curve_title(&gallery.attack, &gallery.parameters);
     let note = format!(
-        "The images of which {attack}, at epsilon {}, leaves the fewest pixels right.",
-        gallery.epsilon
+        "The images of which {attack}, at epsilon {}, leaves the fewest pixels right. Scroll the first picture of each to \
+         the right to see the adversarial image.",
+        epsilon_in_words(gallery.epsilon)
     );
-    Ok(content + &format!("<p class=\"note\">{}</p>\n", escape(&note)))
+    let legends = legends(run, gallery);
+    Ok(format!(
+        "<p class=\"note\">{}</p>\n<div class=\"beside\">\n<div>\n{pictures}</div>\n<aside tabindex=\"0\" \
+         aria-label=\"Legend\">\n{legends}</aside>\n</div>\n",
+        escape(&note)
+    ))
+}
+
+fn pictures(run: &RunSummary, example: &GalleryExample) -> anyhow::Result<String> {
+    let GalleryExample { id, perturbation_times: times, .. } = example;
+    let accuracy = example.pixel_accuracy.map_or(String::new(), |share| {
+        format!(", {:.1} % of the pixels right under the attack", 100.0 * share)
+    });
+    let png = |name: &str| example.png(&run.path, name);
+    let described = |what: &str| format!("{what} of {id}");
+    let mut content = format!("<h3>{}{accuracy}</h3>\n<div class=\"example\">\n", escape(id));
+    let (image, adversarial) = (described("image"), described("adversarial image"));
+    content += &html::slider(
+        (&png("image")?, &image),
+        (&png("adversarial")?, &adversarial),
+        &format!("{id}: image, to the right adversarial image"),
+    );
+    for (name, caption) in PICTURES {
+        content += &html::picture(&png(name)?, &described(caption), caption);
+    }
+    let caption = format!("perturbation, {times} times");
+    content += &html::picture(&png("perturbation")?, &described(&caption), &caption);
+    Ok(content + "</div>\n")
+}
+
+fn legends(run: &RunSummary, gallery: &Gallery) -> String {
+    let entry = |[red, green, blue]: [u8; 3], name: &str| {
+        let name = escape(name);
+        format!("<li><span style=\"background:rgb({red},{green},{blue})\"></span>{name}</li>\n")
+    };
+    let classes = gallery.classes.iter().enumerate();
+    let classes = classes.map(|(label, class)| entry(class.colour, &run.class_name(label)));
+    let classes: String = classes.chain([entry([255; 3], "not labelled")]).collect();
+    let errors: String = ERRORS.iter().map(|(name, colour)| entry(*colour, name)).collect();
+    format!(
+        "<h3>Classes</h3>\n<ul class=\"classes\">\n{classes}</ul>\n<h3>Errors</h3>\n<ul class=\"classes\">\n{errors}</ul>\n"
+    )
 }

@@ -1,22 +1,28 @@
 //! The report of one run.
 
 mod charts;
+mod classes;
 mod epsilons;
 mod examples;
-mod facts;
+mod machine;
+mod message;
 mod monitor;
 mod page;
 mod provenance;
+mod robustness;
 mod scores;
+mod tables;
 mod time;
+mod warnings;
 
 use std::path::PathBuf;
 
+use super::confusions::Confusions;
 use super::summary::RunSummary;
-use super::tables;
+use super::{figures, tables as files};
 use crate::run_directory::RunDirectory;
 
-/// Renders `figures/*.svg`, `tables/*` (each as `.csv`, `.md` and `.tex`) and `report.html` of a
+/// Renders `figures/*` (each as `.svg` and `.pdf`), `tables/*` (each as `.csv`, `.md` and `.tex`) and `report.html` of a
 /// run directory from its other files, and returns the report's path. It may be repeated at any
 /// time.
 ///
@@ -24,16 +30,17 @@ use crate::run_directory::RunDirectory;
 /// Those of [`RunSummary::read`], and if a file cannot be written.
 pub fn write_report(directory: &RunDirectory) -> anyhow::Result<PathBuf> {
     let run = RunSummary::read(directory.path())?;
-    let mut drawn = Vec::new();
-    for (name, chart) in charts::all(&run) {
-        let svg = chart.svg()?;
-        directory.write(&format!("figures/{name}.svg"), svg.as_bytes())?;
-        drawn.push((name, svg));
+    let confusions = Confusions::read(directory.path(), &run.evaluation)?;
+    let charts = charts::all(&run);
+    for (name, chart) in &charts {
+        figures::write(directory, name, chart)?;
     }
-    for (name, table) in scores::tables(&run) {
-        tables::write(directory, name, &table)?;
+    let tables = tables::all(&run, confusions.as_ref());
+    for (name, table) in &tables {
+        files::write(directory, name, table)?;
     }
-    directory.write("report.html", page::render(&run, &drawn)?.as_bytes())?;
+    let page = page::render(&run, &charts, &tables, confusions.as_ref())?;
+    directory.write("report.html", page.as_bytes())?;
     Ok(directory.file("report.html"))
 }
 
@@ -51,6 +58,8 @@ mod tests {
         let html = std::fs::read_to_string(report).unwrap();
         for part in [
             "<h1>newton + co</h1>",
+            "Mean IoU 0.700 clean, ",
+            " under the worst of 2 attacks at epsilon 0.04 (10.2/255)</p>",
             "Fast Newton",
             "0.7000",
             "&lt;road&gt;",
@@ -60,25 +69,31 @@ mod tests {
             "0123abcd",
             "Training loss",
             "Epsilon of the adversarial examples",
-            "evaluated on 24 of 100 images of split val",
-            "<dt>images</dt><dd>24 of 100 of split val</dd>",
-            "<dt>weights</dt><dd>last</dd>",
+            "<dt>Images</dt><dd>24 of 100 images of split val of scenes</dd>",
+            "<dt>Weights</dt><dd>last, pspnet trained with Fast Newton, seed 0, step 200</dd>",
+            "Confusion matrix under BIM",
             "val: 100 samples, 24 of them evaluated",
             "24 of 100 images of split val, weights: last.</p>",
         ] {
             assert!(html.contains(part), "{part} is missing");
         }
-        for stranger in ["<road>", "<script", "src=\"http", "href=", "NaN", "inf%"] {
+        for stranger in ["<road>", "<script", "src=\"http", "href=\"h", "NaN", "inf%"] {
             assert!(!html.contains(stranger), "{stranger} is in the report");
         }
         for figure in ["robustness", "landscape", "loss", "validation", "epsilons"] {
             let svg = std::fs::read_to_string(path.join(format!("figures/{figure}.svg"))).unwrap();
-            assert!(svg.starts_with("<svg") && html.contains(&svg), "{figure}");
+            let title = svg.split("<title>").nth(1).unwrap().split("</title>").next().unwrap();
+            assert!(svg.starts_with("<svg") && html.contains(&format!("<title>{title}</title>")), "{figure}");
+            let pdf = std::fs::read(path.join(format!("figures/{figure}.pdf"))).unwrap();
+            assert!(pdf.starts_with(b"%PDF-1.4"), "{figure}");
         }
         let svg = std::fs::read_to_string(path.join("figures/robustness.svg")).unwrap();
         assert!(svg.contains("worst case over all") && svg.contains("stroke-width=\"4\""), "{svg}");
         let csv = std::fs::read_to_string(path.join("tables/classes.csv")).unwrap();
-        assert!(csv.starts_with("class,clean,FGSM at 0.04,BIM at 0.04,split,images,split_images\n"), "{csv}");
+        assert!(
+            csv.starts_with("class,clean,FGSM at 0.04,BIM at 0.04,worst case over all at 0.04,precision,"),
+            "{csv}"
+        );
         assert!(path.join("tables/scores.tex").is_file() && !path.join("tables/passes.csv").exists());
         let before = html;
         write_report(&RunDirectory::lock(&path).unwrap()).unwrap();
@@ -92,7 +107,7 @@ mod tests {
         directory.write_json("evaluation.json", &fixture::evaluation(0.5, 1.0)).unwrap();
         let report = write_report(&directory).unwrap();
         let html = std::fs::read_to_string(report).unwrap();
-        assert!(html.contains("&lt;road&gt;") && html.contains("0.5000"));
+        assert!(html.contains("&lt;road&gt;") && html.contains("Mean IoU 0.500 clean"));
         assert!(!html.contains("Resolved spec"));
     }
 
@@ -109,7 +124,7 @@ mod tests {
         };
         assert!(page(true).contains("selection on the test data"));
         let html = page(false);
-        assert!(!html.contains("selection on the test data") && html.contains("<dd>best</dd>"));
+        assert!(!html.contains("selection on the test data") && html.contains("<dd>best, "));
     }
 
     #[test]

@@ -3,9 +3,8 @@
 use robustseg_training::{MonitorConfig, Reading, Sign};
 use robustseg_words::counted;
 
-use crate::draw::chart::Chart;
+use crate::draw::chart::{Chart, Line};
 use crate::draw::html;
-use crate::draw::line::Line;
 use crate::draw::table::{Cell, Table};
 use crate::pages::summary::RunSummary;
 use crate::records::MonitorRecord;
@@ -70,7 +69,7 @@ pub(super) fn charts(records: &[MonitorRecord]) -> Vec<(&'static str, Chart)> {
 }
 
 /// The section with the drawn `charts`. Empty if the run had no monitor.
-pub(super) fn section(run: &RunSummary, charts: &[(&str, String)]) -> String {
+pub(super) fn section(run: &RunSummary, charts: &[(&str, Chart)]) -> String {
     let records = &run.history.readings;
     let Some(last) = records.last() else { return String::new() };
     let flagged: Vec<&MonitorRecord> = records.iter().filter(|record| record.any_sign().is_some()).collect();
@@ -90,18 +89,11 @@ pub(super) fn section(run: &RunSummary, charts: &[(&str, String)]) -> String {
         ("BIM at the end", format!("{:.4}", last.reading.bim.miou)),
     ]);
     content += "<div class=\"charts\">\n";
-    for (name, description) in [
-        ("monitor_robustness", "Mean IoU, clean, under FGSM and under BIM, over steps"),
-        ("monitor_loss", "Cross-entropy along FGSM's step, a line for each of some readings"),
-        ("monitor_cosine", "Mean cosine of the gradients at images and random neighbours, over steps"),
-        (
-            "monitor_linearity",
-            "Share of the loss's slope that is left after FGSM's step, and after training's own, over steps",
-        ),
-        ("monitor_epsilon", "Fast Newton's epsilon, largest, median and smallest, over steps"),
-    ] {
-        if let Some((_, svg)) = charts.iter().find(|(known, _)| *known == name) {
-            content += &html::chart(svg, description);
+    for name in
+        ["monitor_robustness", "monitor_loss", "monitor_cosine", "monitor_linearity", "monitor_epsilon"]
+    {
+        if let Some((_, chart)) = charts.iter().find(|(known, _)| *known == name) {
+            content += &html::chart(chart);
         }
     }
     content += "</div>\n";

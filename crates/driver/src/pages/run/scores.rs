@@ -1,28 +1,14 @@
-//! The tables of one run's scores.
+//! The tables of one run's scores, a row for each point of a curve.
 
 use robustseg_evaluation::{Curve, METRICS, Point, Scores, Smallest};
 
+use super::robustness::WORST_CASE;
 use crate::draw::table::{Cell, Table};
-use crate::pages::names::{paper_name, title_of_curve};
+use crate::pages::names::title_of_curve;
 use crate::pages::summary::RunSummary;
-use crate::pages::tables::scoped;
-
-/// The tables of `run` with at least one row, by the names of their files: `scores`, `classes`,
-/// `worst_case_over`, `smallest`, `passes`.
-pub(super) fn tables(run: &RunSummary) -> Vec<(&'static str, Table)> {
-    let tables = [
-        ("scores", points(run)),
-        ("classes", classes(run)),
-        ("worst_case_over", candidates(run)),
-        ("smallest", smallest(run)),
-        ("passes", passes(run)),
-    ];
-    let tables = tables.into_iter().filter(|(_, table)| !table.rows.is_empty());
-    tables.map(|(name, table)| (name, scoped(table, &run.evaluation.scope))).collect()
-}
 
 /// The clean scores, all points of the curves, and the worst case over them.
-fn points(run: &RunSummary) -> Table {
+pub(super) fn points(run: &RunSummary) -> Table {
     let names = ["attack", "epsilon", "mean IoU", "95 % from", "to", "pixel accuracy"];
     let names = names.into_iter().chain(METRICS.iter().map(|metric| metric.title));
     let mut table = Table::new("Scores", names);
@@ -49,7 +35,7 @@ fn points(run: &RunSummary) -> Table {
         }
     }
     for point in &run.evaluation.worst_case {
-        row("worst case over all", Cell::Number(point.epsilon, 3), &point.scores);
+        row(WORST_CASE, Cell::Number(point.epsilon, 3), &point.scores);
     }
     table.note = "Mean IoU and pixel accuracy are of the whole dataset, from one confusion matrix; the image-averaged ones are \
                   other numbers. SEA's authors report the image-averaged accuracy (their aAcc). \
@@ -67,45 +53,8 @@ fn points(run: &RunSummary) -> Table {
     table
 }
 
-/// IoU of each class, clean and at the largest epsilon of each curve, and the sizes of its objects.
-fn classes(run: &RunSummary) -> Table {
-    let clean = &run.evaluation.clean;
-    let own = run.evaluation.curves.iter().filter(|curve| curve.source.is_none());
-    let strongest = own.filter_map(|curve| {
-        let point = curve.points.iter().max_by(|a, b| a.epsilon.total_cmp(&b.epsilon))?;
-        Some((format!("{} at {}", paper_name(&curve.attack), point.epsilon), &point.scores))
-    });
-    let columns: Vec<_> = std::iter::once(("clean".to_owned(), clean)).chain(strongest).collect();
-    let names = std::iter::once("class".to_owned()).chain(columns.iter().map(|(name, _)| name.clone()));
-    let edges = run.evaluation.scope.object_edges.as_deref();
-    let sizes = edges.map_or(&[][..], |_| &["medium objects from", "large objects from"]);
-    let names = names.chain(sizes.iter().map(|&name| name.to_owned()));
-    let mut table = Table::new("IoU of each class", names);
-    for label in 0..clean.iou.len() {
-        let name = run.class_name(label);
-        let iou = columns.iter().map(|(_, scores)| Cell::fraction(scores.iou.get(label).copied().flatten()));
-        let of_class = edges.and_then(|edges| *edges.get(label)?);
-        let from =
-            |index: usize| of_class.map_or(Cell::Missing, |edges| Cell::Number(edges[index] as f64, 0));
-        let sizes = (0..sizes.len()).map(from);
-        table.rows.push(std::iter::once(Cell::Text(name)).chain(iou).chain(sizes).collect());
-    }
-    let mean = columns.iter().map(|(_, scores)| Cell::Fraction(scores.miou));
-    let empty = sizes.iter().map(|_| Cell::text(""));
-    table.rows.push(std::iter::once(Cell::text("mean")).chain(mean).chain(empty).collect());
-    if clean.iou.contains(&None) {
-        table.note =
-            "n/a: the class occurs neither in labels nor in predictions, and not in the mean.".into();
-    }
-    if edges.is_some() {
-        let sentence = "Objects are the connected components of the labels, and sizes their areas in pixels.";
-        table.note = [table.note.as_str(), sentence].join(" ").trim_start().into();
-    }
-    table
-}
-
 /// The scores of each candidate of a worst case alone.
-fn candidates(run: &RunSummary) -> Table {
+pub(super) fn candidates(run: &RunSummary) -> Table {
     let mut table = Table::new(
         "Candidates of the worst cases",
         ["attack", "example", "epsilon", "mean IoU", "pixel accuracy"],
@@ -127,7 +76,7 @@ fn candidates(run: &RunSummary) -> Table {
 }
 
 /// How small the perturbations are that get a share of the pixels wrong.
-fn smallest(run: &RunSummary) -> Table {
+pub(super) fn smallest(run: &RunSummary) -> Table {
     let names = ["attack", "limit", "pixels to get wrong", "images in which they are", "median change"];
     let mut table = Table::new("Smallest perturbations", names);
     for curve in &run.evaluation.curves {
@@ -146,7 +95,7 @@ fn smallest(run: &RunSummary) -> Table {
 }
 
 /// The cost of the attacks.
-fn passes(run: &RunSummary) -> Table {
+pub(super) fn passes(run: &RunSummary) -> Table {
     let names = ["attack", "epsilons", "forward passes per image", "backward passes per image"];
     let mut table = Table::new("Cost of the attacks", names);
     let above_zero = |curve: &Curve| curve.points.iter().filter(|point| point.epsilon > 0.0).count() as f64;

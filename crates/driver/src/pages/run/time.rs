@@ -3,6 +3,7 @@
 use robustseg_training::{Seconds, Timing};
 use robustseg_words::counted;
 
+use super::machine;
 use crate::draw::table::{Cell, Table};
 use crate::draw::time::duration;
 use crate::records::RunTiming;
@@ -33,12 +34,12 @@ pub(super) fn section(timing: &RunTiming) -> String {
         table.rows.push(std::iter::once(Cell::text(text)).chain(numbers).collect());
     }
     table.note = format!(
-        "{}, {} ({:.1} per second), {attacked} of them attacked; {} of validation in addition. Device: {}.",
+        "{}, {} ({:.1} per second), {attacked} of them attacked; {} of validation in addition.",
         counted(*steps, "step"),
         counted(*images, "image"),
         timing.images_per_second,
-        duration(*validation_seconds),
-        timing.device
+        duration(*validation_seconds)
     );
-    format!("<div class=\"split\">{bar}</div>\n<p class=\"legend\">{legend}</p>\n{}", table.html())
+    let facts = machine::facts(timing);
+    format!("{facts}<div class=\"split\">{bar}</div>\n<p class=\"legend\">{legend}</p>\n{}", table.html())
 }

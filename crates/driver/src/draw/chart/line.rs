@@ -39,11 +39,6 @@ impl Line {
         let points: Vec<_> = values.chunks(values.len().div_ceil(MANY).max(1)).map(mean).collect();
         Self { markers: points.len() <= MARKED, ..Self::through(label, points) }
     }
-
-    /// Width of the stroke in pixels.
-    pub(super) fn stroke(&self) -> u32 {
-        if self.bold { 4 } else { 2 }
-    }
 }
 
 #[cfg(test)]
