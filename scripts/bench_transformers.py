@@ -32,7 +32,7 @@ def peer(network, size, batch, *more):
 
 def main():
     binary = sys.argv[1]
-    rounds, size, batch = (int(text) for text in (sys.argv[2:] + ["3", "512", "1"][len(sys.argv) - 2 :]))
+    rounds, size, batch = (int(text) for text in (sys.argv[2:] + ["3", "512", "2"][len(sys.argv) - 2 :]))
     for network in ("segformer", "upernet"):
         runs = [
             (ours(binary, network, size, batch), peer(network, size, batch), peer(network, size, batch, "--channels-last"))

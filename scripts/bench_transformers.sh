@@ -2,7 +2,7 @@
 # bench_transformers.sh [ROUNDS [SIZE [BATCH]]]
 #
 # Times SegFormer-B0 and UPerNet-ConvNeXt-T of robustseg and of PyTorch's library transformers, in both memory formats of
-# PyTorch. They run in turn on this machine's CPU. Prints the ratios. By default 3 rounds on one image of 512x512.
+# PyTorch. They run in turn on this machine's CPU. Prints the ratios. By default 3 rounds on two images of 512x512.
 #
 #   ROBUSTSEG_PEER_PYTHON   a Python with torch and transformers [python3]
 set -euo pipefail

@@ -31,7 +31,8 @@ def segformer():
 
 
 def upernet():
-    backbone = ConvNextConfig(out_features=STAGES, drop_path_rate=0.4)
+    # The library's own default for the widths is a tuple, to which its backbone cannot append.
+    backbone = ConvNextConfig(hidden_sizes=[96, 192, 384, 768], out_features=STAGES, drop_path_rate=0.4)
     config = UperNetConfig(backbone_config=backbone, use_auxiliary_head=False, num_labels=CLASSES)
     network = UperNetForSemanticSegmentation(config)
     # The network's own forward pass also upsamples the logits.
