@@ -1,7 +1,7 @@
 //! The gradient of an objective with respect to the image.
 
 use candle_core::{DType, Tensor, Var};
-use robustseg_ops::{PixelObjective, pixel_objective_per_image};
+use robustseg_ops::{PixelObjective, Tape, pixel_objective_per_image};
 
 use crate::{Error, Model, Result, case};
 
@@ -95,11 +95,12 @@ pub fn gradient_of<T>(
 ) -> Result<(InputGradient, T)> {
     let image = image.detach();
     let variable = Var::from_tensor(&image.to_dtype(model.image_dtype())?)?;
+    let tape = Tape::start();
     let logits = model.logits(variable.as_tensor())?;
     let (value, other) = objective(&logits)?;
-    let gradients = value.sum_all()?.backward()?;
-    let gradient =
-        gradients.get(variable.as_tensor()).ok_or(Error::NoGradient)?.to_dtype(DType::F32)?.contiguous()?;
+    drop(logits);
+    let gradient = tape.backward(&value)?.remove(variable.as_tensor()).ok_or(Error::NoGradient)?;
+    let gradient = gradient.to_dtype(DType::F32)?.contiguous()?;
     Ok((InputGradient { value: value.detach(), gradient }, other))
 }
 

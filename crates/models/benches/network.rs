@@ -7,7 +7,7 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use robustseg_models::{Mode, Network, NetworkSpec};
-use robustseg_ops::{PixelObjective, pixel_objective_mean};
+use robustseg_ops::{PixelObjective, Tape, pixel_objective_mean};
 use robustseg_random::stream;
 use std::time::Instant;
 
@@ -65,7 +65,10 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 }
 
 fn backward(network: &Network, image: &Tensor, label: &Tensor, mode: &mut Mode<'_>) -> Result<()> {
+    let tape = Tape::start();
     let logits = network.forward(image, mode)?;
     let objective = PixelObjective::CrossEntropy;
-    pixel_objective_mean(&logits, label, objective, network.alignment())?.backward().map(drop)
+    let loss = pixel_objective_mean(&logits, label, objective, network.alignment())?;
+    drop(logits);
+    tape.backward(&loss).map(drop)
 }

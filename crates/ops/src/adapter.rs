@@ -1,31 +1,45 @@
-//! The one place where operations become candle's `CustomOp1` to `CustomOp3`.
+//! The one place where operations are computed and recorded: on a [`Tape`](crate::Tape) where one
+//! runs, otherwise in candle's graph, as `CustomOp1` to `CustomOp3`.
 
 use crate::operation::{Backward, Computed, CpuInputs, Input, OnCpu};
 #[cfg(feature = "cuda")]
 use crate::operation::{GpuInputs, OnGpu};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use crate::tape::{self, Recorded};
+use candle_core::op::BackpropOp;
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor, TensorId, bail,
+};
 #[cfg(feature = "cuda")]
 use candle_core::{CudaStorage, DType, backend::BackendStorage};
 
-/// Computes `operation` and records it for candle's backward pass.
+/// Computes `operation` and records it for the backward pass.
 pub(crate) fn apply<const N: usize, O>(operation: O, inputs: [&Tensor; N]) -> Result<Tensor>
 where
-    O: Computed<N>,
+    O: Computed<N> + 'static,
     Adapter<O, N>: Driven<N> + Send + Sync + 'static,
 {
     let inputs = prepared(inputs, O::STRIDED)?;
     let needs = inputs.each_ref().map(Tensor::track_op);
-    Adapter { operation, needs }.record(inputs.each_ref())
+    let adapter = Adapter { operation, needs };
+    if !needs.contains(&true) {
+        return adapter.compute(inputs.each_ref(), false);
+    }
+    if !tape::is_running() {
+        return adapter.record(inputs.each_ref());
+    }
+    // A variable, so that candle records what its own operations compute from the output.
+    let output = adapter.compute(inputs.each_ref(), true)?;
+    tape::record(Box::new(Application { adapter, inputs, output: output.clone() }));
+    Ok(output)
 }
 
 /// Computes `operation`. No gradient flows through the result.
 pub(crate) fn run<const N: usize, O>(operation: O, inputs: [&Tensor; N]) -> Result<Tensor>
 where
     O: Computed<N>,
-    Adapter<O, N>: Driven<N>,
 {
     let inputs = prepared(inputs, O::STRIDED)?;
-    Adapter { operation, needs: [false; N] }.compute(inputs.each_ref())
+    Adapter { operation, needs: [false; N] }.compute(inputs.each_ref(), false)
 }
 
 /// The inputs, contiguous unless the operation takes any strides.
@@ -39,7 +53,7 @@ fn prepared<const N: usize>(inputs: [&Tensor; N], strided: bool) -> Result<[Tens
     Ok(prepared)
 }
 
-/// An operation as candle drives it.
+/// An operation with the wishes for gradients.
 pub(crate) struct Adapter<O, const N: usize> {
     operation: O,
     /// Whether the gradient of each input is wanted.
@@ -67,27 +81,71 @@ impl<const N: usize, O: Computed<N>> Adapter<O, N> {
         inputs: [&Tensor; N],
         output: &Tensor,
         gradient: &Tensor,
+        owned: bool,
     ) -> Result<[Option<Tensor>; N]> {
         let gradient = &gradient.contiguous()?;
-        self.operation.gradients(&Backward { inputs, output, gradient, needs: self.needs })
+        self.operation.gradients(&Backward { inputs, output, gradient, owned, needs: self.needs })
+    }
+
+    /// Computes the output, a variable for candle if `variable`.
+    fn compute(&self, inputs: [&Tensor; N], variable: bool) -> Result<Tensor> {
+        let guards = inputs.map(Tensor::storage_and_layout);
+        let inputs = guards.each_ref().map(|(storage, layout)| Input { storage: &**storage, layout });
+        let tensor = |storage, shape| Tensor::from_storage(storage, shape, BackpropOp::none(), variable);
+        if let Some(inputs) = all(inputs.map(Input::on_cpu)) {
+            let (storage, shape) = self.on_cpu(inputs)?;
+            return Ok(tensor(Storage::Cpu(storage), shape));
+        }
+        #[cfg(feature = "cuda")]
+        if let Some(inputs) = all(inputs.map(Input::on_gpu)) {
+            let (storage, shape) = self.on_gpu(inputs)?;
+            return Ok(tensor(Storage::Cuda(storage), shape));
+        }
+        let places = inputs.map(|input| input.storage.device().location());
+        bail!("{}: expected all tensors on the CPU or on one GPU, found {places:?}", O::NAME)
+    }
+}
+
+/// All values, if there are all.
+fn all<T, const N: usize>(values: [Option<T>; N]) -> Option<[T; N]> {
+    values.into_iter().collect::<Option<Vec<T>>>()?.try_into().ok()
+}
+
+/// An operation with the tensors that it was computed on.
+struct Application<O, const N: usize> {
+    adapter: Adapter<O, N>,
+    inputs: [Tensor; N],
+    output: Tensor,
+}
+
+impl<O: Computed<N>, const N: usize> Recorded for Application<O, N> {
+    fn inputs(&self) -> &[Tensor] {
+        &self.inputs
+    }
+
+    fn output(&self) -> &Tensor {
+        &self.output
+    }
+
+    fn gradients(&self, gradient: &Tensor, owned: bool) -> Result<Vec<(TensorId, Tensor)>> {
+        let found = self.adapter.gradients(self.inputs.each_ref(), &self.output, gradient, owned)?;
+        let ids = self.inputs.iter().map(Tensor::id);
+        Ok(ids.zip(found).filter_map(|(id, found)| Some((id, found?))).collect())
     }
 }
 
 /// candle's calls for operations on `N` tensors.
 pub(crate) trait Driven<const N: usize> {
-    /// Computes and records.
+    /// Computes, and records in candle's graph.
     fn record(self, inputs: [&Tensor; N]) -> Result<Tensor>
     where
         Self: Send + Sync + 'static;
-
-    /// Computes without a record.
-    fn compute(&self, inputs: [&Tensor; N]) -> Result<Tensor>;
 }
 
 /// Implements candle's trait for operations on `$arity` tensors.
 macro_rules! drive {
     (
-        $arity:literal, $custom:ident, $record:ident, $compute:ident, $gradients:ty,
+        $arity:literal, $custom:ident, $record:ident, $gradients:ty,
         $first:ident $first_layout:ident $(, $rest:ident $rest_layout:ident)*
     ) => {
         impl<O: Computed<$arity>> $custom for Adapter<O, $arity> {
@@ -127,7 +185,7 @@ macro_rules! drive {
                 output: &Tensor,
                 gradient: &Tensor,
             ) -> Result<$gradients> {
-                let [$first, $($rest),*] = self.gradients([$first, $($rest),*], output, gradient)?;
+                let [$first, $($rest),*] = self.gradients([$first, $($rest),*], output, gradient, false)?;
                 let gradients = ($first $(, $rest)*);
                 Ok(gradients)
             }
@@ -140,16 +198,12 @@ macro_rules! drive {
             {
                 $first.$record($($rest,)* self)
             }
-
-            fn compute(&self, [$first, $($rest),*]: [&Tensor; $arity]) -> Result<Tensor> {
-                $first.$compute($($rest,)* self)
-            }
         }
     };
 }
 
 type Gradient = Option<Tensor>;
 
-drive!(1, CustomOp1, apply_op1, apply_op1_no_bwd, Gradient, x xl);
-drive!(2, CustomOp2, apply_op2, apply_op2_no_bwd, (Gradient, Gradient), x xl, y yl);
-drive!(3, CustomOp3, apply_op3, apply_op3_no_bwd, (Gradient, Gradient, Gradient), x xl, y yl, z zl);
+drive!(1, CustomOp1, apply_op1, Gradient, x xl);
+drive!(2, CustomOp2, apply_op2, (Gradient, Gradient), x xl, y yl);
+drive!(3, CustomOp3, apply_op3, (Gradient, Gradient, Gradient), x xl, y yl, z zl);

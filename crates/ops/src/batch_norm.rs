@@ -211,8 +211,7 @@ impl Operation<3> for Normalisation {
 
     fn gradients(&self, backward: &Backward<'_, 3>) -> Result<[Option<Tensor>; 3]> {
         let ([x, weight, bias], [needs_x, needs_weight, needs_bias]) = (backward.inputs, backward.needs);
-        // The gradient belongs to the caller; its copy is overwritten.
-        let gradient = backward.gradient.force_contiguous()?;
+        let gradient = backward.overwritable()?;
         let parameters = Tensor::stack(&[weight, bias], 0)?;
         let sums = self.backward(x, &parameters, &gradient, [needs_x, needs_weight || needs_bias])?;
         let (weight, bias) = match sums {

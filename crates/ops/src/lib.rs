@@ -1,9 +1,12 @@
 //! Differentiable operations on candle tensors for semantic segmentation, channels last.
 //!
-//! Every operation has its own gradient and enters candle's autograd as a `CustomOp`, so any candle
-//! model can use it. Activations are (N, H, W, C), convolution weights (O, KH, KW, I), images
-//! (N, 3, H, W) in `[0, 1]`, label maps u8 (N, H, W) with [`IGNORE_LABEL`] = 255 at unlabelled
-//! pixels. Elements are f32. On a GPU, activations and convolution weights may be bf16.
+//! Every operation has its own gradient. A [`Tape`] records and differentiates a computation, in
+//! which candle's own operations may take part. Without a tape, an operation enters candle's
+//! autograd as a `CustomOp`, so any candle model can use it.
+//!
+//! Activations are (N, H, W, C), convolution weights (O, KH, KW, I), images (N, 3, H, W) in
+//! `[0, 1]`, label maps u8 (N, H, W) with [`IGNORE_LABEL`] = 255 at unlabelled pixels. Elements are
+//! f32. On a GPU, activations and convolution weights may be bf16.
 //!
 //! Detached arguments get no gradient. An attack detaches the weights, so its gradient costs two
 //! thirds of a training step's.
@@ -13,20 +16,21 @@
 //!
 //! The file of an operation describes it without naming a device: its arguments, the shape of its
 //! output, its gradients. The folder `cpu` computes it on the CPU, the folder `cuda`, with the
-//! feature of that name, on NVIDIA GPUs. Neither folder knows the other. `adapter` alone knows
-//! candle's autograd. This is the only crate with `unsafe` code.
+//! feature of that name, on NVIDIA GPUs. Neither folder knows the other. `adapter` and
+//! `candle_part` alone know candle's autograd. This is the only crate with `unsafe` code.
 //!
 //! ```
 //! use candle_core::{Device, Tensor, Var};
-//! use robustseg_ops::{Alignment, Arithmetic, Conv2dConfig, PixelObjective, conv2d, pixel_objective_mean};
+//! use robustseg_ops::{Alignment, Arithmetic, Conv2dConfig, PixelObjective, Tape, conv2d, pixel_objective_mean};
 //! # fn main() -> candle_core::Result<()> {
 //! let image = Tensor::rand(0_f32, 1.0, (1, 9, 7, 3), &Device::Cpu)?;
 //! let weight = Var::rand(-1_f32, 1.0, (5, 3, 3, 3), &Device::Cpu)?;
 //! let config = Conv2dConfig { stride: 2, padding: 1, dilation: 1 };
+//! let tape = Tape::start();
 //! let logits = conv2d(&image, &weight, config, Arithmetic::default())?;
 //! let label = Tensor::zeros((1, 9, 7), candle_core::DType::U8, &Device::Cpu)?;
 //! let loss = pixel_objective_mean(&logits, &label, PixelObjective::CrossEntropy, Alignment::HalfPixel)?;
-//! assert_eq!(loss.backward()?.get(&weight).unwrap().dims(), [5, 3, 3, 3]);
+//! assert_eq!(tape.backward(&loss)?.get(&weight).unwrap().dims(), [5, 3, 3, 3]);
 //! # Ok(())
 //! # }
 //! ```
@@ -37,6 +41,7 @@ mod adapter;
 mod arithmetic;
 mod attention;
 mod batch_norm;
+mod candle_part;
 mod channels;
 mod convolution;
 mod cpu;
@@ -47,6 +52,7 @@ mod error;
 mod gain_map;
 mod gelu;
 mod geometry;
+mod gradients;
 mod in_place;
 mod layer_norm;
 mod memory;
@@ -68,6 +74,7 @@ mod sgd;
 mod sgd_update;
 mod softmax;
 mod staging;
+mod tape;
 mod upsample;
 mod upsampled_convolution;
 
@@ -86,6 +93,7 @@ pub use error::Error;
 pub use gain_map::gain_map;
 pub use gelu::gelu;
 pub use geometry::Conv2dConfig;
+pub use gradients::Gradients;
 pub use layer_norm::layer_norm;
 pub use memory::{is_out_of_memory, keep_freed_memory};
 pub use norm_convolution::batch_norm_relu_conv2d;
@@ -102,5 +110,6 @@ pub use sgd::sgd_step;
 pub use sgd_update::{SgdConfig, SgdUpdate};
 pub use softmax::{log_probabilities, softmax};
 pub use staging::Staging;
+pub use tape::Tape;
 pub use upsample::{upsample_bilinear, upsample_bilinear_add};
 pub use upsampled_convolution::conv2d_upsampled_add;

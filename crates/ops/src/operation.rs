@@ -9,7 +9,7 @@
 use crate::cuda::element::Element;
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
-use candle_core::{CpuStorage, Error, Layout, Result, Shape, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, Error, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
 
 /// An operation on `N` tensors that gives one.
 pub(crate) trait Operation<const N: usize> {
@@ -35,6 +35,8 @@ pub(crate) struct Backward<'a, const N: usize> {
     pub(crate) output: &'a Tensor,
     /// The gradient of the output, contiguous.
     pub(crate) gradient: &'a Tensor,
+    /// Whether nothing else uses the memory of `gradient`, so that it may be overwritten.
+    pub(crate) owned: bool,
     /// Whether the gradient of each input is wanted. Detached inputs need none.
     pub(crate) needs: [bool; N],
 }
@@ -43,6 +45,13 @@ pub(crate) struct Backward<'a, const N: usize> {
 pub(crate) struct Input<'a, S> {
     pub(crate) storage: &'a S,
     pub(crate) layout: &'a Layout,
+}
+
+impl<const N: usize> Backward<'_, N> {
+    /// The gradient of the output, or a copy of it, to be overwritten.
+    pub(crate) fn overwritable(&self) -> Result<Tensor> {
+        if self.owned { Ok(self.gradient.clone()) } else { self.gradient.force_contiguous() }
+    }
 }
 
 impl<S> Clone for Input<'_, S> {
@@ -56,6 +65,23 @@ impl<S> Copy for Input<'_, S> {}
 impl<'a, S> Input<'a, S> {
     pub(crate) fn dims(&self) -> &'a [usize] {
         self.layout.dims()
+    }
+}
+
+impl<'a> Input<'a, Storage> {
+    pub(crate) fn on_cpu(self) -> Option<Input<'a, CpuStorage>> {
+        match self.storage {
+            Storage::Cpu(storage) => Some(Input { storage, layout: self.layout }),
+            _ => None,
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on_gpu(self) -> Option<Input<'a, CudaStorage>> {
+        match self.storage {
+            Storage::Cuda(storage) => Some(Input { storage, layout: self.layout }),
+            _ => None,
+        }
     }
 }
 

@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use candle_core::Tensor;
-use candle_core::backprop::GradStore;
 use robustseg_attacks::{Adversarial, Case, Described};
 use robustseg_models::{Branch, Mode, Network};
-use robustseg_ops::{PixelObjective, pixel_objective_mean};
+use robustseg_ops::{Gradients, PixelObjective, pixel_objective_mean};
 use robustseg_random::ChaCha8Rng;
 use serde_json::{Value, json};
 
@@ -99,7 +98,7 @@ pub trait TrainingMethod: Send {
 
     /// Inspects the gradients of the weights, and may add to them. Returns the value of the added
     /// term, if there is one.
-    fn after_backward(&mut self, gradients: &mut GradStore) -> Result<Option<f64>> {
+    fn after_backward(&mut self, gradients: &mut Gradients) -> Result<Option<f64>> {
         let _ = gradients;
         Ok(None)
     }

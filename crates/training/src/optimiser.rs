@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use candle_core::Var;
-use candle_core::backprop::GradStore;
 use robustseg_models::{Network, Parameter, ParameterKind, Part};
+use robustseg_ops::Gradients;
 
 use crate::config::TrainingConfig;
 use crate::optimisers::{Common, OptimiserConfig, Trained};
@@ -62,7 +62,7 @@ impl Optimiser {
     pub fn step(
         &self,
         network: &Network,
-        gradients: &GradStore,
+        gradients: &Gradients,
         learning_rate: f64,
         update: u64,
     ) -> Result<Option<(String, f32)>> {
@@ -111,12 +111,14 @@ mod tests {
 
     use super::*;
     use crate::{AdamW, Basic, fixture};
+    use robustseg_ops::Tape;
 
     /// Gradients of 0.5 for every trainable number.
-    fn gradients(network: &Network) -> Result<GradStore> {
+    fn gradients(network: &Network) -> Result<Gradients> {
+        let tape = Tape::start();
         let sums = trainable(network).map(|(_, parameter)| parameter.var.sum_all()? * 0.5);
         let sums = sums.collect::<candle_core::Result<Vec<_>>>()?;
-        Ok(Tensor::stack(&sums, 0)?.sum_all()?.backward()?)
+        Ok(tape.backward(&Tensor::stack(&sums, 0)?)?)
     }
 
     fn values(network: &Network) -> Result<BTreeMap<String, Vec<f32>>> {
@@ -213,7 +215,7 @@ mod tests {
         let optimiser = Optimiser::new(&network, &fixture::config(Basic {}))?;
         let before = values(&network)?;
         let (_, first) = trainable(&network).next().expect("a network has parameters");
-        let partial = first.var.sum_all()?.backward()?;
+        let partial = Tape::start().backward(&first.var.sum_all()?)?;
         assert!(matches!(optimiser.step(&network, &partial, 0.1, 1), Err(Error::NoGradient(_))));
         assert_eq!(values(&network)?, before);
         Ok(())

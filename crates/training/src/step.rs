@@ -6,6 +6,7 @@ use candle_core::{Device, Tensor, Var};
 use robustseg_attacks::Adversarial;
 use robustseg_datasets::Batch;
 use robustseg_models::Mode;
+use robustseg_ops::Tape;
 
 use crate::draw;
 use crate::method::{Forward, Loss};
@@ -160,6 +161,7 @@ impl Trainer {
             images
         };
         let mut random = at.random("dropout");
+        let tape = Tape::start();
         let mode = Mode::Training { dropout: self.config.dropout, random: &mut random };
         let (network, labels) = (&self.network, &batch.labels);
         let mut forward = Forward { network, images: &images, labels, mode, auxiliary: None };
@@ -177,7 +179,7 @@ impl Trainer {
         }
         let terms = [additional, auxiliary].into_iter().flatten();
         let total = terms.into_iter().try_fold(loss, |total, term| total + term)?;
-        let mut gradients = total.backward()?;
+        let mut gradients = tape.backward(&total)?;
         device.synchronize()?;
         record.seconds.backward += start.elapsed().as_secs_f64();
 

@@ -2,9 +2,9 @@
 
 use crate::case::{Case, cases, channels_first};
 use crate::faults::Faults;
-use candle_core::{Tensor, backprop::GradStore};
+use candle_core::Tensor;
 use robustseg_models::Mode;
-use robustseg_ops::{PixelObjective, pixel_objective_mean, upsample_bilinear};
+use robustseg_ops::{Gradients, PixelObjective, Tape, pixel_objective_mean, upsample_bilinear};
 use robustseg_random::stream;
 use robustseg_training::{Basic, Optimiser, TrainingConfig};
 
@@ -26,8 +26,9 @@ fn forward(case: &Case) -> (Tensor, Tensor) {
     (logits, loss.expect("loss"))
 }
 
-fn gradients(case: &Case) -> GradStore {
-    forward(case).1.backward().expect("gradients")
+fn gradients(case: &Case) -> Gradients {
+    let tape = Tape::start();
+    tape.backward(&forward(case).1).expect("gradients")
 }
 
 /// In PyTorch's layout: convolution weights (O, I, KH, KW).

@@ -6,7 +6,7 @@ use robustseg_models::{
     Architecture, Backbone, DeepLabV3Config, DeepLabVariant, FcnConfig, Mode, Network, NetworkConfig,
     PspNetConfig, Upsampling,
 };
-use robustseg_ops::{PixelObjective, pixel_objective_mean};
+use robustseg_ops::{PixelObjective, Tape, pixel_objective_mean};
 use robustseg_random::stream;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -159,17 +159,19 @@ fn results(case: &Case) -> candle_core::Result<Vec<(String, Tensor)>> {
     };
 
     let image = Var::from_tensor(&image)?;
+    let tape = Tape::start();
     let logits = network.forward(&image, &mut Mode::Evaluation)?;
-    let gradient = loss(&logits)?.backward()?.get(&image).expect("the input's gradient").clone();
+    let gradient = tape.backward(&loss(&logits)?)?.remove(&image).expect("the input's gradient");
     let mut all = vec![("logits".into(), outside(&logits)), ("input_gradient".into(), gradient)];
 
     let mut random = stream(0, "golden", [0; 3]);
     let mut mode = Mode::Training { dropout: 0.0, random: &mut random };
+    let tape = Tape::start();
     let logits = network.forward_all(&image.as_detached_tensor(), &mut mode)?;
     let [main, auxiliary] = &logits[..] else { panic!("a main and an auxiliary head") };
     let (main, auxiliary) = (loss(main)?, loss(auxiliary)?);
     let weight = network.auxiliary_loss().expect("an auxiliary loss");
-    let gradients = (&main + (&auxiliary * weight)?)?.backward()?;
+    let gradients = tape.backward(&(&main + (&auxiliary * weight)?)?)?;
     all.extend([("train.loss".into(), main), ("train.auxiliary_loss".into(), auxiliary)]);
     for (name, parameter) in network.parameters() {
         if parameter.is_trainable() {

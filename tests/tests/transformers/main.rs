@@ -4,12 +4,11 @@
 mod case;
 
 use candle_core::Tensor;
-use candle_core::backprop::GradStore;
 use case::Case;
 use robustseg_attacks::{PixelObjective, input_gradient};
 use robustseg_evaluation::Target;
 use robustseg_models::{Mode, NormStatistics};
-use robustseg_ops::pixel_objective_mean;
+use robustseg_ops::{Gradients, Tape, pixel_objective_mean};
 use robustseg_random::stream;
 use robustseg_training::{Basic, Optimiser, TrainingConfig};
 
@@ -35,8 +34,9 @@ fn loss(case: &Case) -> Tensor {
     losses.reduce(|sum, loss| sum? + loss?).expect("a head").expect("loss")
 }
 
-fn gradients(case: &Case) -> GradStore {
-    loss(case).backward().expect("gradients")
+fn gradients(case: &Case) -> Gradients {
+    let tape = Tape::start();
+    tape.backward(&loss(case)).expect("gradients")
 }
 
 #[test]
@@ -57,9 +57,10 @@ fn logits_and_the_gradient_of_the_image_are_those_of_pytorch() {
 #[test]
 fn the_loss_of_training_and_the_gradients_of_weights_are_those_of_pytorch() {
     for case in CASES.map(Case::load) {
+        let tape = Tape::start();
         let loss = loss(&case);
         case.compare("train.loss", &loss);
-        let gradients = loss.backward().expect("gradients");
+        let gradients = tape.backward(&loss).expect("gradients");
         let compared = case.compare_named(GRADIENT, |name| {
             let parameter = case.network.parameters().get(name)?;
             gradients.get(parameter.var.as_tensor()).cloned()

@@ -2,7 +2,7 @@
 //! Semantic Segmentation and Object Detection*, ICCV 2017.
 
 use candle_core::{DType, Tensor, Var};
-use robustseg_ops::{IGNORE_LABEL, PixelObjective, pixel_objective_per_image, predict, project};
+use robustseg_ops::{IGNORE_LABEL, PixelObjective, Tape, pixel_objective_per_image, predict, project};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,7 @@ impl Dag {
         let mut point = original.clone();
         for _ in 0..self.steps {
             let variable = Var::from_tensor(&point.to_dtype(model.image_dtype())?)?;
+            let tape = Tape::start();
             let logits = model.logits(variable.as_tensor())?;
             let right = predict(&logits, height, width, model.alignment())?.eq(label)?;
             let done = |(right, labelled): (f64, &f64)| labelled - right >= self.wrong * labelled;
@@ -75,7 +76,7 @@ impl Dag {
             let still_right = right.where_cond(label, &none)?;
             let gain =
                 pixel_objective_per_image(&logits, &still_right, PixelObjective::Gain, model.alignment())?;
-            let gradients = gain.sum_all()?.backward()?;
+            let gradients = tape.backward(&gain)?;
             finite("gain", &gain.to_vec1()?)?;
             let gradient = gradients.get(variable.as_tensor()).ok_or(Error::NoGradient)?;
             let largest: Vec<f32> =

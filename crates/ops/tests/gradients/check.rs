@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor, Var};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
-use robustseg_ops::{Arithmetic, ConvolutionChoice};
+use robustseg_ops::{Arithmetic, ConvolutionChoice, Tape};
 
 /// The only arithmetic of the CPU.
 pub const EXACT: Arithmetic = Arithmetic { tf32: false, choice: ConvolutionChoice::Predicted };
@@ -25,7 +25,7 @@ pub fn relative_l2(actual: &[f32], expected: &[f32]) -> f64 {
 }
 
 /// Compares the gradient of `sum(weights * f(arguments))` with central differences, in every
-/// coordinate of every argument.
+/// coordinate of every argument. A tape and candle have to give the same bits.
 pub fn check_gradient(
     arguments: &[Tensor],
     step: f32,
@@ -41,9 +41,12 @@ pub fn check_gradient(
     let tracked: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
     let out = f(&tracked).unwrap();
     let weights = random(&[out.elem_count()], 99).reshape(out.shape()).unwrap();
-    let gradients = (out * weights).unwrap().sum_all().unwrap().backward().unwrap();
+    let gradients = (out * &weights).unwrap().sum_all().unwrap().backward().unwrap();
+    let tape = Tape::start();
+    let taped = tape.backward(&(f(&tracked).unwrap() * weights).unwrap()).unwrap();
     for (index, var) in vars.iter().enumerate() {
         let analytic = flat(gradients.get(var).expect("a gradient for each argument"));
+        assert_eq!(flat(taped.get(var).expect("a gradient on the tape")), analytic, "argument {index}");
         let start = flat(&arguments[index]);
         let numeric: Vec<f32> = (0..start.len())
             .map(|at| {

@@ -10,4 +10,5 @@ mod objective;
 mod pooling;
 mod probabilities;
 mod pyramid;
+mod tape;
 mod transformer;

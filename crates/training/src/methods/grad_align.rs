@@ -27,11 +27,10 @@
 //! an estimate in the right direction.
 
 use candle_core::Tensor;
-use candle_core::backprop::GradStore;
 use robustseg_attacks::{Adversarial, Attack, Case, Fgsm, PixelObjective, check_radius, input_gradient};
 use robustseg_evaluation::Target;
 use robustseg_models::{Mode, Network, NormStatistics};
-use robustseg_ops::pixel_objective_per_image;
+use robustseg_ops::{Gradients, Tape, pixel_objective_per_image};
 use robustseg_random::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -123,7 +122,7 @@ pub(super) struct Penalty {
     /// The weighted value, as added to the loss.
     value: f64,
     /// The gradients with respect to the trainable parameters. A missing gradient is zero.
-    gradients: GradStore,
+    gradients: Gradients,
 }
 
 impl GradAlign {
@@ -168,7 +167,7 @@ impl TrainingMethod for Aligning {
         Ok(Some(Fgsm {}.perturb(case, self.config.epsilon, random)?))
     }
 
-    fn after_backward(&mut self, gradients: &mut GradStore) -> Result<Option<f64>> {
+    fn after_backward(&mut self, gradients: &mut Gradients) -> Result<Option<f64>> {
         let Some(Penalty { value, gradients: more }) = self.penalty.take() else { return Ok(None) };
         gradients.extend(more)?;
         Ok(Some(value))
@@ -199,7 +198,7 @@ fn misalignment(
         (0..both.len()).map(|index| defined(&index).then(|| cosine(index))).collect();
     let count = cosines.iter().flatten().count().max(1) as f64;
 
-    let mut gradients: Option<GradStore> = None;
+    let mut gradients: Option<Gradients> = None;
     for (own, other) in [(0, 1), (1, 0)] {
         let factor = |of: &dyn Fn(usize, f64) -> f64| -> Vec<f64> {
             cosines.iter().enumerate().map(|(n, cosine)| cosine.map_or(0.0, |cosine| of(n, cosine))).collect()
@@ -216,9 +215,10 @@ fn misalignment(
             let weight = |h: &f64| if *h > 0.0 { sign * lambda / (2.0 * h * count) } else { 0.0 };
             let weights: Vec<f64> = h.iter().map(weight).collect();
             let images = (&points[own].images + (&moved * sign)?)?;
+            let tape = Tape::start();
             let losses = losses(&images)?;
             let weights = Tensor::new(weights, losses.device())?.to_dtype(losses.dtype())?;
-            let found = (losses * weights)?.sum_all()?.backward()?;
+            let found = tape.backward(&(losses * weights)?)?;
             match &mut gradients {
                 Some(sum) => sum.extend(found)?,
                 None => gradients = Some(found),

@@ -1,0 +1,220 @@
+//! A tape: the record of a computation, and the backward pass over it.
+//!
+//! While a [`Tape`] of this thread runs, operations of this crate record themselves on it instead of
+//! in candle's graph. The backward pass reads the record from its end. Three things make it cheaper
+//! than candle's, which fills a tensor with zeros for every gradient and adds the gradient to it:
+//! the first contribution to a gradient is the gradient, an activation is released as soon as the
+//! last operation that used it has been read, and an operation may overwrite a gradient that nobody
+//! else holds.
+//!
+//! candle's own operations may stand anywhere between those of this crate. The results of recorded
+//! operations are variables for candle, so it goes on recording there, and such a part is one entry
+//! of the tape, which candle differentiates.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::marker::PhantomData;
+
+use crate::candle_part::gradients_through;
+use crate::gradients::Gradients;
+use candle_core::{Result, Tensor, TensorId};
+
+thread_local! {
+    /// The tapes that run, the innermost last.
+    static RUNNING: RefCell<Vec<Record>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Records the operations that this thread computes, until it is dropped or read backwards.
+///
+/// Tapes nest: operations record themselves on the innermost, for which results on the outer ones
+/// are variables.
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// use robustseg_ops::{Arithmetic, Conv2dConfig, Tape, conv2d};
+/// # fn main() -> candle_core::Result<()> {
+/// let image = Tensor::ones((1, 4, 4, 1), candle_core::DType::F32, &Device::Cpu)?;
+/// let weight = Var::ones((1, 1, 1, 1), candle_core::DType::F32, &Device::Cpu)?;
+///
+/// let tape = Tape::start();
+/// let scores = conv2d(&image, &weight, Conv2dConfig::default(), Arithmetic::default())?;
+/// let gradients = tape.backward(&scores.sum_all()?)?;
+/// assert_eq!(gradients.get(&weight).unwrap().flatten_all()?.to_vec1::<f32>()?, [16.0]);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a tape records nothing after it is dropped"]
+#[derive(Debug)]
+pub struct Tape {
+    /// The number of tapes that run, this one included.
+    depth: usize,
+    /// A tape belongs to its thread.
+    thread: PhantomData<*const ()>,
+}
+
+/// What a tape has recorded.
+#[derive(Default)]
+struct Record {
+    entries: Vec<Entry>,
+    /// The tensors that entries compute.
+    known: HashSet<TensorId>,
+}
+
+/// A part of a computation.
+enum Entry {
+    /// An operation of this crate.
+    Operation(Box<dyn Recorded>),
+    /// A tensor that operations of candle compute.
+    Candle(Tensor),
+}
+
+/// An operation with the tensors that it was computed on.
+pub(crate) trait Recorded {
+    /// The tensors that it was computed on.
+    fn inputs(&self) -> &[Tensor];
+
+    /// Its output.
+    fn output(&self) -> &Tensor;
+
+    /// The gradients of those inputs that need one, given its output's. `owned` says whether it may
+    /// overwrite that.
+    fn gradients(&self, gradient: &Tensor, owned: bool) -> Result<Vec<(TensorId, Tensor)>>;
+}
+
+impl Tape {
+    /// Starts to record.
+    pub fn start() -> Self {
+        let depth = RUNNING.with_borrow_mut(|running| {
+            running.push(Record::default());
+            running.len()
+        });
+        Self { depth, thread: PhantomData }
+    }
+
+    /// The gradients of `value`, or of its sum if it has several elements, with respect to all
+    /// variables that it depends on. Ends the record. Activations are released on the way.
+    ///
+    /// # Errors
+    /// If an operation has no gradient, or its computation fails.
+    pub fn backward(self, value: &Tensor) -> Result<Gradients> {
+        let mut record = self.end();
+        record.know(value);
+        let mut gradients = Gradients::default();
+        if !value.track_op() {
+            return Ok(gradients);
+        }
+        gradients.insert(value, value.ones_like()?.detach());
+        while let Some(entry) = record.entries.pop() {
+            match entry {
+                Entry::Operation(recorded) => {
+                    let Some(gradient) = gradients.take(recorded.output().id()) else { continue };
+                    let owned = !gradients.share(&gradient);
+                    for (id, gradient) in recorded.gradients(&gradient, owned)? {
+                        gradients.add(id, gradient)?;
+                    }
+                }
+                Entry::Candle(tensor) => {
+                    let Some(gradient) = gradients.take(tensor.id()) else { continue };
+                    for (id, gradient) in gradients_through(&tensor, gradient)? {
+                        gradients.add(id, gradient)?;
+                    }
+                }
+            }
+        }
+        Ok(gradients)
+    }
+
+    /// Takes this tape, and any left within it, off the running ones.
+    fn end(&self) -> Record {
+        RUNNING.with_borrow_mut(|running| {
+            running.truncate(self.depth);
+            if running.len() == self.depth { running.pop() } else { None }.unwrap_or_default()
+        })
+    }
+}
+
+impl Drop for Tape {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Record {
+    /// Makes sure that the gradient of `tensor` finds its way.
+    fn know(&mut self, tensor: &Tensor) {
+        if tensor.track_op() && !tensor.is_variable() && self.known.insert(tensor.id()) {
+            self.entries.push(Entry::Candle(tensor.clone()));
+        }
+    }
+}
+
+/// Whether a tape of this thread runs.
+pub(crate) fn is_running() -> bool {
+    RUNNING.with_borrow(|running| !running.is_empty())
+}
+
+/// Records an operation on the innermost tape that runs.
+pub(crate) fn record(recorded: Box<dyn Recorded>) {
+    RUNNING.with_borrow_mut(|running| {
+        if let Some(record) = running.last_mut() {
+            recorded.inputs().iter().for_each(|input| record.know(input));
+            record.known.insert(recorded.output().id());
+            record.entries.push(Entry::Operation(recorded));
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapter::apply;
+    #[cfg(feature = "cuda")]
+    use crate::operation::OnGpu;
+    use crate::operation::{Backward, CpuInputs, OnCpu, Operation};
+    use crate::{BatchNorm, BatchStatistics, StatisticsSource, batch_norm};
+    use candle_core::{CpuStorage, Device, Shape, Var};
+
+    /// The sum of two tensors, which hands its gradient on to both.
+    struct Sum;
+
+    impl Operation<2> for Sum {
+        const NAME: &'static str = "sum";
+
+        fn shape(&self, [x, _]: [&Shape; 2]) -> Shape {
+            x.clone()
+        }
+
+        fn gradients(&self, backward: &Backward<'_, 2>) -> Result<[Option<Tensor>; 2]> {
+            Ok(backward.needs.map(|needed| needed.then(|| backward.gradient.clone())))
+        }
+    }
+
+    impl OnCpu<2> for Sum {
+        fn compute(&self, [x, y]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+            let (x, y) = (x.slice::<f32>()?, y.slice::<f32>()?);
+            Ok(CpuStorage::F32(x.iter().zip(y).map(|(x, y)| x + y).collect()))
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    impl OnGpu<2> for Sum {}
+
+    #[test]
+    fn a_gradient_that_others_share_is_not_overwritten() -> Result<()> {
+        let new = |values: &[f32]| Var::new(values, &Device::Cpu);
+        let (left, right) = (new(&[1.0, 2.0])?, new(&[3.0, 4.0])?);
+        let (weight, bias) = (new(&[5.0, 7.0])?, new(&[0.0, 0.0])?);
+        let (mean, variance) = (bias.as_detached_tensor(), weight.as_detached_tensor().ones_like()?);
+        let statistics = &BatchStatistics { mean, variance };
+        let (weight, bias, source) = (weight.as_tensor(), bias.as_tensor(), StatisticsSource::Running);
+        let norm = BatchNorm { weight, bias, statistics, source, eps: 0.0 };
+        let tape = Tape::start();
+        // Both norms would overwrite the gradient that the sum hands on.
+        let sum = apply(Sum, [&batch_norm(&left, norm)?, &batch_norm(&right, norm)?])?;
+        let gradients = tape.backward(&sum)?;
+        for leaf in [&left, &right] {
+            assert_eq!(gradients.get(leaf).unwrap().to_vec1::<f32>()?, [5.0, 7.0]);
+        }
+        Ok(())
+    }
+}
