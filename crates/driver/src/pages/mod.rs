@@ -10,6 +10,7 @@ mod confusions;
 mod curves;
 mod figures;
 mod gallery;
+mod legends;
 mod names;
 mod run;
 mod summary;
@@ -24,3 +25,5 @@ pub use summary::RunSummary;
 
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(test)]
+mod rendered;

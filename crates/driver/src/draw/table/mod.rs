@@ -148,13 +148,16 @@ impl Table {
             let rows = self.rows.iter().take(rows).enumerate();
             let values: Vec<(usize, f64)> =
                 rows.filter_map(|(row, cells)| Some((row, cells.get(column)?.value()?))).collect();
-            let best = |value: f64| !values.iter().any(|(_, other)| better(*other, value));
-            let found: Vec<usize> =
-                values.iter().filter(|(_, value)| best(*value)).map(|(row, _)| *row).collect();
-            if found.len() < values.len() {
-                self.bold.extend(found.into_iter().map(|row| (row, column)));
-            }
+            self.bold.extend(best(&values, &better).into_iter().map(|row| (row, column)));
         }
+    }
+
+    /// Lets the best number of the row at `row` stand out, as [`Table::mark_best`] does in columns.
+    pub fn mark_best_of_row(&mut self, row: usize, better: impl Fn(f64, f64) -> bool) {
+        let Some(cells) = self.rows.get(row) else { return };
+        let values: Vec<(usize, f64)> =
+            cells.iter().enumerate().filter_map(|(column, cell)| Some((column, cell.value()?))).collect();
+        self.bold.extend(best(&values, better).into_iter().map(|column| (row, column)));
     }
 
     /// Whether a column holds words. Words are aligned to the left, numbers to the right.
@@ -176,6 +179,14 @@ impl Table {
             .enumerate()
             .map(move |(row, cells)| cells.iter().enumerate().map(|place| cell(row, place)).collect())
     }
+}
+
+/// The places of the values that no other is better than. Empty if all are alike.
+fn best(values: &[(usize, f64)], better: impl Fn(f64, f64) -> bool) -> Vec<usize> {
+    let unbeaten = |value: f64| !values.iter().any(|(_, other)| better(*other, value));
+    let found: Vec<usize> =
+        values.iter().filter(|(_, value)| unbeaten(*value)).map(|(place, _)| *place).collect();
+    if found.len() < values.len() { found } else { Vec::new() }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use robustseg_evaluation::{Evaluation, Scope};
 use serde::{Deserialize, Serialize};
 
 use super::run::{ComparedRun, additional_time};
-use super::{copies, protocol};
+use super::{copies, labels, protocol};
 use crate::exit::Usage;
 use crate::pages::summary::RunSummary;
 
@@ -15,6 +15,8 @@ use crate::pages::summary::RunSummary;
 pub struct Comparison {
     /// The runs, in the order in which they were given.
     pub runs: Vec<ComparedRun>,
+    /// The beginning that the names of all runs share.
+    pub beginning: String,
     /// The names of the data's classes.
     pub class_names: Vec<String>,
 }
@@ -22,7 +24,7 @@ pub struct Comparison {
 /// A run in `comparison.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ComparisonRecord {
-    /// Its unique name in figures and tables.
+    /// Its unique name. Figures and tables leave out the beginning that all names share.
     pub name: String,
     /// The training method, or `unknown`.
     pub method: String,
@@ -50,17 +52,16 @@ impl Comparison {
         };
         runs.iter().try_for_each(|run| protocol::require_same(first, run))?;
         copies::refuse(runs)?;
-        let mut names: HashMap<String, usize> = HashMap::new();
-        for run in runs {
-            *names.entry(run.name()).or_default() += 1;
-        }
-        let compared = runs.iter().map(|run| {
-            let label = match run.name() {
-                name if names[&name] == 1 => name,
-                name => format!("{name} ({})", run.path.display()),
-            };
+        let names = labels::unique(runs);
+        let beginning = labels::common_beginning(&names).to_owned();
+        let compared = runs.iter().zip(names).map(|(run, name)| {
+            let label = name[beginning.len()..].to_owned();
             ComparedRun {
+                name,
                 label,
+                path: run.path.clone(),
+                spec: run.spec.clone(),
+                gallery: run.gallery.clone(),
                 method: run.method().map(str::to_owned),
                 additional_time_percent: additional_time(run, runs),
                 evaluation: run.evaluation.clone(),
@@ -69,7 +70,7 @@ impl Comparison {
         });
         let classes = runs.iter().map(|run| run.evaluation.clean.iou.len()).max().unwrap_or(0);
         let class_names = (0..classes).map(|label| first.class_name(label)).collect();
-        Ok(Self { runs: compared.collect(), class_names })
+        Ok(Self { runs: compared.collect(), beginning, class_names })
     }
 
     /// The images that all runs were evaluated on, and the weights if all runs have the same.
@@ -99,7 +100,7 @@ impl Comparison {
     /// The content of `comparison.json`.
     pub fn records(&self) -> Vec<ComparisonRecord> {
         let record = |run: &ComparedRun| ComparisonRecord {
-            name: run.label.clone(),
+            name: run.name.clone(),
             method: run.method.clone().unwrap_or_else(|| "unknown".into()),
             seed: run.evaluation.training.as_ref().map(|training| training.seed),
             evaluation: run.evaluation.clone(),

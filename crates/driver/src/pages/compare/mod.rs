@@ -3,8 +3,13 @@
 mod charts;
 mod comparison;
 mod copies;
+mod differences;
+mod labels;
+mod links;
 mod page;
+mod pictures;
 mod protocol;
+mod ranking;
 mod run;
 mod seeds;
 mod tables;
@@ -21,9 +26,9 @@ use super::summary::RunSummary;
 use crate::run_directory::RunDirectory;
 
 /// Reads the run directories and writes into `out`: `compare.html`, `comparison.json`,
-/// `figures/ATTACK.svg` (figures 3 and 4 of the paper) and `figures/worst_case.svg`, and in
-/// `tables`, each as `.csv`, `.md` and `.tex`, `scores`, `time` (tables 1 and 2 of the paper),
-/// `mean_iou_ATTACK`, `mean_iou_worst_case`, `classes`, and `seeds` (see [`Comparison::tables`]).
+/// `figures/ATTACK` (figures 3 and 4 of the paper) and `figures/worst_case`, each as `.svg` and
+/// `.pdf`, and in `tables`, each as `.csv`, `.md` and `.tex`, the tables of
+/// [`Comparison::tables`].
 ///
 /// # Errors
 /// If a directory holds no finished run, or the runs differ in data, split, window, attacks or
@@ -46,5 +51,5 @@ fn write(comparison: &Comparison, out: &RunDirectory) -> anyhow::Result<()> {
         crate::pages::tables::write(out, &name, &table)?;
     }
     out.write_json("comparison.json", &comparison.records())?;
-    out.write("compare.html", page::render(comparison, &charts).as_bytes())
+    out.write("compare.html", page::render(comparison, &charts, out.path())?.as_bytes())
 }

@@ -1,8 +1,11 @@
 //! One run of a comparison.
 
+use std::path::PathBuf;
+
 use robustseg_evaluation::Evaluation;
 
 use crate::draw::table::Cell;
+use crate::pages::gallery::Gallery;
 use crate::pages::names::paper_name;
 use crate::pages::summary::RunSummary;
 use crate::records::RunTiming;
@@ -11,8 +14,16 @@ use crate::spec::Spec;
 /// A run among others.
 #[derive(Clone, Debug)]
 pub struct ComparedRun {
-    /// Its unique name in figures and tables.
+    /// Its unique name.
+    pub name: String,
+    /// The name without the beginning that all runs share: the one in figures and tables.
     pub label: String,
+    /// Its directory.
+    pub path: PathBuf,
+    /// Its spec. `None` if it is unknown.
+    pub spec: Option<Spec>,
+    /// Its examples, if it has some.
+    pub gallery: Option<Gallery>,
     /// The method that trained the weights, by its name in specs. `None` if it is unknown.
     pub method: Option<String>,
     /// The scores.

@@ -1,19 +1,21 @@
 //! The tables of several runs.
 
-use robustseg_evaluation::METRICS;
+use robustseg_evaluation::{METRICS, Scores};
 
 use super::charts::WORST_CASE;
 use super::comparison::Comparison;
-use super::seeds;
-use crate::draw::table::{Cell, Table};
-use crate::pages::names::title_of_curve;
+use super::run::ComparedRun;
+use super::{differences, seeds};
+use crate::draw::table::{Cell, Column, Table};
+use crate::pages::curves::epsilons_of;
+use crate::pages::names::{epsilon_column, title_of_curve};
 use crate::pages::tables::scoped;
 use crate::pages::warnings::SELECTED;
 
 impl Comparison {
-    /// All tables, with the names of their files: `scores`, `time`, `mean_iou_ATTACK` for each
-    /// attack, `mean_iou_worst_case`, `classes`, and `seeds` if some runs differ only in their
-    /// seed.
+    /// All tables, with the names of their files: `ranking`, `scores`, `time`, `mean_iou_ATTACK`
+    /// for each attack, `mean_iou_worst_case`, `classes`, `classes_worst_case`, `differences` of the
+    /// specs, and `seeds` if some runs differ only in their seed. The most robust run comes first.
     pub fn tables(&self) -> Vec<(String, Table)> {
         let scope = self.scope();
         let mut tables = vec![("scores".into(), scoped(self.scores(), &scope)), ("time".into(), self.time())];
@@ -22,7 +24,12 @@ impl Comparison {
             names.map(|(index, name)| (format!("mean_iou_{name}"), scoped(self.mean_iou(index), &scope))),
         );
         tables.extend(self.worst_case().map(|table| ("mean_iou_worst_case".into(), scoped(table, &scope))));
-        tables.push(("classes".into(), scoped(self.classes(), &scope)));
+        tables.insert(0, ("ranking".into(), scoped(self.ranking(), &scope)));
+        for (name, table) in [("classes", self.classes()), ("classes_worst_case", self.attacked_classes())] {
+            tables.push((name.into(), scoped(table, &scope)));
+        }
+        tables.push(("differences".into(), differences::table(&self.ranked())));
+        tables.retain(|(_, table)| !table.rows.is_empty());
         let seeds = seeds::table(&self.runs);
         if !seeds.rows.is_empty() {
             tables.push(("seeds".into(), scoped(seeds, &scope)));
@@ -40,7 +47,7 @@ impl Comparison {
         let metrics = METRICS.iter().map(|metric| metric.title);
         let columns = columns.into_iter().chain(metrics).chain(["warnings"]);
         let mut table = Table::new("Clean scores", columns);
-        table.rows.extend(self.runs.iter().map(|run| {
+        table.rows.extend(self.ranked().into_iter().map(|run| {
             let clean = &run.evaluation.clean;
             let end = |index: usize| Cell::number(clean.miou_interval.map(|interval| interval[index]), 4);
             let warnings = run.evaluation.warnings.len() as f64;
@@ -70,16 +77,32 @@ impl Comparison {
         table
     }
 
-    /// IoU of each class on clean images, one run per column.
+    /// IoU of each class on clean images, one run per column, the most robust one first.
     fn classes(&self) -> Table {
-        let names = self.runs.iter().map(|run| run.label.clone());
-        let mut table = Table::new("Clean IoU of each class", ["class".to_owned()].into_iter().chain(names));
-        let classes = self.runs.iter().map(|run| run.evaluation.clean.iou.len()).max().unwrap_or(0);
-        table.rows.extend((0..classes).map(|label| {
-            let name = self.class_names.get(label).cloned().unwrap_or_else(|| format!("class {label}"));
-            let iou = self.runs.iter().map(|run| run.evaluation.clean.iou.get(label).copied().flatten());
-            std::iter::once(Cell::Text(name)).chain(iou.map(Cell::fraction)).collect()
+        self.by_class("Clean IoU of each class", |run| Some(&run.evaluation.clean))
+    }
+
+    /// The same in the worst case at the largest epsilon.
+    fn attacked_classes(&self) -> Table {
+        let title = "IoU of each class in the worst case at the largest epsilon";
+        let mut table = self.by_class(title, |run| Some(&run.evaluation.worst_case.last()?.scores));
+        if self.runs.iter().all(|run| run.evaluation.worst_case.is_empty()) {
+            table.rows.clear();
+        }
+        table
+    }
+
+    fn by_class<'a>(&'a self, title: &str, scores: impl Fn(&'a ComparedRun) -> Option<&'a Scores>) -> Table {
+        let runs = self.ranked();
+        let names = runs.iter().map(|run| run.label.clone());
+        let mut table = Table::new(title, std::iter::once("class".to_owned()).chain(names));
+        table.rows.extend(self.class_names.iter().enumerate().map(|(label, name)| {
+            let iou = runs.iter().map(|&run| scores(run)?.iou.get(label).copied().flatten());
+            std::iter::once(Cell::Text(name.clone())).chain(iou.map(Cell::fraction)).collect()
         }));
+        for row in 0..table.rows.len() {
+            table.mark_best_of_row(row, |a, b| a > b);
+        }
         table
     }
 
@@ -96,7 +119,7 @@ impl Comparison {
             "device",
         ];
         let mut table = Table::new("Additional training time over Basic", columns);
-        table.rows.extend(self.runs.iter().map(|run| {
+        table.rows.extend(self.ranked().into_iter().map(|run| {
             let timing = run.timing.as_ref();
             let numbers = [
                 Cell::number(timing.map(|timing| timing.training.steps as f64), 0),
@@ -119,33 +142,32 @@ impl Comparison {
     /// Mean IoU under curve `index`, one epsilon per column.
     fn mean_iou(&self, index: usize) -> Table {
         let first = &self.runs[0].evaluation.curves[index];
-        let columns = first.points.iter().map(|point| point.epsilon.to_string());
+        let columns = first.points.iter().map(|point| epsilon_column(point.epsilon));
         let title = format!("Mean IoU under {}, by epsilon", title_of_curve(first));
-        let mut table = Table::new(title, ["run".into(), "method".into()].into_iter().chain(columns));
-        table.rows.extend(self.runs.iter().map(|run| {
+        let mut table = Table::new(title, ["run", "method"].map(Column::from).into_iter().chain(columns));
+        table.rows.extend(self.ranked().into_iter().map(|run| {
             let points = &run.evaluation.curves[index].points;
             run.head()
                 .into_iter()
                 .chain(points.iter().map(|point| Cell::Fraction(point.scores.miou)))
                 .collect()
         }));
+        let columns = table.columns.len();
+        table.mark_best(self.runs.len(), 2..columns, |a, b| a > b);
         table
     }
 
     /// Mean IoU in the worst case over all attacks, one epsilon per column. `None` if no run has
     /// it.
     fn worst_case(&self) -> Option<Table> {
-        let points = self.runs.iter().flat_map(|run| &run.evaluation.worst_case);
-        let mut epsilons: Vec<f64> = points.map(|point| point.epsilon).collect();
-        epsilons.sort_by(f64::total_cmp);
-        epsilons.dedup();
+        let epsilons = epsilons_of(self.runs.iter().map(|run| &run.evaluation.worst_case[..]));
         if epsilons.is_empty() {
             return None;
         }
-        let columns = epsilons.iter().map(f64::to_string);
+        let columns = epsilons.iter().copied().map(epsilon_column);
         let title = format!("Mean IoU in the {WORST_CASE}, by epsilon");
-        let mut table = Table::new(title, ["run".into(), "method".into()].into_iter().chain(columns));
-        table.rows.extend(self.runs.iter().map(|run| {
+        let mut table = Table::new(title, ["run", "method"].map(Column::from).into_iter().chain(columns));
+        table.rows.extend(self.ranked().into_iter().map(|run| {
             let at = |epsilon: &f64| {
                 let mut points = run.evaluation.worst_case.iter();
                 let point = points.find(|point| point.epsilon == *epsilon);
@@ -153,6 +175,7 @@ impl Comparison {
             };
             run.head().into_iter().chain(epsilons.iter().map(at)).collect()
         }));
+        table.mark_best(self.runs.len(), 2..epsilons.len() + 2, |a, b| a > b);
         table.note = "Of each image the worst example of all attacks at epsilons up to the column's.".into();
         Some(table)
     }

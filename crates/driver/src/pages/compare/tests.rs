@@ -31,7 +31,7 @@ fn runs_stand_in_one_figure_and_one_table() {
     for figure in ["figures/fgsm.svg", "figures/bim.svg", "figures/worst_case.svg"] {
         let svg = read(figure);
         assert!(svg.contains(">basic<") && svg.contains(">newton<"), "{svg}");
-        assert!(read("compare.html").contains(&svg));
+        assert_eq!(read("compare.html").contains(&svg), figure.contains("worst_case"), "{figure}");
         assert!(std::fs::read(out.file(&figure.replace("svg", "pdf"))).unwrap().starts_with(b"%PDF"));
     }
     for table in ["scores", "mean_iou_bim", "classes"] {
@@ -52,6 +52,39 @@ fn runs_stand_in_one_figure_and_one_table() {
     assert!(read("tables/time.tex").contains("31.0 \\%") && read("tables/time.md").contains("31.0 %"));
     let json: Value = serde_json::from_str(&read("comparison.json")).unwrap();
     assert_eq!(json[0]["additional_time_percent"], 0.0);
+}
+
+#[test]
+fn the_most_robust_run_comes_first_and_differences_of_the_specs_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["scenes_basic", "scenes_newton"].map(|name| folder.path().join(name));
+    fixture::run(&paths[0], "scenes_basic", "basic", 0.7, 2.0);
+    fixture::run(&paths[1], "scenes_newton", "fast_newton: {}", 0.68, 2.62);
+    crate::pages::write_report(&RunDirectory::lock(&paths[0]).unwrap()).unwrap();
+    let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
+    let comparison = compare(&paths, &out).unwrap();
+    let read = |name: &str| std::fs::read_to_string(out.file(name)).unwrap();
+    // The fixture's second run falls more slowly with epsilon.
+    let names: Vec<&str> = comparison.ranked().iter().map(|run| run.label.as_str()).collect();
+    assert_eq!(names, ["newton", "basic"]);
+    let ranking = read("tables/ranking.csv");
+    assert!(ranking.lines().nth(1).unwrap().starts_with("1,newton,Fast Newton,0."), "{ranking}");
+    let differences = read("tables/differences.csv");
+    assert!(differences.starts_with("run,training.method"), "{differences}");
+    assert!(!differences.contains("scenes_"), "{differences}");
+    let page = read("compare.html");
+    for part in [
+        "newton is the most robust of 2 runs: mean IoU 0.",
+        "The names begin with scenes_.",
+        "<a href=\"../scenes_basic/report.html\">basic</a>",
+        "prediction of basic for scene 1 under the attack",
+        "IoU of each class in the worst case",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("scenes_newton/report.html"), "it has no report");
+    let json: Value = serde_json::from_str(&read("comparison.json")).unwrap();
+    assert_eq!(json[0]["name"], "scenes_basic");
 }
 
 #[test]

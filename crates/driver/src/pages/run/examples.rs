@@ -3,6 +3,7 @@
 use crate::draw::html::{self, escape};
 use crate::draw::picture::ERRORS;
 use crate::pages::gallery::{Gallery, GalleryExample};
+use crate::pages::legends;
 use crate::pages::names::{curve_title, epsilon_in_words};
 use crate::pages::summary::RunSummary;
 
@@ -27,12 +28,10 @@ pub(super) fn section(run: &RunSummary, gallery: &Gallery) -> anyhow::Result<Str
          the right to see the adversarial image.",
         epsilon_in_words(gallery.epsilon)
     );
-    let legends = legends(run, gallery);
-    Ok(format!(
-        "<p class=\"note\">{}</p>\n<div class=\"beside\">\n<div>\n{pictures}</div>\n<aside tabindex=\"0\" \
-         aria-label=\"Legend\">\n{legends}</aside>\n</div>\n",
-        escape(&note)
-    ))
+    let errors = ERRORS.iter().map(|(name, colour)| ((*name).to_owned(), *colour));
+    let legends =
+        legends::classes(&gallery.classes, |label| run.class_name(label)) + &legends::list("Errors", errors);
+    Ok(format!("<p class=\"note\">{}</p>\n", escape(&note)) + &legends::next_to(&pictures, &legends))
 }
 
 fn pictures(run: &RunSummary, example: &GalleryExample) -> anyhow::Result<String> {
@@ -55,18 +54,4 @@ fn pictures(run: &RunSummary, example: &GalleryExample) -> anyhow::Result<String
     let caption = format!("perturbation, {times} times");
     content += &html::picture(&png("perturbation")?, &described(&caption), &caption);
     Ok(content + "</div>\n")
-}
-
-fn legends(run: &RunSummary, gallery: &Gallery) -> String {
-    let entry = |[red, green, blue]: [u8; 3], name: &str| {
-        let name = escape(name);
-        format!("<li><span style=\"background:rgb({red},{green},{blue})\"></span>{name}</li>\n")
-    };
-    let classes = gallery.classes.iter().enumerate();
-    let classes = classes.map(|(label, class)| entry(class.colour, &run.class_name(label)));
-    let classes: String = classes.chain([entry([255; 3], "not labelled")]).collect();
-    let errors: String = ERRORS.iter().map(|(name, colour)| entry(*colour, name)).collect();
-    format!(
-        "<h3>Classes</h3>\n<ul class=\"classes\">\n{classes}</ul>\n<h3>Errors</h3>\n<ul class=\"classes\">\n{errors}</ul>\n"
-    )
 }
