@@ -20,6 +20,9 @@ use crate::provenance::{
 use crate::records::samples::Recorded;
 use crate::records::{LoggedEvent, RunTiming};
 
+/// The heading of the table of files.
+const FILES: &str = "Files of a run directory";
+
 type Fields = BTreeMap<String, BTreeSet<String>>;
 
 /// The names of fields in the tables of the page, by the heading above each table.
@@ -119,7 +122,7 @@ fn kind(event: &Event) -> &'static str {
 }
 
 fn of_events(found: &mut Fields) {
-    let logged = |event: Event| LoggedEvent { event, time_s: 0.5 };
+    let logged = |event: Event| LoggedEvent { event, time_s: 0.5, wall_time: 0.5 };
     let shared = fields(&logged(Event::Checkpoint { step: 1, epoch: 0 }));
     for event in events() {
         let name = kind(&event);
@@ -327,10 +330,62 @@ fn every_field_is_documented_and_every_documented_field_exists() {
     of_evaluation(&mut found);
     of_run(&mut found);
     of_attack(&mut found);
-    let documented = documented();
+    let mut documented = documented();
+    documented.remove(FILES);
     for (heading, fields) in &found {
         assert_eq!(documented.get(heading), Some(fields), "{heading}");
     }
     let others: Vec<_> = documented.keys().filter(|heading| !found.contains_key(*heading)).collect();
     assert!(others.is_empty(), "no record has the tables {others:?}");
+}
+
+/// Whether `name` is one of `pattern`, in which a star stands for any part of a name.
+fn fits(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((before, after)) => name.strip_prefix(before).is_some_and(|rest| {
+            (0..=rest.len()).any(|end| rest.is_char_boundary(end) && fits(after, &rest[end..]))
+        }),
+    }
+}
+
+fn files_below(folder: &std::path::Path, beginning: &str, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let name = format!("{beginning}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            files_below(&entry.path(), &format!("{name}/"), found);
+        } else {
+            found.push(name);
+        }
+    }
+}
+
+#[test]
+fn every_file_of_a_run_directory_is_documented() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    crate::pages::fixture::run(&path, "x", "fast_newton: {}", 0.7, 2.0);
+    let mut log = crate::records::EventLog::open(&path.join("events.jsonl"), 200).unwrap();
+    log.append(&Event::Checkpoint { step: 200, epoch: 8 }).unwrap();
+    crate::pages::write_report(&crate::run_directory::RunDirectory::lock(&path).unwrap()).unwrap();
+    let mut found = Vec::new();
+    files_below(&path, "", &mut found);
+    let patterns = documented().remove(FILES).unwrap();
+    for name in &found {
+        assert!(patterns.iter().any(|pattern| fits(pattern, name)), "{name} is not documented");
+    }
+    // What training writes is not here; all other patterns are of files that are.
+    let others = [
+        "checkpoints/",
+        "run.log",
+        "samples.jsonl",
+        "tables/",
+        "figures/",
+        ".robustseg",
+        ".lock",
+        "unfinished",
+    ];
+    for pattern in patterns.iter().filter(|pattern| !others.iter().any(|other| pattern.starts_with(other))) {
+        assert!(found.iter().any(|name| fits(pattern, name)), "{pattern} does not exist");
+    }
 }

@@ -15,6 +15,7 @@ use crate::inputs::{Inputs, check_folder, holds_anything, is_folder};
 use crate::lock::Lock;
 use crate::provenance::Provenance;
 use crate::record::{Record, Written};
+use crate::records::tensorboard::EVENT_FILE;
 
 /// The command whose results include checkpoints, which training writes directly.
 const RUN: &str = "run";
@@ -23,7 +24,8 @@ const RUN: &str = "run";
 pub(crate) const UNFINISHED: &str = "unfinished_evaluation";
 
 /// The folders that hold files, relative to the directory itself.
-const FOLDERS: [&str; 6] = ["", "checkpoints", "figures", "figures/examples", "tables", UNFINISHED];
+const FOLDERS: [&str; 7] =
+    ["", "checkpoints", "figures", "figures/examples", "tables", "tensorboard", UNFINISHED];
 
 /// How a run uses its directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,8 +155,15 @@ impl RunDirectory {
         for name in ["last", "best", "unflagged", "failed", "failed_batch"].into_iter().chain(averages) {
             remove(&format!("checkpoints/{name}.safetensors"))?;
         }
-        let results =
-            ["events.jsonl", "evaluation.json", "images.jsonl", "timing.json", "report.html", "run.log"];
+        let results = [
+            "events.jsonl",
+            EVENT_FILE,
+            "evaluation.json",
+            "images.jsonl",
+            "timing.json",
+            "report.html",
+            "run.log",
+        ];
         results.into_iter().try_for_each(remove)?;
         // Deletes figures, tables and examples, because the new run may have others. Keeps the
         // files that mark the folder as a run.

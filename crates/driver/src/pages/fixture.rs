@@ -243,7 +243,8 @@ pub fn run_of(path: &Path, name: &str, method: &str, miou: f64, step_seconds: f6
             events.push(Event::Validation { step, epoch, miou, pixel_accuracy, best: true, seconds: 1.5 });
         }
     }
-    let line = |event| serde_json::to_string(&LoggedEvent { event, time_s: 0.0 }).unwrap() + "\n";
+    let line =
+        |event| serde_json::to_string(&LoggedEvent { event, time_s: 0.0, wall_time: 0.0 }).unwrap() + "\n";
     let events: String = events.into_iter().map(line).collect();
     directory.write("events.jsonl", events.as_bytes()).unwrap();
     let examples = vec![example("scene 1", 160, 120), example("scene 2", 160, 120)];

@@ -1,15 +1,16 @@
-//! The open `events.jsonl` of a run.
+//! The open `events.jsonl` of a run, and its copy for TensorBoard.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use robustseg_files::write_atomically;
 use robustseg_training::Event;
 
 use super::events::{LoggedEvent, happened};
+use super::tensorboard::TensorBoard;
 
 /// An open event log. Its times count the seconds of the run without interruptions.
 pub struct EventLog {
@@ -17,6 +18,7 @@ pub struct EventLog {
     file: File,
     start: Instant,
     before: f64,
+    tensorboard: TensorBoard,
 }
 
 impl EventLog {
@@ -37,18 +39,22 @@ impl EventLog {
         write_atomically(path, &text).with_context(|| format!("writing {}", path.display()))?;
         let file = OpenOptions::new().append(true).open(path);
         let file = file.with_context(|| format!("opening {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), file, start: Instant::now(), before })
+        let folder = path.parent().unwrap_or(path);
+        let tensorboard = TensorBoard::open(folder, kept.iter().map(|line| &line.logged), wall_time());
+        Ok(Self { path: path.to_owned(), file, start: Instant::now(), before, tensorboard })
     }
 
-    /// Appends `event` with the time.
+    /// Appends `event` with the times.
     pub fn append(&mut self, event: &Event) -> io::Result<()> {
         let time_s = self.before + self.start.elapsed().as_secs_f64();
-        let logged = LoggedEvent { event: event.clone(), time_s };
+        let logged = LoggedEvent { event: event.clone(), time_s, wall_time: wall_time() };
         // A JSON value writes f32 with the digits of f64.
         let object = serde_json::to_value(&logged).expect("events are plain data");
         // One write per line: a crash tears at most the last line.
         let written = self.file.write_all(format!("{object}\n").as_bytes());
-        written.map_err(|source| self.error(&source))
+        written.map_err(|source| self.error(&source))?;
+        self.tensorboard.append(&logged);
+        Ok(())
     }
 
     /// Waits until all appended events are on the disk.
@@ -61,6 +67,11 @@ impl EventLog {
     }
 }
 
+/// Seconds since 1970; 0 under a clock that shows an earlier time.
+fn wall_time() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,7 +79,7 @@ mod tests {
 
     fn skipped(step: u64, time_s: f64) -> String {
         let event = Event::StepSkipped { step, epoch: 0, reason: "inf".into() };
-        serde_json::to_string(&LoggedEvent { event, time_s }).unwrap()
+        serde_json::to_string(&LoggedEvent { event, time_s, wall_time: 0.0 }).unwrap()
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub struct LoggedEvent {
     /// Seconds of the run until then, without interruptions. 0 if the file does not say.
     #[serde(default)]
     pub time_s: f64,
+    /// Seconds since 1970. 0 if the file does not say, and before 1970.
+    #[serde(default)]
+    pub wall_time: f64,
 }
 
 /// A line of the file.
@@ -123,7 +126,7 @@ mod tests {
     use super::*;
 
     fn line(event: Event) -> String {
-        serde_json::to_string(&LoggedEvent { event, time_s: 1.5 }).unwrap() + "\n"
+        serde_json::to_string(&LoggedEvent { event, time_s: 1.5, wall_time: 1e9 }).unwrap() + "\n"
     }
 
     fn checkpoint(step: u64) -> String {
@@ -140,7 +143,8 @@ mod tests {
     #[test]
     fn a_torn_last_line_does_not_count() {
         let events = read(&(checkpoint(4) + "{\"kind\": \"st")).unwrap();
-        let expected = LoggedEvent { event: Event::Checkpoint { step: 4, epoch: 0 }, time_s: 1.5 };
+        let event = Event::Checkpoint { step: 4, epoch: 0 };
+        let expected = LoggedEvent { event, time_s: 1.5, wall_time: 1e9 };
         assert_eq!(events, [expected]);
         assert!(read("{\"kind\": \"st").unwrap().is_empty() && read("").unwrap().is_empty());
     }

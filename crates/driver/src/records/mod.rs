@@ -9,6 +9,8 @@ mod events;
 mod history;
 mod json;
 pub(crate) mod samples;
+pub(crate) mod scalars;
+pub(crate) mod tensorboard;
 mod timing;
 
 pub use event_log::EventLog;

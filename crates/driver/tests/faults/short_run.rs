@@ -154,6 +154,9 @@ impl ShortRun {
         files.remove("report.html").unwrap();
         // The log contains times and every start.
         files.remove("run.log");
+        // Copies of the events, with times.
+        files.remove("tensorboard/events.out.tfevents.robustseg").unwrap();
+        files.remove("tables/scalars.csv").unwrap();
         for (name, bytes) in &mut files {
             match name.as_str() {
                 "events.jsonl" => *bytes = steps(bytes).into_bytes(),
@@ -245,6 +248,7 @@ fn steps(log: &[u8]) -> String {
         if event["kind"] == "step" || event["kind"] == "validation" {
             event["seconds"] = Value::Null;
             event["time_s"] = Value::Null;
+            event["wall_time"] = Value::Null;
             text += &format!("{event}\n");
         }
     }

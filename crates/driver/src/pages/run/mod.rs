@@ -20,10 +20,11 @@ use std::path::PathBuf;
 use super::confusions::Confusions;
 use super::summary::RunSummary;
 use super::{figures, tables as files};
+use crate::records::{read_events, scalars};
 use crate::run_directory::RunDirectory;
 
 /// Renders `figures/*` (each as `.svg` and `.pdf`), `tables/*` (each as `.csv`, `.md` and `.tex`) and `report.html` of a
-/// run directory from its other files, and returns the report's path. It may be repeated at any
+/// run directory from its other files, `tables/scalars.csv` among them, and returns the report's path. It may be repeated at any
 /// time.
 ///
 /// # Errors
@@ -38,6 +39,10 @@ pub fn write_report(directory: &RunDirectory) -> anyhow::Result<PathBuf> {
     let tables = tables::all(&run, confusions.as_ref());
     for (name, table) in &tables {
         files::write(directory, name, table)?;
+    }
+    let scalars = scalars::csv(&read_events(&run.path.join("events.jsonl"))?);
+    if !run.history.losses.is_empty() {
+        directory.write("tables/scalars.csv", scalars.as_bytes())?;
     }
     let page = page::render(&run, &charts, &tables, confusions.as_ref())?;
     directory.write("report.html", page.as_bytes())?;

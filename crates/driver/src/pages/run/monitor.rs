@@ -172,7 +172,7 @@ mod tests {
     fn event(record: &MonitorRecord) -> String {
         let MonitorRecord { step, reading, sign, flagged, patience, overfitting, seconds } = record.clone();
         let event = Event::Monitor { step, epoch: 0, reading, sign, flagged, patience, overfitting, seconds };
-        serde_json::to_string(&LoggedEvent { event, time_s: 0.0 }).unwrap() + "\n"
+        serde_json::to_string(&LoggedEvent { event, time_s: 0.0, wall_time: 0.0 }).unwrap() + "\n"
     }
 
     fn readings(path: &Path) -> Result<Vec<MonitorRecord>, BadData> {

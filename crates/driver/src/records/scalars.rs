@@ -1,0 +1,75 @@
+//! Events as single named numbers, for TensorBoard and CSV.
+
+use robustseg_training::Event;
+
+use super::events::LoggedEvent;
+
+/// The step of `event` and its numbers by their names in TensorBoard and `tables/scalars.csv`.
+/// Events of other kinds have none.
+pub(crate) fn scalars(event: &Event) -> Option<(u64, u64, Vec<(&'static str, f64)>)> {
+    let (step, epoch, values) = match event {
+        Event::Step { epoch, record } => {
+            let share = record.attacked as f64 / record.images.max(1) as f64;
+            let values = vec![
+                ("train/loss", Some(record.loss.into())),
+                ("train/penalty", record.penalty),
+                ("train/learning_rate", Some(record.learning_rate)),
+                ("train/attacked_share", Some(share)),
+                ("train/epsilon_mean", record.epsilon_mean),
+                ("time/step_seconds", Some(record.seconds.total())),
+            ];
+            (record.step, *epoch, values)
+        }
+        Event::Validation { step, epoch, miou, pixel_accuracy, .. } => {
+            let values = vec![
+                ("validation/mean_iou", Some(*miou)),
+                ("validation/pixel_accuracy", Some(*pixel_accuracy)),
+            ];
+            (*step, *epoch, values)
+        }
+        Event::Monitor { step, epoch, reading, .. } => {
+            let values = vec![
+                ("monitor/clean_mean_iou", Some(reading.clean.miou)),
+                ("monitor/fgsm_mean_iou", Some(reading.fgsm.miou)),
+                ("monitor/bim_mean_iou", Some(reading.bim.miou)),
+                ("monitor/cosine", reading.cosine),
+                ("monitor/linearity", reading.linearity),
+            ];
+            (*step, *epoch, values)
+        }
+        _ => return None,
+    };
+    let known = values.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    Some((step, epoch, known.collect()))
+}
+
+/// The numbers of all `events` as comma-separated values, one in a line.
+pub(crate) fn csv<'a>(events: impl IntoIterator<Item = &'a LoggedEvent>) -> String {
+    let mut text = String::from("step,epoch,time_s,wall_time,name,value\n");
+    for LoggedEvent { event, time_s, wall_time } in events {
+        let Some((step, epoch, values)) = scalars(event) else { continue };
+        for (name, value) in values {
+            text += &format!("{step},{epoch},{time_s},{wall_time},{name},{value}\n");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_validation_is_two_lines() {
+        let (step, epoch, best, seconds) = (7, 1, true, 1.0);
+        let event = Event::Validation { step, epoch, miou: 0.5, pixel_accuracy: 0.75, best, seconds };
+        let events = [
+            LoggedEvent { event, time_s: 2.5, wall_time: 100.0 },
+            LoggedEvent { event: Event::Checkpoint { step, epoch }, time_s: 3.0, wall_time: 101.0 },
+        ];
+        let expected = "step,epoch,time_s,wall_time,name,value\n\
+                        7,1,2.5,100,validation/mean_iou,0.5\n\
+                        7,1,2.5,100,validation/pixel_accuracy,0.75\n";
+        assert_eq!(csv(&events), expected);
+    }
+}
