@@ -112,6 +112,47 @@ fn predict_uses_windows() {
 }
 
 #[test]
+fn predict_takes_folders_and_writes_probabilities_scales_and_legends() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    checkpoint(folder);
+    picture(&folder.join("in/a.png"), 0);
+    picture(&folder.join("in/deep/b.png"), 3);
+    let with = |out, more: &[&'static str]| [&predict(out, &["in"])[..], more].concat();
+    succeeds(folder, &with("plain", &["--probabilities", "npy"]));
+    succeeds(folder, &with("flipped", &["--flip", "--scales", "0.5,1", "--probabilities", "safetensors"]));
+    for file in ["plain/a.png", "plain/deep/b_overlay.svg", "plain/deep/b.npy", "flipped/a.safetensors"] {
+        assert!(folder.join(file).is_file(), "{file}");
+    }
+    // The label map is the most probable class of each pixel.
+    let mut reader =
+        png::Decoder::new(std::io::BufReader::new(fs::File::open(folder.join("flipped/a.png")).unwrap()))
+            .read_info()
+            .unwrap();
+    let mut labels = vec![0; 16 * 12];
+    reader.next_frame(&mut labels).unwrap();
+    let file = fs::read(folder.join("flipped/a.safetensors")).unwrap();
+    let read = safetensors::SafeTensors::deserialize(&file).unwrap();
+    let tensor = read.tensor("probabilities").unwrap();
+    let values: Vec<f32> =
+        tensor.data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
+    assert_eq!(tensor.shape()[1..], [12, 16]);
+    for (pixel, label) in labels.iter().enumerate() {
+        let of_pixel: Vec<f32> = values.iter().skip(pixel).step_by(16 * 12).copied().collect();
+        let sum: f32 = of_pixel.iter().sum();
+        assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+        assert!(
+            of_pixel.iter().all(|other| *other <= of_pixel[usize::from(*label)]),
+            "{pixel}: {of_pixel:?}"
+        );
+    }
+    refuses(folder, &predict("in/out", &["in"]), &["in/out", "folder of images"]);
+    refuses(folder, &with("x", &["--scales", "0"]), &["--scales"]);
+    refuses(folder, &with("x", &["--flip", "--window", "sliding:8"]), &["--window"]);
+    refuses(folder, &predict("x", &["in/c*.png"]), &["c*.png", "no image"]);
+}
+
+#[test]
 fn attack_replaces_its_own_output_and_leaves_nothing_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 use robustseg_attacks::{Alignment, Model};
-use robustseg_ops::predict;
+use robustseg_ops::{predict, softmax, upsample_bilinear};
 
 use crate::protocol::Protocol;
 use crate::window::{Window, Windowed};
@@ -108,6 +108,16 @@ impl<'a> Presented<'a> {
         }
         let (_, _, height, width) = image.dims4()?;
         predict(&self.logits(image)?, height, width, self.alignment())
+    }
+
+    /// The probabilities (N, H, W, K) of the classes at every pixel of a prepared `image`
+    /// (N, 3, H, W), f32, all in memory at once: the softmax of the logits at the size of the image.
+    ///
+    /// # Errors
+    /// If the model fails.
+    pub fn probabilities(&self, image: &Tensor) -> candle_core::Result<Tensor> {
+        let (_, _, height, width) = image.dims4()?;
+        softmax(&upsample_bilinear(&self.logits(image)?, height, width, self.alignment())?)
     }
 
     /// What attacks perturb in a prepared batch. It is one part unless crops are attacked alone.

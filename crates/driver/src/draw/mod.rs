@@ -9,9 +9,11 @@ mod drawing;
 mod escape;
 pub mod html;
 mod legend;
+mod overlay;
 pub mod picture;
 pub mod table;
 pub mod time;
 
 pub use contact_sheet::contact_sheet;
 pub use legend::legend;
+pub use overlay::overlay_with_legend;

@@ -37,8 +37,8 @@ pub(super) fn common_beginning(names: &[String]) -> &str {
         names.iter().all(rest)
     };
     let separators = first.char_indices().filter(|(_, c)| matches!(c, '_' | '-' | ' ' | '/'));
-    let ends = separators.map(|(place, c)| place + c.len_utf8()).filter(|_| !others.is_empty());
-    ends.filter(fits).last().map_or("", |end| &first[..end])
+    let mut ends = separators.map(|(place, c)| place + c.len_utf8()).filter(|_| !others.is_empty());
+    ends.rfind(fits).map_or("", |end| &first[..end])
 }
 
 #[cfg(test)]
