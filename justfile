@@ -11,6 +11,10 @@ experiment SPEC *ARGS:
 test *ARGS:
     cargo test --workspace {{ARGS}}
 
+# The documentation as a site in target/book; needs `cargo install mdbook`.
+book:
+    scripts/book.sh
+
 # Compare with PyTorch's results for the cases in FOLDER.
 goldens FOLDER='tests/goldens':
     ROBUSTSEG_GOLDENS={{absolute_path(FOLDER)}} cargo test --package robustseg-tests --test goldens

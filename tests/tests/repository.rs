@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -12,7 +12,10 @@ const DOCUMENTS: [&str; 8] = [
     "docs/catastrophic_overfitting.md",
     "docs/decisions/README.md",
     "docs/faults.md",
+    "docs/own_data.md",
     "docs/performance.md",
+    "docs/records.md",
+    "docs/tour.md",
 ];
 
 fn root() -> PathBuf {
@@ -38,12 +41,35 @@ fn files() -> Vec<String> {
 }
 
 #[test]
+fn the_book_has_every_page_of_the_documentation() {
+    let summary = read("docs/SUMMARY.md");
+    let listed: Vec<&str> = summary
+        .split("](")
+        .skip(1)
+        .filter_map(|part| part.split(')').next())
+        .filter(|page| *page != "spec.md")
+        .collect();
+    for folder in ["docs", "docs/decisions"] {
+        for entry in std::fs::read_dir(root().join(folder)).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.strip_prefix(root().join("docs")).expect("below docs").display().to_string();
+            let is_page = name.ends_with(".md") && !["SUMMARY.md", "spec.md"].contains(&name.as_str());
+            assert!(!is_page || listed.contains(&name.as_str()), "docs/SUMMARY.md lacks {name}");
+        }
+    }
+    for page in listed {
+        assert!(root().join("docs").join(page).is_file(), "there is no docs/{page}");
+    }
+}
+
+#[test]
 fn links_lead_somewhere() {
     for document in DOCUMENTS {
         let folder = root().join(document).parent().expect("a folder").to_path_buf();
         for part in read(document).split("](").skip(1) {
             let target = part.split([')', '#']).next().unwrap_or_default();
-            let elsewhere = target.is_empty() || target.starts_with("http");
+            // The page of all keys is generated.
+            let elsewhere = target.is_empty() || target.starts_with("http") || target == "spec.md";
             assert!(elsewhere || folder.join(target).exists(), "{document}: there is no {target}");
         }
     }

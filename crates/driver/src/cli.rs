@@ -57,8 +57,8 @@ enum Command {
     /// Verifies, downloads, prepares or shows a dataset.
     #[command(subcommand)]
     Data(data::Data),
-    /// Prints the JSON schema of specs, for editors.
-    Schema,
+    /// Prints the JSON schema of specs for editors, or a page of all their keys.
+    Schema(schema::Schema),
     /// Prints a completion script for a shell.
     Completions(completions::Completions),
 }
@@ -93,7 +93,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Compare(command) => command.execute(),
         Command::Bench(command) => command.execute(),
         Command::Data(command) => command.execute(),
-        Command::Schema => schema::print(),
+        Command::Schema(command) => command.execute(),
         Command::Completions(command) => {
             command.print(Cli::command());
             Ok(())
@@ -115,4 +115,27 @@ fn one_paragraph(error: &anyhow::Error) -> String {
     let told: Vec<&str> =
         lines.take_while(|line| !line.starts_with("0: ")).filter(|line| !line.is_empty()).collect();
     told.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_of_help_texts_are_understood() {
+        let mut found = 0;
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in help.lines().filter(|line| line.starts_with("  robustseg")) {
+                let parsed = Cli::try_parse_from(line.split_whitespace());
+                assert!(
+                    parsed.is_ok(),
+                    "{line}: {}",
+                    parsed.err().map_or(String::new(), |error| error.to_string())
+                );
+                found += 1;
+            }
+        }
+        assert!(found > 8, "{found}");
+    }
 }

@@ -8,8 +8,14 @@ use crate::inputs::Inputs;
 use crate::pages;
 use crate::run_directory::RunDirectory;
 
+/// The examples of `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  robustseg compare runs/basic runs/fgsm runs/newton --out compared";
+
 /// Arguments of `compare`.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Compare {
     /// The run directories.
     #[arg(required = true, value_name = "RUN_DIR")]

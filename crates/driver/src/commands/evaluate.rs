@@ -31,8 +31,15 @@ use crate::sources::{self, Sources};
 use crate::spec::Spec;
 use crate::{identity, same_result};
 
+/// The examples of `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  robustseg evaluate --checkpoint runs/x/checkpoints/last.safetensors experiments/camvid_attacks.yaml --out runs/attacked
+  robustseg evaluate --checkpoint x.safetensors spec.yaml --source other=y.safetensors --out runs/transfer";
+
 /// Arguments of `evaluate`.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Evaluate {
     #[command(flatten)]
     spec: SpecArguments,

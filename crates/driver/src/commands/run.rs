@@ -29,8 +29,16 @@ use crate::run_directory::{RunDirectory, Start, UNFINISHED, default_path};
 use crate::spec::{Layered, Spec};
 use crate::{identity, same_result};
 
+/// The examples of `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  robustseg run experiments/smoke.yaml
+  robustseg run spec.yaml --set training.epochs=2 --out runs/short
+  robustseg run spec.yaml --resume";
+
 /// Arguments of `run`.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Run {
     #[command(flatten)]
     spec: SpecArguments,

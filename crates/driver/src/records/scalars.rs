@@ -4,9 +4,16 @@ use robustseg_training::Event;
 
 use super::events::LoggedEvent;
 
-/// The step of `event` and its numbers by their names in TensorBoard and `tables/scalars.csv`.
-/// Events of other kinds have none.
-pub(crate) fn scalars(event: &Event) -> Option<(u64, u64, Vec<(&'static str, f64)>)> {
+/// The numbers of an event.
+pub(crate) struct Scalars {
+    pub(crate) step: u64,
+    epoch: u64,
+    /// The numbers by their names in TensorBoard and `tables/scalars.csv`.
+    pub(crate) values: Vec<(&'static str, f64)>,
+}
+
+/// The numbers of `event`. Events of other kinds have none.
+pub(crate) fn scalars(event: &Event) -> Option<Scalars> {
     let (step, epoch, values) = match event {
         Event::Step { epoch, record } => {
             let share = record.attacked as f64 / record.images.max(1) as f64;
@@ -39,15 +46,15 @@ pub(crate) fn scalars(event: &Event) -> Option<(u64, u64, Vec<(&'static str, f64
         }
         _ => return None,
     };
-    let known = values.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    Some((step, epoch, known.collect()))
+    let values = values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    Some(Scalars { step, epoch, values })
 }
 
 /// The numbers of all `events` as comma-separated values, one in a line.
 pub(crate) fn csv<'a>(events: impl IntoIterator<Item = &'a LoggedEvent>) -> String {
     let mut text = String::from("step,epoch,time_s,wall_time,name,value\n");
     for LoggedEvent { event, time_s, wall_time } in events {
-        let Some((step, epoch, values)) = scalars(event) else { continue };
+        let Some(Scalars { step, epoch, values }) = scalars(event) else { continue };
         for (name, value) in values {
             text += &format!("{step},{epoch},{time_s},{wall_time},{name},{value}\n");
         }

@@ -12,7 +12,7 @@ use robustseg_files::{create_folders, write_atomically};
 use tracing::warn;
 
 use super::events::LoggedEvent;
-use super::scalars::scalars;
+use super::scalars::{Scalars, scalars};
 
 /// The file in a run directory. TensorBoard looks for `tfevents` in names.
 pub(crate) const EVENT_FILE: &str = "tensorboard/events.out.tfevents.robustseg";
@@ -61,7 +61,7 @@ fn beginning(wall_time: f64) -> Vec<u8> {
 
 /// The record of `logged`. Empty if it has no numbers.
 fn of_event(logged: &LoggedEvent) -> Vec<u8> {
-    let Some((step, _, values)) = scalars(&logged.event) else { return Vec::new() };
+    let Some(Scalars { step, values, .. }) = scalars(&logged.event) else { return Vec::new() };
     let value = |(name, value): (&str, f64)| {
         // Field 2, of 32 bits.
         let number = [&[2 << 3 | 5][..], &(value as f32).to_le_bytes()].concat();

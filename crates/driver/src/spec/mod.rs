@@ -12,6 +12,7 @@ mod fault;
 mod layers;
 mod merge;
 mod overrides;
+mod page;
 mod ranges;
 mod schema;
 mod shown;

@@ -405,3 +405,17 @@ fn an_average_is_evaluated_unless_the_spec_says_otherwise() {
     let both = ["training.start_from=a.safetensors", "model.pretrained=b.safetensors"];
     assert_eq!(fault(SMALL, &both).path.join("."), "training.start_from");
 }
+
+#[test]
+fn the_manifest_and_the_spec_of_the_page_about_own_data_are_read() {
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/own_data.md")).unwrap();
+    let blocks: Vec<&str> =
+        page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let [manifest, spec] = blocks[..] else { panic!("{blocks:?}") };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("streets.yaml");
+    std::fs::write(&path, manifest).unwrap();
+    assert_eq!(robustseg_datasets::Manifest::load(&path).unwrap().classes.len(), 3);
+    assert_eq!(Spec::parse(spec, &[]).unwrap().evaluation.curves.len(), 2);
+}

@@ -33,9 +33,15 @@ use observe::{Observations, observe};
 use options::AttackOptions;
 use report::{ImageReport, Report, RoundedReport};
 
+/// The examples of `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  robustseg attack --checkpoint x.safetensors --method bim --epsilon 8/255 --image a.png --label a_label.png --out attacked";
+
 /// Arguments of `attack`.
 #[derive(Args)]
 #[command(group(ArgGroup::new("case").required(true).args(["image", "input"])))]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Attack {
     /// The checkpoint of the network to attack.
     #[arg(long, value_name = "FILE")]

@@ -22,8 +22,16 @@ use crate::memory;
 use crate::run_directory::RunDirectory;
 use crate::{protocol, window};
 
+/// The examples of `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  robustseg predict --checkpoint x.safetensors --out predicted photos
+  robustseg predict --checkpoint x.safetensors --out predicted a.jpg b.png --window sliding:512:256
+  robustseg predict --checkpoint x.safetensors --out predicted photos --scales 0.75,1,1.25 --flip --probabilities npy";
+
 /// Arguments of `predict`.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Predict {
     /// The checkpoint of the network.
     #[arg(long, value_name = "FILE")]
