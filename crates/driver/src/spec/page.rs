@@ -165,17 +165,22 @@ fn has_settings(variant: &Value) -> bool {
     variant.get("properties").is_some()
 }
 
-/// The description in one line for a table, with links to code as names.
+/// The first paragraph of the description in one line for a table, with links to code as their
+/// texts.
 fn description(value: &Value) -> String {
-    let text =
-        value["description"].as_str().unwrap_or_default().replace(['\n', '\r'], " ").replace('|', "\\|");
+    let text = value["description"].as_str().unwrap_or_default();
+    let text = text.split("\n\n").next().unwrap_or_default().replace(['\n', '\r'], " ").replace('|', "\\|");
     let mut plain = String::new();
     let mut rest = text.as_str();
-    while let Some((before, after)) = rest.split_once("[`") {
-        let Some((name, after)) = after.split_once("`]") else { break };
+    while let Some((before, (name, after))) =
+        rest.split_once('[').and_then(|(before, after)| Some((before, after.split_once(']')?)))
+    {
         let target = after.strip_prefix('(').and_then(|target| target.split_once(')'));
-        plain += &format!("{before}`{name}`");
-        rest = target.map_or(after, |(_, after)| after);
+        match target {
+            Some((_, after)) => (plain, rest) = (plain + before + name, after),
+            None if name.starts_with('`') => (plain, rest) = (plain + before + name, after),
+            None => (plain, rest) = (plain + before + "[" + name + "]", after),
+        }
     }
     plain + rest
 }
@@ -188,7 +193,7 @@ mod tests {
     fn every_key_and_every_choice_of_the_schema_is_on_the_page() {
         let page = Spec::page().unwrap();
         for part in [
-            "| `training.epochs` | integer | | Passes over the training split. |",
+            "| `training.epochs` | integer |  | Passes over the training split. |",
             "| `evaluation.weights` | `last`, `best`",
             "## `training.method`",
             "| `training.method.fgsm` | `epsilon = 0.03`: Radius",
@@ -209,7 +214,7 @@ mod tests {
 
     #[test]
     fn links_to_code_become_names() {
-        let value = serde_json::json!({"description": "As [`A::b`](crate::A::b) and [`c`] say,\nx | y."});
-        assert_eq!(description(&value), "As `A::b` and `c` say, x \\| y.");
+        let value = serde_json::json!({"description": "As [`A::b`](crate::A::b) and [`c`] say,\nx | y in [0, 1], [d](E).\n\nMore."});
+        assert_eq!(description(&value), "As `A::b` and `c` say, x \\| y in [0, 1], d.");
     }
 }

@@ -8,6 +8,8 @@ use crate::pages::names::title_of_curve;
 
 /// The title of the worst case.
 pub(super) const WORST_CASE: &str = "worst case over all attacks";
+/// The title of its chart.
+const WORST_CASE_TITLE: &str = "Worst case over all attacks";
 /// The name of the worst case in files.
 pub(super) const WORST_CASE_FILE: &str = "worst_case";
 
@@ -26,7 +28,7 @@ impl Comparison {
             self.ranked().into_iter().filter_map(|run| curves::worst_case(&run.label, &run.evaluation));
         let worst: Vec<Line> = worst.collect();
         if !worst.is_empty() {
-            charts.push((WORST_CASE_FILE.into(), curves::chart(WORST_CASE, worst)));
+            charts.push((WORST_CASE_FILE.into(), curves::chart(WORST_CASE_TITLE, worst)));
         }
         charts
     }
