@@ -43,9 +43,9 @@ impl Comparison {
             name: "worst mean IoU".into(),
             detail: detail.map_or(String::new(), |epsilon| format!("at epsilon {epsilon}")),
         };
-        let columns = ["rank", "run", "method"].map(Column::from).into_iter().chain([worst]);
-        let columns =
-            columns.chain(["95 % interval", "clean mean IoU", "clean pixel accuracy"].map(Column::from));
+        let columns = ["rank", "run"].map(Column::from).into_iter().chain([worst]);
+        let columns = columns
+            .chain(["95 % interval", "clean mean IoU", "clean pixel accuracy", "method"].map(Column::from));
         let mut table = Table::new("Runs, the most robust first", columns);
         table.rows.extend(ranked.iter().enumerate().map(|(place, run)| {
             let interval = run.evaluation.worst_case.last().and_then(|point| point.scores.miou_interval);
@@ -57,9 +57,10 @@ impl Comparison {
                 Cell::Fraction(clean.pixel_accuracy),
             ];
             let rank = Cell::Number((place + 1) as f64, 0);
-            std::iter::once(rank).chain(run.head()).chain(scores).collect()
+            let [name, method] = run.head();
+            [rank, name].into_iter().chain(scores).chain([method]).collect()
         }));
-        table.mark_best(ranked.len(), [3, 5, 6], |a, b| a > b);
+        table.mark_best(ranked.len(), [2, 4, 5], |a, b| a > b);
         if !self.beginning.is_empty() {
             table.note = format!("The names begin with {}.", self.beginning);
         }
