@@ -52,9 +52,7 @@ impl<'a> Writer<'a> {
         for (name, property) in found["properties"].as_object().into_iter().flatten() {
             let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             let (inner, target) = (self.resolved(property), self.element(property));
-            if target.get("properties").is_some()
-                || variants(target).is_some_and(|all| all.iter().any(has_settings))
-            {
+            if has_settings(target) || self.alternatives(target).into_iter().any(has_settings) {
                 self.waiting.push_back((below.clone(), target));
             }
             let known = property.get("default").filter(|value| !value.is_object() && !value.is_array());
@@ -68,8 +66,7 @@ impl<'a> Writer<'a> {
     /// The names to choose from, and the settings of each.
     fn choices(&mut self, path: &str, found: &'a Value) {
         self.text += "\n| choice | its settings | meaning |\n|---|---|---|\n";
-        for variant in variants(found).into_iter().flatten() {
-            let variant = self.resolved(variant);
+        for variant in self.alternatives(found) {
             if let Some(name) = variant["const"].as_str() {
                 self.text += &format!("| `{name}` | | {} |\n", description(variant));
             }
@@ -106,14 +103,12 @@ impl<'a> Writer<'a> {
         if let Some(items) = found.get("items") {
             return format!("list of {}", self.kind(items));
         }
-        if let Some(all) = variants(found) {
-            let names = all.iter().filter_map(|variant| self.resolved(variant)["const"].as_str());
-            let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
-            return if all.iter().any(has_settings) || names.is_empty() {
-                "a choice".into()
-            } else {
-                names.join(", ")
-            };
+        let all = self.alternatives(found);
+        if !all.is_empty() {
+            let names: Vec<String> =
+                all.iter().filter_map(|one| one["const"].as_str()).map(|name| format!("`{name}`")).collect();
+            let choice = all.into_iter().any(has_settings) || names.is_empty();
+            return if choice { "a choice".into() } else { names.join(", ") };
         }
         if let Some(names) = found["enum"].as_array() {
             return names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
@@ -149,16 +144,25 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// The alternatives of a choice, and of the choices among them. Empty for anything else.
+    fn alternatives<'b>(&self, found: &'b Value) -> Vec<&'b Value>
+    where
+        'a: 'b,
+    {
+        let all = found["oneOf"].as_array().or_else(|| found["anyOf"].as_array());
+        let inner = |one: &'b Value| {
+            let one = self.resolved(one);
+            let inner = self.alternatives(one);
+            if inner.is_empty() { vec![one] } else { inner }
+        };
+        all.into_iter().flatten().flat_map(inner).collect()
+    }
+
     /// What a property holds, or each element of a list.
     fn element(&self, property: &'a Value) -> &'a Value {
         let found = self.resolved(property);
         found.get("items").map_or(found, |items| self.resolved(items))
     }
-}
-
-/// The alternatives of a choice.
-fn variants(found: &Value) -> Option<&Vec<Value>> {
-    found["oneOf"].as_array().or_else(|| found["anyOf"].as_array())
 }
 
 fn has_settings(variant: &Value) -> bool {
