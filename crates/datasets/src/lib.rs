@@ -45,6 +45,7 @@ mod band;
 mod blur;
 mod check;
 mod class;
+mod class_pixels;
 mod crop;
 mod data_folder;
 mod dataset;

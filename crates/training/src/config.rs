@@ -9,6 +9,7 @@ use robustseg_words::counted;
 use serde::{Deserialize, Serialize};
 
 use crate::average::AverageConfig;
+use crate::losses::LossConfig;
 use crate::method_config::MethodConfig;
 use crate::monitor::MonitorConfig;
 use crate::optimisers::{Common, OptimiserConfig};
@@ -27,9 +28,18 @@ pub struct TrainingConfig {
     pub method: MethodConfig,
     /// Passes over the training split.
     pub epochs: usize,
-    /// Samples per batch.
+    /// Samples per batch, for which the weights are updated once.
     #[serde(default = "default::batch_size")]
     pub batch_size: usize,
+    /// The number of equal parts of a batch that go through the network one after the other. Their
+    /// gradients are added, weighted by labelled pixels, so that a step needs the memory of a part.
+    /// Batch norm uses the statistics of each part, and its running statistics move once for each.
+    #[serde(default = "default::accumulate", skip_serializing_if = "is_one")]
+    pub accumulate: usize,
+    /// The loss to minimise. The auxiliary head of a network minimises it too. Attacks climb
+    /// objectives of their own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub loss: LossConfig,
     /// Probability of replacing a sample by its adversarial example. The default is that of the
     /// method ([`Method::practice`](crate::Method::practice)).
     #[serde(default)]
@@ -70,6 +80,10 @@ pub struct TrainingConfig {
     /// Whether to decay the weights and biases of batch norm and the classifier's bias too.
     #[serde(default = "default::decay_norm_and_bias")]
     pub decay_norm_and_bias: bool,
+    /// The largest l2 norm of the gradient of all weights. A longer gradient is scaled down to it. By
+    /// default gradients keep their length.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub clip_gradient: Option<f64>,
     /// Probability of dropping a channel before the classifier, or an element where the network's
     /// authors drop elements. With 0 the network drops nothing, apart from the branches that its
     /// own `drop_path` leaves out.
@@ -110,9 +124,17 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_one(value: &usize) -> bool {
+    *value == 1
+}
+
 mod default {
     pub(super) fn batch_size() -> usize {
         16
+    }
+    pub(super) fn accumulate() -> usize {
+        1
     }
     pub(super) fn learning_rate() -> f64 {
         0.01
@@ -151,6 +173,8 @@ impl TrainingConfig {
             method: method.into(),
             epochs,
             batch_size: default::batch_size(),
+            accumulate: default::accumulate(),
+            loss: LossConfig::default(),
             adversarial_probability: None,
             adversarial_draw: None,
             crafting_statistics: None,
@@ -163,6 +187,7 @@ impl TrainingConfig {
             momentum: default::momentum(),
             weight_decay: default::weight_decay(),
             decay_norm_and_bias: default::decay_norm_and_bias(),
+            clip_gradient: None,
             dropout: default::dropout(),
             average: None,
             start_from: None,
@@ -252,7 +277,32 @@ impl TrainingConfig {
     /// Copies of the weights that the training keeps in addition to one velocity and one gradient for
     /// each weight.
     pub fn additional_copies(&self) -> usize {
-        self.optimiser.get().quantities().len() - 1 + usize::from(self.average.is_some())
+        let sums = usize::from(self.accumulate > 1);
+        self.optimiser.get().quantities().len() - 1 + usize::from(self.average.is_some()) + sums
+    }
+
+    /// Refuses a loss and an accumulation out of range, or that the method cannot have.
+    fn validate_loss(&self) -> Result<()> {
+        self.loss.validate()?;
+        let (method, refuse) = (self.method.name(), |field, reason| Err(Error::Setting { field, reason }));
+        if !self.loss.is_plain() && !self.method.takes_loss() {
+            let reason = format!(
+                "the method {method} trains by the cross-entropy; leave loss out, or take another method"
+            );
+            return refuse("loss", reason);
+        }
+        at_least_one("accumulate", self.accumulate)?;
+        if !self.batch_size.is_multiple_of(self.accumulate) {
+            let (parts, size) = (self.accumulate, self.batch_size);
+            return refuse("accumulate", format!("{parts} does not divide the batch_size of {size}"));
+        }
+        if self.accumulate > 1 && !self.method.takes_parts() {
+            let reason =
+                format!("the method {method} needs a batch as a whole; take a smaller batch_size instead");
+            return refuse("accumulate", reason);
+        }
+        let clip = self.clip_gradient.unwrap_or(1.0);
+        check("clip_gradient", clip, clip > 0.0, "must be above 0")
     }
 
     /// Refuses settings of the method out of range.
@@ -269,6 +319,7 @@ impl TrainingConfig {
         self.validate_method()?;
         at_least_one("epochs", self.epochs)?;
         at_least_one("batch_size", self.batch_size)?;
+        self.validate_loss()?;
         if let Some(limit) = self.validation_limit {
             at_least_one("validation_limit", limit)?;
         }
@@ -297,94 +348,4 @@ impl TrainingConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{AdamW, Basic, Cosine, Polynomial, RsFgsm, Sgd, Step};
-
-    #[test]
-    fn defaults_of_a_spec_are_those_of_new() -> serde_json::Result<()> {
-        let read: TrainingConfig = serde_json::from_str(r#"{"method": "basic", "epochs": 7}"#)?;
-        assert_eq!(read, TrainingConfig::new(Basic {}, 7));
-        let written = serde_json::to_string(&read)?;
-        assert_eq!(serde_json::from_str::<TrainingConfig>(&written)?, read);
-        assert!(
-            serde_json::from_str::<TrainingConfig>(r#"{"method": "basic", "epochs": 7, "epoch": 1}"#)
-                .is_err()
-        );
-        assert!(serde_json::from_str::<TrainingConfig>(r#"{"epochs": 7}"#).is_err());
-        Ok(())
-    }
-
-    #[test]
-    fn share_draw_and_statistics_are_the_methods_unless_they_are_given() {
-        let practice = |method: &MethodConfig| TrainingConfig::new(method.clone(), 1).practice();
-        for method in MethodConfig::paper() {
-            let Practice { probability, draw, statistics } = practice(&method);
-            let own = (AdversarialDraw::Sample, NormStatistics::Running);
-            assert_eq!((probability, (draw, statistics)), (0.5, own), "{}", method.name());
-        }
-        let of_its_paper = |name, expected| {
-            let Practice { probability, draw, statistics } = practice(&MethodConfig::by_name(name).unwrap());
-            assert_eq!((probability, draw, statistics), expected, "{name}");
-        };
-        for name in ["rs_fgsm", "n_fgsm", "grad_align", "free", "pgd_at"] {
-            of_its_paper(name, (1.0, AdversarialDraw::Sample, NormStatistics::Batch));
-        }
-        of_its_paper("fgsm_ckpt", (1.0, AdversarialDraw::Sample, NormStatistics::Running));
-        for name in ["segpgd_at", "ddc_at"] {
-            of_its_paper(name, (0.5, AdversarialDraw::Exact, NormStatistics::Running));
-        }
-        let mut given = TrainingConfig::new(RsFgsm::default(), 1);
-        given.adversarial_probability = Some(0.25);
-        given.resolve();
-        assert_eq!(given.practice(), Practice { probability: 0.25, ..given.method.practice() });
-        assert_eq!(given.crafting_statistics, Some(NormStatistics::Batch));
-        // Settings that were filled in stay when the method changes.
-        given.method = Basic {}.into();
-        assert_eq!(given.practice().statistics, NormStatistics::Batch);
-    }
-
-    #[test]
-    fn each_setting_out_of_range_is_named() {
-        let good = TrainingConfig::new(Basic {}, 1);
-        assert!(good.validate().is_ok());
-        let good = || good.clone();
-        let adamw = |beta1, epsilon| OptimiserConfig::from(AdamW { beta1, epsilon, ..AdamW::default() });
-        let nesterov = || OptimiserConfig::from(Sgd { nesterov: true });
-        let step = |at: &[f64], factor| ScheduleConfig::from(Step { at: at.to_vec(), factor });
-        for (key, bad) in [
-            ("epochs", TrainingConfig { epochs: 0, ..good() }),
-            ("batch_size", TrainingConfig { batch_size: 0, ..good() }),
-            ("adversarial_probability", TrainingConfig { adversarial_probability: Some(1.5), ..good() }),
-            ("learning_rate", TrainingConfig { learning_rate: f64::INFINITY, ..good() }),
-            ("head_learning_rate_factor", TrainingConfig { head_learning_rate_factor: 0.0, ..good() }),
-            ("warm_up_epochs", TrainingConfig { warm_up_epochs: 1.5, ..good() }),
-            ("warm_up_epochs", TrainingConfig { warm_up_epochs: f64::NAN, ..good() }),
-            ("average.decay", TrainingConfig { average: Some(AverageConfig { decay: 1.0 }), ..good() }),
-            ("optimiser.adamw.beta1", TrainingConfig { optimiser: adamw(1.0, 1e-8), ..good() }),
-            ("optimiser.adamw.epsilon", TrainingConfig { optimiser: adamw(0.9, 0.0), ..good() }),
-            ("optimiser.sgd.nesterov", TrainingConfig { optimiser: nesterov(), momentum: 0.0, ..good() }),
-            (
-                "schedule.polynomial.end",
-                TrainingConfig { schedule: Polynomial { end: 1.5 }.into(), ..good() },
-            ),
-            ("schedule.cosine.end", TrainingConfig { schedule: Cosine { end: -0.5 }.into(), ..good() }),
-            ("schedule.step.at", TrainingConfig { schedule: step(&[], 0.1), ..good() }),
-            ("schedule.step.at", TrainingConfig { schedule: step(&[1.0], 0.1), ..good() }),
-            ("schedule.step.at", TrainingConfig { schedule: step(&[f64::NAN], 0.1), ..good() }),
-            ("schedule.step.at", TrainingConfig { schedule: step(&[0.5, 0.25], 0.1), ..good() }),
-            ("schedule.step.factor", TrainingConfig { schedule: step(&[0.5], 0.0), ..good() }),
-            ("power", TrainingConfig { power: f64::NAN, ..good() }),
-            ("momentum", TrainingConfig { momentum: 1.0, ..good() }),
-            ("weight_decay", TrainingConfig { weight_decay: -1e-4, ..good() }),
-            ("dropout", TrainingConfig { dropout: 1.0, ..good() }),
-        ] {
-            let message = bad.validate().unwrap_err().to_string();
-            assert!(message.starts_with(&format!("{key}:")), "{message}");
-        }
-        assert_eq!(good().steps_per_epoch(33).ok(), Some(2));
-        let endless = TrainingConfig { epochs: usize::MAX, ..good() };
-        assert!(endless.total_steps(33).unwrap_err().to_string().contains("more steps than can be counted"));
-        assert!(good().steps_per_epoch(15).unwrap_err().to_string().contains("more than the 15 samples"));
-    }
-}
+mod tests;

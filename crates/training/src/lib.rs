@@ -20,6 +20,7 @@
 
 mod average;
 mod choice;
+mod clipping;
 mod config;
 mod draw;
 mod error;
@@ -28,6 +29,7 @@ mod failure;
 mod fixture;
 mod identity;
 mod learning_rate;
+mod losses;
 mod method;
 mod method_config;
 mod methods;
@@ -54,6 +56,7 @@ pub use config::TrainingConfig;
 pub use error::{Error, Result};
 pub use identity::Identity;
 pub use learning_rate::LearningRate;
+pub use losses::{ClassWeights, CrossEntropy, Dice, LossConfig, Lovasz, Ohem};
 pub use method::{Forward, Loss, Method, TrainingMethod};
 pub use method_config::MethodConfig;
 pub use methods::{

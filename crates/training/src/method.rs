@@ -9,10 +9,11 @@ use std::fmt::Debug;
 use candle_core::Tensor;
 use robustseg_attacks::{Adversarial, Case, Described};
 use robustseg_models::{Branch, Mode, Network};
-use robustseg_ops::{Gradients, PixelObjective, pixel_objective_mean};
+use robustseg_ops::Gradients;
 use robustseg_random::ChaCha8Rng;
 use serde_json::{Value, json};
 
+use crate::losses::Criterion;
 use crate::practice::Practice;
 use crate::samples::Samples;
 use crate::{Error, Result};
@@ -45,6 +46,18 @@ pub trait Method: Described + Debug + Send + Sync {
 
     /// Whether the method attacks samples.
     fn crafts(&self) -> bool {
+        true
+    }
+
+    /// Whether the method minimises the loss of the settings. Otherwise it minimises the mean
+    /// cross-entropy over labelled pixels in a way of its own, and another loss is refused.
+    fn takes_loss(&self) -> bool {
+        true
+    }
+
+    /// Whether the parts of a batch may go through the network one after the other. The method then
+    /// sees each part as if it were a batch.
+    fn takes_parts(&self) -> bool {
         true
     }
 
@@ -89,11 +102,10 @@ pub trait TrainingMethod: Send {
     /// unchanged.
     fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>>;
 
-    /// The loss of the batch with its adversarial examples. The default is the mean cross-entropy
-    /// over the labelled pixels.
+    /// The loss of the batch with its adversarial examples. The default is that of the settings.
     fn loss(&mut self, forward: &mut Forward<'_>) -> Result<Loss> {
         let logits = forward.logits()?;
-        Ok(Loss { value: forward.cross_entropy(&logits)?, additional: None })
+        Ok(Loss { value: forward.loss(&logits)?, additional: None })
     }
 
     /// Inspects the gradients of the weights, and may add to them. Returns the value of the added
@@ -160,6 +172,7 @@ pub struct Forward<'a> {
     pub(crate) images: &'a Tensor,
     pub(crate) labels: &'a Tensor,
     pub(crate) mode: Mode<'a>,
+    pub(crate) criterion: &'a Criterion,
     /// Small logits of the network's auxiliary head, once the batch went through the network.
     pub(crate) auxiliary: Option<Tensor>,
 }
@@ -203,21 +216,20 @@ impl<'a> Forward<'a> {
         Ok(logits)
     }
 
-    /// The weighted cross-entropy of the network's auxiliary head, if it has one. Every method
+    /// The weighted loss of the network's auxiliary head, if it has one. Every method
     /// trains it: the step adds it to the method's loss.
     pub(crate) fn auxiliary_loss(&self) -> Result<Option<Tensor>> {
         match (&self.auxiliary, self.network.auxiliary_loss()) {
-            (Some(logits), Some(weight)) => Ok(Some((self.cross_entropy(logits)? * weight)?)),
+            (Some(logits), Some(weight)) => Ok(Some((self.loss(logits)? * weight)?)),
             _ => Ok(None),
         }
     }
 
-    /// Mean cross-entropy of small `logits` (N, h, w, K) over the labelled pixels.
+    /// The loss of the settings for small `logits` (N, h, w, K), a scalar.
     ///
     /// # Errors
     /// If the logits do not fit the labels.
-    pub fn cross_entropy(&self, logits: &Tensor) -> Result<Tensor> {
-        let (objective, alignment) = (PixelObjective::CrossEntropy, self.network.alignment());
-        Ok(pixel_objective_mean(logits, self.labels, objective, alignment)?)
+    pub fn loss(&self, logits: &Tensor) -> Result<Tensor> {
+        self.criterion.value(logits, self.labels, self.network.alignment())
     }
 }

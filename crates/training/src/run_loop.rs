@@ -44,6 +44,9 @@ impl Trainer {
                 actual: format!("{total} steps"),
             });
         }
+        if self.criterion.needs_class_pixels() {
+            self.set_class_pixels(&run.train.class_pixels(run.on_bad_sample)?);
+        }
         let epoch_of = |step: u64| step / per_epoch;
         let start = self.steps_done();
         observer.event(&Event::TrainingStarted {
@@ -163,5 +166,7 @@ impl Trainer {
     }
 }
 
+#[cfg(test)]
+mod matrix;
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,8 @@ pub(crate) struct At {
     pub(crate) step: u64,
     /// The index of the update on its batch.
     pub(crate) update: u64,
+    /// The index of the part of its batch.
+    pub(crate) part: u64,
     pub(crate) learning_rate: f64,
 }
 
@@ -85,7 +87,7 @@ impl<'a> Samples<'a> {
 
 impl At {
     pub(crate) fn random(&self, purpose: &str) -> ChaCha8Rng {
-        stream(self.seed, purpose, [self.step, self.update, 0])
+        stream(self.seed, purpose, [self.step, self.update, self.part])
     }
 
     pub(crate) fn not_finite(&self, quantity: String, value: f32, samples: Vec<String>) -> Error {

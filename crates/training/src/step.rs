@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use robustseg_attacks::Adversarial;
 use robustseg_datasets::Batch;
 use robustseg_models::Mode;
-use robustseg_ops::Tape;
+use robustseg_ops::{Gradients, IGNORE_LABEL, Tape};
 
+use crate::clipping::clip;
 use crate::draw;
 use crate::method::{Forward, Loss};
 use crate::samples::{At, Part, Samples};
@@ -16,6 +17,8 @@ use crate::step_record::{Seconds, StepRecord};
 use crate::trainer::Trainer;
 use crate::{Error, Result};
 
+#[cfg(test)]
+mod accumulation;
 #[cfg(test)]
 mod network_tests;
 #[cfg(test)]
@@ -28,6 +31,36 @@ struct OnDevice<'a> {
     images: Tensor,
     /// (N, H, W), u8.
     labels: Tensor,
+}
+
+impl OnDevice<'_> {
+    /// The shares of the labelled pixels that are in each of `parts` equal parts of the batch.
+    fn shares(&self, parts: usize) -> Result<Vec<f64>> {
+        if parts == 1 {
+            return Ok(vec![1.0]);
+        }
+        let labelled = self.labels.ne(IGNORE_LABEL)?.to_dtype(DType::F64)?;
+        let labelled: Vec<f64> = labelled.reshape((parts, ()))?.sum(1)?.to_vec1()?;
+        let all: f64 = labelled.iter().sum();
+        let share = |labelled: f64| if all > 0.0 { labelled / all } else { 1.0 / parts as f64 };
+        Ok(labelled.into_iter().map(share).collect())
+    }
+
+    /// `count` samples from `first` on.
+    fn part(&self, first: usize, count: usize) -> Result<OnDevice<'_>> {
+        let (images, labels) = (self.images.narrow(0, first, count)?, self.labels.narrow(0, first, count)?);
+        Ok(OnDevice { ids: &self.ids[first..first + count], images, labels })
+    }
+}
+
+/// What a batch, or a part of it, gives an update.
+struct Learned {
+    /// The loss.
+    value: f32,
+    penalty: Option<f64>,
+    gradients: Gradients,
+    /// Of the adversarial samples, by their examples.
+    example_gradient: Option<Tensor>,
 }
 
 /// The samples of an update after crafting.
@@ -145,10 +178,64 @@ impl Trainer {
         update: u64,
         record: &mut StepRecord,
     ) -> Result<f32> {
-        let device = self.network.device().clone();
         let (seed, step, learning_rate) = (self.seed, self.steps_done(), self.learning_rate());
-        let at = At { seed, step, update, learning_rate };
+        let mut at = At { seed, step, update, part: 0, learning_rate };
+        (record.penalty, record.epsilons) = (None, Vec::new());
+        let (mut value, mut sum, mut examples) = (0.0, None, None);
+        let shares = batch.shares(self.config.accumulate)?;
+        let size = attacked.len() / shares.len();
+        for (index, share) in shares.into_iter().enumerate() {
+            at.part = index as u64;
+            if index > 0 {
+                // The method is done with a part before it sees the next.
+                self.method.after_update(Option::take(&mut examples).as_ref())?;
+            }
+            let attacked = &attacked[index * size..][..size];
+            let found = self.gradients(&batch.part(index * size, size)?, attacked, at, record)?;
+            value += share as f32 * found.value;
+            record.penalty = match found.penalty {
+                Some(penalty) => Some(record.penalty.unwrap_or(0.0) + share * penalty),
+                None => record.penalty,
+            };
+            examples = found.example_gradient;
+            sum = Some(if size == batch.ids.len() {
+                found.gradients
+            } else {
+                self.added(sum.as_ref(), found.gradients, share)?
+            });
+        }
+        let Some(mut gradients) = sum else { return Ok(value) };
 
+        let start = Instant::now();
+        if let Some(limit) = self.config.clip_gradient {
+            clip(&self.network, &mut gradients, limit)?;
+        }
+        // An average over the gradients of several processes would go here.
+        let number = self.state.updates + 1;
+        if let Some((name, value)) = self.optimiser.step(&self.network, &gradients, learning_rate, number)? {
+            return Err(at.not_finite(format!("the gradient of {name}"), value, batch.ids.to_vec()));
+        }
+        self.state.updates = number;
+        if let Some(average) = &self.average {
+            average.take_in(&self.network, number)?;
+        }
+        self.method.after_update(examples.as_ref())?;
+        self.network.device().synchronize()?;
+        record.seconds.optimiser += start.elapsed().as_secs_f64();
+        record.attacked = record.epsilons.len();
+        record.epsilon_mean = mean(&record.epsilons);
+        Ok(value)
+    }
+
+    /// Crafts the examples of `batch` at the marked positions, and computes the gradients of the loss.
+    fn gradients(
+        &mut self,
+        batch: &OnDevice<'_>,
+        attacked: &[bool],
+        at: At,
+        record: &mut StepRecord,
+    ) -> Result<Learned> {
+        let device = self.network.device().clone();
         let start = Instant::now();
         let Crafted { images, attacked, epsilons } = self.craft(batch, attacked, at)?;
         device.synchronize()?;
@@ -163,8 +250,8 @@ impl Trainer {
         let mut random = at.random("dropout");
         let tape = Tape::start();
         let mode = Mode::Training { dropout: self.config.dropout, random: &mut random };
-        let (network, labels) = (&self.network, &batch.labels);
-        let mut forward = Forward { network, images: &images, labels, mode, auxiliary: None };
+        let (network, labels, criterion) = (&self.network, &batch.labels, &self.criterion);
+        let mut forward = Forward { network, images: &images, labels, mode, criterion, auxiliary: None };
         let Loss { value: loss, additional } = self.method.loss(&mut forward)?;
         let auxiliary = forward.auxiliary_loss()?;
         let value = loss.to_scalar::<f32>()?;
@@ -174,8 +261,9 @@ impl Trainer {
         record.seconds.forward += start.elapsed().as_secs_f64();
 
         let start = Instant::now();
+        let mut penalty = None;
         if let Some(additional) = &additional {
-            record.penalty = Some(f64::from(additional.to_scalar::<f32>()?));
+            penalty = Some(f64::from(additional.to_scalar::<f32>()?));
         }
         let terms = [additional, auxiliary].into_iter().flatten();
         let total = terms.into_iter().try_fold(loss, |total, term| total + term)?;
@@ -185,28 +273,27 @@ impl Trainer {
 
         let start = Instant::now();
         if let Some(added) = self.method.after_backward(&mut gradients)? {
-            record.penalty = Some(added + record.penalty.unwrap_or(0.0));
-        }
-        // An average over the gradients of several processes would go here.
-        let number = self.state.updates + 1;
-        if let Some((name, value)) = self.optimiser.step(&self.network, &gradients, learning_rate, number)? {
-            return Err(at.not_finite(format!("the gradient of {name}"), value, batch.ids.to_vec()));
-        }
-        self.state.updates = number;
-        if let Some(average) = &self.average {
-            average.take_in(&self.network, number)?;
+            penalty = Some(added + penalty.unwrap_or(0.0));
         }
         let example_gradient = match (&attacked, gradients.get(&images)) {
             (Some(attacked), Some(gradient)) => Some(attacked.take_from(gradient)?),
             _ => None,
         };
-        self.method.after_update(example_gradient.as_ref())?;
-        device.synchronize()?;
+        record.epsilons.extend(epsilons);
         record.seconds.optimiser += start.elapsed().as_secs_f64();
-        record.attacked = epsilons.len();
-        record.epsilon_mean = mean(&epsilons);
-        record.epsilons = epsilons;
-        Ok(value)
+        Ok(Learned { value, penalty, gradients, example_gradient })
+    }
+
+    /// `part` times `share`, added to `sum`, for all parameters.
+    fn added(&self, sum: Option<&Gradients>, mut part: Gradients, share: f64) -> Result<Gradients> {
+        for parameter in self.network.parameters().values() {
+            let parameter = parameter.var.as_tensor();
+            let Some(gradient) = part.remove(parameter) else { continue };
+            let scaled = (gradient * share)?;
+            let before = sum.and_then(|sum| sum.get(parameter));
+            part.insert(parameter, before.map_or_else(|| Ok(scaled.clone()), |before| before + &scaled)?);
+        }
+        Ok(part)
     }
 
     /// The samples of `batch` that this step attacks.

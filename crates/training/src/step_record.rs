@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct StepRecord {
     /// The step, from 0.
     pub step: u64,
-    /// Mean cross-entropy over the labelled pixels of the batch before the update, without that of
-    /// an auxiliary head. For a method with replays, the mean over them.
+    /// The loss of the batch before the update, by default the mean cross-entropy over its labelled
+    /// pixels, without that of an auxiliary head. For a method with replays, the mean over them.
     pub loss: f32,
     /// The additional term that the method minimised, if any, weighted as in the loss. An example
     /// is the mask branch's cross-entropy.

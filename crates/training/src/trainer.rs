@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::average::Average;
 use crate::config::TrainingConfig;
 use crate::learning_rate::LearningRate;
+use crate::losses::Criterion;
 use crate::method::TrainingMethod;
 use crate::monitor::Memory;
 use crate::optimiser::Optimiser;
@@ -22,6 +23,7 @@ pub struct Trainer {
     pub(crate) config: TrainingConfig,
     pub(crate) seed: u64,
     pub(crate) method: Box<dyn TrainingMethod>,
+    pub(crate) criterion: Criterion,
     pub(crate) optimiser: Optimiser,
     pub(crate) average: Option<Average>,
     pub(crate) arrivals: Arrivals,
@@ -97,6 +99,7 @@ impl Trainer {
             });
         }
         Ok(Self {
+            criterion: Criterion::new(&config.loss, network.config().num_classes)?,
             optimiser: Optimiser::new(&network, config)?,
             average: config.average.map(|average| Average::new(&network, average)).transpose()?,
             arrivals: Arrivals::new(network.device())?,
@@ -137,6 +140,12 @@ impl Trainer {
     /// Steps in total.
     pub fn total_steps(&self) -> u64 {
         self.learning_rate.total()
+    }
+
+    /// Weighs the classes of a loss with weights by inverse frequency, given the labelled `pixels` of
+    /// each class in the training split. [`Trainer::run`] counts them itself.
+    pub fn set_class_pixels(&mut self, pixels: &[u64]) {
+        self.criterion.weigh(pixels);
     }
 
     /// The backbone's learning rate at the next step.

@@ -71,12 +71,15 @@ found["logits"], found["labels"], found["weights"] = logits, labels.to(torch.uin
 
 
 def hardest(scores, labels, weight=None, threshold=0.4, share=0.25):
-    """OHEM as HRNet's program has it: the pixels below a probability, but at least a number of them."""
+    """OHEM as HRNet's program has it: the pixels below a probability, but at least a number of them.
+
+    Where upsampling repeats the border, pixels are equally hard. They are kept together.
+    """
     losses = F.cross_entropy(scores, labels, weight=weight, ignore_index=255, reduction="none")
     labelled = labels != 255
     own = scores.softmax(1).gather(1, labels.where(labelled, 0).unsqueeze(1)).squeeze(1)[labelled]
     least = int(share * own.numel())
-    kept = own < max(own.sort().values[least], threshold)
+    kept = (own < threshold) | (own <= own.sort().values[least - 1])
     mean = losses[labelled][kept]
     return mean.mean() if weight is None else mean.sum() / weight[labels[labelled][kept]].sum()
 
@@ -102,7 +105,8 @@ losses = {
     "weighted": lambda s, l: F.cross_entropy(s, l, weight=weights, ignore_index=255),
     "ohem": hardest,
     "ohem_weighted": lambda s, l: hardest(s, l, weights, threshold=0.05),
-    "dice": DiceLoss("multiclass", smooth=0.5, ignore_index=255),
+    # The library adds its smooth to halves of numerator and denominator.
+    "dice": DiceLoss("multiclass", smooth=0.25, ignore_index=255),
     "lovasz": lovasz,
     "lovasz_per_image": lambda s, l: lovasz(s, l, per_image=True),
 }

@@ -2,7 +2,10 @@
 //! made the case.
 
 use candle_core::{DType, Device, Tensor, Var};
-use robustseg_ops::{AdamWConfig, AdamWUpdate, SgdConfig, SgdUpdate, adamw_step, sgd_step};
+use robustseg_ops::{
+    AdamWConfig, AdamWUpdate, Alignment, Hardest, PixelObjective, SgdConfig, SgdUpdate, adamw_step,
+    dice_loss, lovasz_softmax, ohem_cross_entropy, pixel_objective_mean, sgd_step, weighted_cross_entropy,
+};
 use robustseg_training::{Basic, Constant, Cosine, LearningRate, ScheduleConfig, Step, TrainingConfig};
 use std::collections::HashMap;
 use std::path::Path;
@@ -92,4 +95,52 @@ fn schedules_give_the_rates_of_pytorch() {
         let rates: Vec<f64> = (0..STEPS as u64).map(|step| rate.at(step)).collect();
         golden.require(&format!("schedule.{name}"), &rates);
     }
+}
+
+/// Requires ten steps down `loss` of (logits, labels, weights of classes) to be those of PyTorch for
+/// the loss `name`.
+fn descends(name: &str, loss: impl Fn(&Tensor, &Tensor, &[f32]) -> candle_core::Result<Tensor>) {
+    let golden = Golden::new();
+    let (labels, weights) = (&golden.0["labels"], golden.single("weights").to_vec1().unwrap());
+    let logits = Var::from_tensor(&golden.single("logits")).unwrap();
+    let velocity = &Var::from_tensor(&logits.zeros_like().unwrap()).unwrap();
+    let mut path = Vec::new();
+    for _ in 0..STEPS {
+        let value = loss(logits.as_tensor(), labels, &weights).unwrap();
+        path.extend(values(&value));
+        let gradients = value.backward().unwrap();
+        let gradient = gradients.get(&logits).expect("a gradient");
+        let config = SgdConfig { learning_rate: 3.0, momentum: 0.5, weight_decay: 0.0, nesterov: false };
+        let update = SgdUpdate { parameter: &logits, gradient, velocity, config };
+        assert_eq!(sgd_step(&[update]).unwrap(), None);
+    }
+    golden.require(&format!("loss.{name}.values"), &path);
+    golden.require(&format!("loss.{name}.logits"), &values(&logits));
+}
+
+#[test]
+fn cross_entropies_descend_as_pytorchs() {
+    let alignment = Alignment::HalfPixel;
+    descends("cross_entropy", |logits, labels, _| {
+        pixel_objective_mean(logits, labels, PixelObjective::CrossEntropy, alignment)
+    });
+    descends("weighted", |logits, labels, weights| {
+        weighted_cross_entropy(logits, labels, weights, alignment)
+    });
+    descends("ohem", |logits, labels, _| {
+        let hardest = Hardest { threshold: 0.4, share: 0.25 };
+        ohem_cross_entropy(logits, labels, hardest, None, alignment)
+    });
+    descends("ohem_weighted", |logits, labels, weights| {
+        let hardest = Hardest { threshold: 0.05, share: 0.25 };
+        ohem_cross_entropy(logits, labels, hardest, Some(weights), alignment)
+    });
+}
+
+#[test]
+fn dice_and_lovasz_descend_as_in_pytorch() {
+    let alignment = Alignment::HalfPixel;
+    descends("dice", |logits, labels, _| dice_loss(logits, labels, 0.5, alignment));
+    descends("lovasz", |logits, labels, _| lovasz_softmax(logits, labels, false, alignment));
+    descends("lovasz_per_image", |logits, labels, _| lovasz_softmax(logits, labels, true, alignment));
 }

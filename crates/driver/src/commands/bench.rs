@@ -238,6 +238,7 @@ impl Bench {
                     None => build(branches.clone())?,
                 };
                 let mut trainer = Trainer::new(network, &config, 0, rounds as u64)?;
+                trainer.set_class_pixels(&vec![1; work.model.num_classes]);
                 let start = Instant::now();
                 let record = match (&work.source, &mut loader) {
                     (Source::Memory(batch), _) => trainer.step_with(batch, &half)?,

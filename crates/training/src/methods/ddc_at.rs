@@ -71,6 +71,11 @@ impl Method for DdcAt {
         Practice::EXACT_HALF
     }
 
+    /// The loss is divided between branches.
+    fn takes_loss(&self) -> bool {
+        false
+    }
+
     fn cost(&self, probability: f64, _pixels: usize) -> f64 {
         // Clean samples are attacked too, and predicted twice.
         3.0 + self.0.cost() + 2.0 * (1.0 - probability)

@@ -66,6 +66,11 @@ impl Method for Free {
         Practice::ALL
     }
 
+    /// The perturbation follows the samples from update to update.
+    fn takes_parts(&self) -> bool {
+        false
+    }
+
     fn cost(&self, _probability: f64, _pixels: usize) -> f64 {
         (3 * self.replays) as f64
     }

@@ -79,6 +79,11 @@ impl Method for Sora {
         Practice::ALL
     }
 
+    /// The linearity compares the gradients of the attack with those of the loss.
+    fn takes_loss(&self) -> bool {
+        false
+    }
+
     fn cost(&self, probability: f64, _pixels: usize) -> f64 {
         3.0 + probability * 2.0
     }

@@ -30,7 +30,7 @@ fn only_marked_samples_are_replaced() -> Result<()> {
         let (images, labels) = upload(&batch, &Device::Cpu)?;
         let mask = [false, true, false, true];
         let on_device = OnDevice { ids: &batch.ids, images: images.clone(), labels };
-        let at = At { seed: 7, step: 0, update: 0, learning_rate: 0.1 };
+        let at = At { seed: 7, step: 0, update: 0, part: 0, learning_rate: 0.1 };
         let Crafted { images: replaced, attacked, epsilons } = trainer.craft(&on_device, &mask, at)?;
         assert_eq!(attacked.expect("two samples").places, [1, 3]);
         assert_eq!(epsilons, [0.03, 0.03]);

@@ -35,7 +35,7 @@ pub(super) fn all(run: &RunSummary) -> Vec<(&'static str, Chart)> {
     }
     if !run.history.losses.is_empty() {
         let lines = vec![Line::over_steps("loss", &run.history.losses)];
-        charts.push(("loss", Chart::new("Training loss", "step", "cross-entropy", lines)));
+        charts.push(("loss", Chart::new("Training loss", "step", "loss", lines)));
     }
     if run.history.validations.len() > 1 {
         let lines = vec![Line::over_steps("validation", &run.history.validations)];

@@ -214,7 +214,7 @@ impl TrainingMethod for Newton {
 
     fn loss(&mut self, forward: &mut Forward<'_>) -> Result<Loss> {
         let logits = forward.logits()?;
-        let value = forward.cross_entropy(&logits)?;
+        let value = forward.loss(&logits)?;
         let Some(prediction) = self.prediction.take() else { return Ok(Loss { value, additional: None }) };
         let (examples, alignment) = (rows(&logits, &self.places)?, forward.network().alignment());
         let after = prediction.fixed.at(&examples, alignment)?;
