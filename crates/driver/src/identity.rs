@@ -15,7 +15,7 @@ pub(crate) const DATA: &str = "data.";
 
 /// Keys of a spec that change no weight: names, places, evaluation, and how often something is
 /// saved.
-const IRRELEVANT: [&str; 11] = [
+const IRRELEVANT: [&str; 12] = [
     "name",
     "device",
     "data.manifest",
@@ -23,7 +23,8 @@ const IRRELEVANT: [&str; 11] = [
     "data.cache",
     "model.pretrained",
     "evaluation",
-    "training.start_from",
+    "training.from",
+    "training.fit_memory",
     "training.checkpoint_every",
     "training.validate_every",
     "training.validation_limit",
@@ -50,10 +51,10 @@ pub(crate) fn of_training(
     set_fields(&mut identity, "", &settings);
     // The name of a method with settings is otherwise only a part of keys.
     identity.set("training.method", &spec.training.method.name().into());
-    let whole = spec.training.start_from.is_some();
+    let whole = spec.training.from.is_some();
     identity.set("model.pretrained", &initial.filter(|_| !whole).map_or(Value::Null, Value::from));
     if let Some(checkpoint) = initial.filter(|_| whole) {
-        identity.set("training.start_from", &checkpoint.into());
+        identity.set("training.from", &checkpoint.into());
     }
     identity
 }

@@ -17,6 +17,7 @@ mod data;
 pub mod device;
 pub mod draw;
 pub mod exit;
+mod fit_memory;
 mod identity;
 mod image_file;
 mod inputs;

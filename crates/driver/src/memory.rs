@@ -109,6 +109,20 @@ pub(crate) fn require(bytes: u64, what: &str, advice: &str) -> Result<(), OutOfM
     )))
 }
 
+/// Whether `bytes` are available now, within the process's limits and beside other processes.
+pub(crate) fn fits(bytes: u64) -> bool {
+    let unused = available();
+    unused.is_none_or(|unused| bytes <= unused) && require(bytes, "", "").is_ok()
+}
+
+/// The bytes that Linux could give to processes, if it says so.
+fn available() -> Option<u64> {
+    let read = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = read.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kilobytes.saturating_mul(1024))
+}
+
 /// The error if threads cannot be started; their stacks need memory too.
 pub(crate) fn no_threads(reason: impl Display) -> OutOfMemory {
     let advice = "raise the limit of memory or processes, or set RAYON_NUM_THREADS to fewer";

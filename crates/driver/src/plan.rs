@@ -76,6 +76,7 @@ impl Plan {
         let evaluation = data.open(spec.evaluation_split())?;
         let steps_per_epoch = spec.training.steps_per_epoch(train.len()).map_err(of_training)?;
         let total_steps = spec.training.total_steps(train.len()).map_err(of_training)?;
+        spec.training.require_classes(data.num_classes()).map_err(of_training)?;
         let model = spec.network(data.num_classes());
         model.validate()?;
         Ok(Self { spec, model, data, train, validation, evaluation, steps_per_epoch, total_steps })
@@ -160,7 +161,7 @@ impl Plan {
     /// If the initial weights are not available.
     pub(crate) fn provenance(&self, begun: Option<&PretrainedProvenance>) -> anyhow::Result<Provenance> {
         let Spec { model, training, .. } = &self.spec;
-        let checkpoint = training.start_from.as_ref().map(|path| checkpoint_provenance(path, begun));
+        let checkpoint = training.from.as_ref().map(|path| checkpoint_provenance(path, begun));
         let backbone = || model.pretrained.as_ref().map(|source| pretrained_provenance(source, begun));
         let pretrained = checkpoint.or_else(backbone).transpose()?;
         let sha256 = pretrained.as_ref().map(|weights| weights.sha256.as_str());
@@ -202,7 +203,7 @@ impl Plan {
         let training = &self.spec.training;
         let crop = training.augmentation.crop;
         let outline = self.model.outline()?;
-        let step = outline.training_memory(training.batch_size, crop, crop);
+        let step = outline.training_memory(training.batch_size / training.accumulate, crop, crop);
         let copies = training.additional_copies() * size_of::<f32>() * outline.parameter_count();
         Ok(step.saturating_add(copies as u64))
     }
@@ -223,7 +224,13 @@ impl Plan {
             format!("raise the limit, or lower {}", keys.join(", "))
         };
         let training = &self.spec.training;
-        let batch_size = ("training.batch_size", training.batch_size);
+        let part = training.batch_size / training.accumulate;
+        let key = if training.accumulate > 1 {
+            "training.batch_size over training.accumulate"
+        } else {
+            "training.batch_size"
+        };
+        let batch_size = (key, part);
         let crop = ("training.augmentation.crop", training.augmentation.crop);
         let (scale, value) = self.model.architecture.scale();
         let place = self.model.architecture.spec_key().map_or("model".into(), |key| format!("model.{key}"));

@@ -14,16 +14,17 @@ use crate::spec::{Spec, is_hub_name};
 use crate::warm_start;
 
 impl Plan {
-    /// The plan of `spec` and its device. Requires splits without common images and, on the CPU,
+    /// The plan of `spec` and its device. A resumed run has `begun` with a number of parts of a batch. Requires splits without common images and, on the CPU,
     /// enough memory.
     ///
     /// # Errors
     /// If the device, the data, the splits or the memory do not meet the requirements.
-    pub(crate) fn prepare(spec: Spec) -> anyhow::Result<(Self, Device)> {
+    pub(crate) fn prepare(spec: Spec, begun: Option<usize>) -> anyhow::Result<(Self, Device)> {
         let device = spec.device.open()?;
         spec.precision.require_on(&device)?;
-        let plan = Self::new(spec)?;
+        let mut plan = Self::new(spec)?;
         plan.require_disjoint()?;
+        plan.fit_memory(&device, begun)?;
         if device.is_cpu() {
             plan.require_memory()?;
         }
@@ -37,7 +38,7 @@ impl Plan {
     /// If these weights are not available or do not fit.
     pub(crate) fn initial_network(&self, device: &Device) -> anyhow::Result<Network> {
         let network = Network::new(&self.model, self.spec.seed, device)?;
-        if let Some(path) = &self.spec.training.start_from {
+        if let Some(path) = &self.spec.training.from {
             warm_start::take_over(path, &network, &self.data.manifest)?;
         }
         if let Some(source) = &self.spec.model.pretrained {
@@ -56,7 +57,7 @@ impl Plan {
     pub(crate) fn require_weights(&self, device: &Device) -> anyhow::Result<()> {
         self.sources(device)?;
         let backbone = self.spec.model.pretrained.as_ref().is_some_and(|source| !is_hub_name(source));
-        if backbone || self.spec.training.start_from.is_some() {
+        if backbone || self.spec.training.from.is_some() {
             self.initial_network(device)?;
         }
         Ok(())

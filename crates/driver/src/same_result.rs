@@ -44,7 +44,15 @@ pub(crate) fn require_same(
     }
     if changed.iter().all(|key| !key.starts_with(DATA) && *key != "model.pretrained") {
         let differences = then.identity.differences(&now.identity);
-        return Err(Usage(format!("{shown} holds {what}: {differences}; {advice}")).into());
+        let longer = if changed.contains(&"training.epochs") {
+            format!(
+                "; to train on from its weights, begin a new run with `from: {shown}/checkpoints/last.safetensors` under \
+                 `training`"
+            )
+        } else {
+            String::new()
+        };
+        return Err(Usage(format!("{shown} holds {what}: {differences}; {advice}{longer}")).into());
     }
     // The names of changed samples say more than the hash of all.
     let known = recorded(&path.join(SAMPLES));

@@ -55,7 +55,7 @@ fn a_training_starts_from_the_whole_network_of_a_checkpoint() {
     };
     done(&["run", "spec.yaml", "--out", "first"]);
     // A rate of nearly zero leaves the weights where they start, up to running statistics.
-    let from = "training.start_from=first/checkpoints/last.safetensors";
+    let from = "training.from=first/checkpoints/last.safetensors";
     let still = ["--set", from, "--set", "training.learning_rate=1e-30", "--set", "training.momentum=0"];
     done(&[&["run", "spec.yaml", "--out", "second"][..], &still].concat());
     let read = |run: &str| {
@@ -71,13 +71,21 @@ fn a_training_starts_from_the_whole_network_of_a_checkpoint() {
         (json(&at("second/provenance.json")), at("first/checkpoints/last.safetensors"));
     let sha256 = robustseg_files::sha256(std::fs::read(&checkpoint).unwrap());
     assert_eq!(former["pretrained"]["sha256"], sha256);
-    assert_eq!(former["identity"]["training.start_from"], sha256);
+    assert_eq!(former["identity"]["training.from"], sha256);
     assert_eq!(former["identity"]["model.pretrained"], "null");
     // A finished run resumes without the checkpoint.
     std::fs::rename(&checkpoint, at("moved.safetensors")).unwrap();
     done(&[&["run", "spec.yaml", "--out", "second", "--resume"][..], &still].concat());
 
-    let moved = "training.start_from=moved.safetensors";
+    fails(
+        folder.path(),
+        &[&["run", "spec.yaml", "--out", "second", "--resume", "--set", "training.epochs=2"][..], &still]
+            .concat(),
+        2,
+        &["training.epochs: 1 then, 2 now", "`from: second/checkpoints/last.safetensors` under `training`"],
+    );
+
+    let moved = "training.from=moved.safetensors";
     let start = |set: &str, status, parts: &[&str]| {
         let before = files(folder.path());
         fails(
@@ -94,14 +102,25 @@ fn a_training_starts_from_the_whole_network_of_a_checkpoint() {
     };
     start("model.width=8", 3, &["moved.safetensors", "its network is", "make `model` of the spec"]);
     std::fs::write(at("renamed.yaml"), MANIFEST.replace("name: steps", "name: stairs")).unwrap();
-    start(
-        "data.manifest=renamed.yaml",
-        3,
-        &["its class 2 is `steps`, but class 2 of the data scenes is `stairs`"],
-    );
     let fewer = MANIFEST.replace("  - {name: steps, colour: [60, 110, 200]}\n", "");
     std::fs::write(at("fewer.yaml"), fewer).unwrap();
-    start("data.manifest=fewer.yaml", 3, &["has 3 classes, but the data scenes has 2"]);
+    for (manifest, out) in [("renamed.yaml", "third"), ("fewer.yaml", "fourth")] {
+        let data = format!("data.manifest={manifest}");
+        let others = ["run", "spec.yaml", "--out", out, "--set", moved, "--set", &data];
+        let slow = ["--set", "training.learning_rate=1e-30"];
+        let output = run_in(folder.path(), &[&others[..], &slow].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        let part = "tensors taken; random, the classes are others: classifier.bias, classifier.weight";
+        assert!(said.contains(part), "{said}");
+        let third = read(out);
+        for (name, parameter) in third.parameters().iter().filter(|(_, parameter)| parameter.is_trainable()) {
+            let of_first = &second.parameters()[name];
+            let values = |var: &candle_core::Var| var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let same = values(&parameter.var) == values(&of_first.var);
+            assert_eq!(same, !name.starts_with("classifier."), "{name}");
+        }
+    }
     std::fs::write(at("moved.safetensors"), "no checkpoint").unwrap();
     start("seed=0", 3, &["moved.safetensors"]);
 }

@@ -9,7 +9,7 @@ use robustseg_words::counted;
 use serde::{Deserialize, Serialize};
 
 use crate::average::AverageConfig;
-use crate::losses::LossConfig;
+use crate::losses::{Criterion, LossConfig};
 use crate::method_config::MethodConfig;
 use crate::monitor::MonitorConfig;
 use crate::optimisers::{Common, OptimiserConfig};
@@ -36,6 +36,10 @@ pub struct TrainingConfig {
     /// Batch norm uses the statistics of each part, and its running statistics move once for each.
     #[serde(default = "default::accumulate", skip_serializing_if = "is_one")]
     pub accumulate: usize,
+    /// Whether to raise `accumulate` until a step fits the memory. The caller does it, before the
+    /// training starts.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fit_memory: bool,
     /// The loss to minimise. The auxiliary head of a network minimises it too. Attacks climb
     /// objectives of their own.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -93,10 +97,11 @@ pub struct TrainingConfig {
     /// default.
     #[serde(default, skip_serializing_if = "is_default")]
     pub average: Option<AverageConfig>,
-    /// A checkpoint of the whole network to start from, instead of random weights. Its network and
-    /// its classes must be those of the training. The caller loads it.
+    /// A checkpoint of the whole network to start from, instead of random weights. Its network must be
+    /// that of the training, apart from classes and branches, whose weights then stay random. The
+    /// caller loads it.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub start_from: Option<PathBuf>,
+    pub from: Option<PathBuf>,
     /// Random changes of the training samples.
     #[serde(default)]
     pub augmentation: AugmentationConfig,
@@ -174,6 +179,7 @@ impl TrainingConfig {
             epochs,
             batch_size: default::batch_size(),
             accumulate: default::accumulate(),
+            fit_memory: false,
             loss: LossConfig::default(),
             adversarial_probability: None,
             adversarial_draw: None,
@@ -190,7 +196,7 @@ impl TrainingConfig {
             clip_gradient: None,
             dropout: default::dropout(),
             average: None,
-            start_from: None,
+            from: None,
             augmentation: AugmentationConfig::default(),
             validate_every: default::validate_every(),
             validation_limit: None,
@@ -279,6 +285,24 @@ impl TrainingConfig {
     pub fn additional_copies(&self) -> usize {
         let sums = usize::from(self.accumulate > 1);
         self.optimiser.get().quantities().len() - 1 + usize::from(self.average.is_some()) + sums
+    }
+
+    /// Refuses weights of classes that are not one for each of `classes`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the loss.
+    pub fn require_classes(&self, classes: usize) -> Result<()> {
+        Criterion::new(&self.loss, classes).map(drop)
+    }
+
+    /// The numbers of parts, from `accumulate` on, into which a batch may be split. No part has less
+    /// than two samples, because batch norm needs several values for each channel.
+    pub fn possible_parts(&self) -> impl Iterator<Item = usize> {
+        let (size, least) = (self.batch_size, self.accumulate);
+        (least..=size).filter(move |parts| {
+            let enough = *parts == least || size / parts >= 2;
+            size.is_multiple_of(*parts) && enough && (*parts == 1 || self.method.takes_parts())
+        })
     }
 
     /// Refuses a loss and an accumulation out of range, or that the method cannot have.

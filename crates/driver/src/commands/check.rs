@@ -54,7 +54,7 @@ impl Check {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         let Layered { mut spec, layers } = self.spec.read()?;
         spec.device = self.device.unwrap_or(spec.device);
-        let (plan, device) = Plan::prepare(spec)?;
+        let (plan, device) = Plan::prepare(spec, None)?;
         plan.require_weights(&device)?;
         let reports = plan.splits().map(Dataset::check).collect::<Result<Vec<_>, _>>()?;
         // Compared by pixels: only this check notices a copy in another format.

@@ -99,11 +99,11 @@ impl Run {
     fn one(&self, layered: &Layered, path: &Path, stop: Option<Arc<AtomicBool>>) -> anyhow::Result<()> {
         let mut spec = layered.spec.clone();
         spec.device = self.device.unwrap_or(spec.device);
-        let (plan, device) = Plan::prepare(spec)?;
-        // Loaded again for the evaluation. A missing one is known before the training.
-        plan.sources(&device)?;
         let former =
             self.resume.then(|| Provenance::read(&path.join("provenance.json"))).transpose()?.flatten();
+        let (plan, device) = Plan::prepare(spec, begun_parts(former.as_ref()))?;
+        // Loaded again for the evaluation. A missing one is known before the training.
+        plan.sources(&device)?;
         let mut provenance =
             plan.provenance(former.as_ref().and_then(|former| former.pretrained.as_ref()))?;
         let warnings = plan.warnings();
@@ -220,10 +220,16 @@ impl Run {
 /// The files and folders that a new run reads.
 fn inputs(layered: &Layered, plan: &Plan) -> Inputs {
     let Plan { spec: Spec { data, model, training, evaluation, .. }, .. } = plan;
-    let weights = [model.pretrained.as_deref().map(Path::new), training.start_from.as_deref()];
+    let weights = [model.pretrained.as_deref().map(Path::new), training.from.as_deref()];
     let others = [data.root.as_deref(), data.cache.as_deref()].into_iter().chain(weights);
     let others = others.flatten().chain(evaluation.sources.values().map(PathBuf::as_path));
     Inputs::of(layered.files().chain([data.manifest.as_path()]).chain(others))
+}
+
+/// The parts of a batch with which the run of the `former` provenance was begun.
+fn begun_parts(former: Option<&Provenance>) -> Option<usize> {
+    let identity = &former?.identity;
+    Some(identity.get("training.accumulate").and_then(|parts| parts.parse().ok()).unwrap_or(1))
 }
 
 /// Records an invocation that starts the run in `directory`, or resumes that of the `former`

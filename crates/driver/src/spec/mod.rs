@@ -188,7 +188,7 @@ impl Spec {
         for (key, path) in [
             (["data", "root"], &mut data.root),
             (["data", "cache"], &mut data.cache),
-            (["training", "start_from"], &mut training.start_from),
+            (["training", "from"], &mut training.from),
         ] {
             *path = path.as_deref().map(|path| absolute(&key, path));
         }

@@ -20,9 +20,9 @@ pub(super) fn check(spec: &Spec) -> Result<(), Fault> {
         let reason = "this training keeps no average; set training.average, for example {decay: 0.999}";
         return Err(setting("evaluation.weights", reason.into()));
     }
-    if spec.training.start_from.is_some() && spec.model.pretrained.is_some() {
+    if spec.training.from.is_some() && spec.model.pretrained.is_some() {
         let reason = "model.pretrained names weights to start from too; keep one of the two";
-        return Err(setting("training.start_from", reason.into()));
+        return Err(setting("training.from", reason.into()));
     }
     spec.evaluation.validate().map_err(of_evaluation)
 }

@@ -399,11 +399,21 @@ fn an_average_is_evaluated_unless_the_spec_says_otherwise() {
     assert_eq!(weights(&["training.average={decay: 0.9}", "evaluation.weights=last"]), "last");
     // A setting that is off is not in the resolved spec, so that states of earlier runs still fit.
     let resolved = Spec::parse(SMALL, &[]).unwrap().to_yaml().unwrap();
-    for key in ["optimiser", "warm_up_epochs", "average", "start_from"] {
+    for key in [
+        "optimiser",
+        "schedule",
+        "warm_up_epochs",
+        "average",
+        "from",
+        "loss",
+        "accumulate",
+        "fit_memory",
+        "clip_gradient",
+    ] {
         assert!(!resolved.contains(key), "{key}");
     }
-    let both = ["training.start_from=a.safetensors", "model.pretrained=b.safetensors"];
-    assert_eq!(fault(SMALL, &both).path.join("."), "training.start_from");
+    let both = ["training.from=a.safetensors", "model.pretrained=b.safetensors"];
+    assert_eq!(fault(SMALL, &both).path.join("."), "training.from");
 }
 
 #[test]

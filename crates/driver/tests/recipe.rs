@@ -1,0 +1,92 @@
+//! Losses, schedules, optimisers and parts of batches from the command line.
+
+mod common;
+
+use common::{fails, run_in};
+
+const MANIFEST: &str = "
+name: scenes
+folder: scenes
+layout:
+  synthetic: {height: 20, width: 28, seed: 1}
+classes:
+  - {name: ground, colour: [0, 0, 0]}
+  - {name: stripes, colour: [200, 80, 60]}
+  - {name: steps, colour: [60, 110, 200]}
+splits:
+  train: {count: 4}
+  val: {count: 2}
+citation: none
+licence: generated
+obtain: nothing to obtain
+";
+
+const SPEC: &str = "
+name: scenes
+data: {manifest: scenes.yaml}
+model: {layers: [1, 1, 1, 1], width: 4}
+training:
+  method: basic
+  epochs: 1
+  batch_size: 4
+  augmentation: {crop: 17}
+evaluation:
+  curves:
+    - fgsm: {epsilons: [0, 0.03]}
+  examples: 0
+";
+
+#[test]
+fn a_recipe_trains_and_its_resolved_spec_states_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("scenes.yaml"), MANIFEST).unwrap();
+    std::fs::write(folder.path().join("spec.yaml"), SPEC).unwrap();
+    let sets = [
+        "training.loss={cross_entropy: {class_weights: inverse_frequency}, lovasz: {weight: 0.5}}",
+        "training.schedule={step: {at: [1/2]}}",
+        "training.optimiser={sgd: {nesterov: true}}",
+        "training.accumulate=2",
+        "training.fit_memory=true",
+        "training.clip_gradient=1",
+    ];
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    let output = run_in(folder.path(), &[&["run", "spec.yaml", "--out", "run"][..], &sets].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let resolved = std::fs::read_to_string(folder.path().join("run/spec.yaml")).unwrap();
+    for part in
+        ["class_weights: inverse_frequency", "weight: 0.5", "nesterov: true", "accumulate: 2", "factor: 0.1"]
+    {
+        assert!(resolved.contains(part), "{resolved}");
+    }
+    let again =
+        run_in(folder.path(), &[&["run", "spec.yaml", "--out", "run", "--resume"][..], &sets].concat());
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+}
+
+#[test]
+fn bad_combinations_are_refused_with_the_key_and_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("scenes.yaml"), MANIFEST).unwrap();
+    std::fs::write(folder.path().join("spec.yaml"), SPEC).unwrap();
+    for (set, parts) in [
+        ("training.accumulate=3", ["training.accumulate", "does not divide the batch_size of 4"]),
+        ("training.warm_up_epochs=2", ["training.warm_up_epochs", "the 1 epochs"]),
+        ("training.schedule={step: {at: [1]}}", ["training.schedule.step.at", "between 0 and the 1 epochs"]),
+        ("training.schedule=cosin", ["training.schedule", "cosine"]),
+        ("training.loss=dise", ["training.loss", "dice"]),
+        ("training.loss={dice: {smoth: 1}}", ["training.loss.dice", "smooth"]),
+        ("training.loss={}", ["training.loss", "names no loss"]),
+        (
+            "training.loss={cross_entropy: {class_weights: [1, 2]}}",
+            ["training.loss.cross_entropy.class_weights", "2 weights, but the network has 3 classes"],
+        ),
+        ("training.clip_gradient=0", ["training.clip_gradient", "must be above 0"]),
+    ] {
+        fails(folder.path(), &["check", "spec.yaml", "--set", set], 2, &parts);
+    }
+    let sora = ["check", "spec.yaml", "--set", "training.method=sora", "--set", "training.loss=dice"];
+    fails(folder.path(), &sora, 2, &["training.loss", "the method sora trains by the cross-entropy"]);
+    let momentum = ["--set", "training.optimiser={sgd: {nesterov: true}}", "--set", "training.momentum=0"];
+    let momentum = [&["check", "spec.yaml"][..], &momentum].concat();
+    fails(folder.path(), &momentum, 2, &["training.optimiser.sgd.nesterov", "needs momentum"]);
+}
