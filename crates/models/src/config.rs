@@ -66,6 +66,11 @@ impl NetworkConfig {
         branch::validate(&self.branches)
     }
 
+    /// The least height and width of an image that the network can read.
+    pub fn smallest_image(&self) -> usize {
+        self.architecture.settings().smallest_image()
+    }
+
     /// The costs of the network, without its weights. Takes milliseconds and next to no memory.
     ///
     /// # Errors

@@ -64,6 +64,11 @@ pub(crate) trait Settings {
     /// The setting that scales the network's memory, by its name, and its value.
     fn scale(&self) -> (&'static str, usize);
 
+    /// The least height and width of an image.
+    fn smallest_image(&self) -> usize {
+        1
+    }
+
     /// Whether GPUs have the operations of this network.
     fn runs_on_gpus(&self) -> bool {
         true

@@ -123,7 +123,8 @@ impl Network {
     /// computed.
     ///
     /// # Errors
-    /// If the image does not have four axes and three channels.
+    /// If the image does not have four axes and three channels, or is smaller than
+    /// [`NetworkConfig::smallest_image`].
     pub fn forward(&self, image: &Tensor, mode: &mut Mode<'_>) -> candle_core::Result<Tensor> {
         let [main] = <[Tensor; 1]>::try_from(self.heads(image, 1, mode)?)
             .map_err(|heads| candle_core::Error::msg(format!("one head gave {} logits", heads.len())))?;
@@ -156,6 +157,15 @@ impl Network {
     }
 
     fn heads(&self, image: &Tensor, count: usize, mode: &mut Mode<'_>) -> candle_core::Result<Vec<Tensor>> {
+        let (_, _, height, width) = image.dims4()?;
+        let smallest = self.config.smallest_image();
+        if height.min(width) < smallest {
+            candle_core::bail!(
+                "an image of {width}x{height} pixels is too small for {}, which needs {smallest}x{smallest}; enlarge it or \
+                 choose another network",
+                self.config.architecture.name()
+            );
+        }
         let x = normalise_image(image, &self.config.mean, &self.config.std)?;
         let Precision { activations, arithmetic } = self.precision;
         self.outline.layers().forward(&x.to_dtype(activations)?, count, &mut Run { mode, arithmetic })

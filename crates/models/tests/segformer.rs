@@ -53,8 +53,10 @@ fn logits_have_a_quarter_of_the_size_and_any_image_is_possible() {
         assert_eq!(full.dims(), [2, 5, height, width]);
         assert!(values(&full).iter().all(|value| value.is_finite()));
     }
-    let error = network.logits(&image(1, 1)).unwrap_err().to_string();
-    assert!(error.contains("no smaller than the kernel 2x2"), "{error}");
+    assert_eq!(network.config().smallest_image(), 9);
+    assert!(network.logits(&image(9, 40)).is_ok());
+    let error = network.logits(&image(8, 40)).unwrap_err().to_string();
+    assert!(error.contains("40x8 pixels is too small for segformer, which needs 9x9"), "{error}");
 }
 
 #[test]

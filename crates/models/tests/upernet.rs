@@ -44,10 +44,13 @@ fn logits_have_a_quarter_of_the_size() {
 
 #[test]
 fn an_image_that_is_too_small_is_refused() {
-    let network =
-        Network::new(&NetworkConfig::new(small(ConvNeXtStem::Patches), 5), 0, &Device::Cpu).unwrap();
-    let error = network.logits(&image(31, 64)).unwrap_err().to_string();
-    assert!(error.contains("no smaller than the kernel 2x2"), "{error}");
+    for (stem, smallest) in [(ConvNeXtStem::Patches, 32), (ConvNeXtStem::Convolutions, 29)] {
+        let network = Network::new(&NetworkConfig::new(small(stem), 5), 0, &Device::Cpu).unwrap();
+        assert_eq!(network.config().smallest_image(), smallest);
+        assert!(network.logits(&image(smallest, 64)).is_ok());
+        let error = network.logits(&image(smallest - 1, 64)).unwrap_err().to_string();
+        assert!(error.contains("is too small for upernet, which needs"), "{error}");
+    }
 }
 
 #[test]

@@ -62,6 +62,12 @@ impl Settings for SegFormerConfig {
         ("widths", self.widths[3])
     }
 
+    fn smallest_image(&self) -> usize {
+        // A map has to be as large as the kernel that reduces it. Stage s works at 1/4 / 2^s.
+        let needed = |(stage, reduction): (usize, &usize)| (reduction - 1) * (4 << stage) + 1;
+        self.reductions.iter().enumerate().map(needed).max().unwrap_or(1)
+    }
+
     fn runs_on_gpus(&self) -> bool {
         false
     }

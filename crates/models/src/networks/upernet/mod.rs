@@ -65,6 +65,15 @@ impl Settings for UperNetConfig {
         ("head_channels", self.head_channels)
     }
 
+    fn smallest_image(&self) -> usize {
+        // The last stage has one pixel for eight by eight of the stem's map, which is a quarter of
+        // the image: rounded down by patches, up by convolutions.
+        match self.stem {
+            ConvNeXtStem::Patches => 32,
+            ConvNeXtStem::Convolutions => 29,
+        }
+    }
+
     fn runs_on_gpus(&self) -> bool {
         false
     }
