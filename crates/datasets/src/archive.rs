@@ -8,6 +8,7 @@ use crate::error::Refusal;
 
 /// A tar file, optionally gzipped, that may be downloaded freely.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Archive {
     /// Its address, with `http` or `https`.

@@ -105,7 +105,7 @@ pub fn check(
     for (dataset, expected) in &found {
         let list = dataset.verify_list(expected);
         let mut report = dataset.report(list, || progress(done.fetch_add(1, Ordering::Relaxed) + 1, total));
-        report.expected = expected.count;
+        report.expected = expected.count.unwrap_or(report.count);
         splits.push(report);
     }
     let overlaps = overlaps(manifest, &splits);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// A class of a dataset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Class {
     /// The class's name.
@@ -24,11 +25,22 @@ pub struct Class {
         serialize_with = "one_or_all",
         skip_serializing_if = "Vec::is_empty"
     )]
+    #[cfg_attr(feature = "schema", schemars(with = "OneOrMore"))]
     pub values: Vec<u8>,
     /// The class's colours in label files that are read by colour
     /// ([`LabelsBy::Colour`](crate::LabelsBy)). The default is `colour`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub label_colours: Vec<[u8; 3]>,
+}
+
+/// A value or several, as manifests write them.
+#[cfg(feature = "schema")]
+#[derive(schemars::JsonSchema)]
+#[schemars(untagged)]
+#[allow(dead_code, reason = "it stands for its schema alone")]
+enum OneOrMore {
+    One(u8),
+    More(Vec<u8>),
 }
 
 impl Class {

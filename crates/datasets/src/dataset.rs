@@ -63,16 +63,22 @@ impl Dataset {
         })?;
         let search = Search {
             root,
-            split,
+            split: expected.from.as_deref().unwrap_or(split),
             file: expected.file.as_deref(),
-            count: expected.count,
+            count: expected.count.unwrap_or(0),
             num_classes: manifest.num_classes(),
             missing: &|path| manifest.missing(root, path),
         };
         if !manifest.is_generated() {
             search.existing(root.to_owned())?;
         }
-        let Found { source, listing } = manifest.layout.kind().find(&search)?;
+        let Found { mut source, listing } = manifest.layout.kind().find(&search)?;
+        if let Source::Files(samples) = &mut source
+            && let Some(taken) = expected.part(samples.iter().map(|files| files.id.as_str()))
+        {
+            let mut taken = taken.into_iter();
+            samples.retain(|_| taken.next().unwrap_or(false));
+        }
         let inner = Inner {
             name: manifest.name.clone(),
             split: split.to_owned(),
@@ -118,8 +124,13 @@ impl Dataset {
     /// Refuses samples that differ from the manifest.
     pub(crate) fn verify_list(&self, expected: &Split) -> Result<()> {
         let (name, split, path) = (self.name().to_owned(), self.split().to_owned(), self.0.listing.clone());
-        if self.len() != expected.count {
-            return Err(Error::Count { name, split, path, expected: expected.count, found: self.len() });
+        if let Some(expected) = expected.count
+            && expected != self.len()
+        {
+            return Err(Error::Count { name, split, path, expected, found: self.len() });
+        }
+        if self.is_empty() {
+            return Err(Error::Empty { name, split, path });
         }
         match &expected.ids_sha256 {
             Some(sha256) if *sha256 != self.ids_sha256() => {

@@ -60,6 +60,24 @@ pub enum Error {
         /// Number of samples found.
         found: usize,
     },
+    /// A split has no samples.
+    #[error("data {name}, split {split}: there are no samples for it in {}", path.display())]
+    Empty {
+        /// The dataset.
+        name: String,
+        /// The split.
+        split: String,
+        /// The file or folder that lists the samples.
+        path: PathBuf,
+    },
+    /// A folder does not show which dataset it holds.
+    #[error("{}: {reason}", folder.display())]
+    Unclear {
+        /// The folder.
+        folder: PathBuf,
+        /// What is missing, and what was found.
+        reason: String,
+    },
     /// A split has the right size but other samples than the manifest says.
     #[error(
         "data {name}, split {split}: the ids in {} are not those that the manifest expects: the SHA-256 of the sorted \

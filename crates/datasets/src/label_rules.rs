@@ -10,6 +10,7 @@ use crate::image::IGNORE_LABEL;
 
 /// How label files tell classes apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LabelsBy {
     /// By gray values or palette indices. A palette that assigns the classes' colours to other

@@ -54,10 +54,10 @@ enum Command {
     Compare(compare::Compare),
     /// Measures the seconds per training step of each method.
     Bench(bench::Bench),
-    /// Verifies, downloads, prepares or shows a dataset.
+    /// Describes, verifies, downloads, prepares or shows a dataset.
     #[command(subcommand)]
     Data(data::Data),
-    /// Prints the JSON schema of specs for editors, or a page of all their keys.
+    /// Prints the JSON schema of specs or manifests for editors, or a page of all keys of specs.
     Schema(schema::Schema),
     /// Prints a completion script for a shell.
     Completions(completions::Completions),

@@ -391,9 +391,10 @@ fn a_preview_is_a_picture_of_rows_of_samples() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("0: 48x40; ") && text.contains("1: 48x40; "), "{text}");
     let sheet = robustseg_datasets::read_image(&path.join("sheet.png")).unwrap();
+    let legend = 20;
     // Images of 288 x 240, each twice, and two crops of 240 x 240, each twice, with white between
-    // them.
-    assert_eq!((sheet.width, sheet.height), (2 * 296 + 4 * 248 + 8, 2 * 248 + 8));
+    // them, and one line of the legend.
+    assert_eq!((sheet.width, sheet.height), (2 * 296 + 4 * 248 + 8, 2 * 248 + 8 + legend));
     fails(path, &[&preview[..], &["--count", "0"]].concat(), 2, &["--count"]);
     fails(path, &[&preview[..], &["--split", "none"]].concat(), 3, &["no split `none`"]);
 }

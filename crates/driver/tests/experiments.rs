@@ -82,6 +82,24 @@ fn the_schema_is_up_to_date() {
 }
 
 #[test]
+fn the_schema_of_manifests_is_up_to_date_and_each_manifest_points_to_it() {
+    let folder = folder().join("../data-manifests");
+    let committed = std::fs::read_to_string(folder.join("manifest.schema.json")).unwrap();
+    let schema = serde_json::to_string_pretty(&Manifest::schema()).unwrap() + "\n";
+    let hint =
+        "renew it: cargo run -p robustseg-driver -- schema manifest > data-manifests/manifest.schema.json";
+    assert!(committed == schema, "data-manifests/manifest.schema.json is out of date; {hint}");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let head = "# yaml-language-server: $schema=manifest.schema.json\n";
+            assert!(text.starts_with(head), "{}", path.display());
+        }
+    }
+}
+
+#[test]
 fn the_five_of_a_data_set_differ_in_the_method_alone() {
     for data in ["voc", "cityscapes", "camvid"] {
         let read = |method: &str| {

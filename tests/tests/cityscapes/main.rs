@@ -15,7 +15,7 @@ fn manifest() -> Manifest {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data-manifests/cityscapes.yaml");
     let mut manifest = Manifest::load(&path).expect("the project's manifest");
     manifest.splits.retain(|split, _| split == "val");
-    manifest.splits.get_mut("val").expect("val").count = 3;
+    manifest.splits.get_mut("val").expect("val").count = Some(3);
     manifest
 }
 

@@ -17,16 +17,22 @@ use crate::split::Lists;
 /// followed by the folder's suffix. A split has the ids in its list `file`, one per line, in the
 /// list's order. Without a list, it has the ids of all images, sorted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Folders {
     /// The images: JPEG or PNG.
     pub images: Folder,
     /// The label maps: gray or palette PNG.
     pub labels: Folder,
+    /// Whether images without a label map are left out. By default they are an error. A sample in a
+    /// list needs its label map in any case.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip_unlabelled: bool,
 }
 
 /// A folder, and the suffix of its files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Folder {
     /// Its path below the dataset's folder. `{split}` in it stands for the split's name.
@@ -60,7 +66,7 @@ impl Kind for Folders {
     }
 
     fn validate(&self, _: &[Class], _: &[u8]) -> Result<(), Refusal> {
-        let Self { images, labels } = self;
+        let Self { images, labels, .. } = self;
         if images.folder == labels.folder && images.suffix.eq_ignore_ascii_case(&labels.suffix) {
             return Err(Refusal::new("layout.folders", "images and labels are the same files"));
         }
@@ -80,7 +86,11 @@ impl Kind for Folders {
         let ids = if search.file.is_some() { list::lines(&listing)? } else { ids(&images, &labels)? };
         let files =
             |id: String| Files { image: images.file(&id), label: labels.file(&id), second_label: None, id };
-        Ok(Found::files(ids.into_iter().map(files).collect(), listing))
+        let mut samples: Vec<Files> = ids.into_iter().map(files).collect();
+        if self.skip_unlabelled && search.file.is_none() {
+            samples.retain(|files| files.label.is_file());
+        }
+        Ok(Found::files(samples, listing))
     }
 }
 

@@ -24,6 +24,8 @@ pub use folders::Folder;
 pub use voc::VocLabels;
 
 pub(crate) use kind::{Found, IdFiles, Kind, Labels, Mixup, Search};
+pub(crate) use names::is_clutter;
+pub(crate) use pairs::files as pair_of_line;
 
 /// A registered layout: all that is known without its settings.
 struct Entry {
@@ -46,6 +48,7 @@ macro_rules! register {
         /// assert_eq!(layout.name(), "synthetic");
         /// ```
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(rename_all = "snake_case", deny_unknown_fields)]
         pub enum Layout {
             $(

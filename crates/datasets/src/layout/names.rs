@@ -18,7 +18,7 @@ pub(super) fn names(folder: &Path) -> Result<Vec<String>> {
 
 /// Whether operating systems create files of this name in folders: `.DS_Store` on macOS and, on
 /// foreign disks, `._NAME` next to each NAME; `Thumbs.db` and `desktop.ini` on Windows.
-fn is_clutter(name: &str) -> bool {
+pub(crate) fn is_clutter(name: &str) -> bool {
     name.starts_with('.') || ["thumbs.db", "desktop.ini"].iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 

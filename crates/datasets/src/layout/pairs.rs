@@ -52,7 +52,7 @@ impl Kind for Pairs {
 
 /// The files that a line names: the two sides of its only tab, which may hold spaces, or else its
 /// words.
-fn files(line: &str) -> Vec<&str> {
+pub(crate) fn files(line: &str) -> Vec<&str> {
     match line.split('\t').collect::<Vec<_>>()[..] {
         [image, label] => vec![image.trim(), label.trim()],
         _ => line.split_whitespace().collect(),

@@ -18,6 +18,7 @@ const MIN_SIDE: usize = 16;
 
 /// Generated scenes: size and seed. A dataset of this layout needs no files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Synthetic {
     /// Rows per scene, at least 16.

@@ -19,6 +19,7 @@ const TRAINAUG: &str = "trainaug.txt";
 /// folder is `VOCdevkit/VOC2012`, or the folder in which both archives were unpacked. Lists are
 /// below `VOC2012`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Voc {
     /// Which label maps to use.
@@ -27,6 +28,7 @@ pub struct Voc {
 
 /// The location of VOC's label maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum VocLabels {
     /// VOC's own: the palette PNGs in the folder `SegmentationClass`.
     SegmentationClass,

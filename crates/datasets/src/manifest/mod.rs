@@ -18,6 +18,19 @@ use crate::layout::{Labels, Layout};
 use crate::split::Split;
 use crate::yaml;
 
+/// Refuses a split of generated samples that lacks their number, or takes a part of them.
+fn generated(Split { count, from, percent, .. }: &Split) -> Result<(), Refusal> {
+    if count.is_none() {
+        return Err(Refusal::new("count", "is missing: generated data has as many samples as it says"));
+    }
+    for (field, is_there) in [("from", from.is_some()), ("percent", percent.is_some())] {
+        if is_there {
+            return Err(Refusal::new(field, "has no meaning for generated data"));
+        }
+    }
+    Ok(())
+}
+
 /// A dataset: its location, the arrangement of its files, its classes and splits.
 ///
 /// A new dataset with PNG label maps needs only such a file and no code:
@@ -79,6 +92,7 @@ use crate::yaml;
 /// # Ok::<(), robustseg_datasets::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// The dataset's name.
@@ -101,10 +115,13 @@ pub struct Manifest {
     /// The splits by name.
     pub splits: BTreeMap<String, Split>,
     /// What to cite.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub citation: String,
     /// The terms of use.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub licence: String,
     /// How to obtain the dataset.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub obtain: String,
     /// Archives that may be downloaded freely.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -131,13 +148,51 @@ impl Manifest {
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         let mut manifest: Self = yaml::parse(text, path)?;
         path.clone_into(&mut manifest.path);
-        manifest.validate().map_err(|Refusal { field, reason }| Error::Manifest {
+        manifest.require_valid()?;
+        Ok(manifest)
+    }
+
+    /// A manifest without classes, to be filled in, for the file `path`.
+    pub(crate) fn unfinished(
+        name: &str,
+        layout: Layout,
+        splits: BTreeMap<String, Split>,
+        path: &Path,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            folder: name.to_owned(),
+            layout,
+            classes: Vec::new(),
+            labels_by: LabelsBy::default(),
+            ignored: Vec::new(),
+            ignored_colours: Vec::new(),
+            splits,
+            citation: String::new(),
+            licence: String::new(),
+            obtain: String::new(),
+            archives: Vec::new(),
             path: path.to_owned(),
+        }
+    }
+
+    /// Refuses a manifest that makes no sense.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] with the field.
+    pub(crate) fn require_valid(&self) -> Result<()> {
+        self.validate().map_err(|Refusal { field, reason }| Error::Manifest {
+            path: self.path.clone(),
             place: None,
             field: Some(field),
             reason,
-        })?;
-        Ok(manifest)
+        })
+    }
+
+    /// The JSON schema of a manifest, for editors.
+    #[cfg(feature = "schema")]
+    pub fn schema() -> schemars::Schema {
+        schemars::schema_for!(Self)
     }
 
     /// The file of the manifest.
@@ -203,7 +258,11 @@ impl Manifest {
     /// this is the command.
     pub fn how_to_get(&self, root: Option<&Path>) -> String {
         let Some(archive) = self.archives.first() else {
-            return self.obtain.split_whitespace().collect::<Vec<_>>().join(" ");
+            let words: Vec<&str> = self.obtain.split_whitespace().collect();
+            if words.is_empty() {
+                return format!("the manifest {} does not say", self.path.display());
+            }
+            return words.join(" ");
         };
         // Archives are unpacked above the folders that they contain.
         let above = |root: &Path| {
@@ -249,7 +308,11 @@ impl Manifest {
         let layout = self.layout.kind();
         for (name, split) in &self.splits {
             let refusal = split.validate(layout.lists(), |other| self.splits.contains_key(other));
-            refusal.map_err(|refusal| refusal.inside(&format!("splits.{name}")))?;
+            let refuse = |refusal: Refusal| refusal.inside(&format!("splits.{name}"));
+            refusal.map_err(refuse)?;
+            if layout.is_generated() {
+                generated(split).map_err(refuse)?;
+            }
         }
         layout.validate(&self.classes, &self.ignored)
     }

@@ -142,7 +142,7 @@ fn a_malformed_list_names_file_and_line() {
 #[test]
 fn a_count_that_is_not_the_manifests_names_the_list() {
     let mut tree = Tree::new();
-    tree.manifest.splits.get_mut("train").unwrap().count = 3;
+    tree.manifest.splits.get_mut("train").unwrap().count = Some(3);
     let fault = tree.fault();
     assert!(fault.contains("expected 3 samples, found 2 in ") && fault.ends_with("train.txt"), "{fault}");
     assert_eq!(tree.faults(), [fault]);

@@ -21,7 +21,7 @@ fn voc_labels_are_the_palette_indices_of_the_folder_that_the_manifest_names() {
     fs::write(root.join("ImageSets/Segmentation/val.txt"), "2007_000001\n").unwrap();
     let mut manifest = project_manifest("voc2012");
     let val = manifest.splits.get_mut("val").unwrap();
-    (val.count, val.ids_sha256) = (1, None);
+    (val.count, val.ids_sha256) = (Some(1), None);
     for (labels, expected) in
         [(VocLabels::SegmentationClass, own), (VocLabels::SegmentationClassAug, augmented)]
     {
@@ -42,7 +42,7 @@ fn every_cityscapes_id_becomes_its_training_class() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let mut manifest = project_manifest("cityscapes");
-    manifest.splits.get_mut("val").unwrap().count = 3;
+    manifest.splits.get_mut("val").unwrap().count = Some(3);
     // The last is -1, the licence plate, as an unsigned byte.
     let ids = label(35, 1, |x, _| if x == 34 { 255 } else { x as u8 });
     for (city, frame) in [("ulm", 1), ("bonn", 2), ("bonn", 1)] {
@@ -74,7 +74,7 @@ fn ids_and_training_ids_of_cityscapes_are_not_confused() {
     let root = folder.path();
     let mut manifest = project_manifest("cityscapes");
     manifest.splits.retain(|split, _| split == "val");
-    manifest.splits.get_mut("val").unwrap().count = 1;
+    manifest.splits.get_mut("val").unwrap().count = Some(1);
     let path = |kind: &str| root.join(format!("gtFine/val/ulm/ulm_000000_000019_gtFine_{kind}.png"));
     let ids = label(34, 2, |x, _| x as u8);
     let training = label(34, 2, |x, _| CITYSCAPES_TRAINING_IDS[x]);
@@ -112,7 +112,7 @@ fn camvid_lists_name_an_image_and_a_label_a_line() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let mut manifest = project_manifest("camvid");
-    manifest.splits.get_mut("test").unwrap().count = 2;
+    manifest.splits.get_mut("test").unwrap().count = Some(2);
     for (name, width) in [("b", 8), ("a", 9)] {
         write_image(&root.join(format!("test/{name}.png")), &image(width, 4));
         write_gray(&root.join(format!("testannot/{name}.png")), &label(width, 4, |x, _| x as u8 + 4));
@@ -162,7 +162,7 @@ fn folders_of_images_and_labels_need_a_manifest_and_no_code() {
     fs::write(root.join("images/notes.txt"), "no image").unwrap();
     fs::write(root.join("val.txt"), "sub/c\nb\n").unwrap();
     let mut manifest = manifest(FOLDERS);
-    manifest.splits.get_mut("train").unwrap().count = 2;
+    manifest.splits.get_mut("train").unwrap().count = Some(2);
     let ids = |split| {
         let dataset = Dataset::open(&manifest, root, split).unwrap();
         (0..dataset.len()).map(|index| dataset.id(index).to_owned()).collect::<Vec<_>>()
@@ -190,7 +190,7 @@ fn fields(images: &[&str], labels: &[&str]) -> (tempfile::TempDir, Manifest) {
         write_gray(&folder.path().join("train/labels").join(name), &label(4, 2, |_, _| 1));
     }
     let mut manifest = manifest(FOLDERS);
-    manifest.splits.get_mut("train").unwrap().count = images.len();
+    manifest.splits.get_mut("train").unwrap().count = Some(images.len());
     (folder, manifest)
 }
 

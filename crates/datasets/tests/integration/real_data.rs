@@ -127,7 +127,7 @@ fn a_check_names_exactly_the_broken_files() {
     let list = "ImageSets/Segmentation/val.txt";
     let ids: Vec<String> =
         fs::read_to_string(root.join(list)).unwrap().lines().take(6).map(Into::into).collect();
-    manifest.splits.get_mut("val").unwrap().count = ids.len();
+    manifest.splits.get_mut("val").unwrap().count = Some(ids.len());
 
     let folder = tempfile::tempdir().unwrap();
     let image = |id: &str| format!("JPEGImages/{id}.jpg");

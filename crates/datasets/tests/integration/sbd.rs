@@ -125,7 +125,7 @@ fn labels_come_from_voc_where_it_has_them_and_from_sbd_elsewhere() {
     let mut manifest = project_manifest("voc2012");
     for (split, count) in [("trainaug", 9), ("train", 3), ("val", 2)] {
         let split = manifest.splits.get_mut(split).unwrap();
-        (split.count, split.ids_sha256) = (count, None);
+        (split.count, split.ids_sha256) = (Some(count), None);
     }
     for split in ["trainaug", "train", "val"] {
         let dataset = Dataset::open(&manifest, root, split).unwrap();

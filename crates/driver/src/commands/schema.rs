@@ -1,20 +1,36 @@
-//! `robustseg schema`: all keys of specs, for editors and for readers.
+//! `robustseg schema`: all keys of specs, for editors and for readers, and those of manifests.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use robustseg_datasets::Manifest;
 
 use crate::spec::Spec;
 
 /// Arguments of `schema`.
 #[derive(Args)]
 pub(crate) struct Schema {
-    /// Prints a page in Markdown for readers instead of the JSON schema.
-    #[arg(long)]
+    /// The files that the schema describes.
+    #[arg(value_enum, default_value_t = Files::Spec)]
+    files: Files,
+    /// Prints a page in Markdown about specs, for readers, instead of a JSON schema.
+    #[arg(long, conflicts_with = "files")]
     markdown: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Files {
+    /// Specs of experiments.
+    Spec,
+    /// Manifests of datasets.
+    Manifest,
 }
 
 impl Schema {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
-        print!("{}", if self.markdown { Spec::page()? } else { Spec::schema()? });
+        match self.files {
+            _ if self.markdown => print!("{}", Spec::page()?),
+            Files::Spec => print!("{}", Spec::schema()?),
+            Files::Manifest => println!("{}", serde_json::to_string_pretty(&Manifest::schema())?),
+        }
         Ok(())
     }
 }

@@ -7,13 +7,16 @@ pub mod chart;
 mod contact_sheet;
 mod drawing;
 mod escape;
+mod font;
 pub mod html;
 mod legend;
 mod overlay;
 pub mod picture;
+mod swatches;
 pub mod table;
 pub mod time;
 
 pub use contact_sheet::contact_sheet;
 pub use legend::legend;
 pub use overlay::overlay_with_legend;
+pub use swatches::swatches;

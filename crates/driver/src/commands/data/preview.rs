@@ -1,17 +1,24 @@
 //! `robustseg data preview`: a contact sheet of samples, their labels and augmented crops.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use robustseg_datasets::{AugmentationConfig, AugmentationParameters, Crop, Dataset, Image, Sample, apply};
+use robustseg_datasets::{
+    AugmentationConfig, AugmentationParameters, Crop, Dataset, Image, Manifest, Sample, apply,
+};
 use robustseg_files::write_atomically;
 use robustseg_models::NetworkSpec;
+use serde::de::IgnoredAny;
 
 use super::place::Place;
-use crate::draw::contact_sheet;
+use crate::data::Data;
+use crate::draw::{contact_sheet, swatches};
+use crate::exit::Usage;
 use crate::image_file::{is_made_by, marked_png, overlay};
-use crate::inputs::check_file;
+use crate::inputs::{Inputs, check_file};
+use crate::spec::{Layered, Spec};
 
 /// The command recorded in a contact sheet.
 const COMMAND: &str = "data preview";
@@ -22,34 +29,49 @@ const DRAWS: u64 = 2;
 /// Arguments of `data preview`.
 #[derive(Args)]
 pub(crate) struct Preview {
-    #[command(flatten)]
-    place: Place,
+    /// The data's manifest, or a spec, of which the sheet shows what its training sees.
+    #[arg(value_name = "MANIFEST or SPEC")]
+    file: PathBuf,
+    /// Replaces a value of the spec, for example --set training.augmentation.crop=128; may be repeated.
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
+    /// The data's folder [default: the spec's, or the manifest's under `$ROBUSTSEG_DATA`].
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
     /// The PNG to write.
     #[arg(long, value_name = "FILE.png")]
     out: PathBuf,
-    /// The split of the samples.
-    #[arg(long, default_value = "train")]
-    split: String,
+    /// The split of the samples [default: the spec's split to train on, or train].
+    #[arg(long)]
+    split: Option<String>,
     /// Samples to show, evenly spaced over the split.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=100))]
     count: u64,
-    /// Seed of the augmentation.
-    #[arg(long, default_value_t = 0)]
+    /// Seed of the augmentation [default: the spec's, or 0].
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Height and width of the augmented crops [default: the spec's, or 472].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(8..=8192))]
+    crop: Option<u64>,
+}
+
+/// What is shown.
+struct Shown {
+    manifest: Manifest,
+    root: PathBuf,
+    inputs: Inputs,
+    split: String,
     seed: u64,
-    /// Height and width of the augmented crops.
-    #[arg(long, default_value_t = 472, value_parser = clap::value_parser!(u64).range(8..=8192))]
-    crop: u64,
+    augmentation: AugmentationConfig,
+    fill: [f32; 3],
 }
 
 impl Preview {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
-        let (manifest, root) = self.place.find()?;
-        let inputs = self.place.inputs(&root);
+        let Shown { manifest, root, inputs, split, seed, augmentation, fill } = self.shown()?;
         check_file(&self.out, "--out", &inputs, |bytes| is_made_by(bytes, COMMAND))?;
-        let dataset = Dataset::open(&manifest, &root, &self.split)?;
+        let dataset = Dataset::open(&manifest, &root, &split)?;
         let palette = manifest.palette();
-        let config = AugmentationConfig { crop: self.crop as usize, ..AugmentationConfig::default() };
-        let fill = NetworkSpec::default().mean;
         let count = dataset.len().min(self.count as usize);
         let mut rows = Vec::new();
         let mut legend = vec!["rows, from the top:".to_owned()];
@@ -57,7 +79,7 @@ impl Preview {
             let index = place * dataset.len() / count;
             let sample = dataset.load(index)?;
             let draws: Vec<AugmentationParameters> =
-                (0..DRAWS).map(|epoch| config.draw(self.seed, epoch, index as u64)).collect();
+                (0..DRAWS).map(|epoch| augmentation.draw(seed, epoch, index as u64)).collect();
             legend.push(format!(
                 "  {}: {}x{}; {}",
                 sample.id,
@@ -67,17 +89,92 @@ impl Preview {
             ));
             rows.push(pictures(&sample, &draws, fill, &palette));
         }
-        let sheet = marked_png(&contact_sheet(&rows), COMMAND)?;
+        let mut sheet = contact_sheet(&rows);
+        let names = manifest
+            .classes
+            .iter()
+            .zip(0..)
+            .map(|(class, index)| (class.colour, format!("{index} {}", class.name)));
+        let entries: Vec<_> = names.chain([([255; 3], "not labelled".to_owned())]).collect();
+        let legend_below = swatches(&entries, sheet.width);
+        below(&mut sheet, &legend_below);
+        let sheet = marked_png(&sheet, COMMAND)?;
         write_atomically(&self.out, &sheet).with_context(|| format!("writing {}", self.out.display()))?;
         for line in legend {
             println!("{line}");
         }
         println!(
-            "columns: image, labels over it; each augmented crop, its labels over it; white is not labelled"
+            "columns: image, labels over it; the crops of the first epochs, each with its labels over it"
         );
         println!("contact sheet: {}", self.out.display());
         Ok(())
     }
+
+    /// What the file describes: a dataset, or a training.
+    fn shown(&self) -> anyhow::Result<Shown> {
+        let mut shown = if is_manifest(&self.file) { self.of_manifest()? } else { self.of_spec()? };
+        shown.split = self.split.clone().unwrap_or(shown.split);
+        shown.seed = self.seed.unwrap_or(shown.seed);
+        if let Some(crop) = self.crop {
+            shown.augmentation.crop = crop as usize;
+        }
+        Ok(shown)
+    }
+
+    fn of_manifest(&self) -> anyhow::Result<Shown> {
+        if !self.overrides.is_empty() {
+            let text = format!("--set changes a spec, and {} is a manifest", self.file.display());
+            return Err(Usage(text).into());
+        }
+        let place = Place { manifest: self.file.clone(), root: self.root.clone() };
+        let (manifest, root) = place.find()?;
+        Ok(Shown {
+            manifest,
+            inputs: place.inputs(&root),
+            root,
+            split: "train".into(),
+            seed: 0,
+            augmentation: AugmentationConfig::default(),
+            fill: NetworkSpec::default().mean,
+        })
+    }
+
+    fn of_spec(&self) -> anyhow::Result<Shown> {
+        let mut layered = Layered::read(&self.file, &self.overrides)?;
+        let spec = &mut layered.spec;
+        if let Some(root) = &self.root {
+            spec.data.root = Some(root.clone());
+        }
+        let Data { manifest, root, .. } = Data::find(spec)?;
+        let files = layered.files().chain([layered.spec.data.manifest.as_path(), &root]);
+        let inputs = Inputs::of(files);
+        let Spec { seed, data, model, training, .. } = layered.spec;
+        let (split, augmentation, fill) = (data.train_split, training.augmentation, model.mean);
+        Ok(Shown { manifest, root, inputs, split, seed, augmentation, fill })
+    }
+}
+
+/// Whether the file at `path` is a manifest and no spec: it has a layout.
+fn is_manifest(path: &Path) -> bool {
+    let text = robustseg_files::read_text(path, 1 << 20).unwrap_or_default();
+    let keys = robustseg_files::yaml::parse::<BTreeMap<String, IgnoredAny>>(&text);
+    keys.map_or_else(
+        |_| text.lines().any(|line| line.starts_with("layout:")),
+        |keys| keys.contains_key("layout"),
+    )
+}
+
+/// Puts `picture` under `sheet`, on white.
+fn below(sheet: &mut Image, picture: &Image) {
+    let wide = sheet.width.max(picture.width);
+    let mut data = Vec::with_capacity(3 * wide * (sheet.height + picture.height));
+    for image in [&*sheet, picture] {
+        for row in image.data.chunks_exact(3 * image.width) {
+            data.extend_from_slice(row);
+            data.resize(data.len() + 3 * (wide - image.width), 255);
+        }
+    }
+    *sheet = Image { width: wide, height: sheet.height + picture.height, data };
 }
 
 /// The row of a sample: the image, its labels as an overlay, and both for each augmented crop.
