@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::attack::{Adversarial, Attack};
 use crate::attacks::{self, ENTRIES, Use};
+use crate::curve_config::CurveConfig;
 use crate::epsilon::EpsilonRole;
 use crate::read::{self, Found, NAMES};
 use crate::settings::Settings;
@@ -102,6 +103,11 @@ impl AttackConfig {
     /// The attack.
     pub fn attack(&self) -> &dyn Attack {
         self.attack.as_ref()
+    }
+
+    /// The attack as a curve of its one epsilon, to evaluate under it.
+    pub fn curve(&self) -> CurveConfig {
+        CurveConfig::of(Arc::clone(&self.attack), vec![self.epsilon])
     }
 
     /// Its epsilon.

@@ -15,7 +15,7 @@ pub(crate) const DATA: &str = "data.";
 
 /// Keys of a spec that change no weight: names, places, evaluation, and how often something is
 /// saved.
-const IRRELEVANT: [&str; 12] = [
+const IRRELEVANT: [&str; 11] = [
     "name",
     "device",
     "data.manifest",
@@ -26,9 +26,11 @@ const IRRELEVANT: [&str; 12] = [
     "training.from",
     "training.fit_memory",
     "training.checkpoint_every",
-    "training.validate_every",
-    "training.validation_limit",
+    "training.keep_best",
 ];
+
+/// Keys that change no weight unless the patience with validations ends the training.
+const OF_VALIDATIONS: [&str; 2] = ["training.validate_every", "training.validation_limit"];
 
 /// Keys of a manifest that change no pixel and no label. Splits count by their content.
 const DESCRIPTION: [&str; 7] = ["name", "folder", "splits", "citation", "licence", "obtain", "archives"];
@@ -45,7 +47,8 @@ pub(crate) fn of_training(
 ) -> Identity {
     let mut identity = of_data(data, &[("train", train), ("validation", validation)]);
     let mut settings = json(spec);
-    for key in IRRELEVANT {
+    let of_validations = if spec.training.patience.is_none() { &OF_VALIDATIONS[..] } else { &[] };
+    for key in IRRELEVANT.iter().chain(of_validations) {
         remove(&mut settings, key);
     }
     set_fields(&mut identity, "", &settings);

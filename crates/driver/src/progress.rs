@@ -70,10 +70,11 @@ impl Meter {
                 warn!("skipped sample {sample}: {reason}");
                 self.skipped.push(sample.clone());
             }
-            Event::Validation { epoch, miou, pixel_accuracy, best, seconds, .. } => {
+            Event::Validation { epoch, miou, pixel_accuracy, attacked_miou, best, seconds, .. } => {
                 let best = if *best { ", the best so far" } else { "" };
+                let under = attacked_miou.map_or(String::new(), |miou| format!(", under attack {miou:.4}"));
                 info!(
-                    "epoch {epoch}: mean IoU {miou:.4}, pixel accuracy {pixel_accuracy:.4}{best} ({seconds:.1} s)"
+                    "epoch {epoch}: mean IoU {miou:.4}{under}, pixel accuracy {pixel_accuracy:.4}{best} ({seconds:.1} s)"
                 );
             }
             Event::BestScored { miou, samples, .. } => info!(
@@ -100,6 +101,10 @@ impl Meter {
             Event::TrainingStopped { step, weights_of, .. } => {
                 warn!("training ends at step {step} with the weights of step {weights_of}");
             }
+            Event::TrainingStoppedEarly { step, validations, best_miou, .. } => warn!(
+                "training ends early at step {step}: the best mean IoU, {best_miou:.4}, is {} old",
+                counted(*validations, "validation")
+            ),
             Event::TrainingFinished { seconds, .. } => {
                 info!("trained in {:.1} s", seconds.total());
                 self.tell_skipped();

@@ -155,6 +155,9 @@ impl RunDirectory {
         for name in ["last", "best", "unflagged", "failed", "failed_batch"].into_iter().chain(averages) {
             remove(&format!("checkpoints/{name}.safetensors"))?;
         }
+        for name in kept_checkpoints(&checkpoints)? {
+            remove(&format!("checkpoints/{name}"))?;
+        }
         let results = [
             "events.jsonl",
             EVENT_FILE,
@@ -202,6 +205,20 @@ impl RunDirectory {
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> anyhow::Result<()> {
         self.write(name, (serde_json::to_string_pretty(value)? + "\n").as_bytes())
     }
+}
+
+/// The names of the checkpoints `best_STEP.safetensors` in `folder`.
+fn kept_checkpoints(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(|| format!("listing {}", folder.display()))?,
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let is_kept = |name: &String| {
+        let step = name.strip_prefix("best_").and_then(|name| name.strip_suffix(".safetensors"));
+        step.is_some_and(|step| step.parse::<u64>().is_ok())
+    };
+    Ok(names.filter(is_kept).collect())
 }
 
 /// Refuses a directory in which `start` is not possible for the run with `fingerprint`.

@@ -53,7 +53,8 @@ pub enum Weights {
     /// The weights at the end of the training, as in the paper.
     #[default]
     Last,
-    /// The weights with the highest clean mean IoU of all validations. If the evaluation uses the
+    /// The weights with the highest mean IoU of all validations: on clean images, or under the attack
+    /// of `training.validate_under`. If the evaluation uses the
     /// validation split too, this selects on the test data, and the report says so.
     Best,
     /// The moving average of the weights at the end of a training that keeps one. It is the default

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
+use robustseg_attacks::AttackConfig;
 use robustseg_datasets::{AugmentationConfig, Dataset, Loader, LoaderOptions, OnBadSample};
 use robustseg_models::NormStatistics;
 use robustseg_words::counted;
@@ -111,6 +112,19 @@ pub struct TrainingConfig {
     /// The number of validation samples that a validation uses. The default is all.
     #[serde(default)]
     pub validation_limit: Option<usize>,
+    /// An attack under which validations score the network too, on the same samples. The best
+    /// weights are then those with the highest mean IoU under it. By default validations are on clean
+    /// images alone.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub validate_under: Option<AttackConfig>,
+    /// The number of best weights to keep. If it is more than one, they are in
+    /// `best_STEP.safetensors`.
+    #[serde(default = "default::keep_best", skip_serializing_if = "default::is_keep_best")]
+    pub keep_best: usize,
+    /// Early stopping: ends the training after so many validations in a row without a new best. Off
+    /// by default.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub patience: Option<usize>,
     /// The number of steps that may be skipped because their loss, a gradient or an attack's
     /// objective is not finite. A skipped step leaves the weights unchanged. One more such step
     /// ends the training; by default that is the first.
@@ -165,6 +179,13 @@ mod default {
     pub(super) fn validate_every() -> usize {
         1
     }
+    pub(super) fn keep_best() -> usize {
+        1
+    }
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub(super) fn is_keep_best(value: &usize) -> bool {
+        *value == keep_best()
+    }
     pub(super) fn checkpoint_every() -> u64 {
         500
     }
@@ -200,6 +221,9 @@ impl TrainingConfig {
             augmentation: AugmentationConfig::default(),
             validate_every: default::validate_every(),
             validation_limit: None,
+            validate_under: None,
+            keep_best: default::keep_best(),
+            patience: None,
             skip_not_finite: 0,
             checkpoint_every: default::checkpoint_every(),
             monitor: None,
@@ -338,6 +362,31 @@ impl TrainingConfig {
         })
     }
 
+    fn validate_selection(&self) -> Result<()> {
+        let refuse = |field, reason: String| Err(Error::Setting { field, reason });
+        if let Some(attack) = &self.validate_under
+            && let Err(error) = attack.curve().validate()
+        {
+            return refuse("validate_under", format!("{}: {error}", attack.name()));
+        }
+        at_least_one("keep_best", self.keep_best)?;
+        let Some(patience) = self.patience else { return Ok(()) };
+        at_least_one("patience", patience)?;
+        if self.validate_every == 0 {
+            let reason =
+                "there is one validation, at the end, because validate_every is 0; it ends no training early";
+            return refuse("patience", reason.into());
+        }
+        let validations = self.epochs / self.validate_every;
+        if patience >= validations {
+            let validations = counted(validations, "validation");
+            let reason =
+                format!("{patience} is never reached in {validations}: the first one is always the best");
+            return refuse("patience", reason);
+        }
+        Ok(())
+    }
+
     /// Refuses settings out of range and reports the first. Augmentation is checked separately.
     pub fn validate(&self) -> Result<()> {
         self.validate_method()?;
@@ -347,6 +396,7 @@ impl TrainingConfig {
         if let Some(limit) = self.validation_limit {
             at_least_one("validation_limit", limit)?;
         }
+        self.validate_selection()?;
         if let Some(monitor) = &self.monitor {
             monitor.validate()?;
         }

@@ -88,7 +88,7 @@ pub enum Event {
         /// The fault and the file.
         reason: String,
     },
-    /// The network was validated on clean images.
+    /// The network was validated on clean images, and under `validate_under` if that is set.
     Validation {
         /// Steps done so far.
         step: u64,
@@ -98,6 +98,9 @@ pub enum Event {
         miou: f64,
         /// Pixel accuracy on the validation samples.
         pixel_accuracy: f64,
+        /// Mean IoU under the attack of `validate_under`, which then decides about the best.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attacked_miou: Option<f64>,
         /// Whether this is the best score so far, and the weights were saved as `best.safetensors`.
         best: bool,
         /// Duration in seconds.
@@ -148,6 +151,17 @@ pub enum Event {
         /// The number of steps behind the present weights. It is smaller than `step` after a
         /// rollback.
         weights_of: u64,
+    },
+    /// The patience ended the training before its last step.
+    TrainingStoppedEarly {
+        /// Steps done.
+        step: u64,
+        /// Epochs done.
+        epoch: u64,
+        /// Validations since the best one.
+        validations: usize,
+        /// The best mean IoU of all validations.
+        best_miou: f64,
     },
     /// The state was saved.
     Checkpoint {

@@ -27,7 +27,8 @@ struct Next {
 impl Trainer {
     /// Trains from the present step to the end, until the stop flag is set, or until the monitor
     /// ends it. Validates after every `validate_every` epochs and at the end. `best.safetensors`
-    /// holds the weights with the best mean IoU so far.
+    /// holds the weights with the best mean IoU so far, under the attack of
+    /// `validate_under` if there is one. `patience` may end it earlier.
     ///
     /// # Errors
     /// [`Error::NotFinite`] if training diverges. The saved states are then those from before.
@@ -162,7 +163,7 @@ impl Trainer {
 
     /// Whether there are no more steps to do.
     pub(crate) fn is_over(&self) -> bool {
-        self.steps_done() == self.total_steps() || self.state.monitor.stopped
+        self.steps_done() == self.total_steps() || self.state.monitor.stopped || self.state.out_of_patience
     }
 }
 

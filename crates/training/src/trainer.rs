@@ -15,6 +15,7 @@ use crate::monitor::Memory;
 use crate::optimiser::Optimiser;
 use crate::staging::{Arrivals, Prepared};
 use crate::step_record::{Seconds, StepRecord};
+use crate::validation::Kept;
 use crate::{Error, Result};
 
 /// A network in training, with its optimiser, its method, and its progress.
@@ -39,10 +40,19 @@ pub(crate) struct State {
     pub(crate) step: u64,
     /// The step of the last validation.
     pub(crate) validated: Option<u64>,
-    /// The best mean IoU of all validations.
+    /// The best mean IoU of all validations, under `validate_under` if that is set.
     pub(crate) best_miou: Option<f64>,
     /// The number of validation samples behind that score.
     pub(crate) best_samples: usize,
+    /// The best weights that are kept, the best first, if there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) kept: Vec<Kept>,
+    /// Validations since the best one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) since_best: usize,
+    /// Whether the patience ended the training.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) out_of_patience: bool,
     /// The memory of the monitor.
     #[serde(default)]
     pub(crate) monitor: Memory,
@@ -53,6 +63,11 @@ pub(crate) struct State {
     pub(crate) left_out: u64,
     /// The time spent so far.
     pub(crate) timing: Timing,
+}
+
+/// Values that are off are not in the state.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Totals over all steps of a training, including those before a resumption.
@@ -153,7 +168,8 @@ impl Trainer {
         self.learning_rate.at(self.state.step)
     }
 
-    /// The best mean IoU of all validations so far.
+    /// The best mean IoU of all validations so far, under the attack of `validate_under` if there is
+    /// one.
     pub fn best_miou(&self) -> Option<f64> {
         self.state.best_miou
     }

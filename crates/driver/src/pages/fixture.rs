@@ -240,7 +240,15 @@ pub fn run_of(path: &Path, name: &str, method: &str, miou: f64, step_seconds: f6
         if step % 25 == 24 {
             let miou = miou * (1.0 - (-place / 50.0).exp());
             let (step, epoch, pixel_accuracy) = (step.into(), epoch + 1, miou);
-            events.push(Event::Validation { step, epoch, miou, pixel_accuracy, best: true, seconds: 1.5 });
+            events.push(Event::Validation {
+                step,
+                epoch,
+                miou,
+                pixel_accuracy,
+                attacked_miou: None,
+                best: true,
+                seconds: 1.5,
+            });
         }
     }
     let line =

@@ -9,7 +9,7 @@ use robustseg_datasets::{Dataset, OnBadSample};
 use super::*;
 use safetensors::tensor::{Dtype, TensorView};
 
-use robustseg_attacks::{AttackConfig, RandomFgsm};
+use robustseg_attacks::{AttackConfig, Bim, RandomFgsm};
 use robustseg_files::sealed::{self, Sealed, seal};
 use robustseg_models::PspNetConfig;
 
@@ -94,6 +94,60 @@ pub(super) fn weights(trainer: &Trainer) -> Result<BTreeMap<String, Vec<u32>>> {
 
 fn of_kind<'a>(events: &'a [serde_json::Value], kind: &str) -> Vec<&'a serde_json::Value> {
     events.iter().filter(|event| event["kind"] == kind).collect()
+}
+
+#[test]
+fn the_best_under_attack_are_kept_and_patience_ends_a_training_the_same_when_resumed() -> Result<()> {
+    let bench = |keep_best| -> Result<Bench> {
+        let mut bench = Bench::new()?;
+        bench.config.epochs = 6;
+        bench.config.validate_under = Some(AttackConfig::new(Bim { alpha: 0.02, steps: 2 }, 0.03));
+        (bench.config.keep_best, bench.config.patience) = (keep_best, Some(1));
+        // Without progress the first validation stays the best.
+        bench.config.learning_rate = 1e-12;
+        Ok(bench)
+    };
+    let whole = bench(2)?;
+    let mut trainer = whole.trainer()?;
+    let (outcome, events) = whole.run(&mut trainer, None)?;
+    assert!(matches!(outcome, Outcome::Finished));
+    let validations = of_kind(&events, "validation");
+    for validation in &validations {
+        let [clean, attacked] = ["miou", "attacked_miou"].map(|key| validation[key].as_f64().unwrap());
+        assert!(attacked <= clean, "{validation}");
+    }
+    let ended = of_kind(&events, "training_stopped_early");
+    assert_eq!(ended.len(), 1, "{events:?}");
+    let step = ended[0]["step"].as_u64().unwrap();
+    assert!(step < trainer.total_steps() && trainer.steps_done() == step);
+    assert_eq!(ended[0]["best_miou"].as_f64(), trainer.best_miou());
+    let kept = |bench: &Bench| -> Vec<(String, Vec<u8>)> {
+        let mut files: Vec<_> = std::fs::read_dir(bench.folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), path))
+            .filter(|(name, _)| name.starts_with("best_"))
+            .map(|(name, path)| (name, std::fs::read(path).unwrap()))
+            .collect();
+        files.sort();
+        files
+    };
+    assert_eq!(kept(&whole).len(), 2.min(validations.len()));
+
+    let half = bench(2)?;
+    let mut first = half.trainer()?;
+    half.run(&mut first, Some(step - 2))?;
+    let mut second = half.trainer()?;
+    assert!(second.restore(half.folder.path(), &fixture::identity("spec"))?);
+    half.run(&mut second, None)?;
+    assert_eq!(weights(&second)?, weights(&trainer)?);
+    assert_eq!((second.steps_done(), second.best_miou()), (trainer.steps_done(), trainer.best_miou()));
+    assert_eq!(kept(&half), kept(&whole));
+
+    let one = bench(1)?;
+    one.run(&mut one.trainer()?, None)?;
+    assert!(kept(&one).is_empty() && one.folder.path().join("best.safetensors").exists());
+    Ok(())
 }
 
 #[test]
