@@ -7,6 +7,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::crop::Crop;
+use crate::image::IGNORE_LABEL;
+use crate::jitter::{Jitter, JitterConfig};
 use crate::{Error, Result};
 
 /// The paper's augmentation (sec. 4.1.2): horizontal flip, resize, rotation, blur, crop. The paper
@@ -41,6 +44,14 @@ pub struct AugmentationConfig {
     /// Height and width of the crop in pixels. Its position is random, and areas outside the image
     /// are filled.
     pub crop: usize,
+    /// Random changes of the crop's colours. Off by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<JitterConfig>,
+    /// The largest share of the labelled pixels of a crop that one class should have, as
+    /// mmsegmentation's `cat_max_ratio`: another position is drawn up to nine times until no class
+    /// has more, and each draw reads the sample again. Off by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_share: Option<f64>,
 }
 
 impl Default for AugmentationConfig {
@@ -55,6 +66,8 @@ impl Default for AugmentationConfig {
             blur_sigma: [0.0, 1.5],
             blur_kernel: None,
             crop: 472,
+            jitter: None,
+            class_share: None,
         }
     }
 }
@@ -67,6 +80,9 @@ enum Preset {
     /// The settings of PSPNet's authors: half of the samples are rotated, and half are blurred
     /// before the crop, by a 5 x 5 kernel with standard deviation 1.1.
     Semseg,
+    /// The settings of mmsegmentation: no rotation and no blur, colour jitter, and crops in which no
+    /// class has more than three quarters of the pixels.
+    Mmsegmentation,
 }
 
 /// Augmentation as written in a spec: a name, or settings with an optional preset.
@@ -107,6 +123,13 @@ struct Settings {
     /// Height and width of the crop in pixels, at a random position; areas outside the image are
     /// filled [default: 472].
     crop: Option<usize>,
+    /// Random changes of the crop's colours [default: none; of mmsegmentation brightness 0.125,
+    /// contrast 0.5, saturation 0.5, hue 0.1].
+    jitter: Option<JitterConfig>,
+    /// The largest share of a crop's labelled pixels that one class should have, mmsegmentation's
+    /// `cat_max_ratio`. Other positions are drawn, up to nine times [default: none; of
+    /// mmsegmentation 0.75].
+    class_share: Option<f64>,
 }
 
 impl From<Written> for AugmentationConfig {
@@ -118,6 +141,7 @@ impl From<Written> for AugmentationConfig {
         let base = match settings.preset {
             None => Self::default(),
             Some(Preset::Semseg) => Self::semseg(),
+            Some(Preset::Mmsegmentation) => Self::mmsegmentation(),
         };
         Self {
             flip: settings.flip.unwrap_or(base.flip),
@@ -128,6 +152,8 @@ impl From<Written> for AugmentationConfig {
             blur_sigma: settings.blur_sigma.unwrap_or(base.blur_sigma),
             blur_kernel: settings.blur_kernel.or(base.blur_kernel),
             crop: settings.crop.unwrap_or(base.crop),
+            jitter: settings.jitter.or(base.jitter),
+            class_share: settings.class_share.or(base.class_share),
         }
     }
 }
@@ -141,7 +167,7 @@ impl<'de> Deserialize<'de> for Written {
             type Value = Written;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a map of settings, or `semseg`")
+                f.write_str("a map of settings, or `semseg` or `mmsegmentation`")
             }
 
             fn visit_str<E: de::Error>(self, name: &str) -> Result<Written, E> {
@@ -176,12 +202,23 @@ pub struct AugmentationParameters {
     pub place: [f64; 2],
     /// Height and width of the crop.
     pub crop: usize,
+    /// Changes of the crop's colours.
+    pub jitter: Option<Jitter>,
 }
 
 impl AugmentationParameters {
     /// Only the centre crop of `crop` x `crop` pixels.
     pub fn identity(crop: usize) -> Self {
-        Self { flip: false, scale: 1.0, rotation: 0.0, sigma: 0.0, reach: None, place: [0.5; 2], crop }
+        Self {
+            flip: false,
+            scale: 1.0,
+            rotation: 0.0,
+            sigma: 0.0,
+            reach: None,
+            place: [0.5; 2],
+            crop,
+            jitter: None,
+        }
     }
 }
 
@@ -191,6 +228,14 @@ impl AugmentationConfig {
     /// where theirs mirrors the image. Their crop is 473; this one is a multiple of 8.
     pub fn semseg() -> Self {
         Self { rotation_probability: 0.5, blur_sigma: [1.1; 2], blur_kernel: Some(5), ..Self::default() }
+    }
+
+    /// The augmentation of mmsegmentation's configurations, with two differences: colours change by
+    /// factors in a fixed order, where theirs change by sums and factors, each with a probability of
+    /// one half, and their crops have the sizes of their configurations.
+    pub fn mmsegmentation() -> Self {
+        let jitter = JitterConfig { brightness: 0.125, contrast: 0.5, saturation: 0.5, hue: 0.1 };
+        Self { rotation: 0.0, blur: false, jitter: Some(jitter), class_share: Some(0.75), ..Self::default() }
     }
 
     /// Refuses settings out of range.
@@ -221,6 +266,14 @@ impl AugmentationConfig {
         {
             return fault("blur_kernel", format!("{kernel} must be an odd number from 3 to 63"));
         }
+        if let Some(jitter) = self.jitter {
+            jitter.validate()?;
+        }
+        if let Some(share) = self.class_share
+            && !(share > 0.0 && share <= 1.0)
+        {
+            return fault("class_share", format!("{share} must be above 0 and at most 1"));
+        }
         if !(8..=8192).contains(&self.crop) {
             return fault("crop", format!("{} must be from 8 to 8192 pixels", self.crop));
         }
@@ -239,6 +292,7 @@ impl AugmentationConfig {
         let (blur, sigma) = (unit() < 0.5, between(self.blur_sigma[0], self.blur_sigma[1], unit()));
         let place = [unit(), unit()];
         let rotated = unit() < self.rotation_probability;
+        let jitter = self.jitter.map(|jitter| jitter.draw(&mut unit));
         AugmentationParameters {
             flip: self.flip && flip,
             scale,
@@ -247,8 +301,48 @@ impl AugmentationConfig {
             reach: self.blur_kernel.map(|side| side / 2),
             place,
             crop: self.crop,
+            jitter,
         }
     }
+
+    /// The crop of the sample `index` in `epoch` that `load` makes of the drawn parameters, and the
+    /// parameters. With a [`class_share`](Self::class_share), further positions are drawn until the
+    /// labels of the crop keep it, at most [`DRAWS`] in all.
+    ///
+    /// # Errors
+    /// Those of `load`.
+    pub fn crop_with<E>(
+        &self,
+        [seed, epoch, index]: [u64; 3],
+        mut load: impl FnMut(&AugmentationParameters) -> Result<Crop, E>,
+    ) -> Result<(AugmentationParameters, Crop), E> {
+        let mut parameters = self.draw(seed, epoch, index);
+        let mut crop = load(&parameters)?;
+        let Some(share) = self.class_share else { return Ok((parameters, crop)) };
+        for attempt in 1..DRAWS {
+            if is_balanced(&crop.label, share) {
+                break;
+            }
+            let mut random = robustseg_random::stream(seed, "augmentation", [epoch, index, attempt]);
+            parameters.place = [random.random(), random.random()];
+            crop = load(&parameters)?;
+        }
+        Ok((parameters, crop))
+    }
+}
+
+/// The most positions that are drawn for one crop.
+const DRAWS: u64 = 10;
+
+/// Whether several classes are labelled, none with more than `share` of the labelled pixels.
+fn is_balanced(label: &[u8], share: f64) -> bool {
+    let mut counts = [0_usize; 256];
+    for label in label {
+        counts[usize::from(*label)] += 1;
+    }
+    let classes = &counts[..usize::from(IGNORE_LABEL)];
+    let (all, most) = (classes.iter().sum::<usize>(), classes.iter().copied().max().unwrap_or(0));
+    most < all && most as f64 <= share * all as f64
 }
 
 #[cfg(test)]
@@ -297,12 +391,13 @@ mod tests {
         assert_eq!(read("{}").unwrap(), AugmentationConfig::default());
         let flat = AugmentationConfig { rotation: 0.0, blur: false, ..AugmentationConfig::default() };
         assert_eq!(read("{rotation: 0, blur: false}").unwrap(), flat);
-        for config in [semseg, flat] {
+        assert_eq!(read("mmsegmentation").unwrap(), AugmentationConfig::mmsegmentation());
+        for config in [semseg, flat, AugmentationConfig::mmsegmentation()] {
             let written = serde_yaml::to_string(&config).unwrap();
             assert_eq!(read(&written).unwrap(), config, "what is written is read as the same: {written}");
         }
         let refusal = |text: &str| read(text).unwrap_err().to_string();
-        assert!(refusal("pspnet").contains("expected one of semseg"), "{}", refusal("pspnet"));
+        assert!(refusal("pspnet").contains("semseg"), "{}", refusal("pspnet"));
         assert!(refusal("{blurr: true}").contains("blurr"), "{}", refusal("{blurr: true}"));
         assert!(refusal("3").contains("a map of settings, or `semseg`"), "{}", refusal("3"));
     }
@@ -326,6 +421,57 @@ mod tests {
     }
 
     #[test]
+    fn a_crop_of_one_class_is_drawn_again_until_the_share_is_kept() {
+        let config = AugmentationConfig { class_share: Some(0.75), ..AugmentationConfig::default() };
+        let labels = |shares: &[(u8, usize)]| {
+            let label = shares.iter().flat_map(|(label, count)| vec![*label; *count]).collect();
+            Ok::<_, Error>(Crop { image: Vec::new(), label })
+        };
+        // The fourth draw keeps the share.
+        let mut places = Vec::new();
+        let (drawn, crop) = config
+            .crop_with([1, 2, 3], |parameters| {
+                places.push(parameters.place);
+                match places.len() {
+                    1 => labels(&[(0, 100)]),
+                    2 => labels(&[(0, 76), (1, 24)]),
+                    3 => labels(&[(0, 80), (1, 20), (IGNORE_LABEL, 900)]),
+                    _ => labels(&[(0, 75), (1, 25), (IGNORE_LABEL, 5)]),
+                }
+            })
+            .unwrap();
+        assert_eq!((places.len(), drawn.place, crop.label.len()), (4, places[3], 105));
+        assert_eq!(AugmentationParameters { place: places[0], ..drawn }, config.draw(1, 2, 3));
+        for (index, place) in places.iter().enumerate() {
+            assert!(!places[..index].contains(place));
+        }
+        // It ends, and without the setting there is one draw.
+        for (share, expected) in [(Some(0.75), 10), (None, 1)] {
+            let mut count = 0;
+            let config = AugmentationConfig { class_share: share, ..config.clone() };
+            config
+                .crop_with([1, 2, 3], |_| {
+                    count += 1;
+                    labels(&[(IGNORE_LABEL, 9)])
+                })
+                .unwrap();
+            assert_eq!(count, expected);
+        }
+    }
+
+    #[test]
+    fn new_settings_change_no_other_draw() {
+        let plain = AugmentationConfig::default();
+        let with =
+            AugmentationConfig { jitter: AugmentationConfig::mmsegmentation().jitter, ..plain.clone() };
+        for index in 0..20 {
+            let drawn = with.draw(1, 2, index);
+            assert!(drawn.jitter.is_some());
+            assert_eq!(AugmentationParameters { jitter: None, ..drawn }, plain.draw(1, 2, index));
+        }
+    }
+
+    #[test]
     fn each_setting_out_of_range_is_named() {
         let good = AugmentationConfig::default;
         assert!(good().validate().is_ok());
@@ -341,6 +487,15 @@ mod tests {
             ("blur_sigma", AugmentationConfig { blur_sigma: [0.0, f64::NAN], ..good() }),
             ("blur_kernel", AugmentationConfig { blur_kernel: Some(4), ..good() }),
             ("blur_kernel", AugmentationConfig { blur_kernel: Some(1), ..good() }),
+            ("class_share", AugmentationConfig { class_share: Some(0.0), ..good() }),
+            ("class_share", AugmentationConfig { class_share: Some(f64::NAN), ..good() }),
+            (
+                "jitter",
+                AugmentationConfig {
+                    jitter: Some(JitterConfig { hue: 2.0, ..JitterConfig::default() }),
+                    ..good()
+                },
+            ),
             ("crop", AugmentationConfig { crop: 0, ..good() }),
         ] {
             let message = bad.validate().unwrap_err().to_string();

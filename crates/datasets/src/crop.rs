@@ -98,6 +98,9 @@ impl Source<'_> {
             cut(&mut crop.image, size, affine.margin());
             cut(&mut crop.label, size, affine.margin());
         }
+        if let Some(jitter) = parameters.jitter {
+            jitter.apply(&mut crop.image);
+        }
         crop
     }
 

@@ -173,14 +173,18 @@ impl Loader {
         for &index in indices {
             let (dataset, fill) = (self.dataset.clone(), self.options.fill);
             let mut spare = self.spare.pop().unwrap_or_default();
-            let parameters = self.options.augmentation.draw(self.options.seed, epoch, index as u64);
+            let augmentation = self.options.augmentation.clone();
+            let draw = [self.options.seed, epoch, index as u64];
             let most = match self.options.on_bad_sample {
                 OnBadSample::Fail => 0,
                 OnBadSample::Skip => self.most_skipped(),
             };
             self.prefetch.push(self.dataset.id(index).to_owned(), move || {
                 Loaded::first(&dataset, index, most, |index| {
-                    dataset.load_crop_into(index, &parameters, fill, std::mem::take(&mut spare))
+                    let load = |parameters: &_| {
+                        dataset.load_crop_into(index, parameters, fill, std::mem::take(&mut spare))
+                    };
+                    augmentation.crop_with(draw, load).map(|(_, crop)| crop)
                 })
             });
         }

@@ -1,6 +1,6 @@
 //! `robustseg data preview`: a contact sheet of samples, their labels and augmented crops.
 
-use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -10,7 +10,6 @@ use robustseg_datasets::{
 };
 use robustseg_files::write_atomically;
 use robustseg_models::NetworkSpec;
-use serde::de::IgnoredAny;
 
 use super::place::Place;
 use crate::data::Data;
@@ -78,16 +77,21 @@ impl Preview {
         for place in 0..count {
             let index = place * dataset.len() / count;
             let sample = dataset.load(index)?;
-            let draws: Vec<AugmentationParameters> =
-                (0..DRAWS).map(|epoch| augmentation.draw(seed, epoch, index as u64)).collect();
+            let draws: Vec<(AugmentationParameters, Crop)> = (0..DRAWS)
+                .map(|epoch| {
+                    let load = |parameters: &_| Ok::<_, Infallible>(apply(&sample, parameters, fill));
+                    let Ok(drawn) = augmentation.crop_with([seed, epoch, index as u64], load);
+                    drawn
+                })
+                .collect();
             legend.push(format!(
                 "  {}: {}x{}; {}",
                 sample.id,
                 sample.image.width,
                 sample.image.height,
-                draws.iter().map(described).collect::<Vec<_>>().join("; ")
+                draws.iter().map(|(parameters, _)| described(parameters)).collect::<Vec<_>>().join("; ")
             ));
-            rows.push(pictures(&sample, &draws, fill, &palette));
+            rows.push(pictures(&sample, &draws, &palette));
         }
         let mut sheet = contact_sheet(&rows);
         let names = manifest
@@ -157,7 +161,7 @@ impl Preview {
 /// Whether the file at `path` is a manifest and no spec: it has a layout.
 fn is_manifest(path: &Path) -> bool {
     let text = robustseg_files::read_text(path, 1 << 20).unwrap_or_default();
-    let keys = robustseg_files::yaml::parse::<BTreeMap<String, IgnoredAny>>(&text);
+    let keys = robustseg_files::yaml::parse::<serde_json::Map<String, serde_json::Value>>(&text);
     keys.map_or_else(
         |_| text.lines().any(|line| line.starts_with("layout:")),
         |keys| keys.contains_key("layout"),
@@ -178,20 +182,13 @@ fn below(sheet: &mut Image, picture: &Image) {
 }
 
 /// The row of a sample: the image, its labels as an overlay, and both for each augmented crop.
-fn pictures(
-    sample: &Sample,
-    draws: &[AugmentationParameters],
-    fill: [f32; 3],
-    palette: &[[u8; 3]],
-) -> Vec<Image> {
+fn pictures(sample: &Sample, draws: &[(AugmentationParameters, Crop)], palette: &[[u8; 3]]) -> Vec<Image> {
     let pair = |image: Image, labels: &[u8]| {
         let labelled = overlay(&image, labels, palette);
         [image, labelled]
     };
-    let crops = draws.iter().flat_map(|parameters| {
-        let crop = apply(sample, parameters, fill);
-        pair(interleaved(&crop, parameters.crop), &crop.label)
-    });
+    let crops =
+        draws.iter().flat_map(|(parameters, crop)| pair(interleaved(crop, parameters.crop), &crop.label));
     pair(sample.image.clone(), &sample.label.data).into_iter().chain(crops).collect()
 }
 
