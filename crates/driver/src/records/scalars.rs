@@ -27,10 +27,11 @@ pub(crate) fn scalars(event: &Event) -> Option<Scalars> {
             ];
             (record.step, *epoch, values)
         }
-        Event::Validation { step, epoch, miou, pixel_accuracy, .. } => {
+        Event::Validation { step, epoch, miou, pixel_accuracy, attacked_miou, .. } => {
             let values = vec![
                 ("validation/mean_iou", Some(*miou)),
                 ("validation/pixel_accuracy", Some(*pixel_accuracy)),
+                ("validation/attacked_mean_iou", *attacked_miou),
             ];
             (*step, *epoch, values)
         }
@@ -69,7 +70,8 @@ mod tests {
     #[test]
     fn a_validation_is_two_lines() {
         let (step, epoch, best, seconds) = (7, 1, true, 1.0);
-        let event = Event::Validation { step, epoch, miou: 0.5, pixel_accuracy: 0.75, best, seconds };
+        let (miou, pixel_accuracy, attacked_miou) = (0.5, 0.75, None);
+        let event = Event::Validation { step, epoch, miou, pixel_accuracy, attacked_miou, best, seconds };
         let events = [
             LoggedEvent { event, time_s: 2.5, wall_time: 100.0 },
             LoggedEvent { event: Event::Checkpoint { step, epoch }, time_s: 3.0, wall_time: 101.0 },

@@ -116,7 +116,8 @@ mod tests {
 
     fn validation(step: u64, miou: f64) -> LoggedEvent {
         let (epoch, pixel_accuracy, best, seconds) = (1, 0.75, true, 1.0);
-        let event = Event::Validation { step, epoch, miou, pixel_accuracy, best, seconds };
+        let event =
+            Event::Validation { step, epoch, miou, pixel_accuracy, attacked_miou: None, best, seconds };
         LoggedEvent { event, time_s: 2.5, wall_time: 1.5e9 }
     }
 

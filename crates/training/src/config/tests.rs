@@ -1,5 +1,7 @@
 //! Tests of settings.
 
+use robustseg_attacks::Fgsm;
+
 use super::*;
 use crate::{
     AdamW, Basic, ClassWeights, Cosine, CrossEntropy, DdcAt, Dice, Free, Ohem, Polynomial, RsFgsm, Sgd, Sora,
