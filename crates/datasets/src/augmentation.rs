@@ -307,7 +307,7 @@ impl AugmentationConfig {
 
     /// The crop of the sample `index` in `epoch` that `load` makes of the drawn parameters, and the
     /// parameters. With a [`class_share`](Self::class_share), further positions are drawn until the
-    /// labels of the crop keep it, at most [`DRAWS`] in all.
+    /// labels of the crop keep it, at most ten in all.
     ///
     /// # Errors
     /// Those of `load`.

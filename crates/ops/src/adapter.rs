@@ -207,3 +207,55 @@ type Gradient = Option<Tensor>;
 drive!(1, CustomOp1, apply_op1, Gradient, x xl);
 drive!(2, CustomOp2, apply_op2, (Gradient, Gradient), x xl, y yl);
 drive!(3, CustomOp3, apply_op3, (Gradient, Gradient, Gradient), x xl, y yl, z zl);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::Operation;
+    use crate::{BatchNorm, BatchStatistics, StatisticsSource, Tape, batch_norm};
+    use candle_core::{Device, Var};
+
+    /// The sum of two tensors, which hands its gradient on to both.
+    struct Sum;
+
+    impl Operation<2> for Sum {
+        const NAME: &'static str = "sum";
+
+        fn shape(&self, [x, _]: [&Shape; 2]) -> Shape {
+            x.clone()
+        }
+
+        fn gradients(&self, backward: &Backward<'_, 2>) -> Result<[Option<Tensor>; 2]> {
+            Ok(backward.needs.map(|needed| needed.then(|| backward.gradient.clone())))
+        }
+    }
+
+    impl OnCpu<2> for Sum {
+        fn compute(&self, [x, y]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+            let (x, y) = (x.slice::<f32>()?, y.slice::<f32>()?);
+            Ok(CpuStorage::F32(x.iter().zip(y).map(|(x, y)| x + y).collect()))
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    impl OnGpu<2> for Sum {}
+
+    #[test]
+    fn a_gradient_that_others_share_is_not_overwritten() -> Result<()> {
+        let new = |values: &[f32]| Var::new(values, &Device::Cpu);
+        let (left, right) = (new(&[1.0, 2.0])?, new(&[3.0, 4.0])?);
+        let (weight, bias) = (new(&[5.0, 7.0])?, new(&[0.0, 0.0])?);
+        let (mean, variance) = (bias.as_detached_tensor(), weight.as_detached_tensor().ones_like()?);
+        let statistics = &BatchStatistics { mean, variance };
+        let (weight, bias, source) = (weight.as_tensor(), bias.as_tensor(), StatisticsSource::Running);
+        let norm = BatchNorm { weight, bias, statistics, source, eps: 0.0 };
+        let tape = Tape::start();
+        // Both norms would overwrite the gradient that the sum hands on.
+        let sum = apply(Sum, [&batch_norm(&left, norm)?, &batch_norm(&right, norm)?])?;
+        let gradients = tape.backward(&sum)?;
+        for leaf in [&left, &right] {
+            assert_eq!(gradients.get(leaf).unwrap().to_vec1::<f32>()?, [5.0, 7.0]);
+        }
+        Ok(())
+    }
+}

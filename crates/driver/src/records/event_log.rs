@@ -59,6 +59,7 @@ impl EventLog {
 
     /// Waits until all appended events are on the disk.
     pub fn sync(&mut self) -> io::Result<()> {
+        self.tensorboard.sync();
         self.file.sync_data().map_err(|source| self.error(&source))
     }
 

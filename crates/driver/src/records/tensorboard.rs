@@ -46,6 +46,13 @@ impl TensorBoard {
         }
     }
 
+    /// Waits until all appended numbers are on the disk.
+    pub(super) fn sync(&mut self) {
+        if let Some(Err(error)) = self.0.as_ref().map(File::sync_data) {
+            *self = Self::checked(Err(error));
+        }
+    }
+
     fn checked(opened: io::Result<File>) -> Self {
         if let Err(error) = &opened {
             warn!("{EVENT_FILE} is not continued: {error}; events.jsonl has all events");
