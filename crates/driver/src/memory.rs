@@ -109,7 +109,7 @@ pub(crate) fn require(bytes: u64, what: &str, advice: &str) -> Result<(), OutOfM
     )))
 }
 
-/// Whether `bytes` are available now, within the process's limits and beside other processes.
+/// Whether `bytes` are available now, within the process's limits and next to other processes.
 pub(crate) fn fits(bytes: u64) -> bool {
     let unused = available();
     unused.is_none_or(|unused| bytes <= unused) && require(bytes, "", "").is_ok()

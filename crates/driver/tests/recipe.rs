@@ -2,45 +2,12 @@
 
 mod common;
 
-use common::{fails, run_in};
-
-const MANIFEST: &str = "
-name: scenes
-folder: scenes
-layout:
-  synthetic: {height: 20, width: 28, seed: 1}
-classes:
-  - {name: ground, colour: [0, 0, 0]}
-  - {name: stripes, colour: [200, 80, 60]}
-  - {name: steps, colour: [60, 110, 200]}
-splits:
-  train: {count: 4}
-  val: {count: 2}
-citation: none
-licence: generated
-obtain: nothing to obtain
-";
-
-const SPEC: &str = "
-name: scenes
-data: {manifest: scenes.yaml}
-model: {layers: [1, 1, 1, 1], width: 4}
-training:
-  method: basic
-  epochs: 1
-  batch_size: 4
-  augmentation: {crop: 17}
-evaluation:
-  curves:
-    - fgsm: {epsilons: [0, 0.03]}
-  examples: 0
-";
+use common::{fails, generated, run_in};
 
 #[test]
 fn a_recipe_trains_and_its_resolved_spec_states_it() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("scenes.yaml"), MANIFEST).unwrap();
-    std::fs::write(folder.path().join("spec.yaml"), SPEC).unwrap();
+    generated::write(folder.path(), 4);
     let sets = [
         "training.loss={cross_entropy: {class_weights: inverse_frequency}, lovasz: {weight: 0.5}}",
         "training.schedule={step: {at: [1/2]}}",
@@ -66,8 +33,7 @@ fn a_recipe_trains_and_its_resolved_spec_states_it() {
 #[test]
 fn bad_combinations_are_refused_with_the_key_and_the_reason() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("scenes.yaml"), MANIFEST).unwrap();
-    std::fs::write(folder.path().join("spec.yaml"), SPEC).unwrap();
+    generated::write(folder.path(), 4);
     for (set, parts) in [
         ("training.accumulate=3", ["training.accumulate", "does not divide the batch_size of 4"]),
         ("training.warm_up_epochs=2", ["training.warm_up_epochs", "the 1 epochs"]),

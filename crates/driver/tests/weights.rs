@@ -4,40 +4,8 @@ mod common;
 
 use std::path::Path;
 
-use common::{fails, files, run_in};
+use common::{fails, files, generated, run_in};
 use serde_json::Value;
-
-const MANIFEST: &str = "
-name: scenes
-folder: scenes
-layout:
-  synthetic: {height: 20, width: 28, seed: 1}
-classes:
-  - {name: ground, colour: [0, 0, 0]}
-  - {name: stripes, colour: [200, 80, 60]}
-  - {name: steps, colour: [60, 110, 200]}
-splits:
-  train: {count: 4}
-  val: {count: 2}
-citation: none
-licence: generated
-obtain: nothing to obtain
-";
-
-const SPEC: &str = "
-name: scenes
-data: {manifest: scenes.yaml}
-model: {layers: [1, 1, 1, 1], width: 4}
-training:
-  method: basic
-  epochs: 1
-  batch_size: 2
-  augmentation: {crop: 17}
-evaluation:
-  curves:
-    - fgsm: {epsilons: [0, 0.03]}
-  examples: 0
-";
 
 fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
@@ -47,8 +15,7 @@ fn json(path: &Path) -> Value {
 fn a_training_starts_from_the_whole_network_of_a_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    std::fs::write(at("scenes.yaml"), MANIFEST).unwrap();
-    std::fs::write(at("spec.yaml"), SPEC).unwrap();
+    generated::write(folder.path(), 2);
     let done = |arguments: &[&str]| {
         let output = run_in(folder.path(), arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -101,8 +68,8 @@ fn a_training_starts_from_the_whole_network_of_a_checkpoint() {
         assert!(after.eq(before.into_keys().filter(|path| !own.contains(path))));
     };
     start("model.width=8", 3, &["moved.safetensors", "its network is", "make `model` of the spec"]);
-    std::fs::write(at("renamed.yaml"), MANIFEST.replace("name: steps", "name: stairs")).unwrap();
-    let fewer = MANIFEST.replace("  - {name: steps, colour: [60, 110, 200]}\n", "");
+    std::fs::write(at("renamed.yaml"), generated::MANIFEST.replace("name: steps", "name: stairs")).unwrap();
+    let fewer = generated::MANIFEST.replace("  - {name: steps, colour: [60, 110, 200]}\n", "");
     std::fs::write(at("fewer.yaml"), fewer).unwrap();
     for (manifest, out) in [("renamed.yaml", "third"), ("fewer.yaml", "fourth")] {
         let data = format!("data.manifest={manifest}");
@@ -129,8 +96,7 @@ fn a_training_starts_from_the_whole_network_of_a_checkpoint() {
 fn the_average_is_a_checkpoint_of_its_own_and_what_is_evaluated() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    std::fs::write(at("scenes.yaml"), MANIFEST).unwrap();
-    std::fs::write(at("spec.yaml"), SPEC).unwrap();
+    generated::write(folder.path(), 2);
     let sets = ["training.average={decay: 0.9}", "training.optimiser=adamw", "training.warm_up_epochs=0.5"];
     let sets = sets.iter().flat_map(|set| ["--set", set]);
     let arguments: Vec<&str> = ["run", "spec.yaml", "--out", "run"].into_iter().chain(sets).collect();

@@ -8,8 +8,8 @@
 //! else holds.
 //!
 //! candle's own operations may stand anywhere between those of this crate. The results of recorded
-//! operations are variables for candle, so it goes on recording there, and such a part is one entry
-//! of the tape, which candle differentiates.
+//! operations are variables for candle, so it records what it computes from them. Such a part is one
+//! entry of the tape, which candle differentiates.
 
 use std::cell::RefCell;
 use std::collections::HashSet;

@@ -119,7 +119,7 @@ pub struct TrainingConfig {
     pub validate_under: Option<AttackConfig>,
     /// The number of best weights to keep. If it is more than one, they are in
     /// `best_STEP.safetensors`.
-    #[serde(default = "default::keep_best", skip_serializing_if = "default::is_keep_best")]
+    #[serde(default = "default::keep_best", skip_serializing_if = "is_one")]
     pub keep_best: usize,
     /// Early stopping: ends the training after so many validations in a row without a new best. Off
     /// by default.
@@ -181,10 +181,6 @@ mod default {
     }
     pub(super) fn keep_best() -> usize {
         1
-    }
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-    pub(super) fn is_keep_best(value: &usize) -> bool {
-        *value == keep_best()
     }
     pub(super) fn checkpoint_every() -> u64 {
         500

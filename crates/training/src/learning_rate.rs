@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_step_falls_at_the_first_step_of_its_epoch() {
-        // Three steps an epoch. The half epoch begins at step 22.
+        // Three steps per epoch. The half epoch begins at step 22.
         let falling = rate(1.0, 0.9, 30, 0.0, Step { at: vec![4.0, 7.4], factor: 0.5 });
         let rates = [0, 11, 12, 21, 22, 29].map(|step| falling.at(step));
         assert_eq!(rates, [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]);

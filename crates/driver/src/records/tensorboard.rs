@@ -22,7 +22,7 @@ pub(crate) const EVENT_FILE: &str = "tensorboard/events.out.tfevents.robustseg";
 pub(super) struct TensorBoard(Option<File>);
 
 impl TensorBoard {
-    /// Writes the file of the run directory `folder` anew with `events`, and opens it.
+    /// Replaces the file of the run directory `folder` by one with `events`, and opens it.
     pub(super) fn open<'a>(
         folder: &Path,
         events: impl IntoIterator<Item = &'a LoggedEvent>,

@@ -3,6 +3,7 @@
 // Each test file uses only a part of it.
 #![allow(dead_code)]
 
+pub mod generated;
 pub mod scenes;
 
 use std::collections::{BTreeMap, HashMap};

@@ -19,7 +19,7 @@ pub struct Ohem {
     pub weight: f64,
     /// Softmax of the label below which a pixel is hard, from 0 to 1.
     pub threshold: f64,
-    /// Share of the labelled pixels of the batch that is kept at least, above 0 and at most 1.
+    /// The least share of the batch's labelled pixels to keep, above 0 and at most 1.
     pub share: f64,
     /// How much a pixel counts by its class.
     pub class_weights: ClassWeights,
