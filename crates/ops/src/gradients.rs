@@ -42,6 +42,10 @@ impl Gradients {
         Ok(())
     }
 
+    pub(crate) fn of(&self, id: TensorId) -> Option<&Tensor> {
+        self.0.get(&id)
+    }
+
     pub(crate) fn take(&mut self, id: TensorId) -> Option<Tensor> {
         self.0.remove(&id)
     }

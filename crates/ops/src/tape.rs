@@ -12,7 +12,7 @@
 //! entry of the tape, which candle differentiates.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
 
 use crate::candle_part::gradients_through;
@@ -58,6 +58,10 @@ struct Record {
     entries: Vec<Entry>,
     /// The tensors that entries compute.
     known: HashSet<TensorId>,
+    /// How many operations of this crate were computed on each variable.
+    uses: HashMap<TensorId, usize>,
+    /// The number of entries of candle.
+    of_candle: usize,
 }
 
 /// A part of a computation.
@@ -97,6 +101,38 @@ impl Tape {
     /// # Errors
     /// If an operation has no gradient, or its computation fails.
     pub fn backward(self, value: &Tensor) -> Result<Gradients> {
+        self.backward_with(value, |_, _| Ok(()))
+    }
+
+    /// [`Tape::backward`], which calls `ready` with each gradient of a variable as soon as it is
+    /// complete, so that it can be sent to other processes while the rest is computed. The last
+    /// operations' variables come first. Every gradient that the result holds is passed once.
+    ///
+    /// candle may compute anything from a variable. While any of its operations are left to
+    /// differentiate, gradients wait for them, and then come in any order.
+    ///
+    /// ```
+    /// # use candle_core::{Device, DType, Result, Var};
+    /// # use robustseg_ops::{Arithmetic, Conv2dConfig, Tape, conv2d};
+    /// # fn main() -> Result<()> {
+    /// let image = Var::ones((1, 4, 4, 1), DType::F32, &Device::Cpu)?;
+    /// let weight = Var::ones((1, 1, 1, 1), DType::F32, &Device::Cpu)?;
+    /// let tape = Tape::start();
+    /// let scores = conv2d(&image, &weight, Conv2dConfig::default(), Arithmetic::default())?;
+    /// let mut complete = Vec::new();
+    /// tape.backward_with(&scores, |variable, _| Ok(complete.push(variable)))?;
+    /// assert_eq!(complete, [image.id(), weight.id()]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Tape::backward`], and those of `ready`, which end the pass.
+    pub fn backward_with(
+        self,
+        value: &Tensor,
+        mut ready: impl FnMut(TensorId, &Tensor) -> Result<()>,
+    ) -> Result<Gradients> {
         let mut record = self.end();
         record.know(value);
         let mut gradients = Gradients::default();
@@ -104,23 +140,33 @@ impl Tape {
             return Ok(gradients);
         }
         gradients.insert(value, value.ones_like()?.detach());
+        // Variables that no operation of this crate is left to read.
+        let mut read = record.unused(value.id()).into_iter().collect::<Vec<_>>();
         while let Some(entry) = record.entries.pop() {
             match entry {
                 Entry::Operation(recorded) => {
-                    let Some(gradient) = gradients.take(recorded.output().id()) else { continue };
-                    let owned = !gradients.share(&gradient);
-                    for (id, gradient) in recorded.gradients(&gradient, owned)? {
-                        gradients.add(id, gradient)?;
+                    if let Some(gradient) = gradients.take(recorded.output().id()) {
+                        let owned = !gradients.share(&gradient);
+                        for (id, gradient) in recorded.gradients(&gradient, owned)? {
+                            gradients.add(id, gradient)?;
+                        }
                     }
+                    read.extend(recorded.inputs().iter().filter_map(|input| record.release(input.id())));
                 }
                 Entry::Candle(tensor) => {
+                    record.of_candle -= 1;
                     let Some(gradient) = gradients.take(tensor.id()) else { continue };
                     for (id, gradient) in gradients_through(&tensor, gradient)? {
                         gradients.add(id, gradient)?;
+                        read.extend(record.unused(id));
                     }
                 }
             }
+            if record.of_candle == 0 {
+                announce(&gradients, &mut read, &mut ready)?;
+            }
         }
+        announce(&gradients, &mut read, &mut ready)?;
         Ok(gradients)
     }
 
@@ -144,8 +190,44 @@ impl Record {
     fn know(&mut self, tensor: &Tensor) {
         if tensor.track_op() && !tensor.is_variable() && self.known.insert(tensor.id()) {
             self.entries.push(Entry::Candle(tensor.clone()));
+            self.of_candle += 1;
         }
     }
+
+    /// Counts an operation on `tensor`, if that is a variable.
+    fn count(&mut self, tensor: &Tensor) {
+        if tensor.is_variable() && !self.known.contains(&tensor.id()) {
+            *self.uses.entry(tensor.id()).or_default() += 1;
+        }
+    }
+
+    /// Takes back one use of `id`. Returns it if that was the last use of a variable.
+    fn release(&mut self, id: TensorId) -> Option<TensorId> {
+        let uses = self.uses.get_mut(&id)?;
+        *uses -= 1;
+        (*uses == 0).then_some(id)
+    }
+
+    /// Returns `id` if it is a variable that no operation of this crate is left to read.
+    fn unused(&self, id: TensorId) -> Option<TensorId> {
+        let read = self.uses.get(&id).is_some_and(|uses| *uses > 0);
+        (!read && !self.known.contains(&id)).then_some(id)
+    }
+}
+
+/// Calls `ready` with the gradients of the variables in `complete`, once for each, and empties it.
+fn announce(
+    gradients: &Gradients,
+    complete: &mut Vec<TensorId>,
+    ready: &mut impl FnMut(TensorId, &Tensor) -> Result<()>,
+) -> Result<()> {
+    let mut seen = HashSet::new();
+    for id in complete.drain(..).filter(|id| seen.insert(*id)) {
+        if let Some(gradient) = gradients.of(id) {
+            ready(id, gradient)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a tape of this thread runs.
@@ -157,7 +239,10 @@ pub(crate) fn is_running() -> bool {
 pub(crate) fn record(recorded: Box<dyn Recorded>) {
     RUNNING.with_borrow_mut(|running| {
         if let Some(record) = running.last_mut() {
-            recorded.inputs().iter().for_each(|input| record.know(input));
+            for input in recorded.inputs() {
+                record.know(input);
+                record.count(input);
+            }
             record.known.insert(recorded.output().id());
             record.entries.push(Entry::Operation(recorded));
         }

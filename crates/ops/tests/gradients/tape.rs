@@ -1,5 +1,7 @@
 //! Tapes against candle's backward pass.
 
+use std::collections::HashMap;
+
 use candle_core::{DType, Device, Result, Tensor, Var};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use robustseg_ops::{
@@ -61,17 +63,49 @@ fn any_computation_has_the_gradients_that_candle_finds() {
         let run = || computation(leaves.each_ref().map(Var::as_tensor), 12, seed).unwrap();
         let expected = run().sqr().unwrap().sum_all().unwrap().backward().unwrap();
         let tape = Tape::start();
-        let found = tape.backward(&run().sqr().unwrap()).unwrap();
+        let mut complete = HashMap::new();
+        let found = tape.backward_with(&run().sqr().unwrap(), |variable, gradient| {
+            assert!(complete.insert(variable, flat(gradient)).is_none(), "{seed}: passed twice");
+            Ok(())
+        });
+        let found = found.unwrap();
         for (index, leaf) in leaves.iter().enumerate() {
             match (found.get(leaf), expected.get(leaf)) {
                 (Some(found), Some(expected)) => {
                     let error = relative_l2(&flat(found), &flat(expected));
                     assert!(error < 1e-5, "computation {seed}, leaf {index}: relative error {error}");
+                    assert_eq!(complete.remove(&leaf.id()), Some(flat(found)), "{seed}, {index}: changed");
                 }
                 (found, expected) => assert_eq!(found.is_some(), expected.is_some(), "{seed}, {index}"),
             }
         }
     }
+}
+
+#[test]
+fn a_gradient_is_passed_on_before_earlier_operations_are_read() -> Result<()> {
+    let [image, first, ..] = leaves();
+    let last = variable(&[CHANNELS, 1, 1, CHANNELS], 5);
+    let run = |x: &Tensor, kernel: &Var| conv2d(x, kernel, Conv2dConfig::default(), EXACT);
+    let tape = Tape::start();
+    let middle = run(&run(&image, &first)?, &last)?;
+    let mut complete = Vec::new();
+    tape.backward_with(&run(&middle, &first)?, |variable, _| {
+        complete.push(variable);
+        Ok(())
+    })?;
+    assert_eq!(complete, [last.id(), image.id(), first.id()]);
+    Ok(())
+}
+
+#[test]
+fn an_error_of_the_callback_ends_the_backward_pass() -> Result<()> {
+    let [image, kernel, ..] = leaves();
+    let tape = Tape::start();
+    let scores = conv2d(&image, &kernel, Conv2dConfig::default(), EXACT)?;
+    let error = tape.backward_with(&scores, |_, _| candle_core::bail!("disconnected")).unwrap_err();
+    assert!(error.to_string().contains("disconnected"));
+    Ok(())
 }
 
 #[test]
