@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const DOCUMENTS: [&str; 11] = [
+const DOCUMENTS: [&str; 12] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -15,6 +15,7 @@ const DOCUMENTS: [&str; 11] = [
     "docs/own_data.md",
     "docs/performance.md",
     "docs/records.md",
+    "docs/scaling.md",
     "docs/tour.md",
 ];
 

@@ -1,14 +1,16 @@
 //! The command line.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    attack, bench, check, compare, completions, data, evaluate, import, predict, run, schema,
+    attack, bench, check, compare, completions, data, evaluate, import, predict, run, schema, sweep,
 };
 use crate::exit::Exit;
 use crate::interrupt::tame_signals;
+use crate::records::Outcome;
 use crate::{log, output, panic};
 
 /// The environment variables in use, for the help text.
@@ -40,6 +42,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Trains, evaluates and reports: the whole experiment.
     Run(run::Run),
+    /// Runs a grid of experiments: here, on Slurm, or on any other runner.
+    Sweep(sweep::Sweep),
     /// Reads and resolves a spec, verifies its data and prints the plan, without training.
     Check(check::Check),
     /// Evaluates a given checkpoint as the spec says.
@@ -57,7 +61,7 @@ enum Command {
     /// Describes, verifies, downloads, prepares or shows a dataset.
     #[command(subcommand)]
     Data(data::Data),
-    /// Prints the JSON schema of specs or manifests for editors, or a page of all keys of specs.
+    /// Prints the JSON schema of specs, sweeps or manifests for editors, or a page of all keys of specs.
     Schema(schema::Schema),
     /// Prints a completion script for a shell.
     Completions(completions::Completions),
@@ -68,16 +72,27 @@ enum Command {
 pub fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     log::start();
-    let result = tame_signals().map_err(Into::into).and_then(|()| panic::caught(|| execute(command)));
-    let exit = match result.and_then(|()| output::finish()) {
-        Ok(()) => Exit::Done,
+    let outcome = match &command {
+        Command::Run(run) => run.outcome().map(Path::to_owned),
+        _ => None,
+    };
+    let begun = outcome.as_deref().map_or(Ok(()), |path| Outcome::now(None, None).write(path));
+    let result =
+        tame_signals().map_err(Into::into).and(begun).and_then(|()| panic::caught(|| execute(command)));
+    let (exit, error) = match result.and_then(|()| output::finish()) {
+        Ok(()) => (Exit::Done, None),
         Err(error) => {
             let told = one_paragraph(&error);
             eprintln!("robustseg: {told}");
             log::keep_error(&told);
-            Exit::of(&error)
+            (Exit::of(&error), Some(told))
         }
     };
+    if let Some(path) = outcome
+        && let Err(error) = Outcome::now(Some(exit as u8), error).write(&path)
+    {
+        eprintln!("robustseg: {}", one_paragraph(&error));
+    }
     log::finish();
     exit.into()
 }
@@ -85,6 +100,7 @@ pub fn main() -> ExitCode {
 fn execute(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(command) => command.execute(),
+        Command::Sweep(command) => command.execute(),
         Command::Check(command) => command.execute(),
         Command::Evaluate(command) => command.execute(),
         Command::Import(command) => command.execute(),

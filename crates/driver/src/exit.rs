@@ -55,7 +55,23 @@ pub struct Interrupted;
 #[error("interrupted; nothing is saved without an --out, with which --resume would continue")]
 pub struct NotSaved;
 
+/// Some of several runs failed. The text says which, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct RunsFailed {
+    /// The status that the failed runs share, or [`Exit::Other`].
+    pub exit: Exit,
+    /// The runs, and what to do.
+    pub text: String,
+}
+
 impl Exit {
+    /// The exit status with this number.
+    pub fn of_status(status: u8) -> Self {
+        let all = [Self::Done, Self::Other, Self::Usage, Self::Data, Self::Training, Self::Interrupted];
+        all.into_iter().find(|exit| *exit as u8 == status).unwrap_or(Self::Other)
+    }
+
     /// The exit status of `error`.
     pub fn of(error: &anyhow::Error) -> Self {
         let mut known = error.chain().filter_map(|cause| {
@@ -64,6 +80,7 @@ impl Exit {
                 .or(is(Self::Data, cause.is::<BadData>() || cause.is::<robustseg_datasets::Error>()))
                 .or(is(Self::Training, cause.is::<OutOfMemory>()))
                 .or(is(Self::Interrupted, cause.is::<Interrupted>()))
+                .or_else(|| cause.downcast_ref().map(|RunsFailed { exit, .. }| *exit))
                 .or_else(|| cause.downcast_ref().map(of_training))
                 .or_else(|| cause.downcast_ref().map(of_evaluation))
                 .or_else(|| cause.downcast_ref().map(of_attack))
@@ -164,5 +181,8 @@ mod tests {
         let other = candle_core::Error::Msg("out of memory".into());
         assert_eq!(status(TrainingError::Candle(other).into()), Exit::Other, "a text decides nothing");
         assert_eq!(status(anyhow::anyhow!("x")), Exit::Other);
+        let exit = Exit::of_status(3);
+        assert_eq!(status(RunsFailed { exit, text: "x".into() }.into()), Exit::Data);
+        assert_eq!(Exit::of_status(137), Exit::Other);
     }
 }

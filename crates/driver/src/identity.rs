@@ -103,6 +103,14 @@ pub(crate) fn of_spec(spec: &Spec) -> Identity {
     identity
 }
 
+/// Whether another value of `key` in the file of `spec` means other weights.
+pub(crate) fn decides_weights(key: &str, spec: &Spec) -> bool {
+    let of_validations = if spec.training.patience.is_none() { &OF_VALIDATIONS[..] } else { &[] };
+    let is =
+        |other: &&str| key.strip_prefix(*other).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    !IRRELEVANT.iter().chain(of_validations).any(is)
+}
+
 /// The meaning of the labels of `data`, and the content of `splits`.
 fn of_data(data: &Data, splits: &[(&str, &Dataset)]) -> Identity {
     let mut identity = Identity::default();

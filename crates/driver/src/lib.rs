@@ -43,6 +43,7 @@ pub mod run_directory;
 mod same_result;
 mod sources;
 pub mod spec;
+mod sweep;
 mod warm_start;
 mod window;
 

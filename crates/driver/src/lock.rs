@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,10 @@ const LOCK: &str = ".lock";
 
 /// The file that names the process in the folder, if the system cannot lock.
 const OWNER: &str = ".lock.owner";
+
+/// How often a lock is tried again, and after how long.
+const LOOKS: usize = 10;
+const LOOK: Duration = Duration::from_millis(30);
 
 /// Whether this process has reported a file system without locks.
 static TOLD: AtomicBool = AtomicBool::new(false);
@@ -34,7 +39,30 @@ impl Lock {
     /// # Errors
     /// If another process holds the lock or may hold it, or if the lock's file cannot be written.
     pub(crate) fn take(folder: &Path) -> anyhow::Result<Self> {
-        Self::take_by(folder, File::try_lock)
+        Self::take_by(folder, |file| {
+            let mut locked = file.try_lock();
+            // `is_held` holds the lock for a moment.
+            for _ in 0..LOOKS {
+                let Err(TryLockError::WouldBlock) = locked else { break };
+                std::thread::sleep(LOOK);
+                locked = file.try_lock();
+            }
+            locked
+        })
+    }
+
+    /// Whether another process holds the lock of `folder`, or may hold it.
+    pub(crate) fn is_held(folder: &Path) -> bool {
+        let Ok(file) = File::open(folder.join(LOCK)) else { return false };
+        match file.try_lock_shared() {
+            Ok(()) => false,
+            Err(TryLockError::WouldBlock) => true,
+            Err(TryLockError::Error(_)) => {
+                let owner = fs::read_to_string(folder.join(OWNER)).ok();
+                let owner = owner.map(|text| serde_json::from_str::<Owner>(&text).ok());
+                owner.is_some_and(|owner| !owner.as_ref().is_some_and(Owner::is_gone))
+            }
+        }
     }
 
     fn take_by(folder: &Path, try_lock: impl Fn(&File) -> Result<(), TryLockError>) -> anyhow::Result<Self> {
@@ -206,6 +234,27 @@ mod tests {
         drop(first);
         assert!(!folder.path().join(OWNER).exists());
         assert!(without_locks(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn a_look_at_a_lock_takes_it_from_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!Lock::is_held(folder.path()));
+        let lock = Lock::take(folder.path()).unwrap();
+        assert!(Lock::is_held(folder.path()) && Lock::is_held(folder.path()));
+        drop(lock);
+        assert!(!Lock::is_held(folder.path()));
+        let path = folder.path().to_owned();
+        let looking = std::thread::spawn(move || {
+            for _ in 0..20 {
+                Lock::is_held(&path);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        while !looking.is_finished() {
+            drop(Lock::take(folder.path()).unwrap());
+        }
+        looking.join().unwrap();
     }
 
     #[test]

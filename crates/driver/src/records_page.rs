@@ -18,10 +18,14 @@ use crate::provenance::{
     CheckpointProvenance, DataProvenance, Invocation, PretrainedProvenance, Provenance, SplitProvenance,
 };
 use crate::records::samples::Recorded;
-use crate::records::{LoggedEvent, RunTiming};
+use crate::records::{LoggedEvent, Outcome, RunTiming, Submission};
+use crate::sweep::{Changes, Series};
 
 /// The heading of the table of files.
 const FILES: &str = "Files of a run directory";
+
+/// The heading of the table of a sweep's files.
+const SWEEP_FILES: &str = "Files of a sweep's folder";
 
 type Fields = BTreeMap<String, BTreeSet<String>>;
 
@@ -308,6 +312,13 @@ fn of_run(found: &mut Fields) {
     found.insert("Example".into(), fields(&example));
 }
 
+fn of_sweep(found: &mut Fields) {
+    let outcome = Outcome::now(Some(0), Some("x".into()));
+    found.insert("sweep/outcomes/NAME.json".into(), fields(&outcome));
+    let submission = Submission { job: "1".into(), runs: [(1, "x".into())].into() };
+    found.insert("sweep/slurm/N.json".into(), fields(&submission));
+}
+
 fn of_attack(found: &mut Fields) {
     let measures = || Measures { loss: 0.5, mean_gain: 0.5, miou: Some(0.5), pixel_accuracy: Some(0.5) };
     let image =
@@ -340,8 +351,10 @@ fn every_field_is_documented_and_every_documented_field_exists() {
     of_evaluation(&mut found);
     of_run(&mut found);
     of_attack(&mut found);
+    of_sweep(&mut found);
     let mut documented = documented();
     documented.remove(FILES);
+    documented.remove(SWEEP_FILES);
     for (heading, fields) in &found {
         assert_eq!(documented.get(heading), Some(fields), "{heading}");
     }
@@ -396,6 +409,27 @@ fn every_file_of_a_run_directory_is_documented() {
         "unfinished",
     ];
     for pattern in patterns.iter().filter(|pattern| !others.iter().any(|other| pattern.starts_with(other))) {
+        assert!(found.iter().any(|name| fits(pattern, name)), "{pattern} does not exist");
+    }
+}
+
+#[test]
+fn every_file_of_a_sweep_is_documented() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "name: x\ndata: {manifest: m.yaml}\ntraining: {method: basic, epochs: 1}\n";
+    let spec = crate::spec::Spec::parse(text, &[]).unwrap();
+    let member = crate::spec::Member { name: "a".into(), values: Vec::new(), spec };
+    let series = Series { name: "x".into(), path: folder.path().join("x"), members: vec![member] };
+    drop(series.freeze(Changes::Refused).unwrap());
+    Outcome::now(None, None).write(&series.outcome("a")).unwrap();
+    let mut found =
+        vec!["sweep/logs/a.log".to_owned(), "sweep/slurm/1.sh".into(), "sweep/slurm/1.json".into()];
+    files_below(&series.path, "", &mut found);
+    let patterns = documented().remove(SWEEP_FILES).unwrap();
+    for name in &found {
+        assert!(patterns.iter().any(|pattern| fits(pattern, name)), "{name} is not documented");
+    }
+    for pattern in patterns.iter().filter(|pattern| !pattern.contains(".owner")) {
         assert!(found.iter().any(|name| fits(pattern, name)), "{pattern} does not exist");
     }
 }

@@ -3,19 +3,29 @@
 use std::path::{Path, PathBuf};
 
 use robustseg_datasets::Manifest;
-use robustseg_driver::spec::{LayerSource, Layered, Spec};
+use robustseg_driver::spec::{LayerSource, Layered, Spec, Sweep};
 use robustseg_training::MethodConfig;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments")
 }
 
-/// The YAML files: those of experiments, which have a name, or those that experiments build on.
+/// The YAML files that are no sweeps: those of experiments, which have a name, or those that
+/// experiments build on.
 fn files(named: bool) -> Vec<PathBuf> {
+    yaml(|text| !is_sweep(text) && text.contains("\nname: ") == named)
+}
+
+fn is_sweep(text: &str) -> bool {
+    text.contains("\naxes:")
+}
+
+/// The YAML files with a fitting text.
+fn yaml(fits: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = entries
         .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
-        .filter(|path| std::fs::read_to_string(path).unwrap().contains("\nname: ") == named)
+        .filter(|path| fits(&std::fs::read_to_string(path).unwrap()))
         .collect();
     files.sort();
     files
@@ -71,6 +81,26 @@ fn every_specs_head_points_to_the_schema_and_says_paper_command_and_cost() {
         {
             assert!(text.contains(part), "{name} lacks {part:?}");
         }
+    }
+}
+
+#[test]
+fn every_sweep_reads_and_its_head_says_paper_command_and_cost() {
+    let sweeps = yaml(is_sweep);
+    assert!(sweeps.len() >= 2, "{sweeps:?}");
+    for path in sweeps {
+        let sweep = Sweep::read(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(path.file_stem().unwrap().to_string_lossy(), sweep.name);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().next(), Some("# yaml-language-server: $schema=sweep.schema.json"));
+        let command = format!("# Command: robustseg sweep experiments/{}.yaml\n", sweep.name);
+        for part in ["# Paper: ", &command, "# Expected cost: "] {
+            assert!(text.contains(part), "{} lacks {part:?}", sweep.name);
+        }
+        let schema = std::fs::read_to_string(folder().join("sweep.schema.json")).unwrap();
+        let hint = "renew it: cargo run -p robustseg-driver -- schema sweep > experiments/sweep.schema.json";
+        let now = serde_json::to_string_pretty(&Sweep::schema()).unwrap() + "\n";
+        assert!(schema == now, "experiments/sweep.schema.json is out of date; {hint}");
     }
 }
 

@@ -1,12 +1,10 @@
 //! `robustseg compare`: several runs in the figures and tables of the paper.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::inputs::Inputs;
 use crate::pages;
-use crate::run_directory::RunDirectory;
 
 /// The examples of `--help`.
 const EXAMPLES: &str = "\
@@ -30,19 +28,12 @@ pub(crate) struct Compare {
 
 impl Compare {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
-        write(&self.runs, &self.out, self.json)
+        let (comparison, page) = pages::compare_in(&self.runs, &self.out)?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&comparison.records())?);
+        } else {
+            println!("{}\nreport: {}", comparison.plain(), page.display());
+        }
+        Ok(())
     }
-}
-
-/// Compares `runs` in the folder `out`, and prints the tables, or `comparison.json`.
-pub(crate) fn write(runs: &[PathBuf], out: &Path, json: bool) -> anyhow::Result<()> {
-    let directory = RunDirectory::for_results(out, "compare", &Inputs::of(runs))?;
-    let comparison = pages::compare(runs, &directory)?;
-    directory.remove_others()?;
-    if json {
-        println!("{}", serde_json::to_string_pretty(&comparison.records())?);
-    } else {
-        println!("{}\nreport: {}", comparison.plain(), directory.file("compare.html").display());
-    }
-    Ok(())
 }

@@ -14,6 +14,7 @@ pub(crate) mod predict;
 pub(crate) mod run;
 pub(crate) mod schema;
 mod seeds;
+pub(crate) mod sweep;
 mod watched;
 
 use std::path::PathBuf;

@@ -1,7 +1,6 @@
 //! `robustseg run`: trains, evaluates and reports.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::ensure;
@@ -10,7 +9,6 @@ use clap::Args;
 use robustseg_evaluation::{Journal, Subject, Weights};
 use robustseg_models::{Checkpoint, Network, Origin};
 use robustseg_training::{Error as TrainingError, Identity, Observer, Outcome, Trainer};
-use tracing::info;
 
 use super::evaluate::{self, Measured, Place};
 use super::seeds::{self, Seeds};
@@ -27,6 +25,7 @@ use crate::records::{EventLog, RunTiming, samples};
 use crate::results;
 use crate::run_directory::{RunDirectory, Start, UNFINISHED, default_path};
 use crate::spec::{Layered, Spec};
+use crate::sweep::{Changes, Local, Overview, Way};
 use crate::{identity, same_result};
 
 /// The examples of `--help`.
@@ -58,45 +57,51 @@ pub(crate) struct Run {
     /// the folder seed-N of the run directory, and compares the runs in its folder compare.
     #[arg(long, value_name = "SEEDS")]
     seeds: Option<Seeds>,
+    /// Writes how the run ended to this file: exit status and error, as JSON.
+    #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
+    outcome: Option<PathBuf>,
     /// Device to compute on, instead of the spec's choice: auto, cpu, cuda or cuda:N.
     #[arg(long)]
     device: Option<DeviceChoice>,
 }
 
 impl Run {
+    pub(crate) fn outcome(&self) -> Option<&Path> {
+        self.outcome.as_deref()
+    }
+
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         let layered = self.spec.read()?;
         let path = self.out.clone().unwrap_or_else(|| default_path(&layered.spec.name));
         match &self.seeds {
             Some(seeds) => self.each(&layered, seeds, &path),
-            None => self.one(&layered, &path, None),
+            None => self.one(&layered, &path),
         }
     }
 
-    /// One run for each of `seeds` in a folder of its own, and their comparison. A run that
-    /// `--resume` finds finished is left as it is.
+    /// A sweep of one axis: a run for each of `seeds` in a folder of its own, and their comparison. A
+    /// run that `--resume` finds finished is left as it is.
     fn each(&self, layered: &Layered, seeds: &Seeds, path: &Path) -> anyhow::Result<()> {
         seeds::require_free(layered, path)?;
-        let stop = stop_flag()?;
-        let mut runs = Vec::new();
-        for seed in seeds.iter() {
-            let mut layered = layered.clone();
-            layered.spec.seed = seed;
-            layered.spec.device = self.device.unwrap_or(layered.spec.device);
-            let run = path.join(format!("seed-{seed}"));
-            if self.resume && seeds::is_finished(&run, &layered.spec)? {
-                info!("seed {seed}: {} is finished", run.display());
-            } else {
-                info!("seed {seed}: {}", run.display());
-                self.one(&layered, &run, Some(Arc::clone(&stop)))?;
-            }
-            runs.push(run);
+        let series = seeds::series(layered, seeds, path);
+        if self.start() == Start::Fresh {
+            seeds::require_new(&series)?;
         }
-        seeds::compare(&runs, path)
+        drop(series.freeze(if self.overwrite { Changes::All } else { Changes::Harmless })?);
+        let devices = self.device.into_iter().collect();
+        let way = Way { overwrite: self.overwrite, fall_back: self.fall_back, device: None };
+        if (Local { jobs: 1, devices, way, shown: true }).run(&series)? {
+            return Err(Interrupted.into());
+        }
+        Overview::of(&series)?.require_done()?;
+        for (comparison, page) in series.compare()? {
+            println!("{}\nreport: {}", comparison.plain(), page.display());
+        }
+        Ok(())
     }
 
-    /// The run of `layered` in the directory at `path`. Signals set `stop`, or a new flag.
-    fn one(&self, layered: &Layered, path: &Path, stop: Option<Arc<AtomicBool>>) -> anyhow::Result<()> {
+    /// The run of `layered` in the directory at `path`.
+    fn one(&self, layered: &Layered, path: &Path) -> anyhow::Result<()> {
         let mut spec = layered.spec.clone();
         spec.device = self.device.unwrap_or(spec.device);
         let former =
@@ -119,7 +124,7 @@ impl Run {
             // The log must be open before the state is read, to record faults of the state.
             log::keep_in(&directory.file("run.log"));
         }
-        let stop = stop.map_or_else(stop_flag, Ok)?;
+        let stop = stop_flag()?;
         let identity = provenance.identity.clone();
         let origin = plan.origin(&identity);
         // Nothing is written before this: a refused state leaves everything unchanged.

@@ -1,9 +1,10 @@
-//! `robustseg schema`: all keys of specs, for editors and for readers, and those of manifests.
+//! `robustseg schema`: all keys of specs, for editors and for readers, and those of sweeps and
+//! manifests.
 
 use clap::{Args, ValueEnum};
 use robustseg_datasets::Manifest;
 
-use crate::spec::Spec;
+use crate::spec::{Spec, Sweep};
 
 /// Arguments of `schema`.
 #[derive(Args)]
@@ -20,6 +21,8 @@ pub(crate) struct Schema {
 enum Files {
     /// Specs of experiments.
     Spec,
+    /// Sweeps of many runs. Their schema refers to that of specs.
+    Sweep,
     /// Manifests of datasets.
     Manifest,
 }
@@ -29,6 +32,7 @@ impl Schema {
         match self.files {
             _ if self.markdown => print!("{}", Spec::page()?),
             Files::Spec => print!("{}", Spec::schema()?),
+            Files::Sweep => println!("{}", serde_json::to_string_pretty(&Sweep::schema())?),
             Files::Manifest => println!("{}", serde_json::to_string_pretty(&Manifest::schema())?),
         }
         Ok(())

@@ -1,13 +1,11 @@
-//! `run --seeds`: one spec with several seeds, and their comparison.
+//! `run --seeds`: a sweep of one axis.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
-use super::compare;
 use crate::exit::Usage;
-use crate::run_directory::UNFINISHED;
-use crate::spec::{LayerSource, Layered, Spec};
+use crate::spec::{LayerSource, Layered, Member, Spec};
+use crate::sweep::Series;
 
 /// The most seeds of one command.
 const MOST: u64 = 1000;
@@ -64,16 +62,27 @@ pub(crate) fn require_free(layered: &Layered, path: &Path) -> Result<(), Usage> 
     Ok(())
 }
 
-/// Whether the directory at `path` holds the finished run of exactly this spec.
-pub(crate) fn is_finished(path: &Path, spec: &Spec) -> anyhow::Result<bool> {
-    let written = fs::read_to_string(path.join("spec.yaml")).unwrap_or_default();
-    let finished = path.join("report.html").is_file() && !path.join(UNFINISHED).exists();
-    Ok(finished && written == spec.to_yaml()?)
+/// The runs of `layered` with each of `seeds`, in the folder at `path`.
+pub(crate) fn series(layered: &Layered, seeds: &Seeds, path: &Path) -> Series {
+    let member = |seed: u64| {
+        let name = format!("seed-{seed}");
+        let spec = Spec { seed, ..layered.spec.clone() };
+        Member { values: vec![("seed".to_owned(), name.clone())], name, spec }
+    };
+    let (name, path) = (layered.spec.name.clone(), path.to_owned());
+    Series { name, path, members: seeds.iter().map(member).collect() }
 }
 
-/// Compares the `runs` in the folder `compare` of the folder at `path`.
-pub(crate) fn compare(runs: &[PathBuf], path: &Path) -> anyhow::Result<()> {
-    compare::write(runs, &path.join("compare"), false)
+/// Refuses runs that have begun.
+pub(crate) fn require_new(series: &Series) -> Result<(), Usage> {
+    match series.begun() {
+        None => Ok(()),
+        Some(run) => Err(Usage(format!(
+            "{} holds a run already; continue the seeds with --resume, take another --out, or start over with \
+             --overwrite, which deletes the runs",
+            run.display()
+        ))),
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod summary;
 mod tables;
 pub mod warnings;
 
+pub(crate) use compare::compare_in;
 pub use compare::{ComparedRun, Comparison, ComparisonRecord, compare};
 pub use gallery::{Gallery, GalleryExample};
 pub use names::{curve_title, paper_name};

@@ -69,7 +69,7 @@ impl EventLog {
 }
 
 /// Seconds since 1970; 0 under a clock that shows an earlier time.
-fn wall_time() -> f64 {
+pub(super) fn wall_time() -> f64 {
     // The date is only written down. Nothing is computed from it.
     #[allow(clippy::disallowed_methods)]
     let since = SystemTime::now().duration_since(UNIX_EPOCH);

@@ -52,6 +52,7 @@ impl Serialize for LayerSource {
 }
 
 /// The files of a spec as they are read.
+#[derive(Default)]
 struct Files {
     /// The files on the way to the present one, as named and as found on the disk.
     way: Vec<(PathBuf, PathBuf)>,
@@ -60,7 +61,7 @@ struct Files {
 
 /// The tree of the spec at `path` with its bases below it, and its layers.
 pub(super) fn of_file(path: &Path) -> Result<(Node, Vec<Layer>), SpecError> {
-    let mut files = Files { way: Vec::new(), layers: Vec::new() };
+    let mut files = Files::default();
     files.add(path)?;
     let mut files = files.layers.into_iter();
     let (lowest, mut tree) = files.next().expect("the spec itself is a layer");
@@ -73,12 +74,31 @@ pub(super) fn of_file(path: &Path) -> Result<(Node, Vec<Layer>), SpecError> {
     Ok((tree, layers))
 }
 
+/// The trees of the bases that `part` of the file at `path` names, the lowest first. Takes the key out
+/// of `part`.
+pub(super) fn bases_of(path: &Path, part: &mut Node) -> Result<Vec<(PathBuf, Node)>, SpecError> {
+    let mut files = Files::default();
+    files.add_bases(path, part)?;
+    Ok(files.layers)
+}
+
 impl Files {
     /// Adds the bases of the file at `path`, and then the file.
     fn add(&mut self, path: &Path) -> Result<(), SpecError> {
         let is_base = !self.way.is_empty();
+        let parsed = Node::parse(&read(path)?);
+        let mut node = parsed.map_err(|fault| SpecError::Content { path: path.to_owned(), fault })?;
+        self.add_bases(path, &mut node)?;
+        if is_base {
+            node.become_base(path);
+        }
+        self.layers.push((path.to_owned(), node));
+        Ok(())
+    }
+
+    /// Adds the bases that `node`, all or a part of the file at `path`, names.
+    fn add_bases(&mut self, path: &Path, node: &mut Node) -> Result<(), SpecError> {
         let content = |fault| SpecError::Content { path: path.to_owned(), fault };
-        let mut node = Node::parse(&read(path)?).map_err(content)?;
         let bases = node.take_bases().map_err(content)?;
         let found = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         self.way.push((path.to_owned(), found));
@@ -98,10 +118,6 @@ impl Files {
             self.add(&base)?;
         }
         self.way.pop();
-        if is_base {
-            node.become_base(path);
-        }
-        self.layers.push((path.to_owned(), node));
         Ok(())
     }
 }

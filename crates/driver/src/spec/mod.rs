@@ -16,6 +16,7 @@ mod page;
 mod ranges;
 mod schema;
 mod shown;
+mod sweep;
 mod typed;
 
 use std::io::ErrorKind;
@@ -35,6 +36,8 @@ use document::Node;
 pub use fault::{Fault, Place, SpecError};
 pub use layers::{Layer, LayerSource};
 pub use merge::Change;
+pub(crate) use sweep::{COMPARISON, OWN_FOLDER};
+pub use sweep::{Member, Sweep};
 
 /// The largest accepted spec file, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -128,14 +131,7 @@ impl Layered {
             layers.push(Layer { source: LayerSource::Override(argument.clone()), changes });
         }
         let mut spec = Spec::of(&node).map_err(content)?;
-        let absolute = std::path::absolute(path)
-            .map_err(|error| SpecError::File { path: path.to_owned(), reason: error.to_string() })?;
-        let folder = absolute.parent().unwrap_or(Path::new("/"));
-        spec.resolve(|key, written| {
-            let keys: Vec<String> = key.iter().map(|key| (*key).to_owned()).collect();
-            let start = layers::folder_of(&node.deepest(&keys).place, folder);
-            start.join(written).components().collect()
-        });
+        spec.resolve_from(path, &node)?;
         Ok(Self { spec, layers })
     }
 
@@ -165,6 +161,10 @@ impl Spec {
 
     /// The spec that `node` describes. Paths stay as written.
     fn of(node: &Node) -> Result<Self, Fault> {
+        if let Some(entry) = node.entry(sweep::AXES) {
+            let what = "this file is a sweep of many runs; start it with `robustseg sweep`";
+            return Err(Fault::new(what).under(sweep::AXES, &entry.place));
+        }
         let mut spec = Self::deserialize(node)?;
         spec.training.resolve();
         if spec.training.average.is_some() && !node.has(&["evaluation", "weights"].map(str::to_owned)) {
@@ -179,6 +179,19 @@ impl Spec {
             fault.at(&place)
         })?;
         Ok(spec)
+    }
+
+    /// Makes the relative paths of `node`, the tree of the spec in the file at `path`, absolute.
+    fn resolve_from(&mut self, path: &Path, node: &Node) -> Result<(), SpecError> {
+        let absolute = std::path::absolute(path)
+            .map_err(|error| SpecError::File { path: path.to_owned(), reason: error.to_string() })?;
+        let folder = absolute.parent().unwrap_or(Path::new("/"));
+        self.resolve(|key, written| {
+            let keys: Vec<String> = key.iter().map(|key| (*key).to_owned()).collect();
+            let start = layers::folder_of(&node.deepest(&keys).place, folder);
+            start.join(written).components().collect()
+        });
+        Ok(())
     }
 
     /// Makes relative paths absolute by `absolute`, which gets the key of the path.

@@ -28,7 +28,7 @@ pub(super) fn check(spec: &Spec) -> Result<(), Fault> {
 }
 
 /// The name is also the name of a folder.
-fn name(name: &str) -> Result<(), Fault> {
+pub(super) fn name(name: &str) -> Result<(), Fault> {
     let allowed = |c: char| c.is_alphanumeric() || "-_.+ ".contains(c);
     if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(allowed) {
         let reason = format!(

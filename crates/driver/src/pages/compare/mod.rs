@@ -16,13 +16,14 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use comparison::{Comparison, ComparisonRecord};
 pub use run::ComparedRun;
 
 use super::figures;
 use super::summary::RunSummary;
+use crate::inputs::Inputs;
 use crate::run_directory::RunDirectory;
 
 /// Reads the run directories and writes into `out`: `compare.html`, `comparison.json`,
@@ -40,6 +41,18 @@ pub fn compare(run_directories: &[PathBuf], out: &RunDirectory) -> anyhow::Resul
     let comparison = Comparison::new(&runs)?;
     write(&comparison, out)?;
     Ok(comparison)
+}
+
+/// [`compare`] into the folder at `out`, of which nothing else remains. Returns the comparison with
+/// the path of its page.
+///
+/// # Errors
+/// Also [`Usage`](crate::exit::Usage) if the folder is an input or holds something else.
+pub(crate) fn compare_in(runs: &[PathBuf], out: &Path) -> anyhow::Result<(Comparison, PathBuf)> {
+    let directory = RunDirectory::for_results(out, "compare", &Inputs::of(runs))?;
+    let comparison = compare(runs, &directory)?;
+    directory.remove_others()?;
+    Ok((comparison, directory.file("compare.html")))
 }
 
 fn write(comparison: &Comparison, out: &RunDirectory) -> anyhow::Result<()> {

@@ -18,7 +18,7 @@ impl Comparison {
     }
 
     /// The sentence that a reader takes away.
-    pub(super) fn message(&self) -> String {
+    pub fn message(&self) -> String {
         let ranked = self.ranked();
         let Some(best) = ranked.first() else { return String::new() };
         let clean = format!("{:.3} clean", best.evaluation.clean.miou);
