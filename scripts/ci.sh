@@ -56,6 +56,11 @@ advisories() { # fetches the database
     cargo deny --locked check advisories
 }
 
+packages() { # what each crate would publish, without building it again
+    cargo fetch --locked
+    cargo package --workspace --exclude robustseg-tests --no-verify --allow-dirty --locked --offline
+}
+
 smoke() { # the whole way, spec to report, in seconds
     local out
     out=$(mktemp -d)
@@ -64,7 +69,7 @@ smoke() { # the whole way, spec to report, in seconds
     rm -r "$out"
 }
 
-all=(format lint tests docs deny smoke gpu)
+all=(format lint tests docs packages deny smoke gpu)
 for step in "${@:-${all[@]}}"; do
     case " ${all[*]} advisories " in
     *" $step "*) ;;
