@@ -54,7 +54,16 @@ fn a_sweep_runs_every_combination_and_the_same_command_does_the_rest() {
     let table = fs::read_to_string(path.join("runs/grid/compare/tables/seeds.csv")).unwrap();
     assert_eq!(table.lines().count(), 3, "two settings of two seeds: {table}");
 
-    // A sweep may grow, and what is finished stays as it is.
+    // A run of the same spec may come from elsewhere.
+    fs::rename(path.join("runs/grid/basic-seed-1"), path.join("runs/elsewhere")).unwrap();
+    assert_eq!(states(path), "done waiting done done");
+    let spec = path.join("runs/elsewhere/spec.yaml");
+    let text = fs::read_to_string(&spec).unwrap();
+    fs::write(&spec, text.replace("name: grid-basic-seed-1", "name: other")).unwrap();
+    fs::rename(path.join("runs/elsewhere"), path.join("runs/grid/basic-seed-1")).unwrap();
+    assert_eq!(states(path), "done done done done");
+
+    // A sweep may grow, and finished runs stay unchanged.
     let log = |run: &str| fs::read(path.join("runs/grid").join(run).join("run.log")).unwrap();
     let before = log("fgsm-seed-1");
     fs::remove_file(path.join("runs/grid/basic-seed-0/report.html")).unwrap();

@@ -59,16 +59,17 @@ impl Series {
             Some(Outcome { status: Some(status), error, .. }) if status != 0 && status != 5 => {
                 State::Failed(status, error.unwrap_or_default())
             }
-            Some(_) => State::Interrupted,
-            None if is_begun(&run) => State::Interrupted,
-            None => State::Waiting,
+            _ if is_begun(&run) => State::Interrupted,
+            _ => State::Waiting,
         })
     }
 }
 
-/// Whether a run with the resolved spec `ran` is one of `wanted`. The device may have been chosen on
-/// the command line, and the parts of a batch by the memory of the machine.
+/// Whether a run with the resolved spec `ran` is one of `wanted`. Its name decides nothing, its device
+/// may be a choice of the command line, and the memory of the machine may have decided on the parts
+/// of a batch.
 fn is_same(mut ran: Spec, wanted: &Spec) -> bool {
+    ran.name.clone_from(&wanted.name);
     ran.device = wanted.device;
     if wanted.training.fit_memory {
         ran.training.accumulate = wanted.training.accumulate;
