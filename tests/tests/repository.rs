@@ -4,12 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const DOCUMENTS: [&str; 12] = [
+const DOCUMENTS: [&str; 13] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "docs/camvid.md",
     "docs/catastrophic_overfitting.md",
+    "docs/choices.md",
     "docs/decisions/README.md",
     "docs/faults.md",
     "docs/own_data.md",
