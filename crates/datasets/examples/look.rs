@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             names.zip(0..).map(|(name, class)| format!("{name} {:.0} %", share(class))).collect();
         println!("{}: {} x {}, {}", sample.id, sample.image.width, sample.image.height, shares.join(", "));
     }
-    let augmentation = AugmentationConfig { crop: 64, ..AugmentationConfig::default() };
+    let augmentation = AugmentationConfig { crop: 64.into(), ..AugmentationConfig::default() };
     let (fill, on_bad_sample) = ([0.5; 3], OnBadSample::Fail);
     let options = LoaderOptions { batch_size: 2, seed: 0, augmentation, fill, steps: 0..1, on_bad_sample };
     for batch in Loader::new(&dataset, options)? {

@@ -21,7 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [manifest, root, split, crop, samples, cache @ ..] = arguments.as_slice() else {
         return Err("usage: throughput MANIFEST ROOT SPLIT CROP SAMPLES [CACHE]".into());
     };
-    let augmentation = AugmentationConfig { crop: crop.parse()?, ..AugmentationConfig::default() };
+    let augmentation =
+        AugmentationConfig { crop: crop.parse::<usize>()?.into(), ..AugmentationConfig::default() };
     let steps = samples.parse::<u64>()? / BATCH as u64;
     let (manifest, root) = (Manifest::load(Path::new(manifest))?, Path::new(root));
     let mut dataset = Dataset::open(&manifest, root, split)?;

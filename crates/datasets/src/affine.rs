@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::AugmentationParameters;
+use crate::{AugmentationParameters, CropSize};
 
 /// Fractional bits of a position. The rounding error is at most `2^-33` pixels per step, which adds
 /// up to a millionth over the largest crop.
@@ -70,8 +70,8 @@ impl Side {
 /// blur needs pixels beyond the crop, the map includes a margin around it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Affine {
-    /// The side of the crop with its margin.
-    size: usize,
+    /// The size of the crop with its margin.
+    size: CropSize,
     margin: usize,
     width: usize,
     height: usize,
@@ -89,20 +89,21 @@ impl Affine {
         let resized = |side: usize| (side as f64 * parameters.scale).round().max(1.0);
         let (new_width, new_height) = (resized(width), resized(height));
         let margin = if parameters.sigma > 0.0 { parameters.reach.unwrap_or(0) } else { 0 };
-        let size = parameters.crop as f64;
-        let start = |side: f64, place: f64| {
-            let room = side - size;
+        let crop = parameters.crop;
+        let start = |side: f64, place: f64, crop: usize| {
+            let room = side - crop as f64;
             if room >= 0.0 { (place * (room + 1.0)).floor().min(room) } else { (room / 2.0).floor() }
         };
         // The position of the first pixel relative to the centre of the resized image.
-        let left = start(new_width, parameters.place[1]) - margin as f64 + 0.5 - new_width / 2.0;
-        let top = start(new_height, parameters.place[0]) - margin as f64 + 0.5 - new_height / 2.0;
+        let left = start(new_width, parameters.place[1], crop.width) - margin as f64 + 0.5 - new_width / 2.0;
+        let top =
+            start(new_height, parameters.place[0], crop.height) - margin as f64 + 0.5 - new_height / 2.0;
         let (sin, cos) = parameters.rotation.to_radians().sin_cos();
         let mirror = if parameters.flip { -1.0 } else { 1.0 };
         let (to_x, to_y) = (mirror * width as f64 / new_width, height as f64 / new_height);
         let (centre_x, centre_y) = (width as f64 / 2.0, height as f64 / 2.0);
         Self {
-            size: parameters.crop + 2 * margin,
+            size: crop.widened(margin),
             margin,
             width,
             height,
@@ -112,8 +113,8 @@ impl Affine {
         }
     }
 
-    /// Rows and columns of the crop with its margin.
-    pub(crate) fn size(&self) -> usize {
+    /// The size of the crop with its margin.
+    pub(crate) fn size(&self) -> CropSize {
         self.size
     }
 
@@ -137,8 +138,8 @@ impl Affine {
     /// The columns of `row` inside the source.
     pub(crate) fn inside(&self, row: usize) -> Range<usize> {
         let Place { x, y } = self.place(0, row);
-        let across = columns(x, self.step.x, self.width, self.size);
-        let down = columns(y, self.step.y, self.height, self.size);
+        let across = columns(x, self.step.x, self.width, self.size.width);
+        let down = columns(y, self.step.y, self.height, self.size.width);
         let start = across.start.max(down.start);
         start..across.end.min(down.end).max(start)
     }
@@ -147,7 +148,7 @@ impl Affine {
     pub(crate) fn rows(&self) -> Range<usize> {
         let side = Side::new(self.height);
         let mut rows = self.height..0;
-        for row in 0..self.size {
+        for row in 0..self.size.height {
             let inside = self.inside(row);
             if let (Some(first), Some(last)) = (inside.clone().next(), inside.last()) {
                 for column in [first, last] {
@@ -207,7 +208,7 @@ mod tests {
             w in 1_usize..40, h in 1_usize..40, seed: u64, index in 0_u64..9,
         ) {
             let config = crate::AugmentationConfig {
-                rotation: 180.0, scale: [0.1, 5.0], crop: 16, ..Default::default()
+                rotation: 180.0, scale: [0.1, 5.0], crop: [16, 21].into(), ..Default::default()
             };
             let affine = Affine::new(w, h, &config.draw(seed, 0, index));
             let mut needed = h..0;

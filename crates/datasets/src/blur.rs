@@ -1,38 +1,39 @@
-//! Gaussian blur of a square channel in one pass over memory.
+//! Gaussian blur of a channel in one pass over memory.
 
 /// Pixels that are summed together in registers.
 const BLOCK: usize = 16;
 
-/// Blurs a channel of `size` x `size` values in `[0, 1]` with the standard deviation `sigma` in
+/// Blurs a channel of rows of `width` values in `[0, 1]` with the standard deviation `sigma` in
 /// pixels. The kernel ends `reach` pixels from its centre, or after three standard deviations.
 /// Border pixels are repeated outwards.
 ///
 /// Blurred rows go into a ring buffer as high as the kernel and are summed from there. Each value
 /// is read and written once, and intermediate values fit the nearest cache.
-pub(crate) fn blur(channel: &mut [f32], size: usize, sigma: f64, reach: Option<usize>) {
+pub(crate) fn blur(channel: &mut [f32], width: usize, sigma: f64, reach: Option<usize>) {
     let half = half_kernel(sigma, reach);
+    let height = channel.len() / width;
     let radius = half.len() - 1;
-    let mut ring = vec![0.0; (2 * radius + 1) * size];
-    let slot = |row: usize| row % (2 * radius + 1) * size;
-    let mut padded = vec![0.0; size + 2 * radius];
+    let mut ring = vec![0.0; (2 * radius + 1) * width];
+    let slot = |row: usize| row % (2 * radius + 1) * width;
+    let mut padded = vec![0.0; width + 2 * radius];
     let mut across = |channel: &[f32], row: usize, ring: &mut [f32]| {
-        let from = &channel[row * size..][..size];
+        let from = &channel[row * width..][..width];
         padded[..radius].fill(from[0]);
-        padded[radius..radius + size].copy_from_slice(from);
-        padded[radius + size..].fill(from[size - 1]);
+        padded[radius..radius + width].copy_from_slice(from);
+        padded[radius + width..].fill(from[width - 1]);
         let taps = |tap: usize| [&padded[radius - tap..], &padded[radius + tap..]];
-        weighted(&half, taps, &mut ring[slot(row)..][..size]);
+        weighted(&half, taps, &mut ring[slot(row)..][..width]);
     };
-    for row in 0..radius.min(size) {
+    for row in 0..radius.min(height) {
         across(channel, row, &mut ring);
     }
-    for row in 0..size {
-        if row + radius < size {
+    for row in 0..height {
+        if row + radius < height {
             across(channel, row + radius, &mut ring);
         }
-        let line = |row: usize| &ring[slot(row)..][..size];
-        let taps = |tap: usize| [line(row.saturating_sub(tap)), line((row + tap).min(size - 1))];
-        let sums = &mut channel[row * size..][..size];
+        let line = |row: usize| &ring[slot(row)..][..width];
+        let taps = |tap: usize| [line(row.saturating_sub(tap)), line((row + tap).min(height - 1))];
+        let sums = &mut channel[row * width..][..width];
         weighted(&half, taps, sums);
         // The weights' sum is rounded and may slightly exceed one.
         for value in sums {
@@ -107,21 +108,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_the_sum_over_a_square_with_the_border_going_on(size in 1_usize..40, sigma in 0.05..1.5, seed: u64) {
+        fn it_is_the_sum_over_a_square_with_the_border_going_on(
+            height in 1_usize..40, width in 1_usize..40, sigma in 0.05..1.5, seed: u64,
+        ) {
             use rand::RngExt;
             let mut random = robustseg_random::stream(seed, "test", [0; 3]);
-            let source: Vec<f32> = (0..size * size).map(|_| random.random()).collect();
+            let source: Vec<f32> = (0..height * width).map(|_| random.random()).collect();
             let mut found = source.clone();
-            blur(&mut found, size, sigma, None);
+            blur(&mut found, width, sigma, None);
             let radius = (3.0 * sigma).ceil() as i64;
             let weight = |offset: i64| (-0.5 * (offset as f64 / sigma).powi(2)).exp();
-            let at = |place: usize, by: i64| (place as i64 + by).clamp(0, size as i64 - 1) as usize;
+            let at = |place: usize, by: i64, size: usize| (place as i64 + by).clamp(0, size as i64 - 1) as usize;
             for (pixel, found) in found.iter().enumerate() {
-                let (row, column) = (pixel / size, pixel % size);
+                let (row, column) = (pixel / width, pixel % width);
                 let (mut sum, mut weights) = (0.0, 0.0);
                 for (down, right) in (-radius..=radius).flat_map(|d| (-radius..=radius).map(move |r| (d, r))) {
                     let weight = weight(down) * weight(right);
-                    sum += weight * f64::from(source[at(row, down) * size + at(column, right)]);
+                    sum += weight * f64::from(source[at(row, down, height) * width + at(column, right, width)]);
                     weights += weight;
                 }
                 prop_assert!((sum / weights - f64::from(*found)).abs() < 2e-6, "{row} {column}: {found}");

@@ -7,14 +7,14 @@
 
 use crate::affine::{Affine, Neighbours, Place, Side, whole};
 use crate::blur::blur;
-use crate::{AugmentationParameters, IGNORE_LABEL, Image, Sample};
+use crate::{AugmentationParameters, CropSize, IGNORE_LABEL, Image, Sample};
 
 /// An augmented sample.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Crop {
-    /// Image (3, size, size) with values in `[0, 1]`.
+    /// Image (3, height, width) with values in `[0, 1]`.
     pub image: Vec<f32>,
-    /// Class indices and [`IGNORE_LABEL`] (size, size).
+    /// Class indices and [`IGNORE_LABEL`] (height, width).
     pub label: Vec<u8>,
 }
 
@@ -68,11 +68,11 @@ impl Source<'_> {
         mut crop: Crop,
     ) -> Crop {
         let size = affine.size();
-        let area = size * size;
+        let (width, area) = (size.width, size.pixels());
         crop.image.resize(3 * area, 0.0);
         crop.label.resize(area, IGNORE_LABEL);
-        let mut colours = vec![[0.0; 4]; size];
-        for (row, labels) in crop.label.chunks_exact_mut(size).enumerate() {
+        let mut colours = vec![[0.0; 4]; width];
+        for (row, labels) in crop.label.chunks_exact_mut(width).enumerate() {
             let inside = affine.inside(row);
             labels[..inside.start].fill(IGNORE_LABEL);
             labels[inside.end..].fill(IGNORE_LABEL);
@@ -83,7 +83,7 @@ impl Source<'_> {
                 &mut labels[inside.clone()],
             );
             for channel in 0..3 {
-                let slots = &mut crop.image[channel * area + row * size..][..size];
+                let slots = &mut crop.image[channel * area + row * width..][..width];
                 slots[..inside.start].fill(fill[channel]);
                 slots[inside.end..].fill(fill[channel]);
                 let values = colours[inside.clone()].iter().map(|colour| colour[channel] / 255.0);
@@ -92,7 +92,7 @@ impl Source<'_> {
         }
         if parameters.sigma > 0.0 {
             let AugmentationParameters { sigma, reach, .. } = *parameters;
-            crop.image.chunks_exact_mut(area).for_each(|channel| blur(channel, size, sigma, reach));
+            crop.image.chunks_exact_mut(area).for_each(|channel| blur(channel, width, sigma, reach));
         }
         if affine.margin() > 0 {
             cut(&mut crop.image, size, affine.margin());
@@ -132,13 +132,14 @@ impl Source<'_> {
     }
 }
 
-/// Removes `margin` pixels from each side of every channel of `size` x `size` values.
-fn cut<T: Copy>(channels: &mut Vec<T>, size: usize, margin: usize) {
-    let inner = size - 2 * margin;
+/// Removes `margin` pixels from each side of every channel of `size`.
+fn cut<T: Copy>(channels: &mut Vec<T>, size: CropSize, margin: usize) {
+    let CropSize { height, width } = size;
+    let inner = width - 2 * margin;
     let mut end = 0;
-    for channel in 0..channels.len() / (size * size) {
-        for row in margin..margin + inner {
-            let start = (channel * size + row) * size + margin;
+    for channel in 0..channels.len() / size.pixels() {
+        for row in margin..height - margin {
+            let start = (channel * height + row) * width + margin;
             channels.copy_within(start..start + inner, end);
             end += inner;
         }
@@ -182,22 +183,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn identity_is_the_centre_crop_exactly(w in 1_usize..40, h in 1_usize..40, size in 1_usize..40, seed: u64) {
+        fn identity_is_the_centre_crop_exactly(
+            w in 1_usize..40, h in 1_usize..40, rows in 1_usize..40, columns in 1_usize..40, seed: u64,
+        ) {
             let sample = sample(w, h, seed);
-            let crop = apply(&sample, &AugmentationParameters::identity(size), FILL);
-            let start = |side: usize| (side as i64 - size as i64 + i64::from(side > size)).div_euclid(2);
-            for row in 0..size {
-                for column in 0..size {
-                    let (x, y) = (start(w) + column as i64, start(h) + row as i64);
+            let crop = apply(&sample, &AugmentationParameters::identity([rows, columns]), FILL);
+            let start = |side: usize, size: usize| {
+                (side as i64 - size as i64 + i64::from(side > size)).div_euclid(2)
+            };
+            for row in 0..rows {
+                for column in 0..columns {
+                    let (x, y) = (start(w, columns) + column as i64, start(h, rows) + row as i64);
                     let inside = (0..w as i64).contains(&x) && (0..h as i64).contains(&y);
                     let source = if inside { y as usize * w + x as usize } else { 0 };
-                    let pixel = row * size + column;
+                    let pixel = row * columns + column;
                     let label = if inside { sample.label.data[source] } else { IGNORE_LABEL };
                     prop_assert_eq!(crop.label[pixel], label);
                     for (channel, fill) in FILL.into_iter().enumerate() {
                         let value = f32::from(sample.image.data[source * 3 + channel]) / 255.0;
                         let expected = if inside { value } else { fill };
-                        prop_assert_eq!(crop.image[channel * size * size + pixel], expected);
+                        prop_assert_eq!(crop.image[channel * rows * columns + pixel], expected);
                     }
                 }
             }
@@ -219,7 +224,7 @@ mod tests {
         ) {
             let sample = sample(w, h, seed);
             let base = if seed % 2 == 0 { AugmentationConfig::default() } else { AugmentationConfig::semseg() };
-            let config = AugmentationConfig { rotation: 60.0, scale: [0.1, 3.0], crop: 24, ..base };
+            let config = AugmentationConfig { rotation: 60.0, scale: [0.1, 3.0], crop: [24, 19].into(), ..base };
             let parameters = config.draw(seed, epoch, index);
             let crop = apply(&sample, &parameters, FILL);
             prop_assert_eq!(&crop, &apply(&sample, &config.draw(seed, epoch, index), FILL));
@@ -227,7 +232,7 @@ mod tests {
             prop_assert!(crop.image.iter().all(|v| (0.0..=1.0).contains(v)));
             if parameters.sigma == 0.0 {
                 for (pixel, label) in crop.label.iter().enumerate() {
-                    let colour = [0, 1, 2].map(|channel| crop.image[channel * 24 * 24 + pixel]);
+                    let colour = [0, 1, 2].map(|channel| crop.image[channel * 24 * 19 + pixel]);
                     prop_assert!(*label != IGNORE_LABEL || colour == FILL);
                 }
             }
@@ -251,21 +256,25 @@ mod tests {
     #[test]
     fn a_blur_with_a_kernel_comes_before_the_crop() {
         let sample = sample(40, 40, 1);
-        let identity = AugmentationParameters::identity;
-        let blurred = AugmentationParameters { sigma: 1.1, reach: Some(2), ..identity(16) };
-        let found = apply(&sample, &blurred, FILL);
-        // The same position with two more pixels on each side.
-        let mut around = apply(&sample, &identity(20), FILL);
-        around.image.chunks_exact_mut(400).for_each(|channel| blur(channel, 20, 1.1, Some(2)));
-        let inner = |channel: usize, row: usize| (channel * 20 + row + 2) * 20 + 2;
-        for row in 0..16 {
-            for channel in 0..3 {
-                let expected = &around.image[inner(channel, row)..][..16];
-                assert_eq!(&found.image[(channel * 16 + row) * 16..][..16], expected);
+        let identity = |sides: [usize; 2]| AugmentationParameters::identity(sides);
+        for [height, width] in [[16, 16], [12, 18], [20, 10]] {
+            let blurred = AugmentationParameters { sigma: 1.1, reach: Some(2), ..identity([height, width]) };
+            let found = apply(&sample, &blurred, FILL);
+            // The same position with two more pixels on each side.
+            let wide = width + 4;
+            let mut around = apply(&sample, &identity([height + 4, wide]), FILL);
+            let channels = around.image.chunks_exact_mut((height + 4) * wide);
+            channels.for_each(|channel| blur(channel, wide, 1.1, Some(2)));
+            let inner = |channel: usize, row: usize| (channel * (height + 4) + row + 2) * wide + 2;
+            for row in 0..height {
+                for channel in 0..3 {
+                    let expected = &around.image[inner(channel, row)..][..width];
+                    assert_eq!(&found.image[(channel * height + row) * width..][..width], expected);
+                }
+                assert_eq!(&found.label[row * width..][..width], &around.label[inner(0, row)..][..width]);
             }
-            assert_eq!(&found.label[row * 16..][..16], &around.label[inner(0, row)..][..16]);
+            assert_eq!((found.image.len(), found.label.len()), (3 * height * width, height * width));
         }
-        assert_eq!((found.image.len(), found.label.len()), (3 * 256, 256));
     }
 
     #[test]

@@ -201,8 +201,8 @@ impl Iterator for Loader {
         }
         let ids = self.ids.pop_front()?;
         let size = self.options.augmentation.crop;
-        let mut images = Vec::with_capacity(ids.len() * 3 * size * size);
-        let mut labels = Vec::with_capacity(ids.len() * size * size);
+        let mut images = Vec::with_capacity(ids.len() * 3 * size.pixels());
+        let mut labels = Vec::with_capacity(ids.len() * size.pixels());
         // All results of the batch are taken, so that the batch after an error is the next one.
         let loaded: Vec<Result<Loaded>> = ids.iter().map_while(|_| self.prefetch.next()).collect();
         let mut ids = Vec::with_capacity(loaded.len());
@@ -221,7 +221,7 @@ impl Iterator for Loader {
                 Err(error) => return Some(Err(error)),
             }
         }
-        Some(Ok(Batch { ids, images, labels, height: size, width: size }))
+        Some(Ok(Batch { ids, images, labels, height: size.height, width: size.width }))
     }
 }
 

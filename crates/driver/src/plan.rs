@@ -1,9 +1,10 @@
 //! From a spec to what will be done: data found and opened, network and steps counted.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use robustseg_datasets::{Dataset, Shared};
-use robustseg_evaluation::Views;
+use robustseg_evaluation::{Protocol, Views};
 use robustseg_models::{NetworkConfig, Origin, TrainingOrigin, pretrained};
 use robustseg_training::{Error as TrainingError, Identity};
 
@@ -67,6 +68,36 @@ fn of_training(error: TrainingError) -> anyhow::Error {
     }
 }
 
+/// Refuses a crop, and views of the evaluation's images, that are too small for the network. The
+/// evaluation's images are taken to be as large as the first.
+fn require_sizes(spec: &Spec, model: &NetworkConfig, evaluation: &Dataset) -> anyhow::Result<()> {
+    let (smallest, crop) = (model.smallest_image(), spec.training.augmentation.crop);
+    let needs = format!("the network {} needs at least {smallest} x {smallest}", model.architecture.name());
+    if crop.height.min(crop.width) < smallest {
+        return Err(Usage(format!("training.augmentation.crop: is {crop}, but {needs}")).into());
+    }
+    if smallest <= 1 {
+        return Ok(());
+    }
+    let first = evaluation.load(0)?;
+    let (height, width) = (first.image.height, first.image.width);
+    if height.min(width) < smallest {
+        let (split, id) = (evaluation.split(), &first.id);
+        return Err(BadData(format!("split {split}, {id}: is {height} x {width}, but {needs}")).into());
+    }
+    for Views { height, width, .. } in spec.evaluation.views(height, width) {
+        if height.min(width) < smallest {
+            let key = match spec.evaluation.protocol {
+                Protocol::WholeImage => "window",
+                _ => "protocol",
+            };
+            let text = format!("evaluation.{key}: gives the network {height} x {width}, but {needs}");
+            return Err(Usage(text).into());
+        }
+    }
+    Ok(())
+}
+
 impl Plan {
     /// Opens the data of `spec` and checks that a training can use it.
     pub fn new(spec: Spec) -> anyhow::Result<Self> {
@@ -79,6 +110,7 @@ impl Plan {
         spec.training.require_classes(data.num_classes()).map_err(of_training)?;
         let model = spec.network(data.num_classes());
         model.validate()?;
+        require_sizes(&spec, &model, &evaluation)?;
         Ok(Self { spec, model, data, train, validation, evaluation, steps_per_epoch, total_steps })
     }
 
@@ -194,7 +226,7 @@ impl Plan {
     pub fn training_cost(&self) -> anyhow::Result<u64> {
         let training = &self.spec.training;
         let crop = training.augmentation.crop;
-        let forward = self.model.outline()?.multiply_adds(crop, crop);
+        let forward = self.model.outline()?.multiply_adds(crop.height, crop.width);
         Ok((forward as f64 * training.step_cost() * self.total_steps as f64) as u64)
     }
 
@@ -203,7 +235,8 @@ impl Plan {
         let training = &self.spec.training;
         let crop = training.augmentation.crop;
         let outline = self.model.outline()?;
-        let step = outline.training_memory(training.batch_size / training.accumulate, crop, crop);
+        let step =
+            outline.training_memory(training.batch_size / training.accumulate, crop.height, crop.width);
         let copies = training.additional_copies() * size_of::<f32>() * outline.parameter_count();
         Ok(step.saturating_add(copies as u64))
     }
@@ -219,7 +252,7 @@ impl Plan {
     /// # Errors
     /// [`OutOfMemory`](crate::exit::OutOfMemory) with what to lower.
     pub fn require_memory(&self) -> anyhow::Result<()> {
-        let lower = |keys: &[(&str, usize)]| {
+        let lower = |keys: &[(&str, &dyn Display)]| {
             let keys = keys.iter().map(|(key, value)| format!("{key} ({value} now)")).collect::<Vec<_>>();
             format!("raise the limit, or lower {}", keys.join(", "))
         };
@@ -230,12 +263,12 @@ impl Plan {
         } else {
             "training.batch_size"
         };
-        let batch_size = (key, part);
-        let crop = ("training.augmentation.crop", training.augmentation.crop);
         let (scale, value) = self.model.architecture.scale();
         let place = self.model.architecture.spec_key().map_or("model".into(), |key| format!("model.{key}"));
         let scale = format!("{place}.{scale}");
-        let keys = [batch_size, crop, (&scale, value)];
+        let crop = &training.augmentation.crop;
+        let keys: [(&str, &dyn Display); 3] =
+            [(key, &part), ("training.augmentation.crop", crop), (&scale, &value)];
         memory::require(self.training_memory()?, "a training step", &lower(&keys))?;
         memory::require_for_evaluation(&self.model, &self.spec.evaluation, &self.evaluation)
     }

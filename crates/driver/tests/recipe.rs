@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{fails, generated, run_in};
+use common::{fails, generated, run_in, succeeds};
 
 #[test]
 fn a_recipe_trains_and_its_resolved_spec_states_it() {
@@ -28,6 +28,39 @@ fn a_recipe_trains_and_its_resolved_spec_states_it() {
     let again =
         run_in(folder.path(), &[&["run", "spec.yaml", "--out", "run", "--resume"][..], &sets].concat());
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+}
+
+#[test]
+fn a_rectangular_crop_is_trained_on_and_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    generated::write(folder.path(), 2);
+    let sets = ["--set", "training.augmentation={crop: [17, 26], jitter: {hue: 0.1}, class_share: 0.6}"];
+    let run =
+        [&["run", "spec.yaml", "--out", "run", "--set", "training.monitor={every: 1}"][..], &sets].concat();
+    succeeds(folder.path(), &run);
+    let resolved = std::fs::read_to_string(folder.path().join("run/spec.yaml")).unwrap();
+    assert!(resolved.contains("- 17\n    - 26\n"), "{resolved}");
+    succeeds(folder.path(), &["check", "run/spec.yaml"]);
+    succeeds(folder.path(), &[&["data", "preview", "spec.yaml", "--out", "sheet.png"][..], &sets].concat());
+}
+
+#[test]
+fn crops_and_windows_that_are_too_small_for_the_network_are_refused_with_the_key() {
+    let folder = tempfile::tempdir().unwrap();
+    generated::write(folder.path(), 2);
+    let segformer = "model={segformer: {reductions: [4, 2, 1, 1]}}";
+    let check = ["check", "spec.yaml", "--set", segformer, "--set"];
+    let refused = |set: &str, parts: &[&str]| fails(folder.path(), &[&check[..], &[set]].concat(), 2, parts);
+    let needs = "the network segformer needs at least 13 x 13";
+    refused("training.augmentation.crop=[17, 12]", &["training.augmentation.crop: is 17 x 12", needs]);
+    refused(
+        "evaluation.window={center_crop: {size: 12}}",
+        &["evaluation.window: gives the network 12 x 12", needs],
+    );
+    succeeds(folder.path(), &[&check[..], &["training.augmentation.crop=[13, 17]"]].concat());
+    let larger = "model={segformer: {reductions: [8, 2, 1, 1]}}";
+    let larger = ["check", "spec.yaml", "--set", larger, "--set", "training.augmentation.crop=32"];
+    fails(folder.path(), &larger, 3, &["split val", "is 20 x 28", "29 x 29"]);
 }
 
 #[test]

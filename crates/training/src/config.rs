@@ -35,6 +35,7 @@ pub struct TrainingConfig {
     /// The number of equal parts of a batch that go through the network one after the other. Their
     /// gradients are added, weighted by labelled pixels, so that a step needs the memory of a part.
     /// Batch norm uses the statistics of each part, and its running statistics move once for each.
+    /// Every part is attacked on the running statistics from before the step.
     #[serde(default = "default::accumulate", skip_serializing_if = "is_one")]
     pub accumulate: usize,
     /// Whether to raise `accumulate` until a step fits the memory. The caller does it, before the
@@ -239,7 +240,7 @@ impl TrainingConfig {
 
     /// The cost of a training step, in forward passes of one sample.
     pub fn step_cost(&self) -> f64 {
-        let pixels = self.augmentation.crop * self.augmentation.crop;
+        let pixels = self.augmentation.crop.pixels();
         self.method.cost(self.practice().probability, pixels) * self.batch_size as f64
     }
 

@@ -30,7 +30,7 @@ pub(crate) fn trainer(config: &TrainingConfig) -> Result<Trainer> {
 }
 
 pub(crate) fn config(method: impl Into<MethodConfig>) -> TrainingConfig {
-    let augmentation = AugmentationConfig { crop: 24, ..AugmentationConfig::default() };
+    let augmentation = AugmentationConfig { crop: 24.into(), ..AugmentationConfig::default() };
     TrainingConfig { learning_rate: 0.001, augmentation, ..TrainingConfig::new(method, 1) }
 }
 

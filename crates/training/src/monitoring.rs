@@ -56,8 +56,8 @@ impl Monitor {
             labels.extend(sample.label);
         }
         let (count, device) = (indices.len(), network.device());
-        let images = Tensor::from_vec(images, (count, 3, crop, crop), device)?;
-        let labels = Tensor::from_vec(labels, (count, crop, crop), device)?;
+        let images = Tensor::from_vec(images, (count, 3, crop.height, crop.width), device)?;
+        let labels = Tensor::from_vec(labels, (count, crop.height, crop.width), device)?;
         Ok(Some(Self { config, images, labels }))
     }
 }

@@ -148,7 +148,7 @@ fn inner(margin: usize) -> impl Iterator<Item = (usize, usize)> {
 
 #[test]
 fn one_pass_equals_the_papers_steps_within_interpolation_error() {
-    let config = AugmentationConfig { crop: CROP, ..Default::default() };
+    let config = AugmentationConfig { crop: CROP.into(), ..Default::default() };
     let (mut compared, mut all) = (0, 0);
     for (width, height) in [(61, 47), (48, 91), (33, 33), (101, 29)] {
         let sample = sample(width, height);

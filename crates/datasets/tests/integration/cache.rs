@@ -68,7 +68,7 @@ fn samples_and_batches_from_a_cache_are_those_of_the_files() {
         assert_eq!(cached.load(index).unwrap(), files.load(index).unwrap());
     }
     let batches = |dataset: &Dataset| {
-        let augmentation = AugmentationConfig { crop: 20, ..Default::default() };
+        let augmentation = AugmentationConfig { crop: 20.into(), ..Default::default() };
         let options = LoaderOptions {
             batch_size: 3,
             seed: 1,

@@ -32,7 +32,7 @@ fn draws(count: u64) -> impl Iterator<Item = AugmentationParameters> {
     (0..count).map(|index| {
         // Every second one has a blur that needs pixels around the crop.
         let base = if index % 2 == 0 { AugmentationConfig::default() } else { AugmentationConfig::semseg() };
-        AugmentationConfig { crop: 24, scale: [0.3, 4.0], rotation: 60.0, ..base }.draw(1, 0, index)
+        AugmentationConfig { crop: 24.into(), scale: [0.3, 4.0], rotation: 60.0, ..base }.draw(1, 0, index)
     })
 }
 

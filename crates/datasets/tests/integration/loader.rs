@@ -18,7 +18,7 @@ fn scenes(count: usize) -> Dataset {
 }
 
 fn options(batch_size: usize, steps: Range<u64>) -> LoaderOptions {
-    let augmentation = AugmentationConfig { crop: 24, ..Default::default() };
+    let augmentation = AugmentationConfig { crop: 24.into(), ..Default::default() };
     LoaderOptions {
         batch_size,
         seed: 5,
@@ -67,7 +67,7 @@ fn a_batch_holds_what_its_ids_and_shapes_say() {
         scale: [1.0; 2],
         rotation: 0.0,
         blur: false,
-        crop: 40,
+        crop: 40.into(),
         ..Default::default()
     };
     let options = LoaderOptions { augmentation: plain, ..options(3, 0..2) };
@@ -162,7 +162,7 @@ fn settings_that_cannot_work_are_refused() {
     let message = |options| Loader::new(&scenes(3), options).err().unwrap().to_string();
     assert!(message(options(0, 0..1)).contains("batch_size"));
     assert!(message(options(4, 0..1)).contains("3 samples do not fill one batch of 4"));
-    let augmentation = AugmentationConfig { crop: 0, ..Default::default() };
+    let augmentation = AugmentationConfig { crop: 0.into(), ..Default::default() };
     assert!(message(LoaderOptions { augmentation, ..options(1, 0..1) }).contains("crop"));
 }
 

@@ -8,7 +8,7 @@ use anyhow::Context;
 use candle_core::Device;
 use clap::Args;
 use rand::RngExt;
-use robustseg_datasets::{Batch, IGNORE_LABEL, Loader};
+use robustseg_datasets::{Batch, CropSize, IGNORE_LABEL, Loader};
 use robustseg_files::write_atomically;
 use robustseg_models::{Architecture, Branch, Network, NetworkConfig, NetworkSpec};
 use robustseg_random::stream;
@@ -80,7 +80,7 @@ struct Workload {
     model: NetworkConfig,
     training: TrainingConfig,
     batch: usize,
-    size: usize,
+    size: CropSize,
     precision: Precision,
     source: Source,
 }
@@ -152,13 +152,14 @@ impl Bench {
         let spec = self.spec.as_deref().map(|path| Spec::read(path, &[])).transpose()?;
         let (mut model, mut training, plan) = if let Some(mut spec) = spec {
             spec.training.batch_size = self.batch.unwrap_or(spec.training.batch_size);
-            spec.training.augmentation.crop = self.size.unwrap_or(spec.training.augmentation.crop);
+            spec.training.augmentation.crop =
+                self.size.map_or(spec.training.augmentation.crop, CropSize::from);
             let plan = Plan::new(spec)?;
             (plan.model.clone(), plan.spec.training.clone(), Some(plan))
         } else {
             let mut training = TrainingConfig::new(Basic {}, 1);
             training.batch_size = self.batch.unwrap_or(if device.is_cpu() { 2 } else { 16 });
-            training.augmentation.crop = self.size.unwrap_or(472);
+            training.augmentation.crop = self.size.unwrap_or(472).into();
             (NetworkSpec::default().network(21, Vec::new()), training, None)
         };
         model.architecture = self.architecture(&model.architecture)?;
@@ -166,7 +167,7 @@ impl Bench {
         training.learning_rate = if plan.is_some() { training.learning_rate } else { 1e-6 };
         training.validate()?;
         let (batch, size) = (training.batch_size, training.augmentation.crop);
-        if size == 0 {
+        if size.pixels() == 0 {
             return Err(Usage("--size must be at least 1".into()).into());
         }
         let source = match plan {
@@ -328,15 +329,16 @@ fn next(loader: &mut Option<Loader>) -> anyhow::Result<Batch> {
     Ok(batch.ok_or_else(|| anyhow::anyhow!("the loader ended before the last step"))??)
 }
 
-/// Random images and labels of `size` x `size`. The first two rows are not labelled.
-fn random_batch(count: usize, size: usize, classes: usize) -> Batch {
+/// Random images and labels of `size`. The first two rows are not labelled.
+fn random_batch(count: usize, size: CropSize, classes: usize) -> Batch {
     let mut random = stream(0, "bench", [0; 3]);
-    let images = (0..count * 3 * size * size).map(|_| random.random::<f32>()).collect();
-    let label = |pixel: usize, class: u8| if pixel % (size * size) < 2 * size { IGNORE_LABEL } else { class };
+    let images = (0..count * 3 * size.pixels()).map(|_| random.random::<f32>()).collect();
+    let label =
+        |pixel: usize, class: u8| if pixel % size.pixels() < 2 * size.width { IGNORE_LABEL } else { class };
     let labels =
-        (0..count * size * size).map(|pixel| label(pixel, random.random_range(0..classes as u8))).collect();
+        (0..count * size.pixels()).map(|pixel| label(pixel, random.random_range(0..classes as u8))).collect();
     let ids = (0..count).map(|index| format!("random {index}")).collect();
-    Batch { ids, images, labels, height: size, width: size }
+    Batch { ids, images, labels, height: size.height, width: size.width }
 }
 
 fn print_table(methods: &[MethodConfig], results: &Value) {

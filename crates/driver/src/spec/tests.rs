@@ -64,7 +64,16 @@ fn augmentation_has_a_preset_and_its_faults_have_places() {
     assert_eq!(read("semseg").unwrap().training.augmentation, semseg);
     let spec = read("{preset: semseg, crop: 64}").unwrap();
     assert!(spec.to_yaml().unwrap().contains("rotation_probability: 0.5\n"), "every setting is stated");
-    assert_eq!(spec.training.augmentation.crop, 64);
+    assert_eq!(spec.training.augmentation.crop, 64.into());
+    let wide = read("{crop: [64, 96]}").unwrap();
+    assert_eq!(wide.training.augmentation.crop, [64, 96].into());
+    assert!(wide.to_yaml().unwrap().contains("crop:\n    - 64\n    - 96\n"));
+    for (crop, part) in
+        [("[64]", "1 value"), ("[64, 7]", "64 x 7"), ("[8, 9, 10]", "3 values"), ("wide", "height")]
+    {
+        let found = read(&format!("{{crop: {crop}}}")).unwrap_err().to_string();
+        assert!(found.starts_with("training.augmentation") && found.contains(part), "{found}");
+    }
     assert!(read("pspnet").unwrap_err().to_string().contains("did you mean") || read("pspnet").is_err());
     let text = "name: small\ndata: {manifest: m}\ntraining:\n  method: basic\n  epochs: 1\n  augmentation:\n    crop: 64\n    blurr: true\n";
     let found = fault(text, &[]);

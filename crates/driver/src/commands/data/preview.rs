@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use robustseg_datasets::{
-    AugmentationConfig, AugmentationParameters, Crop, Dataset, Image, Manifest, Sample, apply,
+    AugmentationConfig, AugmentationParameters, Crop, CropSize, Dataset, Image, Manifest, Sample, apply,
 };
 use robustseg_files::write_atomically;
 use robustseg_models::NetworkSpec;
@@ -120,7 +120,7 @@ impl Preview {
         shown.split = self.split.clone().unwrap_or(shown.split);
         shown.seed = self.seed.unwrap_or(shown.seed);
         if let Some(crop) = self.crop {
-            shown.augmentation.crop = crop as usize;
+            shown.augmentation.crop = (crop as usize).into();
         }
         Ok(shown)
     }
@@ -193,11 +193,11 @@ fn pictures(sample: &Sample, draws: &[(AugmentationParameters, Crop)], palette: 
 }
 
 /// The image of a crop as bytes.
-fn interleaved(crop: &Crop, size: usize) -> Image {
-    let area = size * size;
+fn interleaved(crop: &Crop, size: CropSize) -> Image {
+    let area = size.pixels();
     let byte = |value: f32| (value * 255.0).round() as u8;
     let pixel = |at: usize| [0, 1, 2].map(|channel| byte(crop.image[channel * area + at]));
-    Image { width: size, height: size, data: (0..area).flat_map(pixel).collect() }
+    Image { width: size.width, height: size.height, data: (0..area).flat_map(pixel).collect() }
 }
 
 /// The drawn parameters in words.
