@@ -43,6 +43,7 @@ mod attention;
 mod batch_norm;
 mod candle_part;
 mod channels;
+mod clipping;
 mod convolution;
 mod cpu;
 #[cfg(feature = "cuda")]
@@ -88,6 +89,7 @@ pub use batch_norm::{
     batch_statistics,
 };
 pub use channels::{add_bias, normalise_image, scale_channels};
+pub use clipping::clip_gradients;
 pub use convolution::{conv2d, conv2d_add, conv2d_bias};
 pub use depthwise::depthwise_conv2d;
 pub use error::Error;

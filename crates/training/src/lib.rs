@@ -20,7 +20,6 @@
 
 mod average;
 mod choice;
-mod clipping;
 mod config;
 mod draw;
 mod error;

@@ -170,4 +170,8 @@ impl Trainer {
 #[cfg(test)]
 mod matrix;
 #[cfg(test)]
+mod not_finite;
+#[cfg(test)]
+mod states;
+#[cfg(test)]
 mod tests;

@@ -6,9 +6,8 @@ use candle_core::{DType, Device, Tensor, Var};
 use robustseg_attacks::Adversarial;
 use robustseg_datasets::Batch;
 use robustseg_models::Mode;
-use robustseg_ops::{Gradients, IGNORE_LABEL, Tape};
+use robustseg_ops::{Gradients, IGNORE_LABEL, Tape, clip_gradients};
 
-use crate::clipping::clip;
 use crate::draw;
 use crate::method::{Forward, Loss};
 use crate::samples::{At, Part, Samples};
@@ -51,6 +50,14 @@ impl OnDevice<'_> {
         let (images, labels) = (self.images.narrow(0, first, count)?, self.labels.narrow(0, first, count)?);
         Ok(OnDevice { ids: &self.ids[first..first + count], images, labels })
     }
+}
+
+/// Running statistics with their values at one time.
+type Statistics = Vec<(Var, Tensor)>;
+
+/// Gives each of `statistics` its value again.
+fn put(statistics: &Statistics) -> Result<()> {
+    statistics.iter().try_for_each(|(statistic, value)| Ok(statistic.set(value)?))
 }
 
 /// What a batch, or a part of it, gives an update.
@@ -106,7 +113,8 @@ impl Trainer {
     }
 
     /// Performs one step, which began at `start`, on `batch`, or on its tensors if they are on the
-    /// device already. After an error the running statistics are unchanged.
+    /// device already. If something is not finite, the running statistics and the method's state stay
+    /// those from before.
     fn step_on(
         &mut self,
         batch: &Batch,
@@ -114,18 +122,17 @@ impl Trainer {
         attacked: &[bool],
         start: Instant,
     ) -> Result<StepRecord> {
-        let before = self.running_statistics()?;
+        let (statistics, state) = (self.running_statistics()?, self.method.state());
         let done = self.all_updates(batch, tensors, attacked, start);
         if let Err(Error::NotFinite { .. }) = done {
-            for (statistic, value) in before {
-                statistic.set(&value)?;
-            }
+            put(&statistics)?;
+            self.method.restore(state)?;
         }
         done
     }
 
     /// Batch norm's running statistics, which a forward pass changes, with their present values.
-    fn running_statistics(&self) -> Result<Vec<(Var, Tensor)>> {
+    fn running_statistics(&self) -> Result<Statistics> {
         let parameters = self.network.parameters().values();
         let statistics = parameters.filter(|parameter| !parameter.is_trainable());
         statistics.map(|statistic| Ok((statistic.var.clone(), statistic.var.copy()?))).collect()
@@ -183,6 +190,8 @@ impl Trainer {
         (record.penalty, record.epsilons) = (None, Vec::new());
         let (mut value, mut sum, mut examples) = (0.0, None, None);
         let shares = batch.shares(self.config.accumulate)?;
+        // Every part is crafted on the statistics from before the update, as a whole batch is.
+        let before = if shares.len() > 1 { Some(self.running_statistics()?) } else { None };
         let size = attacked.len() / shares.len();
         for (index, share) in shares.into_iter().enumerate() {
             at.part = index as u64;
@@ -191,7 +200,8 @@ impl Trainer {
                 self.method.after_update(Option::take(&mut examples).as_ref())?;
             }
             let attacked = &attacked[index * size..][..size];
-            let found = self.gradients(&batch.part(index * size, size)?, attacked, at, record)?;
+            let found =
+                self.gradients(&batch.part(index * size, size)?, attacked, before.as_ref(), at, record)?;
             value += share as f32 * found.value;
             record.penalty = match found.penalty {
                 Some(penalty) => Some(record.penalty.unwrap_or(0.0) + share * penalty),
@@ -208,7 +218,9 @@ impl Trainer {
 
         let start = Instant::now();
         if let Some(limit) = self.config.clip_gradient {
-            clip(&self.network, &mut gradients, limit)?;
+            let parameters = self.network.parameters().values();
+            let parameters: Vec<_> = parameters.map(|parameter| parameter.var.as_tensor()).collect();
+            clip_gradients(&parameters, &mut gradients, limit)?;
         }
         // An average over the gradients of several processes would go here.
         let number = self.state.updates + 1;
@@ -227,17 +239,19 @@ impl Trainer {
         Ok(value)
     }
 
-    /// Crafts the examples of `batch` at the marked positions, and computes the gradients of the loss.
+    /// Crafts the examples of `batch` at the marked positions, on the running statistics `before` if
+    /// they are given, and computes the gradients of the loss.
     fn gradients(
         &mut self,
         batch: &OnDevice<'_>,
         attacked: &[bool],
+        before: Option<&Statistics>,
         at: At,
         record: &mut StepRecord,
     ) -> Result<Learned> {
         let device = self.network.device().clone();
         let start = Instant::now();
-        let Crafted { images, attacked, epsilons } = self.craft(batch, attacked, at)?;
+        let Crafted { images, attacked, epsilons } = self.craft_on(batch, attacked, before, at)?;
         device.synchronize()?;
         record.seconds.attack += start.elapsed().as_secs_f64();
 
@@ -302,6 +316,22 @@ impl Trainer {
             return vec![false; count];
         }
         draw::attacked(self.config.practice(), count, self.seed, self.steps_done())
+    }
+
+    /// [`Trainer::craft`] on the running statistics `before`, if they are given.
+    fn craft_on(
+        &mut self,
+        batch: &OnDevice<'_>,
+        attacked: &[bool],
+        before: Option<&Statistics>,
+        at: At,
+    ) -> Result<Crafted> {
+        let Some(before) = before else { return self.craft(batch, attacked, at) };
+        let present = self.running_statistics()?;
+        put(before)?;
+        let crafted = self.craft(batch, attacked, at)?;
+        put(&present)?;
+        Ok(crafted)
     }
 
     /// The images of `batch` with adversarial examples in the marked positions. Only marked samples

@@ -3,8 +3,9 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use robustseg_ops::{
-    AdamWConfig, AdamWUpdate, Alignment, Hardest, PixelObjective, SgdConfig, SgdUpdate, adamw_step,
-    dice_loss, lovasz_softmax, ohem_cross_entropy, pixel_objective_mean, sgd_step, weighted_cross_entropy,
+    AdamWConfig, AdamWUpdate, Alignment, Hardest, PixelObjective, SgdConfig, SgdUpdate, Tape, adamw_step,
+    clip_gradients, dice_loss, lovasz_softmax, ohem_cross_entropy, pixel_objective_mean, sgd_step,
+    weighted_cross_entropy,
 };
 use robustseg_training::{Basic, Constant, Cosine, LearningRate, ScheduleConfig, Step, TrainingConfig};
 use std::collections::HashMap;
@@ -67,6 +68,20 @@ fn sgd_with_and_without_nesterovs_momentum_steps_as_pytorch() {
             sgd_step(&[SgdUpdate { parameter, gradient, velocity, config }]).unwrap()
         });
     }
+}
+
+#[test]
+fn clipped_gradients_step_as_pytorch() {
+    optimises("clipped", |parameter, gradient, [velocity, _], learning_rate, _| {
+        // The gradient of this sum is the given one.
+        let tape = Tape::start();
+        let sum = (parameter.as_tensor() * gradient).unwrap().sum_all().unwrap();
+        let mut gradients = tape.backward(&sum).unwrap();
+        clip_gradients(&[parameter], &mut gradients, 6.5).unwrap();
+        let gradient = gradients.get(parameter).expect("a gradient");
+        let config = SgdConfig { learning_rate, momentum: 0.9, weight_decay: 0.01, nesterov: false };
+        sgd_step(&[SgdUpdate { parameter, gradient, velocity, config }]).unwrap()
+    });
 }
 
 #[test]

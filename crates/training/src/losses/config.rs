@@ -75,7 +75,7 @@ impl LossConfig {
     }
 
     /// Whether a class's weight depends on how often it occurs in the training split.
-    pub(crate) fn needs_class_pixels(&self) -> bool {
+    pub fn needs_class_pixels(&self) -> bool {
         let weights = self.0.iter().filter_map(|term| term.class_weights());
         weights.into_iter().any(|(_, weights)| *weights == ClassWeights::InverseFrequency)
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use candle_core::Device;
+use robustseg_datasets::JitterConfig;
 
 use super::tests::{Bench, random_fgsm, weights};
 use super::*;
@@ -32,6 +33,12 @@ fn optimisers() -> [OptimiserConfig; 3] {
     [OptimiserConfig::default(), Sgd { nesterov: true }.into(), AdamW::default().into()]
 }
 
+/// With `on` parts more than one, all changes of colours, and crops that one class seldom fills.
+fn colours_and_classes(on: usize) -> (Option<JitterConfig>, Option<f64>) {
+    let jitter = JitterConfig { brightness: 0.2, contrast: 0.3, saturation: 0.4, hue: 0.1 };
+    if on == 0 { (None, None) } else { (Some(jitter), Some(0.4)) }
+}
+
 /// Choices of a loss, a schedule, an optimiser, and of accumulation, clipping and average with
 /// warm-up: every pair of two choices occurs.
 fn rows() -> impl Iterator<Item = [usize; 6]> {
@@ -58,6 +65,7 @@ fn a_resumed_training_with_every_pair_of_knobs_ends_as_one_that_was_not_interrup
             let mut bench = Bench::with(random_fgsm())?;
             let config = &mut bench.config;
             (config.epochs, config.validation_limit) = (1, Some(1));
+            (config.augmentation.jitter, config.augmentation.class_share) = colours_and_classes(parts);
             (config.loss, config.schedule) = (losses()[loss].clone(), schedules()[schedule].clone());
             (config.optimiser, config.accumulate) = (optimisers()[optimiser].clone(), parts + 1);
             config.clip_gradient = (clipped == 1).then_some(0.5);

@@ -7,15 +7,10 @@ use std::sync::atomic::AtomicBool;
 use robustseg_datasets::{Dataset, OnBadSample};
 
 use super::*;
-use safetensors::tensor::{Dtype, TensorView};
-
 use robustseg_attacks::{AttackConfig, Bim, RandomFgsm};
-use robustseg_files::sealed::{self, Sealed, seal};
-use robustseg_models::PspNetConfig;
 
 use crate::{
-    AverageConfig, Basic, DdcAt, Free, GradAlign, MethodConfig, NoisyNewton, Sora, StepGain, TrainingConfig,
-    fixture, resume,
+    AverageConfig, DdcAt, Free, GradAlign, MethodConfig, NoisyNewton, Sora, StepGain, TrainingConfig, fixture,
 };
 
 /// Keeps the events, and sets the stop flag after a given step.
@@ -38,13 +33,13 @@ impl Observer for Witness<'_> {
 }
 
 pub(super) struct Bench {
-    dataset: Dataset,
+    pub(super) dataset: Dataset,
     pub(super) folder: tempfile::TempDir,
     pub(super) config: TrainingConfig,
 }
 
 impl Bench {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         Self::with(random_fgsm())
     }
 
@@ -264,86 +259,6 @@ fn events_tell_step_epoch_and_parts() -> Result<()> {
 }
 
 #[test]
-fn states_of_other_runs_and_broken_ones_are_refused() -> Result<()> {
-    let bench = Bench::new()?;
-    bench.run(&mut bench.trainer()?, Some(1))?;
-    let refusal = |trainer: &mut Trainer, spec: &str| {
-        let before = weights(trainer).expect("weights");
-        let message = trainer.restore(bench.folder.path(), &fixture::identity(spec)).unwrap_err().to_string();
-        assert_eq!(weights(trainer).expect("weights"), before, "nothing changes");
-        message
-    };
-    let other = refusal(&mut bench.trainer()?, "another spec");
-    assert!(
-        other.contains("the spec has changed") && other.contains("spec then, another spec now"),
-        "{other}"
-    );
-    let mut longer = Trainer::new(fixture::network(1)?, &bench.config, 7, 600)?;
-    assert!(refusal(&mut longer, "spec").contains("a training of 6 steps, this one has 600"));
-    let mut wider = fixture::network(1)?.config().clone();
-    wider.architecture = PspNetConfig { layers: [1, 1, 1, 1], width: 8, ..PspNetConfig::default() }.into();
-    let wider = robustseg_models::Network::new(&wider, 1, &candle_core::Device::Cpu)?;
-    let mut wider = Trainer::new(wider, &bench.config, 7, 6)?;
-    assert!(refusal(&mut wider, "spec").contains("is needed"));
-    let file = bench.folder.path().join(resume::FILE);
-    let whole = std::fs::read(&file).expect("the state");
-    std::fs::write(&file, &whole[..whole.len() / 2]).expect("a truncated state");
-    assert!(refusal(&mut bench.trainer()?, "spec").contains("truncated"));
-    let mut flipped = whole.clone();
-    let middle = flipped.len() / 2;
-    flipped[middle] ^= 4;
-    std::fs::write(&file, &flipped).expect("a damaged state");
-    assert!(refusal(&mut bench.trainer()?, "spec").contains("is damaged"));
-    std::fs::copy(bench.folder.path().join("last.safetensors"), &file).expect("another file");
-    assert!(refusal(&mut bench.trainer()?, "spec").contains("not written by a training run"));
-    let Sealed { tensors, mut metadata, .. } = Sealed::parse(&whole).expect("the state");
-    let newer = metadata.remove("resume").expect("its state").replace("\"version\":2", "\"version\":3");
-    let newer = sealed::seal(tensors.tensors(), &BTreeMap::from([("resume", newer)])).expect("a file");
-    std::fs::write(&file, &newer).expect("a newer state");
-    assert!(refusal(&mut bench.trainer()?, "spec").contains("its version is 3, and this one reads 2"));
-    std::fs::remove_file(&file).expect("it was there");
-    std::fs::create_dir(&file).expect("a folder in its place");
-    assert!(refusal(&mut bench.trainer()?, "spec").contains("is a folder"));
-    let message = bench.run(&mut longer, None).unwrap_err().to_string();
-    assert!(message.contains("2 epochs of 3 steps"));
-    Ok(())
-}
-
-#[test]
-fn states_of_other_tensors_are_refused() -> Result<()> {
-    type Tensors<'a> = Vec<(String, TensorView<'a>)>;
-    let bench = Bench::new()?;
-    bench.run(&mut bench.trainer()?, Some(1))?;
-    let file = bench.folder.path().join(resume::FILE);
-    let whole = std::fs::read(&file).expect("the state");
-    let Sealed { tensors, metadata, .. } = Sealed::parse(&whole).expect("the state");
-    let refusal = |change: &dyn Fn(&mut Tensors<'_>)| {
-        let mut tensors: Tensors<'_> = tensors.tensors();
-        tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
-        change(&mut tensors);
-        let other = seal(tensors, &BTreeMap::from([("resume", metadata["resume"].clone())])).expect("a file");
-        std::fs::write(&file, other).expect("another state");
-        let mut trainer = bench.trainer().expect("a trainer");
-        let before = weights(&trainer).expect("weights");
-        let message =
-            trainer.restore(bench.folder.path(), &fixture::identity("spec")).unwrap_err().to_string();
-        assert_eq!(weights(&trainer).expect("weights"), before, "nothing changes");
-        assert!(!message.contains("previous state"), "there is no previous state");
-        message
-    };
-    let more = refusal(&|tensors| tensors.push(("more".into(), tensors[0].1.clone())));
-    assert!(more.contains("tensor more is not of this network"), "{more}");
-    let fewer = refusal(&|tensors| drop(tensors.pop()));
-    assert!(fewer.contains("is missing"), "{fewer}");
-    let other = refusal(&|tensors| {
-        let view = &tensors[0].1;
-        tensors[0].1 = TensorView::new(Dtype::U32, view.shape().to_vec(), view.data()).expect("a view");
-    });
-    assert!(other.contains("is U32") && other.contains("where F32"), "{other}");
-    Ok(())
-}
-
-#[test]
 fn the_best_weights_are_scored_again_when_other_samples_are_validated_on() -> Result<()> {
     let mut bench = Bench::new()?;
     bench.config.validation_limit = Some(1);
@@ -362,112 +277,5 @@ fn the_best_weights_are_scored_again_when_other_samples_are_validated_on() -> Re
     assert_eq!(last["best"], better);
     let kept = if better { last } else { best[0] };
     assert_eq!(trainer.best_miou(), kept["miou"].as_f64());
-    Ok(())
-}
-
-#[test]
-fn the_state_before_the_last_is_taken_when_asked_for_and_then_is_the_last() -> Result<()> {
-    let bench = Bench::new()?;
-    let path = bench.folder.path();
-    let mut trainer = bench.trainer()?;
-    bench.run(&mut trainer, None)?;
-    let expected = weights(&trainer)?;
-    let (file, former) = (path.join(resume::FILE), path.join(resume::FORMER));
-    std::fs::write(&file, b"rust").expect("a damaged state");
-    let message = bench.trainer()?.restore(path, &fixture::identity("spec")).unwrap_err().to_string();
-    assert!(message.contains("truncated") && message.contains(resume::FORMER), "{message}");
-    let mut again = bench.trainer()?;
-    assert!(again.restore_or_fall_back(path, &fixture::identity("spec"))?);
-    assert_eq!(again.steps_done(), 4);
-    assert!(file.exists() && !former.exists());
-    bench.run(&mut again, None)?;
-    assert_eq!(weights(&again)?, expected);
-
-    // A lost state must not look like a training that never began.
-    std::fs::remove_file(&file).expect("it was there");
-    assert!(
-        bench
-            .trainer()?
-            .restore(path, &fixture::identity("spec"))
-            .unwrap_err()
-            .to_string()
-            .contains("no such file")
-    );
-    assert!(bench.trainer()?.restore_or_fall_back(path, &fixture::identity("other")).is_err());
-    assert!(bench.trainer()?.restore_or_fall_back(path, &fixture::identity("spec"))?);
-    std::fs::write(&file, b"rust").expect("a damaged state");
-    let message =
-        bench.trainer()?.restore_or_fall_back(path, &fixture::identity("spec")).unwrap_err().to_string();
-    assert!(
-        message.contains("resume.safetensors") && message.contains("truncated"),
-        "there is none before it"
-    );
-    Ok(())
-}
-
-/// Makes a bias invalid after step 1, and repairs it as soon as a step was skipped.
-struct Poison {
-    bias: candle_core::Var,
-    former: Option<candle_core::Tensor>,
-    kinds: Vec<(String, u64)>,
-}
-
-impl Observer for Poison {
-    fn event(&mut self, event: &Event) -> std::io::Result<()> {
-        let event = serde_json::to_value(event)?;
-        let (kind, step) = (event["kind"].as_str().unwrap_or_default(), event["step"].as_u64().unwrap_or(99));
-        let set = |value: &candle_core::Tensor| self.bias.set(value).map_err(std::io::Error::other);
-        match (kind, step) {
-            ("step", 1) => {
-                self.former = Some(self.bias.copy().map_err(std::io::Error::other)?);
-                set(&(self.bias.as_tensor() * f64::NAN).map_err(std::io::Error::other)?)?;
-            }
-            ("step_skipped", _) => set(self.former.as_ref().expect("spoilt before"))?,
-            _ => {}
-        }
-        self.kinds.push((kind.into(), step));
-        Ok(())
-    }
-}
-
-#[test]
-fn a_step_that_is_not_finite_ends_the_training_or_is_left_out() -> Result<()> {
-    for skip_not_finite in [0, 1] {
-        let mut bench = Bench::new()?;
-        bench.config.method = Basic {}.into();
-        bench.config.skip_not_finite = skip_not_finite;
-        let mut trainer = bench.trainer()?;
-        let bias = trainer.network().parameters()["classifier.bias"].var.clone();
-        let mut poison = Poison { bias, former: None, kinds: Vec::new() };
-        let stop = AtomicBool::new(false);
-        let run = Run {
-            train: &bench.dataset,
-            validation: &bench.dataset,
-            checkpoints: bench.folder.path(),
-            identity: &fixture::identity("spec"),
-            origin: &Origin::default(),
-            stop: &stop,
-            on_bad_sample: OnBadSample::Fail,
-        };
-        let outcome = trainer.run(&run, &mut poison);
-        let told = |kind: &str, step| poison.kinds.contains(&(kind.into(), step));
-        if skip_not_finite == 1 {
-            assert_eq!(outcome?, Outcome::Finished);
-            assert!(told("step_skipped", 2) && !told("step", 2) && told("step", 5));
-            assert_eq!((trainer.steps_done(), trainer.timing().steps, trainer.state.left_out), (6, 5, 1));
-            continue;
-        }
-        let message = outcome.unwrap_err().to_string();
-        assert!(message.contains("the loss is NaN at step 2 (learning rate"), "{message}");
-        assert!(told("training_failed", 2) && !told("step_skipped", 2));
-        let read = |name| std::fs::read(bench.folder.path().join(name)).expect(name);
-        let (state, batch) = (read(resume::FILE), read("failed_batch.safetensors"));
-        assert!(Sealed::parse(&state).expect("that of step 2").metadata["resume"].contains("\"step\":2"));
-        let batch = Sealed::parse(&batch).expect("a batch");
-        assert_eq!(batch.tensors.tensor("image").expect("its images").shape(), [2, 3, 24, 24]);
-        assert_eq!(batch.metadata["samples"].lines().count(), 2);
-        assert!(message.contains(&batch.metadata["samples"].replace('\n', ", ")), "{message}");
-        assert!(bench.folder.path().join("failed.safetensors").exists());
-    }
     Ok(())
 }

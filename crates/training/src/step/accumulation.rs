@@ -1,8 +1,10 @@
 //! Batches in parts.
 
+use robustseg_models::NormStatistics;
+
 use super::tests::{fgsm, values};
 use super::*;
-use crate::{AdversarialDraw, Basic, MethodConfig, fixture};
+use crate::{AdversarialDraw, Basic, MethodConfig, NoisyNewton, Sora, fixture};
 
 /// The weights after a step on `batch` in `parts`.
 fn after(method: MethodConfig, batch: &Batch, parts: usize) -> Result<(StepRecord, Vec<f32>)> {
@@ -66,5 +68,67 @@ fn shares_are_those_of_the_labelled_pixels() -> Result<()> {
     let shares = on_device.shares(2)?;
     assert!((shares[0] - first / all).abs() < 1e-12 && (shares.iter().sum::<f64>() - 1.0).abs() < 1e-12);
     assert_eq!(on_device.shares(1)?, [1.0]);
+    Ok(())
+}
+
+/// A pixel of the last sample that is not a number makes the second half of the batch fail.
+#[test]
+fn a_step_whose_second_part_is_not_finite_changes_nothing() -> Result<()> {
+    for method in [Sora::default().into(), NoisyNewton::default().into(), fgsm()] {
+        let mut config = fixture::config(method);
+        (config.batch_size, config.accumulate, config.dropout) = (4, 2, 0.0);
+        config.adversarial_probability = Some(1.0);
+        let batch = fixture::batch(3, 4);
+        let mut spoilt = batch.clone();
+        *spoilt.images.last_mut().expect("pixels") = f32::NAN;
+        let mut plain = fixture::trainer(&config)?;
+        let mut disturbed = fixture::trainer(&config)?;
+        for trainer in [&mut plain, &mut disturbed] {
+            trainer.step(&batch)?;
+        }
+        let state = |trainer: &Trainer| -> Result<Vec<(String, Vec<f32>)>> {
+            let of = |(name, tensor): (String, Tensor)| Ok((name, values(&tensor)?));
+            trainer.method.state().into_iter().map(of).collect()
+        };
+        assert!(matches!(disturbed.step(&spoilt), Err(Error::NotFinite { .. })), "{}", config.method.name());
+        assert_eq!(state(&disturbed)?, state(&plain)?);
+        for trainer in [&mut plain, &mut disturbed] {
+            trainer.step(&batch)?;
+        }
+        assert_eq!(state(&disturbed)?, state(&plain)?);
+        for (name, parameter) in plain.network().parameters() {
+            let other = &disturbed.network().parameters()[name];
+            assert_eq!(values(other.var.as_tensor())?, values(parameter.var.as_tensor())?, "{name}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_part_is_crafted_on_the_running_statistics_from_before_the_step() -> Result<()> {
+    let mut config = fixture::config(fgsm());
+    (config.batch_size, config.accumulate, config.dropout) = (4, 2, 0.0);
+    config.crafting_statistics = Some(NormStatistics::Running);
+    let batch = twice(0);
+    let crafted = |trainer: &mut Trainer, before: Option<&Statistics>| -> Result<Vec<f32>> {
+        let (images, labels) = upload(&batch, &Device::Cpu)?;
+        let on_device = OnDevice { ids: &batch.ids, images, labels };
+        let at = At { seed: 7, step: 0, update: 0, part: 1, learning_rate: 0.1 };
+        let crafted = trainer.craft_on(&on_device.part(2, 2)?, &[true; 2], before, at)?;
+        values(&crafted.images)
+    };
+    let mut trainer = fixture::trainer(&config)?;
+    let expected = crafted(&mut trainer, None)?;
+    let before = trainer.running_statistics()?;
+    trainer.network().forward(
+        &upload(&fixture::batch(9, 4), &Device::Cpu)?.0,
+        &mut Mode::Training { dropout: 0.0, random: &mut robustseg_random::stream(0, "test", [0; 3]) },
+    )?;
+    let after = trainer.running_statistics()?;
+    assert_ne!(crafted(&mut trainer, None)?, expected, "the statistics have moved");
+    assert_eq!(crafted(&mut trainer, Some(&before))?, expected);
+    for ((_, present), (_, moved)) in trainer.running_statistics()?.iter().zip(&after) {
+        assert_eq!(values(present)?, values(moved)?, "crafting has put them back");
+    }
     Ok(())
 }
