@@ -2,7 +2,8 @@
 //!
 //! Maps are merged key by key. Anything else, lists included, replaces what is below. A choice such
 //! as `method: {bim: {...}}` is a map of one key: [`typed`](super::typed) takes the key that the
-//! uppermost layer wrote, with the settings that lower layers gave to the same choice.
+//! uppermost layer wrote, with the settings that lower layers gave to the same choice. The networks
+//! of `model` and the losses of `training.loss` are those that the uppermost layer names.
 
 use std::fmt;
 
@@ -44,9 +45,7 @@ impl Node {
         let Self { value, place } = upper;
         match (&mut self.value, value) {
             (Value::Map(below), Value::Map(above)) => {
-                if path[..] == ["model"] {
-                    leave_other_networks(below, &above, changes);
-                }
+                leave_others(path, below, &above, changes);
                 for entry in above {
                     path.push(entry.key.clone());
                     below.take(entry, path, layer, changes);
@@ -116,14 +115,24 @@ impl Take for Vec<Entry> {
     }
 }
 
-/// Takes the settings of other networks out of `below`, if the layer `above` names a network: at
-/// most one may be named.
-fn leave_other_networks(below: &mut Vec<Entry>, above: &[Entry], changes: &mut Vec<Change>) {
-    let Some(named) = above.iter().find_map(|entry| network(&entry.key)) else { return };
+/// Takes the settings of other networks or losses at `path` out of `below`, if the layer `above`
+/// names any.
+fn leave_others(path: &[String], below: &mut Vec<Entry>, above: &[Entry], changes: &mut Vec<Change>) {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let name: fn(&str) -> Option<&str> = match path[..] {
+        ["model"] => network,
+        ["training", "loss"] => |key| Some(key),
+        _ => return,
+    };
+    let named: Vec<&str> = above.iter().filter_map(|entry| name(&entry.key)).collect();
+    if named.is_empty() {
+        return;
+    }
     below.retain(|entry| {
-        let stays = network(&entry.key).is_none_or(|network| network == named);
+        let stays = name(&entry.key).is_none_or(|name| named.contains(&name));
         if !stays {
-            let (key, was) = (format!("model.{}", entry.key), Some(entry.node.value.to_string()));
+            let (key, was) =
+                (format!("{}.{}", path.join("."), entry.key), Some(entry.node.value.to_string()));
             changes.push(Change { key, value: None, was });
         }
         stays
@@ -186,5 +195,21 @@ mod tests {
         );
         let (node, _) = merged(&["model: {fcn: {}}", "model: {upsampling: nearest}"]);
         assert_eq!(node.value.to_string(), "{model: {fcn: {}, upsampling: nearest}}");
+    }
+
+    #[test]
+    fn other_losses_replace_those_below_and_the_same_ones_keep_their_settings() {
+        let of = |loss: &str| format!("training: {{loss: {loss}}}");
+        let below = of("{cross_entropy: {weight: 2}, dice: {smooth: 3}}");
+        for (above, loss) in [
+            ("{ohem: {}}", "{ohem: {}}"),
+            ("{dice: {weight: 0.5}}", "{dice: {smooth: 3, weight: 0.5}}"),
+            ("{dice: {}, ohem: {}}", "{dice: {smooth: 3}, ohem: {}}"),
+            ("ohem", "ohem"),
+        ] {
+            let (node, changes) = merged(&[&below, &of(above)]);
+            assert_eq!(node.value.to_string(), format!("{{{}}}", of(loss)));
+            assert!(changes.iter().any(|change| change.key.starts_with("training.loss")), "{changes:?}");
+        }
     }
 }
