@@ -3,10 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use robustseg_datasets::{CheckReport, Manifest};
+use robustseg_datasets::{CheckReport, Manifest, fingerprint};
 use robustseg_files::{sha256, write_atomically};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
+
+use crate::data::Data;
 
 /// The last result for one manifest in one folder.
 pub(crate) struct CheckCache {
@@ -81,6 +83,16 @@ impl CheckCache {
             info!("the result is not cached in {}: {reason}", self.path.display());
         }
     }
+}
+
+/// The labelled pixels of each class in `split`, if a check counted them and no file has changed
+/// since.
+pub(crate) fn class_pixels(data: &Data, split: &str) -> Option<Vec<u64>> {
+    let Data { manifest, root, .. } = data;
+    let report = CheckCache::new(manifest, root, &fingerprint(manifest, root).ok()?)?.read()?;
+    let counted = report.splits.into_iter().find(|counted| counted.split == split)?;
+    info!("the pixels of each class are those of the last data check");
+    Some(counted.class_pixels)
 }
 
 fn text(report: &CheckReport) -> Result<String, String> {

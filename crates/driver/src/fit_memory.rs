@@ -21,8 +21,8 @@ impl Plan {
             return Ok(());
         }
         if !device.is_cpu() {
-            let reason =
-                "training.fit_memory: knows the memory of a CPU alone; give training.accumulate instead";
+            let reason = "training.fit_memory: estimates the memory of a CPU. A GPU also needs the workspaces of its convolutions, \
+                 which are known only once they run; give training.accumulate instead";
             return Err(Usage(reason.into()).into());
         }
         if let Some(parts) = begun {

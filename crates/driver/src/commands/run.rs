@@ -26,7 +26,7 @@ use crate::results;
 use crate::run_directory::{RunDirectory, Start, UNFINISHED, default_path};
 use crate::spec::{Layered, Spec};
 use crate::sweep::{Changes, Local, Overview, Way};
-use crate::{identity, same_result};
+use crate::{check_cache, identity, same_result};
 
 /// The examples of `--help`.
 const EXAMPLES: &str = "\
@@ -210,6 +210,11 @@ impl Run {
             if goes_on { Network::blank(&plan.model, device)? } else { plan.initial_network(device)? };
         spec.precision.set(&mut network, spec.convolutions)?;
         let mut trainer = Trainer::new(network, &spec.training, spec.seed, plan.total_steps)?;
+        if spec.training.loss.needs_class_pixels()
+            && let Some(pixels) = check_cache::class_pixels(&plan.data, plan.train.split())
+        {
+            trainer.set_class_pixels(&pixels);
+        }
         if goes_on {
             let restored = if self.fall_back {
                 trainer.restore_or_fall_back(&checkpoints, identity)?
