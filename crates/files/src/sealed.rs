@@ -181,6 +181,14 @@ fn json(text: &str) -> Result<String, SafeTensorError> {
 /// # Errors
 /// A description of the fault, as the end of a sentence that begins with the file's name.
 pub fn read(path: &Path) -> Result<Vec<u8>, String> {
+    read_open(path).map(|(bytes, _)| bytes)
+}
+
+/// [`read`], and the file that was read, which stays the same when another one takes its place.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn read_open(path: &Path) -> Result<(Vec<u8>, File), String> {
     let broken = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => "no such file; give the path of a .safetensors file".into(),
         _ => format!("cannot be read: {error}"),
@@ -198,8 +206,9 @@ pub fn read(path: &Path) -> Result<Vec<u8>, String> {
     bytes
         .try_reserve_exact(length)
         .map_err(|_| format!("is too large: there is no memory for its {length} bytes"))?;
-    File::open(path).and_then(|file| file.take(about.len()).read_to_end(&mut bytes)).map_err(broken)?;
-    Ok(bytes)
+    let file = File::open(path).map_err(broken)?;
+    (&file).take(about.len()).read_to_end(&mut bytes).map_err(broken)?;
+    Ok((bytes, file))
 }
 
 /// The seal of a file of `tensors` and `metadata`.

@@ -1,12 +1,13 @@
 //! Checkpoints: one safetensors file that describes its network in the metadata key `model` and
 //! detects damage by a seal. Classes and training are in further keys: see [`Origin`].
 
+use crate::disk::Disk;
 use crate::foreign::{self, is_counter};
 use crate::stored::outside;
 use crate::variables::Source;
 use crate::{Error, Network, NetworkConfig, Origin, Parameter, Result};
 use candle_core::Device;
-use robustseg_files::sealed::{Sealed, read, seal, write_floats};
+use robustseg_files::sealed::{Sealed, read_open, seal, write_floats};
 use robustseg_files::{Sha256, write_atomically};
 use robustseg_words::plain;
 use safetensors::SafeTensors;
@@ -22,22 +23,27 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Loads the checkpoint at `path`, with the network on `device`.
+    /// Loads the checkpoint at `path`, with the network on `device`. The network is in memory once, and
+    /// so is the file for the time of its check.
     ///
     /// # Errors
     /// As [`Network::load`].
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
         let refuse = |reason: String| Error::Checkpoint { path: path.to_path_buf(), reason };
-        let bytes = read(path).map_err(refuse)?;
-        let (file, config, origin) = parse(&bytes).map_err(refuse)?;
-        let network = Network::build(&config, Source::File(&file), device).map_err(|error| {
+        let (bytes, file) = read_open(path).map_err(refuse)?;
+        let (tensors, config, origin) = parse(&bytes).map_err(refuse)?;
+        // Once the content is known to be whole, it is read again, tensor by tensor.
+        let names: Vec<String> = tensors.names().into_iter().map(str::to_owned).collect();
+        let foreign = config.architecture.settings().foreign(&tensors).or_else(|| foreign::start(&tensors));
+        let disk = Disk::new(file, &bytes).ok_or_else(|| refuse("has no header".into()))?;
+        drop(bytes);
+        let network = Network::build(&config, Source::File(&disk), device).map_err(|error| {
             // Other names explain the missing tensor.
-            let foreign = config.architecture.settings().foreign(&file).or_else(|| foreign::start(&file));
             let reason = foreign.unwrap_or_else(|| error.to_string());
             refuse(format!("does not fit its own model metadata: {reason}"))
         })?;
         let known = |name: &str| network.parameters().contains_key(name) || is_counter(name);
-        let unknown = file.names().into_iter().find(|name| !known(name));
+        let unknown = names.into_iter().find(|name| !known(name));
         match unknown {
             Some(name) => Err(refuse(format!("tensor {name} is not part of the model"))),
             None => Ok(Self { network, origin }),

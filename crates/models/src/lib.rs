@@ -15,6 +15,7 @@ mod classifier;
 mod config;
 mod convolution_head;
 mod dilation;
+mod disk;
 mod error;
 mod failure;
 mod foreign;

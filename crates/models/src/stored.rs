@@ -4,19 +4,41 @@ use candle_core::{DType, Device, Result, Shape, Tensor, bail};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use crate::disk::{Disk, Numbers};
+
 /// The tensor `name` of a file as f32 of `shape`; convolution weights become (O, KH, KW, I).
 pub(crate) fn stored(file: &SafeTensors<'_>, name: &str, shape: &Shape, device: &Device) -> Result<Tensor> {
     let Ok(view) = file.tensor(name) else {
         bail!("tensor {name} is missing");
     };
+    checked(name, numbers(&view)?, (view.dtype(), view.shape()), shape, device)
+}
+
+/// [`stored`] from a file on the disk.
+pub(crate) fn from_disk(file: &Disk, name: &str, shape: &Shape, device: &Device) -> Result<Tensor> {
+    let (Some((dtype, found)), Some(read)) = (file.about(name), file.read(name)?) else {
+        bail!("tensor {name} is missing");
+    };
+    let values = match read {
+        Numbers::Single(values) => Some(values),
+        Numbers::Bytes(bytes) => {
+            numbers(&TensorView::new(dtype, found.to_vec(), &bytes).map_err(candle_core::Error::wrap)?)?
+        }
+    };
+    checked(name, values, (dtype, found), shape, device)
+}
+
+/// The tensor `name` of `shape` from the `values` that a file has, of the type and shape `found`.
+fn checked(
+    name: &str,
+    values: Option<Vec<f32>>,
+    found: (Dtype, &[usize]),
+    shape: &Shape,
+    device: &Device,
+) -> Result<Tensor> {
     let outside = outside_shape(shape.dims());
-    let values = numbers(&view)?.filter(|_| view.shape() == outside);
-    let Some(values) = values else {
-        bail!(
-            "tensor {name}: expected f32 of shape {outside:?}, found {:?} of shape {:?}",
-            view.dtype(),
-            view.shape()
-        );
+    let Some(values) = values.filter(|_| found.1 == outside) else {
+        bail!("tensor {name}: expected f32 of shape {outside:?}, found {:?} of shape {:?}", found.0, found.1);
     };
     if !values.iter().all(|value| value.is_finite()) {
         bail!("tensor {name} holds values that are not finite");

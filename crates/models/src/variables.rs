@@ -4,18 +4,18 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use crate::stored::{outside_shape, stored};
+use crate::disk::Disk;
+use crate::stored::{from_disk, outside_shape};
 use crate::{Parameter, ParameterKind, Part};
 use candle_core::{DType, Device, Result, Shape, Tensor, Var, bail};
 use robustseg_random::{standard_normal, stream};
-use safetensors::SafeTensors;
 
 /// Where the values of variables come from.
 pub(crate) enum Source<'a> {
     /// Random numbers, keyed by this seed and the variable's name.
     Seed(u64),
     /// A checkpoint's tensors, (O, I, KH, KW) where they have four axes.
-    File(&'a SafeTensors<'a>),
+    File(&'a Disk),
     /// Zeros, to be overwritten by a saved state.
     Blank,
     /// Shapes alone, without memory behind them.
@@ -85,7 +85,7 @@ impl<'a> Maker<'a> {
             }
             Source::Blank => Tensor::zeros(shape, DType::F32, &self.device)?,
             Source::Seed(seed) => Tensor::from_vec(init.draw(*seed, &name, &shape), shape, &self.device)?,
-            Source::File(file) => stored(file, &name, &shape, &self.device)?,
+            Source::File(file) => from_disk(file, &name, &shape, &self.device)?,
         };
         let var = Var::from_tensor(&tensor)?;
         let variable = var.as_tensor().clone();
