@@ -4,18 +4,46 @@ use robustseg_models::SegFormerConfig;
 
 use super::imagenet::imagenet;
 use crate::kind::{Kind, Product, Shapes};
+use crate::names::Rules;
+
+/// The names that transformers 5 has in memory. Its files have those of version 4.
+const IN_MEMORY: Rules = &[
+    ("segformer.stages.{}.patch_embeddings.", "backbone.patch_embeddings.{}."),
+    ("segformer.stages.{}.layer_norm.", "backbone.layer_norm.{}."),
+    ("segformer.stages.{}.blocks.{}.layernorm_before.", "backbone.block.{}.{}.layer_norm_1."),
+    ("segformer.stages.{}.blocks.{}.layernorm_after.", "backbone.block.{}.{}.layer_norm_2."),
+    ("segformer.stages.{}.blocks.{}.attention.q_proj.", "backbone.block.{}.{}.attention.self.query."),
+    ("segformer.stages.{}.blocks.{}.attention.k_proj.", "backbone.block.{}.{}.attention.self.key."),
+    ("segformer.stages.{}.blocks.{}.attention.v_proj.", "backbone.block.{}.{}.attention.self.value."),
+    ("segformer.stages.{}.blocks.{}.attention.o_proj.", "backbone.block.{}.{}.attention.output.dense."),
+    (
+        "segformer.stages.{}.blocks.{}.attention.sequence_reduction.sequence_reduction.",
+        "backbone.block.{}.{}.attention.self.sr.",
+    ),
+    (
+        "segformer.stages.{}.blocks.{}.attention.sequence_reduction.layer_norm.",
+        "backbone.block.{}.{}.attention.self.layer_norm.",
+    ),
+    ("segformer.stages.{}.blocks.{}.mlp.dwconv.", "backbone.block.{}.{}.mlp.dwconv."),
+    ("segformer.stages.{}.blocks.{}.mlp.fc1.", "backbone.block.{}.{}.mlp.dense1."),
+    ("segformer.stages.{}.blocks.{}.mlp.fc2.", "backbone.block.{}.{}.mlp.dense2."),
+    ("decode_head.linear_projections.", "decode_head.linear_c."),
+];
 
 pub(super) const TRANSFORMERS: Kind = Kind {
     name: "transformers-segformer",
     title: "SegFormer of transformers",
     product: Product::Checkpoint,
-    rules: &[&[
-        ("segformer.encoder.", "backbone."),
-        ("decode_head.linear_c.", "decode_head.linear_c."),
-        ("decode_head.linear_fuse.", "decode_head.linear_fuse."),
-        ("decode_head.batch_norm.", "decode_head.batch_norm."),
-        ("decode_head.classifier.", "decode_head.classifier."),
-    ]],
+    rules: &[
+        &[
+            ("segformer.encoder.", "backbone."),
+            ("decode_head.linear_c.", "decode_head.linear_c."),
+            ("decode_head.linear_fuse.", "decode_head.linear_fuse."),
+            ("decode_head.batch_norm.", "decode_head.batch_norm."),
+            ("decode_head.classifier.", "decode_head.classifier."),
+        ],
+        IN_MEMORY,
+    ],
     left: &[],
     network: |shapes| imagenet(segformer(shapes)),
 };

@@ -230,7 +230,7 @@ def transformers_networks():
     }
 
 
-def tiny(name, network, size=(17, 25)):
+def tiny(name, network, size=(17, 25), suffix="tiny"):
     for key, value in [*network.named_parameters(), *network.named_buffers()]:
         if value.is_floating_point():
             numbers = (1.0 if value.dim() == 1 else 0.0) + 0.3 * torch.randn(value.shape)
@@ -239,13 +239,13 @@ def tiny(name, network, size=(17, 25)):
     image = torch.randint(256, (1, 3, *size)) / 255
     with torch.no_grad():
         logits = network.eval()(image)
-    save_file({"image": image, "logits": logits}, HERE / f"{name}_tiny.safetensors")
+    save_file({"image": image, "logits": logits}, HERE / f"{name}_{suffix}.safetensors")
     weights = network.weights() if hasattr(network, "weights") else getattr(network, "network", network).state_dict()
     if isinstance(network, Semseg):
         # With DataParallel, next to the state of the training; DDC-AT is of the time before zip files.
         weights = prefixed("module.", {key: value.half() if value.dim() else value for key, value in weights.items()})
         weights = {"epoch": 50, "state_dict": weights, "optimizer": {"state": {}, "param_groups": []}}
-    torch.save(weights, HERE / f"{name}_tiny.pth", _use_new_zipfile_serialization="ddcat" not in name)
+    torch.save(weights, HERE / f"{name}_{suffix}.pth", _use_new_zipfile_serialization="ddcat" not in name)
 
 
 def main():
@@ -268,6 +268,10 @@ def main():
         hollow("torchvision-resnet_robust", robust, lambda weights: {"epoch": 90, "model": weights})
         hollow("timm-resnet_v1", timm.create_model("resnet101").state_dict())
         hollow("timm-resnet_v2", timm.create_model("resnetv2_50").state_dict(), lambda w: {"state_dict": w})
+    # transformers 5 names the tensors of a network in memory differently from those in its files.
+    segformer = transformers_networks()["transformers-segformer"]
+    segformer.weights = segformer.network.state_dict
+    tiny("transformers-segformer", segformer, (41, 57), "state")
 
 
 if __name__ == "__main__":
