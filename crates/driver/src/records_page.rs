@@ -336,6 +336,7 @@ fn of_attack(found: &mut Fields) {
         source: Some("x".into()),
         method: "fgsm".into(),
         window: Window::Whole,
+        protocol: Some(Protocol::WholeImage),
         seed: 0,
         passes: Cost::default(),
         images: vec![image],

@@ -3,7 +3,7 @@
 mod common;
 
 use candle_core::{DType, Device, Tensor};
-use common::{CLASSES, case, checkpoint, fails, run_in, save_case, tiny};
+use common::{CLASSES, case, checkpoint, fails, run_in, save_case, succeeds, tiny};
 use robustseg_attacks::{AttackConfig, Settings};
 use robustseg_models::{CheckpointClass, Network, NetworkConfig, Origin};
 
@@ -299,6 +299,34 @@ fn the_attack_uses_the_window() {
     let wrong = |window| attack(&["--method", "bim", "--input", "case.safetensors", "--window", window]);
     fails(folder.path(), &wrong("sliding:8:9"), 2, &["--window", "gaps"]);
     fails(folder.path(), &wrong("crop"), 2, &["--window", "center_crop:SIZE"]);
+}
+
+#[test]
+fn the_attack_perturbs_the_image_that_a_protocol_prepares() {
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint(folder.path());
+    case(folder.path());
+    let under = |protocol: &'static str| {
+        let input = ["--method", "bim", "--input", "case.safetensors", "--protocol", protocol];
+        attack(&input)
+    };
+    for (protocol, size) in [
+        ("multi_scale", [25, 33]),
+        ("{sea: {size: 16}}", [16, 16]),
+        ("{semseg: {long_side: 24, crop: 17}}", [25, 33]),
+    ] {
+        succeeds(folder.path(), &under(protocol));
+        let path = folder.path().join("out");
+        let report: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(path.join("attack.json")).unwrap()).unwrap();
+        assert!(report["protocol"].is_object() || report["protocol"].is_string(), "{report}");
+        let tensors =
+            candle_core::safetensors::load(path.join("adversarial.safetensors"), &Device::Cpu).unwrap();
+        let [_, _, height, width] = tensors["adversarial"].dims()[..] else { panic!("no images") };
+        assert_eq!([height, width], size, "{protocol}");
+    }
+    fails(folder.path(), &under("{semseg: {attack: crops}}"), 2, &["--protocol", "attack: protocol"]);
+    fails(folder.path(), &under("{sea: {size: 0}}"), 2, &["--protocol"]);
 }
 
 #[test]

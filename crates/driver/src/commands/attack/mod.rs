@@ -12,7 +12,7 @@ use candle_core::{Device, Tensor};
 use clap::{ArgGroup, Args};
 use robustseg_attacks::{Adversarial, Case, Cost, Counted, Model, check_gradient};
 use robustseg_datasets::{Image, Manifest};
-use robustseg_evaluation::{Presented, Protocol, Target, Window};
+use robustseg_evaluation::{AttackedPart, EvaluationConfig, Presented, Protocol, Semseg, Target, Window};
 use robustseg_models::{Checkpoint, CheckpointClass, Network, NormStatistics};
 use robustseg_ops::upsample_bilinear;
 use robustseg_random::stream;
@@ -23,10 +23,11 @@ use super::watched::Watched;
 use crate::checkpoint;
 use crate::device::DeviceChoice;
 use crate::draw::legend;
-use crate::exit::BadData;
+use crate::exit::{BadData, Usage};
 use crate::image_file;
 use crate::inputs::{Inputs, check_folder};
 use crate::memory;
+use crate::protocol;
 use crate::run_directory::RunDirectory;
 use crate::window;
 use observe::{Observations, observe};
@@ -76,6 +77,11 @@ pub(crate) struct Attack {
     /// the middle, to which image and label are cut).
     #[arg(long, default_value = "whole", value_parser = window::parse)]
     window: Window,
+    /// The protocol under which the network is attacked, written as in a spec's
+    /// evaluation.protocol: `whole_image`, `multi_scale`, `semseg`, `sea`, or with settings, such as
+    /// `{sea: {size: 512}}`. Its prepared image is perturbed.
+    #[arg(long, default_value = "whole_image", value_parser = protocol::parse, conflicts_with = "window")]
+    protocol: Protocol,
     /// Folder for adversarial.safetensors and attack.json, and with --image for pictures too.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -94,6 +100,10 @@ pub(crate) struct Attack {
 impl Attack {
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
         let config = self.options.config()?;
+        if let Protocol::Semseg(Semseg { attack: AttackedPart::Crops, .. }) = self.protocol {
+            let text = "--protocol semseg: with `attack: crops` an image has several examples; take `attack: protocol`";
+            return Err(Usage(text.into()).into());
+        }
         let given = [&self.image, &self.label, &self.input, &self.manifest, &self.source];
         let inputs = Inputs::of(given.into_iter().flatten().chain([&self.checkpoint]));
         // Checked before the attack, and again once the folder is locked.
@@ -106,7 +116,10 @@ impl Attack {
         let (image, label) = self.case(&network, &origin, manifest.as_ref(), &device)?;
         if device.is_cpu() {
             let (count, height, width) = label.dims3()?;
-            let bytes = memory::of_attack(attacked.config(), &[self.window.views(height, width)], count)?;
+            let (protocol, window) = (self.protocol.clone(), self.window);
+            let shown = EvaluationConfig { protocol, window, ..EvaluationConfig::default() };
+            let views = shown.attacked_views(height, width);
+            let bytes = memory::of_attack(attacked.config(), &views, count)?;
             let images = counted(count, "image");
             let what = format!("attacking {images} of {width}x{height} pixels at once");
             let advice =
@@ -117,8 +130,15 @@ impl Attack {
 
         let [target, crafting] =
             [&network, attacked].map(|network| Target::new(network, NormStatistics::Running));
-        let [target, crafting] = [&target, &crafting]
-            .map(|target| Presented::new(target, &Protocol::WholeImage).with_window(self.window));
+        let [target, crafting] = [(&target, &network), (&crafting, attacked)].map(|(target, network)| {
+            let mean = network.config().mean;
+            Presented::new(target, &self.protocol).with_window(self.window).padded_with(mean)
+        });
+        // The window has cut the image already.
+        let (image, label) = match self.protocol {
+            Protocol::WholeImage => (image, label),
+            _ => target.prepare(&image, &label)?,
+        };
         let classes = network.config().num_classes;
         if let Some(complaint) =
             check_gradient(&crafting, &image, &label)?.and_then(|check| check.complaint())
@@ -198,6 +218,7 @@ impl Attack {
             method: attack.to_owned(),
             source: self.source.as_ref().map(|source| source.display().to_string()),
             window: self.window,
+            protocol: (!self.protocol.is_whole_image()).then(|| self.protocol.clone()),
             seed: self.seed,
             passes,
             images: images.collect(),

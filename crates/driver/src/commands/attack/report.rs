@@ -1,7 +1,7 @@
 //! `attack.json`, also as a table.
 
 use robustseg_attacks::Cost;
-use robustseg_evaluation::Window;
+use robustseg_evaluation::{Protocol, Window};
 use robustseg_words::counted;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,9 @@ pub(crate) struct Report {
     pub(crate) source: Option<String>,
     /// The network's view of an image.
     pub(crate) window: Window,
+    /// The protocol under which the network was attacked, unless images went through as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) protocol: Option<Protocol>,
     pub(crate) seed: u64,
     /// The cost in passes through the network, for all images together.
     pub(crate) passes: Cost,
