@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let network = Network::new(&small, 0, &candle_core::Device::Cpu)?;
 
     let mut config = TrainingConfig::new(NFgsm::default(), 2);
-    (config.batch_size, config.augmentation.crop, config.checkpoint_every) = (8, 96, 20);
+    (config.batch_size, config.augmentation.crop, config.checkpoint_every) = (8, 96.into(), 20);
     let total_steps = config.steps_per_epoch(train.len())? * config.epochs as u64;
     let mut trainer = Trainer::new(network, &config, 0, total_steps)?;
     std::fs::create_dir_all(checkpoints)?;
