@@ -32,8 +32,11 @@ impl Plan {
         let possible: Vec<usize> = self.spec.training.possible_parts().collect();
         for parts in possible {
             self.spec.training.accumulate = parts;
+            let training = &self.spec.training;
+            let (part, pixels) = (training.batch_size / parts, training.augmentation.crop.pixels());
+            let loss = training.loss.memory(part, pixels, self.model.num_classes) as u64;
             // A lower bound, which a step exceeds by up to its double.
-            if memory::fits(self.training_memory()?.saturating_mul(2)) {
+            if memory::fits(self.training_memory()?.saturating_mul(2).saturating_add(loss)) {
                 break;
             }
         }

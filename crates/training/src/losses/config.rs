@@ -74,6 +74,12 @@ impl LossConfig {
         Ok(())
     }
 
+    /// Bytes that the loss of a batch of `images` of `pixels` pixels takes in addition to the network's
+    /// own, about.
+    pub fn memory(&self, images: usize, pixels: usize, classes: usize) -> usize {
+        self.0.iter().map(|term| term.memory(images, pixels, classes)).max().unwrap_or(0)
+    }
+
     /// Whether a class's weight depends on how often it occurs in the training split.
     pub fn needs_class_pixels(&self) -> bool {
         let weights = self.0.iter().filter_map(|term| term.class_weights());

@@ -47,6 +47,13 @@ pub(crate) trait Term: Described + Debug + Send + Sync {
         None
     }
 
+    /// Bytes that the loss of `images` of `pixels` pixels takes for a while, if they are many: about
+    /// as many as `classes` full-size maps.
+    fn memory(&self, images: usize, pixels: usize, classes: usize) -> usize {
+        let _ = (images, pixels, classes);
+        0
+    }
+
     /// The loss, a scalar, without its factor.
     fn value(&self, scene: &Scene<'_>) -> Result<Tensor>;
 }
