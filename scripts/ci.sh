@@ -22,6 +22,16 @@ need_deny() {
     cargo deny --version >/dev/null 2>&1 || cargo install --locked --root "$tools" --version 0.20.2 cargo-deny
 }
 
+# Runs of several processes are tested with MPI. Where it cannot be installed, their tests skip themselves with a line.
+need_mpi() {
+    command -v mpirun >/dev/null && return
+    local root=()
+    [ "$(id -u)" = 0 ] || root=(sudo -n)
+    if command -v apt-get >/dev/null; then
+        "${root[@]}" apt-get update -q && "${root[@]}" apt-get install -y -q --no-install-recommends openmpi-bin
+    fi >/dev/null 2>&1 || echo "ci.sh: no mpirun, and it cannot be installed: runs of several processes are not tested"
+}
+
 format() {
     need_component fmt rustfmt
     cargo fmt --all --check
@@ -33,6 +43,7 @@ lint() {
 }
 
 tests() { # unit, documentation, golden, layering, end-to-end and real-data tests
+    need_mpi
     cargo test --workspace --locked
 }
 
