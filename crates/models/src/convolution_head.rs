@@ -24,10 +24,10 @@ impl Dropout {
     pub(crate) fn forward(self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
         match self {
             Self::Never => Ok(x.clone()),
-            Self::Channels => run.mode.dropout(x),
+            Self::Channels => run.dropout(x),
             Self::Elements => {
                 let rate = run.mode.dropout_rate();
-                run.mode.dropout_elements(x, rate)
+                run.dropout_elements(x, rate)
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::{Mode, ParameterKind};
 use candle_core::{Result, Tensor, Var};
 use robustseg_ops::{
     BatchNorm, BatchStatistics, Conv2dConfig, StatisticsSource, batch_norm, batch_norm_add_relu,
-    batch_norm_relu, batch_norm_relu_conv2d, batch_statistics, conv2d, conv2d_add,
+    batch_norm_relu, batch_norm_relu_conv2d, batch_statistics, conv2d, conv2d_add, dealt_statistics,
 };
 
 /// A convolution without bias.
@@ -126,12 +126,14 @@ impl Norm {
             Mode::Evaluation | Mode::FixedStatistics => {
                 let mean = self.running_mean.detach();
                 let variance = self.running_var.detach();
-                (BatchStatistics { mean, variance }, StatisticsSource::Running)
+                (BatchStatistics::new(mean, variance), StatisticsSource::Running)
             }
-            Mode::BatchStatistics => (batch_statistics(x)?, StatisticsSource::Batch),
+            Mode::BatchStatistics => (of_batch(x, run)?, StatisticsSource::Batch),
             Mode::Training { .. } => {
-                let statistics = batch_statistics(x)?;
-                self.update_running(&statistics, x.elem_count() / self.weight.elem_count())?;
+                let statistics = of_batch(x, run)?;
+                let pixels = x.elem_count() / self.weight.elem_count();
+                let all = run.deal.as_ref().map_or(pixels, |deal| pixels / x.dims()[0] * deal.total());
+                self.update_running(&statistics, all)?;
                 (statistics, StatisticsSource::Batch)
             }
         })
@@ -148,6 +150,11 @@ impl Norm {
         mix(&self.running_mean, &statistics.mean, 1.0)?;
         mix(&self.running_var, &statistics.variance, unbiased)
     }
+}
+
+/// The statistics of the batch of which `x` is this process's part.
+fn of_batch(x: &Tensor, run: &Run<'_, '_>) -> Result<BatchStatistics> {
+    run.deal.as_ref().map_or_else(|| batch_statistics(x), |deal| dealt_statistics(x, deal))
 }
 
 /// Batch norm followed by `ReLU`.

@@ -1,6 +1,6 @@
 //! The modes that a network runs in.
 
-use candle_core::{Result, Tensor};
+use candle_core::Tensor;
 use robustseg_random::ChaCha8Rng;
 
 /// How a network runs: which statistics its batch norms use, and whether gradients reach its
@@ -39,42 +39,6 @@ impl Mode<'_> {
         match self {
             Mode::Training { dropout, .. } => *dropout,
             Mode::Evaluation | Mode::BatchStatistics | Mode::FixedStatistics => 0.0,
-        }
-    }
-
-    /// `x` (N, H, W, C) after dropout: in training, whole channels are zeroed and the others scaled
-    /// up.
-    pub(crate) fn dropout(&mut self, x: &Tensor) -> Result<Tensor> {
-        self.drop_channels(x, self.dropout_rate())
-    }
-
-    /// `x` (N, H, W, C) after dropout of single elements with probability `rate` in training.
-    pub(crate) fn dropout_elements(&mut self, x: &Tensor, rate: f64) -> Result<Tensor> {
-        let (images, height, width, channels) = x.dims4()?;
-        let pixels = x.reshape((images * height * width, 1, 1, channels))?;
-        self.drop_channels(&pixels, rate)?.reshape(x.shape())
-    }
-
-    /// `count` factors of what training drops with probability `rate`: 0, or large enough to make up
-    /// for what is dropped. `None` where nothing can be dropped.
-    pub(crate) fn factors(&mut self, count: usize, rate: f64) -> Option<Vec<f32>> {
-        use rand::RngExt;
-        let Mode::Training { random, .. } = self else { return None };
-        if rate == 0.0 {
-            return None;
-        }
-        let kept = (1.0 / (1.0 - rate)) as f32;
-        Some((0..count).map(|_| if random.random::<f64>() < rate { 0.0 } else { kept }).collect())
-    }
-
-    fn drop_channels(&mut self, x: &Tensor, rate: f64) -> Result<Tensor> {
-        let (images, _, _, channels) = x.dims4()?;
-        match self.factors(images * channels, rate) {
-            None => Ok(x.clone()),
-            Some(factors) => {
-                let factors = Tensor::from_vec(factors, (images, channels), x.device())?;
-                robustseg_ops::scale_channels(x, &factors)
-            }
         }
     }
 }

@@ -7,7 +7,8 @@ use crate::run::Run;
 use crate::variables::{Maker, Source};
 use crate::{Error, Mode, NetworkConfig, Parameter, Precision, Result};
 use candle_core::{Device, Tensor};
-use robustseg_ops::{Alignment, normalise_image, upsample_bilinear};
+use robustseg_ops::{Alignment, Deal, normalise_image, upsample_bilinear};
+use robustseg_ranks::Ranks;
 
 /// A network for semantic segmentation, of any kind that [`Architecture`](crate::Architecture)
 /// lists.
@@ -30,6 +31,8 @@ pub struct Network {
     precision: Precision,
     outline: Outline,
     parameters: BTreeMap<String, Parameter>,
+    /// The processes that share every batch.
+    ranks: Option<Ranks>,
 }
 
 impl Network {
@@ -68,6 +71,7 @@ impl Network {
             precision: Precision::default(),
             outline,
             parameters: maker.into_parameters(),
+            ranks: None,
         })
     }
 
@@ -117,6 +121,14 @@ impl Network {
         Ok(())
     }
 
+    /// Deals every batch out to `ranks` from now on, or to nobody else. The logits, the statistics of a
+    /// batch, dropout, and the gradient of the images are those of the whole batch, which all ranks
+    /// give and get. The gradients of the weights are those of a rank's own samples, to be added up.
+    /// Gradients take a [`Tape`](robustseg_ops::Tape).
+    pub fn deal_batches(&mut self, ranks: Option<Ranks>) {
+        self.ranks = ranks.filter(|ranks| ranks.size() > 1);
+    }
+
     /// Small logits (N, h, w, K) of the main head, channels last, for `image` (N, 3, H, W) in
     /// `[0, 1]`, f32 or f64. PSPNet's h and w are an eighth of H and W, rounded up, SegFormer's a
     /// quarter. The objectives of `robustseg-ops` upsample the logits themselves. Branches are not
@@ -157,7 +169,7 @@ impl Network {
     }
 
     fn heads(&self, image: &Tensor, count: usize, mode: &mut Mode<'_>) -> candle_core::Result<Vec<Tensor>> {
-        let (_, _, height, width) = image.dims4()?;
+        let (total, _, height, width) = image.dims4()?;
         let smallest = self.config.smallest_image();
         if height.min(width) < smallest {
             candle_core::bail!(
@@ -166,9 +178,16 @@ impl Network {
                 self.config.architecture.name()
             );
         }
-        let x = normalise_image(image, &self.config.mean, &self.config.std)?;
+        let deal = self.ranks.as_ref().map(|ranks| Deal::new(ranks.clone(), total));
+        let own = deal.as_ref().map(|deal| deal.take(image)).transpose()?;
+        let x = normalise_image(own.as_ref().unwrap_or(image), &self.config.mean, &self.config.std)?;
         let Precision { activations, arithmetic } = self.precision;
-        self.outline.layers().forward(&x.to_dtype(activations)?, count, &mut Run { mode, arithmetic })
+        let mut run = Run { mode, arithmetic, deal };
+        let heads = self.outline.layers().forward(&x.to_dtype(activations)?, count, &mut run)?;
+        match &run.deal {
+            Some(deal) => heads.iter().map(|logits| deal.gather(logits)).collect(),
+            None => Ok(heads),
+        }
     }
 
     /// Logits (N, K, H, W) at the size of `image` (N, 3, H, W), in evaluation mode.

@@ -1,7 +1,9 @@
 //! One forward pass of a network.
 
 use crate::Mode;
-use robustseg_ops::Arithmetic;
+use candle_core::{Result, Tensor};
+use rand::RngExt;
+use robustseg_ops::{Arithmetic, Deal, scale_channels};
 
 /// All that the layers of a network need to know in one forward pass.
 pub(crate) struct Run<'a, 'b> {
@@ -9,4 +11,49 @@ pub(crate) struct Run<'a, 'b> {
     pub(crate) mode: &'a mut Mode<'b>,
     /// How a GPU computes convolutions.
     pub(crate) arithmetic: Arithmetic,
+    /// Which samples of the batch these are, if several processes have parts of it.
+    pub(crate) deal: Option<Deal>,
+}
+
+impl Run<'_, '_> {
+    /// `x` (N, H, W, C) after dropout: in training, whole channels are zeroed and the others scaled
+    /// up.
+    pub(crate) fn dropout(&mut self, x: &Tensor) -> Result<Tensor> {
+        self.drop_channels(x, self.mode.dropout_rate())
+    }
+
+    /// `x` (N, H, W, C) after dropout of single elements with probability `rate` in training.
+    pub(crate) fn dropout_elements(&mut self, x: &Tensor, rate: f64) -> Result<Tensor> {
+        let (images, height, width, channels) = x.dims4()?;
+        let pixels = x.reshape((images * height * width, 1, 1, channels))?;
+        self.drop_channels(&pixels, rate)?.reshape(x.shape())
+    }
+
+    /// `count` factors of what training drops with probability `rate`: 0, or large enough to make up
+    /// for what is dropped. `None` where nothing can be dropped. They are those of the whole batch,
+    /// however it is dealt out.
+    pub(crate) fn factors(&mut self, count: usize, rate: f64) -> Option<Vec<f32>> {
+        let Mode::Training { random, .. } = &mut *self.mode else { return None };
+        if rate == 0.0 {
+            return None;
+        }
+        let kept = (1.0 / (1.0 - rate)) as f32;
+        let (rows, total) = match &self.deal {
+            None => (0..1, 1),
+            Some(deal) => (deal.computed(), deal.total()),
+        };
+        let of_a_row = count / rows.len();
+        let all = (0..of_a_row * total).map(|_| if random.random::<f64>() < rate { 0.0 } else { kept });
+        // Collected as a whole, so that the next draw begins at the same place on all ranks.
+        let all: Vec<f32> = all.collect();
+        Some(all[rows.start * of_a_row..rows.end * of_a_row].to_vec())
+    }
+
+    fn drop_channels(&mut self, x: &Tensor, rate: f64) -> Result<Tensor> {
+        let (images, _, _, channels) = x.dims4()?;
+        match self.factors(images * channels, rate) {
+            None => Ok(x.clone()),
+            Some(factors) => scale_channels(x, &Tensor::from_vec(factors, (images, channels), x.device())?),
+        }
+    }
 }

@@ -73,7 +73,7 @@ impl BiasedConvolution {
             bias = (bias * scale)?;
         }
         let images = x.dims()[0];
-        match run.mode.factors(images, drop) {
+        match run.factors(images, drop) {
             None => add_bias(&conv2d_add(x, &weight, self.config, residual, run.arithmetic)?, &bias),
             Some(factors) => {
                 let branch = conv2d_bias(x, &weight, &bias, self.config, run.arithmetic)?;

@@ -246,7 +246,7 @@ mod tests {
         let (left, right) = (new(&[1.0, 2.0])?, new(&[3.0, 4.0])?);
         let (weight, bias) = (new(&[5.0, 7.0])?, new(&[0.0, 0.0])?);
         let (mean, variance) = (bias.as_detached_tensor(), weight.as_detached_tensor().ones_like()?);
-        let statistics = &BatchStatistics { mean, variance };
+        let statistics = &BatchStatistics::new(mean, variance);
         let (weight, bias, source) = (weight.as_tensor(), bias.as_tensor(), StatisticsSource::Running);
         let norm = BatchNorm { weight, bias, statistics, source, eps: 0.0 };
         let tape = Tape::start();

@@ -1,6 +1,7 @@
 //! Batch norm, alone, followed by `ReLU`, and with a residual before the `ReLU`, channels last.
 
 use crate::adapter::{apply, run};
+use crate::deal::Deal;
 use crate::error;
 use crate::in_place::{Update, update2};
 use crate::operation::{Backward, Operation};
@@ -15,7 +16,37 @@ pub fn batch_statistics(x: &Tensor) -> Result<BatchStatistics> {
     error::activation("batch_statistics", x)?;
     let channels = channels("batch_statistics", x)?;
     let both = run(Statistics { channels }, [x])?;
-    Ok(BatchStatistics { mean: both.get(0)?, variance: both.get(1)? })
+    Ok(BatchStatistics::new(both.get(0)?, both.get(1)?))
+}
+
+/// [`batch_statistics`] of a whole batch whose rows are dealt out to several processes, given `x`, the
+/// rows of this one (rows, ..., C). They are the same on all ranks. The gradient of a norm that uses
+/// them accounts for the rows of all ranks, which takes another exchange of two numbers for each
+/// channel.
+///
+/// # Errors
+/// If `x` has no elements, or a rank has ended.
+pub fn dealt_statistics(x: &Tensor, deal: &Deal) -> Result<BatchStatistics> {
+    let own = batch_statistics(x)?;
+    let (device, all) = (own.mean.device(), Tensor::stack(&[&own.mean, &own.variance], 0)?);
+    let all = deal.of_each_rank(&all)?;
+    let channels = own.mean.elem_count();
+    let weights: Vec<f64> = deal.shares();
+    let weighted = |of: &dyn Fn(&[f32]) -> f64| -> f64 {
+        all.iter().zip(&weights).map(|(both, weight)| weight * of(both)).sum()
+    };
+    let (mut mean, mut variance) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
+    for channel in 0..channels {
+        // Chan, Golub, LeVeque, Updating formulae and a pairwise algorithm, 1979.
+        let center = weighted(&|both| f64::from(both[channel]));
+        let spread = weighted(&|both| {
+            f64::from(both[channels + channel]) + (f64::from(both[channel]) - center).powi(2)
+        });
+        mean.push(center as f32);
+        variance.push(spread as f32);
+    }
+    let tensor = |values| Tensor::from_vec(values, channels, device);
+    Ok(BatchStatistics { deal: Some(deal.clone()), ..BatchStatistics::new(tensor(mean)?, tensor(variance)?) })
 }
 
 /// Mean and biased variance of every channel, each of shape (C).
@@ -25,6 +56,15 @@ pub struct BatchStatistics {
     pub mean: Tensor,
     /// Mean squared distance from the mean (divided by the count, not by count - 1).
     pub variance: Tensor,
+    /// How the batch was dealt out, if several processes have parts of it.
+    deal: Option<Deal>,
+}
+
+impl BatchStatistics {
+    /// These statistics.
+    pub fn new(mean: Tensor, variance: Tensor) -> Self {
+        Self { mean, variance, deal: None }
+    }
 }
 
 /// The origin of the statistics, which decides about the gradient.
@@ -159,6 +199,7 @@ pub(crate) struct Normalisation {
     pub(crate) eps: f32,
     pub(crate) activation: Activation,
     source: StatisticsSource,
+    deal: Option<Deal>,
 }
 
 impl Normalisation {
@@ -178,7 +219,7 @@ impl Normalisation {
             }
         }
         let (mean, variance) = (statistics.mean.detach(), statistics.variance.detach());
-        Ok(Self { mean, variance, eps, activation, source })
+        Ok(Self { mean, variance, eps, activation, source, deal: statistics.deal.clone() })
     }
 
     /// Turns `gradient`, the output's, into that of the input `x`, in place, if the input needs it.
@@ -195,8 +236,12 @@ impl Normalisation {
             .then(|| run(ParameterGradients(self), [x, gradient, parameters]))
             .transpose()?;
         if needs_input {
-            let sums = sums.as_ref().filter(|_| from_batch);
-            update2(&InputGradient { norm: self, sums }, gradient, [x, parameters])?;
+            let own = sums.as_ref().filter(|_| from_batch);
+            let all = match (own, &self.deal) {
+                (Some(own), Some(deal)) => Some(deal.mean_of_ranks(own)?),
+                _ => None,
+            };
+            update2(&InputGradient { norm: self, sums: all.as_ref().or(own) }, gradient, [x, parameters])?;
         }
         Ok(sums.filter(|_| needs_parameters))
     }
@@ -269,7 +314,8 @@ impl Operation<3> for ParameterGradients<'_> {
 /// Overwrites the gradient of the output by that of the input, given (x, weight and bias).
 pub(crate) struct InputGradient<'a> {
     pub(crate) norm: &'a Normalisation,
-    /// Under batch statistics, the gradients of weight and bias.
+    /// Under batch statistics, the gradients of weight and bias, by the mean over ranks of equal shares
+    /// if there are several.
     pub(crate) sums: Option<&'a Tensor>,
 }
 

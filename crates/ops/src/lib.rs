@@ -48,6 +48,7 @@ mod convolution;
 mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+mod deal;
 mod depthwise;
 mod error;
 mod gain_map;
@@ -86,11 +87,12 @@ pub use arithmetic::{Arithmetic, ConvolutionChoice};
 pub use attention::attention;
 pub use batch_norm::{
     BatchNorm, BatchStatistics, StatisticsSource, batch_norm, batch_norm_add_relu, batch_norm_relu,
-    batch_statistics,
+    batch_statistics, dealt_statistics,
 };
 pub use channels::{add_bias, normalise_image, scale_channels};
 pub use clipping::clip_gradients;
 pub use convolution::{conv2d, conv2d_add, conv2d_bias};
+pub use deal::Deal;
 pub use depthwise::depthwise_conv2d;
 pub use error::Error;
 pub use gain_map::gain_map;

@@ -57,10 +57,10 @@ fn batch_norms() {
             let statistics = |x: &Tensor| -> Result<BatchStatistics> {
                 match source {
                     StatisticsSource::Batch => batch_statistics(x),
-                    StatisticsSource::Running => Ok(BatchStatistics {
-                        mean: mean.to_device(x.device())?,
-                        variance: variance.to_device(x.device())?,
-                    }),
+                    StatisticsSource::Running => {
+                        let [mean, variance] = [&mean, &variance].map(|tensor| tensor.to_device(x.device()));
+                        Ok(BatchStatistics::new(mean?, variance?))
+                    }
                 }
             };
             if source == StatisticsSource::Batch && size[..3] == [1, 1, 1] {

@@ -33,8 +33,7 @@ fn batch_norm_gradients() {
         let statistics = batch_statistics(&a[0])?;
         batch_norm_relu(&a[0], &a[1], &a[2], &statistics, StatisticsSource::Batch, 1e-5)
     });
-    let fixed =
-        BatchStatistics { mean: random(&[4], 7), variance: (random(&[4], 8).sqr().unwrap() + 0.5).unwrap() };
+    let fixed = BatchStatistics::new(random(&[4], 7), (random(&[4], 8).sqr().unwrap() + 0.5).unwrap());
     check_gradient(&arguments, 1e-2, 2e-3, |a| {
         batch_norm_relu(&a[0], &a[1], &a[2], &fixed, StatisticsSource::Running, 1e-5)
     });
@@ -48,8 +47,7 @@ fn gradients_of_a_norm_without_relu_and_with_a_residual() {
     let residual = (sign * 6.0 + random(&[2, 5, 3, 4], 5)).unwrap();
     let [x, weight, bias] = arguments.clone();
     let with_residual = [x, weight, bias, residual];
-    let fixed =
-        BatchStatistics { mean: random(&[4], 7), variance: (random(&[4], 8).sqr().unwrap() + 0.5).unwrap() };
+    let fixed = BatchStatistics::new(random(&[4], 7), (random(&[4], 8).sqr().unwrap() + 0.5).unwrap());
     for source in [StatisticsSource::Batch, StatisticsSource::Running] {
         let statistics = |x: &Tensor| match source {
             StatisticsSource::Batch => batch_statistics(x),
@@ -118,7 +116,7 @@ fn norm_and_convolution_as_one_are_both_in_turn() {
         let statistics = match source {
             StatisticsSource::Batch => batch_statistics(&arguments[0]).unwrap(),
             StatisticsSource::Running => {
-                BatchStatistics { mean: random(&[4], 7), variance: random(&[4], 8).sqr().unwrap() }
+                BatchStatistics::new(random(&[4], 7), random(&[4], 8).sqr().unwrap())
             }
         };
         // Every subset of tracked arguments.
@@ -159,7 +157,7 @@ fn norm_and_convolution_as_one_are_both_in_turn() {
 fn relu_passes_no_gradient_at_zero() {
     let x = Var::zeros((1, 2, 2, 1), DType::F32, &Device::Cpu).unwrap();
     let (one, zero) = (random(&[1], 1), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
-    let statistics = BatchStatistics { mean: zero.clone(), variance: one.sqr().unwrap() };
+    let statistics = BatchStatistics::new(zero.clone(), one.sqr().unwrap());
     let out = batch_norm_relu(&x, &one, &zero, &statistics, StatisticsSource::Running, 1e-5).unwrap();
     let gradients = out.sum_all().unwrap().backward().unwrap();
     assert_eq!(flat(gradients.get(&x).unwrap()), [0.0; 4]);

@@ -6,6 +6,7 @@ mod batch_norm;
 mod channels;
 mod check;
 mod convolution;
+mod deal;
 mod losses;
 mod objective;
 mod pooling;

@@ -67,7 +67,7 @@ impl DeepLabHeads {
             Self::Torchvision { projection, heads } => {
                 let x = projection.forward(x, run)?;
                 let rate = if run.mode.dropout_rate() > 0.0 { PROJECTION_DROPOUT } else { 0.0 };
-                let x = run.mode.dropout_elements(&x, rate)?;
+                let x = run.dropout_elements(&x, rate)?;
                 heads.iter().take(count).map(|head| head.forward(&x, run)).collect()
             }
             Self::DdcAt(heads) => {

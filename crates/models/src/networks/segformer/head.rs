@@ -47,7 +47,7 @@ impl Head {
 
     pub(super) fn forward(&self, maps: &[Tensor], run: &mut Run<'_, '_>) -> Result<Tensor> {
         let x = self.norm.forward(&self.fused(maps, run)?, run)?;
-        let x = run.mode.dropout(&x)?;
+        let x = run.dropout(&x)?;
         self.classifier.forward(&x, run)
     }
 

@@ -37,7 +37,7 @@ impl Auxiliary {
 
     pub(super) fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
         let x = self.unit.forward(x, run)?;
-        let x = run.mode.dropout(&x)?;
+        let x = run.dropout(&x)?;
         self.classifier.forward(&x, run)
     }
 

@@ -73,7 +73,7 @@ impl Head {
             levels.push(self.smoothing[index].forward(&above, run)?);
         }
         let x = self.fusion.norm.forward(&self.fused(&levels, run)?, run)?;
-        let x = run.mode.dropout(&x)?;
+        let x = run.dropout(&x)?;
         self.classifier.forward(&x, run)
     }
 
