@@ -15,27 +15,33 @@ struct Room {
     candle: bool,
 }
 
-const ROOMS: [Room; 14] = [
+const ROOMS: [Room; 15] = [
     Room { name: "files", level: 0, imports: &[], candle: false },
     Room { name: "words", level: 0, imports: &[], candle: false },
     Room { name: "trust", level: 0, imports: &[], candle: false },
     Room { name: "pytorch", level: 0, imports: &[], candle: false },
     Room { name: "random", level: 0, imports: &[], candle: false },
+    Room { name: "ranks", level: 0, imports: &[], candle: false },
     Room { name: "metrics", level: 0, imports: &[], candle: false },
     Room { name: "datasets", level: 1, imports: &["files", "random", "trust", "words"], candle: false },
-    Room { name: "ops", level: 0, imports: &[], candle: true },
-    Room { name: "models", level: 1, imports: &["files", "ops", "random", "trust", "words"], candle: true },
-    Room { name: "attacks", level: 1, imports: &["ops", "random", "words"], candle: true },
-    Room { name: "published", level: 2, imports: &["files", "models", "pytorch", "words"], candle: false },
+    Room { name: "ops", level: 1, imports: &["ranks"], candle: true },
+    Room {
+        name: "models",
+        level: 2,
+        imports: &["files", "ops", "random", "ranks", "trust", "words"],
+        candle: true,
+    },
+    Room { name: "attacks", level: 2, imports: &["ops", "random", "words"], candle: true },
+    Room { name: "published", level: 3, imports: &["files", "models", "pytorch", "words"], candle: false },
     Room {
         name: "evaluation",
-        level: 2,
-        imports: &["attacks", "datasets", "files", "metrics", "models", "ops", "random", "words"],
+        level: 3,
+        imports: &["attacks", "datasets", "files", "metrics", "models", "ops", "random", "ranks", "words"],
         candle: true,
     },
     Room {
         name: "training",
-        level: 3,
+        level: 4,
         imports: &[
             "attacks",
             "datasets",
@@ -45,13 +51,14 @@ const ROOMS: [Room; 14] = [
             "models",
             "ops",
             "random",
+            "ranks",
             "words",
         ],
         candle: true,
     },
     Room {
         name: "driver",
-        level: 4,
+        level: 5,
         imports: &[
             "attacks",
             "datasets",
@@ -62,6 +69,7 @@ const ROOMS: [Room; 14] = [
             "ops",
             "published",
             "random",
+            "ranks",
             "training",
             "words",
         ],
@@ -70,7 +78,7 @@ const ROOMS: [Room; 14] = [
 ];
 
 /// Dependencies that only some crates may use, and the reason.
-const HOMES: [(&str, &[&str], &str); 16] = [
+const HOMES: [(&str, &[&str], &str); 17] = [
     ("anyhow", &["driver"], "libraries have an error enum each"),
     ("clap", &["driver"], "the command line"),
     ("indicatif", &["driver"], "formats for people"),
@@ -84,6 +92,7 @@ const HOMES: [(&str, &[&str], &str); 16] = [
     ("ureq", &["datasets", "trust"], "archives of datasets, behind the feature fetch, and whom to trust"),
     ("rustls", &["trust"], "whom to trust"),
     ("zune-jpeg", &["datasets"], "pixel files"),
+    ("libloading", &["ranks"], "MPI, which a machine may lack"),
     ("gemm", &["ops"], "matrix products are behind an operation"),
     ("hf-hub", &["models"], "pretrained weights"),
     (
@@ -197,19 +206,30 @@ fn datasets_without_its_features_knows_no_network() {
     }
 }
 
-/// Requires that every crate takes the workspace's lints, which the compiler then enforces. `ops`
-/// has its own.
+/// Requires that every crate takes the workspace's lints, which the compiler then enforces. `ops` and
+/// `ranks` have their own, and `ranks` allows unsafe code in one folder.
 #[test]
-fn only_ops_may_be_unsafe() {
+fn only_ops_and_the_calls_of_mpi_may_be_unsafe() {
     let manifest = |folder: &Path| std::fs::read_to_string(folder.join("Cargo.toml")).expect("a manifest");
     assert!(
         manifest(&root())
             .contains("[workspace.lints.rust]\nmissing_docs = \"warn\"\nunsafe_code = \"forbid\"")
     );
-    for room in ROOMS.iter().filter(|room| room.name != "ops") {
+    for room in ROOMS.iter().filter(|room| !["ops", "ranks"].contains(&room.name)) {
         let takes = manifest(&root().join("crates").join(room.name)).contains("[lints]\nworkspace = true");
         assert!(takes, "{} does not take the lints", room.name);
     }
+}
+
+#[test]
+fn ranks_is_unsafe_in_its_folder_mpi_alone() {
+    let all = sources(&root().join("crates/ranks/src"));
+    for (path, text) in &all {
+        let words = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "unsafe_code"];
+        let safe = !words.iter().any(|word| text.contains(word));
+        assert!(safe || path.starts_with("mpi"), "{}", path.display());
+    }
+    assert!(all.iter().any(|(path, text)| path.starts_with("mpi") && text.contains("SAFETY")));
 }
 
 /// The Rust files below `folder`, by their relative paths, with their texts.

@@ -11,7 +11,7 @@ use crate::commands::{
 use crate::exit::Exit;
 use crate::interrupt::tame_signals;
 use crate::records::Outcome;
-use crate::{log, output, panic};
+use crate::{log, output, panic, ranks};
 
 /// The environment variables in use, for the help text.
 const ENVIRONMENT: &str = "\
@@ -20,6 +20,7 @@ Environment variables:
   ROBUSTSEG_LOG       what is logged: error, warn, info (the default) or debug, also part by part
                       (info,robustseg_models=debug)
   RAYON_NUM_THREADS   threads that compute [default: one for each processor]
+  ROBUSTSEG_MPI       the library of MPI for runs of several processes [default: the first that is found]
   HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE
                       the hub's folder, cache, token and address, and whether to use its cache alone
   SSL_CERT_FILE       root certificates that downloads trust, in place of the built-in ones
@@ -81,19 +82,22 @@ pub fn main() -> ExitCode {
         tame_signals().map_err(Into::into).and(begun).and_then(|()| panic::caught(|| execute(command)));
     let (exit, error) = match result.and_then(|()| output::finish()) {
         Ok(()) => (Exit::Done, None),
-        Err(error) => {
-            let told = one_paragraph(&error);
-            eprintln!("robustseg: {told}");
-            log::keep_error(&told);
-            (Exit::of(&error), Some(told))
-        }
+        Err(error) => (Exit::of(&error), Some(one_paragraph(&error))),
     };
+    let told = error.clone().unwrap_or_default();
+    if exit == Exit::Done {
+        log::finish();
+    }
+    ranks::end(exit, |who| {
+        eprintln!("robustseg: {who}{told}");
+        log::keep_error(&told);
+        log::finish();
+    });
     if let Some(path) = outcome
         && let Err(error) = Outcome::now(Some(exit as u8), error).write(&path)
     {
         eprintln!("robustseg: {}", one_paragraph(&error));
     }
-    log::finish();
     exit.into()
 }
 

@@ -55,6 +55,11 @@ pub struct Interrupted;
 #[error("interrupted; nothing is saved without an --out, with which --resume would continue")]
 pub struct NotSaved;
 
+/// Another process of the run failed, with this status, and says why.
+#[derive(Debug, thiserror::Error)]
+#[error("another process of this run failed")]
+pub struct Elsewhere(pub Exit);
+
 /// Some of several runs failed. The text says which, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
@@ -81,6 +86,8 @@ impl Exit {
                 .or(is(Self::Training, cause.is::<OutOfMemory>()))
                 .or(is(Self::Interrupted, cause.is::<Interrupted>()))
                 .or_else(|| cause.downcast_ref().map(|RunsFailed { exit, .. }| *exit))
+                .or_else(|| cause.downcast_ref().map(|Elsewhere(exit)| *exit))
+                .or_else(|| cause.downcast_ref().map(of_ranks))
                 .or_else(|| cause.downcast_ref().map(of_training))
                 .or_else(|| cause.downcast_ref().map(of_evaluation))
                 .or_else(|| cause.downcast_ref().map(of_attack))
@@ -89,6 +96,14 @@ impl Exit {
                 .or_else(|| cause.downcast_ref().map(of_candle))
         });
         known.next().unwrap_or(Self::Other)
+    }
+}
+
+fn of_ranks(error: &robustseg_ranks::Error) -> Exit {
+    use robustseg_ranks::Error;
+    match error {
+        Error::NoMpi(_) | Error::NotConnected { .. } => Exit::Usage,
+        Error::Call { .. } | Error::Gone | Error::Disagreement { .. } => Exit::Other,
     }
 }
 
@@ -104,7 +119,11 @@ fn of_training(error: &TrainingError) -> Exit {
         TrainingError::Attack(error) => of_attack(error),
         TrainingError::Model(error) => of_model(error),
         TrainingError::Candle(error) => of_candle(error),
-        TrainingError::NoGradient(_) | TrainingError::File { .. } | TrainingError::Observer(_) => Exit::Other,
+        TrainingError::Ranks(error) => of_ranks(error),
+        TrainingError::NoGradient(_)
+        | TrainingError::File { .. }
+        | TrainingError::Observer(_)
+        | TrainingError::Elsewhere => Exit::Other,
     }
 }
 
@@ -120,6 +139,7 @@ fn of_evaluation(error: &EvaluationError) -> Exit {
         EvaluationError::Attack(error) => of_attack(error),
         EvaluationError::Model(error) => of_model(error),
         EvaluationError::Candle(error) => of_candle(error),
+        EvaluationError::Ranks(error) => of_ranks(error),
         EvaluationError::File { .. } => Exit::Other,
     }
 }

@@ -13,16 +13,19 @@ use crate::exit::Exit;
 /// A flag that is set by every signal with which a person, a terminal, or a scheduler requests an
 /// end: SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 and SIGXCPU. A second SIGINT or SIGTERM ends the
 /// process with status 1. The others never do, because a single event may send them several times:
-/// both the kernel and the shell send SIGHUP when a terminal closes.
+/// both the kernel and the shell send SIGHUP when a terminal closes. Nor does any for one of several
+/// `processes`, because launchers repeat SIGTERM while the state is being saved.
 ///
 /// A SIGHUP that the process inherited as ignored, as under `nohup`, stays ignored.
-pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
+pub(crate) fn stop_flag(processes: usize) -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let insisted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // The order matters: the shutdown must see the flag as the previous signal left it.
-        flag::register_conditional_shutdown(signal, 1, Arc::clone(&insisted))?;
-        flag::register(signal, Arc::clone(&insisted))?;
+        if processes == 1 {
+            flag::register_conditional_shutdown(signal, 1, Arc::clone(&insisted))?;
+            flag::register(signal, Arc::clone(&insisted))?;
+        }
         flag::register(signal, Arc::clone(&stop))?;
     }
     #[cfg(unix)]

@@ -34,6 +34,7 @@ mod preparation;
 mod progress;
 mod protocol;
 pub mod provenance;
+mod ranks;
 mod record;
 pub mod records;
 #[cfg(test)]

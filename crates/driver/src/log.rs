@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use tracing::{error, info, warn};
@@ -27,6 +28,9 @@ const KEPT: &str = "robustseg_driver::kept";
 
 /// Maximum bytes of lines that wait for a run directory.
 const WAITING: usize = 1 << 16;
+
+/// Whether no line is shown.
+static QUIET: AtomicBool = AtomicBool::new(false);
 
 /// The destination of `run.log` lines.
 static KEEPER: Mutex<Keeper> = Mutex::new(Keeper::Waiting(Vec::new()));
@@ -121,6 +125,11 @@ pub(crate) fn keep_error(text: &str) {
     error!(target: KEPT, "{text}");
 }
 
+/// Shows no line from now on.
+pub(crate) fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
 /// Syncs `run.log`. The later syncs of the folder cover its name.
 pub(crate) fn finish() {
     if let Keeper::File(file) = &*KEEPER.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -135,7 +144,7 @@ struct Shown(IndicatifWriter<Stderr>);
 impl Write for Shown {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // On a closed terminal, even an empty write is an error.
-        if io::stderr().write(&[]).is_err() {
+        if QUIET.load(Ordering::Relaxed) || io::stderr().write(&[]).is_err() {
             return Ok(bytes.len());
         }
         self.0.write(bytes)

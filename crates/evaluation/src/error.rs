@@ -76,6 +76,9 @@ pub enum Error {
     /// The model or its checkpoint failed.
     #[error(transparent)]
     Model(#[from] robustseg_models::Error),
+    /// The processes of this evaluation have lost each other.
+    #[error(transparent)]
+    Ranks(#[from] robustseg_ranks::Error),
     /// An operation on tensors failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

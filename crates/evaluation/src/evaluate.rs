@@ -1,19 +1,23 @@
 //! Scores of a model on clean and attacked images of a dataset.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use robustseg_attacks::{CurveConfig, IGNORE_LABEL, Model};
 use robustseg_datasets::{Dataset, Sample};
 use robustseg_models::{Network, NormStatistics};
+use robustseg_ranks::{Communicator, Solo};
 
 use crate::advance::{Advance, OnProgress};
 use crate::batch::EvaluationBatch;
+use crate::batches::Batches;
 use crate::config::{EvaluationConfig, evenly_spaced};
 use crate::journal::Journal;
 use crate::presented::Presented;
 use crate::protocol::Protocol;
 use crate::record::Scores;
 use crate::results::Evaluated;
+use crate::seen::Seen;
 use crate::source::Subject;
 use crate::tally::{Models, Tally};
 use crate::target::Target;
@@ -32,8 +36,7 @@ pub fn evaluate<'a>(
     stop: &AtomicBool,
     progress: OnProgress<'_>,
 ) -> Result<Evaluated> {
-    let tally = measure(subject.into(), dataset, config, None, stop, progress)?;
-    Ok(on(dataset, config, tally.evaluated()?))
+    evaluate_among(&Solo, None, subject, dataset, config, stop, progress)
 }
 
 /// Like [`evaluate`], but records observations in `journal` and resumes after those it already
@@ -49,7 +52,26 @@ pub fn evaluate_with<'a>(
     stop: &AtomicBool,
     progress: OnProgress<'_>,
 ) -> Result<Evaluated> {
-    let tally = measure(subject.into(), dataset, config, Some(journal), stop, progress)?;
+    evaluate_among(&Solo, Some(journal), subject, dataset, config, stop, progress)
+}
+
+/// Like [`evaluate`] or [`evaluate_with`], by several processes with the same subject, data and
+/// settings. The batches are dealt out to `ranks` in turn, and every rank gets the whole result, which
+/// is that of one process, bit for bit. Rank 0 alone has a `journal`.
+///
+/// # Errors
+/// The errors of [`evaluate_with`], [`Error::Interrupted`] on all ranks if `stop` was set on one, and
+/// [`Error::Ranks`] if one has ended.
+pub fn evaluate_among<'a>(
+    ranks: &dyn Communicator,
+    journal: Option<&mut Journal>,
+    subject: impl Into<Subject<'a>>,
+    dataset: &Dataset,
+    config: &EvaluationConfig,
+    stop: &AtomicBool,
+    progress: OnProgress<'_>,
+) -> Result<Evaluated> {
+    let tally = measure(ranks, subject.into(), dataset, config, journal, stop, progress)?;
     Ok(on(dataset, config, tally.evaluated()?))
 }
 
@@ -120,12 +142,28 @@ pub fn clean_scores(
     stop: &AtomicBool,
     progress: OnProgress<'_>,
 ) -> Result<Scores> {
+    clean_scores_among(&Solo, network, dataset, limit, stop, progress)
+}
+
+/// [`clean_scores`] by several processes, as [`evaluate_among`].
+///
+/// # Errors
+/// The errors of [`evaluate_among`].
+pub fn clean_scores_among(
+    ranks: &dyn Communicator,
+    network: &Network,
+    dataset: &Dataset,
+    limit: Option<usize>,
+    stop: &AtomicBool,
+    progress: OnProgress<'_>,
+) -> Result<Scores> {
     let config = EvaluationConfig { limit, curves: Vec::new(), examples: 0, ..EvaluationConfig::default() };
-    measure(network.into(), dataset, &config, None, stop, progress)?.clean()
+    measure(ranks, network.into(), dataset, &config, None, stop, progress)?.clean()
 }
 
 /// The observations of [`evaluate`].
 fn measure<'a>(
+    ranks: &dyn Communicator,
     Subject { network, sources }: Subject<'_>,
     dataset: &Dataset,
     config: &'a EvaluationConfig,
@@ -158,41 +196,65 @@ fn measure<'a>(
         let samples = dataset.samples(indices.iter().copied());
         tally.set_class_pixels(class_pixels(samples, network, &models.target, stop)?);
     }
-    let mut pending: Vec<Sample> = Vec::new();
     let (total, per_image) = (indices.len() as u64, config.passes(sources.len()));
-    if let Some(journal) = journal.as_deref_mut() {
-        tally.restore(journal)?;
-    }
+    restore(ranks, &mut tally, journal.as_deref_mut())?;
     // Batches have the same boundaries as in an undisturbed evaluation.
-    let mut done = tally.len() as u64;
-    let mut samples = dataset.samples(indices.into_iter().skip(tally.len()));
+    let mut done = tally.len();
+    let samples = dataset.samples(indices.into_iter().skip(done));
+    let mut batches = Batches::new(samples, config.batch_size);
     loop {
-        if stop.load(Ordering::Relaxed) {
+        if ranks.any(stop.load(Ordering::Relaxed))? {
             return Err(Error::Interrupted);
         }
-        let sample = samples.next().transpose()?;
-        let fits = |sample: &Sample| pending.len() < config.batch_size && same_size(&pending, sample);
-        if !sample.as_ref().is_some_and(fits) && !pending.is_empty() {
-            let batch = EvaluationBatch::of(&pending, network.device())?.prepared(&models.target)?;
-            let (images, mut passes) = (pending.len() as u64, 0);
+        let round = batches.by_ref().take(ranks.size()).collect::<Result<Vec<_>, _>>()?;
+        let (images, start) = (round.iter().map(Vec::len).sum::<usize>(), Instant::now());
+        if images == 0 {
+            return Ok(tally);
+        }
+        let mut seen = None;
+        if let Some(own) = round.get(ranks.rank()) {
+            let batch = EvaluationBatch::of(own, network.device())?.prepared(&models.target)?;
+            let mut passes = 0;
             let mut passed = |count| {
                 passes += count;
-                progress(Advance::new(done, total, per_image, passes, images));
+                // The other ranks are about as far.
+                let of_all = passes * images as u64 / own.len() as u64;
+                progress(Advance::new(done as u64, total, per_image, of_all, images as u64));
             };
+            let before: usize = round[..ranks.rank()].iter().map(Vec::len).sum();
+            seen = Some(tally.see(&models, &batch, done + before, &mut passed)?);
+        }
+        let seen = exchanged(ranks, seen)?;
+        let seconds = start.elapsed().as_secs_f64() / seen.len() as f64;
+        for seen in seen {
             match journal.as_deref_mut() {
-                Some(journal) => tally.add_to(journal, &models, &batch, &mut passed)?,
-                None => tally.add(&models, &batch, &mut passed)?,
+                Some(journal) => tally.take_into(journal, seen, seconds)?,
+                None => tally.take_in(seen)?,
             }
-            done += images;
-            progress(Advance::new(done, total, per_image, 0, 0));
-            pending.clear();
         }
-        match sample {
-            Some(sample) => pending.push(sample),
-            None => break,
-        }
+        done += images;
+        progress(Advance::new(done as u64, total, per_image, 0, 0));
     }
-    Ok(tally)
+}
+
+/// The observations that all ranks have made, in their order.
+fn exchanged(ranks: &dyn Communicator, own: Option<Seen>) -> Result<Vec<Seen>> {
+    if ranks.size() == 1 {
+        return Ok(own.into_iter().collect());
+    }
+    let own = own.map_or_else(|| Ok(Vec::new()), Seen::into_bytes)?;
+    let all = ranks.gather(&own)?;
+    all.iter().filter(|bytes| !bytes.is_empty()).map(|bytes| Seen::from_bytes(bytes)).collect()
+}
+
+/// Restores the observations that earlier processes left in the `journal` of rank 0.
+fn restore(ranks: &dyn Communicator, tally: &mut Tally<'_>, journal: Option<&mut Journal>) -> Result<()> {
+    let seen = journal.map_or_else(|| Ok(Seen::default()), |journal| tally.recorded(journal))?;
+    if ranks.size() == 1 {
+        return tally.take_in(seen);
+    }
+    let bytes = ranks.broadcast(&seen.into_bytes()?)?;
+    tally.take_in(Seen::from_bytes(&bytes)?)
 }
 
 /// The number of labelled pixels of each class of `network` in `samples` as `target` sees them.
@@ -204,8 +266,9 @@ fn class_pixels(
 ) -> Result<Vec<u64>> {
     let mut counts = vec![0; network.config().num_classes];
     for sample in samples {
+        // The ranks agree later to end.
         if stop.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
+            break;
         }
         let EvaluationBatch { label, .. } =
             EvaluationBatch::of(&[sample?], network.device())?.prepared(target)?;
@@ -221,11 +284,6 @@ fn class_pixels(
 /// A `target` made of `network`, as `config` presents images to it.
 fn presented<'a>(target: &'a Target<'a>, network: &Network, config: &'a EvaluationConfig) -> Presented<'a> {
     Presented::new(target, &config.protocol).with_window(config.window).padded_with(network.config().mean)
-}
-
-fn same_size(pending: &[Sample], sample: &Sample) -> bool {
-    let size = |sample: &Sample| (sample.image.width, sample.image.height);
-    pending.first().is_none_or(|first| size(first) == size(sample))
 }
 
 #[cfg(test)]

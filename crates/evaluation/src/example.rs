@@ -65,7 +65,7 @@ impl Worst {
         pixel_accuracy: f64,
         example: impl FnOnce() -> Result<Example>,
     ) -> Result<()> {
-        let place = self.examples.partition_point(|(_, other)| other.pixel_accuracy <= pixel_accuracy);
+        let place = self.place(pixel_accuracy);
         if place < self.count {
             self.examples.insert(place, (number, example()?));
             self.examples.truncate(self.count);
@@ -78,9 +78,22 @@ impl Worst {
         &self.examples
     }
 
-    /// Restores examples that an earlier process kept.
-    pub(crate) fn restore(&mut self, examples: Vec<Numbered>) {
-        self.examples = examples;
+    /// Whether [`Worst::offer`] would keep an example with this accuracy.
+    pub(crate) fn would_keep(&self, pixel_accuracy: f64) -> bool {
+        self.place(pixel_accuracy) < self.count
+    }
+
+    /// Another one that keeps as many, with none yet.
+    pub(crate) fn empty(&self) -> Self {
+        Self::new(self.count)
+    }
+
+    pub(crate) fn into_numbered(self) -> Vec<Numbered> {
+        self.examples
+    }
+
+    fn place(&self, pixel_accuracy: f64) -> usize {
+        self.examples.partition_point(|(_, other)| other.pixel_accuracy <= pixel_accuracy)
     }
 
     pub(crate) fn into_examples(self) -> Vec<Example> {

@@ -28,6 +28,7 @@
 
 mod advance;
 mod batch;
+mod batches;
 mod config;
 mod error;
 mod evaluate;
@@ -44,6 +45,7 @@ mod protocol;
 mod record;
 mod results;
 mod scores;
+mod seen;
 mod smallest;
 mod source;
 mod tally;
@@ -58,7 +60,10 @@ pub use advance::{Advance, OnProgress};
 pub use batch::EvaluationBatch;
 pub use config::{EvaluationConfig, Weights, evenly_spaced};
 pub use error::{Error, Result};
-pub use evaluate::{clean_scores, evaluate, evaluate_model, evaluate_presented, evaluate_with};
+pub use evaluate::{
+    clean_scores, clean_scores_among, evaluate, evaluate_among, evaluate_model, evaluate_presented,
+    evaluate_with,
+};
 pub use example::{Example, ExampleAttack};
 pub use journal::Journal;
 pub use metrics::{METRICS, Metric, MetricValues};

@@ -1,7 +1,5 @@
 //! Observes a dataset image by image, clean and attacked.
 
-use std::time::Instant;
-
 use candle_core::{DType, Tensor};
 use robustseg_attacks::{Case, Cost, Counted, CurveConfig, GradientCheck, Model, check_gradient};
 use robustseg_metrics::{ConfusionMatrix, Objects, boundary_distance, boundary_overlap};
@@ -15,6 +13,7 @@ use crate::example::{Example, Worst, landscape, rgb};
 use crate::journal::{Entry, Journal};
 use crate::observation::{ImageObservations, Observation};
 use crate::presented::{Part, Presented};
+use crate::seen::Seen;
 
 /// The observations of all images so far, and their cost.
 pub(crate) struct Tally<'a> {
@@ -57,6 +56,13 @@ pub(crate) struct Exhibited {
 struct Observed {
     observations: Vec<Observation>,
     predictions: Vec<Vec<u8>>,
+}
+
+/// The images of a batch clean, and attacked in each of the candidates' ways.
+struct Form<'a> {
+    clean: &'a Observed,
+    candidates: &'a [Vec<Tensor>],
+    observed: &'a [Observed],
 }
 
 /// A batch: labels (N, H, W), the same as bytes, and the parts of the images that are attacked.
@@ -153,14 +159,26 @@ impl<'a> Tally<'a> {
     pub(crate) fn add(
         &mut self,
         models: &Models<'_>,
-        EvaluationBatch { ids, image, label }: &EvaluationBatch,
+        batch: &EvaluationBatch,
         passed: Passed<'_>,
     ) -> Result<()> {
+        let seen = self.see(models, batch, self.len(), passed)?;
+        self.take_in(seen)
+    }
+
+    /// The observations of [`Tally::add`], for a batch whose first image has this `number`.
+    pub(crate) fn see(
+        &self,
+        models: &Models<'_>,
+        EvaluationBatch { ids, image, label }: &EvaluationBatch,
+        number: usize,
+        passed: Passed<'_>,
+    ) -> Result<Seen> {
         let presented = &models.target;
         let parts = presented.parts(image, label)?;
         let batch = Batch { label, truth: label.flatten_from(1)?.to_vec2()?, parts };
         let clean = self.observe(presented, &batch, &batch.images())?;
-        let number = self.images.len() as u64;
+        let (mut costs, mut worst) = (vec![Cost::default(); self.threats.len()], self.worst.empty());
         let new = |(id, clean): (&String, &Observation)| ImageObservations {
             id: id.clone(),
             clean: clean.clone(),
@@ -171,7 +189,7 @@ impl<'a> Tally<'a> {
         let all = std::iter::once(presented).chain(&models.sources).enumerate();
         let attackers = all.flat_map(|(place, model)| (0..of_each).map(move |curve| (place, curve, model)));
         for (index, (place, curve, attacker)) in attackers.enumerate() {
-            let random = &mut stream(self.seed, "evaluation", [number, curve as u64, place as u64]);
+            let random = &mut stream(self.seed, "evaluation", [number as u64, curve as u64, place as u64]);
             let curve = self.threats[index].curve;
             let above_zero: Vec<f64> =
                 curve.epsilons().iter().copied().filter(|&epsilon| epsilon > 0.0).collect();
@@ -179,8 +197,7 @@ impl<'a> Tally<'a> {
             let (attacked, cost) =
                 attack(curve, &above_zero, attacker, &batch, class_pixels, random, passed)?;
             let mut attacked = attacked.into_iter();
-            self.costs[index].forward += cost.forward;
-            self.costs[index].backward += cost.backward;
+            costs[index] = cost;
             for image in &mut images {
                 image.attacked.push(Vec::new());
             }
@@ -201,11 +218,26 @@ impl<'a> Tally<'a> {
                         .push(observed.iter().map(|one| one.observations[row].clone()).collect());
                 }
                 if self.exhibited == Some(Exhibited { threat: index, point }) {
-                    self.exhibit(presented, &batch, ids, &clean, &candidates, &observed)?;
+                    let form = Form { clean: &clean, candidates: &candidates, observed: &observed };
+                    self.exhibit(presented, &batch, ids, number, &form, &mut worst)?;
                 }
             }
         }
+        Ok(Seen { images, costs, examples: worst.into_numbered() })
+    }
+
+    /// Adds the observations of a batch. The batches of an evaluation come in their order.
+    pub(crate) fn take_in(&mut self, Seen { images, costs, examples }: Seen) -> Result<()> {
         self.images.extend(images);
+        for (sum, Cost { forward, backward }) in self.costs.iter_mut().zip(costs) {
+            sum.forward += forward;
+            sum.backward += backward;
+        }
+        let mut examples = examples;
+        examples.sort_by_key(|(number, _)| *number);
+        for (number, example) in examples {
+            self.worst.offer(number, example.pixel_accuracy, || Ok(example))?;
+        }
         Ok(())
     }
 
@@ -214,37 +246,25 @@ impl<'a> Tally<'a> {
         self.images.len()
     }
 
-    /// Like [`Tally::add`], and records the observations in `journal`.
-    pub(crate) fn add_to(
-        &mut self,
-        journal: &mut Journal,
-        models: &Models<'_>,
-        batch: &EvaluationBatch,
-        passed: Passed<'_>,
-    ) -> Result<()> {
-        let start = Instant::now();
-        let (first, before) = (self.images.len(), self.costs.clone());
-        self.add(models, batch, passed)?;
-        let spent = self.costs.iter().zip(before).map(|(now, before)| Cost {
-            forward: now.forward - before.forward,
-            backward: now.backward - before.backward,
-        });
-        let spent: Vec<Cost> = spent.collect();
-        journal.append(&self.images[first..], &spent, self.worst.examples(), start.elapsed().as_secs_f64())
+    /// [`Tally::take_in`], and records the observations, which took some `seconds`, in `journal`.
+    pub(crate) fn take_into(&mut self, journal: &mut Journal, seen: Seen, seconds: f64) -> Result<()> {
+        let (first, spent) = (self.len(), seen.costs.clone());
+        self.take_in(seen)?;
+        journal.append(&self.images[first..], &spent, self.worst.examples(), seconds)
     }
 
-    /// Restores the observations that earlier processes left in `journal`.
-    pub(crate) fn restore(&mut self, journal: &mut Journal) -> Result<()> {
+    /// The observations that earlier processes left in `journal`, all in one.
+    pub(crate) fn recorded(&self, journal: &mut Journal) -> Result<Seen> {
         let (entries, examples) = journal.take()?;
+        let mut seen = Seen { costs: vec![Cost::default(); self.threats.len()], examples, ..Seen::default() };
         for Entry { images, costs, .. } in entries {
-            self.images.extend(images);
-            for (sum, Cost { forward, backward }) in self.costs.iter_mut().zip(costs) {
+            seen.images.extend(images);
+            for (sum, Cost { forward, backward }) in seen.costs.iter_mut().zip(costs) {
                 sum.forward += forward;
                 sum.backward += backward;
             }
         }
-        self.worst.restore(examples);
-        Ok(())
+        Ok(seen)
     }
 
     /// Observes the `images` of all parts: those of the batch or an attacked form of them.
@@ -287,26 +307,29 @@ impl<'a> Tally<'a> {
         Ok(Observed { observations, predictions })
     }
 
-    /// Offers the images of a batch as examples, each in its worst form.
+    /// Offers the images of a batch, from number `first` on, as examples to `kept`, each in its worst
+    /// form.
     fn exhibit(
-        &mut self,
+        &self,
         presented: &Presented<'_>,
         batch: &Batch<'_>,
         ids: &[String],
-        clean: &Observed,
-        candidates: &[Vec<Tensor>],
-        observed: &[Observed],
+        first: usize,
+        Form { clean, candidates, observed }: &Form<'_>,
+        kept: &mut Worst,
     ) -> Result<()> {
         let [height, width] = batch.size()?;
-        let first = self.images.len();
         for (row, id) in ids.iter().enumerate() {
             let accuracy = |one: &Observed| one.observations[row].overlap.pixel_accuracy();
-            let forms = observed.iter().zip(candidates);
+            let forms = observed.iter().zip(*candidates);
             let worst = forms.filter_map(|(one, example)| Some((accuracy(one)?, one, example)));
             let Some((pixel_accuracy, one, attacked)) = worst.min_by(|a, b| a.0.total_cmp(&b.0)) else {
                 continue;
             };
-            self.worst.offer(first + row, pixel_accuracy, || {
+            if !self.worst.would_keep(pixel_accuracy) {
+                continue;
+            }
+            kept.offer(first + row, pixel_accuracy, || {
                 let of_row = |parts: &[Tensor]| -> Result<Vec<Tensor>> {
                     parts.iter().map(|part| Ok(part.narrow(0, row, 1)?)).collect()
                 };

@@ -94,6 +94,12 @@ pub enum Error {
     /// The model or one of its checkpoints failed.
     #[error(transparent)]
     Model(#[from] robustseg_models::Error),
+    /// Another process of this training failed, and says why.
+    #[error("another process of this training failed")]
+    Elsewhere,
+    /// The processes of this training have lost each other.
+    #[error(transparent)]
+    Ranks(#[from] robustseg_ranks::Error),
     /// An operation on tensors failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

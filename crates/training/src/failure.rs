@@ -35,11 +35,13 @@ impl Trainer {
         observer.event(&Event::TrainingFailed { step, epoch, reason })?;
         self.save_network(run, "failed.safetensors")?;
         let path = run.checkpoints.join("failed_batch.safetensors");
-        let bytes = serialize_batch(batch).map_err(candle_core::Error::wrap)?;
-        write_atomically(&path, &bytes).map_err(|source| Error::File {
-            operation: "writing",
-            path,
-            source,
+        self.on_first(|| {
+            let bytes = serialize_batch(batch).map_err(candle_core::Error::wrap)?;
+            write_atomically(&path, &bytes).map_err(|source| Error::File {
+                operation: "writing",
+                path: path.clone(),
+                source,
+            })
         })?;
         Err(error)
     }

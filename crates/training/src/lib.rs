@@ -39,6 +39,7 @@ mod optimiser;
 mod optimisers;
 mod practice;
 mod ranges;
+mod ranks;
 mod resume;
 mod run;
 mod run_loop;

@@ -122,9 +122,9 @@ impl Trainer {
         if let (Some(sign), Then::Stop | Then::RollBack) = (overfitting, config.then) {
             let weights_of = match (config.then, unflagged) {
                 (Then::RollBack, Some(before)) => {
-                    take_weights(self.network(), &run.checkpoints.join(FILE))?;
+                    self.take_back(self.network(), &run.checkpoints.join(FILE))?;
                     if let Some(average) = self.averaged() {
-                        take_weights(average, &run.checkpoints.join(AVERAGE))?;
+                        self.take_back(average, &run.checkpoints.join(AVERAGE))?;
                     }
                     before
                 }
@@ -134,6 +134,12 @@ impl Trainer {
             observer.event(&Event::TrainingStopped { step, epoch, sign, weights_of })?;
         }
         Ok(())
+    }
+
+    /// Gives `network` the weights and statistics of the checkpoint at `path`, on all ranks.
+    fn take_back(&self, network: &Network, path: &Path) -> Result<()> {
+        self.on_first(|| take_weights(network, path))?;
+        self.share_weights(network)
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
-use robustseg_files::sealed::{Sealed, read, seal};
+use robustseg_files::sealed::{Sealed, seal};
 use robustseg_files::write_keeping_former;
 use robustseg_words::{counted, plain};
 use safetensors::SafeTensorError;
@@ -96,12 +96,13 @@ impl Trainer {
     /// [`Error::Resume`] if the file is damaged, or comes from a run with a different `identity`,
     /// length or network. Nothing has changed then.
     pub fn restore(&mut self, checkpoints: &Path, identity: &Identity) -> Result<bool> {
-        if !Self::has_state(checkpoints) {
+        if !self.first_says(|| Self::has_state(checkpoints))? {
             return Ok(false);
         }
         let (path, former) = (checkpoints.join(FILE), checkpoints.join(FORMER));
+        let has_former = self.first_says(|| former.exists())?;
         self.take_state(&path, identity).map_err(|error| match error {
-            Error::Resume { path, reason, .. } if former.exists() => {
+            Error::Resume { path, reason, .. } if has_former => {
                 Error::Resume { path, reason, previous: Some(FORMER.into()) }
             }
             other => other,
@@ -117,10 +118,12 @@ impl Trainer {
     pub fn restore_or_fall_back(&mut self, checkpoints: &Path, identity: &Identity) -> Result<bool> {
         let (path, former) = (checkpoints.join(FILE), checkpoints.join(FORMER));
         match self.restore(checkpoints, identity) {
-            Err(Error::Resume { .. }) if former.exists() => {
+            Err(Error::Resume { previous: Some(_), .. }) => {
                 self.take_state(&former, identity)?;
-                let renamed = std::fs::rename(&former, &path);
-                renamed.map_err(|source| Error::File { operation: "replacing", path, source })?;
+                self.on_first(|| {
+                    let renamed = std::fs::rename(&former, &path);
+                    renamed.map_err(|source| Error::File { operation: "replacing", path, source })
+                })?;
                 Ok(true)
             }
             other => other,
@@ -130,7 +133,7 @@ impl Trainer {
     /// Loads weights, velocities and state from the file at `path`.
     fn take_state(&mut self, path: &Path, identity: &Identity) -> Result<()> {
         let refuse = |reason: String| Error::Resume { path: path.into(), reason, previous: None };
-        let file = read(path).map_err(|reason| refuse(format!("it {reason}")))?;
+        let file = self.read_shared(path).map_err(|reason| refuse(format!("it {reason}")))?;
         let Sealed { tensors, metadata, sealed } =
             Sealed::parse(&file).map_err(|reason| refuse(format!("it {reason}")))?;
         let metadata = metadata.get(METADATA).filter(|_| sealed);

@@ -77,7 +77,7 @@ impl Trainer {
                 }
             }
             let finished = self.is_over() && !self.validation_is_due(per_epoch);
-            let stopped = !finished && run.stop.load(Ordering::Relaxed);
+            let stopped = !finished && self.ranks.any(run.stop.load(Ordering::Relaxed))?;
             let every = self.config.checkpoint_every;
             let wanted = finished || stopped || (every > 0 && step > start && step.is_multiple_of(every));
             if wanted && saved.as_ref() != Some(&self.state) {
@@ -86,7 +86,7 @@ impl Trainer {
                 if let Some(average) = self.averaged() {
                     self.save(average, run, "average.safetensors")?;
                 }
-                self.save_state(run.checkpoints, run.identity)?;
+                self.on_first(|| self.save_state(run.checkpoints, run.identity))?;
                 saved = Some(self.state.clone());
                 observer.event(&Event::Checkpoint { step, epoch })?;
             }
@@ -141,7 +141,8 @@ impl Trainer {
 
     /// Writes `network` to the checkpoint `name` of `run`.
     pub(crate) fn save(&self, network: &Network, run: &Run<'_>, name: &str) -> Result<()> {
-        Ok(network.save_with(&self.origin(run.origin), &run.checkpoints.join(name))?)
+        let path = run.checkpoints.join(name);
+        self.on_first(|| Ok(network.save_with(&self.origin(run.origin), &path)?))
     }
 
     /// `origin` with the number of steps behind the present weights.

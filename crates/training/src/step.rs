@@ -1,5 +1,6 @@
 //! One adversarial training step.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor, Var};
@@ -123,7 +124,9 @@ impl Trainer {
         start: Instant,
     ) -> Result<StepRecord> {
         let (statistics, state) = (self.running_statistics()?, self.method.state());
+        self.network.deal_batches(Some(Arc::clone(&self.ranks)));
         let done = self.all_updates(batch, tensors, attacked, start);
+        self.network.deal_batches(None);
         if let Err(Error::NotFinite { .. }) = done {
             put(&statistics)?;
             self.method.restore(state)?;
@@ -217,12 +220,12 @@ impl Trainer {
         let Some(mut gradients) = sum else { return Ok(value) };
 
         let start = Instant::now();
+        self.add_up(&mut gradients)?;
         if let Some(limit) = self.config.clip_gradient {
             let parameters = self.network.parameters().values();
             let parameters: Vec<_> = parameters.map(|parameter| parameter.var.as_tensor()).collect();
             clip_gradients(&parameters, &mut gradients, limit)?;
         }
-        // An average over the gradients of several processes would go here.
         let number = self.state.updates + 1;
         if let Some((name, value)) = self.optimiser.step(&self.network, &gradients, learning_rate, number)? {
             return Err(at.not_finite(format!("the gradient of {name}"), value, batch.ids.to_vec()));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use robustseg_datasets::Batch;
 use robustseg_models::{Branch, Network};
+use robustseg_ranks::{Ranks, Solo};
 use serde::{Deserialize, Serialize};
 
 use crate::average::Average;
@@ -30,6 +31,8 @@ pub struct Trainer {
     pub(crate) arrivals: Arrivals,
     pub(crate) state: State,
     learning_rate: LearningRate,
+    /// The processes that train together.
+    pub(crate) ranks: Ranks,
 }
 
 /// The state of a training, apart from weights, velocities and the state of the method.
@@ -123,6 +126,7 @@ impl Trainer {
             seed,
             method: config.method.start(),
             learning_rate: LearningRate::new(config, total_steps),
+            ranks: Arc::new(Solo),
             state: State::default(),
         })
     }

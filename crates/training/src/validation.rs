@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::time::Instant;
 
-use robustseg_evaluation::{Advance, EvaluationConfig, clean_scores, evaluate};
+use robustseg_evaluation::{Advance, EvaluationConfig, clean_scores_among, evaluate_among};
 use robustseg_models::Network;
 use serde::{Deserialize, Serialize};
 
@@ -111,17 +111,10 @@ impl Trainer {
         if kept.contains(&new) {
             self.save(self.scored(), run, &new.file())?;
         }
-        for old in left.iter().filter(|old| old.step != new.step) {
-            let path = run.checkpoints.join(old.file());
-            match fs::remove_file(&path) {
-                Err(source) if source.kind() != ErrorKind::NotFound => {
-                    return Err(Error::File { operation: "deleting", path, source });
-                }
-                _ => {}
-            }
-        }
         self.state.kept = kept;
-        Ok(())
+        self.on_first(|| {
+            left.iter().filter(|old| old.step != new.step).try_for_each(|old| delete(run, &old.file()))
+        })
     }
 
     /// Scores the best weights so far on the present validation images. `validation_limit` may have
@@ -148,10 +141,10 @@ impl Trainer {
     /// The decisive score of the checkpoint `name`, if it is there.
     fn score_of(&self, name: &str, run: &Run<'_>, observer: &mut dyn Observer) -> Result<Option<f64>> {
         let path = run.checkpoints.join(name);
-        if !path.exists() {
+        if !self.first_says(|| path.exists())? {
             return Ok(None);
         }
-        let mut network = Network::load(&path, self.network().device())?;
+        let mut network = self.load_shared(&path)?;
         network.set_precision(self.network().precision())?;
         Ok(Some(self.score(&network, run, observer)?.decisive()))
     }
@@ -162,18 +155,32 @@ impl Trainer {
             let Advance { images: done, of_images: total, .. } = advance;
             observer.progress(Progress { stage: Stage::Validation, done, total });
         };
-        let limit = self.config.validation_limit;
+        let (limit, ranks) = (self.config.validation_limit, &*self.ranks);
         let (clean, attacked_miou) = match &self.config.validate_under {
-            None => (clean_scores(network, run.validation, limit, run.stop, &mut progress)?, None),
+            None => {
+                (clean_scores_among(ranks, network, run.validation, limit, run.stop, &mut progress)?, None)
+            }
             Some(attack) => {
                 let curves = vec![attack.curve()];
                 let config = EvaluationConfig { limit, curves, examples: 0, ..EvaluationConfig::default() };
                 let evaluation =
-                    evaluate(network, run.validation, &config, run.stop, &mut progress)?.evaluation;
+                    evaluate_among(ranks, None, network, run.validation, &config, run.stop, &mut progress)?
+                        .evaluation;
                 let attacked = evaluation.curves.first().and_then(|curve| curve.points.first());
                 (evaluation.clean, attacked.map(|point| point.scores.miou))
             }
         };
         Ok(Scored { miou: clean.miou, pixel_accuracy: clean.pixel_accuracy, attacked_miou })
+    }
+}
+
+/// Deletes the checkpoint `name` of `run`, if it is there.
+fn delete(run: &Run<'_>, name: &str) -> Result<()> {
+    let path = run.checkpoints.join(name);
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != ErrorKind::NotFound => {
+            Err(Error::File { operation: "deleting", path, source })
+        }
+        _ => Ok(()),
     }
 }

@@ -7,9 +7,7 @@ use std::time::Instant;
 use candle_core::Device;
 use clap::Args;
 use robustseg_datasets::Dataset;
-use robustseg_evaluation::{
-    Error, Evaluated, Evaluation, Journal, Subject, Weights, evaluate, evaluate_with,
-};
+use robustseg_evaluation::{Error, Evaluated, Evaluation, Journal, Subject, Weights, evaluate_among};
 use robustseg_models::Checkpoint;
 use robustseg_words::counted;
 use tracing::{info, warn};
@@ -29,7 +27,7 @@ use crate::results;
 use crate::run_directory::{RunDirectory, UNFINISHED};
 use crate::sources::{self, Sources};
 use crate::spec::Spec;
-use crate::{identity, same_result};
+use crate::{identity, ranks, same_result};
 
 /// The examples of `--help`.
 const EXAMPLES: &str = "\
@@ -101,7 +99,7 @@ impl Evaluate {
         let inputs = inputs.chain(spec.evaluation.sources.values().map(PathBuf::as_path));
         let inputs = Inputs::of(inputs.chain(layered.files()));
         let directory = self.directory(&spec, &inputs, &dataset, provenance, &device)?;
-        let stop = stop_flag()?;
+        let stop = stop_flag(1)?;
         let observer = &mut RunObserver::new(None);
         let place = directory.as_ref().map(|directory| Place { directory, replaces_others: false });
         let subject = Subject { network: &network, sources: &sources.networks };
@@ -199,10 +197,12 @@ pub(crate) fn measure(
     stop: &AtomicBool,
     observer: &mut RunObserver,
 ) -> anyhow::Result<Measured> {
-    let (config, start) = (&spec.evaluation, Instant::now());
+    let (config, start, ranks) = (&spec.evaluation, Instant::now(), ranks::current());
     let mut progress = |advance| observer.evaluation(advance);
     let Some(Place { directory, replaces_others }) = place else {
-        return match evaluate(subject, dataset, config, stop, &mut progress) {
+        return match evaluate_among(&*ranks, None, subject, dataset, config, stop, &mut progress) {
+            // Rank 0 has saved it.
+            Err(Error::Interrupted) if !ranks.is_first() => Err(Interrupted.into()),
             Err(Error::Interrupted) => Err(NotSaved.into()),
             evaluated => Ok(Measured { evaluated: evaluated?, seconds: start.elapsed().as_secs_f64() }),
         };
@@ -220,7 +220,7 @@ pub(crate) fn measure(
     if journal.images() > 0 {
         info!("continuing the evaluation after {}", counted(journal.images(), "image"));
     }
-    match evaluate_with(&mut journal, subject, dataset, config, stop, &mut progress) {
+    match evaluate_among(&*ranks, Some(&mut journal), subject, dataset, config, stop, &mut progress) {
         Err(Error::Interrupted) => Err(Interrupted.into()),
         evaluated => Ok(Measured { evaluated: evaluated?, seconds: journal.seconds() }),
     }

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use candle_core::Device;
 use clap::Args;
 use robustseg_evaluation::{Journal, Subject, Weights};
 use robustseg_models::{Checkpoint, Network, Origin};
+use robustseg_ranks::Communicator;
 use robustseg_training::{Error as TrainingError, Identity, Observer, Outcome, Trainer};
 
 use super::evaluate::{self, Measured, Place};
@@ -21,6 +22,7 @@ use crate::log;
 use crate::observer::RunObserver;
 use crate::plan::Plan;
 use crate::provenance::{CheckpointProvenance, Invocation, Provenance};
+use crate::ranks::{self, Agreement, on_first};
 use crate::records::{EventLog, RunTiming, samples};
 use crate::results;
 use crate::run_directory::{RunDirectory, Start, UNFINISHED, default_path};
@@ -33,7 +35,8 @@ const EXAMPLES: &str = "\
 Examples:
   robustseg run experiments/smoke.yaml
   robustseg run spec.yaml --set training.epochs=2 --out runs/short
-  robustseg run spec.yaml --resume";
+  robustseg run spec.yaml --resume
+  mpirun -n 4 robustseg run spec.yaml --distributed";
 
 /// Arguments of `run`.
 #[derive(Args)]
@@ -63,6 +66,9 @@ pub(crate) struct Run {
     /// Device to compute on, instead of the spec's choice: auto, cpu, cuda or cuda:N.
     #[arg(long)]
     device: Option<DeviceChoice>,
+    /// Takes part in a run of several processes, which mpirun or srun --mpi=pmix starts.
+    #[arg(long, conflicts_with_all = ["seeds", "outcome"])]
+    distributed: bool,
 }
 
 impl Run {
@@ -71,6 +77,9 @@ impl Run {
     }
 
     pub(crate) fn execute(&self) -> anyhow::Result<()> {
+        if self.distributed {
+            ranks::join()?;
+        }
         let layered = self.spec.read()?;
         let path = self.out.clone().unwrap_or_else(|| default_path(&layered.spec.name));
         match &self.seeds {
@@ -100,12 +109,13 @@ impl Run {
         Ok(())
     }
 
-    /// The run of `layered` in the directory at `path`.
+    /// The run of `layered` in the directory at `path`. Of several processes, rank 0 alone has the
+    /// directory.
     fn one(&self, layered: &Layered, path: &Path) -> anyhow::Result<()> {
+        let ranks = &*ranks::current();
         let mut spec = layered.spec.clone();
         spec.device = self.device.unwrap_or(spec.device);
-        let former =
-            self.resume.then(|| Provenance::read(&path.join("provenance.json"))).transpose()?.flatten();
+        let former = if self.resume { former(ranks, path)? } else { None };
         let (plan, device) = Plan::prepare(spec, begun_parts(former.as_ref()))?;
         // Loaded again for the evaluation. A missing one is known before the training.
         plan.sources(&device)?;
@@ -113,66 +123,84 @@ impl Run {
             plan.provenance(former.as_ref().and_then(|former| former.pretrained.as_ref()))?;
         let warnings = plan.warnings();
         provenance.data.warnings.clone_from(&warnings);
-        if self.overwrite {
-            inputs(layered, &plan).require_outside(path)?;
-        }
-        if self.resume {
-            same_result::require_same(path, &provenance, &plan.roles())?;
-        }
-        let directory = RunDirectory::open(path, &provenance.fingerprint, self.start())?;
-        if former.is_some() {
+        Agreement { spec: &plan.spec.to_yaml()?, identity: &provenance.identity }.require(ranks)?;
+        let directory = on_first(ranks, || {
+            if self.overwrite {
+                inputs(layered, &plan).require_outside(path)?;
+            }
+            if self.resume {
+                same_result::require_same(path, &provenance, &plan.roles())?;
+            }
+            RunDirectory::open(path, &provenance.fingerprint, self.start())
+        })?;
+        if let Some(directory) = directory.as_ref().filter(|_| former.is_some()) {
             // The log must be open before the state is read, to record faults of the state.
             log::keep_in(&directory.file("run.log"));
         }
-        let stop = stop_flag()?;
+        let stop = stop_flag(ranks.size())?;
         let identity = provenance.identity.clone();
         let origin = plan.origin(&identity);
         // Nothing is written before this: a refused state leaves everything unchanged.
-        let mut trainer = self.trainer(&plan, &directory, &identity, &device)?;
+        let checkpoints = path.join("checkpoints");
+        let mut trainer = self.trainer(&plan, &checkpoints, &identity, &device)?;
         if !self.resume {
             // A previous run is deleted only after this run is known to be able to start.
             plan.splits().try_for_each(|dataset| dataset.load(0).map(drop))?;
-            directory.clear()?;
         }
-        begin(&directory, provenance, former, &plan, &device)?;
+        let start = trainer.steps_done();
+        let log = on_first(ranks, || {
+            let directory = directory.as_ref().context("rank 0 has the directory")?;
+            if !self.resume {
+                directory.clear()?;
+            }
+            begin(directory, provenance, former, &plan, &device)?;
+            directory.checkpoints()?;
+            EventLog::open(&directory.file("events.jsonl"), start)
+        })?;
         // From here on `run.log` receives the log.
         let warnings = told(warnings);
-        let log = EventLog::open(&directory.file("events.jsonl"), trainer.steps_done())?;
-        let mut observer = RunObserver::new(Some(log));
-        train(&mut trainer, &plan, &directory, (&identity, &origin), &stop, &mut observer)?;
+        let mut observer = RunObserver::new(log);
+        train(&mut trainer, &plan, &checkpoints, (&identity, &origin), &stop, &mut observer)?;
 
         let timing = trainer.timing();
-        let last = directory.file("checkpoints/last.safetensors");
-        if !last.exists() {
-            // For a finished run whose checkpoint was removed from the folder.
-            trainer.network().save_with(&trainer.origin(&origin), &last)?;
-        }
-        let average = directory.file("checkpoints/average.safetensors");
-        if let Some(network) = trainer.averaged().filter(|_| !average.exists()) {
-            network.save_with(&trainer.origin(&origin), &average)?;
-        }
+        let last = checkpoints.join("last.safetensors");
+        let average = checkpoints.join("average.safetensors");
+        on_first(ranks, || {
+            if !last.exists() {
+                // For a finished run whose checkpoint was removed from the folder.
+                trainer.network().save_with(&trainer.origin(&origin), &last)?;
+            }
+            if let Some(network) = trainer.averaged().filter(|_| !average.exists()) {
+                network.save_with(&trainer.origin(&origin), &average)?;
+            }
+            Ok(())
+        })?;
         let weights = plan.spec.evaluation.weights;
-        let load = |path: &Path| -> anyhow::Result<_> {
-            let Checkpoint { mut network, origin } = Checkpoint::load(path, &device)?;
-            plan.spec.precision.set(&mut network, plan.spec.convolutions)?;
-            Ok((network, CheckpointProvenance::of(path, origin)?))
-        };
+        let chosen = checkpoints.join(format!("{}.safetensors", weights.name()));
         let (network, checkpoint) = match weights {
             Weights::Last => {
-                let checkpoint = CheckpointProvenance::of(&last, trainer.origin(&origin))?;
+                let checkpoint =
+                    on_first(ranks, || Ok(CheckpointProvenance::of(&last, trainer.origin(&origin))?))?;
                 (trainer.into_network(), checkpoint)
             }
             Weights::Best | Weights::Average => {
+                let checkpoint = on_first(ranks, || {
+                    let Checkpoint { origin, .. } = Checkpoint::load(&chosen, &device)?;
+                    Ok(CheckpointProvenance::of(&chosen, origin)?)
+                })?;
+                let mut network = trainer.load_shared(&chosen)?;
                 drop(trainer);
-                load(&directory.file(&format!("checkpoints/{}.safetensors", weights.name())))?
+                plan.spec.precision.set(&mut network, plan.spec.convolutions)?;
+                (network, checkpoint)
             }
         };
-        let place = Some(Place { directory: &directory, replaces_others: true });
+        let place = directory.as_ref().map(|directory| Place { directory, replaces_others: true });
         let Plan { spec, data, evaluation, .. } = &plan;
         let sources = plan.sources(&device)?;
         let subject = Subject { network: &network, sources: &sources.networks };
         let Measured { mut evaluated, seconds } =
             evaluate::measure(subject, evaluation, spec, data, place, &stop, &mut observer)?;
+        let (Some(directory), Some(checkpoint)) = (directory, checkpoint) else { return Ok(()) };
         sources.say(&mut evaluated.evaluation);
         evaluate::say_of(&mut evaluated.evaluation, &checkpoint);
         evaluate::say_weights(&mut evaluated.evaluation, spec, data, weights.name());
@@ -198,14 +226,13 @@ impl Run {
     fn trainer(
         &self,
         plan: &Plan,
-        directory: &RunDirectory,
+        checkpoints: &Path,
         identity: &Identity,
         device: &Device,
     ) -> anyhow::Result<Trainer> {
-        let spec = &plan.spec;
+        let (spec, ranks) = (&plan.spec, ranks::current());
         // The folder is not created yet: a directory without provenance must stay empty.
-        let checkpoints = directory.file("checkpoints");
-        let goes_on = self.resume && Trainer::has_state(&checkpoints);
+        let goes_on = ranks.any(self.resume && ranks.is_first() && Trainer::has_state(checkpoints))?;
         let mut network =
             if goes_on { Network::blank(&plan.model, device)? } else { plan.initial_network(device)? };
         spec.precision.set(&mut network, spec.convolutions)?;
@@ -215,11 +242,12 @@ impl Run {
         {
             trainer.set_class_pixels(&pixels);
         }
+        trainer.distribute(ranks)?;
         if goes_on {
             let restored = if self.fall_back {
-                trainer.restore_or_fall_back(&checkpoints, identity)?
+                trainer.restore_or_fall_back(checkpoints, identity)?
             } else {
-                trainer.restore(&checkpoints, identity).map_err(with_advice)?
+                trainer.restore(checkpoints, identity).map_err(with_advice)?
             };
             ensure!(restored, "{}: the saved state is gone again", checkpoints.display());
         }
@@ -234,6 +262,12 @@ fn inputs(layered: &Layered, plan: &Plan) -> Inputs {
     let others = [data.root.as_deref(), data.cache.as_deref()].into_iter().chain(weights);
     let others = others.flatten().chain(evaluation.sources.values().map(PathBuf::as_path));
     Inputs::of(layered.files().chain([data.manifest.as_path()]).chain(others))
+}
+
+/// The provenance of the run in the directory at `path`, which rank 0 reads.
+fn former(ranks: &dyn Communicator, path: &Path) -> anyhow::Result<Option<Provenance>> {
+    let read = on_first(ranks, || Provenance::read(&path.join("provenance.json")))?.flatten();
+    Ok(serde_json::from_slice(&ranks.broadcast(&serde_json::to_vec(&read)?)?)?)
 }
 
 /// The parts of a batch with which the run of the `former` provenance was begun.
@@ -281,16 +315,15 @@ fn begin(
 fn train(
     trainer: &mut Trainer,
     plan: &Plan,
-    directory: &RunDirectory,
+    checkpoints: &Path,
     (identity, origin): (&Identity, &Origin),
     stop: &AtomicBool,
     observer: &mut RunObserver,
 ) -> anyhow::Result<()> {
-    let checkpoints = directory.checkpoints()?;
     let run = robustseg_training::Run {
         train: &plan.train,
         validation: &plan.validation,
-        checkpoints: &checkpoints,
+        checkpoints,
         identity,
         origin,
         stop,

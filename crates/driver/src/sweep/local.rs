@@ -48,7 +48,7 @@ impl Local {
     /// # Errors
     /// If a process cannot be started, or a file of the sweep cannot be read or written.
     pub(crate) fn run(&self, series: &Series) -> anyhow::Result<bool> {
-        let stop = stop_flag()?;
+        let stop = stop_flag(1)?;
         let program = std::env::current_exe().context("finding this program")?;
         let mut queue: VecDeque<&Member> = series.members.iter().collect();
         let mut slots: Vec<Option<AtWork<'_>>> = (0..self.jobs).map(|_| None).collect();

@@ -31,6 +31,12 @@ struct ExampleHead {
 /// Writes `example` to its file in `folder`.
 pub(super) fn write(folder: &Path, number: usize, example: &Example) -> Result<()> {
     let path = path_of(folder, number);
+    let bytes = to_bytes(example)?;
+    write_atomically(&path, &bytes).map_err(|source| file_error("writing", &path, source))
+}
+
+/// The content of the file of `example`.
+pub(crate) fn to_bytes(example: &Example) -> Result<Vec<u8>> {
     let Example { width, height, .. } = *example;
     let head = ExampleHead {
         id: example.id.clone(),
@@ -49,18 +55,24 @@ pub(super) fn write(folder: &Path, number: usize, example: &Example) -> Result<(
         ])
     };
     let wrap = |error: safetensors::SafeTensorError| candle_core::Error::wrap(error);
-    let head = serde_json::to_string(&head).map_err(|error| file_error("writing", &path, error.into()))?;
-    let bytes =
-        tensors().and_then(|tensors| seal(tensors, &BTreeMap::from([(METADATA, head)]))).map_err(wrap)?;
-    write_atomically(&path, &bytes).map_err(|source| file_error("writing", &path, source))
+    let head = serde_json::to_string(&head).map_err(candle_core::Error::wrap)?;
+    Ok(tensors().and_then(|tensors| seal(tensors, &BTreeMap::from([(METADATA, head)]))).map_err(wrap)?)
 }
 
 /// Reads the example from its file in `folder`.
 pub(super) fn read(folder: &Path, number: usize) -> Result<Example> {
     let path = path_of(folder, number);
     let refuse = |reason: String| damaged(&path, &format!("it {reason}"));
-    let bytes = sealed::read(&path).map_err(refuse)?;
-    let Sealed { tensors, metadata, sealed } = Sealed::parse(&bytes).map_err(refuse)?;
+    parse(&sealed::read(&path).map_err(refuse)?, &refuse)
+}
+
+/// The example of which [`to_bytes`] made `bytes`.
+pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Example> {
+    parse(bytes, &|reason| candle_core::Error::Msg(format!("an example {reason}")).into())
+}
+
+fn parse(bytes: &[u8], refuse: &dyn Fn(String) -> Error) -> Result<Example> {
+    let Sealed { tensors, metadata, sealed } = Sealed::parse(bytes).map_err(refuse)?;
     let head = metadata.get(METADATA).filter(|_| sealed);
     let head = head.and_then(|head| serde_json::from_str::<ExampleHead>(head).ok());
     let head = head.ok_or_else(|| refuse("is no example of an evaluation".into()))?;

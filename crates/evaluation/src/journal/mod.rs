@@ -24,6 +24,7 @@ use crate::example::Numbered;
 use crate::observation::ImageObservations;
 use crate::source::Subject;
 use crate::{Error, Result};
+pub(crate) use example_file::{from_bytes as example_from_bytes, to_bytes as example_to_bytes};
 use fault::file_error;
 pub(crate) use log::Entry;
 use log::{Chain, EntryRef, Head, parse};

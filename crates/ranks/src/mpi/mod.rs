@@ -2,7 +2,7 @@
 //!
 //! The library is loaded by name when [`start`] is called. Open MPI, MPICH with its relatives, and
 //! MPI 5's standard binary interface are understood. They agree about functions and differ in the
-//! type and the values of handles, which [`abi`] lists.
+//! type and the values of handles, which the file `abi.rs` lists.
 
 #![allow(unsafe_code)]
 

@@ -1,0 +1,167 @@
+//! A training by several processes.
+//!
+//! Every rank does the same training with the same draws. A step's network passes are dealt out by
+//! sample ([`Network::deal_batches`]), and the gradients of the weights are added up before the
+//! update, so all ranks have the same weights. Rank 0 alone reads and writes the run's files.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use robustseg_files::sealed::read;
+use robustseg_models::Network;
+use robustseg_ops::Gradients;
+use robustseg_ranks::{Communicator, Ranks};
+use robustseg_words::counted;
+
+use crate::trainer::Trainer;
+use crate::{Error, Result};
+
+/// Values of gradients that are added up at once: 25 MiB, above which nothing gets faster.
+const BUCKET: usize = 25 << 18;
+
+impl Trainer {
+    /// Trains together with `ranks`, which have the same network, settings and data. The numbers are
+    /// those of one process, up to the order of sums.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the batch, or a part of it, does not have as many samples for each rank.
+    pub fn distribute(&mut self, ranks: Ranks) -> Result<()> {
+        let (part, size) = (self.config.batch_size / self.config.accumulate, ranks.size());
+        if !part.is_multiple_of(size) {
+            let of = if self.config.accumulate > 1 { " of a part" } else { "" };
+            let reason = format!(
+                "the {}{of} cannot be shared equally by {size} processes; start as many as divide it",
+                counted(part, "sample")
+            );
+            return Err(Error::Setting { field: "batch_size", reason });
+        }
+        self.ranks = ranks;
+        Ok(())
+    }
+
+    /// Does `work` on rank 0. If it fails there, it fails on all ranks.
+    pub(crate) fn on_first(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        let done = if self.ranks.is_first() { work() } else { Ok(()) };
+        let failed = self.ranks.any(done.is_err())?;
+        done?;
+        if failed { Err(Error::Elsewhere) } else { Ok(()) }
+    }
+
+    /// What `ask` says on rank 0.
+    pub(crate) fn first_says(&self, ask: impl FnOnce() -> bool) -> Result<bool> {
+        Ok(self.ranks.any(self.ranks.is_first() && ask())?)
+    }
+
+    /// The file at `path`, which rank 0 reads, or why it cannot.
+    pub(crate) fn read_shared(&self, path: &Path) -> Result<Vec<u8>, String> {
+        if self.ranks.size() == 1 {
+            return read(path);
+        }
+        let (mut fault, mut file) = (String::new(), Vec::new());
+        if self.ranks.is_first() {
+            match read(path) {
+                Ok(bytes) => file = bytes,
+                Err(reason) => fault = reason,
+            }
+        }
+        let lost = |error: robustseg_ranks::Error| error.to_string();
+        let fault = self.ranks.broadcast(fault.as_bytes()).map_err(lost)?;
+        let file = self.ranks.broadcast(&file).map_err(lost)?;
+        if fault.is_empty() { Ok(file) } else { Err(String::from_utf8_lossy(&fault).into_owned()) }
+    }
+
+    /// The network of the checkpoint at `path`, which rank 0 alone reads.
+    ///
+    /// # Errors
+    /// If the checkpoint cannot be loaded.
+    pub fn load_shared(&self, path: &Path) -> Result<Network> {
+        let mut network = None;
+        self.on_first(|| {
+            network = Some(Network::load(path, self.network.device())?);
+            Ok(())
+        })?;
+        let network = match network {
+            Some(network) => network,
+            None => Network::blank(self.network.config(), self.network.device())?,
+        };
+        self.share_weights(&network)?;
+        Ok(network)
+    }
+
+    /// Gives `network` of all ranks the weights that rank 0 has.
+    pub(crate) fn share_weights(&self, network: &Network) -> Result<()> {
+        if self.ranks.size() == 1 {
+            return Ok(());
+        }
+        let mut tensors: BTreeMap<_, _> = network
+            .parameters()
+            .iter()
+            .map(|(name, parameter)| (name.clone(), parameter.var.as_tensor().clone()))
+            .collect();
+        share(&*self.ranks, &mut tensors)?;
+        if !self.ranks.is_first() {
+            for (name, parameter) in network.parameters() {
+                parameter.var.set(&tensors[name])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces the gradients of this rank's samples by their sums over all ranks.
+    pub(crate) fn add_up(&self, gradients: &mut Gradients) -> Result<()> {
+        if self.ranks.size() == 1 {
+            return Ok(());
+        }
+        let (mut bucket, mut places) = (Vec::new(), Vec::new());
+        let parameters = self.network.parameters().values();
+        for parameter in parameters.filter(|parameter| parameter.is_trainable()) {
+            let Some(gradient) = gradients.get(parameter.var.as_tensor()) else { continue };
+            places.push(parameter.var.as_tensor());
+            bucket.extend(gradient.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?);
+            if bucket.len() >= BUCKET {
+                add_bucket(&*self.ranks, gradients, &mut bucket, &mut places)?;
+            }
+        }
+        add_bucket(&*self.ranks, gradients, &mut bucket, &mut places)
+    }
+}
+
+/// Adds up the gradients of `places`, whose values are in `bucket`, and empties both.
+fn add_bucket(
+    ranks: &dyn Communicator,
+    gradients: &mut Gradients,
+    bucket: &mut Vec<f32>,
+    places: &mut Vec<&Tensor>,
+) -> Result<()> {
+    ranks.sum_f32(bucket)?;
+    let mut rest = &bucket[..];
+    for variable in places.drain(..) {
+        let (values, others) = rest.split_at(variable.elem_count());
+        gradients.insert(variable, Tensor::from_slice(values, variable.shape(), variable.device())?);
+        rest = others;
+    }
+    bucket.clear();
+    Ok(())
+}
+
+/// Gives f32 `tensors` of all ranks, which have the same shapes, the values that rank 0 has.
+pub(crate) fn share(ranks: &dyn Communicator, tensors: &mut BTreeMap<String, Tensor>) -> Result<()> {
+    for tensor in tensors.values_mut() {
+        let mut bytes = Vec::new();
+        if ranks.is_first() {
+            let values = tensor.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        let bytes = ranks.broadcast(&bytes)?;
+        if !ranks.is_first() {
+            let values: Vec<f32> =
+                bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            *tensor = Tensor::from_vec(values, tensor.shape(), tensor.device())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
