@@ -233,7 +233,6 @@ impl SplitProvenance {
 
 /// SHA-256 of the file of weights at `path`.
 pub(crate) fn file_sha256(path: &Path) -> Result<String, BadData> {
-    let bytes = robustseg_files::sealed::read(path)
-        .map_err(|reason| BadData(format!("checkpoint {}: {reason}", path.display())))?;
-    Ok(robustseg_files::sha256(bytes))
+    let found = robustseg_files::sealed::sha256_of_file(path);
+    found.map_err(|reason| BadData(format!("checkpoint {}: {reason}", path.display())))
 }

@@ -19,7 +19,7 @@
 
 use crate::durable::folder;
 use crate::foreign::kind;
-use crate::{Draft, Sha256};
+use crate::{Draft, Sha256, pieces};
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View, serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -189,10 +189,32 @@ pub fn read(path: &Path) -> Result<Vec<u8>, String> {
 /// # Errors
 /// Those of [`read`].
 pub fn read_open(path: &Path) -> Result<(Vec<u8>, File), String> {
-    let broken = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => "no such file; give the path of a .safetensors file".into(),
-        _ => format!("cannot be read: {error}"),
-    };
+    let (file, bytes) = open(path)?;
+    let length = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let mut content = Vec::new();
+    content
+        .try_reserve_exact(length)
+        .map_err(|_| format!("is too large: there is no memory for its {length} bytes"))?;
+    (&file).take(bytes).read_to_end(&mut content).map_err(broken)?;
+    Ok((content, file))
+}
+
+/// SHA-256 of the regular file at `path`, which is never in memory as a whole.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn sha256_of_file(path: &Path) -> Result<String, String> {
+    let (file, _) = open(path)?;
+    let mut hash = Sha256::new();
+    pieces(file, broken, |piece| {
+        hash.update(piece);
+        Ok(())
+    })?;
+    Ok(hash.hexadecimal())
+}
+
+/// The regular file at `path`, and its length.
+fn open(path: &Path) -> Result<(File, u64), String> {
     // Opening a pipe would block, so the kind of file is checked first.
     let about = std::fs::metadata(path).map_err(broken)?;
     if about.is_dir() {
@@ -201,14 +223,16 @@ pub fn read_open(path: &Path) -> Result<(Vec<u8>, File), String> {
     if !about.is_file() {
         return Err("is no regular file".into());
     }
-    let mut bytes = Vec::new();
-    let length = usize::try_from(about.len()).unwrap_or(usize::MAX);
-    bytes
-        .try_reserve_exact(length)
-        .map_err(|_| format!("is too large: there is no memory for its {length} bytes"))?;
-    let file = File::open(path).map_err(broken)?;
-    (&file).take(about.len()).read_to_end(&mut bytes).map_err(broken)?;
-    Ok((bytes, file))
+    Ok((File::open(path).map_err(broken)?, about.len()))
+}
+
+/// Why a file cannot be read, as the end of a sentence.
+#[allow(clippy::needless_pass_by_value, reason = "it maps errors")]
+fn broken(error: io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "no such file; give the path of a .safetensors file".into(),
+        _ => format!("cannot be read: {error}"),
+    }
 }
 
 /// The seal of a file of `tensors` and `metadata`.
