@@ -28,8 +28,13 @@ cargo_for() {
     shift 2
     if [ "$kernels" = none ]; then
         folder=target/cuda-none
-        # Most dependencies are the same without CUDA: those of an earlier build serve here too.
-        [ -e $folder/debug ] || ! [ -e target/debug ] || { mkdir -p $folder && cp -al target/debug $folder; }
+        # Most dependencies are the same without CUDA: those of an earlier build serve here too. The project's own crates
+        # and cargo's lock are not shared, because a build here would make those there look fresh.
+        if ! [ -e $folder/debug ] && [ -e target/debug ]; then
+            mkdir -p $folder && cp -al target/debug $folder
+            rm -rf $folder/debug/.cargo-lock $folder/debug/incremental
+            find $folder/debug -name '*robustseg*' -prune -exec rm -rf {} +
+        fi
     fi
     # The linker still expects the libraries that are loaded at run time.
     mkdir -p "$kit/stubs/lib" "$kit/stubs/lib64"

@@ -4,6 +4,7 @@
 #![cfg(feature = "cuda")]
 
 mod compare;
+mod losses;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use robustseg_ops::*;
