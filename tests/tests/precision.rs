@@ -1,14 +1,12 @@
-//! The effect of reduced precision on a GPU: logits, gradients and Fast Newton's epsilon of the
-//! golden networks in TF32 and bf16, compared with f32. The tolerances are stated here, and the
-//! differences are printed.
-#![cfg(feature = "cuda")]
+//! The effect of reduced precision: logits, gradients and Fast Newton's epsilon of the golden
+//! networks in bf16, and on a GPU in TF32, compared with f32. The tolerances are stated here, and
+//! the differences are printed.
 
 use candle_core::{DType, Device, Tensor};
 use robustseg_attacks::{Attack, Case, FastNewton, PixelObjective, input_gradient};
 use robustseg_evaluation::Target;
 use robustseg_models::{Network, NormStatistics, Precision};
-use robustseg_ops::Arithmetic;
-use robustseg_ops::cuda::{count, open};
+use robustseg_ops::{Arithmetic, Factors};
 use robustseg_random::stream;
 use std::path::{Path, PathBuf};
 
@@ -43,26 +41,20 @@ fn cases() -> Vec<PathBuf> {
     folders.filter(|path| path.join("model.safetensors").exists()).collect()
 }
 
-#[test]
-fn reduced_precision_stays_near() {
-    if count() == 0 {
-        eprintln!("no GPU here: not tested");
-        return;
-    }
-    let device = open(0).expect("a GPU that can be opened");
+/// The largest relative deviations of logits, gradient and epsilon that a precision may have.
+type Bounds = [f64; 3];
+
+/// Compares each precision with f32 on every golden network.
+fn compare(device: &Device, precisions: &[(&str, Precision, Bounds)]) {
     let cases = cases();
     assert!(!cases.is_empty());
     for case in cases {
-        let mut network = Network::load(&case.join("model.safetensors"), &device).expect("a network");
-        let tensors = candle_core::safetensors::load(case.join("case.safetensors"), &device).expect("a case");
+        let mut network = Network::load(&case.join("model.safetensors"), device).expect("a network");
+        let tensors = candle_core::safetensors::load(case.join("case.safetensors"), device).expect("a case");
         let (image, label) = (&tensors["image"], &tensors["label"]);
         let exact = outcome(&network, image, label);
-        // TF32 has ten mantissa bits and bf16 seven, and bf16 also rounds activations.
-        for (name, tf32, activations, bounds) in
-            [("tf32", true, DType::F32, [2e-2, 0.3, 0.1]), ("bf16", false, DType::BF16, [0.15, 0.8, 0.2])]
-        {
-            let arithmetic = Arithmetic { tf32, ..Arithmetic::default() };
-            network.set_precision(Precision { activations, arithmetic }).expect("a GPU has it");
+        for (name, precision, bounds) in precisions {
+            network.set_precision(*precision).expect("a precision of the device");
             let found = outcome(&network, image, label);
             network.set_precision(Precision::default()).expect("every device has f32");
             let differences: Vec<f64> = found.iter().zip(&exact).map(|(a, b)| relative(a, b)).collect();
@@ -74,10 +66,36 @@ fn reduced_precision_stays_near() {
                 differences[2]
             );
             for (difference, bound) in differences.iter().zip(bounds) {
-                assert!(*difference <= bound, "{name}: {differences:?} of at most {bounds:?}");
+                assert!(difference <= bound, "{name}: {differences:?} of at most {bounds:?}");
                 // The setting must have an effect.
                 assert!(*difference > 1e-6, "{name}: {differences:?}");
             }
         }
     }
+}
+
+fn rounding(factors: Factors) -> Precision {
+    let arithmetic = Arithmetic { factors, ..Arithmetic::default() };
+    Precision { arithmetic, ..Precision::default() }
+}
+
+#[test]
+fn factors_of_bf16_stay_near_f32_on_the_cpu() {
+    compare(&Device::Cpu, &[("bf16", rounding(Factors::Bf16), [0.15, 0.8, 0.2])]);
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn reduced_precision_stays_near_f32_on_a_gpu() {
+    if count() == 0 {
+        eprintln!("no GPU here: not tested");
+        return;
+    }
+    let device = open(0).expect("a GPU that can be opened");
+    let bf16 = Precision { activations: DType::BF16, ..Precision::default() };
+    // TF32 has ten mantissa bits and bf16 seven, and bf16 also rounds activations.
+    compare(
+        &device,
+        &[("tf32", rounding(Factors::Tf32), [2e-2, 0.3, 0.1]), ("bf16", bf16, [0.15, 0.8, 0.2])],
+    );
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use candle_core::{DType, Device};
 use robustseg_models::Network;
-use robustseg_ops::{Arithmetic, ConvolutionChoice};
+use robustseg_ops::{Arithmetic, ConvolutionChoice, Factors};
 use robustseg_words::counted;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -94,7 +94,8 @@ pub enum Precision {
     /// The factors of products are rounded to ten bits, for the matrix units of a GPU. Activations
     /// are f32.
     Tf32,
-    /// Activations and the factors of products are bf16, on a GPU.
+    /// The factors of products are bf16, and on a GPU the activations too. A processor with
+    /// AVX512-BF16 multiplies them at twice the rate of f32, any other one has no gain.
     Bf16,
 }
 
@@ -124,11 +125,12 @@ impl Precision {
     /// Requires that `device` supports this precision.
     ///
     /// # Errors
-    /// [`Usage`] on the CPU for any precision but f32.
+    /// [`Usage`] for tf32 on the CPU.
     pub fn require_on(self, device: &Device) -> Result<(), Usage> {
-        if device.is_cpu() && self != Self::F32 {
-            let text = format!("precision {}: the CPU computes in f32; take f32, or a GPU", self.name());
-            return Err(Usage(text));
+        if device.is_cpu() && self == Self::Tf32 {
+            return Err(Usage(
+                "precision tf32: the CPU has no such products; take f32 or bf16, or a GPU".into(),
+            ));
         }
         Ok(())
     }
@@ -136,15 +138,21 @@ impl Precision {
     /// Sets the precision of `network`, and how a GPU chooses its `convolutions`.
     ///
     /// # Errors
-    /// [`Usage`] if the network is on the CPU, which computes in f32 only.
+    /// [`Usage`] for tf32 if the network is on the CPU.
     pub fn set(self, network: &mut Network, convolutions: Convolutions) -> anyhow::Result<()> {
         self.require_on(network.device())?;
         let choice = match convolutions {
             Convolutions::Predicted => ConvolutionChoice::Predicted,
             Convolutions::Measured => ConvolutionChoice::Measured,
         };
-        let activations = if self == Self::Bf16 { DType::BF16 } else { DType::F32 };
-        let arithmetic = Arithmetic { tf32: self == Self::Tf32, choice };
+        let on_gpu = network.device().is_cuda();
+        let activations = if self == Self::Bf16 && on_gpu { DType::BF16 } else { DType::F32 };
+        let factors = match self {
+            Self::F32 => Factors::F32,
+            Self::Tf32 => Factors::Tf32,
+            Self::Bf16 => Factors::Bf16,
+        };
+        let arithmetic = Arithmetic { factors, choice };
         Ok(network.set_precision(robustseg_models::Precision { activations, arithmetic })?)
     }
 }

@@ -132,7 +132,7 @@ fn a_check_refuses_what_a_run_would_refuse() {
         (weights("half.safetensors"), 3, "truncated"),
         (weights("model.safetensors"), 3, "is no backbone of this model"),
         ("device=cuda:7".into(), 2, "cuda:7"),
-        ("precision=bf16".into(), 2, "precision"),
+        ("precision=tf32".into(), 2, "precision"),
         ("training.batch_size=1000000".into(), 2, "batch_size"),
     ] {
         let command = |name: &str| fails(folder.path(), &[name, &smoke(), "--set", &set], status, &[part]);

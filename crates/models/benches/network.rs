@@ -1,13 +1,13 @@
 //! Seconds of a whole network: forward pass, attack gradient, training step without the optimiser;
 //! the three in turn, medians. NETWORK is a name of the registry, whose default is timed, or a
-//! network as specs have it.
+//! network as specs have it. FACTORS is `f32` or `bf16`.
 //!
-//!     cargo bench -p robustseg-models --bench network -- [SIZE [BATCH [ROUNDS [NETWORK]]]]
+//!     cargo bench -p robustseg-models --bench network -- [SIZE [BATCH [ROUNDS [NETWORK [FACTORS]]]]]
 //!     cargo bench -p robustseg-models --bench network -- 512 1 5 '{"upernet": {"size": "small"}}'
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use robustseg_models::{Mode, Network, NetworkSpec};
-use robustseg_ops::{PixelObjective, Tape, pixel_objective_mean};
+use robustseg_models::{Mode, Network, NetworkSpec, Precision};
+use robustseg_ops::{Arithmetic, Factors, PixelObjective, Tape, pixel_objective_mean};
 use robustseg_random::stream;
 use std::time::Instant;
 
@@ -24,7 +24,14 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let name = arguments.next().unwrap_or_else(|| "pspnet".into());
     let text = if name.starts_with('{') { name.clone() } else { format!(r#"{{"{name}": {{}}}}"#) };
     let spec: NetworkSpec = serde_json::from_str(&text)?;
-    let network = Network::new(&spec.network(CLASSES, Vec::new()), 0, &Device::Cpu)?;
+    let mut network = Network::new(&spec.network(CLASSES, Vec::new()), 0, &Device::Cpu)?;
+    let factors = match arguments.next().as_deref() {
+        None | Some("f32") => Factors::F32,
+        Some("bf16") => Factors::Bf16,
+        Some(other) => return Err(format!("factors {other}: expected f32 or bf16").into()),
+    };
+    let arithmetic = Arithmetic { factors, ..Arithmetic::default() };
+    network.set_precision(Precision { arithmetic, ..Precision::default() })?;
     let image = Var::rand(0_f32, 1.0, (batch, 3, size, size), &Device::Cpu)?;
     let label =
         Tensor::rand(0_f32, CLASSES as f32, (batch, size, size), &Device::Cpu)?.to_dtype(DType::U8)?;

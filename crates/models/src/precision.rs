@@ -8,8 +8,9 @@ use robustseg_ops::Arithmetic;
 ///
 /// ```
 /// use robustseg_models::Precision;
-/// use robustseg_ops::Arithmetic;
-/// let tf32 = Precision { arithmetic: Arithmetic { tf32: true, ..Arithmetic::default() }, ..Precision::default() };
+/// use robustseg_ops::{Arithmetic, Factors};
+/// let arithmetic = Arithmetic { factors: Factors::Tf32, ..Arithmetic::default() };
+/// let tf32 = Precision { arithmetic, ..Precision::default() };
 /// assert_eq!(tf32.activations, candle_core::DType::F32);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub struct Precision {
     /// The type of activations: f32, or on a GPU bf16. With bf16, convolutions round their weights
     /// too.
     pub activations: DType,
-    /// How a GPU multiplies.
+    /// How convolutions multiply.
     pub arithmetic: Arithmetic,
 }
 

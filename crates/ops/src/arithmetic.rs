@@ -1,23 +1,37 @@
-//! How a GPU multiplies.
+//! How convolutions multiply.
 
-/// How a GPU computes convolutions and matrix products. A network carries it and hands it to its
-/// operations. The CPU always computes in f32 and ignores it.
+/// How convolutions are computed, and on a GPU all matrix products. A network carries it and hands
+/// it to its operations. Sums are always f32.
 ///
 /// ```
-/// use robustseg_ops::{Arithmetic, ConvolutionChoice};
+/// use robustseg_ops::{Arithmetic, ConvolutionChoice, Factors};
 /// let exact = Arithmetic::default();
-/// assert!(!exact.tf32);
-/// let fast = Arithmetic { tf32: true, choice: ConvolutionChoice::Measured };
+/// assert_eq!(exact.factors, Factors::F32);
+/// let fast = Arithmetic { factors: Factors::Tf32, choice: ConvolutionChoice::Measured };
 /// assert_ne!(exact, fast);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Arithmetic {
-    /// Rounds f32 factors to ten bits of mantissa, so that the matrix units multiply them.
-    /// Otherwise products of f32 are exact to f32. Sums are f32 in both cases, and bf16 factors are
-    /// not affected.
-    pub tf32: bool,
-    /// Who chooses the algorithm of a convolution.
+    /// To what f32 factors are rounded. Factors that are bf16 already are not affected.
+    pub factors: Factors,
+    /// Who chooses the algorithm of a convolution on a GPU.
     pub choice: ConvolutionChoice,
+}
+
+/// To what f32 factors are rounded before they are multiplied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Factors {
+    /// They are not rounded.
+    #[default]
+    F32,
+    /// On a GPU to ten bits of mantissa, so that the matrix units multiply them. The CPU does not
+    /// round them.
+    Tf32,
+    /// On the CPU to bf16, seven bits of mantissa. A processor with AVX512-BF16 multiplies such
+    /// numbers at twice the rate of f32, any other one has no gain. Activations stay f32, and so do
+    /// the products of Winograd's algorithm, which most 3x3 convolutions go through: it would make
+    /// the rounding five times larger. A GPU does not round f32 factors to bf16.
+    Bf16,
 }
 
 /// Who chooses among cuDNN's algorithms for a convolution. An algorithm whose result depends on the

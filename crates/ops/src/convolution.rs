@@ -85,7 +85,6 @@ pub fn conv2d_bias(
 #[derive(Clone, Copy)]
 pub(crate) struct Conv2d {
     pub(crate) geometry: Geometry,
-    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "the CPU knows one arithmetic"))]
     pub(crate) arithmetic: Arithmetic,
 }
 

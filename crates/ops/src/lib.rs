@@ -83,7 +83,7 @@ mod upsampled_convolution;
 
 pub use adamw::adamw_step;
 pub use adamw_update::{AdamWConfig, AdamWUpdate};
-pub use arithmetic::{Arithmetic, ConvolutionChoice};
+pub use arithmetic::{Arithmetic, ConvolutionChoice, Factors};
 pub use attention::attention;
 pub use batch_norm::{
     BatchNorm, BatchStatistics, StatisticsSource, batch_norm, batch_norm_add_relu, batch_norm_relu,

@@ -33,13 +33,11 @@ pub fn conv2d_pyramid(
     alignment: Alignment,
     arithmetic: Arithmetic,
 ) -> Result<Tensor> {
-    let pyramid = geometry([x, levels, weight], bins, alignment)?;
+    let pyramid = geometry([x, levels, weight], bins, alignment, arithmetic)?;
     #[cfg(feature = "cuda")]
     if x.device().is_cuda() {
-        return crate::pyramid_products::convolve(&pyramid, x, levels, weight, arithmetic);
+        return crate::pyramid_products::convolve(&pyramid, x, levels, weight);
     }
-    // The CPU knows one arithmetic.
-    let _ = arithmetic;
     apply(PyramidConvolution(pyramid), [x, levels, weight])
 }
 
@@ -47,6 +45,7 @@ fn geometry(
     [x, levels, weight]: [&Tensor; 3],
     bins: &[usize],
     alignment: Alignment,
+    arithmetic: Arithmetic,
 ) -> Result<PyramidGeometry> {
     const NAME: &str = "conv2d_pyramid";
     let (images, _, _, inputs) = dims4(NAME, "input (N, H, W, I)", x)?;
@@ -69,7 +68,7 @@ fn geometry(
     }
     let config = Conv2dConfig { padding: kernel / 2, ..Conv2dConfig::default() };
     let plain = Geometry::new(NAME, x, &weight.narrow(3, 0, inputs)?, config)?;
-    Ok(PyramidGeometry { plain, bins: bins.to_vec(), level_channels, alignment })
+    Ok(PyramidGeometry { plain, arithmetic, bins: bins.to_vec(), level_channels, alignment })
 }
 
 /// Of (map, levels, weight), as one operation. [`pyramid_products`](crate::pyramid_products)

@@ -1,5 +1,7 @@
 //! The sizes of a convolution over a pyramid, and the weights that bring its levels to the pixels.
 
+use crate::arithmetic::Arithmetic;
+use crate::convolution::Conv2d;
 use crate::geometry::Geometry;
 use crate::resize::{Alignment, positions};
 use rayon::prelude::*;
@@ -9,6 +11,8 @@ use rayon::prelude::*;
 pub(crate) struct PyramidGeometry {
     /// Of the map alone.
     pub(crate) plain: Geometry,
+    /// Of the convolution of the map. The products of the small levels are exact on the CPU.
+    pub(crate) arithmetic: Arithmetic,
     /// Pixels along each side of each level.
     pub(crate) bins: Vec<usize>,
     /// Channels of each level.
@@ -27,6 +31,11 @@ pub(crate) struct Level {
 }
 
 impl PyramidGeometry {
+    /// The convolution of the map alone.
+    pub(crate) fn plain_convolution(&self) -> Conv2d {
+        Conv2d { geometry: self.plain, arithmetic: self.arithmetic }
+    }
+
     /// Taps of the kernel.
     pub(crate) fn taps(&self) -> usize {
         self.plain.kernel.iter().product()

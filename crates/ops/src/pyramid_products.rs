@@ -1,7 +1,6 @@
 //! The convolution over a pyramid, composed of a convolution and matrix products that have
 //! gradients of their own. GPUs compute it this way.
 
-use crate::arithmetic::Arithmetic;
 use crate::convolution::conv2d_add;
 use crate::geometry::Conv2dConfig;
 use crate::product::product;
@@ -12,14 +11,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// Output (N, H, W, O) of the map (N, H, W, I), the levels (N, P, L) and the weights
 /// (O, KH, KW, I + levels x L).
-pub(crate) fn convolve(
-    p: &PyramidGeometry,
-    x: &Tensor,
-    levels: &Tensor,
-    weight: &Tensor,
-    arithmetic: Arithmetic,
-) -> Result<Tensor> {
-    let g = &p.plain;
+pub(crate) fn convolve(p: &PyramidGeometry, x: &Tensor, levels: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let (g, arithmetic) = (&p.plain, p.arithmetic);
     let (images, outputs, taps, channels) = (g.batch, g.output[2], p.taps(), p.level_channels);
     // The products of every position with every tap, (N, taps, P, O).
     let mut products = Vec::with_capacity(p.bins.len());

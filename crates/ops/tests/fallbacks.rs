@@ -5,7 +5,7 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use robustseg_ops::cuda::{ConvolutionRecord, convolution_records};
-use robustseg_ops::{Arithmetic, Conv2dConfig, ConvolutionChoice, conv2d_add, cuda};
+use robustseg_ops::{Arithmetic, Conv2dConfig, ConvolutionChoice, Factors, conv2d_add, cuda};
 use std::process::Command;
 
 /// Numbers between -1 and 1, the same for the same shape.
@@ -28,7 +28,7 @@ fn outcome(
         .iter()
         .map(|shape| Var::from_tensor(&numbers(shape).to_device(device)?.to_dtype(elements)?))
         .collect::<Result<Vec<_>>>()?;
-    let arithmetic = Arithmetic { tf32: false, choice };
+    let arithmetic = Arithmetic { factors: Factors::F32, choice };
     let out = conv2d_add(&variables[0], &variables[1], config, &variables[2], arithmetic)?;
     let factors = numbers(&shapes[2]).affine(0.5, 0.25)?.to_device(device)?.to_dtype(elements)?;
     let gradients = (&out * factors)?.to_dtype(DType::F32)?.sum_all()?.backward()?;

@@ -54,7 +54,7 @@ pub struct Spec {
     /// The device: `auto`, `cpu`, `cuda` or `cuda:N`.
     #[serde(default)]
     pub device: DeviceChoice,
-    /// The precision of the network: `f32`, or on a GPU `tf32` or `bf16`.
+    /// The precision of the network: `f32`, `bf16`, or on a GPU `tf32`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub precision: Precision,
     /// How a GPU's convolution algorithms are chosen.

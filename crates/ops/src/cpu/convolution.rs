@@ -1,46 +1,47 @@
 //! Convolution: matrix products over gathered patches, Winograd's algorithm where it suits, and
 //! plain products for 1x1 kernels.
 
-use super::matrix::{Matrix, multiply};
+use super::factor::Factor;
+use super::matrix::Matrix;
 use super::patches::{BLOCK, Sampling, block_pixels, correlate, ranges};
 use super::phases::{phases, spread, turned_weights};
 use super::start::Start;
 use super::winograd::{self, Kernels};
+use crate::arithmetic::Factors;
 use crate::convolution::{Conv2d, Conv2dBias, InputGradient, WeightGradient};
-use crate::geometry::Geometry;
 use crate::operation::{CpuInputs, OnCpu};
 use candle_core::{CpuStorage, Result};
 use rayon::prelude::*;
 
 impl OnCpu<2> for Conv2d {
     fn compute(&self, [x, weight]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(forward(&self.geometry, x.slice()?, weight.slice()?, Start::Zero)))
+        Ok(CpuStorage::F32(forward(self, x.slice()?, weight.slice()?, Start::Zero)))
     }
 }
 
 impl OnCpu<3> for Conv2dBias {
     fn compute(&self, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
         let start = Start::Bias(bias.slice()?);
-        Ok(CpuStorage::F32(forward(&self.0.geometry, x.slice()?, weight.slice()?, start)))
+        Ok(CpuStorage::F32(forward(&self.0, x.slice()?, weight.slice()?, start)))
     }
 }
 
 impl OnCpu<3> for Conv2d {
     fn compute(&self, [x, weight, residual]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
         let start = Start::Residual(residual.slice()?);
-        Ok(CpuStorage::F32(forward(&self.geometry, x.slice()?, weight.slice()?, start)))
+        Ok(CpuStorage::F32(forward(self, x.slice()?, weight.slice()?, start)))
     }
 }
 
 impl OnCpu<2> for InputGradient {
     fn compute(&self, [weight, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(input_gradient(&self.0.geometry, weight.slice()?, gradient.slice()?)))
+        Ok(CpuStorage::F32(input_gradient(&self.0, weight.slice()?, gradient.slice()?)))
     }
 }
 
 impl OnCpu<2> for WeightGradient {
     fn compute(&self, [x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(weight_gradient(&self.0.geometry, x.slice()?, gradient.slice()?)))
+        Ok(CpuStorage::F32(weight_gradient(&self.0, x.slice()?, gradient.slice()?)))
     }
 }
 
@@ -50,20 +51,21 @@ impl OnCpu<2> for WeightGradient {
 const NARROW: usize = 64;
 
 /// `out (rows, n) = start + left (rows, k) x right (k, n)`, parallel over blocks of rows.
-fn multiply_rows(out: &mut [f32], left: &[f32], k: usize, right: Matrix<'_>, start: Start<'_>) {
-    let n = right.columns;
+fn multiply_rows(out: &mut [f32], left: &[f32], right: Matrix<'_>, start: Start<'_>, factors: Factors) {
+    let (k, n, right) = (right.rows, right.columns, Factor::new(right, factors));
     let block = block_pixels(out.len() / n);
     out.par_chunks_mut(block * n).zip(left.par_chunks(block * k)).enumerate().for_each(
         |(index, (out, left))| {
             let accumulate = start.write(out, index * block * n);
             let left = Matrix::row_major(left, left.len() / k, k, k);
-            multiply(out, n, left, right, accumulate);
+            right.multiply(out, n, left, accumulate);
         },
     );
 }
 
 /// Output (N, OH, OW, O) of input (N, H, W, I) and weights (O, KH, KW, I), added to `start`.
-pub(super) fn forward(g: &Geometry, x: &[f32], weight: &[f32], start: Start<'_>) -> Vec<f32> {
+pub(super) fn forward(conv: &Conv2d, x: &[f32], weight: &[f32], start: Start<'_>) -> Vec<f32> {
+    let (g, factors) = (&conv.geometry, conv.arithmetic.factors);
     let (inputs, outputs) = (g.input[2], g.output[2]);
     let patch = g.kernel[0] * g.kernel[1] * inputs;
     let turned = (outputs >= NARROW).then(|| transposed(weight, outputs));
@@ -80,9 +82,9 @@ pub(super) fn forward(g: &Geometry, x: &[f32], weight: &[f32], start: Start<'_>)
     };
     let mut out = vec![0.0; g.batch * g.output.iter().product::<usize>()];
     if g.is_pointwise() {
-        multiply_rows(&mut out, x, inputs, weights, start);
+        multiply_rows(&mut out, x, weights, start, factors);
     } else {
-        correlate(&Sampling::forward(g), x, weights, &mut out, start);
+        correlate(&Sampling::forward(g), x, weights, &mut out, start, factors);
     }
     out
 }
@@ -90,7 +92,8 @@ pub(super) fn forward(g: &Geometry, x: &[f32], weight: &[f32], start: Start<'_>)
 /// Gradient of the input (N, H, W, I), from the output's gradient and the weights: the forward
 /// computation over the output's gradient with the weights turned round, once for each phase of the
 /// stride.
-pub(super) fn input_gradient(g: &Geometry, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
+pub(super) fn input_gradient(conv: &Conv2d, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
+    let (g, factors) = (&conv.geometry, conv.arithmetic.factors);
     let [height, width, inputs] = g.input;
     let outputs = g.output[2];
     if winograd::suits(g) {
@@ -101,7 +104,7 @@ pub(super) fn input_gradient(g: &Geometry, weight: &[f32], gradient: &[f32]) -> 
     let mut out = vec![0.0; g.batch * height * width * inputs];
     if g.is_pointwise() {
         let weight = Matrix::row_major(weight, outputs, inputs, inputs);
-        multiply_rows(&mut out, gradient, outputs, weight, Start::Zero);
+        multiply_rows(&mut out, gradient, weight, Start::Zero, factors);
         return out;
     }
     for phase in phases(g) {
@@ -131,10 +134,10 @@ pub(super) fn input_gradient(g: &Geometry, weight: &[f32], gradient: &[f32]) -> 
             taps: phase.taps.iter().map(|tap| tap.offset).collect(),
         };
         if g.stride == 1 {
-            correlate(&sampling, gradient, weights, &mut out, Start::Zero);
+            correlate(&sampling, gradient, weights, &mut out, Start::Zero, factors);
         } else {
             let mut part = vec![0.0; sampling.pixels() * inputs];
-            correlate(&sampling, gradient, weights, &mut part, Start::Zero);
+            correlate(&sampling, gradient, weights, &mut part, Start::Zero, factors);
             spread(g, phase.start, target, &part, &mut out);
         }
     }
@@ -169,7 +172,8 @@ fn transposed(weights: &[f32], rows: usize) -> Vec<f32> {
 }
 
 /// Gradient of the weights (O, KH, KW, I), from the input and the output's gradient.
-pub(super) fn weight_gradient(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+pub(super) fn weight_gradient(conv: &Conv2d, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+    let (g, factors) = (&conv.geometry, conv.arithmetic.factors);
     if winograd::suits(g) {
         return winograd::weight_gradient(g, x, gradient);
     }
@@ -198,7 +202,7 @@ pub(super) fn weight_gradient(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<
                     sampling.gather(x, start, segment.clone(), buffer);
                     Matrix::row_major(buffer, count, columns, columns)
                 };
-                multiply(&mut product, columns, gradient, patches, turn > 0);
+                Factor::new(patches, factors).multiply(&mut product, columns, gradient, turn > 0);
             }
             product
         })

@@ -34,7 +34,12 @@ impl<'a> Matrix<'a> {
         Self { data: &self.data[range.start * self.row_stride..], rows: range.len(), ..self }
     }
 
-    fn assert_inside(&self) {
+    /// The columns in `range`.
+    pub(super) fn columns(self, range: &std::ops::Range<usize>) -> Self {
+        Self { data: &self.data[range.start * self.column_stride..], columns: range.len(), ..self }
+    }
+
+    pub(super) fn assert_inside(&self) {
         if self.rows > 0 && self.columns > 0 {
             let last = (self.rows - 1) * self.row_stride + (self.columns - 1) * self.column_stride;
             assert!(last < self.data.len(), "matrix reaches beyond its slice");

@@ -12,6 +12,7 @@ mod convolution;
 mod cook_toom;
 mod depthwise;
 mod elementary;
+mod factor;
 mod gain_map;
 mod gelu;
 mod interpolation;
@@ -22,6 +23,10 @@ mod losses;
 mod matrix;
 mod norm_convolution;
 mod objectives;
+#[cfg(target_arch = "x86_64")]
+mod packed;
+#[cfg(target_arch = "x86_64")]
+mod packed_kernel;
 mod patches;
 mod perturbation;
 mod phases;
@@ -29,6 +34,7 @@ mod pixel_objective;
 mod pooling;
 mod prediction;
 mod pyramid;
+mod rounded;
 pub(crate) mod sgd;
 mod start;
 mod sweep;

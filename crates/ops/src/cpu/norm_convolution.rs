@@ -11,15 +11,14 @@ use candle_core::{CpuStorage, Result};
 impl OnCpu<3> for NormConvolution {
     fn compute(&self, [x, parameters, weight]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
         let activated = activated(self, x, parameters)?;
-        Ok(CpuStorage::F32(forward(&self.convolve.geometry, &activated, weight.slice()?, Start::Zero)))
+        Ok(CpuStorage::F32(forward(&self.convolve, &activated, weight.slice()?, Start::Zero)))
     }
 }
 
 impl OnCpu<3> for WeightGradient<'_> {
     fn compute(&self, [x, parameters, gradient]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
         let activated = activated(self.0, x, parameters)?;
-        let g = &self.0.convolve.geometry;
-        Ok(CpuStorage::F32(weight_gradient(g, &activated, gradient.slice()?)))
+        Ok(CpuStorage::F32(weight_gradient(&self.0.convolve, &activated, gradient.slice()?)))
     }
 }
 

@@ -5,8 +5,10 @@
 //! [`correlate`] gathers a block of pixels times a segment of at most [`SEGMENT`] values at a time,
 //! small enough for the caches, and adds its product to the block's outputs.
 
-use super::matrix::{Matrix, multiply};
+use super::factor::Factor;
+use super::matrix::Matrix;
 use super::start::Start;
+use crate::arithmetic::Factors;
 use crate::geometry::Geometry;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -102,18 +104,20 @@ pub(super) fn correlate(
     weights: Matrix<'_>,
     out: &mut [f32],
     start: Start<'_>,
+    factors: Factors,
 ) {
     let channels = weights.columns;
     let block = block_pixels(sampling.pixels());
-    let segments = sampling.segments();
+    let segment = |segment: Range<usize>| (Factor::new(weights.rows(&segment), factors), segment);
+    let segments: Vec<_> = sampling.segments().into_iter().map(segment).collect();
     out.par_chunks_mut(block * channels).enumerate().for_each_init(Vec::new, |buffer, (index, out)| {
         let pixels = out.len() / channels;
         let accumulate = start.write(out, index * block * channels);
-        for (turn, segment) in segments.iter().enumerate() {
+        for (turn, (weights, segment)) in segments.iter().enumerate() {
             buffer.resize(pixels * segment.len(), 0.0);
             sampling.gather(source, index * block, segment.clone(), buffer);
             let patches = Matrix::row_major(buffer, pixels, segment.len(), segment.len());
-            multiply(out, channels, patches, weights.rows(segment), accumulate || turn > 0);
+            weights.multiply(out, channels, patches, accumulate || turn > 0);
         }
     });
 }

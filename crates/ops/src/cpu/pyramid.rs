@@ -20,7 +20,11 @@ impl OnCpu<3> for PyramidConvolution {
 impl OnCpu<2> for InputGradient<'_> {
     fn compute(&self, [weight, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
         let plain = of_channels(self.0, weight.slice()?, 0, self.0.plain.input[2]);
-        Ok(CpuStorage::F32(convolution::input_gradient(&self.0.plain, &plain, gradient.slice()?)))
+        Ok(CpuStorage::F32(convolution::input_gradient(
+            &self.0.plain_convolution(),
+            &plain,
+            gradient.slice()?,
+        )))
     }
 }
 
@@ -59,7 +63,7 @@ fn of_channels(p: &PyramidGeometry, weight: &[f32], first: usize, count: usize) 
 /// (O, KH, KW, I + levels x L).
 fn forward(p: &PyramidGeometry, x: &[f32], levels: &[f32], weight: &[f32]) -> Vec<f32> {
     let plain = of_channels(p, weight, 0, p.plain.input[2]);
-    let mut out = convolution::forward(&p.plain, x, &plain, Start::Zero);
+    let mut out = convolution::forward(&p.plain_convolution(), x, &plain, Start::Zero);
     let products = products(p, levels, weight);
     let (pixels, outputs) = (p.plain.input[0] * p.plain.input[1], p.plain.output[2]);
     let rows = p.taps() * p.positions();
@@ -146,7 +150,7 @@ fn weight_gradient(
 ) -> Vec<f32> {
     let (taps, positions, channels) = (p.taps(), p.positions(), p.level_channels);
     let (inputs, outputs, all) = (p.plain.input[2], p.plain.output[2], p.channels());
-    let plain = convolution::weight_gradient(&p.plain, x, gradient);
+    let plain = convolution::weight_gradient(&p.plain_convolution(), x, gradient);
     // For every tap, the gradients of all levels' weights: (O, levels x L).
     let width = all - inputs;
     let mut small = vec![0.0; taps * outputs * width];

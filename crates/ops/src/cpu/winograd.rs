@@ -4,6 +4,9 @@
 //! Tiles of 6x6 inputs and the 3x3 kernels are evaluated at 36 points, multiplied there, as 36
 //! matrix products over the channels, and interpolated to tiles of 4x4 outputs. A dilated
 //! convolution is one plain convolution for each remainder of row and column by the dilation.
+//!
+//! Products are f32 in every arithmetic: interpolation would make the rounding of bf16 five times
+//! larger.
 
 use super::cook_toom::{
     Evaluate, EvaluateKernel, EvaluateKernelTransposed, Interpolate, InterpolateTransposed, Linear, SIDE,

@@ -2,6 +2,7 @@
 
 use super::element::Element;
 use super::memory::{room, stored};
+use crate::arithmetic::Factors;
 use crate::operation::{GpuInputs, Input, OnGpu};
 use crate::product::Product;
 use candle_core::backend::BackendStorage;
@@ -14,7 +15,7 @@ use candle_core::{CudaStorage, DType, Error, Layout, Result, bail};
 
 impl OnGpu<2> for Product {
     fn compute<T: Element>(&self, [left, right]: GpuInputs<'_, 2>) -> Result<CudaStorage> {
-        multiply::<T>(left, right, self.0.tf32)
+        multiply::<T>(left, right, self.0.factors)
     }
 }
 
@@ -51,11 +52,11 @@ impl Operand {
 }
 
 /// `left` (m, k) times `right` (k, n), or as many of them as the batch (batch, m, k) and (batch, k,
-/// n) holds. Sums are f32. With `tf32`, f32 factors are rounded to ten bits of mantissa.
+/// n) holds. Sums are f32.
 pub(super) fn multiply<T: Element>(
     left: Input<'_, CudaStorage>,
     right: Input<'_, CudaStorage>,
-    tf32: bool,
+    factors: Factors,
 ) -> Result<CudaStorage> {
     let ([batch @ .., m, k], [batch_right @ .., inner, n]) = (left.dims(), right.dims()) else {
         bail!("product: expected matrices, found shapes {:?} and {:?}", left.dims(), right.dims());
@@ -66,7 +67,7 @@ pub(super) fn multiply<T: Element>(
     let (device, batch) = (left.storage.device(), batch.iter().product::<usize>());
     let (a, b) = (Operand::new(right.layout)?, Operand::new(left.layout)?);
     let compute = match T::TYPE {
-        DType::F32 if tf32 => cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
+        DType::F32 if factors == Factors::Tf32 => cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
         _ => cublasComputeType_t::CUBLAS_COMPUTE_32F,
     };
     let mut out = room::<T>(device, batch * m * n)?;

@@ -13,7 +13,7 @@ use std::slice::from_ref;
 use compare::{difference, gpu, labels, random, same};
 
 /// f32 products that are not rounded, as on the CPU.
-const EXACT: Arithmetic = Arithmetic { tf32: false, choice: ConvolutionChoice::Predicted };
+const EXACT: Arithmetic = Arithmetic { factors: Factors::F32, choice: ConvolutionChoice::Predicted };
 
 #[test]
 fn convolution() {

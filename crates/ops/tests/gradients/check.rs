@@ -2,10 +2,10 @@
 
 use candle_core::{Device, Result, Tensor, Var};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
-use robustseg_ops::{Arithmetic, ConvolutionChoice, Tape};
+use robustseg_ops::{Arithmetic, ConvolutionChoice, Factors, Tape};
 
-/// The only arithmetic of the CPU.
-pub const EXACT: Arithmetic = Arithmetic { tf32: false, choice: ConvolutionChoice::Predicted };
+/// Nothing is rounded.
+pub const EXACT: Arithmetic = Arithmetic { factors: Factors::F32, choice: ConvolutionChoice::Predicted };
 
 pub fn random(shape: &[usize], seed: u64) -> Tensor {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);

@@ -12,5 +12,6 @@ mod objective;
 mod pooling;
 mod probabilities;
 mod pyramid;
+mod rounded;
 mod tape;
 mod transformer;

@@ -2,6 +2,7 @@
 //! and cuBLAS, in f32 and image by image. It is slow.
 
 use super::key::{Key, Product};
+use crate::arithmetic::Factors;
 use crate::cuda::element::Element;
 use crate::cuda::launch::{launch, per_element};
 use crate::cuda::memory::{room, stored};
@@ -64,7 +65,7 @@ pub(super) fn compute<T: Element>(
     let patches = Patches {
         device: inputs[0].storage.device(),
         g,
-        tf32: key.arithmetic.tf32,
+        factors: key.arithmetic.factors,
         pixels: g.output[0] * g.output[1],
         outputs: g.output[2],
         patch: g.kernel.iter().product::<usize>() * g.input[2],
@@ -88,7 +89,7 @@ pub(super) fn compute<T: Element>(
 struct Patches<'a> {
     device: &'a CudaDevice,
     g: &'a Geometry,
-    tf32: bool,
+    factors: Factors,
     /// Pixels of an image's output.
     pixels: usize,
     /// Channels of the output.
@@ -116,7 +117,7 @@ impl Patches<'_> {
         (right, right_layout): (&CudaStorage, Layout),
     ) -> Result<CudaStorage> {
         let left = Input { storage: left, layout: &left_layout };
-        multiply::<f32>(left, Input { storage: right, layout: &right_layout }, self.tf32)
+        multiply::<f32>(left, Input { storage: right, layout: &right_layout }, self.factors)
     }
 
     /// Writes `part` to place `index` of parts of its size.

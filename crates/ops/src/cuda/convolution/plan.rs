@@ -5,7 +5,7 @@ use super::cudnn::{Candidate, Descriptors, Reason, Tensors, WORKSPACE, failed, m
 use super::key::Key;
 use super::record::ConvolutionRecord;
 use super::warning::warn_once;
-use crate::arithmetic::ConvolutionChoice;
+use crate::arithmetic::{ConvolutionChoice, Factors};
 use crate::cuda::element::Element;
 use crate::cuda::memory::room;
 use candle_core::cuda_backend::DeviceId;
@@ -97,9 +97,9 @@ impl Library {
 impl Key {
     /// The arithmetic that cuDNN may use.
     pub(super) fn math(&self) -> sys::cudnnMathType_t {
-        match (self.elements, self.arithmetic.tf32) {
-            ("f32", false) => sys::cudnnMathType_t::CUDNN_FMA_MATH,
-            ("f32", true) => sys::cudnnMathType_t::CUDNN_DEFAULT_MATH,
+        match (self.elements, self.arithmetic.factors) {
+            ("f32", Factors::F32 | Factors::Bf16) => sys::cudnnMathType_t::CUDNN_FMA_MATH,
+            ("f32", Factors::Tf32) => sys::cudnnMathType_t::CUDNN_DEFAULT_MATH,
             _ => sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH,
         }
     }

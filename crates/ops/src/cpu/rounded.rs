@@ -1,0 +1,35 @@
+//! Products of factors rounded to bf16, on any processor.
+
+use super::matrix::{Matrix, multiply};
+
+/// A right factor, rounded to bf16: contiguous rows of f32 whose lower half is zero.
+pub(super) struct Rounded {
+    data: Vec<f32>,
+    rows: usize,
+    columns: usize,
+}
+
+impl Rounded {
+    pub(super) fn new(matrix: Matrix<'_>) -> Self {
+        let Matrix { data, rows, columns, row_stride, column_stride } = matrix;
+        let row =
+            |row: usize| (0..columns).map(move |column| data[row * row_stride + column * column_stride]);
+        Self { data: (0..rows).flat_map(row).map(round).collect(), rows, columns }
+    }
+
+    /// See [`super::factor::Factor::multiply`].
+    pub(super) fn multiply(&self, out: &mut [f32], out_stride: usize, left: Matrix<'_>, accumulate: bool) {
+        let left = Self::new(left);
+        multiply(out, out_stride, left.matrix(), self.matrix(), accumulate);
+    }
+
+    fn matrix(&self) -> Matrix<'_> {
+        Matrix::row_major(&self.data, self.rows, self.columns, self.columns)
+    }
+}
+
+/// The nearest number of bf16, of two the even one. Subnormal numbers become zero, as in the
+/// processors that convert by themselves.
+pub(super) fn round(value: f32) -> f32 {
+    if value.is_subnormal() { 0.0_f32.copysign(value) } else { half::bf16::from_f32(value).to_f32() }
+}
