@@ -1,9 +1,13 @@
 """Times robustseg and the same network in PyTorch in turn, and prints the ratios.
 
-    python bench_peer.py BINARY ROUNDS [--batch N] [--size N] [--layers L] [--width N] [--methods M] [--steps N] [--warmup N]
+    python bench_peer.py BINARY ROUNDS [--steps-only] [--compile] [--batch N] [--size N] [--layers L] [--width N]
+                         [--methods M] [--steps N] [--warmup N]
 
-Run by bench_peer.sh, with a Python that has torch. In every round: this program, PyTorch channels first, PyTorch
-channels last. Of the rounds the median counts, of PyTorch's two formats, row by row, the faster one.
+Run by bench_peer.sh, with a Python that has torch. Every round runs each way to compute: this program in f32 and bf16,
+PyTorch in f32 and bf16 (autocast), both channels first and channels last, and with --compile, which needs a C++ compiler,
+compiled in bf16 too. Of the rounds the median counts. Row by row, this program's f32 is compared with PyTorch's fastest
+f32, and its faster precision with PyTorch's fastest way of all. --steps-only leaves out the evaluation, whose curves take
+minutes at full size.
 """
 import json
 import os
@@ -13,6 +17,14 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+OURS = {"f32": ["--precision", "f32"], "bf16": ["--precision", "bf16"]}
+PEER = {
+    "f32": ["--precision", "fp32"],
+    "f32 last": ["--precision", "fp32", "--channels-last"],
+    "bf16": ["--precision", "bf16"],
+    "bf16 last": ["--precision", "bf16", "--channels-last"],
+}
+COMPILED = {"bf16 compiled": ["--precision", "bf16", "--channels-last", "--compile"]}
 
 
 def run(command):
@@ -27,53 +39,67 @@ def run(command):
     return text, usage.ru_maxrss * 1024
 
 
+def rows(result):
+    """Seconds by row."""
+    return {**result["step_s"], **(result.get("evaluation_s") or {})}
+
+
 def ours(binary, arguments):
-    """Seconds by row, and peak memory, of one round of ours."""
+    """Seconds by row, and peak memory, of one round of this program."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "bench.json")
-        _, peak = run([binary, "bench", "--device", "cpu", "--evaluation", "--json", path, *arguments])
+        _, peak = run([binary, "bench", "--device", "cpu", "--json", path, *arguments])
         with open(path) as file:
-            result = json.load(file)
-    return {**result["step_s"], **result["evaluation_s"]}, peak
+            return rows(json.load(file)), peak
 
 
-def peers(arguments):
+def peer(arguments):
     """Seconds by row, and peak memory, of one round of PyTorch."""
-    script = os.path.join(HERE, "peer", "bench_torch.py")
-    text, peak = run([sys.executable, script, "--evaluation", *arguments])
-    result = json.loads(text)
-    return {**result["step_s"], **result["evaluation_s"]}, peak
+    text, peak = run([sys.executable, os.path.join(HERE, "peer", "bench_torch.py"), *arguments])
+    return rows(json.loads(text)), peak
 
 
-def medians(rounds):
-    """Row by row, and of the peaks."""
-    seconds = {row: statistics.median(times[row] for times, _ in rounds) for row in rounds[0][0]}
-    return seconds, statistics.median(peak for _, peak in rounds)
+def table(seconds):
+    """Lines of text from the median seconds of each row in each way, ours first."""
+    lines = [f"{'seconds':12}" + "".join(f"{way:>20}" for way in seconds) + f"{'f32 ratio':>12}{'best ratio':>12}"]
+    f32 = [way for way in seconds if way.startswith("PyTorch f32")]
+    peers, own = [way for way in seconds if way.startswith("PyTorch")], ["ours f32", "ours bf16"]
+    for row in seconds["ours f32"]:
+        fastest = lambda ways: min(seconds[way][row] for way in ways)
+        exact, best = fastest(f32) / seconds["ours f32"][row], fastest(peers) / fastest(own)
+        lines.append(f"{row:12}" + "".join(f"{seconds[way][row]:20.3f}" for way in seconds) + f"{exact:12.2f}{best:12.2f}")
+    return lines
+
+
+def additional(seconds):
+    """Lines of text: the additional time of each method over Basic, in percent, in each way."""
+    methods = [row for row in seconds["ours f32"] if row not in ("basic", "forward", "curves")]
+    if "basic" not in seconds["ours f32"]:
+        return []
+    percent = lambda times, row: 100 * (times[row] / times["basic"] - 1)
+    return [
+        f"{'+% ' + row:12}" + "".join(f"{percent(times, row):20.1f}" for times in seconds.values()) for row in methods
+    ]
 
 
 def main():
     binary, rounds, *arguments = sys.argv[1:]
-    ours_rounds, first_rounds, last_rounds = [], [], []
+    flags = {flag: flag in arguments for flag in ("--steps-only", "--compile")}
+    arguments = [argument for argument in arguments if argument not in flags]
+    if not flags["--steps-only"]:
+        arguments.append("--evaluation")
+    ways = {f"ours {name}": (lambda own=own: ours(binary, [*arguments, *own])) for name, own in OURS.items()}
+    others = {**PEER, **(COMPILED if flags["--compile"] else {})}
+    ways.update({f"PyTorch {name}": (lambda other=other: peer([*arguments, *other])) for name, other in others.items()})
+    found = {way: [] for way in ways}
     for _ in range(int(rounds)):
-        ours_rounds.append(ours(binary, arguments))
-        first_rounds.append(peers(arguments))
-        last_rounds.append(peers([*arguments, "--channels-last"]))
-    own, own_peak = medians(ours_rounds)
-    first, first_peak = medians(first_rounds)
-    last, last_peak = medians(last_rounds)
-    best = {row: min(first[row], last[row]) for row in own}
-    steps = [row for row in own if row not in ("forward", "curves")]
-
-    def added(times, row):
-        return 100 * (times[row] / times["basic"] - 1) if "basic" in times and row in steps else float("nan")
-
-    print(f"{'seconds':12} {'ours':>8} {'PyTorch':>8} {'ch. last':>8} {'PyTorch/ours':>12} {'ours +%':>8} {'PyTorch +%':>10}")
-    for row in own:
-        print(
-            f"{row:12} {own[row]:8.3f} {first[row]:8.3f} {last[row]:8.3f} {best[row] / own[row]:12.2f}"
-            f" {added(own, row):8.1f} {added(best, row):10.1f}"
-        )
-    print(f"peak memory, GB: ours {own_peak / 1e9:.2f}, PyTorch {first_peak / 1e9:.2f}, channels last {last_peak / 1e9:.2f}")
+        for way, measure in ways.items():
+            found[way].append(measure())
+    median = lambda rounds, row: statistics.median(times[row] for times, _ in rounds)
+    seconds = {way: {row: median(rounds, row) for row in rounds[0][0]} for way, rounds in found.items()}
+    peaks = [statistics.median(peak for _, peak in rounds) / 1e9 for rounds in found.values()]
+    memory = f"{'memory, GB':12}" + "".join(f"{peak:20.2f}" for peak in peaks)
+    print("\n".join([*table(seconds), *additional(seconds), memory]))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# bench_peer.sh [--batch N] [--size N] [--layers L] [--width N] [--methods M] [--steps N] [--warmup N]
+# bench_peer.sh [--steps-only] [--compile] [--batch N] [--size N] [--layers L] [--width N] [--methods M] [--steps N] [--warmup N]
 #
-# Times training steps, forward passes and robustness curves of robustseg and of the same network in PyTorch, in both of its
-# memory formats. They run in turn on this machine's CPU. Prints the ratios. All programs get the same arguments.
+# Times training steps, and without --steps-only forward passes and robustness curves, of robustseg and of the same network
+# in PyTorch, each in f32 and bf16, PyTorch in both of its memory formats and with --compile compiled as well. They run in
+# turn on this machine's CPU. Prints the ratios and the peak memory.
 #
 #   ROBUSTSEG_PEER_PYTHON   a Python with torch; if unset, peer/setup.sh creates an environment, which is deleted
 #                           afterwards
@@ -21,7 +22,14 @@ fi
 cargo build --release --quiet --package robustseg-driver --bin robustseg
 binary=$(cargo metadata --no-deps --format-version 1 |
     python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/release/robustseg
-arguments=(--batch 2 --size 472 --steps 3 --warmup 1 "$@")
+flags=() given=()
+for argument in "$@"; do
+    case $argument in
+    --steps-only | --compile) flags+=("$argument") ;;
+    *) given+=("$argument") ;;
+    esac
+done
+arguments=(--batch 2 --size 472 --steps 3 --warmup 1 "${given[@]}")
 # The peer uses the last value of a repeated argument. robustseg accepts each argument once.
 declare -A last=()
 for ((i = 0; i + 1 < ${#arguments[@]}; i += 2)); do
@@ -32,4 +40,4 @@ for name in "${!last[@]}"; do
     arguments+=("$name" "${last[$name]}")
 done
 
-"$python" scripts/bench_peer.py "$binary" "${ROBUSTSEG_PEER_ROUNDS:-2}" "${arguments[@]}"
+"$python" scripts/bench_peer.py "$binary" "${ROBUSTSEG_PEER_ROUNDS:-2}" "${flags[@]}" "${arguments[@]}"

@@ -87,6 +87,7 @@ fn factors_of_bf16_stay_near_f32_on_the_cpu() {
 #[cfg(feature = "cuda")]
 #[test]
 fn reduced_precision_stays_near_f32_on_a_gpu() {
+    use robustseg_ops::cuda::{count, open};
     if count() == 0 {
         eprintln!("no GPU here: not tested");
         return;
