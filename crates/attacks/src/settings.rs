@@ -98,7 +98,7 @@ impl fmt::Display for Settings {
                 (_, Value::Bool(true)) => words,
                 (_, Value::String(choice)) => format!("{words} {choice}"),
                 (_, Value::Number(number)) => match number.as_f64() {
-                    Some(number) => format!("{words} {number}"),
+                    Some(number) => format!("{words} {}", readable(number)),
                     None => format!("{words} {number}"),
                 },
                 (_, other) => format!("{words} {other}"),
@@ -106,6 +106,13 @@ impl fmt::Display for Settings {
         });
         f.write_str(&told.collect::<Vec<_>>().join(", "))
     }
+}
+
+/// `number` as people write it: a multiple of 1/255 as such if its decimals would not end.
+fn readable(number: f64) -> String {
+    let (text, levels) = (number.to_string(), (255.0 * number).round());
+    let is_level = levels > 0.0 && levels < 255.0 && (255.0 * number - levels).abs() < 1e-6;
+    if text.len() > 7 && is_level { format!("{levels}/255") } else { text }
 }
 
 /// Gives every type with serialisable fields its settings by name.
@@ -131,6 +138,8 @@ mod tests {
         assert_eq!(title(json!({})), "");
         let pgd = json!({"alpha": 0.004, "steps": 10, "restarts": 5, "decay": 1.0});
         assert_eq!(title(pgd), "alpha 0.004, 10 steps, 5 starts, decay 1");
+        assert_eq!(title(json!({"alpha": 1.0 / 255.0})), "alpha 1/255");
+        assert_eq!(title(json!({"alpha": 0.012_345_6})), "alpha 0.0123456");
         assert_eq!(title(json!({"steps": 1, "start": "random"})), "1 step, random start");
         assert_eq!(title(json!({"steps": 1, "norm": "linf"})), "1 step");
         assert_eq!(title(json!({"steps": 1, "norm": "l2"})), "1 step, l2 ball");

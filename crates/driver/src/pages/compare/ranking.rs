@@ -62,7 +62,7 @@ impl Comparison {
         }));
         table.mark_best(ranked.len(), [2, 4, 5], |a, b| a > b);
         if !self.beginning.is_empty() {
-            table.note = format!("The names begin with {}.", self.beginning);
+            table.note = format!("The names begin with {}.", self.beginning.trim_end_matches([',', ' ']));
         }
         table
     }

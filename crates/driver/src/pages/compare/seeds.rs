@@ -5,7 +5,7 @@ use robustseg_metrics::mean_and_deviation;
 
 use super::run::ComparedRun;
 use crate::draw::table::{Cell, Table};
-use crate::pages::names::title_of_curve;
+use crate::pages::names::{epsilon_in_words, title_of_curve};
 
 /// Mean and standard deviation over the seeds of each setting that several of `runs` share: clean,
 /// and at the largest epsilon of each curve and of the worst case. All `runs` have the same curves.
@@ -17,7 +17,7 @@ pub(super) fn table(runs: &[ComparedRun]) -> Table {
         .filter_map(|curve| {
             let points = curve.points.iter().enumerate();
             let (place, point) = points.max_by(|a, b| a.1.epsilon.total_cmp(&b.1.epsilon))?;
-            Some((format!("{} at {}", title_of_curve(curve), point.epsilon), place))
+            Some((format!("{} at {}", title_of_curve(curve), epsilon_in_words(point.epsilon)), place))
         })
         .collect();
     let worst =
@@ -26,7 +26,7 @@ pub(super) fn table(runs: &[ComparedRun]) -> Table {
         .first()
         .and_then(worst)
         .filter(|(epsilon, _)| runs.iter().all(|run| worst(run).is_some_and(|(other, _)| other == *epsilon)));
-    let worst_name = worst_at.map(|(epsilon, _)| format!("worst case at {epsilon}"));
+    let worst_name = worst_at.map(|(epsilon, _)| format!("worst case at {}", epsilon_in_words(epsilon)));
     let scores = std::iter::once("clean".to_owned()).chain(largest.iter().map(|(name, _)| name.clone()));
     let scores = scores.chain(worst_name);
     let scores = scores.flat_map(|name| [name, "deviation".to_owned()]);
