@@ -140,6 +140,10 @@ impl Meeting {
         let limit = limit.and_then(|limit| Instant::now().checked_add(limit));
         // The meeting before this one is over when all have taken its bytes.
         let mut state = self.wait(self.lock(), limit, |state| state.complete.is_some())?;
+        // A rank that failed here may have left its bytes behind.
+        if state.closed {
+            return Err(Error::Gone);
+        }
         state.given[rank] = Some(own);
         if state.given.iter().all(Option::is_some) {
             let all = state.given.iter_mut().filter_map(Option::take).collect();

@@ -128,7 +128,10 @@ fn runs_that_differ_in_their_seed_alone_have_a_mean_and_a_deviation() {
     let csv = std::fs::read_to_string(out.file("tables/seeds.csv")).unwrap();
     let lines: Vec<&str> = csv.lines().collect();
     assert!(lines[0].starts_with("runs,seeds,clean,deviation,FGSM at 0.04 (10.2/255),deviation,"), "{csv}");
-    assert!(lines[0].ends_with(",worst case at 0.04 (10.2/255),deviation,split,images,split_images"), "{csv}");
+    assert!(
+        lines[0].ends_with(",worst case at 0.04 (10.2/255),deviation,split,images,split_images"),
+        "{csv}"
+    );
     assert_eq!(lines.len(), 2, "{csv}");
     assert!(
         lines[1].starts_with("\"one, two\",2,0.6499999") || lines[1].starts_with("\"one, two\",2,0.65"),
