@@ -114,8 +114,8 @@ impl Trainer {
     }
 
     /// Performs one step, which began at `start`, on `batch`, or on its tensors if they are on the
-    /// device already. If something is not finite, the running statistics and the method's state stay
-    /// those from before.
+    /// device already. After an error the running statistics and the method's state are those from
+    /// before.
     fn step_on(
         &mut self,
         batch: &Batch,
@@ -127,7 +127,7 @@ impl Trainer {
         self.network.deal_batches(Some(Arc::clone(&self.ranks)));
         let done = self.all_updates(batch, tensors, attacked, start);
         self.network.deal_batches(None);
-        if let Err(Error::NotFinite { .. }) = done {
+        if done.is_err() {
             put(&statistics)?;
             self.method.restore(state)?;
         }
