@@ -1,6 +1,7 @@
 //! The cost of attacks in passes through the model.
 
 use std::cell::Cell;
+use std::ops::AddAssign;
 
 use candle_core::{DType, Result, Tensor};
 use robustseg_ops::Alignment;
@@ -15,6 +16,13 @@ pub struct Cost {
     pub forward: u64,
     /// Backward passes.
     pub backward: u64,
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        self.forward += other.forward;
+        self.backward += other.backward;
+    }
 }
 
 /// A model that counts its passes. A forward pass on a tracked image counts as one with a backward

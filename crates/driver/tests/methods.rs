@@ -4,28 +4,11 @@ mod common;
 
 use std::path::Path;
 
+use common::generated::manifest;
 use common::{case, run_in};
 use robustseg_driver::spec::Spec;
 use robustseg_training::MethodConfig;
 use serde_json::Value;
-
-const MANIFEST: &str = "
-name: scenes
-folder: scenes
-layout:
-  synthetic: {height: 20, width: 28, seed: 1}
-classes:
-  - {name: ground, colour: [0, 0, 0]}
-  - {name: stripes, colour: [200, 80, 60]}
-  - {name: steps, colour: [60, 110, 200]}
-  - {name: dots, colour: [70, 180, 90]}
-splits:
-  train: {count: 4}
-  val: {count: 2}
-citation: none
-licence: generated
-obtain: nothing to obtain
-";
 
 const SPEC: &str = "
 name: scenes
@@ -60,7 +43,7 @@ fn json(path: &Path) -> Value {
 #[test]
 fn every_method_trains_and_leaves_a_checkpoint_that_every_command_takes() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("scenes.yaml"), MANIFEST).unwrap();
+    std::fs::write(folder.path().join("scenes.yaml"), manifest("scenes", [20, 28], 4, [4, 2])).unwrap();
     std::fs::write(folder.path().join("spec.yaml"), SPEC).unwrap();
     case(folder.path());
     let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/ramp.jpg");

@@ -11,23 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use common::generated::tiny;
 use serde_json::Value;
-
-const MANIFEST: &str = "name: tiny
-folder: tiny
-layout:
-  synthetic: {height: 24, width: 32, seed: 1}
-classes:
-  - {name: ground, colour: [0, 0, 0]}
-  - {name: stripes, colour: [200, 80, 60]}
-  - {name: steps, colour: [60, 110, 200]}
-splits:
-  train: {count: 9}
-  val: {count: 3}
-citation: none
-licence: generated
-obtain: nothing to obtain
-";
 
 /// Twelve steps in six epochs, half of the samples attacked.
 const SPEC: &str = "name: short
@@ -63,7 +48,7 @@ impl Runs {
             return None;
         }
         let runs = Self(tempfile::tempdir().unwrap());
-        fs::write(runs.path("tiny.yaml"), MANIFEST).unwrap();
+        fs::write(runs.path("tiny.yaml"), tiny()).unwrap();
         fs::write(runs.path("short.yaml"), SPEC).unwrap();
         Some(runs)
     }
@@ -195,7 +180,7 @@ fn ranks_learn_and_score_like_one_process_and_resume_on_another_number() {
     let (ours, alone) = (runs.evaluation("2"), runs.evaluation("alone"));
     assert_eq!((&ours["clean"], &ours["curves"]), (&alone["clean"], &alone["curves"]));
 
-    // A state of two ranks, saved on request, goes on with two, one and four.
+    // A state of two ranks, saved on request, resumes on two, one and four.
     let mut child = runs.start(2, |_| Runs::run("stopped", &[]));
     runs.wait_for_step(&mut child, "stopped", 4);
     send("USR1", &child.id().to_string());
@@ -261,7 +246,7 @@ fn ranks_that_differ_are_refused_at_the_start() {
         2,
         &["process 1 of 2 has another spec", "learning_rate: 0.5"],
     );
-    fs::write(runs.path("other.yaml"), MANIFEST.replace("seed: 1", "seed: 2")).unwrap();
+    fs::write(runs.path("other.yaml"), tiny().replace("seed: 1", "seed: 2")).unwrap();
     refused(&with("data.manifest=other.yaml"), 2, &["process 1 of 2 has another spec"]);
     // One process cannot read what it was given.
     refused(&with("data.manifest=missing.yaml"), 3, &["process 1 of 2", "missing.yaml"]);
@@ -290,17 +275,13 @@ fn a_lack_of_memory_in_one_rank_ends_all() {
 #[test]
 fn processes_that_nothing_connects_are_refused() {
     let Some(runs) = Runs::new() else { return };
-    let alone = common::robustseg(&["run", "short.yaml", "--distributed", "--out", "out"])
-        .current_dir(runs.path(""))
-        .env("WORLD_SIZE", "2")
-        .output()
-        .unwrap();
-    has_one_error(&alone, 2, &["2 processes", "mpirun"]);
-    let without = common::robustseg(&["run", "short.yaml", "--distributed", "--out", "out"])
-        .current_dir(runs.path(""))
-        .env("ROBUSTSEG_MPI", "libnothing.so")
-        .output()
-        .unwrap();
-    has_one_error(&without, 2, &["no MPI is found", "libnothing.so"]);
+    for (variable, value, parts) in [
+        ("WORLD_SIZE", "2", ["2 processes", "mpirun"]),
+        ("ROBUSTSEG_MPI", "libnothing.so", ["no MPI is found", "libnothing.so"]),
+    ] {
+        let mut alone = common::robustseg(&["run", "short.yaml", "--distributed", "--out", "out"]);
+        let output = alone.current_dir(runs.path("")).env(variable, value).output().unwrap();
+        has_one_error(&output, 2, &parts);
+    }
     assert!(!runs.path("out").exists());
 }

@@ -68,8 +68,8 @@ fn a_training_starts_from_the_whole_network_of_a_checkpoint() {
         assert!(after.eq(before.into_keys().filter(|path| !own.contains(path))));
     };
     start("model.width=8", 3, &["moved.safetensors", "its network is", "make `model` of the spec"]);
-    std::fs::write(at("renamed.yaml"), generated::MANIFEST.replace("name: steps", "name: stairs")).unwrap();
-    let fewer = generated::MANIFEST.replace("  - {name: steps, colour: [60, 110, 200]}\n", "");
+    std::fs::write(at("renamed.yaml"), generated::scenes().replace("name: steps", "name: stairs")).unwrap();
+    let fewer = generated::scenes().replace("  - {name: steps, colour: [60, 110, 200]}\n", "");
     std::fs::write(at("fewer.yaml"), fewer).unwrap();
     for (manifest, out) in [("renamed.yaml", "third"), ("fewer.yaml", "fourth")] {
         let data = format!("data.manifest={manifest}");

@@ -227,13 +227,9 @@ impl<'a> Tally<'a> {
     }
 
     /// Adds the observations of a batch. The batches of an evaluation come in their order.
-    pub(crate) fn take_in(&mut self, Seen { images, costs, examples }: Seen) -> Result<()> {
+    pub(crate) fn take_in(&mut self, Seen { images, costs, mut examples }: Seen) -> Result<()> {
         self.images.extend(images);
-        for (sum, Cost { forward, backward }) in self.costs.iter_mut().zip(costs) {
-            sum.forward += forward;
-            sum.backward += backward;
-        }
-        let mut examples = examples;
+        self.costs.iter_mut().zip(costs).for_each(|(sum, cost)| *sum += cost);
         examples.sort_by_key(|(number, _)| *number);
         for (number, example) in examples {
             self.worst.offer(number, example.pixel_accuracy, || Ok(example))?;
@@ -259,10 +255,7 @@ impl<'a> Tally<'a> {
         let mut seen = Seen { costs: vec![Cost::default(); self.threats.len()], examples, ..Seen::default() };
         for Entry { images, costs, .. } in entries {
             seen.images.extend(images);
-            for (sum, Cost { forward, backward }) in seen.costs.iter_mut().zip(costs) {
-                sum.forward += forward;
-                sum.backward += backward;
-            }
+            seen.costs.iter_mut().zip(costs).for_each(|(sum, cost)| *sum += cost);
         }
         Ok(seen)
     }

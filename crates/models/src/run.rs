@@ -9,7 +9,7 @@ use robustseg_ops::{Arithmetic, Deal, scale_channels};
 pub(crate) struct Run<'a, 'b> {
     /// The network's mode.
     pub(crate) mode: &'a mut Mode<'b>,
-    /// How a GPU computes convolutions.
+    /// How convolutions multiply.
     pub(crate) arithmetic: Arithmetic,
     /// Which samples of the batch these are, if several processes have parts of it.
     pub(crate) deal: Option<Deal>,
@@ -45,8 +45,10 @@ impl Run<'_, '_> {
         let of_a_row = count / rows.len();
         let all = (0..of_a_row * total).map(|_| if random.random::<f64>() < rate { 0.0 } else { kept });
         // Collected as a whole, so that the next draw begins at the same place on all ranks.
-        let all: Vec<f32> = all.collect();
-        Some(all[rows.start * of_a_row..rows.end * of_a_row].to_vec())
+        let mut factors: Vec<f32> = all.collect();
+        factors.truncate(rows.end * of_a_row);
+        factors.drain(..rows.start * of_a_row);
+        Some(factors)
     }
 
     fn drop_channels(&mut self, x: &Tensor, rate: f64) -> Result<Tensor> {

@@ -8,7 +8,7 @@ use crate::Gradients;
 const EPSILON: f64 = 1e-6;
 
 /// Scales the gradients of `variables` so that the l2 norm of all of them together is at most
-/// `limit`, as PyTorch's `clip_grad_norm_`. Gradients whose norm is not finite stay as they are.
+/// `limit`, as PyTorch's `clip_grad_norm_`. Gradients whose norm is not finite are not changed.
 ///
 /// ```
 /// use candle_core::{Device, Var};

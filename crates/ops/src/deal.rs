@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use candle_core::{DType, Device, Result, Tensor, TensorId, Var, bail};
-use robustseg_ranks::Ranks;
+use robustseg_ranks::{Ranks, from_bytes, to_bytes};
 
 use crate::tape::{self, Recorded};
 
@@ -57,9 +57,9 @@ impl Deal {
 
     /// The values of `own` on each rank.
     pub(crate) fn of_each_rank(&self, own: &Tensor) -> Result<Vec<Vec<f32>>> {
-        let own = bytes(&own.flatten_all()?.to_vec1::<f32>()?, f32::to_le_bytes);
+        let own = to_bytes(&own.flatten_all()?.to_vec1::<f32>()?, f32::to_le_bytes);
         let all = self.ranks.gather(&own).map_err(candle_core::Error::wrap)?;
-        Ok(all.iter().map(|bytes| values(bytes, f32::from_le_bytes)).collect())
+        Ok(all.iter().map(|bytes| from_bytes(bytes, f32::from_le_bytes)).collect())
     }
 
     /// The sum of `own` over all ranks, times this rank's share of the batch. Divided by the count of
@@ -111,12 +111,13 @@ impl Deal {
         let own = own.to_device(&Device::Cpu)?.narrow(0, 0, self.rows().len())?.flatten_all()?;
         let shape = [&[self.total], &own_shape[1..]].concat();
         let whole = if dtype == DType::F64 {
-            let all = self.gather_bytes(&bytes(&own.to_vec1()?, f64::to_le_bytes))?;
-            Tensor::from_vec(values(&all, f64::from_le_bytes), shape, &Device::Cpu)?
+            let all = self.gather_bytes(&to_bytes(&own.to_vec1()?, f64::to_le_bytes))?;
+            Tensor::from_vec(from_bytes(&all, f64::from_le_bytes), shape, &Device::Cpu)?
         } else {
             // Exact for bf16 too.
-            let all = self.gather_bytes(&bytes(&own.to_dtype(DType::F32)?.to_vec1()?, f32::to_le_bytes))?;
-            Tensor::from_vec(values(&all, f32::from_le_bytes), shape, &Device::Cpu)?
+            let all =
+                self.gather_bytes(&to_bytes(&own.to_dtype(DType::F32)?.to_vec1()?, f32::to_le_bytes))?;
+            Tensor::from_vec(from_bytes(&all, f32::from_le_bytes), shape, &Device::Cpu)?
         };
         whole.to_dtype(dtype)?.to_device(device)
     }
@@ -144,14 +145,6 @@ impl std::fmt::Debug for Deal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "samples {:?} of {}", self.rows(), self.total)
     }
-}
-
-fn bytes<T: Copy, const N: usize>(values: &[T], to: impl Fn(T) -> [u8; N]) -> Vec<u8> {
-    values.iter().flat_map(|value| to(*value)).collect()
-}
-
-fn values<T, const N: usize>(bytes: &[u8], from: impl Fn([u8; N]) -> T) -> Vec<T> {
-    bytes.as_chunks::<N>().0.iter().map(|bytes| from(*bytes)).collect()
 }
 
 /// Whether samples were taken from the whole batch, or put together.

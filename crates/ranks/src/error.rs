@@ -29,15 +29,15 @@ pub enum Error {
         /// MPI's error code.
         code: i32,
     },
-    /// Another rank is gone, or has another number of values.
+    /// Another rank is gone.
     #[error("another process of this run has ended")]
     Gone,
     /// The ranks disagree about the number of values.
     #[error("the processes of this run disagree: one has {own} values, another {other}")]
     Disagreement {
-        /// Bytes of this rank.
+        /// Values of this rank.
         own: usize,
-        /// Bytes of another.
+        /// Values of another.
         other: usize,
     },
 }

@@ -25,6 +25,7 @@
 //! assert_eq!(sums, [[3.0, 3.0]; 3]);
 //! ```
 
+mod bytes;
 mod communicator;
 mod error;
 mod launch;
@@ -32,6 +33,7 @@ pub mod mpi;
 mod solo;
 mod threads;
 
+pub use bytes::{from_bytes, to_bytes};
 pub use communicator::{Communicator, Pending, Ranks};
 pub use error::{Error, Result};
 pub use launch::Launch;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::{Communicator, Error, Pending, Ranks, Result};
+use crate::{Communicator, Error, Pending, Ranks, Result, from_bytes, to_bytes};
 
 /// `size` connected ranks, one for each thread of a test. A rank that is dropped counts as ended.
 pub fn threads(size: usize) -> Vec<Ranks> {
@@ -32,12 +32,12 @@ impl Communicator for Thread {
     }
 
     fn sum_f32(&self, values: &mut [f32]) -> Result<()> {
-        let all = self.gather(&bytes(values, f32::to_le_bytes))?;
+        let all = self.gather(&to_bytes(values, f32::to_le_bytes))?;
         add(values, &all, f32::from_le_bytes)
     }
 
     fn sum_f64(&self, values: &mut [f64]) -> Result<()> {
-        let all = self.gather(&bytes(values, f64::to_le_bytes))?;
+        let all = self.gather(&to_bytes(values, f64::to_le_bytes))?;
         add(values, &all, f64::from_le_bytes)
     }
 
@@ -161,10 +161,6 @@ impl Meeting {
     }
 }
 
-fn bytes<T: Copy, const N: usize>(values: &[T], to: impl Fn(T) -> [u8; N]) -> Vec<u8> {
-    values.iter().flat_map(|value| to(*value)).collect()
-}
-
 /// Replaces `values` by the sums of `all`, added in the order of the ranks.
 fn add<T, const N: usize>(values: &mut [T], all: &[Vec<u8>], from: impl Fn([u8; N]) -> T) -> Result<()>
 where
@@ -176,8 +172,8 @@ where
     }
     values.fill(T::default());
     for bytes in all {
-        for (sum, value) in values.iter_mut().zip(bytes.as_chunks::<N>().0) {
-            *sum = *sum + from(*value);
+        for (sum, value) in values.iter_mut().zip(from_bytes(bytes, &from)) {
+            *sum = *sum + value;
         }
     }
     Ok(())

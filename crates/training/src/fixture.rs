@@ -1,15 +1,17 @@
 //! A tiny network and batches for tests.
 
 use std::path::Path;
+use std::sync::LazyLock;
+use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
 use rand::RngExt;
 use robustseg_attacks::IGNORE_LABEL;
-use robustseg_datasets::{AugmentationConfig, Batch, Dataset, Manifest};
-use robustseg_models::{Network, NetworkConfig, PspNetConfig};
+use robustseg_datasets::{AugmentationConfig, Batch, Dataset, Manifest, OnBadSample};
+use robustseg_models::{Network, NetworkConfig, Origin, PspNetConfig};
 use robustseg_random::stream;
 
-use crate::{Basic, Identity, MethodConfig, Result, Trainer, TrainingConfig};
+use crate::{Basic, Identity, MethodConfig, Result, Run, Trainer, TrainingConfig};
 
 pub(crate) const CLASSES: usize = 3;
 
@@ -39,6 +41,14 @@ pub(crate) fn identity(spec: &str) -> Identity {
     let mut identity = Identity::default();
     identity.set("spec", &serde_json::Value::from(spec));
     identity
+}
+
+/// A run that trains and validates on `dataset`, with the identity of `spec` and no origin.
+pub(crate) fn run<'a>(dataset: &'a Dataset, checkpoints: &'a Path, stop: &'a AtomicBool) -> Run<'a> {
+    static KNOWN: LazyLock<(Identity, Origin)> = LazyLock::new(|| (identity("spec"), Origin::default()));
+    let (identity, origin) = &*KNOWN;
+    let on_bad_sample = OnBadSample::Fail;
+    Run { train: dataset, validation: dataset, checkpoints, identity, origin, stop, on_bad_sample }
 }
 
 /// `count` images of 17 x 25 pixels, dark, green or bright by label, a few pixels unlabelled.

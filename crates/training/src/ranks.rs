@@ -9,9 +9,9 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use robustseg_files::sealed::read;
-use robustseg_models::Network;
+use robustseg_models::{Checkpoint, Network, Origin};
 use robustseg_ops::Gradients;
-use robustseg_ranks::{Communicator, Ranks};
+use robustseg_ranks::{Communicator, Ranks, from_bytes, to_bytes};
 use robustseg_words::counted;
 
 use crate::trainer::Trainer;
@@ -71,22 +71,27 @@ impl Trainer {
         if fault.is_empty() { Ok(file) } else { Err(String::from_utf8_lossy(&fault).into_owned()) }
     }
 
-    /// The network of the checkpoint at `path`, which rank 0 alone reads.
+    /// The checkpoint at `path`, which rank 0 alone reads. The others get its network without the
+    /// origin.
     ///
     /// # Errors
     /// If the checkpoint cannot be loaded.
-    pub fn load_shared(&self, path: &Path) -> Result<Network> {
-        let mut network = None;
+    pub fn load_shared(&self, path: &Path) -> Result<Checkpoint> {
+        let device = self.network.device();
+        let mut loaded = None;
         self.on_first(|| {
-            network = Some(Network::load(path, self.network.device())?);
+            loaded = Some(Checkpoint::load(path, device)?);
             Ok(())
         })?;
-        let network = match network {
-            Some(network) => network,
-            None => Network::blank(self.network.config(), self.network.device())?,
+        let checkpoint = match loaded {
+            Some(checkpoint) => checkpoint,
+            None => Checkpoint {
+                network: Network::blank(self.network.config(), device)?,
+                origin: Origin::default(),
+            },
         };
-        self.share_weights(&network)?;
-        Ok(network)
+        self.share_weights(&checkpoint.network)?;
+        Ok(checkpoint)
     }
 
     /// Gives `network` of all ranks the weights that rank 0 has.
@@ -150,18 +155,19 @@ pub(crate) fn share(ranks: &dyn Communicator, tensors: &mut BTreeMap<String, Ten
     for tensor in tensors.values_mut() {
         let mut bytes = Vec::new();
         if ranks.is_first() {
-            let values = tensor.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
-            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            let values = tensor.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
+            bytes = to_bytes(&values, f32::to_le_bytes);
         }
         let bytes = ranks.broadcast(&bytes)?;
         if !ranks.is_first() {
-            let values: Vec<f32> =
-                bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            let values = from_bytes(&bytes, f32::from_le_bytes);
             *tensor = Tensor::from_vec(values, tensor.shape(), tensor.device())?;
         }
     }
     Ok(())
 }
 
+#[cfg(test)]
+mod shared_training;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::time::Instant;
 
 use robustseg_evaluation::{Advance, EvaluationConfig, clean_scores_among, evaluate_among};
-use robustseg_models::Network;
+use robustseg_models::{Checkpoint, Network};
 use serde::{Deserialize, Serialize};
 
 use crate::observer::{Event, Observer, Progress, Stage};
@@ -144,7 +144,7 @@ impl Trainer {
         if !self.first_says(|| path.exists())? {
             return Ok(None);
         }
-        let mut network = self.load_shared(&path)?;
+        let Checkpoint { mut network, .. } = self.load_shared(&path)?;
         network.set_precision(self.network().precision())?;
         Ok(Some(self.score(&network, run, observer)?.decisive()))
     }

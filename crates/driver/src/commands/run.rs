@@ -89,9 +89,9 @@ impl Run {
     }
 
     /// A sweep of one axis: a run for each of `seeds` in a folder of its own, and their comparison. A
-    /// run that `--resume` finds finished is left as it is.
+    /// run that `--resume` finds finished stays unchanged.
     fn each(&self, layered: &Layered, seeds: &Seeds, path: &Path) -> anyhow::Result<()> {
-        seeds::require_free(layered, path)?;
+        seeds::require_no_other(layered)?;
         let series = seeds::series(layered, seeds, path);
         if self.start() == Start::Fresh {
             seeds::require_new(&series)?;
@@ -184,11 +184,8 @@ impl Run {
                 (trainer.into_network(), checkpoint)
             }
             Weights::Best | Weights::Average => {
-                let checkpoint = on_first(ranks, || {
-                    let Checkpoint { origin, .. } = Checkpoint::load(&chosen, &device)?;
-                    Ok(CheckpointProvenance::of(&chosen, origin)?)
-                })?;
-                let mut network = trainer.load_shared(&chosen)?;
+                let Checkpoint { mut network, origin } = trainer.load_shared(&chosen)?;
+                let checkpoint = on_first(ranks, || Ok(CheckpointProvenance::of(&chosen, origin)?))?;
                 drop(trainer);
                 plan.spec.precision.set(&mut network, plan.spec.convolutions)?;
                 (network, checkpoint)

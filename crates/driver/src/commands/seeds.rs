@@ -49,15 +49,11 @@ impl FromStr for Seeds {
     }
 }
 
-/// Refuses a seed by `--set`, and a folder for several runs that holds one run.
-pub(crate) fn require_free(layered: &Layered, path: &Path) -> Result<(), Usage> {
+/// Refuses a seed by `--set`.
+pub(crate) fn require_no_other(layered: &Layered) -> Result<(), Usage> {
     let sets_seed = |source: &LayerSource| matches!(source, LayerSource::Override(argument) if argument.split('=').next().unwrap_or("").trim() == "seed");
     if layered.layers.iter().any(|layer| sets_seed(&layer.source)) {
         return Err(Usage("--seeds and --set seed name seeds both; keep one of the two".into()));
-    }
-    if path.join("provenance.json").exists() {
-        let text = format!("{} holds a single run; take another --out for several seeds", path.display());
-        return Err(Usage(text));
     }
     Ok(())
 }

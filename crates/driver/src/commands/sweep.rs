@@ -126,12 +126,12 @@ impl Sweep {
         drop(series.freeze(self.changes())?);
         let jobs = self.jobs.map_or(self.device.len().max(1), usize::from);
         let local = Local { jobs, devices: self.device.clone(), way: Way::default(), shown: false };
-        if local.run(series)? {
-            Overview::of(series)?.print(&self.again());
-            return Err(Interrupted.into());
-        }
+        let interrupted = local.run(series)?;
         let overview = Overview::of(series)?;
         overview.print(&self.again());
+        if interrupted {
+            return Err(Interrupted.into());
+        }
         if overview.is_any_done() {
             self.report(series)?;
         }
@@ -142,12 +142,13 @@ impl Sweep {
         let device = self.device.first().copied();
         let slurm = Slurm { jobs: self.jobs.map(usize::from), device, options: self.options.clone() };
         let _lock = series.freeze(self.changes())?;
-        let open = Overview::of(series)?.open();
+        let overview = Overview::of(series)?;
+        let open = overview.open();
         if self.dry_run {
             let program = std::env::current_exe()?;
             print!("{}", slurm.script(series, &program, &open));
         } else if open.is_empty() {
-            Overview::of(series)?.print(&self.again());
+            overview.print(&self.again());
         } else {
             let (script, job) = slurm.submit(series, &open)?;
             info!("submitted {}", script.display());

@@ -13,23 +13,8 @@ use robustseg_driver::run_directory::RunDirectory;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
+use crate::common::generated::tiny;
 use crate::common::robustseg;
-
-const MANIFEST: &str = "name: tiny
-folder: tiny
-layout:
-  synthetic: {height: 24, width: 32, seed: 1}
-classes:
-  - {name: ground, colour: [0, 0, 0]}
-  - {name: stripes, colour: [200, 80, 60]}
-  - {name: steps, colour: [60, 110, 200]}
-splits:
-  train: {count: 9}
-  val: {count: 3}
-citation: none
-licence: generated
-obtain: nothing to obtain
-";
 
 /// Twelve steps in three epochs. States are saved in the middle and at the end of epochs.
 const SPEC: &str = "name: short
@@ -57,7 +42,7 @@ pub struct ShortRun {
 impl ShortRun {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("tiny.yaml"), MANIFEST).unwrap();
+        fs::write(folder.path().join("tiny.yaml"), tiny()).unwrap();
         fs::write(folder.path().join("short.yaml"), SPEC).unwrap();
         Self { folder, set: Vec::new() }
     }

@@ -27,7 +27,7 @@ struct World<H> {
 }
 
 // SAFETY: handles and function addresses belong to the process. Only the thread that runs the
-// training calls operations, one at a time, and MPI is told so.
+// training calls operations, one at a time, as MPI was promised when it was initialised.
 unsafe impl<H> Send for World<H> {}
 // SAFETY: as above. `abort` alone is called from elsewhere, and nothing follows it.
 unsafe impl<H> Sync for World<H> {}

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{DType, Device, Tensor};
 use robustseg_attacks::{AttackConfig, Bim, Fgsm};
 use robustseg_datasets::{Dataset, OnBadSample};
-use robustseg_models::Origin;
 use robustseg_random::stream;
 
 use super::*;
@@ -225,15 +224,7 @@ impl Bench {
     ) -> Result<(Outcome, Vec<serde_json::Value>)> {
         let stop = AtomicBool::new(false);
         let mut witness = Witness { events: Vec::new(), stop: &stop, stop_after_a_step };
-        let run = Run {
-            train: &self.dataset,
-            validation: &self.dataset,
-            checkpoints: self.folder.path(),
-            identity: &fixture::identity("spec"),
-            origin: &Origin::default(),
-            stop: &stop,
-            on_bad_sample: OnBadSample::Fail,
-        };
+        let run = fixture::run(&self.dataset, self.folder.path(), &stop);
         let outcome = trainer.run(&run, &mut witness)?;
         Ok((outcome, witness.events))
     }
@@ -305,15 +296,8 @@ fn a_sign_stops_the_training_or_rolls_it_back() -> Result<()> {
         let bench = Bench::new(monitor)?;
         let mut trainer = bench.trainer()?;
         let batches = bench.config.loader(&bench.dataset, 7, [0.5; 3], 0..6, OnBadSample::Fail)?;
-        let run = Run {
-            train: &bench.dataset,
-            validation: &bench.dataset,
-            checkpoints: bench.folder.path(),
-            identity: &fixture::identity("spec"),
-            origin: &Origin::default(),
-            stop: &AtomicBool::new(false),
-            on_bad_sample: OnBadSample::Fail,
-        };
+        let stop = AtomicBool::new(false);
+        let run = fixture::run(&bench.dataset, bench.folder.path(), &stop);
         let monitor = Monitor::new(&trainer, &run)?.expect("a monitor");
         let mut at_two = Vec::new();
         for batch in batches.take(4) {
@@ -349,15 +333,8 @@ fn a_sign_that_passes_is_waited_out() -> Result<()> {
     let monitor = MonitorConfig { every: Some(1), patience: 2, then: Then::Stop, ..only_drops() };
     let bench = Bench::new(monitor)?;
     let mut trainer = bench.trainer()?;
-    let run = Run {
-        train: &bench.dataset,
-        validation: &bench.dataset,
-        checkpoints: bench.folder.path(),
-        identity: &fixture::identity("spec"),
-        origin: &Origin::default(),
-        stop: &AtomicBool::new(false),
-        on_bad_sample: OnBadSample::Fail,
-    };
+    let stop = AtomicBool::new(false);
+    let run = fixture::run(&bench.dataset, bench.folder.path(), &stop);
     let monitor = Monitor::new(&trainer, &run)?.expect("a monitor");
     let mut stopped = Vec::new();
     for sign in [true, false, true, true] {
@@ -379,15 +356,7 @@ fn collapse_after_two(
     steps: usize,
 ) -> Result<(Vec<serde_json::Value>, Vec<f32>)> {
     let stop = AtomicBool::new(false);
-    let run = Run {
-        train: &bench.dataset,
-        validation: &bench.dataset,
-        checkpoints: bench.folder.path(),
-        identity: &fixture::identity("spec"),
-        origin: &Origin::default(),
-        stop: &stop,
-        on_bad_sample: OnBadSample::Fail,
-    };
+    let run = fixture::run(&bench.dataset, bench.folder.path(), &stop);
     let mut witness = Witness { events: Vec::new(), stop: &stop, stop_after_a_step: false };
     let monitor = Monitor::new(trainer, &run)?.expect("a monitor");
     let batches = bench.config.loader(&bench.dataset, 7, [0.5; 3], 0..6, OnBadSample::Fail)?;

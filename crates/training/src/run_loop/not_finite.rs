@@ -2,7 +2,6 @@
 
 use std::sync::atomic::AtomicBool;
 
-use robustseg_datasets::OnBadSample;
 use robustseg_files::sealed::Sealed;
 
 use super::tests::Bench;
@@ -44,15 +43,7 @@ fn a_step_that_is_not_finite_ends_the_training_or_is_left_out() -> Result<()> {
         let bias = trainer.network().parameters()["classifier.bias"].var.clone();
         let mut poison = Poison { bias, former: None, kinds: Vec::new() };
         let stop = AtomicBool::new(false);
-        let run = Run {
-            train: &bench.dataset,
-            validation: &bench.dataset,
-            checkpoints: bench.folder.path(),
-            identity: &fixture::identity("spec"),
-            origin: &Origin::default(),
-            stop: &stop,
-            on_bad_sample: OnBadSample::Fail,
-        };
+        let run = fixture::run(&bench.dataset, bench.folder.path(), &stop);
         let outcome = trainer.run(&run, &mut poison);
         let told = |kind: &str, step| poison.kinds.contains(&(kind.into(), step));
         if skip_not_finite == 1 {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use std::sync::atomic::AtomicBool;
 
-use robustseg_datasets::{Dataset, OnBadSample};
+use robustseg_datasets::Dataset;
 
 use super::*;
 use robustseg_attacks::{AttackConfig, Bim, RandomFgsm};
@@ -63,15 +63,7 @@ impl Bench {
     ) -> Result<(Outcome, Vec<serde_json::Value>)> {
         let stop = AtomicBool::new(false);
         let mut witness = Witness { events: Vec::new(), stop: &stop, stop_after };
-        let run = Run {
-            train: &self.dataset,
-            validation: &self.dataset,
-            checkpoints: self.folder.path(),
-            identity: &fixture::identity("spec"),
-            origin: &Origin::default(),
-            stop: &stop,
-            on_bad_sample: OnBadSample::Fail,
-        };
+        let run = fixture::run(&self.dataset, self.folder.path(), &stop);
         let outcome = trainer.run(&run, &mut witness)?;
         Ok((outcome, witness.events))
     }

@@ -4,18 +4,13 @@ use std::sync::Arc;
 use std::thread;
 
 use candle_core::Device;
-use rand::RngExt;
-use robustseg_datasets::{AugmentationConfig, Batch, IGNORE_LABEL};
 use robustseg_models::{FcnConfig, Network, NetworkConfig, NormStatistics};
-use robustseg_random::stream;
 use robustseg_ranks::{Ranks, Solo, threads};
-use robustseg_training::{
-    AdversarialDraw, AverageConfig, Basic, MethodConfig, PgdAt, Trainer, TrainingConfig,
-};
 
-const CLASSES: usize = 3;
+use crate::fixture::{self, CLASSES, batch};
+use crate::{AdversarialDraw, AverageConfig, Basic, MethodConfig, PgdAt, Trainer, TrainingConfig};
 
-/// Errors of several kinds, which only have to be told.
+/// Errors of several kinds, which only have to be shown.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// What `work` gives on each of `size` ranks.
@@ -40,30 +35,13 @@ fn distributed(config: &TrainingConfig, ranks: Ranks) -> Result<Trainer> {
     Ok(trainer)
 }
 
-/// `count` images of 17 x 25 pixels, dark, green or bright by label, a few pixels unlabelled.
-fn batch(seed: u64, count: usize) -> Batch {
-    let (height, width) = (17, 25);
-    let random = &mut stream(seed, "batch", [0; 3]);
-    let mut images = vec![0.0; count * 3 * height * width];
-    let mut labels = vec![0; count * height * width];
-    for (pixel, label) in labels.iter_mut().enumerate() {
-        let (sample, place) = (pixel / (height * width), pixel % (height * width));
-        let class = (place % width * CLASSES / width + sample) % CLASSES;
-        for channel in 0..3 {
-            let value = [[0.1, 0.1, 0.1], [0.2, 0.8, 0.2], [0.9, 0.9, 0.9]][class][channel];
-            images[(sample * 3 + channel) * height * width + place] = value + 0.1 * random.random::<f32>();
-        }
-        *label = if random.random::<f32>() < 0.05 { IGNORE_LABEL } else { class as u8 };
-    }
-    Batch { ids: (0..count).map(|sample| format!("sample{sample}")).collect(), images, labels, height, width }
-}
-
 /// Losses and final weights.
 type Trained = (Vec<f32>, Vec<f32>);
 
 /// `steps` steps of `config` on each of `size` ranks, on batches of 4. Attacks from random starts on
-/// batch statistics bring two of the first three batches of the generator within rounding of a jump of the network's gradient, and
-/// the examples of four ranks then differ in many pixels. So the batches begin with the fourth.
+/// batch statistics bring two of the first three batches of the generator within rounding of a jump of
+/// the network's gradient, and the examples of four ranks then differ in many pixels. So the batches
+/// begin with the fourth.
 fn trained(config: &TrainingConfig, size: usize, steps: u64) -> Vec<Trained> {
     let config = config.clone();
     on_each(size, move |ranks| -> Result<Trained> {
@@ -93,8 +71,7 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
 }
 
 fn config(method: impl Into<MethodConfig>) -> TrainingConfig {
-    let augmentation = AugmentationConfig { crop: 24.into(), ..AugmentationConfig::default() };
-    TrainingConfig { learning_rate: 0.001, augmentation, batch_size: 4, ..TrainingConfig::new(method, 1) }
+    TrainingConfig { batch_size: 4, ..fixture::config(method) }
 }
 
 #[test]
