@@ -4,7 +4,7 @@ use crate::ParameterKind;
 use crate::run::Run;
 use crate::variables::Variables;
 use candle_core::{DType, Result, Tensor};
-use robustseg_ops::{Conv2dConfig, add_bias, conv2d};
+use robustseg_ops::{Conv2dConfig, add_bias, conv2d, convert};
 
 /// A 1x1 convolution with bias, which classifies each pixel.
 pub(crate) struct Classifier {
@@ -23,9 +23,9 @@ impl Classifier {
 
     /// Logits (N, h, w, outputs), f32.
     pub(crate) fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
-        let weight = run.mode.weight(&self.weight).to_dtype(x.dtype())?;
+        let weight = convert(&run.mode.weight(&self.weight), x.dtype())?;
         let logits = conv2d(x, &weight, Conv2dConfig::default(), run.arithmetic)?;
-        add_bias(&logits.to_dtype(DType::F32)?, &run.mode.weight(&self.bias))
+        add_bias(&convert(&logits, DType::F32)?, &run.mode.weight(&self.bias))
     }
 
     /// Multiply-adds for each pixel.

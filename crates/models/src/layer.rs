@@ -3,10 +3,11 @@
 use crate::run::Run;
 use crate::variables::Variables;
 use crate::{Mode, ParameterKind};
-use candle_core::{Result, Tensor, Var};
+use candle_core::{Result, Tensor};
 use robustseg_ops::{
     BatchNorm, BatchStatistics, Conv2dConfig, StatisticsSource, batch_norm, batch_norm_add_relu,
-    batch_norm_relu, batch_norm_relu_conv2d, batch_statistics, conv2d, conv2d_add, dealt_statistics,
+    batch_norm_relu, batch_norm_relu_conv2d, batch_statistics, conv2d, conv2d_add, convert, dealt_statistics,
+    move_running_statistics,
 };
 
 /// A convolution without bias.
@@ -30,7 +31,7 @@ impl Convolution {
 
     /// The weight (O, K, K, I) as `run` uses it on `x`, in the type of its elements.
     pub(crate) fn weight(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
-        run.mode.weight(&self.weight).to_dtype(x.dtype())
+        convert(&run.mode.weight(&self.weight), x.dtype())
     }
 
     pub(crate) fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
@@ -143,12 +144,8 @@ impl Norm {
     /// variance is unbiased, as in PyTorch. The variance of a single pixel counts as zero.
     fn update_running(&self, statistics: &BatchStatistics, count: usize) -> Result<()> {
         let unbiased = count as f64 / (count.max(2) - 1) as f64;
-        let mix = |running: &Tensor, new: &Tensor, factor: f64| {
-            let kept = (running.detach() * (1.0 - MOMENTUM))?;
-            Var::from_tensor(running)?.set(&(kept + (new * (MOMENTUM * factor))?)?)
-        };
-        mix(&self.running_mean, &statistics.mean, 1.0)?;
-        mix(&self.running_var, &statistics.variance, unbiased)
+        let running = [&self.running_mean, &self.running_var];
+        move_running_statistics(running, statistics, MOMENTUM, unbiased)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::run::Run;
 use crate::variables::{Maker, Source};
 use crate::{Error, Mode, NetworkConfig, Parameter, Precision, Result};
 use candle_core::{Device, Tensor};
-use robustseg_ops::{Alignment, Deal, normalise_image, upsample_bilinear};
+use robustseg_ops::{Alignment, Deal, convert, normalise_image, upsample_bilinear};
 use robustseg_ranks::Ranks;
 
 /// A network for semantic segmentation, of any kind that [`Architecture`](crate::Architecture)
@@ -183,7 +183,7 @@ impl Network {
         let x = normalise_image(own.as_ref().unwrap_or(image), &self.config.mean, &self.config.std)?;
         let Precision { activations, arithmetic } = self.precision;
         let mut run = Run { mode, arithmetic, deal };
-        let heads = self.outline.layers().forward(&x.to_dtype(activations)?, count, &mut run)?;
+        let heads = self.outline.layers().forward(&convert(&x, activations)?, count, &mut run)?;
         match &run.deal {
             Some(deal) => heads.iter().map(|logits| deal.gather(logits)).collect(),
             None => Ok(heads),

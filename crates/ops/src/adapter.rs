@@ -1,6 +1,7 @@
 //! The one place where operations are computed and recorded: on a [`Tape`](crate::Tape) where one
 //! runs, otherwise in candle's graph, as `CustomOp1` to `CustomOp3`.
 
+use crate::gradients::Gradients;
 use crate::operation::{Backward, Computed, CpuInputs, Input, OnCpu};
 #[cfg(feature = "cuda")]
 use crate::operation::{GpuInputs, OnGpu};
@@ -11,6 +12,7 @@ use candle_core::{
 };
 #[cfg(feature = "cuda")]
 use candle_core::{CudaStorage, DType, backend::BackendStorage};
+use std::cell::RefCell;
 
 /// Computes `operation` and records it for the backward pass.
 pub(crate) fn apply<const N: usize, O>(operation: O, inputs: [&Tensor; N]) -> Result<Tensor>
@@ -82,9 +84,12 @@ impl<const N: usize, O: Computed<N>> Adapter<O, N> {
         output: &Tensor,
         gradient: &Tensor,
         owned: bool,
+        found: Option<&mut Gradients>,
     ) -> Result<[Option<Tensor>; N]> {
         let gradient = &gradient.contiguous()?;
-        self.operation.gradients(&Backward { inputs, output, gradient, owned, needs: self.needs })
+        let found = found.map(RefCell::new);
+        let (found, needs) = (found.as_ref(), self.needs);
+        self.operation.gradients(&Backward { inputs, output, gradient, owned, needs, found })
     }
 
     /// Computes the output, a variable for candle if `variable`.
@@ -127,10 +132,16 @@ impl<O: Computed<N>, const N: usize> Recorded for Application<O, N> {
         &self.output
     }
 
-    fn gradients(&self, gradient: &Tensor, owned: bool) -> Result<Vec<(TensorId, Tensor)>> {
-        let found = self.adapter.gradients(self.inputs.each_ref(), &self.output, gradient, owned)?;
+    fn gradients(
+        &self,
+        gradient: &Tensor,
+        owned: bool,
+        found: &mut Gradients,
+    ) -> Result<Vec<(TensorId, Tensor)>> {
+        let inputs = self.inputs.each_ref();
+        let own = self.adapter.gradients(inputs, &self.output, gradient, owned, Some(found))?;
         let ids = self.inputs.iter().map(Tensor::id);
-        Ok(ids.zip(found).filter_map(|(id, found)| Some((id, found?))).collect())
+        Ok(ids.zip(own).filter_map(|(id, own)| Some((id, own?))).collect())
     }
 }
 
@@ -185,7 +196,7 @@ macro_rules! drive {
                 output: &Tensor,
                 gradient: &Tensor,
             ) -> Result<$gradients> {
-                let [$first, $($rest),*] = self.gradients([$first, $($rest),*], output, gradient, false)?;
+                let [$first, $($rest),*] = self.gradients([$first, $($rest),*], output, gradient, false, None)?;
                 let gradients = ($first $(, $rest)*);
                 Ok(gradients)
             }

@@ -5,6 +5,7 @@ use crate::deal::Deal;
 use crate::error;
 use crate::in_place::{Update, update2};
 use crate::operation::{Backward, Operation};
+use crate::pair::pair;
 use candle_core::{Result, Shape, Tensor};
 
 /// Mean and biased variance of every channel of `x` (..., C). No gradient flows through them. Cost:
@@ -160,7 +161,7 @@ pub fn batch_norm_add_relu(x: &Tensor, norm: BatchNorm<'_>, residual: &Tensor) -
         return Err(error::shape(NAME, format!("residual of shape {:?}", x.dims()), residual));
     }
     error::dtype(NAME, x.dtype(), residual)?;
-    let parameters = Tensor::stack(&[norm.weight, norm.bias], 0)?;
+    let parameters = pair(norm.weight, norm.bias)?;
     let normalise = Normalisation::new(NAME, x, norm, Activation::Identity)?;
     apply(ResidualNorm(normalise), [x, &parameters, residual])
 }
@@ -222,14 +223,16 @@ impl Normalisation {
         Ok(Self { mean, variance, eps, activation, source, deal: statistics.deal.clone() })
     }
 
-    /// Turns `gradient`, the output's, into that of the input `x`, in place, if the input needs it.
-    /// Returns the gradient of `parameters` (weight and bias, (2, C)) if those need it.
+    /// Turns `gradient`, the output's, into that of the input `x`, in place, if the input needs it, and
+    /// adds `found` to it. Returns the gradient of `parameters` (weight and bias, (2, C)) if those need
+    /// it.
     pub(crate) fn backward(
         &self,
         x: &Tensor,
         parameters: &Tensor,
         gradient: &Tensor,
         [needs_input, needs_parameters]: [bool; 2],
+        found: Option<&Tensor>,
     ) -> Result<Option<Tensor>> {
         let from_batch = self.source == StatisticsSource::Batch;
         let sums = (needs_parameters || from_batch)
@@ -241,7 +244,8 @@ impl Normalisation {
                 (Some(own), Some(deal)) => Some(deal.mean_of_ranks(own)?),
                 _ => None,
             };
-            update2(&InputGradient { norm: self, sums: all.as_ref().or(own) }, gradient, [x, parameters])?;
+            let update = InputGradient { norm: self, sums: all.as_ref().or(own), found };
+            update2(&update, gradient, [x, parameters])?;
         }
         Ok(sums.filter(|_| needs_parameters))
     }
@@ -257,8 +261,9 @@ impl Operation<3> for Normalisation {
     fn gradients(&self, backward: &Backward<'_, 3>) -> Result<[Option<Tensor>; 3]> {
         let ([x, weight, bias], [needs_x, needs_weight, needs_bias]) = (backward.inputs, backward.needs);
         let gradient = backward.overwritable()?;
-        let parameters = Tensor::stack(&[weight, bias], 0)?;
-        let sums = self.backward(x, &parameters, &gradient, [needs_x, needs_weight || needs_bias])?;
+        let (parameters, found) = (pair(&weight.detach(), &bias.detach())?, backward.take_found(0));
+        let needs = [needs_x, needs_weight || needs_bias];
+        let sums = self.backward(x, &parameters, &gradient, needs, found.as_ref())?;
         let (weight, bias) = match sums {
             Some(sums) => (Some(sums.get(0)?), Some(sums.get(1)?)),
             None => (None, None),
@@ -284,7 +289,8 @@ impl Operation<3> for ResidualNorm {
         let passed = run(ReluGradient, [backward.output, backward.gradient])?;
         // The norm overwrites the gradient that it gets.
         let inner = if needs_x && needs_residual { passed.copy()? } else { passed.clone() };
-        let parameters = self.0.backward(x, parameters, &inner, [needs_x, needs_parameters])?;
+        let (needs, found) = ([needs_x, needs_parameters], backward.take_found(0));
+        let parameters = self.0.backward(x, parameters, &inner, needs, found.as_ref())?;
         Ok([needs_x.then_some(inner), parameters, needs_residual.then_some(passed)])
     }
 }
@@ -317,6 +323,9 @@ pub(crate) struct InputGradient<'a> {
     /// Under batch statistics, the gradients of weight and bias, by the mean over ranks of equal shares
     /// if there are several.
     pub(crate) sums: Option<&'a Tensor>,
+    /// A gradient of the input that is added, on a GPU.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+    pub(crate) found: Option<&'a Tensor>,
 }
 
 impl Update<2> for InputGradient<'_> {

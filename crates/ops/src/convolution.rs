@@ -7,7 +7,7 @@ use crate::error;
 use crate::geometry::{Conv2dConfig, Geometry};
 #[cfg(feature = "cuda")]
 use crate::operation::OnGpu;
-use crate::operation::{Backward, Operation};
+use crate::operation::{Backward, OnCpu, Operation};
 use candle_core::{Result, Shape, Tensor};
 
 /// Convolution of `x` (N, H, W, I) with `weight` (O, KH, KW, I), giving (N, OH, OW, O).
@@ -94,15 +94,16 @@ impl Conv2d {
         run(InputGradient(self), [weight, gradient])
     }
 
-    /// The gradients of the input and of the weight, each if it is needed.
-    fn gradients(
-        self,
-        [x, weight]: [&Tensor; 2],
-        gradient: &Tensor,
-        [needs_x, needs_weight]: [bool; 2],
-    ) -> Result<[Option<Tensor>; 2]> {
+    /// The gradients of the input and of the weight, the first two, each if it is needed.
+    fn gradients<const N: usize>(self, backward: &Backward<'_, N>) -> Result<[Option<Tensor>; 2]> {
+        let (x, weight, gradient) = (backward.inputs[0], backward.inputs[1], backward.gradient);
+        let input = || match backward.take_found(0) {
+            Some(found) => run(InputGradient(self), [weight, gradient, &found]),
+            None => self.input_gradient(weight, gradient),
+        };
+        let [needs_x, needs_weight] = [backward.needs[0], backward.needs[1]];
         Ok([
-            needs_x.then(|| self.input_gradient(weight, gradient)).transpose()?,
+            needs_x.then(input).transpose()?,
             needs_weight.then(|| run(WeightGradient(self), [x, gradient])).transpose()?,
         ])
     }
@@ -116,7 +117,7 @@ impl Operation<2> for Conv2d {
     }
 
     fn gradients(&self, backward: &Backward<'_, 2>) -> Result<[Option<Tensor>; 2]> {
-        Self::gradients(*self, backward.inputs, backward.gradient, backward.needs)
+        Self::gradients(*self, backward)
     }
 }
 
@@ -128,10 +129,8 @@ impl Operation<3> for Conv2d {
     }
 
     fn gradients(&self, backward: &Backward<'_, 3>) -> Result<[Option<Tensor>; 3]> {
-        let ([x, weight, _], gradient) = (backward.inputs, backward.gradient);
-        let [needs_x, needs_weight, needs_residual] = backward.needs;
-        let [x, weight] = Self::gradients(*self, [x, weight], gradient, [needs_x, needs_weight])?;
-        Ok([x, weight, needs_residual.then(|| gradient.clone())])
+        let [x, weight] = Self::gradients(*self, backward)?;
+        Ok([x, weight, backward.needs[2].then(|| backward.gradient.clone())])
     }
 }
 
@@ -146,11 +145,10 @@ impl Operation<3> for Conv2dBias {
     }
 
     fn gradients(&self, backward: &Backward<'_, 3>) -> Result<[Option<Tensor>; 3]> {
-        let ([x, weight, _], gradient) = (backward.inputs, backward.gradient);
-        let [needs_x, needs_weight, needs_bias] = backward.needs;
-        let [x, weight] = Conv2d::gradients(self.0, [x, weight], gradient, [needs_x, needs_weight])?;
+        let [x, weight] = Conv2d::gradients(self.0, backward)?;
         let channels = self.0.geometry.output[2];
-        Ok([x, weight, needs_bias.then(|| run(ColumnSum { channels }, [gradient])).transpose()?])
+        let bias = backward.needs[2].then(|| run(ColumnSum { channels }, [backward.gradient]));
+        Ok([x, weight, bias.transpose()?])
     }
 }
 
@@ -158,7 +156,8 @@ impl Operation<3> for Conv2dBias {
 #[cfg(feature = "cuda")]
 impl OnGpu<3> for Conv2dBias {}
 
-/// The gradient of the input, from (weight, gradient).
+/// The gradient of the input, from (weight, gradient), or from (weight, gradient, a gradient that is
+/// added to it).
 pub(crate) struct InputGradient(pub(crate) Conv2d);
 
 impl Operation<2> for InputGradient {
@@ -168,6 +167,17 @@ impl Operation<2> for InputGradient {
         self.0.geometry.input_shape()
     }
 }
+
+impl Operation<3> for InputGradient {
+    const NAME: &'static str = "conv2d_input_gradient_add";
+
+    fn shape(&self, _: [&Shape; 3]) -> Shape {
+        self.0.geometry.input_shape()
+    }
+}
+
+// The CPU adds gradients in a pass of its own.
+impl OnCpu<3> for InputGradient {}
 
 /// The gradient of the weight, from (input, gradient).
 pub(crate) struct WeightGradient(pub(crate) Conv2d);

@@ -9,6 +9,7 @@ use std::ops::Range;
 use candle_core::{DType, Device, Result, Tensor, TensorId, Var, bail};
 use robustseg_ranks::{Ranks, from_bytes, to_bytes};
 
+use crate::gradients::Gradients;
 use crate::tape::{self, Recorded};
 
 /// How the `total` samples of a batch are dealt out to ranks: in order, as evenly as possible.
@@ -171,7 +172,12 @@ impl Recorded for Dealt {
         &self.output
     }
 
-    fn gradients(&self, gradient: &Tensor, _owned: bool) -> Result<Vec<(TensorId, Tensor)>> {
+    fn gradients(
+        &self,
+        gradient: &Tensor,
+        _owned: bool,
+        _found: &mut Gradients,
+    ) -> Result<Vec<(TensorId, Tensor)>> {
         let (own, computed) = (self.deal.rows(), self.deal.computed());
         let found = match self.direction {
             Direction::Take => self.deal.assemble(gradient)?,

@@ -6,6 +6,7 @@ use crate::batch_norm::{Activation, BatchNorm, Normalisation};
 use crate::convolution::Conv2d;
 use crate::geometry::{Conv2dConfig, Geometry};
 use crate::operation::{Backward, Operation};
+use crate::pair::pair;
 use candle_core::{Result, Shape, Tensor};
 
 /// `conv2d(batch_norm_relu(x, norm), weight, config)`, with the same gradients.
@@ -24,7 +25,7 @@ pub fn batch_norm_relu_conv2d(
     arithmetic: Arithmetic,
 ) -> Result<Tensor> {
     let normalise = Normalisation::new("batch_norm_relu_conv2d", x, norm, Activation::Relu)?;
-    let parameters = Tensor::stack(&[norm.weight, norm.bias], 0)?;
+    let parameters = pair(norm.weight, norm.bias)?;
     let geometry = Geometry::new("batch_norm_relu_conv2d", x, weight, config)?;
     let convolve = Conv2d { geometry, arithmetic };
     apply(NormConvolution { normalise, convolve }, [x, &parameters, weight])
@@ -53,7 +54,8 @@ impl Operation<3> for NormConvolution {
             return Ok([None, None, kernels]);
         }
         let inner = self.convolve.input_gradient(weight, gradient)?;
-        let parameters = self.normalise.backward(x, parameters, &inner, [needs_x, needs_parameters])?;
+        let (needs, found) = ([needs_x, needs_parameters], backward.take_found(0));
+        let parameters = self.normalise.backward(x, parameters, &inner, needs, found.as_ref())?;
         Ok([needs_x.then_some(inner), parameters, kernels])
     }
 }

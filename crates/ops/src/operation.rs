@@ -7,9 +7,11 @@
 
 #[cfg(feature = "cuda")]
 use crate::cuda::element::Element;
+use crate::gradients::Gradients;
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, Error, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
+use std::cell::RefCell;
 
 /// An operation on `N` tensors that gives one.
 pub(crate) trait Operation<const N: usize> {
@@ -39,6 +41,8 @@ pub(crate) struct Backward<'a, const N: usize> {
     pub(crate) owned: bool,
     /// Whether the gradient of each input is wanted. Detached inputs need none.
     pub(crate) needs: [bool; N],
+    /// The gradients that the tape has found so far.
+    pub(crate) found: Option<&'a RefCell<&'a mut Gradients>>,
 }
 
 /// The memory of one input on one kind of device.
@@ -48,6 +52,17 @@ pub(crate) struct Input<'a, S> {
 }
 
 impl<const N: usize> Backward<'_, N> {
+    /// Takes the gradient that input `index` has so far from the tape, if the input is on a GPU. An
+    /// operation that takes it must add it to the gradient that it returns.
+    pub(crate) fn take_found(&self, index: usize) -> Option<Tensor> {
+        let input = self.inputs[index];
+        let mut found = self.found.filter(|_| self.needs[index] && input.device().is_cuda())?.borrow_mut();
+        let fits = found.of(input.id()).is_some_and(|found| {
+            found.dtype() == input.dtype() && found.dims() == input.dims() && found.is_contiguous()
+        });
+        if fits { found.take(input.id()) } else { None }
+    }
+
     /// The gradient of the output, or a copy of it, to be overwritten.
     pub(crate) fn overwritable(&self) -> Result<Tensor> {
         if self.owned { Ok(self.gradient.clone()) } else { self.gradient.force_contiguous() }

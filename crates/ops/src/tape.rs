@@ -80,9 +80,15 @@ pub(crate) trait Recorded {
     /// Its output.
     fn output(&self) -> &Tensor;
 
-    /// The gradients of those inputs that need one, given its output's. `owned` says whether it may
-    /// overwrite that.
-    fn gradients(&self, gradient: &Tensor, owned: bool) -> Result<Vec<(TensorId, Tensor)>>;
+    /// The gradients of those inputs that need one, given its output's, and `found`, those found so
+    /// far. `owned` says whether it may overwrite its output's. What it takes from `found` is in its
+    /// result.
+    fn gradients(
+        &self,
+        gradient: &Tensor,
+        owned: bool,
+        found: &mut Gradients,
+    ) -> Result<Vec<(TensorId, Tensor)>>;
 }
 
 impl Tape {
@@ -147,7 +153,7 @@ impl Tape {
                 Entry::Operation(recorded) => {
                     if let Some(gradient) = gradients.take(recorded.output().id()) {
                         let owned = !gradients.share(&gradient);
-                        for (id, gradient) in recorded.gradients(&gradient, owned)? {
+                        for (id, gradient) in recorded.gradients(&gradient, owned, &mut gradients)? {
                             gradients.add(id, gradient)?;
                         }
                     }

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use robustseg_attacks::Adversarial;
 use robustseg_datasets::Batch;
 use robustseg_models::Mode;
-use robustseg_ops::{Gradients, IGNORE_LABEL, Tape, clip_gradients};
+use robustseg_ops::{Gradients, IGNORE_LABEL, Tape, clip_gradients, copies};
 
 use crate::draw;
 use crate::method::{Forward, Loss};
@@ -138,7 +138,9 @@ impl Trainer {
     fn running_statistics(&self) -> Result<Statistics> {
         let parameters = self.network.parameters().values();
         let statistics = parameters.filter(|parameter| !parameter.is_trainable());
-        statistics.map(|statistic| Ok((statistic.var.clone(), statistic.var.copy()?))).collect()
+        let statistics: Vec<Var> = statistics.map(|statistic| statistic.var.clone()).collect();
+        let values = copies(&statistics.iter().map(Var::as_tensor).collect::<Vec<_>>())?;
+        Ok(statistics.into_iter().zip(values).collect())
     }
 
     fn all_updates(

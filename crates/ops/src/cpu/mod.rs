@@ -35,6 +35,7 @@ mod pooling;
 mod prediction;
 mod pyramid;
 mod rounded;
+mod running_statistics;
 pub(crate) mod sgd;
 mod start;
 mod sweep;

@@ -1,9 +1,9 @@
 //! Batch norm with its activation.
 
-use super::column_sums::{SUMMED, finishing};
+use super::column_sums::finishing;
 use super::element::{Element, stamped, width};
-use super::launch::{launch, sheet};
-use super::memory::{room, storage_of, stored, view_mut};
+use super::launch::{launch, reduction, sheet};
+use super::memory::{address, room, storage_of, stored, view_mut};
 use crate::batch_norm::{
     Activation, InputGradient, Normalisation, ParameterGradients, ReluGradient, ResidualNorm,
 };
@@ -105,7 +105,7 @@ impl UpdateOnGpu<2> for InputGradient<'_> {
             .map(|(sums, layout)| Input { storage: storage_of(sums, "batch_norm")?, layout }.view::<f32>());
         let sums = sums.transpose()?;
         Norm::with(self.norm, halves(parameters)?, |norm| {
-            input_gradient::<T>(gradient, layout, x, norm, sums.as_ref())
+            input_gradient::<T>(gradient, layout, x, norm, sums.as_ref(), self.found)
         })
     }
 }
@@ -171,7 +171,7 @@ fn parameter_gradients<T: Element>(
     let (device, channels) = (x.storage.device(), norm.channels());
     let rows = x.count() / channels;
     let width = width::<T>(channels, &[x.layout, gradient.layout]);
-    let config = sheet(rows, channels, width, SUMMED);
+    let config = reduction(rows, channels, width);
     let blocks = config.grid_dim.1;
     let mut partial = room::<f32>(device, 2 * blocks as usize * channels)?;
     let mut out = room::<f32>(device, 2 * channels)?;
@@ -205,18 +205,22 @@ fn parameter_gradients<T: Element>(
     Ok(stored(out, device))
 }
 
-/// Turns the output's gradient into the input's, in place. `sums` are the gradients of weight and
-/// bias if the statistics are those of `x`.
+/// Turns the output's gradient into the input's, in place, and adds `found` to it. `sums` are the
+/// gradients of weight and bias if the statistics are those of `x`.
 fn input_gradient<T: Element>(
     gradient: &mut CudaStorage,
     layout: &Layout,
     x: Input<'_, CudaStorage>,
     norm: &Norm<'_>,
     sums: Option<&CudaView<'_, f32>>,
+    found: Option<&Tensor>,
 ) -> Result<()> {
     let (device, channels): (CudaDevice, _) = (x.storage.device().clone(), norm.channels());
     let rows = x.count() / channels;
-    let width = width::<T>(channels, &[x.layout, layout]);
+    let added = found.map_or(layout, Tensor::layout);
+    let width = width::<T>(channels, &[x.layout, layout, added]);
+    // Null if there is none.
+    let added = found.map_or(Ok(0), |found| address::<T>(&device, found))?;
     launch!(
         &device,
         &stamped::<T>("input_gradient", width),
@@ -234,6 +238,7 @@ fn input_gradient<T: Element>(
         // Without batch statistics the kernel does not read it, but needs an argument.
         sums.unwrap_or(&norm.mean),
         &u32::from(sums.is_some()),
+        &added,
     );
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Sums over pixels, and the statistics that are made of them.
 
 use super::element::{Element, stamped, width};
-use super::launch::{launch, sheet};
+use super::launch::{launch, reduction};
 use super::memory::{room, stored};
 use crate::batch_norm::Statistics;
 use crate::channels::ColumnSum;
@@ -10,23 +10,16 @@ use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::LaunchConfig;
 use candle_core::{CudaStorage, Result};
 
-/// Rows that a thread of a reduction adds up.
-pub(super) const SUMMED: usize = 64;
-
-/// Blocks for 32 channels each, which add up the partial sums of blocks of rows.
+/// Blocks for 8 channels each, which add up the partial sums of blocks of rows.
 pub(super) fn finishing(channels: usize) -> LaunchConfig {
-    LaunchConfig {
-        grid_dim: (channels.div_ceil(32) as u32, 1, 1),
-        block_dim: (32, 8, 1),
-        shared_mem_bytes: 0,
-    }
+    LaunchConfig { grid_dim: (channels.div_ceil(8) as u32, 1, 1), block_dim: (8, 32, 1), shared_mem_bytes: 0 }
 }
 
 impl OnGpu<1> for Statistics {
     fn compute<T: Element>(&self, [x]: GpuInputs<'_, 1>) -> Result<CudaStorage> {
         let (device, channels, rows) = (x.storage.device(), self.channels, x.count() / self.channels);
         let width = width::<T>(channels, &[x.layout]);
-        let config = sheet(rows, channels, width, SUMMED);
+        let config = reduction(rows, channels, width);
         let blocks = config.grid_dim.1;
         let mut partial = room::<f32>(device, (2 * blocks as usize + 1) * channels)?;
         let mut out = room::<f32>(device, 2 * channels)?;
@@ -42,9 +35,15 @@ impl OnGpu<1> for Statistics {
 impl OnGpu<1> for ColumnSum {
     fn compute<T: Element>(&self, [x]: GpuInputs<'_, 1>) -> Result<CudaStorage> {
         let (device, channels, rows) = (x.storage.device(), self.channels, x.count() / self.channels);
+        // The kernel's blocks have 32 channels, however few there are.
+        let columns = channels.next_multiple_of(32);
+        let config = reduction(rows, columns, 1);
+        let blocks = config.grid_dim.1;
+        let mut partial = room::<f64>(device, blocks as usize * channels)?;
         let mut out = room::<f32>(device, channels)?;
-        let (config, x) = (finishing(channels), x.view::<f32>()?);
-        launch!(device, "column_sum_f32", config, &x, &(rows as u64), &(channels as u32), &mut out);
+        let (x, rows, own) = (x.view::<f32>()?, rows as u64, channels as u32);
+        launch!(device, "column_sums_f32", config, &x, &rows, &own, &mut partial);
+        launch!(device, "finish_column_sums", finishing(channels), &partial, &blocks, &own, &mut out);
         Ok(stored(out, device))
     }
 }

@@ -47,6 +47,17 @@ pub(super) fn sheet(rows: usize, channels: usize, width: usize, rows_of_thread: 
     }
 }
 
+/// Blocks that keep all multiprocessors of a large GPU busy.
+const BUSY: usize = 512;
+
+/// Threads for a reduction of a sheet over its rows. Up to 64 rows of each thread make the results of
+/// blocks few, but no fewer than a large GPU needs.
+pub(super) fn reduction(rows: usize, channels: usize, width: usize) -> LaunchConfig {
+    let single = sheet(rows, channels, width, 1);
+    let work = rows * single.grid_dim.0 as usize;
+    sheet(rows, channels, width, work.div_ceil(single.block_dim.1 as usize * BUSY).clamp(8, 64))
+}
+
 /// Blocks of [`THREADS`] threads.
 pub(super) fn grid(blocks: [usize; 3]) -> LaunchConfig {
     let [x, y, z] = blocks.map(|blocks| blocks as u32);

@@ -5,6 +5,7 @@
 
 mod compare;
 mod losses;
+mod sweeps;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use robustseg_ops::*;

@@ -43,6 +43,12 @@ impl OnGpu<2> for InputGradient {
     }
 }
 
+impl OnGpu<3> for InputGradient {
+    fn compute<T: Element>(&self, [weight, gradient, added]: GpuInputs<'_, 3>) -> Result<CudaStorage> {
+        compute::<T>(&self.0, Product::InputGradient, [weight, gradient], Some(added))
+    }
+}
+
 impl OnGpu<2> for WeightGradient {
     fn compute<T: Element>(&self, [x, gradient]: GpuInputs<'_, 2>) -> Result<CudaStorage> {
         weight_gradient::<T>(&self.0, x, gradient)

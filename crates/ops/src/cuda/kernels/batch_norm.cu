@@ -6,15 +6,28 @@ template <int V> struct Norm {
     float mean[V], deviation[V], scale[V], shift[V];
 };
 
+// The values of a block's channels are computed once, each by one thread. All threads of the block have to call this.
 template <int V>
 __device__ inline Norm<V> norm_of(const float *mean, const float *variance, const float *weight, const float *bias,
-                                  float eps, uint32_t channel) {
+                                  float eps, uint32_t channels) {
+    // A block has at most THREADS channels: V is at most 8, blockDim.x at most 32.
+    __shared__ float shared[4][THREADS];
+    uint32_t own = threadIdx.y * blockDim.x + threadIdx.x, channel = blockIdx.x * blockDim.x * V + own;
+    if (own < blockDim.x * V && channel < channels) {
+        float deviation = sqrtf(variance[channel] + eps), scale = weight[channel] / deviation;
+        shared[0][own] = mean[channel];
+        shared[1][own] = deviation;
+        shared[2][own] = scale;
+        shared[3][own] = bias[channel] - mean[channel] * scale;
+    }
+    __syncthreads();
     Norm<V> norm;
     for (int i = 0; i < V; i++) {
-        norm.mean[i] = mean[channel + i];
-        norm.deviation[i] = sqrtf(variance[channel + i] + eps);
-        norm.scale[i] = weight[channel + i] / norm.deviation[i];
-        norm.shift[i] = bias[channel + i] - norm.mean[i] * norm.scale[i];
+        uint32_t from = threadIdx.x * V + i;
+        norm.mean[i] = shared[0][from];
+        norm.deviation[i] = shared[1][from];
+        norm.scale[i] = shared[2][from];
+        norm.shift[i] = shared[3][from];
     }
     return norm;
 }
@@ -30,63 +43,77 @@ __device__ inline float passed_by(const Norm<V> &norm, uint32_t relu, float x, f
     return !relu || normalised(norm, x, i) > 0.0f ? gradient : 0.0f;
 }
 
+// Writes the two sums of each channel over a block of rows to (blocks, 2, channels).
+template <int V>
+__device__ inline void write_sums(const Place &at, uint32_t channels, float (&first)[V], float (&second)[V],
+                                  float *partial) {
+    __shared__ float pile[THREADS * V];
+    fold_rows<V>(first, pile);
+    fold_rows<V>(second, pile);
+    if (at.channel >= channels || threadIdx.y != 0) return;
+    float *to = partial + (uint64_t)blockIdx.y * 2 * channels + at.channel;
+    for (int i = 0; i < V; i++) {
+        to[i] = first[i];
+        to[channels + i] = second[i];
+    }
+}
+
 // For every block of rows, the sums of the distances from a pivot and of their squares: (blocks, 2, channels), and
 // after them the pivot, the first row. Sums of values near zero lose nothing to cancellation.
 template <typename T, int V>
 __device__ void column_moments(const T *x, uint64_t rows, uint32_t channels, float *partial) {
-    __shared__ float pile[THREADS * V];
     Place at = place<V>();
     float first[V] = {}, second[V] = {};
     if (at.channel < channels) {
         Pack<T, V> pivot = read<T, V>(x + at.channel);
-        for (uint64_t row = at.row; row < rows; row += at.step) {
-            Pack<T, V> values = read<T, V>(x + row * channels + at.channel);
+        each_row<T, V>(at, rows, channels, x, [&](uint64_t, const Pack<T, V> &values) {
             for (int i = 0; i < V; i++) {
                 float distance = widen(values.at[i]) - widen(pivot.at[i]);
                 first[i] += distance;
                 second[i] = fmaf(distance, distance, second[i]);
             }
-        }
+        });
         if (blockIdx.y == 0 && threadIdx.y == 0)
             for (int i = 0; i < V; i++)
                 partial[(uint64_t)gridDim.y * 2 * channels + at.channel + i] = widen(pivot.at[i]);
     }
-    fold_rows<V>(first, pile);
-    fold_rows<V>(second, pile);
-    if (at.channel < channels && threadIdx.y == 0) {
-        float *to = partial + (uint64_t)blockIdx.y * 2 * channels + at.channel;
-        for (int i = 0; i < V; i++) {
-            to[i] = first[i];
-            to[channels + i] = second[i];
-        }
-    }
+    write_sums<V>(at, channels, first, second, partial);
 }
 STAMP(column_moments, (const T *x, uint64_t rows, uint32_t channels, float *partial), (x, rows, channels, partial))
 
-// The sums of (blocks, 2, channels) over the blocks, of one channel for each threadIdx.x, in double precision; right
-// where threadIdx.y is 0. The block is 32 x 8.
-__device__ inline void sum_blocks(const float *partial, uint32_t blocks, uint32_t channels, double (&sums)[2]) {
-    __shared__ double pile[2][8][32];
-    uint32_t channel = blockIdx.x * 32 + threadIdx.x;
-    sums[0] = sums[1] = 0.0;
-    if (channel < channels)
-        for (uint32_t block = threadIdx.y; block < blocks; block += 8) {
-            sums[0] += partial[(uint64_t)block * 2 * channels + channel];
-            sums[1] += partial[((uint64_t)block * 2 + 1) * channels + channel];
-        }
-    for (int which = 0; which < 2; which++) pile[which][threadIdx.y][threadIdx.x] = sums[which];
+// Channels and rows of threads of a block that adds up partial sums.
+#define ACROSS 8
+#define DOWN 32
+
+// The channel of a thread of such a block.
+__device__ inline uint32_t finished_channel() { return blockIdx.x * ACROSS + threadIdx.x; }
+
+// The sums of (blocks, SUMS, channels) over the blocks, of one channel for each threadIdx.x, in double precision; right
+// where threadIdx.y is 0. The block is ACROSS x DOWN.
+template <int SUMS, typename S>
+__device__ inline void sum_blocks(const S *partial, uint32_t blocks, uint32_t channels, double (&sums)[SUMS]) {
+    __shared__ double pile[SUMS][DOWN][ACROSS];
+    uint32_t channel = finished_channel();
+    for (int which = 0; which < SUMS; which++) sums[which] = 0.0;
+    if (channel < channels) {
+#pragma unroll 4
+        for (uint32_t block = threadIdx.y; block < blocks; block += DOWN)
+            for (int which = 0; which < SUMS; which++)
+                sums[which] += partial[((uint64_t)block * SUMS + which) * channels + channel];
+    }
+    for (int which = 0; which < SUMS; which++) pile[which][threadIdx.y][threadIdx.x] = sums[which];
     __syncthreads();
     if (threadIdx.y == 0)
-        for (int which = 0; which < 2; which++)
-            for (int y = 1; y < 8; y++) sums[which] += pile[which][y][threadIdx.x];
+        for (int which = 0; which < SUMS; which++)
+            for (int y = 1; y < DOWN; y++) sums[which] += pile[which][y][threadIdx.x];
 }
 
 // Mean and biased variance, (2, channels), from the results of column_moments.
 extern "C" __global__ void __launch_bounds__(THREADS)
     finish_moments(const float *partial, uint32_t blocks, uint64_t rows, uint32_t channels, float *out) {
     double sums[2];
-    sum_blocks(partial, blocks, channels, sums);
-    uint32_t channel = blockIdx.x * 32 + threadIdx.x;
+    sum_blocks<2>(partial, blocks, channels, sums);
+    uint32_t channel = finished_channel();
     if (threadIdx.y != 0 || channel >= channels) return;
     double first = sums[0] / (double)rows, variance = sums[1] / (double)rows - first * first;
     out[channel] = (float)(partial[(uint64_t)blocks * 2 * channels + channel] + first);
@@ -94,21 +121,27 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     out[channels + channel] = variance < 0.0 ? 0.0f : (float)variance;
 }
 
+// target = kept target + taken batch: running statistics, given those of a batch.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    blend_f32(float *target, const float *batch, float kept, float taken, uint64_t count) {
+    uint64_t i = index_of_thread();
+    if (i < count) target[i] = kept * target[i] + taken * batch[i];
+}
+
 // The normalised x, and with `relu` the larger of that and 0.
 template <typename T, int V>
 __device__ void scale_shift(const T *x, const float *mean, const float *variance, const float *weight,
                             const float *bias, float eps, uint32_t relu, uint64_t rows, uint32_t channels, T *out) {
     Place at = place<V>();
+    Norm<V> norm = norm_of<V>(mean, variance, weight, bias, eps, channels);
     if (at.channel >= channels) return;
-    Norm<V> norm = norm_of<V>(mean, variance, weight, bias, eps, at.channel);
-    for (uint64_t row = at.row; row < rows; row += at.step) {
-        Pack<T, V> values = read<T, V>(x + row * channels + at.channel);
+    each_row<T, V>(at, rows, channels, x, [&](uint64_t element, Pack<T, V> values) {
         for (int i = 0; i < V; i++) {
             float value = normalised(norm, widen(values.at[i]), i);
             values.at[i] = narrow<T>(relu ? fmaxf(value, 0.0f) : value);
         }
-        write<T, V>(out + row * channels + at.channel, values);
-    }
+        write<T, V>(out + element, values);
+    });
 }
 STAMP(scale_shift,
       (const T *x, const float *mean, const float *variance, const float *weight, const float *bias, float eps,
@@ -121,16 +154,15 @@ __device__ void scale_shift_add_relu(const T *x, const T *residual, const float 
                                      const float *weight, const float *bias, float eps, uint64_t rows,
                                      uint32_t channels, T *out) {
     Place at = place<V>();
+    Norm<V> norm = norm_of<V>(mean, variance, weight, bias, eps, channels);
     if (at.channel >= channels) return;
-    Norm<V> norm = norm_of<V>(mean, variance, weight, bias, eps, at.channel);
-    for (uint64_t row = at.row; row < rows; row += at.step) {
-        Pack<T, V> values = read<T, V>(x + row * channels + at.channel);
-        Pack<T, V> added = read<T, V>(residual + row * channels + at.channel);
-        for (int i = 0; i < V; i++)
-            values.at[i] =
-                narrow<T>(fmaxf(normalised(norm, widen(values.at[i]), i) + widen(added.at[i]), 0.0f));
-        write<T, V>(out + row * channels + at.channel, values);
-    }
+    each_row<T, V>(at, rows, channels, x, residual,
+                   [&](uint64_t element, Pack<T, V> values, const Pack<T, V> &added) {
+                       for (int i = 0; i < V; i++)
+                           values.at[i] = narrow<T>(
+                               fmaxf(normalised(norm, widen(values.at[i]), i) + widen(added.at[i]), 0.0f));
+                       write<T, V>(out + element, values);
+                   });
 }
 STAMP(scale_shift_add_relu,
       (const T *x, const T *residual, const float *mean, const float *variance, const float *weight,
@@ -142,13 +174,12 @@ template <typename T, int V>
 __device__ void relu_gradient(const T *output, const T *gradient, uint64_t rows, uint32_t channels, T *out) {
     Place at = place<V>();
     if (at.channel >= channels) return;
-    for (uint64_t row = at.row; row < rows; row += at.step) {
-        Pack<T, V> values = read<T, V>(output + row * channels + at.channel);
-        Pack<T, V> gradients = read<T, V>(gradient + row * channels + at.channel);
-        for (int i = 0; i < V; i++)
-            if (!(widen(values.at[i]) > 0.0f)) gradients.at[i] = narrow<T>(0.0f);
-        write<T, V>(out + row * channels + at.channel, gradients);
-    }
+    each_row<T, V>(at, rows, channels, output, gradient,
+                   [&](uint64_t element, const Pack<T, V> &values, Pack<T, V> gradients) {
+                       for (int i = 0; i < V; i++)
+                           if (!(widen(values.at[i]) > 0.0f)) gradients.at[i] = narrow<T>(0.0f);
+                       write<T, V>(out + element, gradients);
+                   });
 }
 STAMP(relu_gradient, (const T *output, const T *gradient, uint64_t rows, uint32_t channels, T *out),
       (output, gradient, rows, channels, out))
@@ -159,31 +190,20 @@ template <typename T, int V>
 __device__ void parameter_gradients(const T *x, const T *gradient, const float *mean, const float *variance,
                                     const float *weight, const float *bias, float eps, uint32_t relu,
                                     uint64_t rows, uint32_t channels, float *partial) {
-    __shared__ float pile[THREADS * V];
     Place at = place<V>();
+    Norm<V> norm = norm_of<V>(mean, variance, weight, bias, eps, channels);
     float of_bias[V] = {}, of_weight[V] = {};
-    if (at.channel < channels) {
-        Norm<V> norm = norm_of<V>(mean, variance, weight, bias, eps, at.channel);
-        for (uint64_t row = at.row; row < rows; row += at.step) {
-            Pack<T, V> values = read<T, V>(x + row * channels + at.channel);
-            Pack<T, V> gradients = read<T, V>(gradient + row * channels + at.channel);
-            for (int i = 0; i < V; i++) {
-                float value = widen(values.at[i]);
-                float passed = passed_by(norm, relu, value, widen(gradients.at[i]), i);
-                of_bias[i] += passed;
-                of_weight[i] = fmaf(passed, value - norm.mean[i], of_weight[i]);
-            }
-        }
-    }
-    fold_rows<V>(of_bias, pile);
-    fold_rows<V>(of_weight, pile);
-    if (at.channel < channels && threadIdx.y == 0) {
-        float *to = partial + (uint64_t)blockIdx.y * 2 * channels + at.channel;
-        for (int i = 0; i < V; i++) {
-            to[i] = of_bias[i];
-            to[channels + i] = of_weight[i];
-        }
-    }
+    if (at.channel < channels)
+        each_row<T, V>(at, rows, channels, x, gradient,
+                       [&](uint64_t, const Pack<T, V> &values, const Pack<T, V> &gradients) {
+                           for (int i = 0; i < V; i++) {
+                               float value = widen(values.at[i]);
+                               float passed = passed_by(norm, relu, value, widen(gradients.at[i]), i);
+                               of_bias[i] += passed;
+                               of_weight[i] = fmaf(passed, value - norm.mean[i], of_weight[i]);
+                           }
+                       });
+    write_sums<V>(at, channels, of_bias, of_weight, partial);
 }
 STAMP(parameter_gradients,
       (const T *x, const T *gradient, const float *mean, const float *variance, const float *weight,
@@ -195,56 +215,76 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     finish_parameter_gradients(const float *partial, uint32_t blocks, const float *variance, float eps,
                                uint32_t channels, float *out) {
     double sums[2];
-    sum_blocks(partial, blocks, channels, sums);
-    uint32_t channel = blockIdx.x * 32 + threadIdx.x;
+    sum_blocks<2>(partial, blocks, channels, sums);
+    uint32_t channel = finished_channel();
     if (threadIdx.y != 0 || channel >= channels) return;
     out[channel] = (float)(sums[1] / (double)sqrtf(variance[channel] + eps));
     out[channels + channel] = (float)sums[0];
 }
 
-// Turns the output's gradient into the input's, in place. `sums`, (2, channels), are the gradients of weight and bias
-// if the statistics depend on the input (`batch` is 1), otherwise they are not read.
+// Turns the output's gradient into the input's, in place, and adds `before` to it unless that is null. `sums`,
+// (2, channels), are the gradients of weight and bias if the statistics depend on the input (`batch` is 1), otherwise
+// they are not read.
 template <typename T, int V>
 __device__ void input_gradient(T *gradient, const T *x, const float *mean, const float *variance, const float *weight,
                                const float *bias, float eps, uint32_t relu, uint64_t rows, uint32_t channels,
-                               const float *sums, uint32_t batch) {
+                               const float *sums, uint32_t batch, const T *before) {
+    __shared__ float shared[2][THREADS];
     Place at = place<V>();
+    uint32_t own = threadIdx.y * blockDim.x + threadIdx.x, channel = blockIdx.x * blockDim.x * V + own;
+    if (batch && own < blockDim.x * V && channel < channels) {
+        shared[0][own] = sums[channels + channel] / (float)rows;
+        shared[1][own] = sums[channel] / (float)rows / sqrtf(variance[channel] + eps);
+    }
+    Norm<V> norm = norm_of<V>(mean, variance, weight, bias, eps, channels);
     if (at.channel >= channels) return;
-    Norm<V> norm = norm_of<V>(mean, variance, weight, bias, eps, at.channel);
     float offset[V] = {}, slope[V] = {};
     if (batch)
         for (int i = 0; i < V; i++) {
-            offset[i] = sums[channels + at.channel + i] / (float)rows;
-            slope[i] = sums[at.channel + i] / (float)rows / norm.deviation[i];
+            offset[i] = shared[0][threadIdx.x * V + i];
+            slope[i] = shared[1][threadIdx.x * V + i];
         }
-    for (uint64_t row = at.row; row < rows; row += at.step) {
-        Pack<T, V> values = read<T, V>(x + row * channels + at.channel);
-        Pack<T, V> gradients = read<T, V>(gradient + row * channels + at.channel);
-        for (int i = 0; i < V; i++) {
-            float value = widen(values.at[i]);
-            float passed = passed_by(norm, relu, value, widen(gradients.at[i]), i);
-            float mixed = passed - offset[i] - (value - norm.mean[i]) * slope[i];
-            gradients.at[i] = narrow<T>(norm.scale[i] * mixed);
-        }
-        write<T, V>(gradient + row * channels + at.channel, gradients);
-    }
+    each_row<T, V>(at, rows, channels, x, gradient,
+                   [&](uint64_t element, const Pack<T, V> &values, Pack<T, V> gradients) {
+                       Pack<T, V> added = {};
+                       if (before) added = read<T, V>(before + element);
+                       for (int i = 0; i < V; i++) {
+                           float value = widen(values.at[i]);
+                           float passed = passed_by(norm, relu, value, widen(gradients.at[i]), i);
+                           float mixed = passed - offset[i] - (value - norm.mean[i]) * slope[i];
+                           float result = norm.scale[i] * mixed;
+                           gradients.at[i] = narrow<T>(before ? result + widen(added.at[i]) : result);
+                       }
+                       write<T, V>(gradient + element, gradients);
+                   });
 }
 STAMP(input_gradient,
       (T * gradient, const T *x, const float *mean, const float *variance, const float *weight, const float *bias,
-       float eps, uint32_t relu, uint64_t rows, uint32_t channels, const float *sums, uint32_t batch),
-      (gradient, x, mean, variance, weight, bias, eps, relu, rows, channels, sums, batch))
+       float eps, uint32_t relu, uint64_t rows, uint32_t channels, const float *sums, uint32_t batch, const T *before),
+      (gradient, x, mean, variance, weight, bias, eps, relu, rows, channels, sums, batch, before))
 
-// Sums over rows, one for each channel; a block has 32 channels.
+// For every block of rows, the sums over its rows: (blocks, channels). A block has 32 channels and 8 rows of threads.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    column_sum_f32(const float *x, uint64_t rows, uint32_t channels, float *out) {
+    column_sums_f32(const float *x, uint64_t rows, uint32_t channels, double *partial) {
     __shared__ double pile[8][32];
     uint32_t channel = blockIdx.x * 32 + threadIdx.x;
+    Place at = place<1>();
     double sum = 0.0;
     if (channel < channels)
-        for (uint64_t row = threadIdx.y; row < rows; row += 8) sum += x[row * channels + channel];
+        each_row<float, 1>(at, rows, channels, x,
+                           [&](uint64_t, const Pack<float, 1> &value) { sum += value.at[0]; });
     pile[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y != 0 || channel >= channels) return;
     for (int y = 1; y < 8; y++) sum += pile[y][threadIdx.x];
-    out[channel] = (float)sum;
+    partial[(uint64_t)blockIdx.y * channels + channel] = sum;
+}
+
+// The sums of (blocks, channels) over the blocks.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    finish_column_sums(const double *partial, uint32_t blocks, uint32_t channels, float *out) {
+    double sums[1];
+    sum_blocks<1>(partial, blocks, channels, sums);
+    uint32_t channel = finished_channel();
+    if (threadIdx.y == 0 && channel < channels) out[channel] = (float)sums[0];
 }

@@ -50,6 +50,48 @@ template <int V> __device__ inline Place place() {
     return at;
 }
 
+// Rows that a thread reads before it computes with the first of them.
+#define AHEAD 4
+
+// Calls `work(element, values)` for the rows of `x` that a thread has, in their order. `element` is the index of the
+// first of the V values.
+template <typename T, int V, typename Work>
+__device__ inline void each_row(const Place &at, uint64_t rows, uint32_t channels, const T *x, Work work) {
+    uint64_t row = at.row;
+    for (; row + (AHEAD - 1) * at.step < rows; row += AHEAD * at.step) {
+        Pack<T, V> values[AHEAD];
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) values[i] = read<T, V>(x + (row + i * at.step) * channels + at.channel);
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) work((row + i * at.step) * channels + at.channel, values[i]);
+    }
+    for (; row < rows; row += at.step) {
+        uint64_t element = row * channels + at.channel;
+        work(element, read<T, V>(x + element));
+    }
+}
+
+// Calls `work(element, values of x, values of y)` likewise.
+template <typename T, int V, typename Work>
+__device__ inline void each_row(const Place &at, uint64_t rows, uint32_t channels, const T *x, const T *y, Work work) {
+    uint64_t row = at.row;
+    for (; row + (AHEAD - 1) * at.step < rows; row += AHEAD * at.step) {
+        Pack<T, V> first[AHEAD], second[AHEAD];
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) {
+            uint64_t element = (row + i * at.step) * channels + at.channel;
+            first[i] = read<T, V>(x + element);
+            second[i] = read<T, V>(y + element);
+        }
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) work((row + i * at.step) * channels + at.channel, first[i], second[i]);
+    }
+    for (; row < rows; row += at.step) {
+        uint64_t element = row * channels + at.channel;
+        work(element, read<T, V>(x + element), read<T, V>(y + element));
+    }
+}
+
 // The element that a thread of a one-dimensional launch has.
 __device__ inline uint64_t index_of_thread() { return (uint64_t)blockIdx.x * blockDim.x + threadIdx.x; }
 

@@ -124,3 +124,15 @@ extern "C" __global__ void __launch_bounds__(THREADS) sum_parts(const double *pa
     sum = block_sum(sum, pile);
     if (threadIdx.x == 0) out[blockIdx.x] = (float)sum;
 }
+
+// A tensor that gather_f32 copies; the same layout as on the host.
+struct Source {
+    const float *from;
+    uint64_t count, start;
+};
+
+// Copies tensors to their places in `out`, one block per tensor.
+extern "C" __global__ void __launch_bounds__(THREADS) gather_f32(const Source *sources, float *out) {
+    Source source = sources[blockIdx.x];
+    for (uint64_t i = threadIdx.x; i < source.count; i += blockDim.x) out[source.start + i] = source.from[i];
+}

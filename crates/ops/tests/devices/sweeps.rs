@@ -1,0 +1,103 @@
+//! Passes that a GPU saves: gradients added inside kernels, statistics moved and copied in a launch
+//! each, casts with a gradient of their own.
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use robustseg_ops::{
+    BatchNorm, BatchStatistics, Conv2dConfig, StatisticsSource, Tape, batch_norm, batch_norm_add_relu,
+    batch_norm_relu_conv2d, batch_statistics, conv2d, conv2d_add, conv2d_bias, convert, copies,
+    move_running_statistics,
+};
+
+use crate::EXACT;
+use crate::compare::{difference, gpu, random};
+
+/// Blocks whose input has two or three gradients, each of another operation, on `channels` channels.
+fn blocks(t: &[Tensor]) -> Result<Tensor> {
+    let (x, kernel, wide, weight, bias) = (&t[0], &t[1], &t[2], &t[3], &t[4]);
+    let (one, three) = (Conv2dConfig::default(), Conv2dConfig { padding: 1, ..Conv2dConfig::default() });
+    let norm =
+        |statistics| BatchNorm { weight, bias, statistics, source: StatisticsSource::Batch, eps: 1e-3 };
+    let statistics = batch_statistics(x)?;
+    let y = batch_norm_relu_conv2d(x, norm(&statistics), kernel, one, EXACT)?;
+    let y = conv2d_add(&y, wide, three, x, EXACT)?;
+    let statistics = batch_statistics(&y)?;
+    let activated = batch_norm(&y, norm(&statistics))?;
+    let both = conv2d_add(&activated, kernel, one, &conv2d(&activated, wide, three, EXACT)?, EXACT)?;
+    let statistics = batch_statistics(&both)?;
+    let out = batch_norm_add_relu(&both, norm(&statistics), &conv2d(&both, kernel, one, EXACT)?)?;
+    conv2d_bias(&convert(&out, DType::F32)?, &convert(kernel, DType::F32)?, bias, one, EXACT)
+}
+
+/// The gradients of `blocks` by a tape.
+fn gradients(arguments: &[Tensor], device: &Device, narrow: Option<DType>) -> Result<Vec<Tensor>> {
+    let masters = arguments.iter().map(|argument| Var::from_tensor(&argument.to_device(device)?));
+    let masters = masters.collect::<Result<Vec<_>>>()?;
+    let tape = Tape::start();
+    let used = masters.iter().enumerate().map(|(index, master)| match narrow {
+        Some(narrow) if index < 3 => convert(master, narrow),
+        _ => Ok(master.as_tensor().clone()),
+    });
+    let out = blocks(&used.collect::<Result<Vec<_>>>()?)?;
+    let factors = random(99, out.dims()).to_device(device)?;
+    let found = tape.backward(&(out * factors)?.sum_all()?)?;
+    Ok(masters.iter().map(|master| found.get(master).expect("each has a gradient").clone()).collect())
+}
+
+#[test]
+fn gradients_that_kernels_add_up_are_those_of_the_cpu() {
+    let Some(gpu) = gpu() else { return };
+    for (seed, channels) in [(0, 3), (10, 8)] {
+        let arguments = [
+            random(seed, &[2, 7, 9, channels]),
+            random(seed + 1, &[channels, 1, 1, channels]),
+            (random(seed + 2, &[channels, 3, 3, channels]) * 0.3).unwrap(),
+            random(seed + 3, &[channels]),
+            random(seed + 4, &[channels]),
+        ];
+        let cpu = gradients(&arguments, &Device::Cpu, None).unwrap();
+        let same = gradients(&arguments, &gpu, None).unwrap();
+        let narrow = gradients(&arguments, &gpu, Some(DType::BF16)).unwrap();
+        for ((cpu, same), narrow) in cpu.iter().zip(&same).zip(&narrow) {
+            assert!(difference(cpu, same) < 1e-4, "{channels}: {}", difference(cpu, same));
+            assert_eq!(narrow.dtype(), DType::F32);
+            // Values near zero pass another ReLU in bf16.
+            assert!(difference(cpu, narrow) < 0.3, "{channels}: {}", difference(cpu, narrow));
+        }
+    }
+}
+
+#[test]
+fn running_statistics_move_as_on_the_cpu() {
+    let Some(gpu) = gpu() else { return };
+    let moved = |device: &Device| -> Result<Vec<Tensor>> {
+        let new = |seed| Var::from_tensor(&random(seed, &[333]).abs()?.to_device(device)?);
+        let (mean, variance) = (new(900)?, new(901)?);
+        let batch = BatchStatistics::new(new(902)?.as_detached_tensor(), new(903)?.as_detached_tensor());
+        move_running_statistics([&mean, &variance], &batch, 0.1, 1.25)?;
+        copies(&[&mean, &variance])
+    };
+    let (cpu, there) = (moved(&Device::Cpu).unwrap(), moved(&gpu).unwrap());
+    for (cpu, there) in cpu.iter().zip(&there) {
+        assert!(difference(cpu, there) < 1e-6);
+    }
+}
+
+#[test]
+fn copies_keep_their_values_when_their_tensors_change() {
+    let Some(gpu) = gpu() else { return };
+    let shapes = [vec![5], vec![3, 700], vec![1], vec![2, 2, 3]];
+    let tensors: Vec<Var> = (0..4)
+        .map(|index| {
+            Var::from_tensor(&random(910 + index, &shapes[index as usize]).to_device(&gpu).unwrap()).unwrap()
+        })
+        .collect();
+    let copied = copies(&tensors.iter().map(Var::as_tensor).collect::<Vec<_>>()).unwrap();
+    for (index, (tensor, copied)) in tensors.iter().zip(&copied).enumerate() {
+        tensor.set(&tensor.zeros_like().unwrap()).unwrap();
+        assert_eq!(difference(&random(910 + index as u64, &shapes[index]), copied), 0.0);
+    }
+    // Views, other types and other devices are copied one by one.
+    let view = tensors[1].t().unwrap();
+    let others = [&view, &random(920, &[4]), &Tensor::zeros(3, DType::U8, &gpu).unwrap()];
+    assert_eq!(copies(&others).unwrap().len(), 3);
+}
