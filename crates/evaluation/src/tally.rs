@@ -1,6 +1,7 @@
 //! Observes a dataset image by image, clean and attacked.
 
 use candle_core::{DType, Tensor};
+use rayon::prelude::*;
 use robustseg_attacks::{Case, Cost, Counted, CurveConfig, GradientCheck, Model, check_gradient};
 use robustseg_metrics::{ConfusionMatrix, Objects, boundary_distance, boundary_overlap};
 use robustseg_ops::{PixelObjective, pixel_objective_per_image, predict};
@@ -282,7 +283,8 @@ impl<'a> Tally<'a> {
             |mask: &Tensor| -> Result<Vec<f32>> { Ok(mask.to_dtype(DType::F32)?.mean(1)?.to_vec1()?) };
         let (free, still) = (share(&free)?, share(&still)?);
         let distance = boundary_distance(width, height);
-        let observations = (0..count).map(|row| {
+        // A GPU waits for this.
+        let observations = (0..count).into_par_iter().map(|row| {
             let mut matrix = ConfusionMatrix::new(self.classes);
             let (prediction, truth) = (&predictions[row], &batch.truth[row]);
             matrix.update(prediction, truth)?;
@@ -296,7 +298,7 @@ impl<'a> Tally<'a> {
                 unmoved: still[row] / free[row].max(f32::MIN_POSITIVE),
             })
         });
-        let observations = observations.collect::<Result<_>>()?;
+        let observations = observations.collect::<Result<Vec<_>>>()?;
         Ok(Observed { observations, predictions })
     }
 
