@@ -50,7 +50,8 @@ fn saved(backbone: Backbone, folder: &Path) -> (PathBuf, PathBuf) {
     for parameter in network.parameters().values().filter(|parameter| parameter.var.rank() == 1) {
         let count = parameter.var.elem_count();
         let values: Vec<f32> = (0..count).map(|at| 0.7 + (at * 7 % 5) as f32 / 8.0).collect();
-        parameter.var.set(&Tensor::new(values, &Device::Cpu).expect("values")).expect("the shape");
+        robustseg_ops::assign(&parameter.var, &Tensor::new(values, &Device::Cpu).expect("values"))
+            .expect("the shape");
     }
     let files = ["model", "case"].map(|name| folder.join(format!("{backbone:?}_{name}.safetensors")));
     network.save(&files[0]).expect("a checkpoint");

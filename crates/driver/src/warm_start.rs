@@ -49,7 +49,7 @@ pub(crate) fn take_over(path: &Path, network: &Network, manifest: &Manifest) -> 
         let theirs = saved.parameters().get(name).filter(|_| !of_classes.contains(name));
         match theirs.filter(|theirs| theirs.var.dims() == parameter.var.dims()) {
             Some(theirs) => {
-                parameter.var.set(&theirs.var)?;
+                robustseg_ops::assign(&parameter.var, &theirs.var)?;
                 taken += 1;
             }
             None => random.push(name.as_str()),

@@ -90,7 +90,7 @@ impl Network {
         normaliser::require_same(&file, &names, self.config()).map_err(refuse)?;
         let tensors = values.len();
         for (var, value) in values {
-            var.set(&value)?;
+            robustseg_ops::assign(var, &value)?;
         }
         Ok(Taken { tensors, converted, left: left.into_iter().map(str::to_owned).collect() })
     }

@@ -5,14 +5,15 @@ use crate::variables::Variables;
 use crate::{Mode, ParameterKind};
 use candle_core::{Result, Tensor};
 use robustseg_ops::{
-    BatchNorm, BatchStatistics, Conv2dConfig, StatisticsSource, batch_norm, batch_norm_add_relu,
-    batch_norm_relu, batch_norm_relu_conv2d, batch_statistics, conv2d, conv2d_add, convert, dealt_statistics,
+    BatchNorm, BatchStatistics, Conv2dConfig, RoundedCopy, StatisticsSource, batch_norm, batch_norm_add_relu,
+    batch_norm_relu, batch_norm_relu_conv2d, batch_statistics, conv2d, conv2d_add, dealt_statistics,
     move_running_statistics,
 };
 
 /// A convolution without bias.
 pub(crate) struct Convolution {
     weight: Tensor,
+    rounded: RoundedCopy,
     config: Conv2dConfig,
 }
 
@@ -26,12 +27,12 @@ impl Convolution {
         variables: &Variables<'_>,
     ) -> Result<Self> {
         let weight = variables.convolution([outputs, kernel, kernel, inputs], "weight")?;
-        Ok(Self { weight, config })
+        Ok(Self { weight, rounded: RoundedCopy::default(), config })
     }
 
     /// The weight (O, K, K, I) as `run` uses it on `x`, in the type of its elements.
     pub(crate) fn weight(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
-        convert(&run.mode.weight(&self.weight), x.dtype())
+        self.rounded.of(&self.weight, x.dtype(), run.mode.tracks_weights())
     }
 
     pub(crate) fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {

@@ -28,9 +28,14 @@ pub enum Mode<'a> {
 impl Mode<'_> {
     /// `weight` as this mode uses it: tracked, or detached so that its gradient is not computed.
     pub(crate) fn weight(&self, weight: &Tensor) -> Tensor {
+        if self.tracks_weights() { weight.clone() } else { weight.detach() }
+    }
+
+    /// Whether gradients reach the weights.
+    pub(crate) fn tracks_weights(&self) -> bool {
         match self {
-            Mode::Training { .. } | Mode::FixedStatistics => weight.clone(),
-            Mode::Evaluation | Mode::BatchStatistics => weight.detach(),
+            Mode::Training { .. } | Mode::FixedStatistics => true,
+            Mode::Evaluation | Mode::BatchStatistics => false,
         }
     }
 

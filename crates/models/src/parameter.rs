@@ -31,7 +31,8 @@ pub enum Part {
 /// A variable of a network.
 #[derive(Clone, Debug)]
 pub struct Parameter {
-    /// The variable. The network's layers share it, so setting it changes the network.
+    /// The variable. The network's layers share it, so changing it changes the network. Change it by
+    /// [`assign`](robustseg_ops::assign): a weight on a GPU has a rounded copy.
     pub var: Var,
     /// Its role.
     pub kind: ParameterKind,

@@ -51,7 +51,7 @@ impl Average {
         let mut average = Network::blank(network.config(), network.device())?;
         average.set_precision(network.precision())?;
         for (name, parameter) in network.parameters() {
-            average.parameters()[name].var.set(&parameter.var)?;
+            robustseg_ops::assign(&average.parameters()[name].var, &parameter.var)?;
         }
         Ok(Self { config, network: average })
     }
@@ -67,7 +67,7 @@ impl Average {
         for (name, parameter) in network.parameters() {
             let average = &self.network.parameters()[name].var;
             let mean = ((average.as_tensor() * kept)? + (parameter.var.as_tensor() * (1.0 - kept))?)?;
-            average.set(&mean)?;
+            robustseg_ops::assign(average, &mean)?;
         }
         Ok(())
     }

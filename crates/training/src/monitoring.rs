@@ -152,7 +152,7 @@ fn take_weights(network: &Network, path: &Path) -> Result<()> {
             expected: format!("parameter {name}"),
             actual: "another network".into(),
         })?;
-        parameter.var.set(&other.var)?;
+        robustseg_ops::assign(&parameter.var, &other.var)?;
     }
     Ok(())
 }

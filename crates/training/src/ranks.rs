@@ -107,7 +107,7 @@ impl Trainer {
         share(&*self.ranks, &mut tensors)?;
         if !self.ranks.is_first() {
             for (name, parameter) in network.parameters() {
-                parameter.var.set(&tensors[name])?;
+                robustseg_ops::assign(&parameter.var, &tensors[name])?;
             }
         }
         Ok(())

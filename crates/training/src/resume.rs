@@ -183,7 +183,7 @@ impl Trainer {
             other => other,
         })?;
         for (variable, tensor) in loaded {
-            variable.set(&tensor)?;
+            robustseg_ops::assign(variable, &tensor)?;
         }
         self.state = metadata.state;
         Ok(())

@@ -58,7 +58,7 @@ type Statistics = Vec<(Var, Tensor)>;
 
 /// Gives each of `statistics` its value again.
 fn put(statistics: &Statistics) -> Result<()> {
-    statistics.iter().try_for_each(|(statistic, value)| Ok(statistic.set(value)?))
+    statistics.iter().try_for_each(|(statistic, value)| Ok(robustseg_ops::assign(statistic, value)?))
 }
 
 /// What a batch, or a part of it, gives an update.

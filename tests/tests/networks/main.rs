@@ -97,7 +97,8 @@ impl Case {
             } else {
                 Tensor::from_vec(initial(name, shape), shape, &Device::Cpu)
             };
-            parameter.var.set(&value.expect("a value")).expect("a variable of this shape");
+            robustseg_ops::assign(&parameter.var, &value.expect("a value"))
+                .expect("a variable of this shape");
         }
         let golden = candle_core::safetensors::load(file(&format!("{name}.safetensors")), &Device::Cpu);
         let errors = std::fs::read(file("f32_error.json")).expect("the recorded errors");

@@ -1,8 +1,10 @@
 //! The launches of an optimiser: one over all gradients, one over all parameters.
 
 use super::launch::{grid, launch};
+use super::memory::address;
+use crate::rounded_copy::{copy_of, written};
 use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
-use candle_core::{CudaDevice, Result, Tensor};
+use candle_core::{CudaDevice, Result, Tensor, Var};
 
 /// The elements of an update that one block computes.
 #[repr(C)]
@@ -27,16 +29,22 @@ pub(super) struct Kernels {
     pub(super) step: &'static str,
 }
 
-/// Applies the updates with these `gradients`, or none if a gradient is not finite: then the index of
-/// the first such update. `row` is the update with an index and its contiguous gradient, as the
-/// kernels read it.
+/// The address of `parameter`'s copy in bf16, null if there is none.
+pub(super) fn rounded(device: &CudaDevice, parameter: &Tensor) -> Result<u64> {
+    copy_of(parameter).map_or(Ok(0), |copy| address::<half::bf16>(device, &copy))
+}
+
+/// Applies the updates with these parameters and gradients, or none if a gradient is not finite: then
+/// the index of the first such update. `row` is the update with an index and its contiguous gradient,
+/// as the kernels read it.
 pub(super) fn descend<'a, U: DeviceRepr + 'static>(
     device: &CudaDevice,
     kernels: &Kernels,
-    gradients: impl Iterator<Item = &'a Tensor>,
+    updates: impl Iterator<Item = (&'a Var, &'a Tensor)>,
     row: impl Fn(usize, &Tensor) -> Result<U>,
 ) -> Result<Option<usize>> {
-    let gradients: Vec<Tensor> = gradients.map(Tensor::contiguous).collect::<Result<_>>()?;
+    let (parameters, gradients): (Vec<&Var>, Vec<&Tensor>) = updates.unzip();
+    let gradients: Vec<Tensor> = gradients.into_iter().map(Tensor::contiguous).collect::<Result<_>>()?;
     let rows = gradients.iter().enumerate().map(|(index, gradient)| row(index, gradient));
     let table: Vec<U> = rows.collect::<Result<_>>()?;
     let parts: Vec<Part> = gradients
@@ -58,5 +66,11 @@ pub(super) fn descend<'a, U: DeviceRepr + 'static>(
     launch!(device, kernels.step, config, &table, &parts, &first, &count);
     // The only wait, after everything has been launched.
     let first = device.clone_dtoh(&first)?;
-    Ok(first.first().filter(|&&first| first < count).map(|&first| first as usize))
+    let first = first.first().filter(|&&first| first < count).map(|&first| first as usize);
+    if first.is_none() {
+        for parameter in parameters {
+            written(parameter);
+        }
+    }
+    Ok(first)
 }

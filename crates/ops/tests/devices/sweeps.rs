@@ -3,9 +3,10 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use robustseg_ops::{
-    BatchNorm, BatchStatistics, Conv2dConfig, StatisticsSource, Tape, batch_norm, batch_norm_add_relu,
+    AdamWConfig, AdamWUpdate, Arithmetic, BatchNorm, BatchStatistics, Conv2dConfig, RoundedCopy, SgdConfig,
+    SgdUpdate, StatisticsSource, Tape, adamw_step, assign, batch_norm, batch_norm_add_relu,
     batch_norm_relu_conv2d, batch_statistics, conv2d, conv2d_add, conv2d_bias, convert, copies,
-    move_running_statistics,
+    move_running_statistics, sgd_step,
 };
 
 use crate::EXACT;
@@ -93,11 +94,85 @@ fn copies_keep_their_values_when_their_tensors_change() {
         .collect();
     let copied = copies(&tensors.iter().map(Var::as_tensor).collect::<Vec<_>>()).unwrap();
     for (index, (tensor, copied)) in tensors.iter().zip(&copied).enumerate() {
-        tensor.set(&tensor.zeros_like().unwrap()).unwrap();
+        assign(tensor, &tensor.zeros_like().unwrap()).unwrap();
         assert_eq!(difference(&random(910 + index as u64, &shapes[index]), copied), 0.0);
     }
     // Views, other types and other devices are copied one by one.
     let view = tensors[1].t().unwrap();
     let others = [&view, &random(920, &[4]), &Tensor::zeros(3, DType::U8, &gpu).unwrap()];
     assert_eq!(copies(&others).unwrap().len(), 3);
+}
+
+/// The bits of `copy`, and those that candle rounds `weight` to.
+fn bits(copy: &RoundedCopy, weight: &Var) -> [Vec<f32>; 2] {
+    let values = |tensor: &Tensor| -> Vec<f32> {
+        tensor.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    };
+    let rounded = weight.as_detached_tensor().to_dtype(DType::BF16).unwrap();
+    [values(&copy.of(weight, DType::BF16, false).unwrap()), values(&rounded)]
+}
+
+#[test]
+fn rounded_copies_have_the_bits_of_a_cast_after_any_change() {
+    let Some(gpu) = gpu() else { return };
+    let new = |seed| Var::from_tensor(&random(seed, &[9, 3, 3, 700]).to_device(&gpu).unwrap()).unwrap();
+    let (weight, velocity, square) = (new(930), new(931), new(932));
+    let (copy, gradient) = (RoundedCopy::default(), new(933).as_detached_tensor());
+    assign(&square, &square.abs().unwrap()).unwrap();
+    let same = || {
+        let [copied, rounded] = bits(&copy, &weight);
+        assert_eq!(copied, rounded);
+        copied
+    };
+    let sgd = |gradient: &Tensor| {
+        let config = SgdConfig { learning_rate: 0.3, momentum: 0.9, weight_decay: 0.01, nesterov: true };
+        let update = SgdUpdate { parameter: &weight, gradient, velocity: &velocity, config };
+        sgd_step(&[update]).unwrap()
+    };
+    let mut before = same();
+    let mut changed = |change: &dyn Fn()| {
+        change();
+        let after = same();
+        assert_ne!(std::mem::replace(&mut before, after.clone()), after);
+    };
+    changed(&|| assert_eq!(sgd(&gradient), None));
+    changed(&|| assert_eq!(sgd(&gradient), None));
+    changed(&|| assign(&weight, &gradient).unwrap());
+    changed(&|| {
+        let (learning_rate, beta1, beta2, epsilon, weight_decay, step) = (0.1, 0.9, 0.99, 1e-3, 0.1, 3);
+        let config = AdamWConfig { learning_rate, beta1, beta2, epsilon, weight_decay, step };
+        let (mean, square) = (&velocity, &square);
+        let update = AdamWUpdate { parameter: &weight, gradient: &gradient, mean, square, config };
+        assert_eq!(adamw_step(&[update]).unwrap(), None);
+    });
+    // An update after a change that no pass has seen yet.
+    changed(&|| {
+        assign(&weight, &(&gradient * 0.5).unwrap()).unwrap();
+        assert_eq!(sgd(&gradient), None);
+    });
+    // Nothing changes where a gradient is not finite.
+    assert_eq!(sgd(&(&gradient / 0.0).unwrap()), Some(0));
+    assert_eq!(same(), before);
+}
+
+#[test]
+fn gradients_reach_the_weight_of_a_rounded_copy() {
+    let Some(gpu) = gpu() else { return };
+    let weight = Var::from_tensor(&random(940, &[5, 3, 3, 8]).to_device(&gpu).unwrap()).unwrap();
+    let x = random(941, &[2, 6, 7, 8]).to_device(&gpu).unwrap().to_dtype(DType::BF16).unwrap();
+    let copy = RoundedCopy::default();
+    // Two uses in one record, and the same by casts.
+    let gradient = |rounded: &dyn Fn() -> Result<Tensor>| -> Result<Tensor> {
+        let tape = Tape::start();
+        let once = conv2d(&x, &rounded()?, Conv2dConfig::default(), Arithmetic::default())?;
+        let twice = conv2d(&x, &rounded()?, Conv2dConfig::default(), Arithmetic::default())?;
+        let sum =
+            (convert(&once, DType::F32)?.sqr()?.sum_all()? + convert(&twice, DType::F32)?.sum_all()?)?;
+        Ok(tape.backward(&sum)?.get(&weight).expect("a gradient").clone())
+    };
+    let cast = gradient(&|| convert(&weight, DType::BF16)).unwrap();
+    for _ in 0..2 {
+        let copied = gradient(&|| copy.of(&weight, DType::BF16, true)).unwrap();
+        assert!(difference(&cast, &copied) < 1e-2);
+    }
 }

@@ -315,7 +315,10 @@ mod tests {
                     let at = |change: f64| -> Result<f64> {
                         let mut values = before.clone();
                         values[index] += change;
-                        variable.set(&Tensor::from_vec(values, variable.shape(), &Device::Cpu)?)?;
+                        robustseg_ops::assign(
+                            variable,
+                            &Tensor::from_vec(values, variable.shape(), &Device::Cpu)?,
+                        )?;
                         Ok(tiny.penalty()?.value)
                     };
                     let expected = (at(1e-5)? - at(-1e-5)?) / 2e-5;
@@ -379,7 +382,7 @@ mod tests {
         let rate = 0.02 / square;
         for variable in &trainable {
             if let Some(gradient) = gradient(variable) {
-                variable.set(&(variable.as_tensor() - (gradient * rate)?)?)?;
+                robustseg_ops::assign(variable, &(variable.as_tensor() - (gradient * rate)?)?)?;
             }
         }
         let fall = before.value - penalty()?.value;

@@ -19,7 +19,9 @@ impl Observer for Poison {
     fn event(&mut self, event: &Event) -> std::io::Result<()> {
         let event = serde_json::to_value(event)?;
         let (kind, step) = (event["kind"].as_str().unwrap_or_default(), event["step"].as_u64().unwrap_or(99));
-        let set = |value: &candle_core::Tensor| self.bias.set(value).map_err(std::io::Error::other);
+        let set = |value: &candle_core::Tensor| {
+            robustseg_ops::assign(&self.bias, value).map_err(std::io::Error::other)
+        };
         match (kind, step) {
             ("step", 1) => {
                 self.former = Some(self.bias.copy().map_err(std::io::Error::other)?);

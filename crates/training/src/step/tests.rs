@@ -195,7 +195,7 @@ fn what_is_not_finite_stops_the_step_and_names_it() -> Result<()> {
         let mut trainer = fixture::trainer(&fixture::config(method.clone()))?;
         trainer.step_with(&batch, &[false, false])?;
         let bias = trainer.network().parameters()["classifier.bias"].var.clone();
-        bias.set(&Tensor::full(f32::NAN, fixture::CLASSES, &Device::Cpu)?)?;
+        robustseg_ops::assign(&bias, &Tensor::full(f32::NAN, fixture::CLASSES, &Device::Cpu)?)?;
         let weight = trainer.network().parameters()["classifier.weight"].var.clone();
         let before = values(weight.as_tensor())?;
         let statistics = |trainer: &Trainer| -> Result<Vec<Vec<f32>>> {

@@ -6,6 +6,8 @@ struct AdamWUpdate {
     float *parameter;
     const float *gradient;
     float *mean, *square;
+    // The parameter's copy, or null.
+    bf16 *rounded;
     uint64_t count;
     float mean_kept, mean_new, square_kept, square_new, kept, step_size, root, epsilon;
 };
@@ -29,6 +31,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         update.mean[i] = mean;
         update.square[i] = square;
         float step = mean / (sqrtf(square) / update.root + update.epsilon);
-        update.parameter[i] = update.kept * update.parameter[i] - update.step_size * step;
+        float parameter = update.kept * update.parameter[i] - update.step_size * step;
+        update.parameter[i] = parameter;
+        if (update.rounded) update.rounded[i] = narrow<bf16>(parameter);
     }
 }

@@ -6,6 +6,8 @@ struct SgdUpdate {
     float *parameter;
     const float *gradient;
     float *velocity;
+    // The parameter's copy, or null.
+    bf16 *rounded;
     uint64_t count;
     float learning_rate, momentum, weight_decay;
     uint32_t nesterov;
@@ -32,6 +34,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         velocity += direction;
         update.velocity[i] = velocity;
         float change = update.nesterov ? direction + update.momentum * velocity : velocity;
-        update.parameter[i] = parameter - update.learning_rate * change;
+        parameter -= update.learning_rate * change;
+        update.parameter[i] = parameter;
+        if (update.rounded) update.rounded[i] = narrow<bf16>(parameter);
     }
 }

@@ -95,7 +95,7 @@ fn gradients_are_numerical_derivatives() -> Result<()> {
             let at = |change: f32| -> Result<f64> {
                 let mut values = before.clone();
                 values[index] += change;
-                var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu)?)?;
+                robustseg_ops::assign(var, &Tensor::from_vec(values, var.shape(), &Device::Cpu)?)?;
                 scalar(&loss(branch)?)
             };
             let expected = (at(0.02)? - at(-0.02)?) / 0.04;
@@ -155,7 +155,7 @@ fn what_the_attack_changes_is_for_the_auxiliary_branch() -> Result<()> {
 /// Sets the bias of the mask branch's classifier.
 fn send(trainer: &Trainer, bias: [f32; 2]) -> Result<()> {
     let bias = Tensor::new(&bias, &Device::Cpu)?;
-    Ok(trainer.network().parameters()["mask.classifier.bias"].var.set(&bias)?)
+    Ok(robustseg_ops::assign(&trainer.network().parameters()["mask.classifier.bias"].var, &bias)?)
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn without_division_the_main_branch_trains_as_under_bim() -> Result<()> {
     send(&divided, [-100.0, 100.0])?;
     let name = "classifier.bias";
     let velocity = divided.optimiser.state()[&format!("velocity.{name}")].clone();
-    velocity.set(&velocity.zeros_like()?.detach())?;
+    robustseg_ops::assign(&velocity, &velocity.zeros_like()?.detach())?;
     let before = values(&divided, name)?;
     let record = divided.step_with(&batch, &[false, false])?;
     for (before, after) in before.into_iter().zip(values(&divided, name)?) {
