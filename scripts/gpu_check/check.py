@@ -5,7 +5,7 @@ import shutil
 import sys
 import time
 
-from tools import bundle, ours, pack, peer, run_tests
+from tools import NO_WAYS, bundle, chosen, ours, pack, peer, run_tests, try_ways
 
 SECONDS = 200
 # Seconds reserved for packing at the end.
@@ -67,14 +67,16 @@ def check(call, options):
             return False
         call.run("smoke, again", smoke, 30, {"CUDA_LAUNCH_BLOCKING": "1"})
     call.note("gpu", "found")
+    worked = try_ways(call, options)
     # Runs in parallel with everything that follows, to fill the caches.
     both, evaluated = ["basic", "fast_newton"], ["--evaluation", "--curve-batch", "2" if options.rehearse else "8"]
     compiling = peer(call, options, "peer compiles", 472, both, steps=1, warmup=0, most=SECONDS, extra=evaluated)
     first = ours(call, options, "first figure", 472, both, steps=3, warmup=1, most=45).result()
     if first is None:
-        predicted = ["--convolutions", "predicted"]
-        first = ours(call, options, "first figure, again", 472, ["basic"], steps=2, warmup=1, most=40, extra=predicted).result()
+        predicted = {"extra": ["--convolutions", "predicted"], "environment": NO_WAYS}
+        first = ours(call, options, "first figure, again", 472, ["basic"], steps=2, warmup=1, most=40, **predicted).result()
     if first:
+        call.note("chosen", chosen(first))
         call.note("first_figure", {"seconds": round(call.elapsed(), 1), "step_s": first["step_s"], "device": first["device"]})
     machine(call)
     passed = run_tests(call, options, ["devices", "precision", "goldens"], options.test_seconds, 2 if options.rehearse else 4)
@@ -87,4 +89,4 @@ def check(call, options):
         # The graphs take long.
         shutil.rmtree(os.path.join(options.caches, "driver"), ignore_errors=True)
         pack(call, "pack without the driver's", options.caches, os.path.join(call.out, "caches.tar.xz"), 4, 60)
-    return smoked.succeeded and first is not None and passed
+    return smoked.succeeded and worked and first is not None and passed

@@ -5,7 +5,7 @@ import re
 import shutil
 import statistics
 
-from tools import BATCH, bundle, ours, peer, take_caches
+from tools import BATCH, NO_WAYS, bundle, chosen, ours, peer, take_caches
 
 SECONDS = 420
 # Operations of a step per pixel: two per multiply-add, three passes, 118.6e9 multiply-adds at 472 x 472.
@@ -122,6 +122,8 @@ def measure(call, options):
 
     def keep(name, timing):
         found[name] = timing.result()
+        if found[name]:
+            call.results.setdefault("chosen", {})[name] = chosen(found[name])
         convolutions(call)
         call.note("figures", figures(found, ceilings))
         return timing.part
@@ -136,6 +138,10 @@ def measure(call, options):
 
     both = ["basic", "fast_newton"]
     keep("472 ours, 1", ours(call, options, "472 ours, 1", 472, both))
+    if found["472 ours, 1"] is None:
+        call.environment.update(NO_WAYS)
+        call.note("left_out", NO_WAYS["ROBUSTSEG_GPU_WITHOUT"])
+        keep("472 ours, 1", ours(call, options, "472 ours, 1, again", 472, both))
     beside("472 peer", 472, both, most=130)
     keep("472 ours, 2", ours(call, options, "472 ours, 2", 472, both, most=40))
     keep("712 ours", ours(call, options, "712 ours", 712, both, steps=7, warmup=2))
@@ -143,6 +149,8 @@ def measure(call, options):
     beside("712 peer", 712, both, steps=7, warmup=2, most=max(40, min(120, call.left() - 150)))
     keep("bim ours", ours(call, options, "bim ours", 472, ["basic", "bim"], steps=7, warmup=2, most=40))
     beside("bim peer", 472, ["basic", "bim"], steps=7, warmup=2, most=60)
+    # What the other ways to compute convolutions are worth.
+    keep("older ways", ours(call, options, "older ways", 472, ["basic"], steps=7, warmup=2, most=30, environment=NO_WAYS))
     for precision in ("tf32", "f32"):
         keep(precision, ours(call, options, precision, 472, ["basic"], precision, steps=5, warmup=2, most=30))
     curves = ["--evaluation", "--curve-batch", "2" if options.rehearse else "8"]

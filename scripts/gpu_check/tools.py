@@ -8,6 +8,9 @@ import tarfile
 # The paper's network, images and classes.
 BATCH = 16
 SMALL = ["--layers", "1,1,1,1", "--width", "8"]
+# The ways to compute convolutions that ROBUSTSEG_GPU_WITHOUT can leave out, those first that are the most likely to fail.
+WAYS = ["graph", "cublaslt", "padding"]
+NO_WAYS = {"ROBUSTSEG_GPU_WITHOUT": ",".join(WAYS)}
 # Maximum bytes of a returned file, and of the pieces of a larger one.
 PIECE = 15 << 20
 
@@ -117,9 +120,9 @@ def shape(size, steps, warmup, methods, options):
 class Timing:
     """A timing under way or done; `result` reads what it has written so far."""
 
-    def __init__(self, call, options, name, command, most):
+    def __init__(self, call, options, name, command, most, environment=None):
         self.call, self.name, self.path = call, name, os.path.join(call.scratch.name, name + ".json")
-        self.part = call.start(name, [*command, "--json", self.path], most)
+        self.part = call.start(name, [*command, "--json", self.path], most, environment)
 
     def result(self, until=None):
         self.call.wait(self.part, until)
@@ -130,11 +133,38 @@ class Timing:
         return found
 
 
-def ours(call, options, name, size, methods, precision="bf16", steps=15, warmup=3, most=60, extra=()):
+def try_ways(call, options):
+    """Trains a tiny network in bf16 by all ways to compute convolutions. If that fails, leaves out for the rest of the call the
+    one without which it works, or all. Whether it works with something."""
+    command = [os.path.join(options.bring, "robustseg"), "bench", "--device", options.device, *SMALL, "--size", "33", "--batch", "2"]
+    command += ["--precision", "f32" if options.device == "cpu" else "bf16", "--methods", "basic,fast_newton", "--steps", "2", "--warmup", "1"]
+    for without in ["", *WAYS, ",".join(WAYS)]:
+        name = f"ways without {without}" if without else "ways"
+        if call.run(name, command, 30, {"ROBUSTSEG_GPU_WITHOUT": without}).succeeded:
+            call.note("left_out", without)
+            if without:
+                call.environment["ROBUSTSEG_GPU_WITHOUT"] = without
+            return True
+    call.note("left_out", "whatever is left out, it fails")
+    return False
+
+
+def chosen(timing):
+    """How many convolutions of a timing each way computes, and the milliseconds of those that replaced another."""
+    counts, now, before = {}, 0.0, 0.0
+    for row in timing.get("convolutions") or []:
+        way = str(row["algorithm"]).split(",")[0] if row.get("instead_of") else "cuDNN's older interface"
+        counts[way] = counts.get(way, 0) + 1
+        if row.get("milliseconds") and row.get("replaced_milliseconds"):
+            now, before = now + row["milliseconds"], before + row["replaced_milliseconds"]
+    return {"products": counts, "milliseconds": round(now, 3), "replaced_milliseconds": round(before, 3)}
+
+
+def ours(call, options, name, size, methods, precision="bf16", steps=15, warmup=3, most=60, extra=(), environment=None):
     command = [os.path.join(options.bring, "robustseg"), "bench", "--device", options.device]
     # The CPU computes only in f32.
     command += ["--precision", "f32" if options.device == "cpu" else precision, *shape(size, steps, warmup, methods, options), *extra]
-    return Timing(call, options, name, command, most)
+    return Timing(call, options, name, command, most, environment)
 
 
 def peer(call, options, name, size, methods, precision="bf16", steps=15, warmup=3, most=150, compiled=True, extra=()):

@@ -79,6 +79,9 @@ class GpuCheck(unittest.TestCase):
         self.assertEqual(results["tests"]["passed"], 6)
         self.assertEqual(results["probe"], [{"case": 0, "ms": 1.0}])
         self.assertEqual(results["first_figure"]["step_s"]["basic"], 0.05)
+        self.assertEqual(results["left_out"], "")
+        chosen = {"cuDNN's older interface": 1, "graph": 1}
+        self.assertEqual(results["chosen"], {"products": chosen, "milliseconds": 0.5, "replaced_milliseconds": 2.0})
         self.assertEqual(set(results["timings"]), {"peer compiles", "first figure"})
         self.assertEqual(sorted(os.listdir(self.at("out"))), ["caches.tar.xz.0", "check.json", "check.log"])
         self.assert_nothing_runs_on()
@@ -140,6 +143,20 @@ class GpuCheck(unittest.TestCase):
         self.assertEqual(status, 1)
         self.assertIn("first figure, again", results["parts"])
         self.assertEqual(results["tests"]["passed"], 6)
+
+    def test_a_way_that_crashes_is_left_out_from_there_on(self):
+        self.wish("ways", "cublaslt")
+        status, text, results = self.run_call("check")
+        self.assertEqual(status, 0, text)
+        self.assertEqual(results["left_out"], "cublaslt")
+        self.assertIn("SIGSEGV", results["parts"]["ways without graph"]["status"])
+        self.assertEqual(results["first_figure"]["step_s"]["basic"], 0.05)
+
+    def test_a_measurement_that_crashes_is_tried_again_without_the_newer_ways(self):
+        self.wish("ways", "graph,cublaslt,padding")
+        status, text, results = self.run_call("measure")
+        self.assertEqual(status, 0, text)
+        self.assertEqual(results["left_out"], "graph,cublaslt,padding")
 
     def test_a_measurement_says_what_was_reached_and_what_was_wanted(self):
         status, text, results = self.run_call("measure")
