@@ -1,10 +1,8 @@
 // cuBLAS: matrix products, column by column.
 
-#include "emulator.hpp"
-#include "numbers.hpp"
+#include "products.hpp"
 
 #include <cstdio>
-#include <vector>
 
 using namespace emulator;
 
@@ -20,54 +18,9 @@ struct Handle {
     int math = 0;
 };
 
-struct Matrix {
-    const void *data;
-    Type type;
-    int leading;
-    long long stride;
-    bool transposed;
-};
-
 int refuse(const char *why) {
     fprintf(stderr, "gpu emulator: cuBLAS refuses: %s\n", why);
     return invalid_value;
-}
-
-// Elements from the first to one past the last of a batch of column-major matrices.
-size_t reach(const Matrix &matrix, int rows, int columns, int batch) {
-    if (rows == 0 || columns == 0) return 0;
-    return (size_t)(batch - 1) * matrix.stride + (size_t)(columns - 1) * matrix.leading + rows;
-}
-
-template <typename T>
-void multiply(int m, int n, int k, T alpha, const Matrix &a, const Matrix &b, T beta, const Matrix &c, int batch, int dropped_bits) {
-    for (int i = 0; i < batch; ++i) {
-        auto element = [&](const Matrix &matrix, int row, int column) {
-            T value = load<T>(matrix.data, matrix.type,
-                              i * matrix.stride + (matrix.transposed ? (size_t)row * matrix.leading + column
-                                                                     : (size_t)column * matrix.leading + row));
-            return dropped_bits ? (T)rounded((float)value, dropped_bits) : value;
-        };
-        // All of a, column by column: the innermost loop runs over contiguous memory.
-        std::vector<T> left((size_t)m * k);
-        parallel_for(k, [&](size_t column) {
-            for (int row = 0; row < m; ++row) left[column * m + row] = element(a, row, column);
-        });
-        parallel_for(n, [&](size_t column) {
-            std::vector<T> sums(m);
-            for (int j = 0; j < k; ++j) {
-                T factor = element(b, j, column);
-                const T *values = &left[(size_t)j * m];
-                for (int row = 0; row < m; ++row) sums[row] += values[row] * factor;
-            }
-            for (int row = 0; row < m; ++row) {
-                size_t index = i * c.stride + column * c.leading + row;
-                T value = alpha * sums[row];
-                if (beta != 0) value += beta * load<T>(c.data, c.type, index);
-                store(const_cast<void *>(c.data), c.type, index, value);
-            }
-        });
-    }
 }
 
 int gemm(void *handle, int transpose_a, int transpose_b, int m, int n, int k, const void *alpha, Matrix a, Matrix b,

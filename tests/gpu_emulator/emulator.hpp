@@ -75,6 +75,11 @@ bool setting(const char *name);
 //   math              algorithms are judged with the default arithmetic, and fail with another one
 //   workspace:N       algorithm N takes more memory than it was said to
 //   pools             the driver has no memory pools
+//   lt:query, lt:run, lt:wrong
+//                     cublasLt offers no algorithm; fails when it is called; gives wrong numbers
+//   lt:later          cublasLt fails from the 5th product on
+//   graph:query, graph:plan, graph:run, graph:wrong
+//                     cuDNN's graph interface offers no kernel; makes no plan; fails; gives wrong numbers
 bool fault(const std::string &name);
 inline void log(const std::string &line) {
     if (setting("GPU_EMULATOR_LOG")) fprintf(stderr, "gpu emulator: %s\n", line.c_str());

@@ -181,7 +181,8 @@ pub fn convolutions() -> Value {
             "stride": record.stride, "padding": record.padding, "dilation": record.dilation,
             "algorithm": record.algorithm, "math": record.math, "repeatable": record.repeatable,
             "workspace": record.workspace, "milliseconds": record.milliseconds,
-            "dismissed": record.dismissed,
+            "dismissed": record.dismissed, "instead_of": record.instead_of,
+            "replaced_milliseconds": record.replaced_milliseconds,
         })
     };
     if records.is_empty() { Value::Null } else { records.into_iter().map(row).collect() }

@@ -26,7 +26,10 @@ pub(crate) fn convolve(p: &PyramidGeometry, x: &Tensor, levels: &Tensor, weight:
     }
     let (pixels, rows) = (g.input[0] * g.input[1], taps * p.positions());
     let products = Tensor::cat(&products, 2)?.reshape((images, rows, outputs))?;
-    let shares = interpolation(p, x.device(), x.dtype())?.broadcast_as((images, pixels, rows))?;
+    // Products of bf16 are fast where the inner size is a multiple of eight.
+    let inner = rows.next_multiple_of(8);
+    let products = products.pad_with_zeros(1, 0, inner - rows)?;
+    let shares = interpolation(p, x.device(), x.dtype())?.broadcast_as((images, pixels, inner))?;
     let upsampled = product(&shares, &products, arithmetic)?;
     let upsampled = upsampled.reshape((images, g.output[0], g.output[1], outputs))?;
     let config = Conv2dConfig { padding: g.padding, ..Conv2dConfig::default() };
@@ -34,8 +37,8 @@ pub(crate) fn convolve(p: &PyramidGeometry, x: &Tensor, levels: &Tensor, weight:
     conv2d_add(x, &plain, config, &upsampled, arithmetic)
 }
 
-/// How much of each tap's product at each position reaches each pixel, (pixels, taps x P). Every
-/// image and every step uses the same matrix, so it stays on the device.
+/// How much of each tap's product at each position reaches each pixel, (pixels, taps x P), with
+/// columns of zeros up to a multiple of eight. Every image and every step uses the same matrix, so it stays on the device.
 fn interpolation(p: &PyramidGeometry, device: &Device, dtype: DType) -> Result<Tensor> {
     static KNOWN: Mutex<Option<HashMap<String, Tensor>>> = Mutex::new(None);
     let [height, width, _] = p.plain.input;
@@ -46,8 +49,9 @@ fn interpolation(p: &PyramidGeometry, device: &Device, dtype: DType) -> Result<T
     if let Some(matrix) = known.get(&key) {
         return Ok(matrix.clone());
     }
-    let shape = (height * width, p.taps() * p.positions());
-    let matrix = Tensor::from_vec(p.interpolation(), shape, device)?.to_dtype(dtype)?;
+    let rows = p.taps() * p.positions();
+    let matrix = Tensor::from_vec(p.interpolation(), (height * width, rows), device)?;
+    let matrix = matrix.pad_with_zeros(1, 0, rows.next_multiple_of(8) - rows)?.to_dtype(dtype)?;
     // Images of many sizes must not fill the memory.
     if known.len() == 8 {
         known.clear();

@@ -1,13 +1,25 @@
-//! Convolution, channels last: the output, and the gradients of input and weight. cuDNN computes
-//! them. If an algorithm fails, the next one is taken, and after the last, patches and a matrix
-//! product.
+//! Convolution, channels last: the output, and the gradients of input and weight.
+//!
+//! cuDNN's older interface computes each product of each shape the first time. If an algorithm fails,
+//! the next one is taken, and after the last, patches and a matrix product. Then `alternatives` look
+//! for a faster way: cublasLt for 1x1 convolutions, cuDNN's graph interface for bf16. A way is taken if
+//! it gives the same numbers, and faster if times are measured. If it fails later, the older interface
+//! is there. bf16 channels are padded to a multiple of eight.
 
+mod alternatives;
 mod cudnn;
+mod descriptor;
+mod graph;
 mod key;
+mod padded;
 mod patches;
 mod plan;
+mod products;
 mod record;
+mod trial;
 mod warning;
+mod way;
+mod without;
 
 pub use plan::convolution_records;
 pub use record::ConvolutionRecord;
@@ -84,10 +96,28 @@ fn compute<T: Element>(
 ) -> Result<CudaStorage> {
     let Conv2d { geometry, arithmetic } = *convolution;
     let key = Key { product, geometry, elements: T::NAME, arithmetic };
-    match by_cudnn::<T>(inputs[0].storage.device(), &key, inputs, residual)? {
-        Some(out) => Ok(out),
-        None => patches::compute::<T>(&key, inputs, residual),
+    match padded::wider::<T>(&key) {
+        Some(wide) => padded::compute::<T>(&key, &wide, inputs, residual),
+        None => straight::<T>(&key, inputs, residual),
     }
+}
+
+/// The product `key` without padding.
+fn straight<T: Element>(
+    key: &Key,
+    inputs: GpuInputs<'_, 2>,
+    residual: Option<Input<'_, CudaStorage>>,
+) -> Result<CudaStorage> {
+    let device = inputs[0].storage.device();
+    if let Some(out) = alternatives::compute::<T>(device, key, inputs, residual)? {
+        return Ok(out);
+    }
+    let Some(out) = by_cudnn::<T>(device, key, inputs, residual)? else {
+        return patches::compute::<T>(key, inputs, residual);
+    };
+    alternatives::consider::<T>(device, key, inputs, residual, &out);
+    // A resumed run has to compute the same bits, so the first result is the chosen way's, too.
+    Ok(alternatives::compute::<T>(device, key, inputs, residual)?.unwrap_or(out))
 }
 
 /// `None` if no algorithm of cuDNN works.

@@ -1,6 +1,7 @@
 //! The plan for a product of a convolution: cuDNN's algorithms for it, best first, and the failures
 //! so far.
 
+use super::alternatives;
 use super::cudnn::{Candidate, Descriptors, Reason, Tensors, WORKSPACE, failed, measured, predicted, reason};
 use super::key::Key;
 use super::record::ConvolutionRecord;
@@ -71,6 +72,22 @@ pub(super) fn with_plan<T: Element, R>(
         };
         work(plan, library)
     })
+}
+
+/// This thread's handle of cuDNN for `device`, once it has computed a convolution there.
+pub(super) fn handle(device: &CudaDevice) -> Option<sys::cudnnHandle_t> {
+    LIBRARIES.with_borrow(|libraries| Some(libraries.get(&device.id())?.0.handle))
+}
+
+/// The time that cuDNN measured for `key`.
+pub(super) fn milliseconds(device: &CudaDevice, key: &Key) -> Option<f32> {
+    LIBRARIES
+        .with_borrow(|libraries| libraries.get(&device.id())?.1.get(key)?.candidates.front()?.milliseconds)
+}
+
+/// How `key` is computed.
+pub(super) fn record(device: &CudaDevice, key: &Key) -> Option<ConvolutionRecord> {
+    LIBRARIES.with_borrow(|libraries| Some(libraries.get(&device.id())?.1.get(key)?.record(device.id())))
 }
 
 impl Library {
@@ -223,13 +240,13 @@ impl Plan {
         self.descriptors.launch(handle, candidate.algorithm, (memory, size), tensors, added)?;
         drop(workspace);
         if is_new {
-            self.report(candidate);
+            self.report(device.id(), candidate);
         }
         Ok(())
     }
 
     /// Reports the choice.
-    fn report(&self, candidate: Candidate) {
+    fn report(&self, device: DeviceId, candidate: Candidate) {
         static NOT_REPEATABLE: Once = Once::new();
         if !candidate.repeatable {
             warn_once(
@@ -239,14 +256,14 @@ impl Plan {
                 ),
             );
         }
-        tracing::debug!("{:?}", self.record());
+        tracing::debug!("{:?}", self.record(device));
     }
 
-    fn record(&self) -> ConvolutionRecord {
+    fn record(&self, device: DeviceId) -> ConvolutionRecord {
         let g = &self.key.geometry;
         let chosen = self.candidates.front();
         let math = if self.key.exact() { Some(self.key.math()) } else { chosen.map(|chosen| chosen.math) };
-        ConvolutionRecord {
+        let mut record = ConvolutionRecord {
             product: self.key.product.name(),
             elements: self.key.elements,
             batch: g.batch,
@@ -262,15 +279,21 @@ impl Plan {
             workspace: chosen.and_then(|chosen| chosen.workspace).unwrap_or(0),
             milliseconds: chosen.and_then(|chosen| chosen.milliseconds),
             dismissed: self.dismissed.clone(),
-        }
+            instead_of: None,
+            replaced_milliseconds: None,
+        };
+        alternatives::complete(device, &self.key, &mut record);
+        record
     }
 }
 
 /// The convolutions that this thread has computed on GPUs, in the order of their first computation.
 pub fn convolution_records() -> Vec<ConvolutionRecord> {
     LIBRARIES.with_borrow(|libraries| {
-        let mut plans: Vec<&Plan> = libraries.values().flat_map(|(_, plans)| plans.values()).collect();
-        plans.sort_by_key(|plan| plan.number);
-        plans.into_iter().map(Plan::record).collect()
+        let plans =
+            libraries.iter().flat_map(|(device, (_, plans))| plans.values().map(move |plan| (*device, plan)));
+        let mut plans: Vec<(DeviceId, &Plan)> = plans.collect();
+        plans.sort_by_key(|(_, plan)| plan.number);
+        plans.into_iter().map(|(device, plan)| plan.record(device)).collect()
     })
 }

@@ -21,7 +21,8 @@ pub struct ConvolutionRecord {
     pub padding: usize,
     /// Pixels of the input between two of the kernel.
     pub dilation: usize,
-    /// cuDNN's name of the algorithm, or `patches`.
+    /// The library and its number for the algorithm, cuDNN's name of one of its older interface, or
+    /// `patches`.
     pub algorithm: String,
     /// cuDNN's name of the arithmetic.
     pub math: Option<String>,
@@ -29,8 +30,12 @@ pub struct ConvolutionRecord {
     pub repeatable: bool,
     /// Bytes of memory in addition to the tensors.
     pub workspace: usize,
-    /// The time that cuDNN measured.
+    /// The measured time.
     pub milliseconds: Option<f32>,
     /// The algorithms that failed before, and why.
     pub dismissed: Vec<String>,
+    /// The algorithm of cuDNN's older interface that another one replaced.
+    pub instead_of: Option<String>,
+    /// The time of the replaced algorithm.
+    pub replaced_milliseconds: Option<f32>,
 }

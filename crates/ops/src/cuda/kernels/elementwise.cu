@@ -136,3 +136,54 @@ extern "C" __global__ void __launch_bounds__(THREADS) gather_f32(const Source *s
     Source source = sources[blockIdx.x];
     for (uint64_t i = threadIdx.x; i < source.count; i += blockDim.x) out[source.start + i] = source.from[i];
 }
+
+// A matrix with another number of rows and columns, the new ones zeros, one element per thread.
+template <typename T, int V>
+__device__ void fit(const T *x, uint64_t rows, uint32_t columns, uint32_t to_columns, uint64_t count, T *out) {
+    uint64_t i = index_of_thread();
+    if (i >= count) return;
+    uint64_t row = i / to_columns;
+    uint32_t column = i % to_columns;
+    out[i] = row < rows && column < columns ? x[row * columns + column] : narrow<T>(0.0f);
+}
+STAMP_ONE(fit, f32_1, float, 1,
+          (const T *x, uint64_t rows, uint32_t columns, uint32_t to_columns, uint64_t count, T *out),
+          (x, rows, columns, to_columns, count, out))
+STAMP_ONE(fit, bf16_1, bf16, 1,
+          (const T *x, uint64_t rows, uint32_t columns, uint32_t to_columns, uint64_t count, T *out),
+          (x, rows, columns, to_columns, count, out))
+
+// The largest of all threads' values, which are not negative; every thread gets it.
+__device__ inline float block_most(float value, float *pile) {
+    pile[threadIdx.x] = value;
+    __syncthreads();
+    for (uint32_t half = blockDim.x / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) pile[threadIdx.x] = fmaxf(pile[threadIdx.x], pile[threadIdx.x + half]);
+        __syncthreads();
+    }
+    float most = pile[0];
+    __syncthreads();
+    return most;
+}
+
+// Of each block, the largest difference of `found` from `known`, and behind those the largest known value: (2, blocks).
+// What is not a number where the other is one differs without bound.
+template <typename T, int V> __device__ void deviation(const T *found, const T *known, uint64_t count, float *most) {
+    __shared__ float pile[THREADS];
+    float difference = 0.0f, value = 0.0f;
+    for (uint64_t i = index_of_thread(); i < count; i += (uint64_t)gridDim.x * blockDim.x) {
+        float own = widen(found[i]), other = widen(known[i]);
+        float distance = own == other || (own != own && other != other) ? 0.0f : fabsf(own - other);
+        difference = fmaxf(difference, distance == distance ? distance : INFINITY);
+        value = fmaxf(value, other == other ? fabsf(other) : INFINITY);
+    }
+    difference = block_most(difference, pile);
+    value = block_most(value, pile);
+    if (threadIdx.x != 0) return;
+    most[blockIdx.x] = difference;
+    most[gridDim.x + blockIdx.x] = value;
+}
+STAMP_ONE(deviation, f32_1, float, 1, (const T *found, const T *known, uint64_t count, float *most),
+          (found, known, count, most))
+STAMP_ONE(deviation, bf16_1, bf16, 1, (const T *found, const T *known, uint64_t count, float *most),
+          (found, known, count, most))

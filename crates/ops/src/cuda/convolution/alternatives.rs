@@ -1,0 +1,216 @@
+//! Convolutions by other ways than cuDNN's older interface, which computes each product the first
+//! time and says what is right.
+
+use super::cudnn::Reason;
+use super::key::Key;
+use super::record::ConvolutionRecord;
+use super::trial::{Known, Outcome, trial};
+use super::warning::warn_once;
+use super::way::{Offer, Operands, Way};
+use super::{graph, plan, products, without};
+use crate::cuda::element::Element;
+use crate::cuda::memory::{room, stored};
+use crate::operation::{GpuInputs, Input};
+use candle_core::cuda_backend::DeviceId;
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, DevicePtrMut};
+use candle_core::{CudaDevice, CudaStorage, DType, Result};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::null_mut;
+use std::sync::Once;
+
+/// A product, and whether a tensor is added to it.
+type Case = (DeviceId, Key, bool);
+
+/// What is known about the ways to compute a product.
+#[derive(Default)]
+struct Chosen {
+    /// The way that is taken, if any.
+    way: Option<Box<dyn Way>>,
+    milliseconds: Option<f32>,
+    /// The ways that were dismissed, and why.
+    dismissed: Vec<String>,
+}
+
+#[derive(Default)]
+struct All {
+    chosen: HashMap<Case, Chosen>,
+    /// Trials without a decision.
+    undecided: HashMap<Case, usize>,
+    /// Memory for all ways, which run one after the other.
+    memory: HashMap<DeviceId, CudaSlice<u8>>,
+}
+
+/// Trials after which a product without a decision is computed as before.
+const PATIENCE: usize = 4;
+
+thread_local! {
+    static ALL: RefCell<All> = RefCell::default();
+}
+
+/// The product by the chosen way, if there is one.
+pub(super) fn compute<T: Element>(
+    device: &CudaDevice,
+    key: &Key,
+    inputs: GpuInputs<'_, 2>,
+    added: Option<Input<'_, CudaStorage>>,
+) -> Result<Option<CudaStorage>> {
+    static FAILED: Once = Once::new();
+    ALL.with_borrow_mut(|All { chosen, memory, .. }| {
+        let case = (device.id(), *key, added.is_some());
+        let Some(chosen) = chosen.get_mut(&case) else { return Ok(None) };
+        let Some(way) = &chosen.way else { return Ok(None) };
+        let stream = device.cuda_stream();
+        let [first, second] = [inputs[0].view::<T>()?, inputs[1].view::<T>()?];
+        let added = added.map(Input::view::<T>).transpose()?;
+        let mut out = room::<T>(device, key.product.size(&key.geometry))?;
+        let Ok(mut place) = reserve(memory, device, way.workspace()) else { return Ok(None) };
+        let started = {
+            let [(first, _first), (second, _second)] = [&first, &second].map(|view| view.device_ptr(&stream));
+            let added = added.as_ref().map(|added| added.device_ptr(&stream));
+            let (result, _out) = out.device_ptr_mut(&stream);
+            let place = place.as_mut().map(|place| place.device_ptr_mut(&stream));
+            let place = place.as_ref().map_or(null_mut(), |(place, _)| *place as *mut c_void);
+            let [first, second, result] = [first, second, result].map(|address| address as *mut c_void);
+            let added = added.as_ref().map(|(added, _)| *added as *mut c_void);
+            let operands = Operands { factors: [first, second], added, result };
+            if !operands.are_aligned() {
+                return Ok(None);
+            }
+            way.start(&stream, operands, place)
+        };
+        Ok(match started {
+            Ok(()) => Some(stored(out, device)),
+            Err(reason) => {
+                let reason = format!("{}: {reason}", way.name());
+                warn_once(
+                    &FAILED,
+                    format_args!("a convolution on the GPU is computed by cuDNN again ({reason})"),
+                );
+                chosen.dismissed.push(reason);
+                chosen.way = None;
+                None
+            }
+        })
+    })
+}
+
+/// Memory of at least `bytes` on `device`, if that is more than none.
+fn reserve<'a>(
+    memory: &'a mut HashMap<DeviceId, CudaSlice<u8>>,
+    device: &CudaDevice,
+    bytes: usize,
+) -> Result<Option<&'a mut CudaSlice<u8>>> {
+    if bytes == 0 {
+        return Ok(None);
+    }
+    if memory.get(&device.id()).is_none_or(|known| known.len() < bytes) {
+        // Work that uses the old memory comes first on the stream.
+        memory.remove(&device.id());
+        memory.insert(device.id(), room(device, bytes)?);
+    }
+    Ok(memory.get_mut(&device.id()))
+}
+
+/// Looks for a way to compute a product, given its `result`, if none was looked for yet. Nothing that
+/// goes wrong matters: the product is then computed as before.
+pub(super) fn consider<T: Element>(
+    device: &CudaDevice,
+    key: &Key,
+    inputs: GpuInputs<'_, 2>,
+    added: Option<Input<'_, CudaStorage>>,
+    result: &CudaStorage,
+) {
+    let case = (device.id(), *key, added.is_some());
+    if ALL.with_borrow(|all| all.chosen.contains_key(&case)) {
+        return;
+    }
+    let mut dismissed = Vec::new();
+    let found = catch_unwind(AssertUnwindSafe(|| {
+        let offers = offers::<T>(device, key, added.is_some(), &mut dismissed);
+        if offers.is_empty() {
+            return Ok(Outcome::Nothing);
+        }
+        let stream = device.cuda_stream();
+        let known =
+            Known { result: result.as_cuda_slice::<T>()?, milliseconds: plan::milliseconds(device, key) };
+        let [first, second] = [inputs[0].view::<T>()?, inputs[1].view::<T>()?];
+        let added = added.map(Input::view::<T>).transpose()?;
+        let [(first, _first), (second, _second)] = [&first, &second].map(|view| view.device_ptr(&stream));
+        let added = added.as_ref().map(|added| added.device_ptr(&stream));
+        let added = added.as_ref().map(|(added, _)| *added as *mut c_void);
+        let operands = [Some(first as *mut c_void), Some(second as *mut c_void), added];
+        trial(device, key, operands, &known, offers, &mut dismissed)
+    }));
+    let (way, milliseconds) = match found {
+        Ok(Ok(Outcome::Found(way, milliseconds))) => (Some(way), milliseconds),
+        Ok(Ok(Outcome::Nothing)) => (None, None),
+        Ok(Ok(Outcome::Undecided)) => {
+            let trials = ALL.with_borrow_mut(|all| {
+                let trials = all.undecided.entry(case).or_default();
+                *trials += 1;
+                *trials
+            });
+            if trials < PATIENCE {
+                return;
+            }
+            dismissed.push("the known results were zeros or not finite".into());
+            (None, None)
+        }
+        Ok(Err(error)) => {
+            dismissed.push(error.to_string());
+            (None, None)
+        }
+        Err(_) => {
+            dismissed.push("a library lacks a function".into());
+            (None, None)
+        }
+    };
+    let chosen = Chosen { way, milliseconds, dismissed };
+    ALL.with_borrow_mut(|all| all.chosen.insert(case, chosen));
+    if let Some(record) = plan::record(device, key) {
+        tracing::debug!("{record:?}");
+    }
+}
+
+/// All ways that may compute `key`, those that add a tensor if `added`.
+fn offers<T: Element>(
+    device: &CudaDevice,
+    key: &Key,
+    added: bool,
+    dismissed: &mut Vec<String>,
+) -> Vec<Offer> {
+    let mut all = Vec::new();
+    let mut take = |source: &str, offers: std::result::Result<Vec<Offer>, Reason>| match offers {
+        Ok(offers) if offers.is_empty() => dismissed.push(format!("{source} offers nothing")),
+        Ok(offers) => all.extend(offers),
+        Err(reason) => dismissed.push(format!("{source}: {reason}")),
+    };
+    if key.geometry.is_pointwise() && without::allowed("cublaslt") {
+        take("cublasLt", products::offers::<T>(key));
+    }
+    // Its kernels for f32 round the factors.
+    let graph = !added && T::TYPE == DType::BF16 && without::allowed("graph");
+    if let Some(handle) = plan::handle(device).filter(|_| graph) {
+        take("cuDNN's graph interface", graph::offers::<T>(handle, key));
+    }
+    all
+}
+
+/// Writes the way that is taken for `key` to `record`.
+pub(super) fn complete(device: DeviceId, key: &Key, record: &mut ConvolutionRecord) {
+    ALL.with_borrow(|all| {
+        for added in [true, false] {
+            let Some(chosen) = all.chosen.get(&(device, *key, added)) else { continue };
+            record.dismissed.extend(chosen.dismissed.iter().cloned());
+            if let Some(way) = &chosen.way {
+                record.instead_of = Some(std::mem::replace(&mut record.algorithm, way.name()));
+                record.replaced_milliseconds = record.milliseconds;
+                record.milliseconds = chosen.milliseconds;
+                (record.workspace, record.repeatable) = (way.workspace(), true);
+            }
+        }
+    });
+}
