@@ -46,10 +46,10 @@ impl fmt::Display for Taken {
 
 impl Network {
     /// Takes the backbone's weights and statistics from a safetensors file with the names of its
-    /// [`Backbone`](crate::Backbone), which may have a prefix: `backbone.`, `module.`, `model.`,
-    /// `encoder.`, `_orig_mod.` or several of them, as `module.model.` in the robust ImageNet models
-    /// of Salman et al. (2020). f16, bf16 and f64 are converted to f32. Other tensors of the file,
-    /// such as a classifier's, are ignored.
+    /// [`Backbone`](crate::Backbone), which may have a prefix of
+    /// [`WRAPPERS`](crate::WRAPPERS), as `module.model.` in the robust ImageNet models of Salman et
+    /// al. (2020). f16, bf16 and f64 are converted to f32. Other tensors of the file, such as a
+    /// classifier's, are ignored.
     ///
     /// # Errors
     /// If the file cannot be read, a tensor of the backbone is missing or has another shape, the

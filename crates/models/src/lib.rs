@@ -66,4 +66,5 @@ pub use outline::Outline;
 pub use parameter::{Parameter, ParameterKind, Part};
 pub use precision::Precision;
 pub use spec::NetworkSpec;
+pub use spelling::WRAPPERS;
 pub use upsampling::Upsampling;

@@ -1,8 +1,9 @@
 //! How files of weights spell the names of a backbone's tensors.
 
-/// Words that programs write before the names of a whole network: PyTorch's `DataParallel`
-/// (`module`), `torch.compile` (`_orig_mod`), and networks that contain the backbone.
-const WRAPPERS: [&str; 5] = ["_orig_mod", "backbone", "encoder", "model", "module"];
+/// Words that programs write before the names of a whole network, with a dot: PyTorch's
+/// `DataParallel` (`module`), `torch.compile` (`_orig_mod`), Lightning and other trainers (`model`,
+/// `net`, `network`), and networks that contain the backbone (`backbone`, `encoder`).
+pub const WRAPPERS: [&str; 7] = ["_orig_mod", "backbone", "encoder", "model", "module", "net", "network"];
 
 /// The layers of semseg's deep stem and of timm's, which counts the layers of a sequence.
 const TIMMS_STEM: [(&str, &str); 6] = [
@@ -74,7 +75,8 @@ mod tests {
             (&["bn1.weight", "fc.weight"][..], Some("")),
             (&["module.attacker.model.bn1.weight", "module.model.bn1.weight"], Some("module.model.")),
             (&["backbone.layer1.0.bn1.weight", "backbone.bn1.weight"], Some("backbone.")),
-            (&["network.bn1.weight", "abn1.weight"], None),
+            (&["net.bn1.weight", "other.bn1.weight"], Some("net.")),
+            (&["other.bn1.weight", "abn1.weight"], None),
         ] {
             assert_eq!(prefix(names, "bn1.weight"), expected);
         }

@@ -144,8 +144,8 @@ fn what_was_taken_and_what_was_left_is_told() {
 #[test]
 fn foreign_names_are_told_with_what_to_do() {
     let (folder, part) = (Folder::new(), backbone(&network(1)));
-    let other = folder.refusal(&renamed(part.clone(), |name| format!("network.{name}")));
-    assert!(other.contains("begin with `network.`") && other.contains("save only the part"), "{other}");
+    let other = folder.refusal(&renamed(part.clone(), |name| format!("other.{name}")));
+    assert!(other.contains("begin with `other.`") && other.contains("save only the part"), "{other}");
     let torchvision = ["conv1.weight", "layer1.0.conv1.weight", "fc.bias"];
     let torchvision = torchvision.map(|name| (name.to_owned(), part["norm.bias"].clone()));
     for prefix in ["", "module.", "backbone."] {

@@ -1,7 +1,6 @@
 //! Prefixes that wrappers put before all names.
 
-/// What wrappers prepend: `DataParallel`, Lightning and other trainers, `torch.compile`.
-const WRAPPERS: [&str; 6] = ["module.", "model.", "_orig_mod.", "net.", "network.", "backbone."];
+use robustseg_models::WRAPPERS;
 
 /// How many wrappers may lie in each other.
 const DEEPEST: usize = 3;
@@ -14,7 +13,7 @@ pub(crate) fn prefix<'a>(
     let mut prefixes = vec![String::new()];
     let mut level = prefixes.clone();
     for _ in 0..DEEPEST {
-        let longer = level.iter().flat_map(|prefix| WRAPPERS.map(|wrapper| format!("{prefix}{wrapper}")));
+        let longer = level.iter().flat_map(|prefix| WRAPPERS.map(|wrapper| format!("{prefix}{wrapper}.")));
         level = longer.filter(|prefix| names.clone().any(|name| name.starts_with(prefix.as_str()))).collect();
         prefixes.extend(level.iter().cloned());
     }
@@ -41,6 +40,7 @@ mod tests {
             (&["module.conv1", "module.conv2", "criterion.weight"], ("module.", 2)),
             (&["module._orig_mod.conv1"], ("module._orig_mod.", 1)),
             (&["model.backbone.conv1", "conv"], ("", 1)),
+            (&["encoder.conv1", "encoder.conv2", "decoder.conv"], ("encoder.", 2)),
             (&["model.backbone.conv1", "model.conv"], ("model.", 2)),
             (&["other"], ("", 0)),
         ] {
