@@ -6,8 +6,8 @@ use std::fmt;
 use robustseg_words::counted;
 
 use crate::kind::{Kind, Product, Shapes};
-use crate::names::{published, translated};
-use crate::prefix::prefix;
+use crate::names::{Rules, published, translated};
+use crate::spelling::Spelling;
 use crate::{Result, Weights};
 
 /// All tensors that do not fit, under their published names.
@@ -61,6 +61,7 @@ pub(crate) struct Fit {
 /// The file's tensors under their names here, and those that no rule knows.
 pub(crate) struct Sorted {
     prefix: String,
+    rules: &'static [Rules],
     pub(crate) sources: BTreeMap<String, String>,
     pub(crate) shapes: Shapes,
     left: Vec<String>,
@@ -70,8 +71,7 @@ pub(crate) struct Sorted {
 
 /// Sorts the tensors of `weights` by the rules of `kind`.
 pub(crate) fn sorted(weights: &Weights, kind: &Kind) -> Sorted {
-    let known = |name: &str| translated(name, kind.rules).is_some();
-    let (prefix, _) = prefix(&weights.shapes().map(|(name, _)| name), known);
+    let Spelling { rules, prefix, .. } = Spelling::of(weights, kind, &[]);
     let (mut sources, mut shapes) = (BTreeMap::new(), Shapes::default());
     let (mut left, mut unknown) = (Vec::new(), Vec::new());
     for (name, shape) in weights.shapes() {
@@ -81,7 +81,7 @@ pub(crate) fn sorted(weights: &Weights, kind: &Kind) -> Sorted {
             // Tensors outside the wrapped network belong to the training, such as a loss.
             None => left.push(name.to_owned()),
             Some(stripped) if is_left(stripped) => left.push(name.to_owned()),
-            Some(stripped) => match translated(stripped, kind.rules) {
+            Some(stripped) => match translated(stripped, rules) {
                 Some(ours) if !sources.contains_key(&ours) => {
                     sources.insert(ours.clone(), name.to_owned());
                     shapes.0.insert(ours, shape.to_vec());
@@ -90,13 +90,13 @@ pub(crate) fn sorted(weights: &Weights, kind: &Kind) -> Sorted {
             },
         }
     }
-    Sorted { prefix, sources, shapes, left, unknown, types: weights.unknown().to_vec() }
+    Sorted { prefix, rules, sources, shapes, left, unknown, types: weights.unknown().to_vec() }
 }
 
 /// The place of each tensor in the network of `shapes`, or all that does not fit.
-pub(crate) fn fit(sorted: Sorted, kind: &Kind, shapes: BTreeMap<String, Vec<usize>>) -> Result<Fit, Misfit> {
-    let Sorted { prefix, sources, shapes: found, mut left, unknown, types } = sorted;
-    let theirs = |name: &str| match published(name, kind.rules) {
+pub(crate) fn fit(sorted: Sorted, shapes: BTreeMap<String, Vec<usize>>) -> Result<Fit, Misfit> {
+    let Sorted { prefix, rules, sources, shapes: found, mut left, unknown, types } = sorted;
+    let theirs = |name: &str| match published(name, rules) {
         Some(published) => format!("{prefix}{published}"),
         None => name.to_owned(),
     };

@@ -53,7 +53,7 @@ impl Import {
             }
             Err(error) => return Err(error.into()),
         };
-        let fit = fit(sorted, kind, needed).map_err(|mut misfit| {
+        let fit = fit(sorted, needed).map_err(|mut misfit| {
             let other = weights.nearest().filter(|(nearest, _)| nearest.name != kind.name);
             misfit.hint = other.map(|_| weights.described());
             Error::Misfit { path: path(), kind: kind.name, misfit: Box::new(misfit) }

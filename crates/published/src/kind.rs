@@ -15,8 +15,9 @@ pub struct Kind {
     pub title: &'static str,
     /// What becomes of it.
     pub product: Product,
-    /// Its names, and those here. Names of a backbone are without `backbone.`.
-    pub(crate) rules: &'static [Rules],
+    /// Its names, and those here, in each way that its files spell them. Names of a backbone are
+    /// without `backbone.`.
+    pub(crate) spellings: &'static [&'static [Rules]],
     /// How the names of parts begin that are not needed: auxiliary heads, classifiers of images.
     pub(crate) left: &'static [&'static str],
     /// The network by the shapes of the tensors, under their names here. What they do not tell is

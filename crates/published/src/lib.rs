@@ -14,6 +14,7 @@ mod names;
 mod nearest;
 mod prefix;
 mod safetensors_file;
+mod spelling;
 mod weights;
 
 pub use error::{Error, Result};

@@ -3,8 +3,7 @@
 use crate::Weights;
 use crate::kind::Kind;
 use crate::kinds::KINDS;
-use crate::names::translated;
-use crate::prefix::prefix;
+use crate::spelling::Spelling;
 
 /// Most names that a description shows.
 const SHOWN: usize = 4;
@@ -12,15 +11,8 @@ const SHOWN: usize = 4;
 impl Weights {
     /// The kind that knows most of the file's names, and their share; none if no kind knows any.
     pub fn nearest(&self) -> Option<(&'static Kind, f64)> {
-        let names = self.shapes().map(|(name, _)| name);
-        let total = names.clone().count();
-        let share = |kind: &'static Kind| {
-            let known = |name: &str| {
-                translated(name, kind.rules).is_some()
-                    || kind.left.iter().any(|start| name.starts_with(start))
-            };
-            (kind, prefix(&names, known).1 as f64 / total.max(1) as f64)
-        };
+        let total = self.shapes().count().max(1) as f64;
+        let share = |kind: &'static Kind| (kind, Spelling::of(self, kind, kind.left).known as f64 / total);
         let mut best = None;
         for (kind, share) in KINDS.iter().map(|kind| share(kind)) {
             if share > best.map_or(0.0, |(_, best)| best) {

@@ -20,14 +20,14 @@ pub(super) const TRANSFORMERS: Kind = Kind {
     name: "transformers-upernet-convnext",
     title: "UPerNet on ConvNeXt of transformers",
     product: Product::Checkpoint,
-    rules: &[
+    spellings: &[&[
         &[
             ("backbone.embeddings.", "backbone.embeddings."),
             ("backbone.encoder.", "backbone.encoder."),
             ("backbone.hidden_states_norms.", "backbone.hidden_states_norms."),
         ],
         HEAD,
-    ],
+    ]],
     left: &["auxiliary_head."],
     network: |shapes| imagenet(upernet(shapes)),
 };
@@ -36,7 +36,7 @@ pub(super) const SEA: Kind = Kind {
     name: "sea-upernet-convnext",
     title: "UPerNet on ConvNeXt of SEA's authors",
     product: Product::Checkpoint,
-    rules: &[
+    spellings: &[&[
         &[
             ("backbone.downsample_layers.0.0.", "backbone.embeddings.patch_embeddings."),
             ("backbone.downsample_layers.0.1.", "backbone.embeddings.layernorm."),
@@ -51,7 +51,7 @@ pub(super) const SEA: Kind = Kind {
             ("backbone.norm3.", "backbone.hidden_states_norms.stage4."),
         ],
         HEAD,
-    ],
+    ]],
     left: &["auxiliary_head."],
     // Their networks read images in [0, 1] as they are.
     network: |shapes| NetworkSpec { mean: [0.0; 3], std: [1.0; 3], ..imagenet(upernet(shapes)) },

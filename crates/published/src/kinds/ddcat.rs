@@ -26,7 +26,7 @@ pub(super) const PSPNET: Kind = Kind {
     name: "ddcat-pspnet",
     title: "PSPNet of DDC-AT's program; of several heads the main one",
     product: Product::Checkpoint,
-    rules: &[BACKBONE, PYRAMID, MAIN, HEAD],
+    spellings: &[&[BACKBONE, PYRAMID, MAIN, HEAD]],
     left: OTHERS,
     network: semseg::pspnet,
 };
@@ -35,7 +35,7 @@ pub(super) const DEEPLABV3: Kind = Kind {
     name: "ddcat-deeplabv3",
     title: "DeepLabV3 of DDC-AT's program; of several heads the main one",
     product: Product::Checkpoint,
-    rules: &[BACKBONE, ASPP, MAIN, HEAD],
+    spellings: &[&[BACKBONE, ASPP, MAIN, HEAD]],
     left: OTHERS,
     network: |shapes| {
         let ResNet { backbone, layers, width } = ResNet::of(shapes, "backbone.");

@@ -34,7 +34,7 @@ pub(super) const TRANSFORMERS: Kind = Kind {
     name: "transformers-segformer",
     title: "SegFormer of transformers",
     product: Product::Checkpoint,
-    rules: &[
+    spellings: &[&[
         &[
             ("segformer.encoder.", "backbone."),
             ("decode_head.linear_c.", "decode_head.linear_c."),
@@ -43,7 +43,7 @@ pub(super) const TRANSFORMERS: Kind = Kind {
             ("decode_head.classifier.", "decode_head.classifier."),
         ],
         IN_MEMORY,
-    ],
+    ]],
     left: &[],
     network: |shapes| imagenet(segformer(shapes)),
 };

@@ -33,7 +33,7 @@ pub(super) const PSPNET: Kind = Kind {
     name: "semseg-pspnet",
     title: "PSPNet of semseg, the program of its authors",
     product: Product::Checkpoint,
-    rules: &[BACKBONE, PYRAMID, HEAD],
+    spellings: &[&[BACKBONE, PYRAMID, HEAD]],
     left: &["aux."],
     network: pspnet,
 };

@@ -4,14 +4,15 @@ use robustseg_models::{Backbone, NetworkSpec, PspNetConfig};
 
 use super::imagenet::imagenet;
 use super::resnet::ResNet;
-use super::torchvision::POST_ACTIVATION;
+use super::torchvision::{POST_ACTIVATION, STAGES};
 use crate::kind::{Kind, Product};
+use crate::names::Rules;
 
 pub(super) const RESNET: Kind = Kind {
     name: "timm-resnet",
-    title: "ResNet50 and ResNet v2 of timm, and deeper ones; a backbone",
+    title: "ResNet50, resnet50s and ResNet v2 of timm, and deeper ones; a backbone",
     product: Product::Backbone,
-    rules: &[&[("stem.conv.", "stem.conv."), ("stages.", "stages."), ("norm.", "norm.")], POST_ACTIVATION],
+    spellings: &[PRE_ACTIVATION, POST_ACTIVATION, &[DEEP_STEM, STAGES]],
     left: &["head.", "fc."],
     network: |shapes| {
         let ResNet { backbone, layers, width } = ResNet::of(shapes, "");
@@ -23,3 +24,16 @@ pub(super) const RESNET: Kind = Kind {
         }
     },
 };
+
+const PRE_ACTIVATION: &[Rules] =
+    &[&[("stem.conv.", "stem.conv."), ("stages.", "stages."), ("norm.", "norm.")]];
+
+/// The deep stem is a sequence, whose last norm lies outside of it.
+const DEEP_STEM: Rules = &[
+    ("conv1.0.", "conv1."),
+    ("conv1.1.", "bn1."),
+    ("conv1.3.", "conv2."),
+    ("conv1.4.", "bn2."),
+    ("conv1.6.", "conv3."),
+    ("bn1.", "bn3."),
+];

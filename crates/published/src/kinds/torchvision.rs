@@ -21,7 +21,7 @@ pub(super) const DEEPLABV3: Kind = Kind {
     name: "torchvision-deeplabv3",
     title: "DeepLabV3 of torchvision on ResNet50 or ResNet101",
     product: Product::Checkpoint,
-    rules: &[
+    spellings: &[&[
         BACKBONE,
         &[
             ("classifier.0.convs.4.1.", "aspp.pool.conv."),
@@ -34,7 +34,7 @@ pub(super) const DEEPLABV3: Kind = Kind {
             ("classifier.2.", "head.norm."),
             ("classifier.4.", "classifier."),
         ],
-    ],
+    ]],
     left: &["aux_classifier."],
     network: |shapes| {
         let ResNet { backbone, layers, width } = ResNet::of(shapes, "backbone.");
@@ -46,10 +46,10 @@ pub(super) const FCN: Kind = Kind {
     name: "torchvision-fcn",
     title: "FCN of torchvision on ResNet50 or ResNet101",
     product: Product::Checkpoint,
-    rules: &[
+    spellings: &[&[
         BACKBONE,
         &[("classifier.0.", "head.conv."), ("classifier.1.", "head.norm."), ("classifier.4.", "classifier.")],
-    ],
+    ]],
     left: &["aux_classifier."],
     network: |shapes| {
         let ResNet { backbone, layers, width } = ResNet::of(shapes, "backbone.");
@@ -62,7 +62,7 @@ pub(super) const RESNET: Kind = Kind {
     name: "torchvision-resnet",
     title: "ResNet50 and deeper ones of torchvision, robust ones with their names, and semseg's; a backbone",
     product: Product::Backbone,
-    rules: &[POST_ACTIVATION],
+    spellings: &[POST_ACTIVATION],
     left: &["fc."],
     network: |shapes| {
         let ResNet { backbone, layers, width } = ResNet::of(shapes, "");
@@ -71,15 +71,18 @@ pub(super) const RESNET: Kind = Kind {
 };
 
 /// A post-activation `ResNet` with one to three convolutions before its stages.
-pub(super) const POST_ACTIVATION: Rules = &[
-    ("conv1.", "conv1."),
-    ("bn1.", "bn1."),
-    ("conv2.", "conv2."),
-    ("bn2.", "bn2."),
-    ("conv3.", "conv3."),
-    ("bn3.", "bn3."),
-    ("layer1.", "layer1."),
-    ("layer2.", "layer2."),
-    ("layer3.", "layer3."),
-    ("layer4.", "layer4."),
+pub(super) const POST_ACTIVATION: &[Rules] = &[
+    &[
+        ("conv1.weight", "conv1.weight"),
+        ("bn1.", "bn1."),
+        ("conv2.", "conv2."),
+        ("bn2.", "bn2."),
+        ("conv3.", "conv3."),
+        ("bn3.", "bn3."),
+    ],
+    STAGES,
 ];
+
+/// The stages of a post-activation `ResNet`.
+pub(super) const STAGES: Rules =
+    &[("layer1.", "layer1."), ("layer2.", "layer2."), ("layer3.", "layer3."), ("layer4.", "layer4.")];

@@ -267,6 +267,7 @@ def main():
         robust |= {"module.normalizer.new_mean": torch.zeros(3, 1, 1)}
         hollow("torchvision-resnet_robust", robust, lambda weights: {"epoch": 90, "model": weights})
         hollow("timm-resnet_v1", timm.create_model("resnet101").state_dict())
+        hollow("timm-resnet_s", timm.create_model("resnet50s").state_dict())
         hollow("timm-resnet_v2", timm.create_model("resnetv2_50").state_dict(), lambda w: {"state_dict": w})
     # transformers 5 names the tensors of a network in memory differently from those in its files.
     segformer = transformers_networks()["transformers-segformer"]
