@@ -131,15 +131,36 @@ fn one_paragraph(error: &anyhow::Error) -> String {
             text += &cause;
         }
     }
-    let lines = text.lines().map(str::trim);
-    let told: Vec<&str> =
-        lines.take_while(|line| !line.starts_with("0: ")).filter(|line| !line.is_empty()).collect();
+    let mut in_backtrace = false;
+    let mut told = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let number = line.split_once(": ").map_or("", |(number, _)| number);
+        let is_frame = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        in_backtrace = is_frame || in_backtrace && line.starts_with("at ");
+        if !in_backtrace {
+            told.push(line);
+        }
+    }
     told.join(" ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anyhow::Context;
+    use candle_core::Error;
+    use std::backtrace::Backtrace;
+
+    #[test]
+    fn a_message_around_an_error_of_candle_is_told_without_its_backtrace() {
+        let inner = Box::new(Error::Msg("tensor x is missing".into()));
+        let error = Error::WithBacktrace { inner, backtrace: Box::new(Backtrace::force_capture()) };
+        let around =
+            Err::<(), _>(anyhow::anyhow!("a.safetensors: {error}; save it again")).context("loading");
+        let told = one_paragraph(&around.unwrap_err());
+        assert!(told.starts_with("loading: a.safetensors: tensor x is missing"), "{told}");
+        assert!(told.ends_with("; save it again") && told.len() < 80, "{told}");
+    }
 
     #[test]
     fn the_examples_of_help_texts_are_understood() {
