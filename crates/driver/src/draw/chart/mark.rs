@@ -32,7 +32,7 @@ impl Mark {
         lines.iter().map(mark).collect()
     }
 
-    /// Draws a line through `points`.
+    /// Draws the line through `points`.
     pub(super) fn stroke(self, drawing: &mut Drawing, points: Vec<Place>, bold: bool) {
         let width = if bold { 4.0 } else { 2.0 };
         drawing.shapes.push(Shape::Line { points, ink: self.ink, width, dash: self.dash });

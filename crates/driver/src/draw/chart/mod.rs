@@ -66,7 +66,10 @@ impl Chart {
     }
 
     /// The chart as a PDF document of one page, for papers.
-    pub fn pdf(&self) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// A character that the font of PDF lacks: it has those of Western European languages.
+    pub fn pdf(&self) -> Result<Vec<u8>, char> {
         self.drawing(Size::Wide).pdf()
     }
 

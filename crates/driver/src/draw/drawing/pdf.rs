@@ -8,13 +8,13 @@ use super::{Anchor, Drawing, FAINT, Ink, Place, Shape, text_width};
 const POINTS: f64 = 0.75;
 
 impl Drawing {
-    /// The drawing as a PDF document. Characters outside Latin-1 become question marks.
-    pub(in crate::draw) fn pdf(&self) -> Vec<u8> {
+    /// The drawing as a PDF document, or a character that Helvetica lacks.
+    pub(in crate::draw) fn pdf(&self) -> Result<Vec<u8>, char> {
         let (width, height) = (POINTS * self.width, POINTS * self.height);
         // From here on, places are pixels from the upper left corner.
         let mut content = format!("{POINTS} 0 0 -{POINTS} 0 {height:.2} cm\n1 J 1 j\n").into_bytes();
         for shape in &self.shapes {
-            operators(&mut content, shape);
+            operators(&mut content, shape)?;
         }
         let stream = [
             format!("<< /Length {} >>\nstream\n", content.len()).into_bytes(),
@@ -29,14 +29,14 @@ impl Drawing {
             "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {width:.2} {height:.2}] /Contents 4 0 R /Resources << /Font << \
              /F0 5 0 R /F1 6 0 R >> /ExtGState << /G0 << /ca 1 >> /G1 << /ca {FAINT} >> >> >> >>"
         );
-        document(&[
+        Ok(document(&[
             b"<< /Type /Catalog /Pages 2 0 R >>".to_vec(),
             b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_vec(),
             page.into_bytes(),
             stream.concat(),
             font("Helvetica"),
             font("Helvetica-Bold"),
-        ])
+        ]))
     }
 }
 
@@ -57,8 +57,8 @@ fn document(objects: &[Vec<u8>]) -> Vec<u8> {
     file
 }
 
-/// Appends the operators that draw `shape`.
-fn operators(content: &mut Vec<u8>, shape: &Shape) {
+/// Appends the operators that draw `shape`, unless the font lacks a character.
+fn operators(content: &mut Vec<u8>, shape: &Shape) -> Result<(), char> {
     match shape {
         Shape::Line { points, ink, width, dash } => {
             let text = format!("{} RG {width} w [{}] 0 d\n{}S\n", colour(*ink), dash.pattern(), path(points));
@@ -78,18 +78,26 @@ fn operators(content: &mut Vec<u8>, shape: &Shape) {
             let (colour, font) = (colour(Ink::Text), u8::from(*bold));
             let begin = format!("/G0 gs {colour} rg BT /F{font} {size} Tf 1 0 0 -1 {left:.2} {y:.2} Tm (");
             content.extend(begin.bytes());
-            content.extend(text.chars().flat_map(latin));
+            for character in text.chars() {
+                let byte = windows(character).ok_or(character)?;
+                let is_special = matches!(byte, b'(' | b')' | b'\\');
+                content.extend(is_special.then_some(b'\\').into_iter().chain([byte]));
+            }
             content.extend(b") Tj ET\n");
         }
     }
+    Ok(())
 }
 
-/// The bytes of a character in a string of a PDF.
-fn latin(character: char) -> Vec<u8> {
+/// The characters from 0x80 to 0x9f of `WinAnsiEncoding`, where `\0` stands for none.
+const PUNCTUATION: &str = "€\0‚ƒ„…†‡ˆ‰Š‹Œ\0Ž\0\0‘’“”•–—˜™š›œ\0žŸ";
+
+/// The byte of a character in `WinAnsiEncoding`.
+fn windows(character: char) -> Option<u8> {
     match character {
-        '(' | ')' | '\\' => vec![b'\\', character as u8],
-        ' '..='~' | '\u{a0}'..='\u{ff}' => vec![character as u8],
-        _ => vec![b'?'],
+        ' '..='~' | '\u{a0}'..='\u{ff}' => Some(character as u8),
+        '\0' => None,
+        _ => (0x80..).zip(PUNCTUATION.chars()).find_map(|(byte, known)| (known == character).then_some(byte)),
     }
 }
 
@@ -115,8 +123,8 @@ mod tests {
     fn the_table_of_a_pdf_points_at_its_objects() {
         let mut drawing = Drawing::new(200.0, 100.0);
         drawing.line(vec![(0.0, 0.0), (200.0, 100.0)], Ink::Line(0), 2.0);
-        drawing.text((10.0, 20.0), "a (b) \u{3b5} é", 14.0, Anchor::End);
-        let file = drawing.pdf();
+        drawing.text((10.0, 20.0), "a (b) – é", 14.0, Anchor::End);
+        let file = drawing.pdf().unwrap();
         let find = |text: &[u8]| file.windows(text.len()).position(|part| part == text);
         let text = String::from_utf8_lossy(&file);
         let start = text.rsplit("startxref\n").next().unwrap().lines().next().unwrap();
@@ -127,7 +135,21 @@ mod tests {
             let place: usize = std::str::from_utf8(entry).unwrap().parse().unwrap();
             assert!(file[place..].starts_with(format!("{number} 0 obj\n").as_bytes()), "{number}");
         }
-        assert!(find(b"(a \\(b\\) ? \xe9) Tj").is_some());
+        assert!(find(b"(a \\(b\\) \x96 \xe9) Tj").is_some());
         assert!(text.contains("/MediaBox [0 0 150.00 75.00]"), "{text}");
+    }
+
+    #[test]
+    fn a_character_that_the_font_lacks_is_named() {
+        let pdf_of = |text: &str| {
+            let mut drawing = Drawing::new(200.0, 100.0);
+            drawing.text((10.0, 20.0), text, 14.0, Anchor::Start);
+            drawing.pdf().map(drop)
+        };
+        assert_eq!(pdf_of("Straße, Œuvre, 5 €"), Ok(()));
+        for (text, character) in [("road 道路", '道'), ("ε", 'ε'), ("a\0", '\0'), ("a\u{81}", '\u{81}')]
+        {
+            assert_eq!(pdf_of(text), Err(character));
+        }
     }
 }

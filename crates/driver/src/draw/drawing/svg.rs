@@ -1,7 +1,7 @@
 //! Drawings as SVG.
 //!
 //! An SVG holds only shapes and words: no script, no font, no style sheet. Alone it is black on white.
-//! Each element has a class, so that the style sheet of a page can choose the colours: `sX` for
+//! Every element has its class, so that the style sheet of a page can choose the colours: `sX` for
 //! strokes and `fX` for areas and words, where `X` is `t` (words), `g` (grid) or the number of a line.
 
 use std::fmt::Write as _;

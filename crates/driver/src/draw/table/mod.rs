@@ -111,7 +111,7 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// The rows, each with a cell for every column.
     pub rows: Vec<Vec<Cell>>,
-    /// Row and column of the cells that stand out: the best of a column, say.
+    /// Row and column of cells that stand out: the best of a column, say.
     pub bold: Vec<(usize, usize)>,
     /// Whether HTML draws a bar behind each fraction.
     pub bars: bool,
@@ -169,7 +169,7 @@ impl Table {
         self.columns.iter().map(Column::shown).collect()
     }
 
-    /// The rows as they are shown, with `strong` applied to the cells that stand out.
+    /// The rows in their displayed form, with `strong` applied to the cells that stand out.
     fn shown(&self, strong: impl Fn(String) -> String) -> impl Iterator<Item = Vec<String>> {
         let cell = move |row: usize, (column, cell): (usize, &Cell)| {
             if self.bold.contains(&(row, column)) { strong(cell.shown()) } else { cell.shown() }
@@ -181,7 +181,7 @@ impl Table {
     }
 }
 
-/// The places of the values that no other is better than. Empty if all are alike.
+/// The places of values that no other is better than. Empty if all are alike.
 fn best(values: &[(usize, f64)], better: impl Fn(f64, f64) -> bool) -> Vec<usize> {
     let unbeaten = |value: f64| !values.iter().any(|(_, other)| better(*other, value));
     let found: Vec<usize> =
