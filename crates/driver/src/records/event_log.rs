@@ -80,6 +80,8 @@ pub(super) fn wall_time() -> f64 {
 mod tests {
     use super::*;
     use crate::records::read_events;
+    use crate::records::tensorboard::EVENT_FILE;
+    use std::io::Read;
 
     fn skipped(step: u64, time_s: f64) -> String {
         let event = Event::StepSkipped { step, epoch: 0, reason: "inf".into() };
@@ -117,6 +119,48 @@ mod tests {
             text.lines().all(|line| line.starts_with("{\"kind\":") && line.contains(",\"time_s\":")),
             "{text}"
         );
+    }
+
+    /// A running TensorBoard keeps the file open.
+    #[test]
+    fn the_open_event_file_of_tensorboard_is_continued() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let validation = |step| {
+            let (miou, pixel_accuracy, attacked_miou) = (0.1 * step as f64, 0.7, None);
+            Event::Validation {
+                step,
+                epoch: 0,
+                miou,
+                pixel_accuracy,
+                attacked_miou,
+                best: true,
+                seconds: 0.3,
+            }
+        };
+        let seen = folder.path().join(EVENT_FILE);
+        let mut log = EventLog::open(&path, 0).unwrap();
+        let head = std::fs::read(&seen).unwrap().len();
+        (1..6).for_each(|step| log.append(&validation(step)).unwrap());
+        drop(log);
+        let (mut looking, whole) = (File::open(&seen).unwrap(), std::fs::read(&seen).unwrap());
+        let mut ends = Vec::new();
+        // The process was killed after step 5, then a power cut tore the last record.
+        for content in [&whole[..], &whole[..whole.len() - 3]] {
+            std::fs::write(&seen, content).unwrap();
+            let mut log = EventLog::open(&path, 3).unwrap();
+            (4..7).for_each(|step| log.append(&validation(step)).unwrap());
+            ends.push(std::fs::read(&seen).unwrap().len());
+        }
+        let record = (whole.len() - head) / 5;
+        assert_eq!(ends, [head + 6 * record; 2], "steps 1 to 6, none of them twice");
+        let mut found = Vec::new();
+        looking.read_to_end(&mut found).unwrap();
+        assert_eq!(found, std::fs::read(&seen).unwrap(), "who has the file open sees it grow");
+        // Another run's numbers are replaced as a whole.
+        let mut log = EventLog::open(&path, 0).unwrap();
+        log.append(&validation(9)).unwrap();
+        assert!(std::fs::read(&seen).unwrap().len() < whole.len());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::exit::BadData;
 
-/// Reads the JSON file at `path`. `None` if there is no such file.
+/// Reads the JSON file at `path`. `None` if the file does not exist.
 ///
 /// # Errors
 /// If the file cannot be read or is not a `T`; the error names it.

@@ -1,4 +1,4 @@
-//! `samples.jsonl`: the stamps of the samples that a run began with.
+//! `samples.jsonl`: the stamps of samples that a run began with.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::run_directory::RunDirectory;
 
-/// The file of the samples that a run began with, one per line.
+/// The file of samples that a run began with, one per line.
 pub(crate) const SAMPLES: &str = "samples.jsonl";
 
 /// A sample in [`SAMPLES`].

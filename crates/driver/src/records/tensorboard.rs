@@ -4,7 +4,7 @@
 //! content is an `Event` (`tensorflow/core/util/event.proto`) with a time, a step and a `Summary`
 //! (`tensorflow/core/framework/summary.proto`) of named numbers. Checksums are CRC-32C, masked.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -22,18 +22,17 @@ pub(crate) const EVENT_FILE: &str = "tensorboard/events.out.tfevents.robustseg";
 pub(super) struct TensorBoard(Option<File>);
 
 impl TensorBoard {
-    /// Replaces the file of the run directory `folder` by one with `events`, and opens it.
+    /// Opens the file of the run directory `folder`, with nothing but `events`. A file that begins with
+    /// them is cut behind them, because a running TensorBoard would not see another file in its place.
     pub(super) fn open<'a>(
         folder: &Path,
         events: impl IntoIterator<Item = &'a LoggedEvent>,
         wall_time: f64,
     ) -> Self {
         let path = folder.join(EVENT_FILE);
-        let records = events.into_iter().flat_map(of_event);
-        let content: Vec<u8> = beginning(wall_time).into_iter().chain(records).collect();
-        let opened = path.parent().map_or(Ok(()), create_folders);
-        let opened = opened.and_then(|()| write_atomically(&path, &content));
-        Self::checked(opened.and_then(|()| OpenOptions::new().append(true).open(&path)))
+        let records = events.into_iter().map(of_event).filter(|record| !record.is_empty());
+        let records: Vec<Vec<u8>> = [beginning(wall_time)].into_iter().chain(records).collect();
+        Self::checked(opened(&path, &records))
     }
 
     /// Appends the numbers of `logged`.
@@ -60,6 +59,38 @@ impl TensorBoard {
         Self(opened.ok())
     }
 }
+
+/// The file at `path` with nothing but `records`, open for more.
+fn opened(path: &Path, records: &[Vec<u8>]) -> io::Result<File> {
+    path.parent().map_or(Ok(()), create_folders)?;
+    let former = fs::read(path).unwrap_or_default();
+    let (mut kept, mut missing) = (0, records);
+    while let [record, rest @ ..] = missing
+        && let Some(found) = former.get(kept..kept + record.len())
+        && has_numbers_of(found, record)
+    {
+        (kept, missing) = (kept + record.len(), rest);
+    }
+    let is_other = missing.first().is_some_and(|record| kept + record.len() <= former.len());
+    if kept == 0 || is_other {
+        write_atomically(path, &records.concat())?;
+        return OpenOptions::new().append(true).open(path);
+    }
+    let mut file = OpenOptions::new().append(true).open(path)?;
+    file.set_len(kept as u64)?;
+    file.write_all(&missing.concat())?;
+    Ok(file)
+}
+
+/// Whether two records of equal lengths hold the same numbers. Their times, which come first, count
+/// for nothing: a time that was written as text may differ in its last digit.
+fn has_numbers_of(found: &[u8], record: &[u8]) -> bool {
+    let (time, end) = (12..12 + TIME, record.len() - 4);
+    found[..time.start] == record[..time.start] && found[time.end..end] == record[time.end..end]
+}
+
+/// Bytes of an event's time.
+const TIME: usize = 9;
 
 /// The first record: the version of the format.
 fn beginning(wall_time: f64) -> Vec<u8> {
