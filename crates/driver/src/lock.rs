@@ -65,11 +65,19 @@ impl Lock {
         }
     }
 
+    /// Deletes the lock's file in `folder`, whose lock this process holds and keeps until its value is
+    /// dropped. The folder is then as before, without a trace of the lock.
+    pub(crate) fn discard(folder: &Path) {
+        // A file that stays does no harm.
+        let _ = fs::remove_file(folder.join(LOCK));
+    }
+
     fn take_by(folder: &Path, try_lock: impl Fn(&File) -> Result<(), TryLockError>) -> anyhow::Result<Self> {
         let path = folder.join(LOCK);
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let file = file.with_context(|| format!("opening the lock {}", path.display()))?;
         match try_lock(&file) {
+            Ok(()) if !is_at(&file, &path) => Self::take_by(folder, try_lock),
             Ok(()) => Ok(Self::System { _file: file }),
             Err(TryLockError::WouldBlock) => bail!(
                 "directory {} is in use: another robustseg writes it; wait for that, or take another --out",
@@ -100,6 +108,22 @@ impl Drop for Lock {
             let _ = fs::remove_file(file);
         }
     }
+}
+
+/// Whether `file` is still the one at `path`. The command that made it may have discarded it since it
+/// was opened, and it then locks nobody out.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |about: io::Result<fs::Metadata>| about.ok().map(|about| (about.dev(), about.ino()));
+    let found = identity(fs::metadata(path));
+    found.is_some() && found == identity(file.metadata())
+}
+
+/// Other systems delete no file that is open.
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> bool {
+    true
 }
 
 /// Whether `error` says that the file system has no locks: ENOSYS, EOPNOTSUPP or ENOLCK.
@@ -255,6 +279,23 @@ mod tests {
             drop(Lock::take(folder.path()).unwrap());
         }
         looking.join().unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_that_was_discarded_while_it_was_awaited_is_taken_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(LOCK);
+        let discarded = AtomicBool::new(false);
+        let lock = Lock::take_by(folder.path(), |file| {
+            if !discarded.swap(true, Ordering::Relaxed) {
+                fs::remove_file(&path).unwrap();
+            }
+            file.try_lock()
+        });
+        assert!(Lock::is_held(folder.path()), "by the file that is there now");
+        drop(lock);
+        assert!(!Lock::is_held(folder.path()));
     }
 
     #[test]

@@ -3,14 +3,12 @@
 //!
 //! The record is a hidden file in the folder. Its first line names the command. Each further line
 //! holds the name of a file and the SHA-256 of its content, and is written before the file. After
-//! an interruption at any moment, each file is either in the record or was there before. SHA-256,
-//! written before the file. After an interruption at any moment each file is either in it or was
-//! there before.
+//! an interruption at any moment, each file is either in the record or was there before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use robustseg_files::{sha256, sha256_of, write_atomically};
@@ -52,11 +50,16 @@ struct Line {
     sha256: String,
 }
 
+/// The path of the record in `folder`.
+pub(crate) fn path(folder: &Path) -> PathBuf {
+    folder.join(FILE)
+}
+
 impl Written {
-    /// Reads the record in `folder`, if it exists. Ignores a line that a crash left incomplete, and
+    /// Reads the record in `folder`, if it exists. Ignores the line that a crash left incomplete, and
     /// all lines after it.
     pub(crate) fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
-        let path = folder.join(FILE);
+        let path = path(folder);
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -112,7 +115,7 @@ impl Written {
 impl Record {
     /// Starts the record of `command` in `folder`, or continues it.
     pub(crate) fn begin(folder: &Path, command: &str) -> anyhow::Result<Self> {
-        let path = folder.join(FILE);
+        let path = path(folder);
         let former = Written::read(folder)?.filter(|former| former.command == command);
         let written = match former {
             Some(former) if former.whole => former,

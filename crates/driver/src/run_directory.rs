@@ -14,7 +14,7 @@ use crate::exit::Usage;
 use crate::inputs::{Inputs, check_folder, holds_anything, is_folder};
 use crate::lock::Lock;
 use crate::provenance::Provenance;
-use crate::record::{Record, Written};
+use crate::record::{self, Record, Written, names_below};
 use crate::records::tensorboard::EVENT_FILE;
 
 /// The command whose results include checkpoints, which training writes directly.
@@ -46,6 +46,8 @@ pub struct RunDirectory {
     record: Option<Mutex<Record>>,
     // Held while the value lives.
     _lock: Lock,
+    /// What this command made before its first file, outermost first.
+    made: Vec<PathBuf>,
 }
 
 /// The default directory of the run `name`.
@@ -93,6 +95,7 @@ impl RunDirectory {
         check()?;
         let mut directory = Self::lock(path)?;
         check()?;
+        directory.made.extend(missing(&record::path(path)));
         directory.record = Some(Mutex::new(Record::begin(path, command)?));
         Ok(directory)
     }
@@ -103,12 +106,13 @@ impl RunDirectory {
     /// # Errors
     /// If another process uses it.
     pub fn lock(path: &Path) -> anyhow::Result<Self> {
+        let made = missing(path);
         create_folders(path).with_context(|| format!("making the directory {}", path.display()))?;
         let lock = Lock::take(path)?;
         for folder in FOLDERS.map(|folder| path.join(folder)) {
             remove_temporary(&folder).with_context(|| format!("tidying {}", folder.display()))?;
         }
-        Ok(Self { path: path.to_owned(), record: None, _lock: lock })
+        Ok(Self { path: path.to_owned(), record: None, _lock: lock, made })
     }
 
     /// The directory's path.
@@ -205,6 +209,28 @@ impl RunDirectory {
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> anyhow::Result<()> {
         self.write(name, (serde_json::to_string_pretty(value)? + "\n").as_bytes())
     }
+}
+
+impl Drop for RunDirectory {
+    /// A command that was refused before its first file leaves the directory as it was.
+    fn drop(&mut self) {
+        if names_below(&self.path, "").is_ok_and(|names| names.is_empty()) {
+            Lock::discard(&self.path);
+            for path in self.made.iter().rev() {
+                // A folder with other files stays.
+                let _ = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
+            }
+        }
+    }
+}
+
+/// `path` and the folders around it that do not exist, outermost first.
+fn missing(path: &Path) -> Vec<PathBuf> {
+    let around = path.ancestors().take_while(|path| !path.as_os_str().is_empty());
+    let mut missing: Vec<PathBuf> =
+        around.take_while(|path| path.symlink_metadata().is_err()).map(Path::to_owned).collect();
+    missing.reverse();
+    missing
 }
 
 /// The names of the checkpoints `best_STEP.safetensors` in `folder`.
@@ -312,6 +338,20 @@ mod tests {
         }
         drop(first);
         assert!(RunDirectory::open(&path, "x", Start::Resume).is_ok());
+    }
+
+    #[test]
+    fn a_directory_without_a_file_is_left_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/run");
+        drop(RunDirectory::open(&path, "x", Start::Fresh).unwrap());
+        assert!(!folder.path().join("a").exists());
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join(".notes"), "mine").unwrap();
+        drop(RunDirectory::open(&path, "x", Start::Fresh).unwrap());
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
+        drop(started(&path, "x"));
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 4, "a lock, a record, a provenance and notes");
     }
 
     #[test]
