@@ -6,7 +6,7 @@ use robustseg_datasets::Class;
 use robustseg_evaluation::{Curve, Evaluated, Evaluation};
 
 use crate::pages::warnings::{SELECTED, by_attack};
-use crate::pages::{Gallery, write_report};
+use crate::pages::{Gallery, shortened, write_report};
 use crate::provenance::CheckpointProvenance;
 use crate::run_directory::RunDirectory;
 
@@ -43,7 +43,9 @@ pub(crate) fn print(evaluation: &Evaluation, checkpoint: &CheckpointProvenance, 
             let scores = &point.scores;
             println!(
                 "{attack:<width$} {:>8} {:>9.4} {:>15.4}",
-                point.epsilon, scores.miou, scores.pixel_accuracy
+                shortened(point.epsilon),
+                scores.miou,
+                scores.pixel_accuracy
             );
         }
     }

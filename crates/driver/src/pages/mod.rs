@@ -20,6 +20,7 @@ pub mod warnings;
 pub(crate) use compare::compare_in;
 pub use compare::{ComparedRun, Comparison, ComparisonRecord, compare};
 pub use gallery::{Gallery, GalleryExample};
+pub(crate) use names::shortened;
 pub use names::{curve_title, paper_name};
 pub use run::write_report;
 pub use summary::RunSummary;
