@@ -78,6 +78,28 @@ fn links_lead_somewhere() {
     }
 }
 
+/// A page of the site has nothing but the pages and pictures below `docs`.
+#[test]
+fn links_of_the_book_stay_inside_it() {
+    let docs = root().join("docs").canonicalize().expect("a folder");
+    let pages = std::fs::read_dir(&docs)
+        .expect("pages")
+        .chain(std::fs::read_dir(docs.join("decisions")).expect("pages"));
+    let pages = pages.map(|entry| entry.expect("an entry").path());
+    for page in pages.filter(|page| page.extension().is_some_and(|ending| ending == "md")) {
+        let text = std::fs::read_to_string(&page).expect("a page");
+        for part in text.split("](").skip(1) {
+            let target = part.split([')', '#']).next().unwrap_or_default();
+            if target.is_empty() || target.starts_with("http") || target == "spec.md" {
+                continue;
+            }
+            let path = page.parent().expect("a folder").join(target).canonicalize();
+            let inside = path.is_ok_and(|path| path.starts_with(&docs));
+            assert!(inside, "{}: {target} is no page of the book", page.display());
+        }
+    }
+}
+
 #[test]
 fn every_decision_is_listed_and_names_files_that_exist() {
     let list = read("docs/decisions/README.md");
