@@ -1,5 +1,5 @@
 #![no_main]
-//! Reads any bytes as an image file: the result is a whole image or an error.
+//! Decodes any bytes as if they were an image file: the result is a whole image or an error.
 
 use libfuzzer_sys::fuzz_target;
 

@@ -29,7 +29,7 @@ pub struct Case<'a> {
 
 impl<'a> Case<'a> {
     /// Attacks `model` on `image` (N, 3, H, W), f32 in `[0, 1]`, with `label` (N, H, W), u8, where
-    /// 255 marks a pixel without a label.
+    /// 255 marks pixels without a label.
     ///
     /// # Errors
     /// [`Error::Input`] if a type, shape or range is wrong.

@@ -65,7 +65,7 @@ impl Iteration<'_> {
     /// effect. Until then one gradient serves them all. Paths separate at the first step after
     /// which their images differ anywhere.
     ///
-    /// Images are f64 between the steps. Rounding to f32 moves a pixel by up to 3e-8 and
+    /// Images are f64 between the steps. Rounding to f32 moves pixels by up to 3e-8 and
     /// activations by 1e-6, more than the network's own rounding. A single activation that ends up
     /// on the other side of zero changes the rest of the path.
     ///

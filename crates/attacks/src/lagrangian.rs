@@ -68,7 +68,7 @@ impl Lagrangian {
         slopes
     }
 
-    /// Raises the penalties of the pixels that were never wrong since the last review and whose
+    /// Raises the penalties of pixels that were never wrong since the last review and whose
     /// constraint did not fall enough.
     fn review(&mut self, constraints: &[f64], limit: f64) {
         let pixels = self.penalties.iter_mut().zip(&self.met).zip(constraints.iter().zip(&self.reviewed));

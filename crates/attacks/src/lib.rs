@@ -1,9 +1,9 @@
 //! Adversarial attacks on semantic segmentation models in candle.
 //!
-//! An attack changes an image slightly so that a network labels its pixels wrongly. The threat
+//! An attack slightly changes an image so that a network labels its pixels wrongly. The threat
 //! model is the l-infinity ball, or with [`Norm::L2`] the l2 ball. Images are f32 in `[0, 1]` of
 //! shape (N, 3, H, W), and `epsilon` is the largest change of a channel in the same unit. Labels are
-//! u8 of shape (N, H, W). [`IGNORE_LABEL`] (255) marks a pixel without a label; such pixels take no
+//! u8 of shape (N, H, W). [`IGNORE_LABEL`] (255) marks pixels without a label, which take no
 //! part in any objective.
 //! Normalisation belongs inside the model: gradients are with respect to the image in `[0, 1]`.
 //!

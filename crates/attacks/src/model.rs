@@ -37,7 +37,7 @@ pub trait Model {
     /// W) of [`Model::image_dtype`], in `[0, 1]`.
     fn logits(&self, image: &Tensor) -> Result<Tensor>;
 
-    /// The type of the images that the model takes. Iterated attacks keep images in f64. A model
+    /// The type of images that the model takes. Iterated attacks keep images in f64. A model
     /// that takes f64 receives them unrounded, and can normalise before it rounds to f32.
     fn image_dtype(&self) -> DType {
         DType::F32

@@ -1,6 +1,6 @@
 //! The proximity operator of the largest absolute value.
 
-/// Halvings of the interval that holds the solution.
+/// Halvings of the interval around the solution.
 const HALVINGS: usize = 48;
 
 /// Replaces `change` by the minimiser y of `weight * max |y_i| + sum_i metric_i (y_i - change_i)^2 /

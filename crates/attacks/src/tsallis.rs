@@ -14,7 +14,7 @@ pub(crate) fn objective([first, last]: [f64; 2], step: usize, steps: usize) -> P
     PixelObjective::Tsallis { q: (first + (last - first) * part) as f32 }
 }
 
-/// Refuses a q above 1, whose gradient grows without bound as a pixel gets wrong, and one below
+/// Refuses a q above 1, whose gradient grows without bound as pixels get wrong, and one below
 /// -100.
 pub(crate) fn check_q([first, last]: [f64; 2]) -> Result<()> {
     for (setting, value) in [("first_q", first), ("last_q", last)] {

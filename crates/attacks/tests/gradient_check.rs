@@ -185,7 +185,7 @@ fn images_without_labels_and_surrogate_gradients_are_not_compared() {
     let model = |image: &Tensor| Surrogate.logits(image);
     let blank = Tensor::full(IGNORE_LABEL, label.shape(), &Device::Cpu).unwrap();
     assert_eq!(check_gradient(&model, &image, &blank).unwrap(), None);
-    // The check uses the first image of the batch that has a label.
+    // The check uses the first labelled image of the batch.
     let [images, labels] = [[&image, &image], [&blank, &label]].map(|pair| Tensor::cat(&pair, 0).unwrap());
     assert!(matches!(check_gradient(&model, &images, &labels), Err(Error::WrongGradient { .. })));
     assert!(matches!(check_gradient(&model, &(image * 2.0).unwrap(), &label), Err(Error::Input { .. })));

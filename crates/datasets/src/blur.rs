@@ -50,7 +50,7 @@ fn half_kernel(sigma: f64, reach: Option<usize>) -> Vec<f32> {
     (0..=radius).map(|offset| (weight(offset) / sum) as f32).collect()
 }
 
-/// Sums of the values that `taps` gives for each distance from the centre, weighted by the half
+/// Sums of values that `taps` gives for each distance from the centre, weighted by the half
 /// kernel.
 fn weighted<'a>(half: &[f32], taps: impl Fn(usize) -> [&'a [f32]; 2], sums: &mut [f32]) {
     let (blocks, rest) = sums.as_chunks_mut::<BLOCK>();

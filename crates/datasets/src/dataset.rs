@@ -110,7 +110,7 @@ impl Dataset {
         if let Some(stamps) = self.0.stamps.get() {
             return stamps;
         }
-        // Not computed within the cell: a thread of the pool that waits for the cell could block
+        // Not computed within the cell: a thread of the pool, waiting for the cell, could block
         // the threads that fill it.
         let stamps = self.0.source.stamps();
         self.0.stamps.get_or_init(|| stamps)

@@ -135,7 +135,7 @@ impl LabelCode {
     /// colours in another order.
     ///
     /// Unrelated palettes are common, and may share some colours with the classes. A contradiction
-    /// therefore counts only if most of the values that occur have colours of classes. A colour of
+    /// therefore counts only if most values that occur have colours of classes. A colour of
     /// several values, such as the black that fills palettes, does not count.
     fn contradiction(&self, table: &LabelTable, palette: &[u8], labels: &[u8]) -> Option<(u8, u8)> {
         let colour =

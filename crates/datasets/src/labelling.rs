@@ -1,4 +1,4 @@
-//! Reads an image and its label map, given what is known about the classes.
+//! Reads images and their label maps, given what is known about the classes.
 
 use std::path::Path;
 

@@ -68,7 +68,7 @@ pub struct LoaderOptions {
 
 /// Produces one augmented batch per step, and prepares some in advance on rayon's threads.
 ///
-/// Each epoch is a permutation of the dataset that depends on seed and epoch. Each sample's
+/// Each epoch is a permutation of the dataset, a function of seed and epoch. Each sample's
 /// augmentation depends on seed, epoch and sample. A loader that starts at any step therefore
 /// produces the same batches as one that reaches that step, with any number of threads. Samples
 /// that do not fill a batch at the end of an epoch are left out.

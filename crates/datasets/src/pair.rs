@@ -6,7 +6,7 @@ use crate::decode::{orientation, read_image};
 use crate::error::{Error, Result};
 use crate::image::{Image, LabelMap};
 
-/// Reads an image, and its label map with `read_label`.
+/// Reads one image, and its label map with `read_label`.
 pub(crate) fn read(
     image: &Path,
     label: &Path,

@@ -20,7 +20,7 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Refuses a sample whose image or label does not exist.
+    /// Refuses samples whose image or label does not exist.
     pub(crate) fn exist(&self) -> Result<()> {
         for (what, path) in [("image", &self.image), ("label", &self.label)] {
             if !path.is_file() {
@@ -74,7 +74,7 @@ impl Source {
         }
     }
 
-    /// Refuses a sample whose image or label does not exist.
+    /// Refuses samples whose image or label does not exist.
     pub(crate) fn exist(&self) -> Result<()> {
         match self {
             Self::Files(samples) => samples.iter().try_for_each(Files::exist),

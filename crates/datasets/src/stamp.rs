@@ -16,7 +16,7 @@ const BLOCK: u64 = 16 << 10;
 /// The content of a sample's files. Paths and times do not enter it, so that a moved or copied
 /// sample keeps its stamp.
 ///
-/// A label is hashed whole, and so is an image file of up to 128 KiB. For a larger image file, the
+/// A label is hashed whole, and so is every image file of up to 128 KiB. For a larger image file, the
 /// stamp covers the length and 16 KiB at the head, in the middle and at the tail. The tail of a PNG
 /// contains a checksum of all pixels, so another picture has another stamp. The stamp misses a
 /// large JPEG that was patched between the blocks without a change of length, which no image editor

@@ -47,7 +47,7 @@ pub struct DataProvenance {
     pub manifest_sha256: String,
     /// The folder that the data was read from.
     pub root: String,
-    /// The folder of the packs that decoded samples were read from, if any.
+    /// The folder of packs that decoded samples were read from, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<String>,
     /// The image decoders, which differ in the last bits of a JPEG.
@@ -162,7 +162,7 @@ impl Provenance {
         Self { data: DataProvenance { splits, warnings, ..former.data }, invocations, ..former }
     }
 
-    /// Reads the file at `path`. `None` if there is no such file.
+    /// Reads the file at `path`. `None` if the file does not exist.
     pub fn read(path: &Path) -> anyhow::Result<Option<Self>> {
         match std::fs::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {

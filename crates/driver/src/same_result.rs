@@ -13,7 +13,7 @@ use crate::records::samples::{SAMPLES, difference, recorded};
 /// `datasets` are the datasets of `now` by their roles.
 ///
 /// # Errors
-/// [`Usage`] with the keys of the spec that differ, or [`BadData`] with the differences in the
+/// [`Usage`] with the differing keys of the spec, or [`BadData`] with the differences in the
 /// data.
 pub(crate) fn require_same(
     path: &Path,

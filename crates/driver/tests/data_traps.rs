@@ -54,7 +54,7 @@ fn write_png(path: &Path, data: &[u8], colour: png::ColorType, palette: &[u8]) {
     encoder.write_header().unwrap().write_image_data(data).unwrap();
 }
 
-/// Writes an image that differs for every `seed`.
+/// Writes one image, another one for every `seed`.
 fn write_image(path: &Path, seed: u32) {
     let data: Vec<u8> = (0..WIDTH * HEIGHT * 3).map(|at| ((at * (7 + seed)) % 251) as u8).collect();
     write_png(path, &data, png::ColorType::Rgb, &[]);

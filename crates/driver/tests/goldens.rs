@@ -45,7 +45,7 @@ fn values(tensor: &Tensor) -> Vec<f64> {
     tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// Share of the elements that differ by more than 1e-4.
+/// Share of elements that differ by more than 1e-4.
 fn differing_fraction(ours: &[f64], golden: &[f64]) -> f64 {
     let same = ours.iter().zip(golden).filter(|(a, b)| (*a - *b).abs() <= 1e-4).count();
     1.0 - same as f64 / golden.len() as f64

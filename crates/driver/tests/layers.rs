@@ -66,7 +66,7 @@ fn seeds_run_a_spec_once_each_into_one_comparison() {
     let weights = |seed: u64| read(&format!("seed-{seed}/checkpoints/last.safetensors"));
     assert_ne!(weights(3), weights(4));
 
-    // A second time needs a word, and what is finished stays as it is.
+    // A second time needs a word, and what is finished stays unchanged.
     let output = run(&[]);
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
     let log = read("seed-3/run.log");

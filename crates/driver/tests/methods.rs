@@ -53,7 +53,7 @@ fn every_method_trains_and_leaves_a_checkpoint_that_every_command_takes() {
         output
     };
     let names = names();
-    assert_eq!(names.len(), MethodConfig::all().len(), "MethodConfig::all lacks a method");
+    assert_eq!(names.len(), MethodConfig::all().len(), "MethodConfig::all lacks some method");
     for name in names {
         let set = format!("training.method={name}");
         done(&["run", "spec.yaml", "--set", &set, "--out", &name]);

@@ -140,7 +140,7 @@ fn ended(mut child: Child) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// The processes of the ranks that `mpirun` started.
+/// The processes of ranks that `mpirun` started.
 fn ranks(mpirun: &Child) -> Vec<String> {
     let parent = mpirun.id().to_string();
     let children = Command::new("pgrep").args(["-P", &parent, "robustseg"]).output().unwrap().stdout;

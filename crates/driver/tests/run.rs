@@ -97,7 +97,7 @@ fn the_smoke_experiment_leaves_everything_behind() {
     }
     assert_eq!(json(&folder.path().join("again/evaluation.json")), evaluation);
     assert!(folder.path().join("again/report.html").is_file());
-    // It repeats the run's result and does not count as a second one.
+    // It repeats the result of the run and does not count as another one.
     let twice = ["compare", "runs/smoke", "again", "--out", "both"];
     fails(folder.path(), &twice, 2, &["runs/smoke", "again", "same checkpoint"]);
     fails(folder.path(), &evaluate("runs/smoke"), 2, &["runs/smoke", "--out"]);
@@ -220,7 +220,7 @@ fn training_that_diverges_ends_with_its_own_status() {
     let checkpoint = failed.join("failed.safetensors").display().to_string();
     let attack = ["attack", "--method", "fgsm", "--checkpoint", &checkpoint, "--input", &input, "--out", "x"];
     let (status, _) = common::failure(folder.path(), &attack);
-    assert!(status == 0 || status == 4, "a result, or again a number that is none");
+    assert!(status == 0 || status == 4, "a result, or again something that is not a number");
 
     let skipping = [&arguments[..], &["--set", "training.skip_not_finite=3", "--out", "skipping"]].concat();
     fails(folder.path(), &skipping, 4, &["left out", "at step"]);

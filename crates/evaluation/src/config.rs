@@ -26,9 +26,9 @@ pub struct EvaluationConfig {
     /// Seed of the attacks' random starts. It is separate from the experiment's seed, so that runs
     /// with different seeds face the same attacks.
     pub seed: u64,
-    /// The protocol that turns an image into scores. Attacks go through all of it.
+    /// The protocol that turns images into scores. Attacks go through all of it.
     pub protocol: Protocol,
-    /// How the protocol `whole_image` presents an image to the network. Other protocols cut images
+    /// How the protocol `whole_image` presents images to the network. Other protocols cut images
     /// themselves.
     pub window: Window,
     /// Which weights of the training to evaluate.

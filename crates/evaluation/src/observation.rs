@@ -22,7 +22,7 @@ pub(crate) struct Observation {
     /// The largest change of a channel from the clean image.
     #[serde(with = "bits")]
     pub(crate) largest: f32,
-    /// Share of the values that did not change, not counting values of 0 and 1.
+    /// Share of values that did not change, not counting values of 0 and 1.
     #[serde(with = "bits")]
     pub(crate) unmoved: f32,
 }

@@ -120,7 +120,7 @@ impl Tally<'_> {
         worst_case(&clean, points.collect())
     }
 
-    /// The lines of `images.jsonl`. Each image has a line for the clean form, then one per curve
+    /// The lines of `images.jsonl`. Each image has one line for its clean form, then one per curve
     /// and epsilon above 0.
     pub(crate) fn records(&self) -> Vec<ImageRecord> {
         let record = |id: &str,

@@ -66,7 +66,7 @@ struct Form<'a> {
     observed: &'a [Observed],
 }
 
-/// A batch: labels (N, H, W), the same as bytes, and the parts of the images that are attacked.
+/// A batch: labels (N, H, W), the same as bytes, and the parts of images that are attacked.
 struct Batch<'a> {
     label: &'a Tensor,
     truth: Vec<Vec<u8>>,

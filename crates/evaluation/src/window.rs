@@ -1,4 +1,4 @@
-//! How an evaluation presents an image to the network: whole, in windows, or its centre only.
+//! How an evaluation presents images to the network: whole, in windows, or its centre only.
 
 use candle_core::{DType, Tensor};
 use robustseg_attacks::{Alignment, Model};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::grid::{Grid, add};
 use crate::{Error, Result};
 
-/// How an evaluation presents an image to the network.
+/// How an evaluation presents images to the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

@@ -3,7 +3,7 @@
 /// How to turn a PyTorch file into a file of ours.
 const CONVERT: &str = "turn it into one with `robustseg import`";
 
-/// The kind of the file that begins with `bytes` and a remedy, if the format is known. The text
+/// The kind of a file with the first `bytes` and a remedy, if the format is known. The text
 /// continues a sentence.
 pub(crate) fn kind(bytes: &[u8]) -> Option<String> {
     let starts = |magic: &[u8]| bytes.starts_with(magic);

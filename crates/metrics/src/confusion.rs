@@ -113,7 +113,7 @@ impl ConfusionMatrix {
         self.overlap().iou()
     }
 
-    /// Mean IoU of the classes that occur. `None` if nothing was counted.
+    /// Mean IoU of classes that occur. `None` if nothing was counted.
     pub fn mean_iou(&self) -> Option<f64> {
         self.overlap().mean_iou()
     }

@@ -24,7 +24,7 @@ struct Counts {
     objects: u64,
     /// Their pixels.
     area: u64,
-    /// Those of their pixels that are predicted correctly.
+    /// Those of pixels that are predicted correctly.
     hits: u64,
     /// Labelled pixels of other classes in predicted objects of this class and size.
     strays: u64,
@@ -199,7 +199,7 @@ impl Objects {
     }
 }
 
-/// The number of the range that holds `area`: two ranges to each power of 2, from 0.
+/// The number of the range around `area`: two ranges to each power of 2, from 0.
 fn range(area: u64) -> u8 {
     let octave = area.max(1).ilog2();
     let upper = area >= upper_half(octave);

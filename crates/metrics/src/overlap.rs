@@ -75,7 +75,7 @@ impl Overlap {
         pairs.map(|(&hit, &union)| (union > 0).then(|| hit as f64 / union as f64)).collect()
     }
 
-    /// Mean IoU of the classes that occur. `None` if nothing was counted.
+    /// Mean IoU of classes that occur. `None` if nothing was counted.
     pub fn mean_iou(&self) -> Option<f64> {
         let iou: Vec<f64> = self.iou().into_iter().flatten().collect();
         (!iou.is_empty()).then(|| iou.iter().sum::<f64>() / iou.len() as f64)

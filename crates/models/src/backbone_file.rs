@@ -23,7 +23,7 @@ pub(crate) fn fitting(
     ))
 }
 
-/// The blocks of each stage and the width of the network that the backbone belongs to.
+/// The blocks of each stage and the width of the backbone's network.
 fn size_of(file: &SafeTensors<'_>, backbone: Backbone) -> ([usize; 4], Option<usize>) {
     let names = file.names();
     let tensor = |name: &str| file.tensor(&format!("{}{name}", prefix(&names, name)?)).ok();

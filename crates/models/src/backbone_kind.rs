@@ -11,7 +11,7 @@ use candle_core::Result;
 use serde::{Deserialize, Serialize};
 
 /// A residual network at output stride 8, from which PSPNet, `DeepLabV3` and FCN take their maps.
-/// The names of its variables are `backbone.` and those of the files that
+/// The names of its variables are `backbone.` and those of files that
 /// [`Network::load_backbone`] takes.
 ///
 /// [`Network::load_backbone`]: crate::Network::load_backbone

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Most branches of a network.
 const MOST: usize = 16;
 
-/// A further head of a network, beside the main one. Training methods ask for branches; a network
+/// A further head of a network, next to the main one. Training methods ask for branches; a network
 /// builds one head of its own kind for each. Predictions come from the main head alone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -30,7 +30,7 @@ pub struct NetworkConfig {
     pub std: [f32; 3],
     /// Kind of upsampling.
     pub upsampling: Upsampling,
-    /// Heads beside the main one.
+    /// Heads next to the main one.
     pub branches: Vec<Branch>,
 }
 

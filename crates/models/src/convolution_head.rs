@@ -36,7 +36,7 @@ impl Dropout {
 /// The settings of a [`ConvolutionHead`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeadShape {
-    /// Channels of the map that it reads.
+    /// Channels of its input.
     pub(crate) inputs: usize,
     /// Channels between convolution and classifier.
     pub(crate) middle: usize,

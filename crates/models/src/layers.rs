@@ -39,7 +39,7 @@ pub(crate) struct Maps {
 pub(crate) struct Heads<'a> {
     /// Channels of the main head's logits.
     pub(crate) classes: usize,
-    /// Heads beside the main one.
+    /// Heads next to the main one.
     pub(crate) branches: &'a [Branch],
     /// How small maps lie in larger ones.
     pub(crate) alignment: Alignment,

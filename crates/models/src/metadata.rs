@@ -6,7 +6,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-/// Fields beside the settings of the architecture.
+/// Fields in addition to the settings of the architecture.
 const SHARED: [&str; 7] = ["network", "num_classes", "mean", "std", "upsampling", "divided", "branches"];
 
 /// Branches as the first version of the format knows them: an auxiliary head and a mask.

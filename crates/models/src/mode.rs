@@ -12,7 +12,7 @@ pub enum Mode<'a> {
     /// Statistics of the batch, running ones unchanged, detached weights: gradients of the image
     /// with the norm statistics of training.
     BatchStatistics,
-    /// Running statistics, tracked weights: gradients of the weights that change nothing in the
+    /// Running statistics, tracked weights: gradients of weights that change nothing in the
     /// network.
     FixedStatistics,
     /// Statistics of the batch, running ones updated, tracked weights, and dropout before the

@@ -12,7 +12,7 @@ pub enum NormStatistics {
     /// The running ones: the network as an evaluation sees it.
     #[default]
     Running,
-    /// Those of the attacked images; the running ones stay as they are.
+    /// Those of the attacked images; the running ones stay unchanged.
     Batch,
 }
 

@@ -12,7 +12,7 @@ const CLASSES: &str = "classes";
 /// The metadata key of the training.
 const TRAINING: &str = "training";
 
-/// The metadata key of the file that the weights were imported from.
+/// The metadata key of the imported file.
 const IMPORT: &str = "import";
 
 /// The origin of a checkpoint. A network runs without it; whatever a file leaves out is unknown.

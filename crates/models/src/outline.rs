@@ -51,7 +51,7 @@ impl Outline {
     /// maps that the forward pass keeps for the backward pass.
     pub fn gradient_memory(&self, batch: usize, height: usize, width: usize) -> u64 {
         let maps = self.maps(height, width).kept.saturating_mul(batch as u64);
-        // Half as much again for the gradients of the maps that the backward pass is at.
+        // Half as much again for the gradients of maps that the backward pass is at.
         self.weights().saturating_add(maps.saturating_mul(BYTES + BYTES / 2))
     }
 

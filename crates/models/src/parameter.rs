@@ -36,7 +36,7 @@ pub struct Parameter {
     pub var: Var,
     /// Its role.
     pub kind: ParameterKind,
-    /// The part of the network that it belongs to.
+    /// Its part of the network.
     pub part: Part,
 }
 

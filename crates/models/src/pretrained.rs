@@ -88,7 +88,7 @@ impl Source {
     }
 }
 
-/// Whether `text` is `organisation/name`, of the characters that the hub allows.
+/// Whether `text` is `organisation/name`, of characters that the hub allows.
 fn is_repository(text: &str) -> bool {
     let is_name = |name: &str| {
         name.starts_with(|c: char| c.is_ascii_alphanumeric())

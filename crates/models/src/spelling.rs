@@ -47,7 +47,7 @@ impl<'a> Spelling<'a> {
         }
     }
 
-    /// The outermost layer of the backbone that the tensor `name` of the file would belong to, if
+    /// The outermost layer of the backbone to which the tensor `name` of the file would belong, if
     /// it has the prefix.
     pub(crate) fn layer<'b>(&self, name: &'b str) -> Option<&'b str> {
         let name = name.strip_prefix(self.prefix?)?;

@@ -41,7 +41,7 @@ impl Supervision {
         self.head.forward(&stages.third, run)
     }
 
-    /// Channels of the maps that a forward pass keeps.
+    /// Channels of maps that a forward pass keeps.
     pub(crate) fn kept(&self) -> u64 {
         2 * self.middle as u64
     }

@@ -50,7 +50,7 @@ impl Deal {
         if rows.is_empty() { self.total.saturating_sub(1)..self.total } else { rows }
     }
 
-    /// The share of the batch that each rank has.
+    /// Each rank's share of the batch.
     pub(crate) fn shares(&self) -> Vec<f64> {
         let share = |rank| self.rows_of(rank).len() as f64 / self.total as f64;
         (0..self.ranks.size()).map(share).collect()

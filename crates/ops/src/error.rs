@@ -26,7 +26,7 @@ pub enum Error {
         /// The type that was passed.
         actual: DType,
     },
-    /// A label names a class that the logits do not have.
+    /// A label is a class that the logits do not have.
     #[error(
         "{operation}: label {label} at image {image}, row {row}, column {column}, but the logits have \
          {classes} classes (255 = not labelled)"

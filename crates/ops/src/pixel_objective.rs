@@ -22,7 +22,7 @@ pub enum PixelObjective {
     /// Cross-entropy weighted by `1 - lambda` where the prediction is right and `lambda` where it
     /// is wrong (Gu et al. 2022, `SegPGD`).
     SegPgd {
-        /// Weight of the pixels that are already wrong.
+        /// Weight of pixels that are already wrong.
         lambda: f32,
     },
     /// Cross-entropy weighted by the cosine of the angle between softmax and one-hot label. No

@@ -15,7 +15,7 @@ use crate::{Result, Weights};
 pub struct Misfit {
     /// Tensors that the network needs and the file lacks, with their shapes.
     pub missing: Vec<(String, Vec<usize>)>,
-    /// Tensors of the file that the network has no place for, with their shapes.
+    /// Tensors of the file without a place in the network, with their shapes.
     pub unexpected: Vec<(String, Vec<usize>)>,
     /// Tensors of other shapes: name, shape in the file, expected shape.
     pub shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
@@ -123,7 +123,7 @@ fn trimmed(shape: &[usize]) -> &[usize] {
     &shape[..length]
 }
 
-/// The shapes of the tensors that the product of `kind` needs, where a whole network needs those of
+/// The shapes of tensors that the product of `kind` needs, where a whole network needs those of
 /// `network`.
 pub(crate) fn needed(kind: &Kind, network: BTreeMap<String, Vec<usize>>) -> BTreeMap<String, Vec<usize>> {
     match kind.product {

@@ -92,7 +92,7 @@ impl Import {
         &self.fit.left
     }
 
-    /// Shapes of the tensors that are written, by name.
+    /// Shapes of tensors that are written, by name.
     pub fn shapes(&self) -> &BTreeMap<String, Vec<usize>> {
         &self.fit.shapes
     }

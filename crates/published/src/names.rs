@@ -9,7 +9,7 @@ pub(crate) fn translated(name: &str, rules: &[Rules]) -> Option<String> {
     rules.iter().copied().flatten().find_map(|(theirs, ours)| exchanged(name, theirs, ours))
 }
 
-/// The published name of the tensor that is called `name` here.
+/// The published name of the tensor called `name` here.
 pub(crate) fn published(name: &str, rules: &[Rules]) -> Option<String> {
     rules.iter().copied().flatten().find_map(|(theirs, ours)| exchanged(name, ours, theirs))
 }

@@ -17,7 +17,7 @@ pub(crate) struct Layout {
     strides: Vec<u64>,
     /// Number of elements.
     count: u64,
-    /// One past the largest element of the storage that is used.
+    /// One past the largest used element of the storage.
     end: u64,
 }
 
@@ -60,7 +60,7 @@ impl Layout {
         self.count <= stored.max(MOST_EXPANDED)
     }
 
-    /// The elements of the storage that hold all of the tensor: the first, and one past the last.
+    /// The elements of the storage for all of the tensor: the first, and one past the last.
     pub(crate) fn span(&self) -> (u64, u64) {
         (self.offset, self.end)
     }

@@ -92,7 +92,7 @@ fn axes(values: &Values, id: Id) -> Checked<Vec<u64>> {
 fn whole(values: &Values, id: Id) -> Checked<u64> {
     match values.get(id) {
         Object::Int(number) if *number >= 0 => Ok(*number as u64),
-        _ => broken("a size of a tensor is no whole number of 0 or more"),
+        _ => broken("a size of a tensor is not a whole number of 0 or more"),
     }
 }
 

@@ -23,7 +23,7 @@ impl Values {
     pub(crate) fn elements(&self, id: Id) -> Checked<&[Id]> {
         match self.get(id) {
             Object::Tuple(elements) | Object::List(elements) => Ok(elements),
-            _ => broken("a value that should be a tuple is none"),
+            _ => broken("a value that should be a tuple is something else"),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The directory of a zip file. Entries that are stored as they are can be read, as `torch.save`
+//! The directory of a zip file. Entries that are stored without compression can be read, as `torch.save`
 //! writes them.
 //!
 //! It is read here because nothing but stored entries is needed, and because no count that the file
@@ -26,7 +26,7 @@ pub(crate) struct Entry {
     pub(crate) length: u64,
     /// The CRC-32 of its content.
     pub(crate) crc: u32,
-    /// Whether the content is stored as it is.
+    /// Whether the content is stored without compression.
     pub(crate) stored: bool,
 }
 
@@ -132,7 +132,7 @@ fn entry(directory: &mut Cursor<'_>) -> Checked<(String, Entry)> {
     let name = String::from_utf8_lossy(directory.take(name)?).into_owned();
     let mut extra = Cursor::new(directory.take(extra)?);
     directory.take(comment)?;
-    // Numbers of 64 bits are in an extra field, in the order of the fields that they replace.
+    // Numbers of 64 bits are in an extra field, in the order of the fields they replace.
     let [stored, full] = &mut sizes;
     let large: Vec<&mut u64> =
         [full, stored, &mut header].into_iter().filter(|number| **number == u64::from(u32::MAX)).collect();

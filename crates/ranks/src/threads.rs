@@ -12,7 +12,7 @@ pub fn threads(size: usize) -> Vec<Ranks> {
     (0..size).map(|index| Arc::new(rank(index)) as Ranks).collect()
 }
 
-/// A rank that is a thread. [`threads`] makes them.
+/// A rank in the form of a thread. [`threads`] makes them.
 pub struct Thread {
     rank: usize,
     size: usize,

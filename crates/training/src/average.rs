@@ -20,7 +20,7 @@ use crate::ranges::check;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct AverageConfig {
-    /// The share of the average that an update keeps, at least 0 and below 1.
+    /// How much of the average an update keeps, at least 0 and below 1.
     pub decay: f64,
 }
 

@@ -301,7 +301,7 @@ impl TrainingConfig {
         Common { momentum: self.momentum }
     }
 
-    /// Copies of the weights that the training keeps in addition to one velocity and one gradient for
+    /// Copies of weights that the training keeps in addition to one velocity and one gradient for
     /// each weight.
     pub fn additional_copies(&self) -> usize {
         let sums = usize::from(self.accumulate > 1);

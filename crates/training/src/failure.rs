@@ -14,7 +14,7 @@ use crate::trainer::Trainer;
 use crate::{Error, Result};
 
 impl Trainer {
-    /// Skips a step with a quantity that is not finite. After too many of them, saves what an
+    /// Skips steps with a quantity that is not finite. After too many of them, saves what an
     /// investigation needs: the network before the step and the batch, in the format of `robustseg
     /// attack --input`.
     pub(crate) fn leave_out(

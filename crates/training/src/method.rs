@@ -1,6 +1,6 @@
 //! The interface of training methods.
 //!
-//! A [`Method`] is a method with its settings, as named in a spec. [`Method::start`] turns it into
+//! A [`Method`] holds the settings of a method, as named in a spec. [`Method::start`] turns it into
 //! a [`TrainingMethod`], which may keep state between steps.
 
 use std::collections::BTreeMap;

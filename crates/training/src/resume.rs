@@ -42,7 +42,7 @@ struct Metadata {
     state: State,
 }
 
-/// The part of the metadata that every version has.
+/// The metadata of every version.
 #[derive(Deserialize)]
 struct Version {
     version: u32,

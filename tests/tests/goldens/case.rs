@@ -20,7 +20,7 @@ pub(crate) struct Case {
 pub(crate) enum Recorded {
     /// The norm of the difference over the norm.
     RelativeL2(f64),
-    /// Share of the elements that differ by more than 1e-4.
+    /// Share of elements that differ by more than 1e-4.
     DifferingFraction(f64),
 }
 

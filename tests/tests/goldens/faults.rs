@@ -69,7 +69,7 @@ fn relative_l2(ours: &[f64], golden: &[f64]) -> f64 {
     if difference == 0.0 { 0.0 } else { (difference / norm).sqrt() }
 }
 
-/// Share of the elements that differ by more than 1e-4 or are NaN.
+/// Share of elements that differ by more than 1e-4 or are NaN.
 fn differing_fraction(ours: &[f64], golden: &[f64]) -> f64 {
     let same = ours.iter().zip(golden).filter(|(a, b)| (*a - *b).abs() <= 1e-4).count();
     (ours.len() - same) as f64 / ours.len() as f64

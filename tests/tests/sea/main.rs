@@ -44,7 +44,7 @@ fn relative_l2(ours: &Tensor, golden: &Tensor) -> f64 {
     norm(&mut difference) / norm(&mut golden.iter().map(|value| f64::from(*value)))
 }
 
-/// Share of the elements that differ by more than 1e-4.
+/// Share of elements that differ by more than 1e-4.
 fn differing_fraction(ours: &Tensor, golden: &Tensor) -> f64 {
     let (ours, golden) = (values(ours), values(golden));
     assert_eq!(ours.len(), golden.len());

@@ -19,7 +19,7 @@ use crate::{Adversarial, Attack, Case, Result};
 /// Lagrangian weighs the constraints, and pixels that stay right weigh more and more. A step
 /// follows its gradient in a metric of the root mean square of the gradients so far. Then the
 /// proximity operator of the l-infinity norm in the same metric shrinks the change. The
-/// `1 - wrong` of the pixels that are hardest to change count less and less. The example is the
+/// `1 - wrong` of pixels that are hardest to change count less and less. The example is the
 /// smallest perturbation at which enough pixels were wrong. An image without one gets the
 /// perturbation with most wrong pixels. The reported epsilon is the largest change of a channel.
 ///

@@ -11,8 +11,8 @@ use crate::gradient::finite;
 use crate::ranges::{check_alpha, check_share, check_steps};
 use crate::{Adversarial, Attack, Case, Error, Result};
 
-/// Finds a small perturbation that makes an image's pixels wrong, where other attacks maximise the
-/// damage at a given size. It takes steps that lower the gain of the pixels that are still right,
+/// Finds a small perturbation that makes the pixels of an image wrong, where other attacks maximise the
+/// damage at a given size. It takes steps that lower the gain of pixels that are still right,
 /// until few of them are left.
 ///
 /// `x = clip01(x - alpha * g / norm_inf(g))`, where g is the gradient of the mean, over the right
@@ -25,7 +25,7 @@ use crate::{Adversarial, Attack, Case, Error, Result};
 /// the pixels, where the paper requires all of them.
 ///
 /// A step costs a forward and a backward pass of the whole batch. The attack ends when all images
-/// are done. The forward pass that finds them done counts as a step.
+/// are done. The forward pass that finds them done counts as one step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]

@@ -27,7 +27,7 @@ pub struct FastNewton {
     pub negative_gain: NegativeGain,
 }
 
-/// How [`FastNewton`] treats an image whose mean gain is negative, that is, an image that is mostly
+/// How [`FastNewton`] treats images whose mean gain is negative, that is, images that are mostly
 /// wrong already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -5,7 +5,7 @@
 pub(crate) struct Orientation(u8);
 
 impl Orientation {
-    /// Stored as it is displayed.
+    /// Stored upright, as displayed.
     pub(super) const UPRIGHT: Self = Self(1);
 
     /// The orientation in a TIFF structure, the format of EXIF data. If it is missing or invalid,

@@ -44,7 +44,7 @@ pub fn read_image(path: &Path) -> Result<Image> {
     })
 }
 
-/// Width and height of the image that [`read_image`] returns, without decoding it if possible.
+/// Width and height of what [`read_image`] returns, without decoding it if possible.
 ///
 /// # Errors
 /// The errors of [`read_image`], except those that only decoding would show.

@@ -36,7 +36,7 @@ pub struct Proposal {
     pub seen: Vec<String>,
     /// What was guessed and should be looked at, one sentence each.
     pub guesses: Vec<String>,
-    /// Smallest height and smallest width of the images that were looked at.
+    /// Smallest height and smallest width of images that were looked at.
     pub smallest: (usize, usize),
 }
 

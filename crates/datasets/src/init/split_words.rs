@@ -27,14 +27,14 @@ const KINDS: [&str; 12] = [
     "imgs",
 ];
 
-/// The name here of the split that `word` names.
+/// The name here of the split called `word`.
 pub(super) fn canonical(word: &str) -> Option<&'static str> {
     let lower = word.to_lowercase();
     WORDS.iter().find(|(known, _)| *known == lower).map(|(_, name)| *name)
 }
 
-/// The path of a folder with `{split}` in place of the split that it names, and that name as the
-/// path has it. A path without one stays as it is.
+/// The path of a folder with `{split}` in place of its split, and that name as the
+/// path has it. A path without one stays unchanged.
 ///
 /// `images/train` is `images/{split}`, and `Trainannot` is `{split}annot`.
 pub(super) fn template(path: &str) -> (String, Option<String>) {

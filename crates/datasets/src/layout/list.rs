@@ -19,7 +19,7 @@ pub(super) fn lines(path: &Path) -> Result<Vec<String>> {
     read(path, |line| Ok(line.to_owned()), String::as_str)
 }
 
-/// The samples in the list at `path`. `parse` converts a line to a sample, and `id` gives its id.
+/// The samples in the list at `path`. `parse` makes a sample of each line, and `id` gives its id.
 /// Skips blank lines.
 pub(super) fn read<T>(
     path: &Path,

@@ -67,7 +67,7 @@ fn generated(Split { count, from, percent, .. }: &Split) -> Result<(), Refusal> 
 /// ```
 ///
 /// 255 means not labelled unless it belongs to a class. For example, masks of 0 and 255 have two
-/// classes, the second with `value: 255`. `value: [7, 8]` gives a class several values.
+/// classes, the second with `value: 255`. `value: [7, 8]` gives one class several values.
 ///
 /// Masks that contain colours instead of values are read with `labels_by: colour`:
 ///

@@ -35,7 +35,7 @@ pub(crate) struct Pack {
 }
 
 impl Pack {
-    /// Opens the pack in `folder` for `split` of the dataset that `manifest` describes. Verifies
+    /// Opens the pack in `folder` for `split` of the dataset of `manifest`. Verifies
     /// that it contains the samples with these `stamps`, without reading pixels.
     pub(crate) fn open(
         folder: &Path,

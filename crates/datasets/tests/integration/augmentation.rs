@@ -25,7 +25,7 @@ impl<T: Copy> Grid<T> {
         self.data[y * self.width + x]
     }
 
-    /// The value of the pixel that contains a position. `None` outside. Pixel `i` extends from `i`
+    /// The value of the pixel around a position. `None` outside. Pixel `i` extends from `i`
     /// to `i + 1`.
     fn nearest(&self, [x, y]: [f64; 2]) -> Option<T> {
         let inside = x >= 0.0 && y >= 0.0 && x < self.width as f64 && y < self.height as f64;

@@ -80,7 +80,7 @@ fn samples_and_batches_from_a_cache_are_those_of_the_files() {
         Loader::new(dataset, options).unwrap().collect::<Result<Vec<_>, _>>().unwrap()
     };
     assert!(batches(&files) == batches(&cached));
-    assert_eq!(fs::read_dir(tree.cache()).unwrap().count(), 1, "nothing is left beside the pack");
+    assert_eq!(fs::read_dir(tree.cache()).unwrap().count(), 1, "nothing is left next to the pack");
 }
 
 #[test]

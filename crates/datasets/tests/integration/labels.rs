@@ -45,7 +45,7 @@ impl Tree {
         let alone = self.manifest.read_label(&self.label());
         match (&whole, &crop, &alone) {
             (Ok(whole), Ok(crop), Ok(alone)) => {
-                // The crop is as high as it is wide, with the image in the middle.
+                // The crop is square, with the image in the middle.
                 let margin = (WIDTH - HEIGHT) / 2 * WIDTH;
                 assert_eq!(crop.label[margin..][..WIDTH * HEIGHT], whole.data);
                 assert_eq!(alone, whole);

@@ -140,7 +140,9 @@ impl Summary {
         // 175 GFLOP/s is the peak of two cores with AVX2. A whole step reaches half of it.
         let hours =
             self.training_multiply_adds.saturating_add(self.evaluation_multiply_adds) as f64 / 40e9 / 3600.0;
-        println!("  time        about {hours:.2} hours at 40 G multiply-adds a second (two cores with AVX2)");
+        println!(
+            "  time        about {hours:.2} hours at 40 G multiply-adds per second (two cores with AVX2)"
+        );
     }
 }
 

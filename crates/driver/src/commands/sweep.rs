@@ -46,7 +46,7 @@ pub(crate) struct Sweep {
     /// has a run at a time.
     #[arg(long, value_name = "DEVICE", value_delimiter = ',')]
     device: Vec<DeviceChoice>,
-    /// Takes changes of the sweep that decide no weight into runs that have begun, and evaluates
+    /// Takes changes that decide no weight from the sweep into runs that have begun, and evaluates
     /// finished ones again.
     #[arg(long)]
     update: bool,
@@ -185,7 +185,7 @@ impl Sweep {
         Ok(())
     }
 
-    /// The beginning of the command that continues this sweep.
+    /// The beginning of the command for continuing this sweep.
     fn again(&self) -> String {
         let mut words = vec!["sweep".to_owned(), self.file.to_string_lossy().into_owned()];
         words.extend(self.overrides.iter().flat_map(|value| ["--set".to_owned(), value.clone()]));

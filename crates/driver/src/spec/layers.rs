@@ -51,7 +51,7 @@ impl Serialize for LayerSource {
     }
 }
 
-/// The files of a spec as they are read.
+/// The files of a spec in the course of reading.
 #[derive(Default)]
 struct Files {
     /// The files on the way to the present one, as named and as found on the disk.
@@ -74,7 +74,7 @@ pub(super) fn of_file(path: &Path) -> Result<(Node, Vec<Layer>), SpecError> {
     Ok((tree, layers))
 }
 
-/// The trees of the bases that `part` of the file at `path` names, the lowest first. Takes the key out
+/// The trees of bases that `part` of the file at `path` names, the lowest first. Takes the key out
 /// of `part`.
 pub(super) fn bases_of(path: &Path, part: &mut Node) -> Result<Vec<(PathBuf, Node)>, SpecError> {
     let mut files = Files::default();

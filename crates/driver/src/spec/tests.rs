@@ -327,7 +327,7 @@ fn a_spec_builds_on_its_bases() {
     assert_eq!(spec.training.epochs, 9);
     assert_eq!(serde_json::to_string(&spec.training.method).unwrap(), r#"{"fgsm":{"epsilon":0.01}}"#);
     assert_eq!(spec.evaluation.curves.len(), 1, "a list replaces a list");
-    // A path starts at the folder of the file that has it.
+    // A path in a file starts at the folder of that file.
     assert_eq!(spec.data.manifest, file("common/m.yaml"));
     assert_eq!(spec.data.root, Some(file("mine")));
     let told: Vec<_> = layers.iter().map(|layer| layer.changes.len()).collect();

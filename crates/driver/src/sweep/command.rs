@@ -17,7 +17,7 @@ pub(crate) struct Way {
 }
 
 impl Series {
-    /// The arguments of the program that start or resume the run `name`.
+    /// The arguments with which the program starts or resumes the run `name`.
     pub(crate) fn arguments(&self, name: &str, way: Way) -> Vec<String> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let spec = text(&self.spec(name));

@@ -88,7 +88,7 @@ impl Overview {
         Ok(Self { name: series.name.clone(), folder: series.path.clone(), runs })
     }
 
-    /// The numbers of the runs that nobody has done, does or will do.
+    /// The numbers of runs that nobody has done, does or will do.
     pub(crate) fn open(&self) -> Vec<usize> {
         let is_open = |row: &&Row| !["done", "running", "queued"].contains(&row.state);
         self.runs.iter().filter(is_open).map(|row| row.number).collect()

@@ -69,7 +69,7 @@ pub(crate) struct Entry {
     pub(crate) images: Vec<ImageObservations>,
     /// The cost of each curve's attack.
     pub(crate) costs: Vec<Cost>,
-    /// The indices of the images that are examples now, worst first.
+    /// The indices of images that are examples now, worst first.
     pub(super) examples: Vec<usize>,
     pub(super) seconds: f64,
 }

@@ -34,7 +34,7 @@ use whole_image::WholeImage;
 use crate::window::Views;
 use crate::{Error, Result};
 
-/// How an evaluation turns an image into scores.
+/// How an evaluation turns images into scores.
 ///
 /// ```
 /// use robustseg_evaluation::{Protocol, Semseg};

@@ -25,7 +25,7 @@ pub(super) fn probabilities(
 }
 
 /// `image` (N, 3, h, w) interpolated bilinearly to (N, 3, height, width). Pixels are areas, and no
-/// filter smooths an image that shrinks, as in `OpenCV`'s `INTER_LINEAR`.
+/// filter smooths the image that shrinks, as in `OpenCV`'s `INTER_LINEAR`.
 pub(super) fn resized(image: &Tensor, [height, width]: [usize; 2]) -> Result<Tensor> {
     let (_, _, h, w) = image.dims4()?;
     if (h, w) == (height, width) {

@@ -36,7 +36,7 @@ fn examples_of_another_model_reveal_masked_gradients() -> Result<()> {
     assert_eq!(warned.iter().map(|warning| warning.attack.as_str()).collect::<Vec<_>>(), ["fgsm", "bim"]);
     assert!(warned.iter().all(|warning| warning.epsilon == 0.3 && warning.message.contains("twin")));
     assert_eq!(found.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>(), ["twin"]);
-    // Each image has a line for its clean form and for each curve at two epsilons.
+    // Each image has one line for its clean form and for each curve at two epsilons.
     assert_eq!(records.len(), 2 * (1 + 4 * 2));
     assert_eq!(records.iter().filter(|record| record.source.is_some()).count(), 8);
 

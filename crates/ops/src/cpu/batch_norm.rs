@@ -172,7 +172,7 @@ fn parameter_gradients<const RELU: bool>(x: &[f32], gradient: &[f32], norm: &Cha
     [weight, bias.into_iter().map(|sum| sum as f32).collect()]
 }
 
-/// Adds a block of rows to the sums of [`parameter_gradients`]. A closure of this size would not be
+/// Adds the block of rows to the sums of [`parameter_gradients`]. A closure of this size would not be
 /// inlined and would therefore be compiled for the narrowest vectors.
 struct AddParameterGradients<'a, const RELU: bool> {
     sums: &'a mut [Vec<f32>; 2],

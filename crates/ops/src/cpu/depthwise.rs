@@ -84,7 +84,7 @@ struct Row<'a> {
     x: &'a [f32],
     weights: &'a [f32],
     bias: Option<&'a [f32]>,
-    /// Tap and source row of each row of the kernel that is inside.
+    /// Tap and source row of each inner row of the kernel.
     rows: &'a [[usize; 2]],
     columns: &'a Taps,
     channels: usize,

@@ -110,7 +110,7 @@ impl NullaryFnOnce for InputGradient<'_> {
     }
 }
 
-/// Adds a block of rows to the sums of gradient times normalised input, and of the gradient.
+/// Adds the block of rows to the sums of gradient times normalised input, and of the gradient.
 struct ParameterGradients<'a> {
     sums: &'a mut [Vec<f32>; 2],
     x: &'a [f32],

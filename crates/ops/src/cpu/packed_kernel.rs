@@ -48,7 +48,7 @@ impl Available {
         all.then_some(Self(()))
     }
 
-    /// Packs a block of a right factor: for each pair of rows `width` pairs, one for each column and
+    /// Packs one block of a right factor: for each pair of rows `width` pairs, one for each column and
     /// zeros.
     pub(super) fn pack(self, panel: &mut [u32], width: usize, block: Matrix<'_>) {
         assert!(width.is_multiple_of(LANES) && block.columns <= width, "panel of the wrong width");

@@ -2,7 +2,7 @@
 //!
 //! A patch is the row of all input values that one output pixel reads, tap by tap. A convolution is
 //! the product of the patches with the weights. The patches are never built as a whole:
-//! [`correlate`] gathers a block of pixels times a segment of at most [`SEGMENT`] values at a time,
+//! [`correlate`] gathers one block of pixels times a segment of at most [`SEGMENT`] values at a time,
 //! small enough for the caches, and adds its product to the block's outputs.
 
 use super::factor::Factor;

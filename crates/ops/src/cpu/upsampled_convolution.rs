@@ -113,7 +113,7 @@ struct GatherRow<'a> {
     out: &'a mut [f32],
     /// Of the image.
     gradient: &'a [f32],
-    /// The rows of the gradient that reach this row, for one row of the kernel.
+    /// The rows of the gradient reaching this row, for one row of the kernel.
     buffer: &'a mut [f32],
     row: usize,
     rows: &'a [Between],

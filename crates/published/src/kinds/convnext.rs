@@ -53,7 +53,7 @@ pub(super) const SEA: Kind = Kind {
         HEAD,
     ]],
     left: &["auxiliary_head."],
-    // Their networks read images in [0, 1] as they are.
+    // Their networks read images in [0, 1] without normalising them.
     network: |shapes| NetworkSpec { mean: [0.0; 3], std: [1.0; 3], ..imagenet(upernet(shapes)) },
 };
 

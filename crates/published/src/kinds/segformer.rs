@@ -55,7 +55,7 @@ fn segformer(shapes: &Shapes) -> SegFormerConfig {
         let patches = format!("backbone.patch_embeddings.{stage}.proj.weight");
         shapes.channels(&patches).unwrap_or(published.widths[stage])
     };
-    // The side of the kernel that reduces keys and values. The last stage has none.
+    // The side of the kernel for reducing keys and values. The last stage has none.
     let reduction = |stage: usize| {
         let kernel = shapes.0.get(&format!("backbone.block.{stage}.0.attention.self.sr.weight"));
         kernel.and_then(|shape| shape.last().copied()).unwrap_or(1)

@@ -30,7 +30,7 @@ impl<H: Copy> Functions<H> {
     /// # Safety
     /// `library` is an MPI whose handles have the type `H`.
     pub(super) unsafe fn of(library: &Library) -> Result<Self> {
-        /// The address of a function. The type is that of the field which takes it.
+        /// The address of a function. Its field decides the type.
         unsafe fn get<F: Copy>(library: &Library, name: &str) -> Result<F> {
             // SAFETY: `name` is a function of MPI, whose signature the caller's type repeats.
             let found = unsafe { library.get::<F>(name.as_bytes()) };

@@ -12,7 +12,7 @@
 //!   learns to send every pixel to the main branch.
 //! - The code has a fourth head on the third stage, for deep supervision with weight 0.4. Here that
 //!   head belongs to the network and not to the method: `auxiliary_loss: 0.4` of a network adds it.
-//!   By default there is none (Wiens & Hammer train without it).
+//!   By default the network lacks it (Wiens & Hammer train without it).
 //! - While examples are crafted and samples divided, batch norm uses `crafting_statistics`. The
 //!   default is running statistics, as in the code.
 //! - The mask loss covers every pixel, including those without a label, as in the code. The paper
@@ -167,7 +167,7 @@ struct BranchLogits {
     main: Tensor,
     /// The auxiliary branch (N, h, w, K).
     auxiliary: Tensor,
-    /// The mask branch (N, h, w, 2): channel 1 sends a pixel to the auxiliary branch.
+    /// The mask branch (N, h, w, 2): channel 1 sends pixels to the auxiliary branch.
     mask: Tensor,
 }
 

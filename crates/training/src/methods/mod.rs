@@ -1,7 +1,7 @@
 //! The training methods and their registry.
 //!
 //! The paper's five methods are `basic` and four attacks. Every other method is a file here, named
-//! as in its paper. One line in [`register!`] below makes a method known to specs, the command
+//! as in its paper. One line in [`register!`] below makes the method known to specs, the command
 //! line, the schema, reports and tests.
 
 mod attack;

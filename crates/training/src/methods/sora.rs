@@ -17,7 +17,7 @@ use crate::method::{Method, TrainingMethod, no_more};
 use crate::practice::Practice;
 use crate::samples::Samples;
 
-/// The share of the slope that may be lost before steps become shorter.
+/// How much of the slope may be lost before steps become shorter.
 const TOLERANCE: f64 = 0.02;
 
 /// FGSM around a noisy image, with a random share of the step for each element, and a step size

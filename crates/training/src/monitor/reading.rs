@@ -60,7 +60,7 @@ fn null_is_not_finite<'de, D: Deserializer<'de>>(deserializer: D) -> std::result
 /// labelled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Mark {
-    /// Mean IoU of the classes that occur.
+    /// Mean IoU of classes that occur.
     pub miou: f64,
     /// Share of the labelled pixels that are right.
     pub pixel_accuracy: f64,

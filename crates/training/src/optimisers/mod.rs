@@ -40,7 +40,7 @@ impl Default for OptimiserConfig {
 
 /// What an optimiser does.
 pub(crate) trait Rule {
-    /// The names of the quantities that it keeps for each parameter. All start at zero.
+    /// The names of quantities that it keeps for each parameter. All start at zero.
     fn quantities(&self) -> &'static [&'static str];
 
     /// Refuses settings out of range, given those of the training.

@@ -66,7 +66,7 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// The share of the training that is done, from 0 to 1.
+    /// The share of training done, from 0 to 1.
     fn done(&self) -> f64 {
         self.step as f64 / self.total as f64
     }

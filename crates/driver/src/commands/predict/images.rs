@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(names("in"), ["a", "a2", "b", "deep/a"]);
         assert_eq!(names("in/a*"), ["a", "a2"]);
         assert_eq!(names("in/?.*"), ["a", "b"]);
-        assert_eq!(names("in/notes.txt"), ["notes"], "a file is taken as it is");
+        assert_eq!(names("in/notes.txt"), ["notes"], "a file is taken whatever its name");
         for nothing in ["in/c*", "empty"] {
             fs::create_dir_all(at("empty")).unwrap();
             let error = find(&[at(nothing)]).unwrap_err();

@@ -13,7 +13,7 @@ const BINS: usize = 24;
 const TAIL: f64 = 0.01;
 
 /// The outlines of the histograms of `epsilons`, which are ordered by step. `None` if all epsilons
-/// are equal, as they are with most methods.
+/// are equal, which is so with most methods.
 pub(super) fn histograms(epsilons: &[(u64, Vec<f64>)]) -> Option<Chart> {
     let mut all: Vec<f64> = epsilons.iter().flat_map(|(_, epsilons)| epsilons).copied().collect();
     all.sort_by(f64::total_cmp);

@@ -94,7 +94,7 @@ fn of_key(keys: &[&str], node: Node) -> Result<AxisValue, Fault> {
     Ok(AxisValue { name, text, bases: Vec::new(), layer: Some(layer) })
 }
 
-/// The value of the axis that `entry` names: a part of a spec in the file at `path`.
+/// The value of the axis named by `entry`: a part of a spec in the file at `path`.
 fn of_part(axis: &str, entry: Entry, path: &Path) -> Result<AxisValue, SpecError> {
     let Entry { key, place, mut node, .. } = entry;
     let refuse = |fault: Fault| SpecError::Content {

@@ -83,7 +83,7 @@ impl Head {
         let part = (self.linear.len() - 1 - index) * channels;
         let fuse = self.fuse.weight(x, run)?.narrow(3, part, channels)?;
         let [weight, bias] = self.linear[index].parameters(run);
-        // Every column of the weight, and the bias, is a pixel that the fusing layer reads.
+        // Every column of the weight, and the bias, is one pixel that the fusing layer reads.
         let columns = Tensor::cat(&[weight.reshape((channels, ()))?, bias.reshape((channels, 1))?], 1)?;
         let pixels = columns.t()?.contiguous()?.reshape((1, 1, (), channels))?;
         let products = conv2d(&pixels, &fuse, Conv2dConfig::default(), run.arithmetic)?;

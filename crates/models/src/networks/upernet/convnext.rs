@@ -13,7 +13,7 @@ use robustseg_ops::{Conv2dConfig, gelu};
 const EPS: f32 = 1e-6;
 /// Channels of a block's hidden map, per channel of the block.
 const EXPANSION: usize = 4;
-/// Start of the factors that multiply the blocks' branches.
+/// Start of factors that multiply the blocks' branches.
 const LAYER_SCALE: f32 = 1e-6;
 
 /// The backbone.

@@ -59,7 +59,7 @@ pub struct NoisyNewton {
     pub local: Option<usize>,
     /// Whether the length follows a parabola instead of a line. With N the gradient's l1 norm, the
     /// gain along the step is `G - N t + kappa t^2 / 2` and `kappa = (1 - c) N / t_before`, with the
-    /// mean length of the last steps. t is the first zero, or the minimum where there is none. The
+    /// mean length of the last steps. t is the first zero, or the minimum where no zero exists. The
     /// linearity c is a running mean as in [`Sora`](crate::Sora), of the share of the loss's
     /// gradient g' at the example that agrees with the step: `-sign(grad G) . g' / norm_1(g')`. SORA
     /// divides by the norm of the gradient before the step; here that is the gain's, in another unit

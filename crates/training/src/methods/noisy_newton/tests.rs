@@ -157,7 +157,7 @@ proptest! {
         let length = |bend| values(&Length { limit: 1e6, bend }.of(&one(gain), &one(norm)).unwrap())[0];
         prop_assert!((f64::from(length(None)) * norm / gain - 1.0).abs() < 1e-5);
         let straight = length(Some(Curvature { linearity: 1.0, before }));
-        prop_assert!((f64::from(straight) * norm / gain - 1.0).abs() < 1e-5, "a linearity of 1 is a line");
+        prop_assert!((f64::from(straight) * norm / gain - 1.0).abs() < 1e-5, "a linearity of 1 means a line");
         let kappa = (1.0 - linearity) * norm / before;
         let found = f64::from(length(Some(Curvature { linearity, before })));
         let discriminant = norm * norm - 2.0 * kappa * gain;
