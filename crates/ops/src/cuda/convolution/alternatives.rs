@@ -129,7 +129,7 @@ pub(super) fn consider<T: Element>(
     }
     let mut dismissed = Vec::new();
     let found = catch_unwind(AssertUnwindSafe(|| {
-        let offers = offers::<T>(device, key, added.is_some(), &mut dismissed);
+        let offers = offers::<T>(device, key, &mut dismissed);
         if offers.is_empty() {
             return Ok(Outcome::Nothing);
         }
@@ -175,13 +175,8 @@ pub(super) fn consider<T: Element>(
     }
 }
 
-/// All ways that may compute `key`, those that add a tensor if `added`.
-fn offers<T: Element>(
-    device: &CudaDevice,
-    key: &Key,
-    added: bool,
-    dismissed: &mut Vec<String>,
-) -> Vec<Offer> {
+/// All ways that may compute `key`.
+fn offers<T: Element>(device: &CudaDevice, key: &Key, dismissed: &mut Vec<String>) -> Vec<Offer> {
     let mut all = Vec::new();
     let mut take = |source: &str, offers: std::result::Result<Vec<Offer>, Reason>| match offers {
         Ok(offers) if offers.is_empty() => dismissed.push(format!("{source} offers nothing")),
@@ -192,9 +187,9 @@ fn offers<T: Element>(
         take("cublasLt", products::offers::<T>(key));
     }
     // Its kernels for f32 round the factors.
-    let graph = !added && T::TYPE == DType::BF16 && without::allowed("graph");
+    let graph = T::TYPE == DType::BF16 && without::allowed("graph");
     if let Some(handle) = plan::handle(device).filter(|_| graph) {
-        take("cuDNN's graph interface", graph::offers::<T>(handle, key));
+        take("cuDNN's graph interface", graph::offers::<T>(device, handle, key));
     }
     all
 }

@@ -5,7 +5,9 @@ use super::cudnn::{Reason, WORKSPACE, reason};
 use super::descriptor::Descriptor;
 use super::key::{Key, Product};
 use super::way::{ALIGNMENT, Offer, Operands, Way};
-use crate::cuda::element::Element;
+use crate::cuda::element::{Element, stamped};
+use crate::cuda::launch::{launch, per_element};
+use candle_core::CudaDevice;
 use candle_core::cuda_backend::cudarc::cudnn::sys;
 use candle_core::cuda_backend::cudarc::driver::CudaStream;
 use std::ffi::c_void;
@@ -25,6 +27,9 @@ const OUTPUT: i64 = 3;
 
 /// A product as a graph of one operation. The descriptors that it refers to live as long.
 struct Graph {
+    device: CudaDevice,
+    /// The kernel that adds a tensor to the result, and the number of its threads.
+    addition: (String, usize),
     whole: Descriptor,
     _parts: [Descriptor; 5],
     handle: sys::cudnnHandle_t,
@@ -106,8 +111,10 @@ fn attributes(product: Product) -> (Kind, [Name; 6]) {
 }
 
 impl Graph {
-    fn new<T: Element>(handle: sys::cudnnHandle_t, key: &Key) -> Result<Self, Reason> {
-        let g = &key.geometry;
+    fn new<T: Element>(device: &CudaDevice, handle: sys::cudnnHandle_t, key: &Key) -> Result<Self, Reason> {
+        let (g, count) = (&key.geometry, key.product.size(&key.geometry));
+        let width = if count.is_multiple_of(T::WIDTH) { T::WIDTH } else { 1 };
+        let addition = (stamped::<T>("accumulate", width), count / width);
         let ([height, width, inputs], [out_height, out_width, outputs]) = (g.input, g.output);
         let input = tensor::<T>(INPUT, [g.batch, inputs, height, width])?;
         let weight = tensor::<T>(WEIGHT, [outputs, inputs, g.kernel[0], g.kernel[1]])?;
@@ -125,8 +132,17 @@ impl Graph {
         let whole = Descriptor::new(Kind::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR)?;
         whole.link(Name::CUDNN_ATTR_OPERATIONGRAPH_OPS, &[&operation])?;
         whole.set(Name::CUDNN_ATTR_OPERATIONGRAPH_HANDLE, Type::CUDNN_TYPE_HANDLE, &[handle])?;
-        let (whole, product) = (whole.finish()?, key.product);
-        Ok(Self { whole, _parts: [input, weight, output, convolution, operation], handle, product })
+        let (whole, product, device) = (whole.finish()?, key.product, device.clone());
+        let parts = [input, weight, output, convolution, operation];
+        Ok(Self { device, addition, whole, _parts: parts, handle, product })
+    }
+
+    /// Adds a tensor to the result. It is a pass of its own, because few kernels add while they write.
+    fn add(&self, result: *mut c_void, added: *mut c_void) -> candle_core::Result<()> {
+        let (name, threads) = &self.addition;
+        let blocks = per_element(*threads);
+        launch!(&self.device, name, blocks, &(result as u64), &(added as u64), &(*threads as u64));
+        Ok(())
     }
 
     /// The kernels that cuDNN thinks the fastest, best first.
@@ -218,13 +234,21 @@ impl Way for Plan {
         // reserved the memory for the plan.
         unsafe { sys::cudnnBackendExecute(self.graph.handle, self.whole.pointer(), pack.pointer()) }
             .result()
-            .map_err(reason)
+            .map_err(reason)?;
+        operands
+            .added
+            .map_or(Ok(()), |added| self.graph.add(result, added))
+            .map_err(|error| error.to_string())
     }
 }
 
 /// What the graph interface offers for `key`, best first.
-pub(super) fn offers<T: Element>(handle: sys::cudnnHandle_t, key: &Key) -> Result<Vec<Offer>, Reason> {
-    let graph = Rc::new(Graph::new::<T>(handle, key)?);
+pub(super) fn offers<T: Element>(
+    device: &CudaDevice,
+    handle: sys::cudnnHandle_t,
+    key: &Key,
+) -> Result<Vec<Offer>, Reason> {
+    let graph = Rc::new(Graph::new::<T>(device, handle, key)?);
     let offer = |configuration: Descriptor| -> Offer {
         let graph = Rc::clone(&graph);
         Box::new(move || -> Result<Box<dyn Way>, Reason> { Ok(Box::new(Plan::new(graph, configuration)?)) })

@@ -187,3 +187,13 @@ STAMP_ONE(deviation, f32_1, float, 1, (const T *found, const T *known, uint64_t 
           (found, known, count, most))
 STAMP_ONE(deviation, bf16_1, bf16, 1, (const T *found, const T *known, uint64_t count, float *most),
           (found, known, count, most))
+
+// to += added, V elements per thread.
+template <typename T, int V> __device__ void accumulate(T *to, const T *added, uint64_t packs) {
+    uint64_t i = index_of_thread();
+    if (i >= packs) return;
+    Pack<T, V> values = read<T, V>(to + i * V), others = read<T, V>(added + i * V);
+    for (int j = 0; j < V; j++) values.at[j] = narrow<T>(widen(values.at[j]) + widen(others.at[j]));
+    write<T, V>(to + i * V, values);
+}
+STAMP(accumulate, (T * to, const T *added, uint64_t packs), (to, added, packs))
