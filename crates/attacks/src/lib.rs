@@ -90,6 +90,9 @@ mod shrinking;
 mod start;
 mod tsallis;
 
+/// The candle whose tensors and devices this crate takes and gives.
+pub use candle_core as candle;
+
 pub use attack::{Adversarial, Attack, Candidates, CurveDefaults};
 pub use attacks::{
     AdamObjective, AlmaProx, Apgd, Bim, CosPgd, Dag, FastNewton, Fgsm, MiFgsm, NegativeGain, Padam, Pgd,

@@ -56,6 +56,9 @@ mod warnings;
 mod window;
 mod worst_case;
 
+/// The candle whose tensors and devices this crate takes and gives.
+pub use candle_core as candle;
+
 pub use advance::{Advance, OnProgress};
 pub use batch::EvaluationBatch;
 pub use config::{EvaluationConfig, Weights, evenly_spaced};

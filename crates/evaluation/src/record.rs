@@ -268,6 +268,7 @@ pub struct Warning {
 /// Possible faults of a score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum WarningKind {
     /// The gradient of images vanishes. It may be masked.
     ZeroGradient,

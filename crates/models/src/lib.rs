@@ -49,6 +49,9 @@ mod trunk;
 mod upsampling;
 mod variables;
 
+/// The candle whose tensors and devices this crate takes and gives.
+pub use candle_core as candle;
+
 pub use backbone::Taken;
 pub use backbone_kind::Backbone;
 pub use branch::Branch;

@@ -86,6 +86,9 @@ mod tape;
 mod upsample;
 mod upsampled_convolution;
 
+/// The candle whose tensors and devices this crate takes and gives.
+pub use candle_core as candle;
+
 pub use adamw::adamw_step;
 pub use adamw_update::{AdamWConfig, AdamWUpdate};
 pub use arithmetic::{Arithmetic, ConvolutionChoice, Factors};

@@ -51,6 +51,9 @@ mod step_record;
 mod trainer;
 mod validation;
 
+/// The candle whose tensors and devices this crate takes and gives.
+pub use candle_core as candle;
+
 pub use average::AverageConfig;
 pub use config::TrainingConfig;
 pub use error::{Error, Result};
