@@ -201,8 +201,10 @@ pub(super) fn complete(device: DeviceId, key: &Key, record: &mut ConvolutionReco
             let Some(chosen) = all.chosen.get(&(device, *key, added)) else { continue };
             record.dismissed.extend(chosen.dismissed.iter().cloned());
             if let Some(way) = &chosen.way {
-                record.instead_of = Some(std::mem::replace(&mut record.algorithm, way.name()));
-                record.replaced_milliseconds = record.milliseconds;
+                let former = std::mem::replace(&mut record.algorithm, way.name());
+                if record.instead_of.is_none() {
+                    (record.instead_of, record.replaced_milliseconds) = (Some(former), record.milliseconds);
+                }
                 record.milliseconds = chosen.milliseconds;
                 (record.workspace, record.repeatable) = (way.workspace(), true);
             }
