@@ -15,7 +15,7 @@ pub(crate) const DATA: &str = "data.";
 
 /// Keys of a spec that change no weight: names, places, evaluation, and how often something is
 /// saved.
-const IRRELEVANT: [&str; 11] = [
+const IRRELEVANT: [&str; 12] = [
     "name",
     "device",
     "data.manifest",
@@ -25,6 +25,7 @@ const IRRELEVANT: [&str; 11] = [
     "evaluation",
     "training.from",
     "training.fit_memory",
+    "training.recompute",
     "training.checkpoint_every",
     "training.keep_best",
 ];

@@ -235,8 +235,12 @@ impl Plan {
         let training = &self.spec.training;
         let crop = training.augmentation.crop;
         let outline = self.model.outline()?;
-        let step =
-            outline.training_memory(training.batch_size / training.accumulate, crop.height, crop.width);
+        let part = training.batch_size / training.accumulate;
+        let step = if training.recompute {
+            outline.recomputing_memory(part, crop.height, crop.width)
+        } else {
+            outline.training_memory(part, crop.height, crop.width)
+        };
         let copies = training.additional_copies() * size_of::<f32>() * outline.parameter_count();
         Ok(step.saturating_add(copies as u64))
     }

@@ -15,6 +15,7 @@ fn a_recipe_trains_and_its_resolved_spec_states_it() {
         "training.accumulate=2",
         "training.fit_memory=true",
         "training.clip_gradient=1",
+        "training.recompute=true",
     ];
     let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
     let output = run_in(folder.path(), &[&["run", "spec.yaml", "--out", "run"][..], &sets].concat());
@@ -28,6 +29,22 @@ fn a_recipe_trains_and_its_resolved_spec_states_it() {
     let again =
         run_in(folder.path(), &[&["run", "spec.yaml", "--out", "run", "--resume"][..], &sets].concat());
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+}
+
+#[test]
+fn class_weights_from_the_last_data_check_are_those_of_a_count() {
+    let folder = tempfile::tempdir().unwrap();
+    generated::write(folder.path(), 4);
+    let trained = |out: &str, checked: bool| {
+        let loss = "training.loss={cross_entropy: {class_weights: inverse_frequency}}";
+        succeeds(folder.path(), &["run", "spec.yaml", "--out", out, "--set", loss]);
+        let log = std::fs::read_to_string(folder.path().join(out).join("run.log")).unwrap();
+        assert_eq!(log.contains("those of the last data check"), checked, "{log}");
+        std::fs::read(folder.path().join(out).join("checkpoints/last.safetensors")).unwrap()
+    };
+    let counted = trained("counted", false);
+    succeeds(folder.path(), &["data", "check", "scenes.yaml"]);
+    assert!(counted == trained("checked", true));
 }
 
 #[test]

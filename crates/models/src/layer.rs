@@ -133,6 +133,9 @@ impl Norm {
             Mode::BatchStatistics => (of_batch(x, run)?, StatisticsSource::Batch),
             Mode::Training { .. } => {
                 let statistics = of_batch(x, run)?;
+                if run.repeated {
+                    return Ok((statistics, StatisticsSource::Batch));
+                }
                 let pixels = x.elem_count() / self.weight.elem_count();
                 let all = run.deal.as_ref().map_or(pixels, |deal| pixels / x.dims()[0] * deal.total());
                 self.update_running(&statistics, all)?;

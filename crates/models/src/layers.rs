@@ -31,8 +31,19 @@ pub(crate) trait Layers: Send + Sync {
 pub(crate) struct Maps {
     /// In all maps that a forward pass keeps for the backward pass.
     pub(crate) kept: u64,
+    /// In those that it keeps if the maps of blocks are computed again, and in the maps of the largest
+    /// part that is computed again at a time.
+    pub(crate) recomputed: u64,
     /// In the maps that a forward pass without a gradient needs at the same time.
     pub(crate) largest: u64,
+}
+
+impl Maps {
+    /// These, and `count` numbers in maps outside the blocks, which a forward pass keeps.
+    pub(crate) fn and_kept(self, count: u64) -> Self {
+        let [kept, recomputed] = [self.kept, self.recomputed].map(|kept| kept.saturating_add(count));
+        Self { kept, recomputed, ..self }
+    }
 }
 
 /// The heads that a network needs.

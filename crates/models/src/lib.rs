@@ -9,6 +9,7 @@
 mod backbone;
 mod backbone_file;
 mod backbone_kind;
+mod blocks;
 mod branch;
 mod checkpoint;
 mod classifier;

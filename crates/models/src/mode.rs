@@ -1,7 +1,7 @@
 //! The modes that a network runs in.
 
 use candle_core::Tensor;
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::{ChaCha8Rng, copy};
 
 /// How a network runs: which statistics its batch norms use, and whether gradients reach its
 /// weights.
@@ -23,6 +23,39 @@ pub enum Mode<'a> {
         /// Decides what is dropped.
         random: &'a mut ChaCha8Rng,
     },
+}
+
+/// A mode with its random numbers as they were at some time.
+pub(crate) enum PastMode {
+    Evaluation,
+    BatchStatistics,
+    FixedStatistics,
+    Training { dropout: f64, random: Box<ChaCha8Rng> },
+}
+
+impl PastMode {
+    pub(crate) fn new(mode: &Mode<'_>) -> Self {
+        match mode {
+            Mode::Evaluation => Self::Evaluation,
+            Mode::BatchStatistics => Self::BatchStatistics,
+            Mode::FixedStatistics => Self::FixedStatistics,
+            Mode::Training { dropout, random } => {
+                Self::Training { dropout: *dropout, random: Box::new(copy(random)) }
+            }
+        }
+    }
+
+    /// Calls `run` with the mode of that time.
+    pub(crate) fn with<T>(&self, run: impl FnOnce(&mut Mode<'_>) -> T) -> T {
+        match self {
+            Self::Evaluation => run(&mut Mode::Evaluation),
+            Self::BatchStatistics => run(&mut Mode::BatchStatistics),
+            Self::FixedStatistics => run(&mut Mode::FixedStatistics),
+            Self::Training { dropout, random } => {
+                run(&mut Mode::Training { dropout: *dropout, random: &mut copy(random) })
+            }
+        }
+    }
 }
 
 impl Mode<'_> {

@@ -45,14 +45,19 @@ impl Outline {
     /// either all gradients or the maps that the forward pass keeps for the backward pass. The
     /// backward pass frees the maps while it makes the gradients.
     pub fn training_memory(&self, batch: usize, height: usize, width: usize) -> u64 {
-        let largest = self.maps_of_gradient(batch, height, width).max(self.weights());
-        (2 * self.weights()).saturating_add(largest)
+        self.training(batch, self.maps(height, width).kept)
+    }
+
+    /// [`Outline::training_memory`] if the maps of blocks are computed again
+    /// ([`Network::set_recompute`](crate::Network::set_recompute)).
+    pub fn recomputing_memory(&self, batch: usize, height: usize, width: usize) -> u64 {
+        self.training(batch, self.maps(height, width).recomputed)
     }
 
     /// Bytes for an attack's gradient on `batch` images of `height` x `width`: weights, and the
     /// maps that the forward pass keeps for the backward pass.
     pub fn gradient_memory(&self, batch: usize, height: usize, width: usize) -> u64 {
-        self.weights().saturating_add(self.maps_of_gradient(batch, height, width))
+        self.weights().saturating_add(with_gradients(batch, self.maps(height, width).kept))
     }
 
     /// Bytes for a forward pass without a gradient on `batch` images of `height` x `width`:
@@ -62,10 +67,9 @@ impl Outline {
         self.weights().saturating_add(maps.saturating_mul(BYTES))
     }
 
-    fn maps_of_gradient(&self, batch: usize, height: usize, width: usize) -> u64 {
-        let maps = self.maps(height, width).kept.saturating_mul(batch as u64);
-        // Half as much again for the gradients of maps that the backward pass is at.
-        maps.saturating_mul(BYTES + BYTES / 2)
+    /// Bytes of a training step that keeps `maps` numbers in the maps of each image.
+    fn training(&self, batch: usize, maps: u64) -> u64 {
+        (2 * self.weights()).saturating_add(with_gradients(batch, maps).max(self.weights()))
     }
 
     fn weights(&self) -> u64 {
@@ -75,6 +79,12 @@ impl Outline {
     fn maps(&self, height: usize, width: usize) -> Maps {
         self.layers.maps([height, width])
     }
+}
+
+/// Bytes of `maps` numbers for each of `batch` images, and half as much again for the gradients of the maps
+/// that the backward pass is at.
+fn with_gradients(batch: usize, maps: u64) -> u64 {
+    maps.saturating_mul(batch as u64).saturating_mul(BYTES + BYTES / 2)
 }
 
 #[cfg(test)]
@@ -99,6 +109,9 @@ mod tests {
             let share = bytes as f64 / f64::from(peak << 20);
             assert!((0.4..1.0).contains(&share), "{layers:?} {width} {batch} {side}: {share}");
             let gradient = outline.gradient_memory(batch, side, side);
+            let recomputing = outline.recomputing_memory(batch, side, side);
+            // A part with all blocks of a stage saves nothing.
+            assert!(recomputing <= bytes || layers == [1; 4]);
             assert!(gradient < bytes && outline.forward_memory(batch, side, side) < gradient);
         }
     }

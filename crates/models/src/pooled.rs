@@ -109,7 +109,13 @@ mod tests {
                 let pooled = Pooled { map: map.as_tensor().clone(), means: means.as_tensor().clone() };
                 let mut dropout = robustseg_random::stream(1, "dropout", [0; 3]);
                 let mode = &mut Mode::Training { dropout: 0.0, random: &mut dropout };
-                let run = Run { mode, arithmetic: Arithmetic::default(), deal: None };
+                let run = Run {
+                    mode,
+                    arithmetic: Arithmetic::default(),
+                    deal: None,
+                    recompute: false,
+                    repeated: false,
+                };
                 let (ours, plain) = (layer.forward(&pooled, &run)?, concatenated(&layer, &pooled, &run)?);
                 assert!(distance(&ours, &plain)? < 1e-5);
                 let (ours, plain) = (ours.sqr()?.backward()?, plain.sqr()?.backward()?);

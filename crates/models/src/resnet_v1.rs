@@ -6,6 +6,7 @@
 //! `layerS.0.downsample.0.weight` and `layerS.0.downsample.1.*`, with S from 1 and B from 0. A deep
 //! stem is `conv1`, `bn1`, `conv2`, `bn2`, `conv3` and `bn3`, as in semseg's files of backbones.
 
+use crate::blocks::{Block, Blocks};
 use crate::dilation::{Dilation, Stage};
 use crate::layer::{Convolution, Norm, NormRelu, cost_of};
 use crate::layers::Maps;
@@ -36,7 +37,7 @@ pub(crate) fn channels(width: usize, stem: Stem) -> [usize; 5] {
 /// Stem and four stages; (N, H, W, 3) to (N, H/8, W/8, 32 width).
 pub(crate) struct ResNetV1 {
     stem: Vec<(Convolution, NormRelu)>,
-    stages: Vec<Vec<Bottleneck>>,
+    stages: Vec<Blocks<Bottleneck>>,
     channels: [usize; 5],
 }
 
@@ -74,7 +75,7 @@ impl ResNetV1 {
                 let conv = Conv2dConfig { stride, padding: dilation, dilation };
                 Bottleneck::new(inputs, channels[s + 1], conv, b == 0, &variables)
             };
-            (0..layers[s]).map(block).collect::<Result<Vec<_>>>()
+            (0..layers[s]).map(block).collect::<Result<_>>()
         };
         let stages = dilation.stages().into_iter().enumerate().map(stage).collect::<Result<_>>()?;
         Ok(Self { stem, stages, channels })
@@ -99,14 +100,12 @@ impl ResNetV1 {
 }
 
 impl Trunk for ResNetV1 {
-    fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Stages> {
+    fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Stages> {
         let mut x = self.pooled_stem(x, run)?;
         let mut third = x.clone();
         for stage in &self.stages {
             third = x.clone();
-            for block in stage {
-                x = block.forward(&x, run)?;
-            }
+            x = stage.forward(&x, run)?;
         }
         Ok(Stages { third, fourth: x })
     }
@@ -114,7 +113,7 @@ impl Trunk for ResNetV1 {
     fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {
         let (mut size, mut total) = cost_of(self.stem.iter().map(|(conv, _)| conv), size);
         size = size.map(|size| (size - 1) / 2 + 1);
-        for block in self.stages.iter().flatten() {
+        for block in self.stages.iter().flat_map(|stage| &**stage) {
             let (out, cost) = block.cost(size);
             (size, total) = (out, total + cost);
         }
@@ -130,7 +129,7 @@ impl Trunk for ResNetV1 {
         let layers = [0, 1, 2, 3].map(|stage| self.stages[stage].len());
         // In each block two maps of a quarter of the channels and two of all; in the first block
         // also the shortcut before and after its norm.
-        stage_maps(size, stem, self.channels, layers, Kept { block: 5, shortcut: 4 })
+        stage_maps(size, stem, self.channels, layers, Kept { block: 5, shortcut: 4 }, Bottleneck::TOGETHER)
     }
 }
 
@@ -174,7 +173,17 @@ impl Bottleneck {
         })
     }
 
-    fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
+    fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {
+        let shortcut = self.downsample.as_ref().map_or(0, |(conv, _)| conv.cost(size).1);
+        let (size, convs) = cost_of(&self.convs, size);
+        (size, shortcut + convs)
+    }
+}
+
+impl Block for Bottleneck {
+    const TOGETHER: usize = 2;
+
+    fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
         let y = self.convs[0].forward(x, run)?;
         let y = self.relus[0].convolve(&y, &self.convs[1], run)?;
         let y = self.relus[1].convolve(&y, &self.convs[2], run)?;
@@ -183,11 +192,5 @@ impl Bottleneck {
             None => x.clone(),
         };
         self.norm.forward_add_relu(&y, &shortcut, run)
-    }
-
-    fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {
-        let shortcut = self.downsample.as_ref().map_or(0, |(conv, _)| conv.cost(size).1);
-        let (size, convs) = cost_of(&self.convs, size);
-        (size, shortcut + convs)
     }
 }

@@ -1,6 +1,7 @@
 //! Pre-activation ResNet (He et al. 2016, *Identity Mappings*) at output stride 8, named and
 //! dilated as timm's `resnetv2_50`.
 
+use crate::blocks::{Block, Blocks};
 use crate::dilation::Dilation;
 use crate::layer::{Convolution, NormRelu, cost_of};
 use crate::layers::Maps;
@@ -25,7 +26,7 @@ fn divisible_by_eight(channels: usize) -> usize {
 /// Stem, four stages and a last norm; (N, H, W, 3) to (N, H/8, W/8, 32 width).
 pub(crate) struct ResNetV2 {
     stem: Convolution,
-    stages: Vec<Vec<Bottleneck>>,
+    stages: Vec<Blocks<Bottleneck>>,
     norm: NormRelu,
     channels: [usize; 5],
 }
@@ -53,21 +54,19 @@ impl ResNetV2 {
                     Bottleneck::new(channels[s + 1], channels[s + 1], conv, false, &variables)?
                 });
             }
-            stages.push(blocks);
+            stages.push(blocks.into_iter().collect());
         }
         Ok(Self { stem, stages, norm: NormRelu::new(channels[4], &variables.at("norm"))?, channels })
     }
 }
 
 impl Trunk for ResNetV2 {
-    fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Stages> {
+    fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Stages> {
         let mut x = max_pool2d(&self.stem.forward(x, run)?, 3, 2, 1)?;
         let mut third = x.clone();
         for stage in &self.stages {
             third = x.clone();
-            for block in stage {
-                x = block.forward(&x, run)?;
-            }
+            x = stage.forward(&x, run)?;
         }
         Ok(Stages { third, fourth: self.norm.forward(&x, run)? })
     }
@@ -75,7 +74,7 @@ impl Trunk for ResNetV2 {
     fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {
         let (size, mut total) = self.stem.cost(size);
         let mut size = size.map(|size| (size - 1) / 2 + 1);
-        for block in self.stages.iter().flatten() {
+        for block in self.stages.iter().flat_map(|stage| &**stage) {
             let (out, cost) = block.cost(size);
             size = out;
             total += cost;
@@ -88,7 +87,7 @@ impl Trunk for ResNetV2 {
         let layers = [0, 1, 2, 3].map(|stage| self.stages[stage].len());
         // In each block two maps of a quarter of the channels and one of all; in the first block
         // also the shortcut's.
-        stage_maps(size, stem, self.channels, layers, Kept { block: 3, shortcut: 2 })
+        stage_maps(size, stem, self.channels, layers, Kept { block: 3, shortcut: 2 }, Bottleneck::TOGETHER)
     }
 }
 
@@ -130,7 +129,17 @@ impl Bottleneck {
         })
     }
 
-    fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
+    fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {
+        let shortcut = self.downsample.as_ref().map_or(0, |conv| conv.cost(size).1);
+        let (size, convs) = cost_of(&self.convs, size);
+        (size, shortcut + convs)
+    }
+}
+
+impl Block for Bottleneck {
+    const TOGETHER: usize = 2;
+
+    fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
         let [norm1, norm2, norm3] = &self.norms;
         let [conv1, conv2, conv3] = &self.convs;
         let (y, shortcut) = match &self.downsample {
@@ -142,11 +151,5 @@ impl Bottleneck {
         };
         let y = norm2.convolve(&y, conv2, run)?;
         conv3.forward_add(&norm3.forward(&y, run)?, &shortcut, run)
-    }
-
-    fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {
-        let shortcut = self.downsample.as_ref().map_or(0, |conv| conv.cost(size).1);
-        let (size, convs) = cost_of(&self.convs, size);
-        (size, shortcut + convs)
     }
 }

@@ -1,9 +1,12 @@
 //! One forward pass of a network.
 
+use std::rc::Rc;
+
 use crate::Mode;
+use crate::mode::PastMode;
 use candle_core::{Result, Tensor};
 use rand::RngExt;
-use robustseg_ops::{Arithmetic, Deal, scale_channels};
+use robustseg_ops::{Arithmetic, Deal, recompute, scale_channels};
 
 /// All that the layers of a network need to know in one forward pass.
 pub(crate) struct Run<'a, 'b> {
@@ -13,9 +16,33 @@ pub(crate) struct Run<'a, 'b> {
     pub(crate) arithmetic: Arithmetic,
     /// Which samples of the batch these are, if several processes have parts of it.
     pub(crate) deal: Option<Deal>,
+    /// Whether backward passes compute the maps of blocks again instead of keeping them.
+    pub(crate) recompute: bool,
+    /// Whether a backward pass computes something again, which changes nothing in the network.
+    pub(crate) repeated: bool,
 }
 
 impl Run<'_, '_> {
+    /// `layers` of `x`, whose maps the backward pass computes again.
+    pub(crate) fn recomputed<F>(&mut self, x: &Tensor, layers: F) -> Result<Tensor>
+    where
+        F: Fn(&Tensor, &mut Run<'_, '_>) -> Result<Tensor> + 'static,
+    {
+        let layers = Rc::new(layers);
+        let (again, mode) = (Rc::clone(&layers), PastMode::new(self.mode));
+        let (arithmetic, deal) = (self.arithmetic, self.deal.clone());
+        recompute(
+            x,
+            |x| layers(x, self),
+            move |x| {
+                mode.with(|mode| {
+                    let deal = deal.clone();
+                    again(x, &mut Run { mode, arithmetic, deal, recompute: false, repeated: true })
+                })
+            },
+        )
+    }
+
     /// `x` (N, H, W, C) after dropout: in training, whole channels are zeroed and the others scaled
     /// up.
     pub(crate) fn dropout(&mut self, x: &Tensor) -> Result<Tensor> {

@@ -7,7 +7,7 @@ use candle_core::{Result, Tensor};
 /// The layers of a backbone.
 pub(crate) trait Trunk: Send + Sync {
     /// The maps of `x` (N, H, W, 3).
-    fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Stages>;
+    fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Stages>;
 
     /// Output size and multiply-adds for an image of `size` (height, width).
     fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64);
@@ -43,25 +43,33 @@ pub(crate) struct Kept {
 }
 
 /// What the four stages occupy for one image of `size`, with `stem` numbers kept before them.
-/// `channels` are those of the stem and of the stages, which have `layers` blocks.
+/// `channels` are those of the stem and of the stages, which have `layers` blocks. So many blocks
+/// `together` are computed again at a time.
 pub(crate) fn stage_maps(
     size: [usize; 2],
     stem: u64,
     channels: [usize; 5],
     layers: [usize; 4],
     each: Kept,
+    together: usize,
 ) -> Maps {
     let [_, quarter, eighth] = scales(size);
     let channels = channels.map(|channels| channels as u64);
     let (mut kept, mut largest) = (stem, 0);
+    // The input of each part that is computed again, the last stage's output, and the largest part.
+    let (mut inputs, mut part) = (eighth.saturating_mul(channels[4]), 0);
     for (stage, &blocks) in layers.iter().enumerate() {
         let pixels = if stage == 0 { quarter } else { eighth };
         let [input, output] = [channels[stage], channels[stage + 1]];
-        let halves = each.block * blocks as u64 + each.shortcut;
-        kept = kept.saturating_add(pixels.saturating_mul(output * halves / 2));
+        let of_blocks =
+            |blocks: usize| pixels.saturating_mul(output * (each.block * blocks as u64 + each.shortcut) / 2);
+        kept = kept.saturating_add(of_blocks(blocks));
+        let between = (blocks.div_ceil(together) - 1) as u64 * output;
+        inputs = inputs.saturating_add(pixels.saturating_mul(input + between));
+        part = part.max(of_blocks(blocks.min(together)));
         // A block's input and output. A stage's only block reads the output of the stage before.
         let pair = output + if blocks > 1 { output } else { input };
         largest = largest.max(pixels.saturating_mul(pair));
     }
-    Maps { kept, largest }
+    Maps { kept, recomputed: stem.saturating_add(inputs).saturating_add(part), largest }
 }

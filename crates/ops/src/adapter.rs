@@ -8,7 +8,7 @@ use crate::operation::{GpuInputs, OnGpu};
 use crate::tape::{self, Recorded};
 use candle_core::op::BackpropOp;
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor, TensorId, bail,
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor, bail,
 };
 #[cfg(feature = "cuda")]
 use candle_core::{CudaStorage, DType, backend::BackendStorage};
@@ -132,16 +132,11 @@ impl<O: Computed<N>, const N: usize> Recorded for Application<O, N> {
         &self.output
     }
 
-    fn gradients(
-        &self,
-        gradient: &Tensor,
-        owned: bool,
-        found: &mut Gradients,
-    ) -> Result<Vec<(TensorId, Tensor)>> {
-        let inputs = self.inputs.each_ref();
-        let own = self.adapter.gradients(inputs, &self.output, gradient, owned, Some(found))?;
-        let ids = self.inputs.iter().map(Tensor::id);
-        Ok(ids.zip(own).filter_map(|(id, own)| Some((id, own?))).collect())
+    fn backward(&self, gradient: Tensor, owned: bool, gradients: &mut Gradients) -> Result<()> {
+        let (inputs, found) = (self.inputs.each_ref(), Some(&mut *gradients));
+        let own = self.adapter.gradients(inputs, &self.output, &gradient, owned, found)?;
+        let own = self.inputs.iter().zip(own).filter_map(|(input, own)| Some((input.id(), own?)));
+        own.into_iter().try_for_each(|(id, own)| gradients.add(id, own))
     }
 }
 

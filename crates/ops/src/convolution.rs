@@ -97,7 +97,9 @@ impl Conv2d {
     /// The gradients of the input and of the weight, the first two, each if it is needed.
     fn gradients<const N: usize>(self, backward: &Backward<'_, N>) -> Result<[Option<Tensor>; 2]> {
         let (x, weight, gradient) = (backward.inputs[0], backward.inputs[1], backward.gradient);
-        let input = || match backward.take_found(0) {
+        // The CPU adds gradients in a pass of its own.
+        let on_gpu = x.device().is_cuda();
+        let input = || match on_gpu.then(|| backward.take_found(0)).flatten() {
             Some(found) => run(InputGradient(self), [weight, gradient, &found]),
             None => self.input_gradient(weight, gradient),
         };
@@ -176,7 +178,7 @@ impl Operation<3> for InputGradient {
     }
 }
 
-// The CPU adds gradients in a pass of its own.
+// See `Conv2d::gradients`.
 impl OnCpu<3> for InputGradient {}
 
 /// The gradient of the weight, from (input, gradient).

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use candle_core::{DType, Device, Result, Tensor, TensorId, Var, bail};
+use candle_core::{DType, Device, Result, Tensor, Var, bail};
 use robustseg_ranks::{Ranks, from_bytes, to_bytes};
 
 use crate::gradients::Gradients;
@@ -172,18 +172,13 @@ impl Recorded for Dealt {
         &self.output
     }
 
-    fn gradients(
-        &self,
-        gradient: &Tensor,
-        _owned: bool,
-        _found: &mut Gradients,
-    ) -> Result<Vec<(TensorId, Tensor)>> {
+    fn backward(&self, gradient: Tensor, _: bool, gradients: &mut Gradients) -> Result<()> {
         let (own, computed) = (self.deal.rows(), self.deal.computed());
         let found = match self.direction {
-            Direction::Take => self.deal.assemble(gradient)?,
+            Direction::Take => self.deal.assemble(&gradient)?,
             Direction::Gather if own.is_empty() => self.inputs[0].zeros_like()?.detach(),
             Direction::Gather => gradient.narrow(0, computed.start, computed.len())?.copy()?,
         };
-        Ok(vec![(self.inputs[0].id(), found)])
+        gradients.add(self.inputs[0].id(), found)
     }
 }

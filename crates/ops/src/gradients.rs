@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use candle_core::{Result, Tensor, TensorId};
+use crate::in_place::{Update, update1};
+use candle_core::{DType, Result, Tensor, TensorId};
 
 /// The gradients of one value with respect to variables. [`crate::Tape::backward`] computes them.
 #[derive(Debug, Default)]
@@ -29,16 +30,33 @@ impl Gradients {
     /// # Errors
     /// If two gradients of one variable do not have the same shape, element type and device.
     pub fn extend(&mut self, others: Self) -> Result<()> {
-        others.0.into_iter().try_for_each(|(id, gradient)| self.add(id, gradient))
+        others.0.into_iter().try_for_each(|(id, gradient)| self.add_copied(id, gradient))
     }
 
-    pub(crate) fn add(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
+    /// Adds `gradient` to that of `id`. Callers may keep tensors of it.
+    fn add_copied(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
         let sum = match self.0.remove(&id) {
             // No gradient of a gradient is ever taken, so candle need not record the sum.
             Some(before) => (before.detach() + gradient.detach())?,
             None => gradient,
         };
         self.0.insert(id, sum);
+        Ok(())
+    }
+
+    /// Adds `gradient` to that of `id`, in its memory if no other gradient shares it.
+    pub(crate) fn add(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
+        let Some(before) = self.0.remove(&id) else {
+            self.0.insert(id, gradient);
+            return Ok(());
+        };
+        let shared = self.share(&before) || memory(&before) == memory(&gradient);
+        if shared || !can_add(&before, &gradient) {
+            self.0.insert(id, before);
+            return self.add_copied(id, gradient);
+        }
+        update1(&Add, &before, &gradient.contiguous()?)?;
+        self.0.insert(id, before);
         Ok(())
     }
 
@@ -62,3 +80,20 @@ fn memory(tensor: &Tensor) -> *const candle_core::Storage {
     let (storage, _) = tensor.storage_and_layout();
     &raw const *storage
 }
+
+/// Whether [`Add`] suits these two.
+fn can_add(before: &Tensor, gradient: &Tensor) -> bool {
+    let plain = |tensor: &Tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32;
+    plain(before) && plain(gradient) && before.is_contiguous() && before.dims() == gradient.dims()
+}
+
+/// Adds a tensor to another in place.
+pub(crate) struct Add;
+
+impl Update<1> for Add {
+    const NAME: &'static str = "add_gradient";
+}
+
+// GPUs add gradients inside the kernels that compute them, or by candle's sum.
+#[cfg(feature = "cuda")]
+impl crate::in_place::UpdateOnGpu<1> for Add {}

@@ -74,6 +74,7 @@ mod pyramid;
 mod pyramid_geometry;
 #[cfg(feature = "cuda")]
 mod pyramid_products;
+mod recompute;
 mod regions;
 mod resize;
 mod rounded_copy;
@@ -121,6 +122,7 @@ pub use pixel_objective::{
 pub use pooling::{adaptive_avg_pool2d, max_pool2d};
 pub use prediction::predict;
 pub use pyramid::conv2d_pyramid;
+pub use recompute::recompute;
 pub use resize::Alignment;
 pub use rounded_copy::{RoundedCopy, assign};
 pub use running_statistics::move_running_statistics;

@@ -52,11 +52,11 @@ pub(crate) struct Input<'a, S> {
 }
 
 impl<const N: usize> Backward<'_, N> {
-    /// Takes the gradient that input `index` has so far from the tape, if the input is on a GPU. An
-    /// operation that takes it must add it to the gradient that it returns.
+    /// Takes the gradient that input `index` has so far from the tape. An operation that takes it must
+    /// add it to the gradient that it returns.
     pub(crate) fn take_found(&self, index: usize) -> Option<Tensor> {
         let input = self.inputs[index];
-        let mut found = self.found.filter(|_| self.needs[index] && input.device().is_cuda())?.borrow_mut();
+        let mut found = self.found.filter(|_| self.needs[index])?.borrow_mut();
         let fits = found.of(input.id()).is_some_and(|found| {
             found.dtype() == input.dtype() && found.dims() == input.dims() && found.is_contiguous()
         });

@@ -1,27 +1,17 @@
 //! Two vectors as the rows of a matrix.
 
-#[cfg(feature = "cuda")]
 use crate::adapter::apply;
-#[cfg(feature = "cuda")]
-use crate::operation::{Backward, OnCpu, Operation};
-#[cfg(feature = "cuda")]
-use candle_core::Shape;
-use candle_core::{Result, Tensor};
+use crate::operation::{Backward, CpuInputs, OnCpu, Operation};
+use candle_core::{CpuStorage, Result, Shape, Tensor};
 
 /// `first` and `second`, (C) each, as (2, C). candle's gradient of it takes eight sweeps over vectors,
-/// which count on a GPU because of their launches.
+/// which count on a GPU because of their launches, and hides the two from the tape.
 pub(crate) fn pair(first: &Tensor, second: &Tensor) -> Result<Tensor> {
-    #[cfg(feature = "cuda")]
-    if first.device().is_cuda() {
-        return apply(Pair, [first, second]);
-    }
-    Tensor::stack(&[first, second], 0)
+    apply(Pair, [first, second])
 }
 
-#[cfg(feature = "cuda")]
 pub(crate) struct Pair;
 
-#[cfg(feature = "cuda")]
 impl Operation<2> for Pair {
     const NAME: &'static str = "pair";
 
@@ -35,6 +25,8 @@ impl Operation<2> for Pair {
     }
 }
 
-// candle stacks on the CPU.
-#[cfg(feature = "cuda")]
-impl OnCpu<2> for Pair {}
+impl OnCpu<2> for Pair {
+    fn compute(&self, [first, second]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32([first.slice::<f32>()?, second.slice()?].concat()))
+    }
+}

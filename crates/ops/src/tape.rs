@@ -60,7 +60,8 @@ struct Record {
     known: HashSet<TensorId>,
     /// How many operations of this crate were computed on each variable.
     uses: HashMap<TensorId, usize>,
-    /// The number of entries of candle.
+    /// The number of entries that may reach variables which they do not name: candle's, and those that
+    /// contain such entries.
     of_candle: usize,
 }
 
@@ -80,15 +81,14 @@ pub(crate) trait Recorded {
     /// Its output.
     fn output(&self) -> &Tensor;
 
-    /// The gradients of those inputs that need one, given its output's, and `found`, those found so
-    /// far. `owned` says whether it may overwrite its output's. What it takes from `found` is in its
-    /// result.
-    fn gradients(
-        &self,
-        gradient: &Tensor,
-        owned: bool,
-        found: &mut Gradients,
-    ) -> Result<Vec<(TensorId, Tensor)>>;
+    /// Adds the gradients of those inputs that need one to `gradients`, those found so far, given its
+    /// output's. `owned` says whether it may overwrite that.
+    fn backward(&self, gradient: Tensor, owned: bool, gradients: &mut Gradients) -> Result<()>;
+
+    /// Whether it computes gradients of other tensors than its inputs.
+    fn hides_variables(&self) -> bool {
+        false
+    }
 }
 
 impl Tape {
@@ -137,25 +137,35 @@ impl Tape {
     pub fn backward_with(
         self,
         value: &Tensor,
-        mut ready: impl FnMut(TensorId, &Tensor) -> Result<()>,
+        ready: impl FnMut(TensorId, &Tensor) -> Result<()>,
     ) -> Result<Gradients> {
+        let mut gradients = Gradients::default();
+        if value.track_op() {
+            gradients.insert(value, value.ones_like()?.detach());
+            self.read(value, &mut gradients, ready)?;
+        }
+        Ok(gradients)
+    }
+
+    /// Reads the record of `value` from its end. Takes that tensor's gradient from `gradients`, and adds
+    /// those of the variables to them.
+    pub(crate) fn read(
+        self,
+        value: &Tensor,
+        gradients: &mut Gradients,
+        mut ready: impl FnMut(TensorId, &Tensor) -> Result<()>,
+    ) -> Result<()> {
         let mut record = self.end();
         record.know(value);
-        let mut gradients = Gradients::default();
-        if !value.track_op() {
-            return Ok(gradients);
-        }
-        gradients.insert(value, value.ones_like()?.detach());
         // Variables that no operation of this crate is left to read.
         let mut read = record.unused(value.id()).into_iter().collect::<Vec<_>>();
         while let Some(entry) = record.entries.pop() {
             match entry {
                 Entry::Operation(recorded) => {
+                    record.of_candle -= usize::from(recorded.hides_variables());
                     if let Some(gradient) = gradients.take(recorded.output().id()) {
                         let owned = !gradients.share(&gradient);
-                        for (id, gradient) in recorded.gradients(&gradient, owned, &mut gradients)? {
-                            gradients.add(id, gradient)?;
-                        }
+                        recorded.backward(gradient, owned, gradients)?;
                     }
                     read.extend(recorded.inputs().iter().filter_map(|input| record.release(input.id())));
                 }
@@ -169,11 +179,26 @@ impl Tape {
                 }
             }
             if record.of_candle == 0 {
-                announce(&gradients, &mut read, &mut ready)?;
+                announce(gradients, &mut read, &mut ready)?;
             }
         }
-        announce(&gradients, &mut read, &mut ready)?;
-        Ok(gradients)
+        announce(gradients, &mut read, &mut ready)
+    }
+
+    /// Ends the record and forgets it. Returns the variables whose gradients it would have given, and
+    /// whether there may be others, which operations of candle have used.
+    pub(crate) fn forget(self) -> (Vec<Tensor>, bool) {
+        let Record { entries, mut known, of_candle, .. } = self.end();
+        let mut variables = Vec::new();
+        for entry in entries {
+            let Entry::Operation(recorded) = entry else { continue };
+            for input in recorded.inputs() {
+                if input.is_variable() && known.insert(input.id()) {
+                    variables.push(input.clone());
+                }
+            }
+        }
+        (variables, of_candle > 0)
     }
 
     /// Takes this tape, and any left within it, off the running ones.
@@ -250,6 +275,7 @@ pub(crate) fn record(recorded: Box<dyn Recorded>) {
                 record.count(input);
             }
             record.known.insert(recorded.output().id());
+            record.of_candle += usize::from(recorded.hides_variables());
             record.entries.push(Entry::Operation(recorded));
         }
     });

@@ -42,6 +42,12 @@ pub struct TrainingConfig {
     /// training starts.
     #[serde(default, skip_serializing_if = "is_default")]
     pub fit_memory: bool,
+    /// Whether the backward pass computes the maps inside the backbone's blocks again instead of keeping
+    /// them. The weights are the same, bit for bit. A training step takes a forward pass more, and about
+    /// half the memory for maps. Attacks do the same where more than half of the samples are attacked,
+    /// because they need less memory than the step otherwise.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub recompute: bool,
     /// The loss to minimise. The auxiliary head of a network minimises it too. Attacks climb
     /// objectives of their own.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -198,6 +204,7 @@ impl TrainingConfig {
             batch_size: default::batch_size(),
             accumulate: default::accumulate(),
             fit_memory: false,
+            recompute: false,
             loss: LossConfig::default(),
             adversarial_probability: None,
             adversarial_draw: None,

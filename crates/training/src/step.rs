@@ -127,6 +127,7 @@ impl Trainer {
         self.network.deal_batches(Some(Arc::clone(&self.ranks)));
         let done = self.all_updates(batch, tensors, attacked, start);
         self.network.deal_batches(None);
+        self.network.set_recompute(false);
         if done.is_err() {
             put(&statistics)?;
             self.method.restore(state)?;
@@ -256,9 +257,13 @@ impl Trainer {
     ) -> Result<Learned> {
         let device = self.network.device().clone();
         let start = Instant::now();
+        // With fewer samples than that, an attack takes no more memory than the step.
+        let most = 2 * attacked.iter().filter(|attacked| **attacked).count() > attacked.len();
+        self.network.set_recompute(self.config.recompute && most);
         let Crafted { images, attacked, epsilons } = self.craft_on(batch, attacked, before, at)?;
         device.synchronize()?;
         record.seconds.attack += start.elapsed().as_secs_f64();
+        self.network.set_recompute(self.config.recompute);
 
         let start = Instant::now();
         let images = if self.method.wants_example_gradient() {

@@ -418,6 +418,7 @@ fn an_average_is_evaluated_unless_the_spec_says_otherwise() {
         "accumulate",
         "fit_memory",
         "clip_gradient",
+        "recompute",
     ] {
         assert!(!resolved.contains(key), "{key}");
     }

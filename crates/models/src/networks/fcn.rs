@@ -122,10 +122,9 @@ impl Layers for Fcn {
 
     fn maps(&self, size: [usize; 2]) -> Maps {
         let [_, _, eighth] = scales(size);
-        let Maps { kept, largest } = self.trunk.maps(size);
         let supervision = self.supervision.as_ref().map_or(0, Supervision::kept);
         // Each head's map before and after its norm.
         let heads = 2 * self.heads.len() as u64 * self.head_channels + supervision;
-        Maps { kept: kept.saturating_add(eighth.saturating_mul(heads)), largest }
+        self.trunk.maps(size).and_kept(eighth.saturating_mul(heads))
     }
 }

@@ -7,8 +7,8 @@ use crate::batch_norm::{
     Activation, InputGradient, Normalisation, ParameterGradients, ReluGradient, ResidualNorm,
 };
 use crate::in_place::UpdateOnCpu;
-use crate::operation::{CpuInputs, OnCpu};
-use candle_core::{CpuStorage, Error, Result};
+use crate::operation::{CpuInputs, Input, OnCpu};
+use candle_core::{CpuStorage, Error, Result, Tensor};
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
@@ -64,11 +64,19 @@ impl UpdateOnCpu<2> for InputGradient<'_> {
         let sums = self.sums.map(|sums| Ok::<_, Error>([sums.get(0)?.to_vec1()?, sums.get(1)?.to_vec1()?]));
         let sums: Option<[Vec<f32>; 2]> = sums.transpose()?;
         let sums = sums.as_ref().map(|sums| sums.each_ref().map(Vec::as_slice));
+        let found = self.found.map(Tensor::storage_and_layout);
+        let found =
+            found.as_ref().and_then(|(storage, layout)| Input { storage: &**storage, layout }.on_cpu());
+        let found = found.map(Input::slice).transpose()?;
         match (self.norm.activation, sums) {
-            (Activation::Relu, Some(sums)) => input_gradient_batch::<true>(gradient, x, &channels, sums),
-            (Activation::Identity, Some(sums)) => input_gradient_batch::<false>(gradient, x, &channels, sums),
-            (Activation::Relu, None) => input_gradient_running::<true>(gradient, x, &channels),
-            (Activation::Identity, None) => input_gradient_running::<false>(gradient, x, &channels),
+            (Activation::Relu, Some(sums)) => {
+                input_gradient_batch::<true>(gradient, x, &channels, sums, found);
+            }
+            (Activation::Identity, Some(sums)) => {
+                input_gradient_batch::<false>(gradient, x, &channels, sums, found);
+            }
+            (Activation::Relu, None) => input_gradient_running::<true>(gradient, x, &channels, found),
+            (Activation::Identity, None) => input_gradient_running::<false>(gradient, x, &channels, found),
         }
         Ok(())
     }
@@ -203,12 +211,26 @@ impl<const RELU: bool> NullaryFnOnce for AddParameterGradients<'_, RELU> {
     }
 }
 
+/// Adds block number `index` of `found`, if there is one, to `gradient`, which the caches hold.
+fn add_found(gradient: &mut [f32], found: Option<&[f32]>, index: usize, block: usize) {
+    if let Some(found) = found {
+        for (gradient, found) in gradient.iter_mut().zip(&found[index * block..]) {
+            *gradient += found;
+        }
+    }
+}
+
 /// Turns the output's gradient into the input's under running statistics: the part that passes the
-/// `ReLU`, if there is one, scaled.
-fn input_gradient_running<const RELU: bool>(gradient: &mut [f32], x: &[f32], norm: &Channels) {
+/// `ReLU`, if there is one, scaled. Adds `found`.
+fn input_gradient_running<const RELU: bool>(
+    gradient: &mut [f32],
+    x: &[f32],
+    norm: &Channels,
+    found: Option<&[f32]>,
+) {
     let channels = norm.scale.len();
     let block = rows_block(channels) * channels;
-    gradient.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(gradient, x)| {
+    gradient.par_chunks_mut(block).zip(x.par_chunks(block)).enumerate().for_each(|(index, (gradient, x))| {
         wide(|| {
             for (gradient, x) in gradient.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
                 let per_channel = norm.scale.iter().zip(&norm.shift);
@@ -216,17 +238,19 @@ fn input_gradient_running<const RELU: bool>(gradient: &mut [f32], x: &[f32], nor
                     *gradient = if !RELU || x * scale + shift > 0.0 { *gradient * scale } else { 0.0 };
                 }
             }
+            add_found(gradient, found, index, block);
         });
     });
 }
 
 /// Turns the output's gradient into the input's under batch statistics, which depend on the input
-/// themselves, given the two results of [`parameter_gradients`].
+/// themselves, given the two results of [`parameter_gradients`]. Adds `found`.
 fn input_gradient_batch<const RELU: bool>(
     gradient: &mut [f32],
     x: &[f32],
     norm: &Channels,
     [weight_gradient, bias_gradient]: [&[f32]; 2],
+    found: Option<&[f32]>,
 ) {
     let channels = norm.mean.len();
     let rows = (x.len() / channels) as f32;
@@ -235,7 +259,7 @@ fn input_gradient_batch<const RELU: bool>(
     let slopes = weight_gradient.iter().zip(&norm.deviation);
     let slope: Vec<f32> = slopes.map(|(sum, deviation)| sum / rows / deviation).collect();
     let block = rows_block(channels) * channels;
-    gradient.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(gradient, x)| {
+    gradient.par_chunks_mut(block).zip(x.par_chunks(block)).enumerate().for_each(|(index, (gradient, x))| {
         wide(|| {
             for (gradient, x) in gradient.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
                 let per_channel =
@@ -247,6 +271,7 @@ fn input_gradient_batch<const RELU: bool>(
                     *gradient = scale * (passed - offset - (x - mean) * slope);
                 }
             }
+            add_found(gradient, found, index, block);
         });
     });
 }

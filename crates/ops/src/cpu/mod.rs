@@ -15,6 +15,7 @@ mod elementary;
 mod factor;
 mod gain_map;
 mod gelu;
+mod gradients;
 mod interpolation;
 mod labelled;
 mod lanes;

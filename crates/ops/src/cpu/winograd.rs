@@ -23,6 +23,8 @@ use std::marker::PhantomData;
 const POINTS: usize = SIDE * SIDE;
 /// Input channels that are evaluated at a time.
 const SEGMENT: usize = 256;
+/// Output channels that are computed at a time. More would take memory and gain nothing.
+const OUTPUTS: usize = 512;
 /// Channels come in multiples of this, the widest vector's elements.
 const LANES: usize = 16;
 /// Tiles that are multiplied at a time: few enough for the caches, enough to be worth reading the
@@ -101,6 +103,11 @@ impl Tiling {
     }
 }
 
+/// `0..count` in parts of `size`, the last one smaller.
+fn parts(count: usize, size: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    (0..count).step_by(size).map(move |start| start..(start + size).min(count))
+}
+
 /// The offsets of `N` x `N` consecutive pixels, `stride` apart.
 fn in_line<const N: usize>(first: usize, stride: usize) -> [[Option<usize>; N]; N] {
     std::array::from_fn(|i| std::array::from_fn(|j| Some(first + (i * N + j) * stride)))
@@ -151,37 +158,52 @@ pub(super) fn convolve(g: &Geometry, source: &[f32], kernels: &Kernels<'_>) -> V
         let first = group * tiling.group();
         let bands = first..first + targets.len();
         let tiles = bands.len() * tiling.tiles();
-        let mut products = workspace::take(POINTS * tiles * outputs);
-        for start in (0..inputs).step_by(SEGMENT) {
-            let segment = start..(start + SEGMENT).min(inputs);
-            let mut maps = workspace::take(tiles * stride(segment.len()));
-            evaluate::<Evaluate, SIDE>(&tiling, &bands, 1, source, inputs, &segment, &mut maps);
-            let mut weights = workspace::take(segment.len() * stride(outputs));
-            weights.par_chunks_mut(stride(outputs)).zip(segment.clone()).for_each(|(target, input)| {
-                let (from, to) = (kernels.offsets(input), in_line(0, outputs));
-                let (source, linear) = (kernels.data, PhantomData::<EvaluateKernel>);
-                arch.dispatch(Transform { source, from, target, to, channels: outputs, linear });
-            });
-            products.par_chunks_mut(tiles * outputs).enumerate().for_each(|(point, out)| {
-                let (count, row) = (segment.len(), stride(segment.len()));
-                let maps = Matrix::row_major(&maps[point * count..], tiles, count, row);
-                let weights = Matrix::row_major(&weights[point * outputs..], count, outputs, stride(outputs));
-                multiply(out, outputs, maps, weights, start > 0);
+        // The evaluations of each segment of inputs, which later parts of the outputs read again. If there
+        // is one part alone, those of the latest segment.
+        let mut evaluations = Vec::new();
+        for part in parts(outputs, OUTPUTS) {
+            let count_out = part.len();
+            let mut products = workspace::take(POINTS * tiles * count_out);
+            for (index, segment) in parts(inputs, SEGMENT).enumerate() {
+                let count = segment.len();
+                if part.start == 0 {
+                    if outputs <= OUTPUTS {
+                        evaluations.clear();
+                    }
+                    let mut maps = workspace::take(tiles * stride(count));
+                    evaluate::<Evaluate, SIDE>(&tiling, &bands, 1, source, inputs, &segment, &mut maps);
+                    evaluations.push(maps);
+                }
+                let maps = &evaluations[index.min(evaluations.len() - 1)];
+                let mut weights = workspace::take(count * stride(count_out));
+                weights.par_chunks_mut(stride(count_out)).zip(segment).for_each(|(target, input)| {
+                    let (from, to) = (kernels.offsets(input, part.start), in_line(0, count_out));
+                    let (source, linear) = (kernels.data, PhantomData::<EvaluateKernel>);
+                    arch.dispatch(Transform { source, from, target, to, channels: count_out, linear });
+                });
+                products.par_chunks_mut(tiles * count_out).enumerate().for_each(|(point, out)| {
+                    let maps = Matrix::row_major(&maps[point * count..], tiles, count, stride(count));
+                    let weights = &weights[point * count_out..];
+                    let weights = Matrix::row_major(weights, count, count_out, stride(count_out));
+                    multiply(out, count_out, maps, weights, index > 0);
+                });
+            }
+            targets.par_iter_mut().enumerate().for_each(|(index, target)| {
+                let band = first + index;
+                // Offsets within the band, not the map.
+                let start = (band / tiling.bands * height + band % tiling.bands * TILE * g.dilation)
+                    * width
+                    * outputs;
+                for tile in 0..tiling.tiles() {
+                    let from = in_line((index * tiling.tiles() + tile) * count_out, tiles * count_out);
+                    let to = tiling
+                        .pixels(band, tile, 0, outputs)
+                        .map(|row| row.map(|pixel| Some(pixel? - start + part.start)));
+                    let (source, target, linear) = (&products[..], &mut **target, PhantomData::<Interpolate>);
+                    arch.dispatch(Transform { source, from, target, to, channels: count_out, linear });
+                }
             });
         }
-        targets.par_iter_mut().enumerate().for_each(|(index, target)| {
-            let band = first + index;
-            // Offsets within the band, not the map.
-            let start =
-                (band / tiling.bands * height + band % tiling.bands * TILE * g.dilation) * width * outputs;
-            for tile in 0..tiling.tiles() {
-                let from = in_line((index * tiling.tiles() + tile) * outputs, tiles * outputs);
-                let to =
-                    tiling.pixels(band, tile, 0, outputs).map(|row| row.map(|pixel| Some(pixel? - start)));
-                let (source, target, linear) = (&products[..], &mut **target, PhantomData::<Interpolate>);
-                arch.dispatch(Transform { source, from, target, to, channels: outputs, linear });
-            }
-        });
     }
     out
 }
@@ -198,11 +220,12 @@ pub(super) struct Kernels<'a> {
 }
 
 impl Kernels<'_> {
-    fn offsets(&self, input: usize) -> [[Option<usize>; 3]; 3] {
+    /// Where the taps from `input` to the outputs from `output` on are.
+    fn offsets(&self, input: usize, output: usize) -> [[Option<usize>; 3]; 3] {
         std::array::from_fn(|i| {
             std::array::from_fn(|j| {
                 let tap = if self.backwards { 8 - (3 * i + j) } else { 3 * i + j };
-                Some(tap * self.strides[0] + input * self.strides[1])
+                Some(tap * self.strides[0] + input * self.strides[1] + output)
             })
         })
     }

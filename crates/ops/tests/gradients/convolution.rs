@@ -84,13 +84,15 @@ fn convolution_of_many_channels_and_pixels_crosses_all_blocks() {
     }
 }
 
-/// Input, outputs and dilation of convolutions that are computed by Winograd's algorithm, and at the
-/// end of two whose tiles would be mostly outside the map.
-const WINOGRAD: [([usize; 4], usize, usize); 6] = [
+/// Input, outputs and dilation of convolutions that are computed by Winograd's algorithm, two of them in
+/// several parts, and at the end of two whose tiles would be mostly outside the map.
+const WINOGRAD: [([usize; 4], usize, usize); 8] = [
     ([2, 9, 14, 64], 80, 1),
     ([1, 17, 5, 320], 64, 1),
     ([1, 13, 21, 64], 64, 2),
     ([3, 19, 7, 64], 96, 4),
+    ([1, 6, 5, 320], 560, 1),
+    ([2, 5, 6, 560], 64, 1),
     ([2, 1, 1, 64], 64, 4),
     ([1, 11, 9, 64], 64, 10),
 ];

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use robustseg_ops::{
     BatchNorm, Conv2dConfig, StatisticsSource, Tape, batch_norm, batch_norm_add_relu, batch_norm_relu,
-    batch_statistics, conv2d, conv2d_add, gelu,
+    batch_statistics, conv2d, conv2d_add, gelu, recompute,
 };
 
 use crate::check::{EXACT, flat, random, relative_l2};
@@ -39,7 +39,7 @@ fn computation([image, kernel, weight, bias]: [&Tensor; 4], draws: usize, seed: 
         let statistics = batch_statistics(&x)?;
         let source = StatisticsSource::Batch;
         let norm = BatchNorm { weight, bias, statistics: &statistics, source, eps: 0.1 };
-        let step = match rng.random_range(0..9) {
+        let step = match rng.random_range(0..10) {
             0 => conv2d(&x, kernel, config, EXACT)?,
             1 => conv2d_add(&x, kernel, config, &y, EXACT)?,
             2 => batch_norm(&x, norm)?,
@@ -47,7 +47,12 @@ fn computation([image, kernel, weight, bias]: [&Tensor; 4], draws: usize, seed: 
             4 => batch_norm_add_relu(&x, norm, &y)?,
             5 => gelu(&x)?,
             6 => (&x + &y)?,
-            7 => (x.transpose(1, 2)?.transpose(1, 2)? * 0.5)?,
+            7 => {
+                let (kernel, y) = (kernel.clone(), y.clone());
+                let layers = move |x: &Tensor| conv2d_add(&gelu(x)?, &kernel, config, &(x + &y)?, EXACT);
+                recompute(&x, &layers, layers.clone())?
+            }
+            8 => (x.transpose(1, 2)?.transpose(1, 2)? * 0.5)?,
             _ => x.reshape((30, CHANNELS))?.tanh()?.broadcast_mul(weight)?.reshape(y.shape())?,
         };
         made.push(step);

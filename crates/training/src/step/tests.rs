@@ -1,7 +1,7 @@
 //! Tests of single steps.
 
 use super::*;
-use crate::{AdversarialDraw, Basic, Free, GradAlign, MethodConfig, fixture};
+use crate::{AdversarialDraw, Basic, Free, GradAlign, MethodConfig, TrainingConfig, fixture};
 use robustseg_attacks::{AttackConfig, Bim, FastNewton, Fgsm, RandomFgsm};
 use robustseg_models::NormStatistics;
 
@@ -228,5 +228,22 @@ fn batches_and_masks_that_do_not_fit_are_refused() -> Result<()> {
     let mut short = fixture::batch(1, 2);
     short.labels.pop();
     assert!(matches!(trainer.step(&short), Err(Error::Mismatch { .. })));
+    Ok(())
+}
+
+#[test]
+fn computing_maps_again_changes_no_weight() -> Result<()> {
+    for method in MethodConfig::all().into_iter().filter(is_affordable) {
+        let trained = |recompute: bool| -> Result<Vec<Vec<f32>>> {
+            let config = TrainingConfig { recompute, ..fixture::config(method.clone()) };
+            let mut trainer = fixture::trainer(&config)?;
+            for step in 0..2 {
+                // More than half of the samples, then fewer.
+                trainer.step_with(&fixture::batch(step, 3), &[step == 0, true, false])?;
+            }
+            trainer.network().parameters().values().map(|p| values(p.var.as_tensor())).collect()
+        };
+        assert!(trained(true)? == trained(false)?, "{}", method.name());
+    }
     Ok(())
 }

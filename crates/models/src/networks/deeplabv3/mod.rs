@@ -183,11 +183,10 @@ impl Layers for DeepLabV3 {
 
     fn maps(&self, size: [usize; 2]) -> Maps {
         let [_, _, eighth] = scales(size);
-        let Maps { kept, largest } = self.trunk.maps(size);
         // Each branch before and after its norm, all branches as one map, and two maps of each head.
         let maps = (3 * BRANCHES + 2 * self.heads.count()) as u64;
         let supervision = self.supervision.as_ref().map_or(0, Supervision::kept);
         let channels = maps * self.channels as u64 + supervision;
-        Maps { kept: kept.saturating_add(eighth.saturating_mul(channels)), largest }
+        self.trunk.maps(size).and_kept(eighth.saturating_mul(channels))
     }
 }

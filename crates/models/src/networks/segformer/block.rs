@@ -1,5 +1,6 @@
 //! A block of the encoder: attention with spatial reduction, then the Mix-FFN.
 
+use crate::blocks;
 use crate::run::Run;
 use crate::transformer_layer::{BiasedConvolution, Depthwise, LayerNorm};
 use crate::variables::Variables;
@@ -60,14 +61,6 @@ impl Block {
         })
     }
 
-    pub(super) fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
-        let attended = self.attend(&self.norms[0].forward(x, run)?, run)?;
-        let x = self.output.forward_residual(&attended, x, None, self.drop, run)?;
-        let hidden = self.dense[0].forward(&self.norms[1].forward(&x, run)?, run)?;
-        let hidden = gelu(&self.depthwise.forward(&hidden, run)?)?;
-        self.dense[1].forward_residual(&hidden, &x, None, self.drop, run)
-    }
-
     /// Attention of all pixels of `x` to those of the reduced map.
     fn attend(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
         let query = self.query.forward(x, run)?;
@@ -100,5 +93,17 @@ impl Block {
             + linear(&self.dense[1], size)
             + self.depthwise.cost(size);
         products.saturating_add(layers).saturating_add(reduction)
+    }
+}
+
+impl blocks::Block for Block {
+    const TOGETHER: usize = 1;
+
+    fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
+        let attended = self.attend(&self.norms[0].forward(x, run)?, run)?;
+        let x = self.output.forward_residual(&attended, x, None, self.drop, run)?;
+        let hidden = self.dense[0].forward(&self.norms[1].forward(&x, run)?, run)?;
+        let hidden = gelu(&self.depthwise.forward(&hidden, run)?)?;
+        self.dense[1].forward_residual(&hidden, &x, None, self.drop, run)
     }
 }

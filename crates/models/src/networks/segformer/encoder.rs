@@ -2,6 +2,7 @@
 
 use super::SegFormerConfig;
 use super::block::{Block, EPS, EXPANSION};
+use crate::blocks::Blocks;
 use crate::layers::Maps;
 use crate::run::Run;
 use crate::transformer_layer::{BiasedConvolution, LayerNorm, drop_rate};
@@ -19,7 +20,7 @@ pub(super) struct Encoder {
 struct Stage {
     patches: BiasedConvolution,
     patch_norm: LayerNorm,
-    blocks: Vec<Block>,
+    blocks: Blocks<Block>,
     norm: LayerNorm,
 }
 
@@ -57,9 +58,7 @@ impl Encoder {
         let mut maps = Vec::new();
         for stage in &self.stages {
             x = stage.patch_norm.forward(&stage.patches.forward(&x, run)?, run)?;
-            for block in &stage.blocks {
-                x = block.forward(&x, run)?;
-            }
+            x = stage.blocks.forward(&x, run)?;
             x = stage.norm.forward(&x, run)?;
             maps.push(x.clone());
         }
@@ -82,15 +81,20 @@ impl Encoder {
     /// What one image of `size` (height, width) occupies.
     pub(super) fn maps(&self, size: [usize; 2]) -> Maps {
         let (sizes, _) = self.cost(size);
-        let mut maps = Maps { kept: 0, largest: 0 };
+        let mut maps = Maps { kept: 0, recomputed: 0, largest: 0 };
+        let mut part = 0;
         for ((stage, [height, width]), channels) in self.stages.iter().zip(sizes).zip(self.widths) {
             let map = (height * width) as u64 * channels as u64;
             // In each block two norms, query, attention, two sums, and the hidden map three times.
-            let block = (6 + 3 * EXPANSION as u64) * stage.blocks.len() as u64 + 3;
-            maps.kept = maps.kept.saturating_add(map.saturating_mul(block));
+            let (blocks, block) = (stage.blocks.len() as u64, map.saturating_mul(6 + 3 * EXPANSION as u64));
+            let outside = map.saturating_mul(3);
+            maps.kept = maps.kept.saturating_add(block.saturating_mul(blocks)).saturating_add(outside);
+            maps.recomputed =
+                maps.recomputed.saturating_add(map.saturating_mul(blocks)).saturating_add(outside);
+            part = part.max(block);
             // The residual, and the hidden map before and after an operation.
             maps.largest = maps.largest.max(map.saturating_mul(1 + 2 * EXPANSION as u64));
         }
-        maps
+        Maps { recomputed: maps.recomputed.saturating_add(part), ..maps }
     }
 }

@@ -95,8 +95,7 @@ impl Layers for SegFormer {
         let (sizes, _) = self.encoder.cost(size);
         let head = self.heads[0].map(sizes[0]);
         // The fused map, before and after its norm.
-        maps.kept = maps.kept.saturating_add(head.saturating_mul(2 * self.heads.len() as u64));
         maps.largest = maps.largest.max(head.saturating_mul(2));
-        maps
+        maps.and_kept(head.saturating_mul(2 * self.heads.len() as u64))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::settings::{ConvNeXtStem, UperNetConfig};
 use crate::ParameterKind;
+use crate::blocks::{self, Blocks};
 use crate::layers::Maps;
 use crate::run::Run;
 use crate::transformer_layer::{BiasedConvolution, Depthwise, LayerNorm, drop_rate};
@@ -31,7 +32,7 @@ enum Stem {
 /// Downsampling except in the first stage, blocks, and a norm of the output for the head.
 struct Stage {
     downsampling: Option<(LayerNorm, BiasedConvolution)>,
-    blocks: Vec<Block>,
+    blocks: Blocks<Block>,
     norm: LayerNorm,
 }
 
@@ -80,9 +81,7 @@ impl ConvNeXt {
             if let Some((norm, convolution)) = &stage.downsampling {
                 x = convolution.forward(&norm.forward(&x, run)?, run)?;
             }
-            for block in &stage.blocks {
-                x = block.forward(&x, run)?;
-            }
+            x = stage.blocks.forward(&x, run)?;
             maps.push(stage.norm.forward(&x, run)?);
         }
         Ok(maps)
@@ -108,16 +107,21 @@ impl ConvNeXt {
     /// What one image of `size` (height, width) occupies.
     pub(super) fn maps(&self, size: [usize; 2]) -> Maps {
         let (sizes, _) = self.cost(size);
-        let mut maps = Maps { kept: 0, largest: 0 };
+        let mut maps = Maps { kept: 0, recomputed: 0, largest: 0 };
+        let mut part = 0;
         for ((stage, [height, width]), channels) in self.stages.iter().zip(sizes).zip(self.dims) {
             let map = (height * width) as u64 * channels as u64;
             // In each block the depthwise convolution, its norm, the sum, and the hidden map twice.
-            let block = (3 + 2 * EXPANSION as u64) * stage.blocks.len() as u64 + 3;
-            maps.kept = maps.kept.saturating_add(map.saturating_mul(block));
+            let (blocks, block) = (stage.blocks.len() as u64, map.saturating_mul(3 + 2 * EXPANSION as u64));
+            let outside = map.saturating_mul(3);
+            maps.kept = maps.kept.saturating_add(block.saturating_mul(blocks)).saturating_add(outside);
+            maps.recomputed =
+                maps.recomputed.saturating_add(map.saturating_mul(blocks)).saturating_add(outside);
+            part = part.max(block);
             // The residual, and the hidden map before and after its activation.
             maps.largest = maps.largest.max(map.saturating_mul(1 + 2 * EXPANSION as u64));
         }
-        maps
+        Maps { recomputed: maps.recomputed.saturating_add(part), ..maps }
     }
 }
 
@@ -182,13 +186,17 @@ impl Block {
         })
     }
 
+    fn cost(&self, size: [usize; 2]) -> u64 {
+        self.depthwise.cost(size) + self.linear.iter().map(|layer| layer.cost(size).1).sum::<u64>()
+    }
+}
+
+impl blocks::Block for Block {
+    const TOGETHER: usize = 1;
+
     fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
         let hidden = self.norm.forward(&self.depthwise.forward(x, run)?, run)?;
         let hidden = gelu(&self.linear[0].forward(&hidden, run)?)?;
         self.linear[1].forward_residual(&hidden, x, Some(&self.scale), self.drop, run)
-    }
-
-    fn cost(&self, size: [usize; 2]) -> u64 {
-        self.depthwise.cost(size) + self.linear.iter().map(|layer| layer.cost(size).1).sum::<u64>()
     }
 }

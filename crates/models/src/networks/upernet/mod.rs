@@ -115,8 +115,7 @@ impl Layers for UperNet {
         let head = all.saturating_mul(5).saturating_add(first.saturating_mul(2));
         let auxiliary = self.auxiliary.as_ref().map_or(0, |auxiliary| auxiliary.kept(sizes[2]));
         let heads = head.saturating_mul(self.heads.len() as u64).saturating_add(auxiliary);
-        maps.kept = maps.kept.saturating_add(heads);
         maps.largest = maps.largest.max(first.saturating_mul(3));
-        maps
+        maps.and_kept(heads)
     }
 }
