@@ -1,8 +1,8 @@
 //! Two vectors as the rows of a matrix.
 
 use crate::adapter::apply;
-use crate::operation::{Backward, CpuInputs, OnCpu, Operation};
-use candle_core::{CpuStorage, Result, Shape, Tensor};
+use crate::operation::{Backward, Operation};
+use candle_core::{Result, Shape, Tensor};
 
 /// `first` and `second`, (C) each, as (2, C). candle's gradient of it takes eight sweeps over vectors,
 /// which count on a GPU because of their launches, and hides the two from the tape.
@@ -22,11 +22,5 @@ impl Operation<2> for Pair {
     fn gradients(&self, backward: &Backward<'_, 2>) -> Result<[Option<Tensor>; 2]> {
         let [first, second] = [0, 1].map(|row| backward.needs[row].then(|| backward.gradient.get(row)));
         Ok([first.transpose()?, second.transpose()?])
-    }
-}
-
-impl OnCpu<2> for Pair {
-    fn compute(&self, [first, second]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32([first.slice::<f32>()?, second.slice()?].concat()))
     }
 }

@@ -28,6 +28,7 @@ mod objectives;
 mod packed;
 #[cfg(target_arch = "x86_64")]
 mod packed_kernel;
+mod pair;
 mod patches;
 mod perturbation;
 mod phases;
