@@ -158,7 +158,7 @@ impl Recorded for Rounding {
         &self.output
     }
 
-    fn gradients(&self, gradient: &Tensor, _: bool, _: &mut Gradients) -> Result<Vec<(TensorId, Tensor)>> {
-        Ok(vec![(self.weight[0].id(), gradient.detach().to_dtype(DType::F32)?)])
+    fn backward(&self, gradient: Tensor, _: bool, gradients: &mut Gradients) -> Result<()> {
+        gradients.add(self.weight[0].id(), gradient.detach().to_dtype(DType::F32)?)
     }
 }
