@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use candle_core::Tensor;
 use robustseg_ops::{PixelObjective, pixel_objective_per_image};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 
 use crate::epsilon::{EpsilonRole, check_epsilon};
 use crate::settings::Described;
@@ -96,12 +96,8 @@ pub trait Attack: Described + Debug + Send + Sync {
     ///
     /// An image without a labelled pixel must come back unchanged. Only randomised attacks draw
     /// from `random`.
-    fn craft(
-        &self,
-        case: &Case<'_>,
-        epsilons: &[f64],
-        random: &mut ChaCha8Rng,
-    ) -> Result<Vec<Vec<Adversarial>>>;
+    fn craft(&self, case: &Case<'_>, epsilons: &[f64], random: &mut dyn Rng)
+    -> Result<Vec<Vec<Adversarial>>>;
 
     /// The norm of the balls in which the attack looks for examples.
     fn norm(&self) -> Norm {
@@ -176,7 +172,7 @@ pub trait Attack: Described + Debug + Send + Sync {
         &self,
         case: &Case<'_>,
         epsilons: &[f64],
-        random: &mut ChaCha8Rng,
+        random: &mut dyn Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         self.validate()?;
         epsilons.iter().try_for_each(|&epsilon| self.check_epsilon(epsilon))?;
@@ -187,7 +183,7 @@ pub trait Attack: Described + Debug + Send + Sync {
     ///
     /// # Errors
     /// As [`Attack::examples`].
-    fn perturb(&self, case: &Case<'_>, epsilon: f64, random: &mut ChaCha8Rng) -> Result<Adversarial> {
+    fn perturb(&self, case: &Case<'_>, epsilon: f64, random: &mut dyn Rng) -> Result<Adversarial> {
         let candidates = self.examples(case, &[epsilon], random)?.swap_remove(0);
         selection::strongest(candidates, |image| self.strength(case, image))
     }

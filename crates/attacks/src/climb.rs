@@ -3,7 +3,7 @@
 
 use candle_core::Tensor;
 use robustseg_ops::{PixelObjective, pixel_objective_per_image, predict, set_balanced_objective_per_image};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 
 use crate::gradient::{InputGradient, finite, observe};
 use crate::{Case, Norm, Result, selection};
@@ -14,7 +14,7 @@ pub(crate) fn start(
     original: &Tensor,
     norm: Norm,
     epsilon: f64,
-    random: Option<&mut ChaCha8Rng>,
+    random: Option<&mut dyn Rng>,
 ) -> Result<Tensor> {
     let Some(random) = random else { return Ok(original.clone()) };
     let noise = norm.noise(original.shape(), original.device(), random)?;

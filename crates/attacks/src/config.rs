@@ -14,7 +14,7 @@ use crate::epsilon::EpsilonRole;
 use crate::read::{self, Found, NAMES};
 use crate::settings::Settings;
 use crate::{Case, Error, Result};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 
 /// An attack with its settings and epsilon: `bim: {epsilon: 0.03, steps: 3}` in a spec.
 ///
@@ -133,7 +133,7 @@ impl AttackConfig {
     ///
     /// # Errors
     /// As [`Attack::perturb`].
-    pub fn perturb(&self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Adversarial> {
+    pub fn perturb(&self, case: &Case<'_>, random: &mut dyn Rng) -> Result<Adversarial> {
         self.attack.perturb(case, self.epsilon, random)
     }
 

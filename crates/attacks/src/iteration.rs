@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 use robustseg_ops::{PixelObjective, l1_norm_per_image};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 
 use crate::gradient::{InputGradient, finite, unchecked};
 use crate::{Adversarial, Case, Norm, Result, Start, selection};
@@ -41,7 +41,7 @@ impl Iteration<'_> {
         case: &Case<'_>,
         epsilons: &[f64],
         start: Start,
-        random: &mut ChaCha8Rng,
+        random: &mut dyn Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         let images = match start {
             Start::Image => self.paths(case, epsilons, None)?,

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Shape, Tensor};
 use rand::RngExt;
 use robustseg_ops::{project, sign_step};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::epsilon::EpsilonRole;
@@ -103,7 +103,7 @@ impl Norm {
     }
 
     /// Random points of balls of epsilon 1 around 0, f64, of the shape (N, 3, H, W).
-    pub(crate) fn noise(self, shape: &Shape, device: &Device, random: &mut ChaCha8Rng) -> Result<Tensor> {
+    pub(crate) fn noise(self, shape: &Shape, device: &Device, random: &mut dyn Rng) -> Result<Tensor> {
         if self == Self::Linf {
             let values = (0..shape.elem_count()).map(|_| 2.0 * random.random::<f64>() - 1.0).collect();
             return Ok(Tensor::from_vec::<_, f64>(values, shape, device)?);
@@ -137,7 +137,7 @@ fn per_image(values: &Tensor) -> Result<Tensor> {
 }
 
 /// A draw from the standard normal distribution (Box, Muller 1958).
-fn normal(random: &mut ChaCha8Rng) -> f64 {
+fn normal(random: &mut dyn Rng) -> f64 {
     let (radius, turn) = (1.0 - random.random::<f64>(), random.random::<f64>());
     (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * turn).cos()
 }

@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Tensor};
 use robustseg_ops::{PixelObjective, project};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 
 use crate::climb::{Climb, Climbed, start};
 use crate::{Case, Norm, Result, selection};
@@ -29,7 +29,7 @@ impl Shrinking<'_> {
         case: &Case<'_>,
         epsilon: f64,
         hand_on: fn(Climbed) -> Tensor,
-        random: &mut ChaCha8Rng,
+        random: &mut dyn Rng,
     ) -> Result<Tensor> {
         let original = case.image().detach().to_dtype(DType::F64)?;
         let mut point = start(&original, Norm::Linf, 2.0 * epsilon, self.random_start.then_some(random))?;

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use robustseg_attacks::{Case, Cost, Counted, CurveConfig, GradientCheck, Model, check_gradient};
 use robustseg_metrics::{ConfusionMatrix, Objects, boundary_distance, boundary_overlap};
 use robustseg_ops::{PixelObjective, pixel_objective_per_image, predict};
-use robustseg_random::{ChaCha8Rng, stream};
+use robustseg_random::{Rng, stream};
 
 use crate::Result;
 use crate::advance::Reported;
@@ -357,7 +357,7 @@ fn attack(
     presented: &Presented<'_>,
     batch: &Batch<'_>,
     class_pixels: Option<&[u64]>,
-    random: &mut ChaCha8Rng,
+    random: &mut dyn Rng,
     passed: Passed<'_>,
 ) -> Result<(Vec<Vec<Vec<Tensor>>>, Cost)> {
     let mut all: Vec<Vec<Vec<Tensor>>> = Vec::new();

@@ -13,6 +13,7 @@
 //! assert_eq!(a.random::<u64>(), b.random::<u64>());
 //! ```
 
+pub use rand::Rng;
 pub use rand::rngs::ChaCha8Rng;
 
 use rand::SeedableRng;
@@ -46,7 +47,7 @@ pub fn copy(rng: &ChaCha8Rng) -> ChaCha8Rng {
 }
 
 /// Fills `out` with standard normal numbers from `rng`, in pairs, by the Box-Muller transform.
-pub fn standard_normal(rng: &mut ChaCha8Rng, out: &mut [f32]) {
+pub fn standard_normal(rng: &mut (impl Rng + ?Sized), out: &mut [f32]) {
     use rand::RngExt;
     for pair in out.chunks_mut(2) {
         let u: f64 = 1.0 - rng.random::<f64>();

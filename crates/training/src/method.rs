@@ -10,7 +10,7 @@ use candle_core::Tensor;
 use robustseg_attacks::{Adversarial, Case, Described};
 use robustseg_models::{Branch, Mode, Network};
 use robustseg_ops::Gradients;
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde_json::{Value, json};
 
 use crate::losses::Criterion;
@@ -100,7 +100,7 @@ pub trait TrainingMethod: Send {
 
     /// Crafts adversarial examples to replace the drawn samples of `case`. `None` keeps the samples
     /// unchanged.
-    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>>;
+    fn craft(&mut self, case: &Case<'_>, random: &mut dyn Rng) -> Result<Option<Adversarial>>;
 
     /// The loss of the batch with its adversarial examples. The default is that of the settings.
     fn loss(&mut self, forward: &mut Forward<'_>) -> Result<Loss> {

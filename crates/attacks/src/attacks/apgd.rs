@@ -3,7 +3,7 @@
 
 use candle_core::DType;
 use robustseg_ops::PixelObjective;
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::{CurveDefaults, few_epsilons};
@@ -60,7 +60,7 @@ impl Attack for Apgd {
         &self,
         case: &Case<'_>,
         epsilons: &[f64],
-        random: &mut ChaCha8Rng,
+        random: &mut dyn Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         let image = case.image().detach();
         let original = image.to_dtype(DType::F64)?;

@@ -2,7 +2,7 @@
 //! World*, ICLR workshop 2017.
 
 use robustseg_ops::PixelObjective;
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::CurveDefaults;
@@ -69,7 +69,7 @@ impl Attack for Bim {
         &self,
         case: &Case<'_>,
         epsilons: &[f64],
-        random: &mut ChaCha8Rng,
+        random: &mut dyn Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         self.iteration().examples(case, epsilons, Start::Image, random)
     }

@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Tensor, Var};
 use robustseg_ops::{IGNORE_LABEL, PixelObjective, Tape, pixel_objective_per_image, predict, project};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::CurveDefaults;
@@ -120,7 +120,7 @@ impl Attack for Dag {
         &self,
         case: &Case<'_>,
         epsilons: &[f64],
-        _random: &mut ChaCha8Rng,
+        _random: &mut dyn Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         epsilons.iter().map(|&epsilon| Ok(vec![self.example(case, epsilon)?])).collect()
     }

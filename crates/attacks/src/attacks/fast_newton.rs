@@ -3,7 +3,7 @@
 
 use candle_core::Tensor;
 use robustseg_ops::{PixelObjective, l1_norm_per_image, sign_step};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::CurveDefaults;
@@ -82,7 +82,7 @@ impl Attack for FastNewton {
         &self,
         case: &Case<'_>,
         epsilons: &[f64],
-        _random: &mut ChaCha8Rng,
+        _random: &mut dyn Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         let (InputGradient { value, gradient }, _) =
             unchecked(case.model(), case.image(), case.label(), PixelObjective::Gain)?;

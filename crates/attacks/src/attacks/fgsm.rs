@@ -3,7 +3,7 @@
 
 use candle_core::Tensor;
 use robustseg_ops::{PixelObjective, sign_step};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::CurveDefaults;
@@ -36,7 +36,7 @@ impl Attack for Fgsm {
         &self,
         case: &Case<'_>,
         epsilons: &[f64],
-        _random: &mut ChaCha8Rng,
+        _random: &mut dyn Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         steps(case, PixelObjective::CrossEntropy, sizes(case, epsilons)?)
     }

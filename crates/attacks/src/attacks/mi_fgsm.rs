@@ -2,7 +2,7 @@
 //! with Momentum*, CVPR 2018.
 
 use robustseg_ops::PixelObjective;
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::CurveDefaults;
@@ -62,7 +62,7 @@ impl Attack for MiFgsm {
         &self,
         case: &Case<'_>,
         epsilons: &[f64],
-        random: &mut ChaCha8Rng,
+        random: &mut dyn Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         let Self { alpha, steps, decay } = *self;
         let objective = &|_, _| PixelObjective::CrossEntropy;

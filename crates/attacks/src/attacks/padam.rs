@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Tensor};
 use robustseg_ops::{PixelObjective, project};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::adam::Adam;
@@ -66,7 +66,7 @@ impl CurveDefaults for Padam {
 
 impl Padam {
     /// The images (N, 3, H, W), f32, inside the ball of radius `epsilon`.
-    fn ascend(&self, case: &Case<'_>, epsilon: f64, random: Option<&mut ChaCha8Rng>) -> Result<Tensor> {
+    fn ascend(&self, case: &Case<'_>, epsilon: f64, random: Option<&mut dyn Rng>) -> Result<Tensor> {
         let image = case.image().detach();
         let original = image.to_dtype(DType::F64)?;
         let ball = Tensor::full(epsilon, case.len(), image.device())?;
@@ -110,10 +110,11 @@ impl Attack for Padam {
         &self,
         case: &Case<'_>,
         epsilons: &[f64],
-        random: &mut ChaCha8Rng,
+        random: &mut dyn Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         let mut example = |epsilon: f64| {
-            let random = (self.start == Start::Random).then_some(&mut *random);
+            let random: Option<&mut dyn Rng> =
+                if self.start == Start::Random { Some(&mut *random) } else { None };
             let image = self.ascend(case, epsilon, random)?;
             Ok(vec![Adversarial { image, epsilon: case.for_each_image(epsilon)? }])
         };

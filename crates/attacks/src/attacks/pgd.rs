@@ -1,7 +1,7 @@
 //! Projected gradient descent: Madry, Makelov, Schmidt, Tsipras, Vladu, *Towards Deep Learning
 //! Models Resistant to Adversarial Attacks*, ICLR 2018.
 
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::CurveDefaults;
@@ -63,7 +63,7 @@ impl Attack for Pgd {
         &self,
         case: &Case<'_>,
         epsilons: &[f64],
-        random: &mut ChaCha8Rng,
+        random: &mut dyn Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         let Self { alpha, steps, restarts, norm } = *self;
         let iteration = Iteration { norm, ..Bim { alpha, steps }.iteration() };

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use rand::RngExt;
 use robustseg_ops::PixelObjective;
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::fgsm::steps;
@@ -36,7 +36,7 @@ impl Attack for RandomFgsm {
         &self,
         case: &Case<'_>,
         epsilons: &[f64],
-        random: &mut ChaCha8Rng,
+        random: &mut dyn Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         let mut draw = |epsilon: f64| -> Result<Tensor> {
             let sizes: Vec<f32> =

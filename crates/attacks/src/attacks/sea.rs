@@ -3,7 +3,7 @@
 
 use candle_core::Tensor;
 use robustseg_ops::PixelObjective;
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::{CurveDefaults, few_epsilons};
@@ -108,7 +108,7 @@ impl Attack for Sea {
         &self,
         case: &Case<'_>,
         epsilons: &[f64],
-        random: &mut ChaCha8Rng,
+        random: &mut dyn Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         let mut examples = |epsilon: f64| -> Result<Vec<Adversarial>> {
             let example = |(_, objective)| {

@@ -1,7 +1,7 @@
 //! `SegFGSM`: Gu, Zhao, Tresp, Torr, *SegPGD: An Effective and Efficient Adversarial Attack for
 //! Evaluating and Boosting Segmentation Robustness*, ECCV 2022.
 
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::fgsm::{sizes, steps};
@@ -37,7 +37,7 @@ impl Attack for SegFgsm {
         &self,
         case: &Case<'_>,
         epsilons: &[f64],
-        _random: &mut ChaCha8Rng,
+        _random: &mut dyn Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         steps(case, objective(0, 1), sizes(case, epsilons)?)
     }

@@ -2,7 +2,7 @@
 //! Evaluating and Boosting Segmentation Robustness*, ECCV 2022.
 
 use robustseg_ops::PixelObjective;
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::CurveDefaults;
@@ -69,7 +69,7 @@ impl Attack for SegPgd {
         &self,
         case: &Case<'_>,
         epsilons: &[f64],
-        random: &mut ChaCha8Rng,
+        random: &mut dyn Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         let Self { alpha, steps, start, norm } = *self;
         let iteration = Iteration { alpha, steps, objective: &objective, decay: None, norm };

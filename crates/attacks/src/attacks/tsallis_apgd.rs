@@ -1,6 +1,6 @@
 //! `TsallisPGD`, an attack on the Tsallis cross-entropy, IJCNN 2026, with the steps of APGD.
 
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::{CurveDefaults, few_epsilons};
@@ -66,7 +66,7 @@ impl Attack for TsallisApgd {
         &self,
         case: &Case<'_>,
         epsilons: &[f64],
-        random: &mut ChaCha8Rng,
+        random: &mut dyn Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         let Self { steps, random_start, first_q, last_q } = *self;
         let objective = &|step, steps| objective([first_q, last_q], step, steps);

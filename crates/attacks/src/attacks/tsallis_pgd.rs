@@ -1,6 +1,6 @@
 //! `TsallisPGD`, an attack on the Tsallis cross-entropy, IJCNN 2026
 
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::CurveDefaults;
@@ -71,7 +71,7 @@ impl Attack for TsallisPgd {
         &self,
         case: &Case<'_>,
         epsilons: &[f64],
-        random: &mut ChaCha8Rng,
+        random: &mut dyn Rng,
     ) -> Result<Vec<Vec<Adversarial>>> {
         let Self { alpha, steps, start, first_q, last_q } = *self;
         let objective = &|step, steps| objective([first_q, last_q], step, steps);

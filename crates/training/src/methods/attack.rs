@@ -1,7 +1,7 @@
 //! Attacks as training methods.
 
 use robustseg_attacks::{Adversarial, AttackConfig, Case};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde_json::Value;
 
 use crate::Result;
@@ -40,7 +40,7 @@ impl Method for AttackConfig {
 }
 
 impl TrainingMethod for AttackConfig {
-    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+    fn craft(&mut self, case: &Case<'_>, random: &mut dyn Rng) -> Result<Option<Adversarial>> {
         Ok(Some(self.perturb(case, random)?))
     }
 }

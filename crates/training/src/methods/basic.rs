@@ -1,7 +1,7 @@
 //! Training on clean samples.
 
 use robustseg_attacks::{Adversarial, Case};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -39,7 +39,7 @@ impl Method for Basic {
 }
 
 impl TrainingMethod for Basic {
-    fn craft(&mut self, _case: &Case<'_>, _random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+    fn craft(&mut self, _case: &Case<'_>, _random: &mut dyn Rng) -> Result<Option<Adversarial>> {
         Ok(None)
     }
 }

@@ -23,7 +23,7 @@ use robustseg_attacks::{Adversarial, Attack, Bim, Case, PixelObjective};
 use robustseg_evaluation::Target;
 use robustseg_models::{Branch, Network, NormStatistics};
 use robustseg_ops::{Alignment, IGNORE_LABEL, pixel_objective_mean, predict};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::sign_steps::SignSteps;
@@ -92,7 +92,7 @@ impl Method for DdcAt {
 
 impl DdcAt {
     /// The adversarial examples.
-    fn examples(&self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Adversarial> {
+    fn examples(&self, case: &Case<'_>, random: &mut dyn Rng) -> Result<Adversarial> {
         let SignSteps { epsilon, alpha, steps } = self.0;
         Ok(Bim { alpha, steps }.perturb(case, epsilon, random)?)
     }
@@ -105,7 +105,7 @@ impl DdcAt {
         images: &Tensor,
         labels: &Tensor,
         statistics: NormStatistics,
-        random: &mut ChaCha8Rng,
+        random: &mut dyn Rng,
     ) -> Result<Tensor> {
         let target = Target::new(network, statistics);
         let attacked = self.examples(&Case::new(&target, images, labels)?, random)?.image;
@@ -144,7 +144,7 @@ impl TrainingMethod for Dividing {
         Ok(())
     }
 
-    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+    fn craft(&mut self, case: &Case<'_>, random: &mut dyn Rng) -> Result<Option<Adversarial>> {
         self.config.examples(case, random).map(Some)
     }
 

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use robustseg_attacks::{Adversarial, Case, IGNORE_LABEL, check_share};
 use robustseg_models::NormStatistics;
 use robustseg_ops::predict;
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::range::refuse;
@@ -102,7 +102,7 @@ impl Method for FgsmCkpt {
 }
 
 impl TrainingMethod for FgsmCkpt {
-    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+    fn craft(&mut self, case: &Case<'_>, random: &mut dyn Rng) -> Result<Option<Adversarial>> {
         let images = case.image();
         let whole = self.direction().example(case, random)?;
         let perturbation = (&whole.image - images)?;

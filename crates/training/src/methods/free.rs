@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Tensor};
 use robustseg_attacks::{Adversarial, Case, check_radius};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::range::refuse;
@@ -127,7 +127,7 @@ impl TrainingMethod for Replay {
         self.config.replays
     }
 
-    fn craft(&mut self, case: &Case<'_>, _random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+    fn craft(&mut self, case: &Case<'_>, _random: &mut dyn Rng) -> Result<Option<Adversarial>> {
         let images = case.image();
         let image = (images + self.part(images.dims(), images)?)?.clamp(0_f32, 1_f32)?;
         let epsilon = Tensor::full(self.config.epsilon as f32, case.len(), images.device())?;

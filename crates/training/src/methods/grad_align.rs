@@ -31,7 +31,7 @@ use robustseg_attacks::{Adversarial, Attack, Case, Fgsm, PixelObjective, check_r
 use robustseg_evaluation::Target;
 use robustseg_models::{Mode, Network, NormStatistics};
 use robustseg_ops::{Gradients, Tape, pixel_objective_per_image};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::noise::noisy;
@@ -132,7 +132,7 @@ impl GradAlign {
         network: &Network,
         images: &Tensor,
         labels: &Tensor,
-        random: &mut ChaCha8Rng,
+        random: &mut dyn Rng,
     ) -> Result<Option<Penalty>> {
         let target = Target::new(network, NormStatistics::Running);
         let objective = PixelObjective::CrossEntropy;
@@ -163,7 +163,7 @@ impl TrainingMethod for Aligning {
         Ok(())
     }
 
-    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+    fn craft(&mut self, case: &Case<'_>, random: &mut dyn Rng) -> Result<Option<Adversarial>> {
         Ok(Some(Fgsm {}.perturb(case, self.config.epsilon, random)?))
     }
 

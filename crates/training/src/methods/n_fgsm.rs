@@ -3,7 +3,7 @@
 
 use candle_core::Tensor;
 use robustseg_attacks::{Adversarial, Attack, Case, Fgsm, check_alpha, check_radius};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::noise::noisy;
@@ -71,7 +71,7 @@ impl Method for NFgsm {
 }
 
 impl TrainingMethod for NFgsm {
-    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+    fn craft(&mut self, case: &Case<'_>, random: &mut dyn Rng) -> Result<Option<Adversarial>> {
         let (noise, alpha) = (self.k * self.epsilon, self.alpha.unwrap_or(self.epsilon));
         let start = noisy(case.image(), noise, random)?;
         let image = Fgsm {}.perturb(&Case::new(case.model(), &start, case.label())?, alpha, random)?.image;

@@ -2,12 +2,12 @@
 
 use candle_core::{Device, Shape, Tensor};
 use rand::RngExt;
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 
 use crate::Result;
 
 /// `image` plus noise from `U(-radius, radius)`, one draw per element, clipped to `[0, 1]`.
-pub(crate) fn noisy(image: &Tensor, radius: f64, random: &mut ChaCha8Rng) -> Result<Tensor> {
+pub(crate) fn noisy(image: &Tensor, radius: f64, random: &mut dyn Rng) -> Result<Tensor> {
     if radius == 0.0 {
         return Ok(image.clone());
     }
@@ -17,7 +17,7 @@ pub(crate) fn noisy(image: &Tensor, radius: f64, random: &mut ChaCha8Rng) -> Res
 }
 
 /// Draws from U(0, 1), f32, one for each element of `shape`.
-pub(super) fn shares(shape: &Shape, device: &Device, random: &mut ChaCha8Rng) -> Result<Tensor> {
+pub(super) fn shares(shape: &Shape, device: &Device, random: &mut dyn Rng) -> Result<Tensor> {
     let draws = (0..shape.elem_count()).map(|_| random.random::<f32>()).collect();
     Ok(Tensor::from_vec::<_, f32>(draws, shape, device)?)
 }

@@ -2,7 +2,7 @@
 //! Resistant to Adversarial Attacks*, ICLR 2018.
 
 use robustseg_attacks::{Adversarial, Attack, Case, Pgd};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::sign_steps::SignSteps;
@@ -51,7 +51,7 @@ impl Method for PgdAt {
 }
 
 impl TrainingMethod for PgdAt {
-    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+    fn craft(&mut self, case: &Case<'_>, random: &mut dyn Rng) -> Result<Option<Adversarial>> {
         let SignSteps { epsilon, alpha, steps } = self.0;
         Ok(Some(Pgd { alpha, steps, restarts: 1, ..Pgd::default() }.perturb(case, epsilon, random)?))
     }

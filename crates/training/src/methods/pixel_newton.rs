@@ -5,7 +5,7 @@ use candle_core::{DType, Tensor};
 use robustseg_attacks::{
     Adversarial, Attack, Case, EpsilonRole, FastNewton, IGNORE_LABEL, Model, NegativeGain, check_epsilon,
 };
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -69,7 +69,7 @@ impl PixelNewton {
         model: &dyn Model,
         image: &Tensor,
         label: &Tensor,
-        random: &mut ChaCha8Rng,
+        random: &mut dyn Rng,
     ) -> Result<(Tensor, f32)> {
         let (_, height, width) = label.dims3()?;
         let truth: Vec<u8> = label.flatten_all()?.to_vec1()?;
@@ -96,7 +96,7 @@ impl PixelNewton {
 }
 
 impl TrainingMethod for PixelNewton {
-    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+    fn craft(&mut self, case: &Case<'_>, random: &mut dyn Rng) -> Result<Option<Adversarial>> {
         let (mut examples, mut epsilons) = (Vec::new(), Vec::new());
         for index in 0..case.len() {
             let (image, label) = (case.image().narrow(0, index, 1)?, case.label().narrow(0, index, 1)?);

@@ -2,7 +2,7 @@
 //! 2020.
 
 use robustseg_attacks::{Adversarial, Attack, Case, Pgd, check_alpha, check_radius};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -34,7 +34,7 @@ impl Default for RsFgsm {
 
 impl RsFgsm {
     /// The adversarial examples.
-    pub(super) fn example(&self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Adversarial> {
+    pub(super) fn example(&self, case: &Case<'_>, random: &mut dyn Rng) -> Result<Adversarial> {
         let attack = Pgd { alpha: self.step(), steps: 1, restarts: 1, ..Pgd::default() };
         Ok(attack.perturb(case, self.epsilon, random)?)
     }
@@ -78,7 +78,7 @@ impl Method for RsFgsm {
 }
 
 impl TrainingMethod for RsFgsm {
-    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+    fn craft(&mut self, case: &Case<'_>, random: &mut dyn Rng) -> Result<Option<Adversarial>> {
         self.example(case, random).map(Some)
     }
 }

@@ -2,7 +2,7 @@
 //! Adversarial Attack for Evaluating and Boosting Segmentation Robustness*, ECCV 2022.
 
 use robustseg_attacks::{Adversarial, Attack, Case, SegPgd, Start};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::sign_steps::SignSteps;
@@ -51,7 +51,7 @@ impl Method for SegPgdAt {
 }
 
 impl TrainingMethod for SegPgdAt {
-    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+    fn craft(&mut self, case: &Case<'_>, random: &mut dyn Rng) -> Result<Option<Adversarial>> {
         let SignSteps { epsilon, alpha, steps } = self.0;
         Ok(Some(
             SegPgd { alpha, steps, start: Start::Random, ..SegPgd::default() }

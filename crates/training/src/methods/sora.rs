@@ -7,7 +7,7 @@ use robustseg_attacks::{
     Adversarial, Case, IGNORE_LABEL, PixelObjective, check_alpha, check_radius, input_gradient,
 };
 use robustseg_ops::l1_norm_per_image;
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::linearity::{Linearity, slopes};
@@ -117,7 +117,7 @@ impl TrainingMethod for Aligning {
         Ok(())
     }
 
-    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+    fn craft(&mut self, case: &Case<'_>, random: &mut dyn Rng) -> Result<Option<Adversarial>> {
         let start = noisy(case.image(), self.config.epsilon, random)?;
         let found = input_gradient(case.model(), &start, case.label(), PixelObjective::CrossEntropy)?;
         let size = size(self.config.largest(), self.linearity.value());

@@ -9,7 +9,7 @@ use robustseg_attacks::{
     Adversarial, Attack, AttackConfig, Bim, Case, FastNewton, Fgsm, IGNORE_LABEL, Model, PixelObjective,
     input_gradient,
 };
-use robustseg_random::{ChaCha8Rng, stream};
+use robustseg_random::{Rng, stream};
 
 use super::*;
 use crate::{MethodConfig, Result};
@@ -32,7 +32,7 @@ impl Scene {
         let (n, _, h, w) = SHAPE;
         let images = (0..n * 3 * h * w).map(|_| low + (high - low) * random.random::<f32>()).collect();
         let matrix = (0..3 * CLASSES).map(|_| random.random::<f32>() * 2.0 - 1.0).collect();
-        let label = |random: &mut ChaCha8Rng| {
+        let label = |random: &mut dyn Rng| {
             if random.random::<f32>() < 0.25 { IGNORE_LABEL } else { random.random_range(0..CLASSES as u8) }
         };
         let labels = (0..n * h * w).map(|_| label(random)).collect();

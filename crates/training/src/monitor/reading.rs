@@ -6,7 +6,7 @@ use robustseg_attacks::{
 };
 use robustseg_metrics::ConfusionMatrix;
 use robustseg_ops::{pixel_objective_per_image, predict, sign_step};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::MonitorConfig;
@@ -75,7 +75,7 @@ impl Reading {
         images: &Tensor,
         labels: &Tensor,
         classes: usize,
-        random: &mut ChaCha8Rng,
+        random: &mut dyn Rng,
     ) -> Result<Self> {
         let MonitorConfig { epsilon, alpha, steps, points, .. } = *config;
         let score = |logits: &Tensor| mark(model, logits, labels, classes);

@@ -23,7 +23,7 @@ fn scene(seed: u64) -> Result<([Var; 3], Tensor, Tensor)> {
     let logits = [logits(3)?, logits(3)?, logits(2)?];
     let (h, w) = FULL;
     let mut map = |classes: u8, missing: f32| -> Result<Tensor> {
-        let value = |random: &mut ChaCha8Rng| {
+        let value = |random: &mut dyn Rng| {
             if random.random::<f32>() < missing { IGNORE_LABEL } else { random.random_range(0..classes) }
         };
         let values = (0..2 * h * w).map(|_| value(random)).collect();

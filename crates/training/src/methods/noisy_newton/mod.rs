@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 use robustseg_attacks::{Adversarial, Case, check_radius};
-use robustseg_random::ChaCha8Rng;
+use robustseg_random::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::linearity::{Linearity, slopes};
@@ -189,7 +189,7 @@ impl TrainingMethod for Newton {
         Ok(())
     }
 
-    fn craft(&mut self, case: &Case<'_>, random: &mut ChaCha8Rng) -> Result<Option<Adversarial>> {
+    fn craft(&mut self, case: &Case<'_>, random: &mut dyn Rng) -> Result<Option<Adversarial>> {
         let NoisyNewton { epsilon, noise, limit, gain, weights, local, curvature, residual } = self.config;
         let start = noisy(case.image(), noise * epsilon, random)?;
         let objective = Objective::at(case, &start, gain, weights, local.is_some())?;
