@@ -5,9 +5,9 @@
 
 Run by bench_peer.sh, with a Python that has torch. Every round runs each way to compute: this program in f32 and bf16,
 PyTorch in f32 and bf16 (autocast), both channels first and channels last, and with --compile, which needs a C++ compiler,
-compiled in bf16 too. Of the rounds the median counts. Row by row, this program's f32 is compared with PyTorch's fastest
-f32, and its faster precision with PyTorch's fastest way of all. --steps-only leaves out the evaluation, whose curves take
-minutes at full size.
+compiled in bf16 too. Of the rounds the median counts; the fastest and the slowest are printed below. Row by row, this
+program's f32 is compared with PyTorch's fastest f32, and its faster precision with PyTorch's fastest way of all.
+--steps-only leaves out the evaluation, whose curves take minutes at full size.
 """
 import json
 import os
@@ -82,6 +82,16 @@ def additional(seconds):
     ]
 
 
+def spans(found):
+    """Lines of text: the fastest and the slowest round of each row in each way."""
+    lines = []
+    for row in found["ours f32"][0][0]:
+        all_rounds = [[times[row] for times, _ in rounds] for rounds in found.values()]
+        cells = [f"{min(seconds):.3f} to {max(seconds):.3f}" for seconds in all_rounds]
+        lines.append(f"{'  rounds':12}" + "".join(f"{cell:>20}" for cell in cells) + f"  {row}")
+    return lines
+
+
 def main():
     binary, rounds, *arguments = sys.argv[1:]
     flags = {flag: flag in arguments for flag in ("--steps-only", "--compile")}
@@ -99,7 +109,7 @@ def main():
     seconds = {way: {row: median(rounds, row) for row in rounds[0][0]} for way, rounds in found.items()}
     peaks = [statistics.median(peak for _, peak in rounds) / 1e9 for rounds in found.values()]
     memory = f"{'memory, GB':12}" + "".join(f"{peak:20.2f}" for peak in peaks)
-    print("\n".join([*table(seconds), *additional(seconds), memory]))
+    print("\n".join([*table(seconds), *spans(found), *additional(seconds), memory]))
 
 
 if __name__ == "__main__":
