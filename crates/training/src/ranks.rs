@@ -1,8 +1,8 @@
 //! A training by several processes.
 //!
 //! Every rank does the same training with the same draws. A step's network passes are dealt out by
-//! sample ([`Network::deal_batches`]), and the gradients of the weights are added up before the
-//! update, so all ranks have the same weights. Rank 0 alone reads and writes the run's files.
+//! sample ([`Network::deal_batches`]), and the gradients of the weights are added up, while the backward
+//! pass goes on, before the update, so all ranks have the same weights. Rank 0 alone reads and writes the run's files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,15 +10,14 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use robustseg_files::sealed::read;
 use robustseg_models::{Checkpoint, Network, Origin};
-use robustseg_ops::Gradients;
 use robustseg_ranks::{Communicator, Ranks, from_bytes, to_bytes};
 use robustseg_words::counted;
 
+use self::sums::Sums;
 use crate::trainer::Trainer;
 use crate::{Error, Result};
 
-/// Values of gradients that are added up at once: 25 MiB, above which nothing gets faster.
-const BUCKET: usize = 25 << 18;
+pub(crate) mod sums;
 
 impl Trainer {
     /// Trains together with `ranks`, which have the same network, settings and data. The numbers are
@@ -113,41 +112,10 @@ impl Trainer {
         Ok(())
     }
 
-    /// Replaces the gradients of this rank's samples by their sums over all ranks.
-    pub(crate) fn add_up(&self, gradients: &mut Gradients) -> Result<()> {
-        if self.ranks.size() == 1 {
-            return Ok(());
-        }
-        let (mut bucket, mut places) = (Vec::new(), Vec::new());
-        let parameters = self.network.parameters().values();
-        for parameter in parameters.filter(|parameter| parameter.is_trainable()) {
-            let Some(gradient) = gradients.get(parameter.var.as_tensor()) else { continue };
-            places.push(parameter.var.as_tensor());
-            bucket.extend(gradient.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?);
-            if bucket.len() >= BUCKET {
-                add_bucket(&*self.ranks, gradients, &mut bucket, &mut places)?;
-            }
-        }
-        add_bucket(&*self.ranks, gradients, &mut bucket, &mut places)
+    /// The sums of a backward pass, if there are several ranks.
+    pub(crate) fn sums(&self) -> Option<Sums> {
+        (self.ranks.size() > 1).then(|| Sums::new(&self.network, Ranks::clone(&self.ranks)))
     }
-}
-
-/// Adds up the gradients of `places`, whose values are in `bucket`, and empties both.
-fn add_bucket(
-    ranks: &dyn Communicator,
-    gradients: &mut Gradients,
-    bucket: &mut Vec<f32>,
-    places: &mut Vec<&Tensor>,
-) -> Result<()> {
-    ranks.sum_f32(bucket)?;
-    let mut rest = &bucket[..];
-    for variable in places.drain(..) {
-        let (values, others) = rest.split_at(variable.elem_count());
-        gradients.insert(variable, Tensor::from_slice(values, variable.shape(), variable.device())?);
-        rest = others;
-    }
-    bucket.clear();
-    Ok(())
 }
 
 /// Gives f32 `tensors` of all ranks, which have the same shapes, the values that rank 0 has.

@@ -11,6 +11,7 @@ use robustseg_ops::{Gradients, IGNORE_LABEL, Tape, clip_gradients, copies};
 
 use crate::draw;
 use crate::method::{Forward, Loss};
+use crate::ranks::sums::Sums;
 use crate::samples::{At, Part, Samples};
 use crate::staging::{self, Prepared};
 use crate::step_record::{Seconds, StepRecord};
@@ -67,6 +68,8 @@ struct Learned {
     value: f32,
     penalty: Option<f64>,
     gradients: Gradients,
+    /// Their sums over all ranks, on the way.
+    sums: Option<Sums>,
     /// Of the adversarial samples, by their examples.
     example_gradient: Option<Tensor>,
 }
@@ -194,7 +197,7 @@ impl Trainer {
         let (seed, step, learning_rate) = (self.seed, self.steps_done(), self.learning_rate());
         let mut at = At { seed, step, update, part: 0, learning_rate };
         (record.penalty, record.epsilons) = (None, Vec::new());
-        let (mut value, mut sum, mut examples) = (0.0, None, None);
+        let (mut value, mut sum, mut examples, mut sums) = (0.0, None, None, None);
         let shares = batch.shares(self.config.accumulate)?;
         // Every part is crafted on the statistics from before the update, as a whole batch is.
         let before = if shares.len() > 1 { Some(self.running_statistics()?) } else { None };
@@ -214,6 +217,7 @@ impl Trainer {
                 None => record.penalty,
             };
             examples = found.example_gradient;
+            sums = found.sums;
             sum = Some(if size == batch.ids.len() {
                 found.gradients
             } else {
@@ -223,7 +227,10 @@ impl Trainer {
         let Some(mut gradients) = sum else { return Ok(value) };
 
         let start = Instant::now();
-        self.add_up(&mut gradients)?;
+        // The gradients of several parts are added up at the end.
+        if let Some(sums) = sums.or_else(|| self.sums()) {
+            sums.finish(&mut gradients)?;
+        }
         if let Some(limit) = self.config.clip_gradient {
             let parameters = self.network.parameters().values();
             let parameters: Vec<_> = parameters.map(|parameter| parameter.var.as_tensor()).collect();
@@ -291,7 +298,13 @@ impl Trainer {
         }
         let terms = [additional, auxiliary].into_iter().flatten();
         let total = terms.into_iter().try_fold(loss, |total, term| total + term)?;
-        let mut gradients = tape.backward(&total)?;
+        let mut sums = if self.config.accumulate == 1 { self.sums() } else { None };
+        let mut gradients = match &mut sums {
+            Some(sums) => tape.backward_with(&total, |variable, gradient| {
+                sums.take(variable, gradient).map_err(candle_core::Error::wrap)
+            })?,
+            None => tape.backward(&total)?,
+        };
         device.synchronize()?;
         record.seconds.backward += start.elapsed().as_secs_f64();
 
@@ -305,7 +318,7 @@ impl Trainer {
         };
         record.epsilons.extend(epsilons);
         record.seconds.optimiser += start.elapsed().as_secs_f64();
-        Ok(Learned { value, penalty, gradients, example_gradient })
+        Ok(Learned { value, penalty, gradients, sums, example_gradient })
     }
 
     /// `part` times `share`, added to `sum`, for all parameters.

@@ -1,0 +1,135 @@
+//! Sums of gradients over ranks that take place while the backward pass computes other gradients.
+
+use std::collections::HashMap;
+
+use candle_core::{Device, Tensor, TensorId};
+use robustseg_models::Network;
+use robustseg_ops::Gradients;
+use robustseg_ranks::{Pending, Ranks};
+
+use crate::Result;
+
+/// Numbers that are added up at once: 25 MiB, above which nothing gets faster.
+const BUCKET: usize = 25 << 18;
+
+/// The sums of a backward pass. Buckets are fixed and begin in their order, so that all ranks agree,
+/// whatever the order in which gradients are complete.
+pub(crate) struct Sums {
+    ranks: Ranks,
+    buckets: Vec<Bucket>,
+    /// The bucket of each variable, and its place there.
+    places: HashMap<TensorId, [usize; 2]>,
+    /// The first bucket that has not begun.
+    next: usize,
+}
+
+/// Variables whose gradients are added up at once.
+struct Bucket {
+    variables: Vec<Tensor>,
+    /// The gradients of this rank's samples, as far as they are complete.
+    own: Vec<Option<Tensor>>,
+    sum: Option<Box<dyn Pending>>,
+}
+
+impl Sums {
+    /// The sums of the gradients of `network`. Its last layers come first.
+    pub(crate) fn new(network: &Network, ranks: Ranks) -> Self {
+        let (mut buckets, mut places) = (Vec::<Bucket>::new(), HashMap::new());
+        let mut room = 0;
+        for parameter in network.parameters().values().rev().filter(|parameter| parameter.is_trainable()) {
+            let variable = parameter.var.as_tensor();
+            if room == 0 {
+                buckets.push(Bucket { variables: Vec::new(), own: Vec::new(), sum: None });
+                room = BUCKET;
+            }
+            let index = buckets.len() - 1;
+            let bucket = &mut buckets[index];
+            places.insert(variable.id(), [index, bucket.variables.len()]);
+            bucket.variables.push(variable.clone());
+            bucket.own.push(None);
+            room = room.saturating_sub(variable.elem_count());
+        }
+        Self { ranks, buckets, places, next: 0 }
+    }
+
+    /// Takes a complete gradient, begins the sums that have all of theirs, and drives on those that have
+    /// begun.
+    pub(crate) fn take(&mut self, variable: TensorId, gradient: &Tensor) -> Result<()> {
+        let Some(&[bucket, place]) = self.places.get(&variable) else { return Ok(()) };
+        self.buckets[bucket].own[place] = Some(gradient.clone());
+        while self.buckets.get(self.next).is_some_and(|bucket| bucket.own.iter().all(Option::is_some)) {
+            self.begin_next()?;
+        }
+        for sum in self.buckets[..self.next].iter_mut().filter_map(|bucket| bucket.sum.as_mut()) {
+            if !sum.is_complete()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces `gradients` by their sums over all ranks. Adds up those that have changed since they
+    /// were complete, or that came from elsewhere.
+    pub(crate) fn finish(mut self, gradients: &mut Gradients) -> Result<()> {
+        while self.next < self.buckets.len() {
+            self.begin_next()?;
+        }
+        let mut others = Vec::new();
+        for Bucket { variables, own, sum } in self.buckets {
+            let sum = sum.map_or(Ok(Vec::new()), |sum| sum.wait())?;
+            let mut rest = &sum[..];
+            for (variable, own) in variables.into_iter().zip(own) {
+                let values = own.as_ref().map(|_| {
+                    let (values, others) = rest.split_at(variable.elem_count());
+                    rest = others;
+                    values
+                });
+                let Some(present) = gradients.get(&variable) else { continue };
+                match values.filter(|_| own.is_some_and(|own| own.id() == present.id())) {
+                    Some(values) => put(gradients, &variable, values)?,
+                    None => others.push(variable),
+                }
+            }
+        }
+        let mut values = Vec::new();
+        for variable in &others {
+            if let Some(gradient) = gradients.get(variable) {
+                append(&mut values, gradient)?;
+            }
+        }
+        if !values.is_empty() {
+            self.ranks.sum_f32(&mut values)?;
+        }
+        let mut rest = &values[..];
+        for variable in &others {
+            let (values, others) = rest.split_at(variable.elem_count());
+            put(gradients, variable, values)?;
+            rest = others;
+        }
+        Ok(())
+    }
+
+    /// Begins the next sum, of the gradients that its bucket has.
+    fn begin_next(&mut self) -> Result<()> {
+        let bucket = &mut self.buckets[self.next];
+        let mut values = Vec::new();
+        for own in bucket.own.iter().flatten() {
+            append(&mut values, own)?;
+        }
+        if !values.is_empty() {
+            bucket.sum = Some(self.ranks.start_sum(values)?);
+        }
+        self.next += 1;
+        Ok(())
+    }
+}
+
+fn append(values: &mut Vec<f32>, gradient: &Tensor) -> Result<()> {
+    values.extend(gradient.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?);
+    Ok(())
+}
+
+fn put(gradients: &mut Gradients, variable: &Tensor, values: &[f32]) -> Result<()> {
+    gradients.insert(variable, Tensor::from_slice(values, variable.shape(), variable.device())?);
+    Ok(())
+}
