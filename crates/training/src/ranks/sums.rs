@@ -76,7 +76,7 @@ impl Sums {
         }
         let mut others = Vec::new();
         for Bucket { variables, own, sum } in self.buckets {
-            let sum = sum.map_or(Ok(Vec::new()), |sum| sum.wait())?;
+            let sum = sum.map_or(Ok(Vec::new()), robustseg_ranks::Pending::wait)?;
             let mut rest = &sum[..];
             for (variable, own) in variables.into_iter().zip(own) {
                 let values = own.as_ref().map(|_| {

@@ -24,6 +24,12 @@ pub(super) enum Names {
     Below(Vec<Vec<(usize, f64)>>),
 }
 
+/// The width of the name of `line`. Bold letters are a sixth wider in common fonts.
+fn width_of(line: &Line) -> f64 {
+    let share = if line.bold { 7.0 / 6.0 } else { 1.0 };
+    share * words(&line.label, FONT)
+}
+
 impl Names {
     /// The place for the names of `lines` in a chart `width` pixels wide. Lines that end at one
     /// height, as outlines do, are named below, and so are lines with long names.
@@ -31,7 +37,7 @@ impl Names {
         if lines.len() < 2 {
             return Self::Nowhere;
         }
-        let longest = lines.iter().map(|line| words(&line.label, FONT)).fold(0.0, f64::max);
+        let longest = lines.iter().map(width_of).fold(0.0, f64::max);
         let ends = || lines.iter().filter_map(|line| line.points.last()).map(|point| point.1);
         let (low, high) = (ends().fold(f64::INFINITY, f64::min), ends().fold(f64::NEG_INFINITY, f64::max));
         if longest <= 0.27 * width && high > low {
@@ -40,7 +46,7 @@ impl Names {
         let mut rows: Vec<Vec<(usize, f64)>> = vec![Vec::new()];
         let mut left = 12.0;
         for (index, line) in lines.iter().enumerate() {
-            let needed = SAMPLE + words(&line.label, FONT);
+            let needed = SAMPLE + width_of(line);
             if left + needed > width && left > 12.0 {
                 rows.push(Vec::new());
                 left = 12.0;
@@ -156,6 +162,10 @@ mod tests {
         assert_eq!(names(&[line("a", 0.1)]), Names::Nowhere);
         assert!(matches!(names(&[line("a", 0.1), line("b", 0.2)]), Names::Ends(_)));
         assert!(matches!(names(&[line("a", 0.0), line("b", 0.0)]), Names::Below(rows) if rows.len() == 1));
+        let (thin, mut bold) = (line("a", 0.1), line("a name", 0.2));
+        let before = names(&[thin.clone(), bold.clone()]).width();
+        bold.bold = true;
+        assert!(names(&[thin, bold]).width() > before + 5.0, "bold names need more room");
         let long = "a name of forty characters, or somewhat more";
         assert!(matches!(names(&[line(long, 0.1), line(long, 0.2)]), Names::Below(rows) if rows.len() == 2));
     }
