@@ -1,5 +1,6 @@
 //! The layers that transformers and ConvNeXt are made of.
 
+use crate::layers::Maps;
 use crate::run::Run;
 use crate::variables::Variables;
 use crate::{Error, ParameterKind};
@@ -151,4 +152,22 @@ pub(crate) fn within_drop_path(rate: f64) -> crate::Result<()> {
     }
     let reason = format!("must be at least 0 and below 1, found {rate}");
     Err(Error::Setting { field: "drop_path", reason })
+}
+
+/// What stages of residual blocks occupy for one image. `stages` are the numbers of each stage's map and
+/// its blocks. A block keeps `kept` such maps, and its hidden map is `expansion` times as large. Blocks
+/// are computed again one at a time.
+pub(crate) fn stage_maps(stages: impl IntoIterator<Item = (u64, u64)>, kept: u64, expansion: u64) -> Maps {
+    let (mut maps, mut part) = (Maps { kept: 0, recomputed: 0, largest: 0 }, 0);
+    for (map, blocks) in stages {
+        let block = map.saturating_mul(kept);
+        // Before the blocks and after them.
+        let outside = map.saturating_mul(3);
+        maps.kept = maps.kept.saturating_add(block.saturating_mul(blocks)).saturating_add(outside);
+        maps.recomputed = maps.recomputed.saturating_add(map.saturating_mul(blocks)).saturating_add(outside);
+        // The residual, and the hidden map before and after an operation.
+        maps.largest = maps.largest.max(map.saturating_mul(1 + 2 * expansion));
+        part = part.max(block);
+    }
+    Maps { recomputed: maps.recomputed.saturating_add(part), ..maps }
 }

@@ -323,7 +323,7 @@ pub(crate) struct InputGradient<'a> {
     /// Under batch statistics, the gradients of weight and bias, by the mean over ranks of equal shares
     /// if there are several.
     pub(crate) sums: Option<&'a Tensor>,
-    /// A gradient of the input that is added.
+    /// An earlier gradient of the input, to be added.
     pub(crate) found: Option<&'a Tensor>,
 }
 

@@ -30,34 +30,33 @@ impl Gradients {
     /// # Errors
     /// If two gradients of one variable do not have the same shape, element type and device.
     pub fn extend(&mut self, others: Self) -> Result<()> {
-        others.0.into_iter().try_for_each(|(id, gradient)| self.add_copied(id, gradient))
+        for (id, gradient) in others.0 {
+            // In new memory, because callers may keep tensors of these.
+            let sum = self.0.get(&id).map(|before| sum_of(before, &gradient)).transpose()?;
+            self.0.insert(id, sum.unwrap_or(gradient));
+        }
+        Ok(())
     }
 
-    /// Adds `gradient` to that of `id`. Callers may keep tensors of it.
-    fn add_copied(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
+    /// Adds `gradient` to that of `id`, in its memory if no other gradient shares it.
+    pub(crate) fn add(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
         let sum = match self.0.remove(&id) {
-            // No gradient of a gradient is ever taken, so candle need not record the sum.
-            Some(before) => (before.detach() + gradient.detach())?,
+            Some(before) if self.can_add(&before, &gradient) => {
+                update1(&Add, &before, &gradient.contiguous()?)?;
+                before
+            }
+            Some(before) => sum_of(&before, &gradient)?,
             None => gradient,
         };
         self.0.insert(id, sum);
         Ok(())
     }
 
-    /// Adds `gradient` to that of `id`, in its memory if no other gradient shares it.
-    pub(crate) fn add(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
-        let Some(before) = self.0.remove(&id) else {
-            self.0.insert(id, gradient);
-            return Ok(());
-        };
-        let shared = self.share(&before) || memory(&before) == memory(&gradient);
-        if shared || !can_add(&before, &gradient) {
-            self.0.insert(id, before);
-            return self.add_copied(id, gradient);
-        }
-        update1(&Add, &before, &gradient.contiguous()?)?;
-        self.0.insert(id, before);
-        Ok(())
+    /// Whether [`Add`] suits these two, and none of these shares the memory of `before`.
+    fn can_add(&self, before: &Tensor, gradient: &Tensor) -> bool {
+        let plain = |tensor: &Tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32;
+        let fits = plain(before) && plain(gradient) && before.dims() == gradient.dims();
+        fits && before.is_contiguous() && memory(before) != memory(gradient) && !self.share(before)
     }
 
     pub(crate) fn of(&self, id: TensorId) -> Option<&Tensor> {
@@ -81,10 +80,9 @@ fn memory(tensor: &Tensor) -> *const candle_core::Storage {
     &raw const *storage
 }
 
-/// Whether [`Add`] suits these two.
-fn can_add(before: &Tensor, gradient: &Tensor) -> bool {
-    let plain = |tensor: &Tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32;
-    plain(before) && plain(gradient) && before.is_contiguous() && before.dims() == gradient.dims()
+/// The sum of two gradients. No gradient of it is ever taken, so candle need not record it.
+fn sum_of(before: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+    before.detach() + gradient.detach()
 }
 
 /// Adds a tensor to another in place.

@@ -160,23 +160,22 @@ pub(super) fn convolve(g: &Geometry, source: &[f32], kernels: &Kernels<'_>) -> V
         let first = group * tiling.group();
         let bands = first..first + targets.len();
         let tiles = bands.len() * tiling.tiles();
-        // The evaluations of each segment of inputs, which later parts of the outputs read again. If there
-        // is one part alone, those of the latest segment.
+        // The evaluations of each segment of inputs, which later parts of the outputs read again. With one
+        // part, a segment's evaluations make room for the next one's.
         let mut evaluations = Vec::new();
         for part in parts(outputs, OUTPUTS) {
             let count_out = part.len();
             let mut products = workspace::take(POINTS * tiles * count_out);
             for (index, segment) in parts(inputs, SEGMENT).enumerate() {
                 let count = segment.len();
+                let place = if outputs <= OUTPUTS { 0 } else { index };
                 if part.start == 0 {
-                    if outputs <= OUTPUTS {
-                        evaluations.clear();
-                    }
+                    evaluations.truncate(place);
                     let mut maps = workspace::take(tiles * stride(count));
                     evaluate::<Evaluate, SIDE>(&tiling, &bands, 1, source, inputs, &segment, &mut maps);
                     evaluations.push(maps);
                 }
-                let maps = &evaluations[index.min(evaluations.len() - 1)];
+                let maps = &evaluations[place];
                 let mut weights = workspace::take(count * stride(count_out));
                 weights.par_chunks_mut(stride(count_out)).zip(segment).for_each(|(target, input)| {
                     let (from, to) = (kernels.offsets(input, part.start), in_line(0, count_out));
@@ -242,9 +241,8 @@ pub(super) fn weight_gradient(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<
     let mut slopes = workspace::take(tiles * stride(outputs));
     evaluate::<InterpolateTransposed, TILE>(&tiling, &all, 0, gradient, outputs, &(0..outputs), &mut slopes);
     let mut out = vec![0.0; outputs * 9 * inputs];
-    for start in (0..inputs).step_by(SEGMENT) {
-        let segment = start..(start + SEGMENT).min(inputs);
-        let count = segment.len();
+    for segment in parts(inputs, SEGMENT) {
+        let (start, count) = (segment.start, segment.len());
         let mut maps = workspace::take(tiles * stride(count));
         evaluate::<Evaluate, SIDE>(&tiling, &all, 1, x, inputs, &segment, &mut maps);
         let mut products = workspace::take(POINTS * outputs * count);

@@ -26,7 +26,7 @@ pub(crate) struct Sums {
 /// Variables whose gradients are added up at once.
 struct Bucket {
     variables: Vec<Tensor>,
-    /// The gradients of this rank's samples, as far as they are complete.
+    /// The complete gradients of this rank's samples.
     own: Vec<Option<Tensor>>,
     sum: Option<Box<dyn Pending>>,
 }
@@ -109,7 +109,7 @@ impl Sums {
         Ok(())
     }
 
-    /// Begins the next sum, of the gradients that its bucket has.
+    /// Begins to add up the next bucket's complete gradients.
     fn begin_next(&mut self) -> Result<()> {
         let bucket = &mut self.buckets[self.next];
         let mut values = Vec::new();

@@ -5,7 +5,7 @@ use super::block::{Block, EPS, EXPANSION};
 use crate::blocks::Blocks;
 use crate::layers::Maps;
 use crate::run::Run;
-use crate::transformer_layer::{BiasedConvolution, LayerNorm, drop_rate};
+use crate::transformer_layer::{BiasedConvolution, LayerNorm, drop_rate, stage_maps};
 use crate::variables::Variables;
 use candle_core::{Result, Tensor};
 use robustseg_ops::Conv2dConfig;
@@ -81,20 +81,11 @@ impl Encoder {
     /// What one image of `size` (height, width) occupies.
     pub(super) fn maps(&self, size: [usize; 2]) -> Maps {
         let (sizes, _) = self.cost(size);
-        let mut maps = Maps { kept: 0, recomputed: 0, largest: 0 };
-        let mut part = 0;
-        for ((stage, [height, width]), channels) in self.stages.iter().zip(sizes).zip(self.widths) {
-            let map = (height * width) as u64 * channels as u64;
-            // In each block two norms, query, attention, two sums, and the hidden map three times.
-            let (blocks, block) = (stage.blocks.len() as u64, map.saturating_mul(6 + 3 * EXPANSION as u64));
-            let outside = map.saturating_mul(3);
-            maps.kept = maps.kept.saturating_add(block.saturating_mul(blocks)).saturating_add(outside);
-            maps.recomputed =
-                maps.recomputed.saturating_add(map.saturating_mul(blocks)).saturating_add(outside);
-            part = part.max(block);
-            // The residual, and the hidden map before and after an operation.
-            maps.largest = maps.largest.max(map.saturating_mul(1 + 2 * EXPANSION as u64));
-        }
-        Maps { recomputed: maps.recomputed.saturating_add(part), ..maps }
+        let stages =
+            self.stages.iter().zip(sizes).zip(self.widths).map(|((stage, [height, width]), channels)| {
+                ((height * width) as u64 * channels as u64, stage.blocks.len() as u64)
+            });
+        // In each block two norms, query, attention, two sums, and the hidden map three times.
+        stage_maps(stages, 6 + 3 * EXPANSION as u64, EXPANSION as u64)
     }
 }
