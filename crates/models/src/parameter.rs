@@ -38,6 +38,9 @@ pub struct Parameter {
     pub kind: ParameterKind,
     /// Its part of the network.
     pub part: Part,
+    /// How many variables were made before it. A network makes them in the order of a forward pass, so
+    /// a backward pass completes their gradients in about the opposite order.
+    pub position: usize,
 }
 
 impl Parameter {

@@ -89,7 +89,8 @@ impl<'a> Maker<'a> {
         };
         let var = Var::from_tensor(&tensor)?;
         let variable = var.as_tensor().clone();
-        made.parameters.insert(name, Parameter { var, kind, part });
+        let position = made.parameters.len();
+        made.parameters.insert(name, Parameter { var, kind, part, position });
         Ok(variable)
     }
 }

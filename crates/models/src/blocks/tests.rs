@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{Architecture, Mode, Network, NetworkConfig};
 use candle_core::{Device, Tensor, Var};
@@ -83,6 +83,30 @@ fn computing_maps_again_changes_no_bit() -> candle_core::Result<()> {
             }
             assert_eq!(found.len(), expected.len());
         }
+    }
+    Ok(())
+}
+
+/// Sums over processes begin with the last positions, and one straggler would keep all others waiting.
+#[test]
+fn backward_passes_complete_gradients_from_the_last_position_to_the_first() -> candle_core::Result<()> {
+    for config in networks() {
+        let network = Network::new(&config, 5, &Device::Cpu).unwrap();
+        let trained = network.parameters().values().filter(|parameter| parameter.is_trainable());
+        let positions: HashMap<_, _> = trained.map(|one| (one.var.id(), one.position)).collect();
+        let tape = Tape::start();
+        let logits = network.forward_all(&image()?, &mut Mode::FixedStatistics)?;
+        let squares = logits.iter().map(|logits| logits.sqr()?.mean_all());
+        let value = squares.reduce(|a, b| a? + b?).unwrap()?;
+        let mut found: Vec<usize> = Vec::new();
+        tape.backward_with(&value, |variable, _| {
+            found.extend(positions.get(&variable));
+            Ok(())
+        })?;
+        assert_eq!(found.len(), positions.len(), "{:?}", config.architecture);
+        let late = |index: usize| found[index..].iter().filter(|later| **later > found[index]).count();
+        let most = (0..found.len()).map(late).max();
+        assert!(most < Some(16), "{:?}: {most:?}", config.architecture);
     }
     Ok(())
 }

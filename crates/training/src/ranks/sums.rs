@@ -1,5 +1,6 @@
 //! Sums of gradients over ranks that take place while the backward pass computes other gradients.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use candle_core::{Device, Tensor, TensorId};
@@ -36,7 +37,10 @@ impl Sums {
     pub(crate) fn new(network: &Network, ranks: Ranks) -> Self {
         let (mut buckets, mut places) = (Vec::<Bucket>::new(), HashMap::new());
         let mut room = 0;
-        for parameter in network.parameters().values().rev().filter(|parameter| parameter.is_trainable()) {
+        let mut trainable: Vec<_> =
+            network.parameters().values().filter(|parameter| parameter.is_trainable()).collect();
+        trainable.sort_unstable_by_key(|parameter| Reverse(parameter.position));
+        for parameter in trainable {
             let variable = parameter.var.as_tensor();
             if room == 0 {
                 buckets.push(Bucket { variables: Vec::new(), own: Vec::new(), sum: None });
