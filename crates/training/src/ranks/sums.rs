@@ -83,11 +83,7 @@ impl Sums {
             let sum = sum.map_or(Ok(Vec::new()), robustseg_ranks::Pending::wait)?;
             let mut rest = &sum[..];
             for (variable, own) in variables.into_iter().zip(own) {
-                let values = own.as_ref().map(|_| {
-                    let (values, others) = rest.split_at(variable.elem_count());
-                    rest = others;
-                    values
-                });
+                let values = own.as_ref().map(|_| cut(&mut rest, &variable));
                 let Some(present) = gradients.get(&variable) else { continue };
                 match values.filter(|_| own.is_some_and(|own| own.id() == present.id())) {
                     Some(values) => put(gradients, &variable, values)?,
@@ -105,12 +101,7 @@ impl Sums {
             self.ranks.sum_f32(&mut values)?;
         }
         let mut rest = &values[..];
-        for variable in &others {
-            let (values, others) = rest.split_at(variable.elem_count());
-            put(gradients, variable, values)?;
-            rest = others;
-        }
-        Ok(())
+        others.iter().try_for_each(|variable| put(gradients, variable, cut(&mut rest, variable)))
     }
 
     /// Begins to add up the next bucket's complete gradients.
@@ -131,6 +122,13 @@ impl Sums {
 fn append(values: &mut Vec<f32>, gradient: &Tensor) -> Result<()> {
     values.extend(gradient.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?);
     Ok(())
+}
+
+/// Takes the values of `variable` from the start of `rest`.
+fn cut<'a>(rest: &mut &'a [f32], variable: &Tensor) -> &'a [f32] {
+    let (values, others) = rest.split_at(variable.elem_count());
+    *rest = others;
+    values
 }
 
 fn put(gradients: &mut Gradients, variable: &Tensor, values: &[f32]) -> Result<()> {
