@@ -34,7 +34,10 @@ int gemm(void *handle, int transpose_a, int transpose_b, int m, int n, int k, co
     int columns_a = a.transposed ? m : k, columns_b = b.transposed ? k : n;
     if (a.leading < std::max(1, rows_a) || b.leading < std::max(1, rows_b) || c.leading < std::max(1, m))
         return refuse("a leading dimension is smaller than the matrix has rows");
-    if (batch > 1 && c.stride < (long long)c.leading * (n - 1) + m) return refuse("results of a batch overlap");
+    // Results lie one after the other, or as columns of one matrix next to each other.
+    bool apart = c.stride >= (long long)c.leading * (n - 1) + m;
+    bool beside = c.stride >= m && c.stride * (batch - 1) + m <= c.leading;
+    if (batch > 1 && !apart && !beside) return refuse("results of a batch overlap");
     if (m == 0 || n == 0 || batch == 0) return success;
     for (auto matrix : {&a, &b, &c})
         if ((uintptr_t)matrix->data % size_of(matrix->type)) return refuse("an unaligned matrix");

@@ -83,15 +83,17 @@ impl Operation<2> for ScaleChannels {
     }
 }
 
-/// `x + bias`: adds `bias` (C) along the last axis of `x` (..., C).
+/// `x + bias`: adds `bias` (C), f32, along the last axis of `x` (..., C), f32 or on a GPU bf16.
 ///
 /// # Errors
-/// If `bias` does not have as many elements as the last axis of `x`.
+/// If `bias` does not have as many elements as the last axis of `x`, or an element has another type.
 pub fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let channels = x.dims().last().copied().unwrap_or(0);
     if bias.dims() != [channels] {
         return Err(error::shape("add_bias", format!("bias of {channels} elements"), bias));
     }
+    error::activation("add_bias", x)?;
+    error::dtype("add_bias", DType::F32, bias)?;
     apply(AddBias, [x, bias])
 }
 

@@ -5,10 +5,8 @@ use crate::arithmetic::Arithmetic;
 use crate::channels::ColumnSum;
 use crate::error;
 use crate::geometry::{Conv2dConfig, Geometry};
-#[cfg(feature = "cuda")]
-use crate::operation::OnGpu;
 use crate::operation::{Backward, OnCpu, Operation};
-use candle_core::{Result, Shape, Tensor};
+use candle_core::{DType, Result, Shape, Tensor};
 
 /// Convolution of `x` (N, H, W, I) with `weight` (O, KH, KW, I), giving (N, OH, OW, O).
 ///
@@ -58,10 +56,11 @@ pub fn conv2d_add(
     apply(Conv2d { geometry, arithmetic }, [x, weight, residual])
 }
 
-/// `conv2d(x, weight) + bias`, which writes the output once. `bias` is (O).
+/// `conv2d(x, weight) + bias`. The CPU writes the output once, a GPU adds the bias in place. `bias` is
+/// (O), f32.
 ///
 /// # Errors
-/// As [`conv2d`], and if `bias` does not have O elements.
+/// As [`conv2d`], and if `bias` does not have O elements of f32.
 pub fn conv2d_bias(
     x: &Tensor,
     weight: &Tensor,
@@ -74,10 +73,7 @@ pub fn conv2d_bias(
     if bias.dims() != [outputs] {
         return Err(error::shape("conv2d_bias", format!("bias of {outputs} elements"), bias));
     }
-    #[cfg(feature = "cuda")]
-    if x.device().is_cuda() {
-        return crate::channels::add_bias(&apply(Conv2d { geometry, arithmetic }, [x, weight])?, bias);
-    }
+    error::dtype("conv2d_bias", DType::F32, bias)?;
     apply(Conv2dBias(Conv2d { geometry, arithmetic }), [x, weight, bias])
 }
 
@@ -153,10 +149,6 @@ impl Operation<3> for Conv2dBias {
         Ok([x, weight, bias.transpose()?])
     }
 }
-
-// GPUs add the bias by an operation of its own.
-#[cfg(feature = "cuda")]
-impl OnGpu<3> for Conv2dBias {}
 
 /// The gradient of the input, from (weight, gradient), or from (weight, gradient, a gradient that is
 /// added to it).

@@ -4,16 +4,14 @@ use crate::adapter::{apply, run};
 use crate::channels::ColumnSum;
 use crate::error::{self, dims4};
 use crate::geometry::{Conv2dConfig, Geometry};
-#[cfg(feature = "cuda")]
-use crate::operation::OnGpu;
 use crate::operation::{Backward, Operation};
-use candle_core::{Result, Shape, Tensor};
+use candle_core::{DType, Result, Shape, Tensor};
 
 /// Convolution of each channel of `x` (N, H, W, C) with its own kernel in `weight` (C, KH, KW, 1),
-/// plus `bias` (C), giving (N, OH, OW, C).
+/// plus `bias` (C), giving (N, OH, OW, C). `x` is f32 or on a GPU bf16, `weight` and `bias` are f32.
 ///
 /// Cost: `N * OH * OW * C * KH * KW` multiply-adds, and as many for each gradient. Detached
-/// arguments get no gradient. GPUs do not have this operation yet.
+/// arguments get no gradient.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -30,7 +28,7 @@ use candle_core::{Result, Shape, Tensor};
 /// ```
 ///
 /// # Errors
-/// If the shapes do not fit each other, or the kernel is larger than the padded input.
+/// If the shapes or types do not fit each other, or the kernel is larger than the padded input.
 pub fn depthwise_conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, config: Conv2dConfig) -> Result<Tensor> {
     const NAME: &str = "depthwise_conv2d";
     let (_, _, _, channels) = dims4(NAME, "input (N, H, W, C)", x)?;
@@ -41,8 +39,11 @@ pub fn depthwise_conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, config: Conv
     if bias.dims() != [channels] {
         return Err(error::shape(NAME, format!("bias of {channels} elements"), bias));
     }
-    error::dtype(NAME, x.dtype(), bias)?;
-    let geometry = Geometry::new(NAME, &x.narrow(3, 0, 1)?, weight, config)?;
+    error::activation(NAME, x)?;
+    for tensor in [weight, bias] {
+        error::dtype(NAME, DType::F32, tensor)?;
+    }
+    let geometry = Geometry::of(NAME, &x.narrow(3, 0, 1)?, weight, config)?;
     apply(Depthwise(geometry), [x, weight, bias])
 }
 
@@ -62,14 +63,14 @@ impl Operation<3> for Depthwise {
         let [needs_x, needs_weight, needs_bias] = backward.needs;
         let channels = self.0.output[2];
         Ok([
-            needs_x.then(|| run(DepthwiseInputGradient(self.0), [weight, gradient])).transpose()?,
+            needs_x.then(|| run(DepthwiseInputGradient(self.0), [gradient, weight])).transpose()?,
             needs_weight.then(|| run(DepthwiseWeightGradient(self.0), [x, gradient])).transpose()?,
             needs_bias.then(|| run(ColumnSum { channels }, [gradient])).transpose()?,
         ])
     }
 }
 
-/// The gradient of the input, from (weight, gradient).
+/// The gradient of the input, from (gradient, weight).
 pub(crate) struct DepthwiseInputGradient(pub(crate) Geometry);
 
 impl Operation<2> for DepthwiseInputGradient {
@@ -91,10 +92,3 @@ impl Operation<2> for DepthwiseWeightGradient {
         self.0.weight_shape()
     }
 }
-
-#[cfg(feature = "cuda")]
-impl OnGpu<3> for Depthwise {}
-#[cfg(feature = "cuda")]
-impl OnGpu<2> for DepthwiseInputGradient {}
-#[cfg(feature = "cuda")]
-impl OnGpu<2> for DepthwiseWeightGradient {}

@@ -2,13 +2,11 @@
 
 use crate::adapter::{apply, run};
 use crate::error;
-#[cfg(feature = "cuda")]
-use crate::operation::OnGpu;
 use crate::operation::{Backward, Operation};
-use candle_core::{DType, Result, Shape, Tensor};
+use candle_core::{Result, Shape, Tensor};
 
-/// `x * P(X <= x)` for a standard normal X, of every element of `x`, f32 of any shape. This is the
-/// exact form, not the one with tanh. GPUs do not have this operation yet.
+/// `x * P(X <= x)` for a standard normal X, of every element of `x`, f32 or on a GPU bf16, of any
+/// shape. This is the exact form, not the one with tanh.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -21,9 +19,9 @@ use candle_core::{DType, Result, Shape, Tensor};
 /// ```
 ///
 /// # Errors
-/// If the elements are not f32.
+/// If the elements have another type.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
-    error::dtype("gelu", DType::F32, x)?;
+    error::activation("gelu", x)?;
     apply(Gelu, [x])
 }
 
@@ -51,8 +49,3 @@ impl Operation<2> for GeluGradient {
         x.clone()
     }
 }
-
-#[cfg(feature = "cuda")]
-impl OnGpu<1> for Gelu {}
-#[cfg(feature = "cuda")]
-impl OnGpu<2> for GeluGradient {}

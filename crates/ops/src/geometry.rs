@@ -57,9 +57,19 @@ impl Geometry {
         weight: &Tensor,
         config: Conv2dConfig,
     ) -> Result<Self> {
-        let (batch, height, width, inputs) = dims4(operation, "input (N, H, W, I)", x)?;
         error::activation(operation, x)?;
         error::dtype(operation, x.dtype(), weight)?;
+        Self::of(operation, x, weight, config)
+    }
+
+    /// The same without a look at the types of the elements.
+    pub(crate) fn of(
+        operation: &'static str,
+        x: &Tensor,
+        weight: &Tensor,
+        config: Conv2dConfig,
+    ) -> Result<Self> {
+        let (batch, height, width, inputs) = dims4(operation, "input (N, H, W, I)", x)?;
         let (outputs, kh, kw, weight_inputs) = dims4(operation, "weight (O, KH, KW, I)", weight)?;
         if weight_inputs != inputs {
             let expected = format!("weight with {inputs} input channels");

@@ -2,16 +2,14 @@
 
 use crate::adapter::{apply, run};
 use crate::error;
-#[cfg(feature = "cuda")]
-use crate::operation::OnGpu;
 use crate::operation::{Backward, Operation};
 use candle_core::{DType, Result, Shape, Tensor};
 
-/// `(x - mean) / sqrt(variance + eps) * weight + bias` for `x` (..., C), f32, with mean and biased
-/// variance of each pixel over its channels. `weight` and `bias` are (C).
+/// `(x - mean) / sqrt(variance + eps) * weight + bias` for `x` (..., C), f32 or on a GPU bf16, with
+/// mean and biased variance of each pixel over its channels. `weight` and `bias` are (C), f32.
 ///
 /// The backward pass computes the statistics again. Detached arguments get no gradient. Cost: two
-/// readings of `x`, the second from the cache. GPUs do not have this operation yet.
+/// readings of `x`, the second from the cache.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -25,17 +23,16 @@ use candle_core::{DType, Result, Shape, Tensor};
 /// ```
 ///
 /// # Errors
-/// If the shapes do not fit or the elements are not f32.
+/// If the shapes do not fit or the elements have another type.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Result<Tensor> {
     const NAME: &str = "layer_norm";
     let channels = x.dims().last().copied().unwrap_or(0);
     if x.elem_count() == 0 {
         return Err(error::shape(NAME, "at least one element, channels last", x));
     }
-    for tensor in [x, weight, bias] {
-        error::dtype(NAME, DType::F32, tensor)?;
-    }
+    error::activation(NAME, x)?;
     for tensor in [weight, bias] {
+        error::dtype(NAME, DType::F32, tensor)?;
         if tensor.dims() != [channels] {
             return Err(error::shape(NAME, format!("one value for each of {channels} channels"), tensor));
         }
@@ -90,10 +87,3 @@ impl Operation<2> for LayerNormParameters {
         Shape::from((2, self.0.channels))
     }
 }
-
-#[cfg(feature = "cuda")]
-impl OnGpu<3> for LayerNorm {}
-#[cfg(feature = "cuda")]
-impl OnGpu<3> for LayerNormGradient {}
-#[cfg(feature = "cuda")]
-impl OnGpu<2> for LayerNormParameters {}

@@ -2,13 +2,11 @@
 
 use crate::adapter::{apply, run};
 use crate::error::{self, dims4};
-#[cfg(feature = "cuda")]
-use crate::operation::OnGpu;
 use crate::operation::{Backward, Operation};
 use crate::resize::{Alignment, Resize};
-use candle_core::{DType, Result, Shape, Tensor};
+use candle_core::{Result, Shape, Tensor};
 
-/// `x` (N, h, w, C) interpolated bilinearly to (N, `height`, `width`, C).
+/// `x` (N, h, w, C), f32 or on a GPU bf16, interpolated bilinearly to (N, `height`, `width`, C).
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -22,10 +20,10 @@ use candle_core::{DType, Result, Shape, Tensor};
 /// ```
 ///
 /// # Errors
-/// If `x` does not have four axes or a size is 0.
+/// If `x` does not have four axes, a size is 0, or the elements have another type.
 pub fn upsample_bilinear(x: &Tensor, height: usize, width: usize, alignment: Alignment) -> Result<Tensor> {
     let (_, h, w, channels) = dims4("upsample_bilinear", "input (N, h, w, C)", x)?;
-    error::dtype("upsample_bilinear", DType::F32, x)?;
+    error::activation("upsample_bilinear", x)?;
     if height == 0 || width == 0 {
         candle_core::bail!("upsample_bilinear: expected a size of at least 1x1, found {height}x{width}");
     }
@@ -39,20 +37,15 @@ pub fn upsample_bilinear(x: &Tensor, height: usize, width: usize, alignment: Ali
 /// output once.
 ///
 /// # Errors
-/// If the shapes do not fit.
+/// If the shapes or types do not fit.
 pub fn upsample_bilinear_add(x: &Tensor, residual: &Tensor, alignment: Alignment) -> Result<Tensor> {
     const NAME: &str = "upsample_bilinear_add";
     let (images, h, w, channels) = dims4(NAME, "input (N, h, w, C)", x)?;
     let (residual_images, height, width, residual_channels) = dims4(NAME, "residual (N, H, W, C)", residual)?;
-    for tensor in [x, residual] {
-        error::dtype(NAME, DType::F32, tensor)?;
-    }
+    error::activation(NAME, x)?;
+    error::dtype(NAME, x.dtype(), residual)?;
     if (residual_images, residual_channels) != (images, channels) {
         return Err(error::shape(NAME, format!("residual ({images}, H, W, {channels})"), residual));
-    }
-    #[cfg(feature = "cuda")]
-    if x.device().is_cuda() {
-        return upsample_bilinear(x, height, width, alignment)? + residual;
     }
     apply(Upsample(Resize { source: [h, w], target: [height, width], channels, alignment }), [x, residual])
 }
@@ -86,10 +79,6 @@ impl Operation<2> for Upsample {
         Ok([x, needs_residual.then(|| gradient.clone())])
     }
 }
-
-// GPUs add by an operation of its own.
-#[cfg(feature = "cuda")]
-impl OnGpu<2> for Upsample {}
 
 /// The transpose of [`Upsample`].
 pub(crate) struct UpsampleGradient(pub(crate) Resize);

@@ -13,18 +13,19 @@ use crate::operation::{Backward, Operation};
 use crate::resize::{Alignment, Resize};
 #[cfg(feature = "cuda")]
 use crate::upsample::upsample_bilinear;
-use candle_core::{DType, Result, Shape, Tensor};
+use candle_core::{Result, Shape, Tensor};
 
 /// `residual + conv2d(upsample_bilinear(x), weight)` at stride 1, padded to keep the size.
 ///
-/// `x` is (N, h, w, I), `weight` (O, K, K, I) with odd K, `residual` (N, H, W, O), f32. Convolution
+/// `x` is (N, h, w, I), `weight` (O, K, K, I) with odd K, `residual` (N, H, W, O), f32
+/// or on a GPU bf16. Convolution
 /// and bilinear upsampling are both linear. The small map is therefore multiplied by the taps of the
 /// kernel first, and the products are brought to their places. Detached arguments get no gradient.
 /// Cost: `N * h * w * O * K * K * I` multiply-adds instead of `N * H * W * O * K * K * I`, and as
 /// many for each gradient.
 ///
 /// # Errors
-/// If the shapes do not fit each other, or K is even.
+/// If the shapes or types do not fit each other, or K is even.
 pub fn conv2d_upsampled_add(
     x: &Tensor,
     weight: &Tensor,
@@ -36,8 +37,9 @@ pub fn conv2d_upsampled_add(
     let (images, h, w, inputs) = dims4(NAME, "input (N, h, w, I)", x)?;
     let (outputs, kernel, kernel_width, weight_inputs) = dims4(NAME, "weight (O, K, K, I)", weight)?;
     let (residual_images, height, width, channels) = dims4(NAME, "residual (N, H, W, O)", residual)?;
-    for tensor in [x, weight, residual] {
-        error::dtype(NAME, DType::F32, tensor)?;
+    error::activation(NAME, x)?;
+    for tensor in [weight, residual] {
+        error::dtype(NAME, x.dtype(), tensor)?;
     }
     if kernel != kernel_width || kernel % 2 == 0 {
         return Err(error::shape(NAME, "weight with a square kernel of odd size", weight));

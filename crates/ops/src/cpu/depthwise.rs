@@ -24,7 +24,7 @@ impl OnCpu<3> for Depthwise {
 }
 
 impl OnCpu<2> for DepthwiseInputGradient {
-    fn compute(&self, [weight, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+    fn compute(&self, [gradient, weight]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
         let (g, channels) = (&self.0, self.0.output[2]);
         // The taps of `Taps::backward` run in reverse.
         let mut weights = by_tap(weight.slice()?, channels);

@@ -2,21 +2,61 @@
 
 use super::element::{Element, stamped, width};
 use super::launch::{launch, per_element, sheet};
-use super::memory::{room, stored};
+use super::memory::{room, stored, view_mut};
 use crate::channels::{AddBias, Normalise, NormaliseGradient, ScaleChannels};
 use crate::operation::{GpuInputs, Input, OnGpu};
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::CudaDType;
-use candle_core::{CudaStorage, DType, Result};
+use candle_core::cuda_backend::cudarc::driver::{DevicePtr, DevicePtrMut};
+use candle_core::{CudaDevice, CudaStorage, DType, Layout, Result};
 
 impl OnGpu<2> for AddBias {
     fn compute<T: Element>(&self, [x, bias]: GpuInputs<'_, 2>) -> Result<CudaStorage> {
-        let (device, count, channels) = (x.storage.device(), x.count(), bias.count() as u32);
-        let mut out = room::<f32>(device, count)?;
-        let (x, bias) = (x.view::<f32>()?, bias.view::<f32>()?);
-        launch!(device, "add_bias_f32", per_element(count), &x, &bias, &(count as u64), &channels, &mut out);
+        let (device, count) = (x.storage.device(), x.count());
+        let width = width::<T>(bias.count(), &[x.layout]);
+        let (x, mut out) = (x.view::<T>()?, room::<T>(device, count)?);
+        let stream = device.cuda_stream();
+        let ((from, _from), (to, to_guard)) = (x.device_ptr(&stream), out.device_ptr_mut(&stream));
+        sum_with::<T>(device, bias, width, count, [from, to])?;
+        drop(to_guard);
         Ok(stored(out, device))
     }
+}
+
+/// Adds `bias` (C) to all rows of `x` (..., C), in place.
+pub(super) fn add_bias_to<T: Element>(
+    x: &mut CudaStorage,
+    layout: &Layout,
+    bias: Input<'_, CudaStorage>,
+) -> Result<()> {
+    let device: CudaDevice = x.device().clone();
+    let (width, count) = (width::<T>(bias.count(), &[layout]), layout.shape().elem_count());
+    let (mut x, stream) = (view_mut::<T>(x, layout)?, device.cuda_stream());
+    let (place, _guard) = x.device_ptr_mut(&stream);
+    sum_with::<T>(&device, bias, width, count, [place, place])
+}
+
+/// `count` numbers at the address `from` plus `bias`, at the address `to`, which may be the same.
+fn sum_with<T: Element>(
+    device: &CudaDevice,
+    bias: Input<'_, CudaStorage>,
+    width: usize,
+    count: usize,
+    [from, to]: [u64; 2],
+) -> Result<()> {
+    let channels = bias.count();
+    let rows = count / channels;
+    launch!(
+        device,
+        &stamped::<T>("add_bias", width),
+        sheet(rows, channels, width, 8),
+        &from,
+        &bias.view::<f32>()?,
+        &(rows as u64),
+        &(channels as u32),
+        &to,
+    );
+    Ok(())
 }
 
 impl OnGpu<2> for ScaleChannels {

@@ -41,8 +41,9 @@ impl OnGpu<1> for ColumnSum {
         let blocks = config.grid_dim.1;
         let mut partial = room::<f64>(device, blocks as usize * channels)?;
         let mut out = room::<f32>(device, channels)?;
-        let (x, rows, own) = (x.view::<f32>()?, rows as u64, channels as u32);
-        launch!(device, "column_sums_f32", config, &x, &rows, &own, &mut partial);
+        let (name, x) = (stamped::<T>("column_sums", 1), x.view::<T>()?);
+        let (rows, own) = (rows as u64, channels as u32);
+        launch!(device, &name, config, &x, &rows, &own, &mut partial);
         launch!(device, "finish_column_sums", finishing(channels), &partial, &blocks, &own, &mut out);
         Ok(stored(out, device))
     }

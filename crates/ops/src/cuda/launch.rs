@@ -48,7 +48,7 @@ pub(super) fn sheet(rows: usize, channels: usize, width: usize, rows_of_thread: 
 }
 
 /// Blocks that keep all multiprocessors of a large GPU busy.
-const BUSY: usize = 512;
+pub(super) const BUSY: usize = 512;
 
 /// Threads for a reduction of a sheet over its rows. Up to 64 rows of each thread make the results of
 /// blocks few, but no fewer than a large GPU needs.

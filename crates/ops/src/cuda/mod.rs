@@ -8,17 +8,21 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod adamw;
+mod attention;
 mod batch_norm;
 mod channels;
 mod column_sums;
 mod convert;
 mod convolution;
 pub(crate) mod copies;
+mod depthwise;
 mod descent;
 mod device;
 pub(crate) mod element;
 mod gain_map;
+mod gelu;
 mod launch;
+mod layer_norm;
 pub(crate) mod memory;
 mod norm_convolution;
 mod pair;

@@ -10,8 +10,8 @@ use candle_core::cuda_backend::cudarc::cublas::result::gemm_strided_batched_ex;
 use candle_core::cuda_backend::cudarc::cublas::sys::{
     cublasComputeType_t, cublasGemmAlgo_t, cublasOperation_t,
 };
-use candle_core::cuda_backend::cudarc::driver::{DevicePtr, DevicePtrMut};
-use candle_core::{CudaStorage, DType, Error, Layout, Result, bail};
+use candle_core::cuda_backend::cudarc::driver::{CudaView, CudaViewMut, DevicePtr, DevicePtrMut};
+use candle_core::{CudaDevice, CudaStorage, DType, Error, Layout, Result, bail};
 
 impl OnGpu<2> for Product {
     fn compute<T: Element>(&self, [left, right]: GpuInputs<'_, 2>) -> Result<CudaStorage> {
@@ -21,7 +21,8 @@ impl OnGpu<2> for Product {
 
 /// A matrix, or a batch of them, as cuBLAS reads it: column by column, so that rows are its
 /// columns.
-struct Operand {
+#[derive(Clone, Copy)]
+pub(super) struct Operand {
     operation: cublasOperation_t,
     /// Elements from one row to the next, or from one column to the next if it is transposed.
     leading: i32,
@@ -30,6 +31,25 @@ struct Operand {
 }
 
 impl Operand {
+    /// Matrices whose rows are `leading` elements apart, and which are `stride` elements apart.
+    pub(super) fn rows([leading, stride]: [usize; 2]) -> Self {
+        let operation = cublasOperation_t::CUBLAS_OP_N;
+        Self { operation, leading: leading as i32, stride: stride as i64 }
+    }
+
+    /// The transposes of matrices that [`Self::rows`] describes.
+    pub(super) fn flipped(self) -> Self {
+        Self { operation: cublasOperation_t::CUBLAS_OP_T, ..self }
+    }
+
+    /// Elements from the first to one past the last of `batch` matrices (rows, columns).
+    fn reach(self, [rows, columns]: [usize; 2], batch: usize) -> usize {
+        let transposed = self.operation == cublasOperation_t::CUBLAS_OP_T;
+        let (lines, length) = if transposed { (columns, rows) } else { (rows, columns) };
+        let [before, above] = [batch, lines].map(|count| count.saturating_sub(1));
+        before * self.stride as usize + above * self.leading as usize + length
+    }
+
     fn new(layout: &Layout) -> Result<Self> {
         let ([.., rows, columns], [batch @ .., down, across]) = (layout.dims(), layout.stride()) else {
             bail!("product: expected matrices, found shape {:?}", layout.dims());
@@ -65,50 +85,83 @@ pub(super) fn multiply<T: Element>(
         bail!("product: shapes {:?} and {:?} do not fit each other", left.dims(), right.dims());
     }
     let (device, batch) = (left.storage.device(), batch.iter().product::<usize>());
-    let (a, b) = (Operand::new(right.layout)?, Operand::new(left.layout)?);
+    let operands = [Operand::new(left.layout)?, Operand::new(right.layout)?];
+    let first = left.storage.as_cuda_slice::<T>()?.slice(left.layout.start_offset()..);
+    let second = right.storage.as_cuda_slice::<T>()?.slice(right.layout.start_offset()..);
+    let mut out = room::<T>(device, batch * m * n)?;
+    let result = Operand::rows([*n, m * n]);
+    let sizes = Sizes { rows: *m, inner: *k, columns: *n, batch };
+    gemm(
+        device,
+        sizes,
+        [(&first, operands[0]), (&second, operands[1])],
+        (&mut out.slice_mut(..), result),
+        0.0,
+        factors,
+    )?;
+    Ok(stored(out, device))
+}
+
+/// The sizes of a product (rows, inner) times (inner, columns), as many as `batch`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    pub(super) rows: usize,
+    pub(super) inner: usize,
+    pub(super) columns: usize,
+    pub(super) batch: usize,
+}
+
+/// `out = left right + kept out`, with sums in f32. The views begin with the first matrix.
+pub(super) fn gemm<T: Element, S: Element>(
+    device: &CudaDevice,
+    sizes: Sizes,
+    [(left, b), (right, a)]: [(&CudaView<'_, T>, Operand); 2],
+    (out, result): (&mut CudaViewMut<'_, S>, Operand),
+    kept: f32,
+    factors: Factors,
+) -> Result<()> {
+    let Sizes { rows, inner, columns, batch } = sizes;
+    let inside = b.reach([rows, inner], batch) <= left.len()
+        && a.reach([inner, columns], batch) <= right.len()
+        && result.reach([rows, columns], batch) <= out.len();
+    if !inside {
+        bail!("product: {sizes:?} reach beyond the tensors");
+    }
     let compute = match T::TYPE {
         DType::F32 if factors == Factors::Tf32 => cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
         _ => cublasComputeType_t::CUBLAS_COMPUTE_32F,
     };
-    let mut out = room::<T>(device, batch * m * n)?;
-    let (one, zero) = (1.0_f32, 0.0_f32);
-    {
-        let stream = device.cuda_stream();
-        let first = right.storage.as_cuda_slice::<T>()?.slice(right.layout.start_offset()..);
-        let second = left.storage.as_cuda_slice::<T>()?.slice(left.layout.start_offset()..);
-        let (first, _first) = first.device_ptr(&stream);
-        let (second, _second) = second.device_ptr(&stream);
-        let (target, _target) = out.device_ptr_mut(&stream);
-        // SAFETY: the operands lie within their storages, as their layouts say, and the output has
-        // room for the product.
-        unsafe {
-            gemm_strided_batched_ex(
-                *device.cublas_handle().handle(),
-                a.operation,
-                b.operation,
-                *n as i32,
-                *m as i32,
-                *k as i32,
-                (&raw const one).cast(),
-                first as *const _,
-                T::CUBLAS,
-                a.leading,
-                a.stride,
-                second as *const _,
-                T::CUBLAS,
-                b.leading,
-                b.stride,
-                (&raw const zero).cast(),
-                target as *mut _,
-                T::CUBLAS,
-                *n as i32,
-                (m * n) as i64,
-                batch as i32,
-                compute,
-                cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT_TENSOR_OP,
-            )
-        }
-        .map_err(Error::wrap)?;
+    let (stream, one) = (device.cuda_stream(), 1.0_f32);
+    let (first, _first) = right.device_ptr(&stream);
+    let (second, _second) = left.device_ptr(&stream);
+    let (target, _target) = out.device_ptr_mut(&stream);
+    // SAFETY: the operands and the product lie within their views, as was checked.
+    unsafe {
+        gemm_strided_batched_ex(
+            *device.cublas_handle().handle(),
+            a.operation,
+            b.operation,
+            columns as i32,
+            rows as i32,
+            inner as i32,
+            (&raw const one).cast(),
+            first as *const _,
+            T::CUBLAS,
+            a.leading,
+            a.stride,
+            second as *const _,
+            T::CUBLAS,
+            b.leading,
+            b.stride,
+            (&raw const kept).cast(),
+            target as *mut _,
+            S::CUBLAS,
+            result.leading,
+            result.stride,
+            batch as i32,
+            compute,
+            cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT_TENSOR_OP,
+        )
     }
-    Ok(stored(out, device))
+    .map_err(Error::wrap)
 }

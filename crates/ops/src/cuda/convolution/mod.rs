@@ -24,14 +24,15 @@ mod without;
 pub use plan::convolution_records;
 pub use record::ConvolutionRecord;
 
+use super::channels::add_bias_to;
 use super::element::Element;
 use super::memory::{room, stored};
-use crate::convolution::{Conv2d, InputGradient, WeightGradient};
+use crate::convolution::{Conv2d, Conv2dBias, InputGradient, WeightGradient};
 use crate::operation::{GpuInputs, Input, OnGpu};
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::result::memcpy_dtod_async;
 use candle_core::cuda_backend::cudarc::driver::{DevicePtr, DevicePtrMut};
-use candle_core::{CudaDevice, CudaStorage, Error, Result};
+use candle_core::{CudaDevice, CudaStorage, Error, Layout, Result};
 use cudnn::Tensors;
 use key::{Key, Product};
 use plan::{Attempt, with_plan};
@@ -46,6 +47,15 @@ impl OnGpu<2> for Conv2d {
 impl OnGpu<3> for Conv2d {
     fn compute<T: Element>(&self, [x, weight, residual]: GpuInputs<'_, 3>) -> Result<CudaStorage> {
         output::<T>(self, x, weight, Some(residual))
+    }
+}
+
+impl OnGpu<3> for Conv2dBias {
+    fn compute<T: Element>(&self, [x, weight, bias]: GpuInputs<'_, 3>) -> Result<CudaStorage> {
+        let mut out = output::<T>(&self.0, x, weight, None)?;
+        let layout = Layout::contiguous(self.0.geometry.output_shape());
+        add_bias_to::<T>(&mut out, &layout, bias)?;
+        Ok(out)
     }
 }
 

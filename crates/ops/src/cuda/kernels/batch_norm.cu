@@ -1,5 +1,5 @@
 // Batch norm, with ReLU if `relu` is 1, and the sums over pixels that it needs.
-#include "common.cuh"
+#include "column_sums.cuh"
 
 // A batch norm's values for V channels.
 template <int V> struct Norm {
@@ -43,21 +43,6 @@ __device__ inline float passed_by(const Norm<V> &norm, uint32_t relu, float x, f
     return !relu || normalised(norm, x, i) > 0.0f ? gradient : 0.0f;
 }
 
-// Writes the two sums of each channel over a block of rows to (blocks, 2, channels).
-template <int V>
-__device__ inline void write_sums(const Place &at, uint32_t channels, float (&first)[V], float (&second)[V],
-                                  float *partial) {
-    __shared__ float pile[THREADS * V];
-    fold_rows<V>(first, pile);
-    fold_rows<V>(second, pile);
-    if (at.channel >= channels || threadIdx.y != 0) return;
-    float *to = partial + (uint64_t)blockIdx.y * 2 * channels + at.channel;
-    for (int i = 0; i < V; i++) {
-        to[i] = first[i];
-        to[channels + i] = second[i];
-    }
-}
-
 // For every block of rows, the sums of the distances from a pivot and of their squares: (blocks, 2, channels), and
 // after them the pivot, the first row. Sums of values near zero lose nothing to cancellation.
 template <typename T, int V>
@@ -80,33 +65,6 @@ __device__ void column_moments(const T *x, uint64_t rows, uint32_t channels, flo
     write_sums<V>(at, channels, first, second, partial);
 }
 STAMP(column_moments, (const T *x, uint64_t rows, uint32_t channels, float *partial), (x, rows, channels, partial))
-
-// Channels and rows of threads of a block that adds up partial sums.
-#define ACROSS 8
-#define DOWN 32
-
-// The channel of a thread of such a block.
-__device__ inline uint32_t finished_channel() { return blockIdx.x * ACROSS + threadIdx.x; }
-
-// The sums of (blocks, SUMS, channels) over the blocks, of one channel for each threadIdx.x, in double precision; right
-// where threadIdx.y is 0. The block is ACROSS x DOWN.
-template <int SUMS, typename S>
-__device__ inline void sum_blocks(const S *partial, uint32_t blocks, uint32_t channels, double (&sums)[SUMS]) {
-    __shared__ double pile[SUMS][DOWN][ACROSS];
-    uint32_t channel = finished_channel();
-    for (int which = 0; which < SUMS; which++) sums[which] = 0.0;
-    if (channel < channels) {
-#pragma unroll 4
-        for (uint32_t block = threadIdx.y; block < blocks; block += DOWN)
-            for (int which = 0; which < SUMS; which++)
-                sums[which] += partial[((uint64_t)block * SUMS + which) * channels + channel];
-    }
-    for (int which = 0; which < SUMS; which++) pile[which][threadIdx.y][threadIdx.x] = sums[which];
-    __syncthreads();
-    if (threadIdx.y == 0)
-        for (int which = 0; which < SUMS; which++)
-            for (int y = 1; y < DOWN; y++) sums[which] += pile[which][y][threadIdx.x];
-}
 
 // Mean and biased variance, (2, channels), from the results of column_moments.
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -262,29 +220,3 @@ STAMP(input_gradient,
       (T * gradient, const T *x, const float *mean, const float *variance, const float *weight, const float *bias,
        float eps, uint32_t relu, uint64_t rows, uint32_t channels, const float *sums, uint32_t batch, const T *before),
       (gradient, x, mean, variance, weight, bias, eps, relu, rows, channels, sums, batch, before))
-
-// For every block of rows, the sums over its rows: (blocks, channels). A block has 32 channels and 8 rows of threads.
-extern "C" __global__ void __launch_bounds__(THREADS)
-    column_sums_f32(const float *x, uint64_t rows, uint32_t channels, double *partial) {
-    __shared__ double pile[8][32];
-    uint32_t channel = blockIdx.x * 32 + threadIdx.x;
-    Place at = place<1>();
-    double sum = 0.0;
-    if (channel < channels)
-        each_row<float, 1>(at, rows, channels, x,
-                           [&](uint64_t, const Pack<float, 1> &value) { sum += value.at[0]; });
-    pile[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.y != 0 || channel >= channels) return;
-    for (int y = 1; y < 8; y++) sum += pile[y][threadIdx.x];
-    partial[(uint64_t)blockIdx.y * channels + channel] = sum;
-}
-
-// The sums of (blocks, channels) over the blocks.
-extern "C" __global__ void __launch_bounds__(THREADS)
-    finish_column_sums(const double *partial, uint32_t blocks, uint32_t channels, float *out) {
-    double sums[1];
-    sum_blocks<1>(partial, blocks, channels, sums);
-    uint32_t channel = finished_channel();
-    if (threadIdx.y == 0 && channel < channels) out[channel] = (float)sums[0];
-}

@@ -1,11 +1,20 @@
 // Sweeps over all elements.
 #include "common.cuh"
 
-extern "C" __global__ void __launch_bounds__(THREADS)
-    add_bias_f32(const float *x, const float *bias, uint64_t count, uint32_t channels, float *out) {
-    uint64_t i = index_of_thread();
-    if (i < count) out[i] = x[i] + bias[i % channels];
+// x + bias (channels).
+template <typename T, int V>
+__device__ void add_bias(const T *x, const float *bias, uint64_t rows, uint32_t channels, T *out) {
+    Place at = place<V>();
+    if (at.channel >= channels) return;
+    float own[V];
+    read_floats<V>(bias + at.channel, own);
+    each_row<T, V>(at, rows, channels, x, [&](uint64_t element, Pack<T, V> values) {
+        for (int i = 0; i < V; i++) values.at[i] = narrow<T>(widen(values.at[i]) + own[i]);
+        write<T, V>(out + element, values);
+    });
 }
+STAMP(add_bias, (const T *x, const float *bias, uint64_t rows, uint32_t channels, T *out),
+      (x, bias, rows, channels, out))
 
 // x (images, rows, channels) times scale (images, channels).
 template <typename T, int V>
