@@ -169,7 +169,7 @@ fn of_model(error: &robustseg_models::Error) -> Exit {
     use robustseg_models::Error;
     match error {
         Error::Checkpoint { .. } | Error::Pretrained { .. } => Exit::Data,
-        Error::Setting { .. } | Error::Device { .. } => Exit::Usage,
+        Error::Setting { .. } => Exit::Usage,
         Error::Write { .. } => Exit::Other,
         Error::Candle(error) => of_candle(error),
     }

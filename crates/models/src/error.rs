@@ -37,12 +37,6 @@ pub enum Error {
         /// The range and the value. The text continues a sentence that begins with the field.
         reason: String,
     },
-    /// A network's operations are missing on a device.
-    #[error("model: {network} has operations that GPUs do not compute yet; choose the CPU as the device")]
-    Device {
-        /// The network's name.
-        network: &'static str,
-    },
     /// An operation on tensors failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

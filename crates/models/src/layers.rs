@@ -80,11 +80,6 @@ pub(crate) trait Settings {
         1
     }
 
-    /// Whether GPUs have the operations of this network.
-    fn runs_on_gpus(&self) -> bool {
-        true
-    }
-
     /// Explains why the tensors in `file` have other names than this network's, and what to do, if
     /// that is known. The text continues a sentence.
     fn foreign(&self, _file: &SafeTensors<'_>) -> Option<String> {

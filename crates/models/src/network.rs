@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::outline::Outline;
 use crate::run::Run;
 use crate::variables::{Maker, Source};
-use crate::{Error, Mode, NetworkConfig, Parameter, Precision, Result};
+use crate::{Mode, NetworkConfig, Parameter, Precision, Result};
 use candle_core::{Device, Tensor};
 use robustseg_ops::{Alignment, Deal, convert, normalise_image, upsample_bilinear};
 use robustseg_ranks::Ranks;
@@ -46,7 +46,7 @@ impl Network {
     /// numbers of variance 1 / (3 fan-in), also in the classifier's bias. The paper does not say.
     ///
     /// # Errors
-    /// If the configuration describes no network, or the device lacks its operations or memory.
+    /// If the configuration describes no network, or the device lacks memory.
     pub fn new(config: &NetworkConfig, seed: u64, device: &Device) -> Result<Self> {
         Self::build(config, Source::Seed(seed), device)
     }
@@ -61,10 +61,6 @@ impl Network {
     }
 
     pub(crate) fn build(config: &NetworkConfig, source: Source<'_>, device: &Device) -> Result<Self> {
-        let architecture = &config.architecture;
-        if !device.is_cpu() && !architecture.settings().runs_on_gpus() {
-            return Err(Error::Device { network: architecture.name() });
-        }
         let maker = Maker::new(source, device);
         let outline = config.build(&maker)?;
         Ok(Self {

@@ -4,14 +4,16 @@ use crate::layers::Maps;
 use crate::run::Run;
 use crate::variables::Variables;
 use crate::{Error, ParameterKind};
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use robustseg_ops::{
-    Conv2dConfig, add_bias, conv2d_add, conv2d_bias, depthwise_conv2d, layer_norm, scale_channels,
+    Conv2dConfig, RoundedCopy, add_bias, conv2d, conv2d_add, conv2d_bias, convert, depthwise_conv2d,
+    layer_norm, scale_channels,
 };
 
 /// A convolution with bias. With a kernel of one pixel it is a linear layer.
 pub(crate) struct BiasedConvolution {
     weight: Tensor,
+    rounded: RoundedCopy,
     bias: Tensor,
     config: Conv2dConfig,
 }
@@ -42,17 +44,31 @@ impl BiasedConvolution {
     ) -> Result<Self> {
         let weight = variables.normal(shape, "weight", deviation)?;
         let bias = variables.constant(shape[0], "bias", ParameterKind::Bias, 0.0)?;
-        Ok(Self { weight, bias, config })
+        Ok(Self { weight, rounded: RoundedCopy::default(), bias, config })
     }
 
-    /// Weight and bias as `run` uses them.
+    /// Weight and bias as `run` uses them, f32.
     pub(crate) fn parameters(&self, run: &Run<'_, '_>) -> [Tensor; 2] {
         [&self.weight, &self.bias].map(|tensor| run.mode.weight(tensor))
     }
 
+    /// The weight as `run` uses it on `x`, in the type of its elements.
+    fn weight(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
+        self.rounded.of(&self.weight, x.dtype(), run.mode.tracks_weights())
+    }
+
     pub(crate) fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
-        let [weight, bias] = self.parameters(run);
-        conv2d_bias(x, &weight, &bias, self.config, run.arithmetic)
+        let bias = run.mode.weight(&self.bias);
+        conv2d_bias(x, &self.weight(x, run)?, &bias, self.config, run.arithmetic)
+    }
+
+    /// The output in f32, as logits are.
+    pub(crate) fn forward_wide(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
+        if x.dtype() == DType::F32 {
+            return self.forward(x, run);
+        }
+        let narrow = conv2d(x, &self.weight(x, run)?, self.config, run.arithmetic)?;
+        add_bias(&convert(&narrow, DType::F32)?, &run.mode.weight(&self.bias))
     }
 
     /// `residual` plus the output, of which training leaves out whole images with probability
@@ -66,13 +82,15 @@ impl BiasedConvolution {
         drop: f64,
         run: &mut Run<'_, '_>,
     ) -> Result<Tensor> {
-        let [mut weight, mut bias] = self.parameters(run);
-        if let Some(scale) = scale {
-            // Scaling the few weights is scaling the many outputs.
-            let scale = run.mode.weight(scale);
-            weight = weight.broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
-            bias = (bias * scale)?;
-        }
+        let [weight, bias] = match scale {
+            None => [self.weight(x, run)?, run.mode.weight(&self.bias)],
+            Some(scale) => {
+                // Scaling the few weights is scaling the many outputs.
+                let ([weight, bias], scale) = (self.parameters(run), run.mode.weight(scale));
+                let weight = weight.broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
+                [convert(&weight, x.dtype())?, (bias * scale)?]
+            }
+        };
         let images = x.dims()[0];
         match run.factors(images, drop) {
             None => add_bias(&conv2d_add(x, &weight, self.config, residual, run.arithmetic)?, &bias),

@@ -5,7 +5,7 @@ use crate::run::Run;
 use crate::transformer_layer::BiasedConvolution;
 use crate::variables::Variables;
 use candle_core::{Result, Tensor};
-use robustseg_ops::{Alignment, Conv2dConfig, conv2d, conv2d_bias, upsample_bilinear_add};
+use robustseg_ops::{Alignment, Conv2dConfig, conv2d, conv2d_bias, convert, upsample_bilinear_add};
 
 /// Four maps to logits at the size of the first. By definition each map passes a linear layer and is
 /// upsampled to the size of the first; another linear layer fuses them, last map first. Norm,
@@ -48,7 +48,7 @@ impl Head {
     pub(super) fn forward(&self, maps: &[Tensor], run: &mut Run<'_, '_>) -> Result<Tensor> {
         let x = self.norm.forward(&self.fused(maps, run)?, run)?;
         let x = run.dropout(&x)?;
-        self.classifier.forward(&x, run)
+        self.classifier.forward_wide(&x, run)
     }
 
     /// The maps through both linear layers, summed at the size of the first.
@@ -58,8 +58,8 @@ impl Head {
         };
         let (mut products, mut bias) = (Vec::new(), None);
         for index in 0..maps.len() {
-            let [product, shift] = self.product(index, largest, run)?;
-            products.push(product);
+            let [product, shift] = self.product(index, run)?;
+            products.push(convert(&product, largest.dtype())?);
             bias = Some(match bias {
                 None => shift,
                 Some(bias) => (bias + shift)?,
@@ -77,15 +77,15 @@ impl Head {
     }
 
     /// The product of the fusing layer's part for map `index` with that map's linear layer: weight
-    /// (channels, 1, 1, width) and bias.
-    fn product(&self, index: usize, x: &Tensor, run: &Run<'_, '_>) -> Result<[Tensor; 2]> {
+    /// (channels, 1, 1, width) and bias, f32.
+    fn product(&self, index: usize, run: &Run<'_, '_>) -> Result<[Tensor; 2]> {
         let channels = self.fuse.shape()[0];
         let part = (self.linear.len() - 1 - index) * channels;
-        let fuse = self.fuse.weight(x, run)?.narrow(3, part, channels)?;
         let [weight, bias] = self.linear[index].parameters(run);
         // Every column of the weight, and the bias, is one pixel that the fusing layer reads.
         let columns = Tensor::cat(&[weight.reshape((channels, ()))?, bias.reshape((channels, 1))?], 1)?;
         let pixels = columns.t()?.contiguous()?.reshape((1, 1, (), channels))?;
+        let fuse = self.fuse.weight(&pixels, run)?.narrow(3, part, channels)?;
         let products = conv2d(&pixels, &fuse, Conv2dConfig::default(), run.arithmetic)?;
         let products = products.reshape(((), channels))?;
         let width = self.widths[index];

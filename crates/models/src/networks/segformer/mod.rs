@@ -67,10 +67,6 @@ impl Settings for SegFormerConfig {
         let needed = |(stage, reduction): (usize, &usize)| (reduction - 1) * (4 << stage) + 1;
         self.reductions.iter().enumerate().map(needed).max().unwrap_or(1)
     }
-
-    fn runs_on_gpus(&self) -> bool {
-        false
-    }
 }
 
 /// Encoder and heads of one shape: the main one and the branches.

@@ -38,7 +38,7 @@ impl Auxiliary {
     pub(super) fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
         let x = self.unit.forward(x, run)?;
         let x = run.dropout(&x)?;
-        self.classifier.forward(&x, run)
+        self.classifier.forward_wide(&x, run)
     }
 
     /// Numbers that a forward pass keeps for a third map of `size` (height, width): the map before

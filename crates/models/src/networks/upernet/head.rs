@@ -74,7 +74,7 @@ impl Head {
         }
         let x = self.fusion.norm.forward(&self.fused(&levels, run)?, run)?;
         let x = run.dropout(&x)?;
-        self.classifier.forward(&x, run)
+        self.classifier.forward_wide(&x, run)
     }
 
     /// The last map together with its means over 1, 4, 9 and 36 regions.

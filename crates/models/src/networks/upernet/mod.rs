@@ -73,10 +73,6 @@ impl Settings for UperNetConfig {
             ConvNeXtStem::Convolutions => 29,
         }
     }
-
-    fn runs_on_gpus(&self) -> bool {
-        false
-    }
 }
 
 /// Backbone, heads of one shape (the main one and the branches), and the auxiliary head.
