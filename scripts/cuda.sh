@@ -124,8 +124,8 @@ test_emulated() {
     local emulator=$PWD/target/cuda-none/emulator out
     scripts/gpu_emulator.sh "$emulator"
     export LD_LIBRARY_PATH=$emulator${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-    cargo_for none test --workspace --test devices --test fallbacks --test goldens --test precision \
-        --test gpu_emulator "$@"
+    cargo_for none test --workspace --test devices --test fallbacks --test goldens --test networks \
+        --test transformers --test precision --test gpu_emulator "$@"
     (($# == 0)) || return 0
     # A complete run from spec to report, with the program that the tests have built.
     out=$(mktemp -d)

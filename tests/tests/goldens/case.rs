@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use robustseg_models::Network;
+use robustseg_tests::device;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -39,17 +40,6 @@ pub(crate) fn cases() -> Vec<Case> {
     assert!(!folders.is_empty(), "{} holds no case", folder.display());
     folders.sort();
     folders.iter().map(|folder| Case::load(folder)).collect()
-}
-
-/// The device for the cases: the GPU, if these tests were built for one and the machine has one.
-fn device() -> Device {
-    #[cfg(feature = "cuda")]
-    if robustseg_ops::cuda::count() > 0 {
-        return robustseg_ops::cuda::open(0).expect("a GPU that can be opened");
-    }
-    #[cfg(feature = "cuda")]
-    eprintln!("no GPU here: on the CPU");
-    Device::Cpu
 }
 
 impl Case {

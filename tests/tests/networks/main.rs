@@ -8,6 +8,7 @@ use robustseg_models::{
 };
 use robustseg_ops::{PixelObjective, Tape, pixel_objective_mean};
 use robustseg_random::stream;
+use robustseg_tests::device;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -88,14 +89,15 @@ struct Case {
 
 impl Case {
     fn load(name: &'static str, config: &NetworkConfig) -> Self {
-        let network = Network::blank(config, &Device::Cpu).expect("a network");
+        let device = device();
+        let network = Network::blank(config, &device).expect("a network");
         for (name, parameter) in network.parameters() {
             let shape = parameter.var.dims();
             let value = if let [o, h, w, i] = *shape {
-                let value = Tensor::from_vec(initial(name, &[o, i, h, w]), (o, i, h, w), &Device::Cpu);
+                let value = Tensor::from_vec(initial(name, &[o, i, h, w]), (o, i, h, w), &device);
                 value.and_then(|value| value.permute((0, 2, 3, 1))?.contiguous())
             } else {
-                Tensor::from_vec(initial(name, shape), shape, &Device::Cpu)
+                Tensor::from_vec(initial(name, shape), shape, &device)
             };
             robustseg_ops::assign(&parameter.var, &value.expect("a value"))
                 .expect("a variable of this shape");
@@ -148,12 +150,13 @@ fn relative_l2(ours: &Tensor, golden: &Tensor) -> f64 {
 fn results(case: &Case) -> candle_core::Result<Vec<(String, Tensor)>> {
     let (images, height, width) = SIZE;
     let pixels = images * height * width;
-    let image = Tensor::from_vec(hashed("image", 3 * pixels), (images, 3, height, width), &Device::Cpu)?;
+    let image =
+        Tensor::from_vec(hashed("image", 3 * pixels), (images, 3, height, width), case.network.device())?;
     let label = hashed("label", pixels).into_iter().map(|value| match (value * 4.0) as u8 {
         3 => 255,
         class => class,
     });
-    let label = Tensor::from_vec(label.collect::<Vec<u8>>(), SIZE, &Device::Cpu)?;
+    let label = Tensor::from_vec(label.collect::<Vec<u8>>(), SIZE, case.network.device())?;
     let network = &case.network;
     let loss = |logits: &Tensor| {
         pixel_objective_mean(logits, &label, PixelObjective::CrossEntropy, network.alignment())

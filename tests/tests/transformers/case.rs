@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use robustseg_models::Network;
+use robustseg_tests::device;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,20 +21,30 @@ impl Case {
     /// The case `name`, on images of `size` (height, width).
     pub(crate) fn load((name, [height, width]): (&'static str, [usize; 2])) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transformers").join(name);
-        let network = Network::load(&folder.join("model.safetensors"), &Device::Cpu).expect("a network");
+        let device = device();
+        let network = Network::load(&folder.join("model.safetensors"), &device).expect("a network");
         let tensors = candle_core::safetensors::load(folder.join("case.safetensors"), &Device::Cpu);
         let tensors = tensors.expect("a case");
-        let (image, label) = batch([3, height, width]).expect("images");
+        let (image, label) = batch([3, height, width], &device).expect("images");
         let errors = std::fs::read(folder.join("f32_error.json")).expect("the recorded errors");
         Self { name, network, image, label, tensors, errors: serde_json::from_slice(&errors).expect("JSON") }
     }
 
-    /// Requires that `ours` is the golden tensor `name` up to 1e-4 + 10 x the recorded error.
-    pub(crate) fn compare(&self, name: &str, ours: &Tensor) {
+    /// The norm of the difference of `ours` from the golden tensor `name`, and the norm of that.
+    pub(crate) fn distance(&self, name: &str, ours: &Tensor) -> [f64; 2] {
         let golden = self.tensors.get(name).unwrap_or_else(|| panic!("{} has no {name}", self.name));
         assert_eq!(ours.dims(), golden.dims(), "{}: {name}", self.name);
+        let (ours, golden) = (values(ours), values(golden));
+        let norm =
+            |values: &mut dyn Iterator<Item = f64>| values.map(|value| value.powi(2)).sum::<f64>().sqrt();
+        [norm(&mut ours.iter().zip(&golden).map(|(a, b)| a - b)), norm(&mut golden.iter().copied())]
+    }
+
+    /// Requires that `ours` is the golden tensor `name` up to 1e-4 + 10 x the recorded error.
+    pub(crate) fn compare(&self, name: &str, ours: &Tensor) {
         let recorded = self.errors[name].as_f64().expect("an error of each tensor");
-        let error = relative_l2(&values(ours), &values(golden));
+        let [difference, norm] = self.distance(name, ours);
+        let error = difference / norm;
         let bound = 1e-4 + 10.0 * recorded;
         // Written such that NaN fails.
         assert!(error <= bound, "{}: {name} is off by {error:.1e}, at most {bound:.1e}", self.name);
@@ -47,12 +58,16 @@ impl Case {
     /// Compares each golden tensor named `prefix` plus a parameter's name with the result of `ours`
     /// for that parameter. Returns their number.
     pub(crate) fn compare_named(&self, prefix: &str, ours: impl Fn(&str) -> Option<Tensor>) -> usize {
-        let names = self.tensors.keys().filter_map(|name| Some((name, name.strip_prefix(prefix)?)));
-        let compare = |(name, parameter): (&String, &str)| {
+        let compare = |(name, parameter): (&str, &str)| {
             let ours = ours(parameter).unwrap_or_else(|| panic!("{}: no {parameter}", self.name));
             self.compare_outside(name, &ours);
         };
-        names.map(compare).count()
+        self.named(prefix).map(compare).count()
+    }
+
+    /// The names of the golden tensors that begin with `prefix`, and what follows it.
+    pub(crate) fn named<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.tensors.keys().filter_map(move |name| Some((name.as_str(), name.strip_prefix(prefix)?)))
     }
 }
 
@@ -66,7 +81,7 @@ fn hashed(key: u32, count: usize) -> impl Iterator<Item = u8> {
 }
 
 /// Images (N, 3, H, W) and labels (N, H, W) with numbers from [`hashed`].
-fn batch([images, height, width]: [usize; 3]) -> Result<(Tensor, Tensor)> {
+fn batch([images, height, width]: [usize; 3], device: &Device) -> Result<(Tensor, Tensor)> {
     let pixels = images * height * width;
     let image = hashed(1, 3 * pixels).map(|value| f32::from(value) / 256.0).collect();
     let label = hashed(2, pixels).map(|value| match value % 4 {
@@ -74,13 +89,13 @@ fn batch([images, height, width]: [usize; 3]) -> Result<(Tensor, Tensor)> {
         class => class,
     });
     Ok((
-        Tensor::from_vec::<_, f32>(image, (images, 3, height, width), &Device::Cpu)?,
-        Tensor::from_vec::<_, u8>(label.collect(), (images, height, width), &Device::Cpu)?,
+        Tensor::from_vec::<_, f32>(image, (images, 3, height, width), device)?,
+        Tensor::from_vec::<_, u8>(label.collect(), (images, height, width), device)?,
     ))
 }
 
 /// In PyTorch's layout: convolution weights (O, I, KH, KW) and maps (N, C, H, W).
-fn outside(tensor: &Tensor) -> Tensor {
+pub(crate) fn outside(tensor: &Tensor) -> Tensor {
     match tensor.rank() {
         4 => tensor.permute((0, 3, 1, 2)).and_then(|tensor| tensor.contiguous()).expect("four axes"),
         _ => tensor.clone(),
@@ -90,11 +105,4 @@ fn outside(tensor: &Tensor) -> Tensor {
 fn values(tensor: &Tensor) -> Vec<f64> {
     let flat = tensor.flatten_all().and_then(|flat| flat.to_dtype(DType::F64));
     flat.and_then(|flat| flat.to_vec1()).expect("numbers")
-}
-
-/// The norm of the difference over the golden norm.
-fn relative_l2(ours: &[f64], golden: &[f64]) -> f64 {
-    let difference: f64 = ours.iter().zip(golden).map(|(a, b)| (a - b).powi(2)).sum();
-    let norm: f64 = golden.iter().map(|b| b.powi(2)).sum();
-    (difference / norm).sqrt()
 }
