@@ -14,11 +14,11 @@ fn document(name: &str) -> String {
     std::fs::read_to_string(root.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Requires that `names` are all different and that README.md contains each of them in backticks.
-fn are_in_the_readme(names: &[&str]) {
-    let readme = document("README.md");
+/// Requires that `names` are all different and that `page` contains each of them in backticks.
+fn are_in(page: &str, names: &[&str]) {
+    let text = document(page);
     for name in names {
-        assert!(readme.contains(&format!("`{name}`")), "README.md does not name `{name}`");
+        assert!(text.contains(&format!("`{name}`")), "{page} does not name `{name}`");
     }
     assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
 }
@@ -26,7 +26,7 @@ fn are_in_the_readme(names: &[&str]) {
 #[test]
 fn every_attack_is_documented_and_can_be_a_curve() {
     let attacks = attacks();
-    are_in_the_readme(&attacks.iter().map(|attack| attack.name()).collect::<Vec<_>>());
+    are_in("docs/attacks.md", &attacks.iter().map(|attack| attack.name()).collect::<Vec<_>>());
     for attack in &attacks {
         let name = attack.name();
         assert!(attack.summary().ends_with('.'), "{name}: {}", attack.summary());
@@ -42,7 +42,7 @@ fn every_attack_is_documented_and_can_be_a_curve() {
 #[test]
 fn every_method_is_documented_and_reads_as_it_is_written() {
     let methods = MethodConfig::all();
-    are_in_the_readme(&methods.iter().map(|method| method.name()).collect::<Vec<_>>());
+    are_in("docs/training.md", &methods.iter().map(|method| method.name()).collect::<Vec<_>>());
     for method in methods {
         let name = method.name();
         assert!(method.summary().ends_with('.'), "{name}: {}", method.summary());
@@ -54,7 +54,7 @@ fn every_method_is_documented_and_reads_as_it_is_written() {
 
 #[test]
 fn every_kind_of_published_checkpoint_is_documented() {
-    are_in_the_readme(&KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>());
+    are_in("docs/published.md", &KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>());
 }
 
 #[test]

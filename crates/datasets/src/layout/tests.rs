@@ -145,11 +145,11 @@ fn every_layout_has_the_name_that_manifests_write() {
 }
 
 #[test]
-fn the_readme_lists_every_layout_with_its_summary() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let readme = std::fs::read_to_string(readme).unwrap();
+fn the_documentation_lists_every_layout_with_its_summary() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/data.md");
+    let page = std::fs::read_to_string(page).unwrap();
     for (name, summary) in layouts() {
         let row = format!("| `{name}` | {summary} |");
-        assert!(readme.contains(&row), "README.md lacks the row\n{row}");
+        assert!(page.contains(&row), "docs/data.md lacks the row\n{row}");
     }
 }
