@@ -54,6 +54,8 @@ impl From<&Geometry> for Sizes {
 /// Neighbouring pixels and taps of a thread, as the kernels have them.
 const PIXELS: usize = 4;
 const TAPS: usize = 4;
+/// Least rows of the output for a block that sums over them.
+const LINES: usize = 4;
 
 impl OnGpu<3> for Depthwise {
     fn compute<T: Element>(&self, [x, weight, bias]: GpuInputs<'_, 3>) -> Result<CudaStorage> {
@@ -112,7 +114,7 @@ impl OnGpu<2> for DepthwiseWeightGradient {
         let width = width::<T>(channels, &[x.layout, gradient.layout]);
         let LaunchConfig { grid_dim: (across, ..), block_dim, shared_mem_bytes } =
             sheet(1, channels, width, 1);
-        let blocks = (2 * BUSY / (across as usize * parts)).clamp(1, lines);
+        let blocks = (2 * BUSY / (across as usize * parts)).clamp(1, lines.div_ceil(LINES));
         let grid_dim = (across, blocks as u32, parts as u32);
         let config = LaunchConfig { grid_dim, block_dim, shared_mem_bytes };
         let mut partial = room::<f32>(device, blocks * channels * taps)?;

@@ -50,7 +50,7 @@ pub(crate) fn difference(cpu: &Tensor, gpu: &Tensor) -> f64 {
 }
 
 /// The value of `work` and the gradient of each argument of its product with fixed factors.
-fn outcome(
+pub(crate) fn outcome(
     arguments: &[Tensor],
     device: &Device,
     types: &[DType],

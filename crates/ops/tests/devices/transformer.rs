@@ -2,13 +2,14 @@
 
 use std::slice::from_ref;
 
+use candle_core::{DType, Tensor};
 use robustseg_ops::{
     Alignment, Conv2dConfig, add_bias, attention, conv2d_upsampled_add, depthwise_conv2d, gelu, layer_norm,
     upsample_bilinear_add,
 };
 
 use crate::EXACT;
-use crate::compare::{random, same};
+use crate::compare::{gpu, outcome, random, same};
 
 #[test]
 fn gelus() {
@@ -100,4 +101,26 @@ fn sums_with_upsampled_maps() {
         let arguments = [random(seed + 4, &[3, 5, 7, channels]), random(seed + 5, &[channels])];
         same(&format!("add_bias {channels}"), &arguments, 1, |t| add_bias(&t[0], &t[1]));
     }
+}
+
+/// A tensor's values, in order.
+fn bits(tensor: &Tensor) -> Vec<f32> {
+    tensor.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn repeated_gradients_have_the_same_bits() {
+    let Some(gpu) = gpu() else { return };
+    let (x, vectors) = (random(1400, &[3, 17, 19, 40]), [random(1401, &[40]), random(1402, &[40])]);
+    let kernel = random(1403, &[40, 3, 3, 1]);
+    let config = Conv2dConfig { padding: 1, ..Conv2dConfig::default() };
+    let arguments = [x, vectors[0].clone(), vectors[1].clone(), kernel];
+    let work = |t: &[Tensor]| {
+        let y = layer_norm(&depthwise_conv2d(&t[0], &t[3], &t[2], config)?, &t[1], &t[2], 1e-3)?;
+        attention(&gelu(&y)?, &Tensor::cat(&[&y, &t[0]], 3)?, 5)
+    };
+    let types = [DType::F32; 4];
+    let all = || outcome(&arguments, &gpu, &types, &work).unwrap().iter().map(bits).collect::<Vec<_>>();
+    let first = all();
+    assert!((0..3).all(|_| all() == first));
 }

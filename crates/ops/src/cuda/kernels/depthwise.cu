@@ -96,10 +96,10 @@ STAMP(depthwise_input_gradient, (const T *gradient, const float *weight, Depthwi
 // all images. A thread has V channels of every blockDim.y-th pixel of a row; blockIdx.z names the taps.
 template <typename T, int V>
 __device__ void depthwise_weight_gradient(const T *x, const T *gradient, Depthwise g, uint64_t lines, float *partial) {
-    __shared__ float pile[THREADS * V];
+    __shared__ float pile[THREADS * TAPS * V];
     uint32_t channel = (blockIdx.x * blockDim.x + threadIdx.x) * V, parts = (g.kernel_width + TAPS - 1) / TAPS;
     uint32_t ky = blockIdx.z / parts, first = blockIdx.z % parts * TAPS;
-    float sums[TAPS][V] = {};
+    float sums[TAPS * V] = {};
     for (uint64_t line = blockIdx.y; line < lines && channel < g.channels; line += gridDim.y) {
         uint32_t y = read_by(g, line % g.out_height, ky, g.height);
         if (y >= g.height) continue;
@@ -112,17 +112,16 @@ __device__ void depthwise_weight_gradient(const T *x, const T *gradient, Depthwi
                 if (xx >= g.width) continue;
                 Pack<T, V> values = read<T, V>(row + (uint64_t)xx * g.channels);
                 for (int c = 0; c < V; c++)
-                    sums[t][c] = fmaf(widen(gradients.at[c]), widen(values.at[c]), sums[t][c]);
+                    sums[t * V + c] = fmaf(widen(gradients.at[c]), widen(values.at[c]), sums[t * V + c]);
             }
         }
     }
+    fold_rows<TAPS * V>(sums, pile);
+    if (threadIdx.y != 0 || channel >= g.channels) return;
     uint32_t taps = g.kernel_height * g.kernel_width;
-    for (int t = 0; t < TAPS; t++) {
-        fold_rows<V>(sums[t], pile);
-        if (threadIdx.y != 0 || channel >= g.channels || first + t >= g.kernel_width) continue;
-        float *to = partial + ((uint64_t)blockIdx.y * g.channels + channel) * taps + ky * g.kernel_width + first + t;
-        for (int c = 0; c < V; c++) to[(uint64_t)c * taps] = sums[t][c];
-    }
+    float *to = partial + ((uint64_t)blockIdx.y * g.channels + channel) * taps + ky * g.kernel_width + first;
+    for (int t = 0; t < TAPS && first + t < g.kernel_width; t++)
+        for (int c = 0; c < V; c++) to[(uint64_t)c * taps + t] = sums[t * V + c];
 }
 STAMP(depthwise_weight_gradient, (const T *x, const T *gradient, Depthwise g, uint64_t lines, float *partial),
       (x, gradient, g, lines, partial))
