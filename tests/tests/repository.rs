@@ -15,8 +15,9 @@ fn read(name: &str) -> String {
 /// The documents that describe the project as it is.
 fn documents() -> Vec<String> {
     let pages = std::fs::read_dir(root().join("docs")).expect("the pages");
-    let pages = pages.map(|page| page.expect("a page").file_name().into_string().expect("UTF-8"));
-    let pages = pages.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
+    let pages = pages.map(|page| page.expect("a page").path());
+    let pages = pages.filter(|page| page.extension().is_some_and(|ending| ending == "md"));
+    let pages = pages.map(|page| format!("docs/{}", page.file_name().expect("a name").display()));
     let others = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/decisions/README.md"];
     others.map(String::from).into_iter().chain(pages).collect()
 }
