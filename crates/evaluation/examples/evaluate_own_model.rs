@@ -24,7 +24,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         CurveConfig::new(Bim { alpha: 0.004, steps: 10 }, epsilons.clone()),
         CurveConfig::new(Sea { steps: 30, ..Sea::default() }, epsilons),
     ];
-    let evaluation = evaluate_model(&model, 3, batches, &curves, 0)?.evaluation;
+    let (examples, seed) = (0, 0);
+    let evaluation = evaluate_model(&model, 3, batches, &curves, examples, seed)?.evaluation;
     for curve in &evaluation.curves {
         let miou: Vec<f64> = curve.points.iter().map(|point| point.scores.miou).collect();
         println!("{:<5} mean IoU {miou:.4?}", curve.attack);

@@ -84,8 +84,8 @@ fn on(dataset: &Dataset, config: &EvaluationConfig, mut evaluated: Evaluated) ->
 }
 
 /// Evaluates any `model` of `num_classes` classes on `batches`, clean and along `curves`. It works
-/// like [`evaluate`] with seed 0 and keeps `examples` images as examples. To evaluate in windows or
-/// under a protocol, take [`evaluate_presented`].
+/// like [`evaluate`], keeps `examples` images as examples, and draws the attacks' random starts from
+/// `seed`. To evaluate in windows or under a protocol, take [`evaluate_presented`].
 ///
 /// # Errors
 /// A batch that does not fit the attacks, no labelled pixel at all, or a gradient that differs
@@ -97,8 +97,10 @@ pub fn evaluate_model(
     batches: impl IntoIterator<Item = EvaluationBatch>,
     curves: &[CurveConfig],
     examples: usize,
+    seed: u64,
 ) -> Result<Evaluated> {
-    evaluate_presented(&Presented::new(model, &Protocol::WholeImage), num_classes, batches, curves, examples)
+    let presented = Presented::new(model, &Protocol::WholeImage);
+    evaluate_presented(&presented, num_classes, batches, curves, examples, seed)
 }
 
 /// Like [`evaluate_model`], with the images presented to the model as `presented` says.
@@ -111,13 +113,14 @@ pub fn evaluate_presented(
     batches: impl IntoIterator<Item = EvaluationBatch>,
     curves: &[CurveConfig],
     examples: usize,
+    seed: u64,
 ) -> Result<Evaluated> {
     let (protocol, window) = (presented.protocol().clone(), presented.window());
     let config =
         EvaluationConfig { curves: curves.to_vec(), protocol, window, ..EvaluationConfig::default() };
     config.validate()?;
     config.protocol.check_classes(num_classes)?;
-    let mut tally = Tally::new(num_classes, curves, examples);
+    let mut tally = Tally::new(num_classes, curves, examples).with_seed(seed);
     let models = Models { target: *presented, sources: Vec::new() };
     for batch in batches {
         let batch = batch.prepared(presented)?;

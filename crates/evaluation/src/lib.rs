@@ -16,7 +16,7 @@
 //! let label = image.argmax(1)?.to_dtype(DType::U8)?;
 //! let batch = EvaluationBatch { ids: vec!["noise".into()], image, label };
 //! let curves = [CurveConfig::new(Fgsm {}, vec![0.0, 0.1])];
-//! let evaluation = evaluate_model(&model, 3, [batch], &curves, 0)?.evaluation;
+//! let evaluation = evaluate_model(&model, 3, [batch], &curves, 0, 0)?.evaluation;
 //! assert_eq!(evaluation.clean.miou, 1.0);
 //! assert!(evaluation.curves[0].points[1].scores.miou < 1.0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -29,7 +29,7 @@ const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// let label = image.argmax(1)?.to_dtype(DType::U8)?;
 /// let batch = EvaluationBatch { ids: vec!["noise".into()], image, label };
 /// let curves = [CurveConfig::new(Fgsm {}, vec![0.1])];
-/// let evaluation = evaluate_presented(&presented, 3, [batch], &curves, 0)?.evaluation;
+/// let evaluation = evaluate_presented(&presented, 3, [batch], &curves, 0, 0)?.evaluation;
 /// assert_eq!(evaluation.scope.protocol, Some(protocol.clone()));
 /// assert!(evaluation.curves[0].points[0].scores.miou < evaluation.clean.miou);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -118,7 +118,7 @@ fn attacks_on_crops_are_those_of_pytorch() -> std::result::Result<(), Box<dyn st
             (golden[&format!("{name}.image")].clone(), golden[&format!("{name}.label")].clone());
         let batch = EvaluationBatch { ids: vec!["x".into()], image: image.clone(), label: label.clone() };
         let curves = [CurveConfig::new(Fgsm {}, vec![0.02])];
-        let found = evaluate_presented(&presented, 3, [batch], &curves, 1)?;
+        let found = evaluate_presented(&presented, 3, [batch], &curves, 1, 0)?;
         let (loss, accuracy) =
             (found.images[1].loss, found.evaluation.curves[0].points[0].scores.pixel_accuracy);
         let expected =

@@ -219,7 +219,7 @@ fn a_gradient_that_lacks_a_part_is_reported_and_one_that_lacks_half_refused() ->
     let run = |share: f64, curves: &[CurveConfig]| {
         let (ids, image, label) = (vec!["a".into(), "b".into()], image.clone(), label.clone());
         let batches = [EvaluationBatch { ids, image, label }];
-        evaluate_model(&reads_red_with_a_cut(share), 5, batches, curves, 0)
+        evaluate_model(&reads_red_with_a_cut(share), 5, batches, curves, 0, 0)
     };
     let curves = [CurveConfig::new(Fgsm {}, vec![0.0, 0.01, 0.02])];
     let whole = run(1.0, &curves)?.evaluation;
@@ -344,5 +344,19 @@ fn a_worst_case_is_over_candidates_and_curves_and_follows_from_the_records() -> 
     };
     assert_eq!(vec![at(0.0)], loss(None));
     assert!(loss(Some("sea")).iter().any(|loss| (loss - at(1.0)).abs() < 1e-5), "{landscape:?}");
+    Ok(())
+}
+
+#[test]
+fn the_seed_decides_the_random_starts_of_any_model() -> Result<()> {
+    let (image, label) = scene(0.3)?;
+    let pgd = Pgd { alpha: 0.01, steps: 1, restarts: 1, ..Pgd::default() };
+    let curves = [CurveConfig::new(pgd, vec![0.05])];
+    let with = |seed| {
+        let batches = [batch(&image, &label, &["a", "b"])];
+        evaluate_model(&reads_red, 5, batches, &curves, 0, seed).map(|evaluated| evaluated.images)
+    };
+    assert_eq!(with(1)?, with(1)?);
+    assert_ne!(with(1)?, with(2)?);
     Ok(())
 }
