@@ -114,7 +114,7 @@ pub struct Scope {
     /// file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
-    /// Whether the weights were selected by their clean score on the evaluated split, that is, on
+    /// Whether the weights were selected by their score on the evaluated split, that is, on
     /// the test data.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub selected_on_evaluated_split: bool,

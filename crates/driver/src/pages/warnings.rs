@@ -4,8 +4,8 @@ use robustseg_evaluation::Warning;
 
 use super::names::curve_title;
 
-/// The warning about weights that were chosen by their clean score on the evaluated split.
-pub const SELECTED: &str = "these weights were chosen by their clean score on the evaluated split: a selection on the test \
+/// The warning about weights that were chosen by their score on the evaluated split.
+pub const SELECTED: &str = "these weights were chosen by their score on the evaluated split: a selection on the test \
                             data, which flatters them; choose on another split, or evaluate the last weights";
 
 /// One pair per attack and kind of `warnings`: the attack with all its epsilons, and the message at

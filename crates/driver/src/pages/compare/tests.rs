@@ -156,7 +156,7 @@ fn the_weights_of_each_run_are_named_and_a_selection_on_the_test_data_is_reporte
     let csv = std::fs::read_to_string(out.file("tables/scores.csv")).unwrap();
     assert!(csv.contains("basic,Basic,last,") && csv.contains("newton,Fast Newton,best,"), "{csv}");
     let page = std::fs::read_to_string(out.file("compare.html")).unwrap();
-    assert!(page.contains("newton: these weights were chosen by their clean score on the evaluated split"));
+    assert!(page.contains("newton: these weights were chosen by their score on the evaluated split"));
     assert!(!page.contains("weights: last"), "they are not alike");
 }
 
