@@ -12,7 +12,7 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The documents that describe the project as it is.
+/// The documents whose links and commands have to be right.
 fn documents() -> Vec<String> {
     let pages = std::fs::read_dir(root().join("docs")).expect("the pages");
     let pages = pages.map(|page| page.expect("a page").path());

@@ -44,7 +44,7 @@ impl OnGpu<1> for ColumnSum {
         let (name, x) = (stamped::<T>("column_sums", 1), x.view::<T>()?);
         let (rows, own) = (rows as u64, channels as u32);
         launch!(device, &name, config, &x, &rows, &own, &mut partial);
-        launch!(device, "finish_column_sums", finishing(channels), &partial, &blocks, &own, &mut out);
+        launch!(device, "finish_column_sums_f64", finishing(channels), &partial, &blocks, &own, &mut out);
         Ok(stored(out, device))
     }
 }

@@ -4,52 +4,13 @@ use super::column_sums::finishing;
 use super::element::{Element, stamped, width};
 use super::launch::{BUSY, launch, per_element, sheet};
 use super::memory::{room, stored};
+use super::window::Window;
 use crate::depthwise::{Depthwise, DepthwiseInputGradient, DepthwiseWeightGradient};
 use crate::geometry::Geometry;
 use crate::operation::{GpuInputs, Input, OnGpu};
 use candle_core::backend::BackendStorage;
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr, LaunchConfig};
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, LaunchConfig};
 use candle_core::{CudaStorage, Result, bail};
-
-/// [`Geometry`] as the kernels read it.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Sizes {
-    height: u32,
-    width: u32,
-    channels: u32,
-    out_height: u32,
-    out_width: u32,
-    kernel_height: u32,
-    kernel_width: u32,
-    stride: u32,
-    padding: u32,
-    dilation: u32,
-}
-
-// SAFETY: plain integers.
-unsafe impl DeviceRepr for Sizes {}
-
-impl From<&Geometry> for Sizes {
-    fn from(g: &Geometry) -> Self {
-        let [height, width, _] = g.input.map(|size| size as u32);
-        let [out_height, out_width, channels] = g.output.map(|size| size as u32);
-        let [kernel_height, kernel_width] = g.kernel.map(|size| size as u32);
-        let [stride, padding, dilation] = [g.stride, g.padding, g.dilation].map(|size| size as u32);
-        Self {
-            height,
-            width,
-            channels,
-            out_height,
-            out_width,
-            kernel_height,
-            kernel_width,
-            stride,
-            padding,
-            dilation,
-        }
-    }
-}
 
 /// Neighbouring pixels and taps of a thread, as the kernels have them.
 const PIXELS: usize = 4;
@@ -84,11 +45,11 @@ fn sweep<T: Element>(
     let (x, weights) = (x.view::<T>()?, by_tap(weight, g)?);
     let mut out = room::<T>(device, g.batch * height * columns * channels)?;
     let (name, config) = (stamped::<T>(name, width), per_element(threads));
-    let (sizes, threads) = (Sizes::from(g), threads as u64);
+    let (window, threads) = (Window::new(g, channels), threads as u64);
     if let Some(bias) = bias.map(Input::view::<f32>).transpose()? {
-        launch!(device, &name, config, &x, &weights, &bias, &sizes, &threads, &mut out);
+        launch!(device, &name, config, &x, &weights, &bias, &window, &threads, &mut out);
     } else {
-        launch!(device, &name, config, &x, &weights, &sizes, &threads, &mut out);
+        launch!(device, &name, config, &x, &weights, &window, &threads, &mut out);
     }
     Ok(stored(out, device))
 }
@@ -125,7 +86,7 @@ impl OnGpu<2> for DepthwiseWeightGradient {
             config,
             &x.view::<T>()?,
             &gradient.view::<T>()?,
-            &Sizes::from(g),
+            &Window::new(g, channels),
             &(lines as u64),
             &mut partial,
         );

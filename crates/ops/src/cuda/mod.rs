@@ -37,6 +37,7 @@ mod running_statistics;
 pub(crate) mod sgd;
 pub(crate) mod staging;
 mod upsample;
+mod window;
 
 pub use convolution::{ConvolutionRecord, convolution_records};
 pub use device::{count, name, open, peak_bytes};

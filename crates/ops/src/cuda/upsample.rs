@@ -44,7 +44,7 @@ fn upsample<T: Element>(
     let (name, stream) = (stamped::<T>("upsample", 1), device.cuda_stream());
     let residual = residual.map(Input::view::<T>).transpose()?;
     let added = residual.as_ref().map(|residual| residual.device_ptr(&stream));
-    // Null if there is none.
+    // Null without one.
     let added = added.as_ref().map_or(0, |(address, _)| *address);
     let mut out = room::<T>(device, count)?;
     let (x, sizes) = (x.view::<T>()?, Sizes::from(r));

@@ -7,52 +7,13 @@ use crate::cuda::element::Element;
 use crate::cuda::launch::{launch, per_element};
 use crate::cuda::memory::{room, stored};
 use crate::cuda::product::multiply;
+use crate::cuda::window::Window;
 use crate::geometry::Geometry;
 use crate::operation::{GpuInputs, Input};
 use candle_core::backend::BackendStorage;
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DeviceRepr};
+use candle_core::cuda_backend::cudarc::driver::CudaSlice;
 use candle_core::op::Add;
 use candle_core::{CudaDevice, CudaStorage, DType, Error, Layout, Result};
-
-/// [`Geometry`] of one image as the kernels read it.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Window {
-    height: u32,
-    width: u32,
-    channels: u32,
-    out_height: u32,
-    out_width: u32,
-    kernel_height: u32,
-    kernel_width: u32,
-    stride: u32,
-    padding: u32,
-    dilation: u32,
-}
-
-// SAFETY: plain integers.
-unsafe impl DeviceRepr for Window {}
-
-impl From<&Geometry> for Window {
-    fn from(g: &Geometry) -> Self {
-        let [height, width, channels] = g.input.map(|size| size as u32);
-        let [out_height, out_width, _] = g.output.map(|size| size as u32);
-        let [kernel_height, kernel_width] = g.kernel.map(|size| size as u32);
-        let [stride, padding, dilation] = [g.stride, g.padding, g.dilation].map(|size| size as u32);
-        Self {
-            height,
-            width,
-            channels,
-            out_height,
-            out_width,
-            kernel_height,
-            kernel_width,
-            stride,
-            padding,
-            dilation,
-        }
-    }
-}
 
 /// The product `key` of the two `inputs`, in the order input, weight, gradient of the output, with
 /// `residual` added to it.
@@ -106,7 +67,7 @@ impl Patches<'_> {
         let (device, count) = (self.device, self.pixels * self.patch);
         let layout = Layout::contiguous_with_offset(self.image, index * self.image);
         let image = Input { storage: x, layout: &layout }.view::<f32>()?;
-        let (mut rows, window) = (room::<f32>(device, count)?, Window::from(self.g));
+        let (mut rows, window) = (room::<f32>(device, count)?, Window::new(self.g, self.g.input[2]));
         launch!(device, "patches_f32", per_element(count), &image, &window, &(count as u64), &mut rows);
         Ok(stored(rows, device))
     }
@@ -149,7 +110,7 @@ impl Patches<'_> {
             let rows = self.multiply((gradient, layout), (weight, matrix))?;
             let rows = rows.as_cuda_slice::<f32>()?;
             let mut part = out.slice_mut(index * image..(index + 1) * image);
-            let (blocks, window, count) = (per_element(image), Window::from(g), image as u64);
+            let (blocks, window, count) = (per_element(image), Window::new(g, g.input[2]), image as u64);
             launch!(device, "patches_gradient_f32", blocks, rows, &window, &count, &mut part);
         }
         Ok(stored(out, device))

@@ -22,19 +22,14 @@ STAMP_ONE(column_sums, bf16_1, bf16, 1, (const T *x, uint64_t rows, uint32_t cha
           (x, rows, channels, partial))
 
 // The sums of (blocks, channels) over the blocks.
-extern "C" __global__ void __launch_bounds__(THREADS)
-    finish_column_sums(const double *partial, uint32_t blocks, uint32_t channels, float *out) {
+template <typename T, int V>
+__device__ void finish_column_sums(const T *partial, uint32_t blocks, uint32_t channels, float *out) {
     double sums[1];
     sum_blocks<1>(partial, blocks, channels, sums);
     uint32_t channel = finished_channel();
     if (threadIdx.y == 0 && channel < channels) out[channel] = (float)sums[0];
 }
-
-// The same of sums in f32.
-extern "C" __global__ void __launch_bounds__(THREADS)
-    finish_column_sums_f32(const float *partial, uint32_t blocks, uint32_t channels, float *out) {
-    double sums[1];
-    sum_blocks<1>(partial, blocks, channels, sums);
-    uint32_t channel = finished_channel();
-    if (threadIdx.y == 0 && channel < channels) out[channel] = (float)sums[0];
-}
+STAMP_ONE(finish_column_sums, f32, float, 1, (const T *partial, uint32_t blocks, uint32_t channels, float *out),
+          (partial, blocks, channels, out))
+STAMP_ONE(finish_column_sums, f64, double, 1, (const T *partial, uint32_t blocks, uint32_t channels, float *out),
+          (partial, blocks, channels, out))

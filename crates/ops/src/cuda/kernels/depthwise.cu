@@ -1,10 +1,5 @@
 // Depthwise convolution: every channel has a kernel of its own.
-#include "common.cuh"
-
-// Sizes of a depthwise convolution; the same layout as on the host.
-struct Depthwise {
-    uint32_t height, width, channels, out_height, out_width, kernel_height, kernel_width, stride, padding, dilation;
-};
+#include "window.cuh"
 
 // Weights (channels, taps) as (taps, channels), one element per thread.
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -14,12 +9,12 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 }
 
 // The input row (or column) that output `out` reads with a tap. Without one it is no smaller than `size`.
-__device__ inline uint32_t read_by(const Depthwise &g, uint32_t out, uint32_t tap, uint32_t) {
+__device__ inline uint32_t read_by(const Window &g, uint32_t out, uint32_t tap, uint32_t) {
     return out * g.stride + tap * g.dilation - g.padding;
 }
 
 // The output row (or column) that reads input `in` with a tap, likewise. `size` is that of the output.
-__device__ inline uint32_t reader_of(const Depthwise &g, uint32_t in, uint32_t tap, uint32_t size) {
+__device__ inline uint32_t reader_of(const Window &g, uint32_t in, uint32_t tap, uint32_t size) {
     uint32_t reach = in + g.padding, before = tap * g.dilation;
     // Divisions take long.
     if (g.stride == 1) return reach - before;
@@ -32,7 +27,7 @@ __device__ inline uint32_t reader_of(const Depthwise &g, uint32_t in, uint32_t t
 // Every target's sum over its taps of weight (taps, channels) times the source pixel that `source` names, plus `bias`
 // unless that is null. A thread has V channels of PIXELS targets of a row.
 template <typename T, int V, typename Source>
-__device__ inline void sum_of_taps(const T *x, const float *weight, const float *bias, const Depthwise &g,
+__device__ inline void sum_of_taps(const T *x, const float *weight, const float *bias, const Window &g,
                                    uint32_t height, uint32_t width, uint32_t to_height, uint32_t to_width,
                                    uint64_t count, T *out, Source source) {
     uint64_t i = index_of_thread();
@@ -70,23 +65,23 @@ __device__ inline void sum_of_taps(const T *x, const float *weight, const float 
 }
 
 template <typename T, int V>
-__device__ void depthwise(const T *x, const float *weight, const float *bias, Depthwise g, uint64_t count, T *out) {
+__device__ void depthwise(const T *x, const float *weight, const float *bias, Window g, uint64_t count, T *out) {
     sum_of_taps<T, V>(x, weight, bias, g, g.height, g.width, g.out_height, g.out_width, count, out,
-                      [](const Depthwise &g, uint32_t at, uint32_t tap, uint32_t size) {
+                      [](const Window &g, uint32_t at, uint32_t tap, uint32_t size) {
                           return read_by(g, at, tap, size);
                       });
 }
-STAMP(depthwise, (const T *x, const float *weight, const float *bias, Depthwise g, uint64_t count, T *out),
+STAMP(depthwise, (const T *x, const float *weight, const float *bias, Window g, uint64_t count, T *out),
       (x, weight, bias, g, count, out))
 
 template <typename T, int V>
-__device__ void depthwise_input_gradient(const T *gradient, const float *weight, Depthwise g, uint64_t count, T *out) {
+__device__ void depthwise_input_gradient(const T *gradient, const float *weight, Window g, uint64_t count, T *out) {
     sum_of_taps<T, V>(gradient, weight, nullptr, g, g.out_height, g.out_width, g.height, g.width, count, out,
-                      [](const Depthwise &g, uint32_t at, uint32_t tap, uint32_t size) {
+                      [](const Window &g, uint32_t at, uint32_t tap, uint32_t size) {
                           return reader_of(g, at, tap, size);
                       });
 }
-STAMP(depthwise_input_gradient, (const T *gradient, const float *weight, Depthwise g, uint64_t count, T *out),
+STAMP(depthwise_input_gradient, (const T *gradient, const float *weight, Window g, uint64_t count, T *out),
       (gradient, weight, g, count, out))
 
 // Taps of a row of the kernel whose sums a thread has.
@@ -95,7 +90,7 @@ STAMP(depthwise_input_gradient, (const T *gradient, const float *weight, Depthwi
 // For every block of output rows, the gradient of the weights: (blocks, channels, taps). `lines` are the output rows of
 // all images. A thread has V channels of every blockDim.y-th pixel of a row; blockIdx.z names the taps.
 template <typename T, int V>
-__device__ void depthwise_weight_gradient(const T *x, const T *gradient, Depthwise g, uint64_t lines, float *partial) {
+__device__ void depthwise_weight_gradient(const T *x, const T *gradient, Window g, uint64_t lines, float *partial) {
     __shared__ float pile[THREADS * TAPS * V];
     uint32_t channel = (blockIdx.x * blockDim.x + threadIdx.x) * V, parts = (g.kernel_width + TAPS - 1) / TAPS;
     uint32_t ky = blockIdx.z / parts, first = blockIdx.z % parts * TAPS;
@@ -123,5 +118,5 @@ __device__ void depthwise_weight_gradient(const T *x, const T *gradient, Depthwi
     for (int t = 0; t < TAPS && first + t < g.kernel_width; t++)
         for (int c = 0; c < V; c++) to[(uint64_t)c * taps + t] = sums[t * V + c];
 }
-STAMP(depthwise_weight_gradient, (const T *x, const T *gradient, Depthwise g, uint64_t lines, float *partial),
+STAMP(depthwise_weight_gradient, (const T *x, const T *gradient, Window g, uint64_t lines, float *partial),
       (x, gradient, g, lines, partial))

@@ -1,10 +1,5 @@
 // The patches of an image that a convolution multiplies, and their gradient, for products that cuDNN cannot compute.
-#include "common.cuh"
-
-// An image (H, W, C), and where a kernel goes over it.
-struct Window {
-    uint32_t height, width, channels, out_height, out_width, kernel_height, kernel_width, stride, padding, dilation;
-};
+#include "window.cuh"
 
 // (H, W, C) to (pixels of the output, places of the kernel, C), one element per thread; zero outside the image.
 extern "C" __global__ void __launch_bounds__(THREADS)
