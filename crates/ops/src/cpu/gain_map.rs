@@ -1,7 +1,7 @@
 //! The gain of every pixel at full size.
 
 use super::interpolation::mix;
-use super::objectives::evaluate;
+use super::objectives::{Logits, evaluate};
 use crate::error::Error;
 use crate::gain_map::GainMap;
 use crate::operation::{CpuInputs, OnCpu, Operation};
@@ -42,7 +42,8 @@ fn gains(r: &Resize, logits: &[f32], label: &[u8]) -> Vec<f32> {
                 if label != IGNORE_LABEL {
                     let value = |column: usize| &line[column * classes..][..classes];
                     mix(pixel, value(at.first), value(at.second), at.weight);
-                    *out = evaluate(PixelObjective::Gain, pixel, usize::from(label), slope);
+                    let logits = Logits { padded: pixel, classes };
+                    *out = evaluate(PixelObjective::Gain, logits, usize::from(label), slope);
                 }
             }
         },

@@ -1,6 +1,8 @@
 //! Sweeps over the labelled pixels of upsampled logits, which are never stored at full size.
 
 use super::interpolation::{add_scaled, mix};
+use super::lanes::LANES;
+use super::objectives::Logits;
 use crate::error::Error;
 use crate::pixel_objective::IGNORE_LABEL;
 use crate::resize::Resize;
@@ -33,13 +35,14 @@ type Foreign = (usize, usize, u8);
 impl Labelled<'_> {
     /// Visits each labelled pixel, from the upper left of the first image to the lower right of the
     /// last. `visit` gets the state of the pixel's band, its label and its logits, and writes its
-    /// slope by the logits. `start` makes the state of a band from its image and its place among all
-    /// bands of the batch. States and gradients do not depend on the number of threads.
+    /// slope by the logits, padded as they are. `start` makes the state of a band from its image and
+    /// its place among all bands of the batch. States and gradients do not depend on the number of
+    /// threads.
     pub(super) fn sweep<S: Send>(
         &self,
         with_gradient: bool,
         start: impl Fn(usize, usize) -> S + Sync,
-        visit: impl Fn(&mut S, usize, &[f32], &mut [f32]) + Sync,
+        visit: impl Fn(&mut S, usize, Logits<'_>, &mut [f32]) + Sync,
     ) -> Result<Vec<Swept<S>>, Error> {
         let r = self.resize;
         let small = r.source[0] * r.source[1] * r.channels;
@@ -53,12 +56,11 @@ impl Labelled<'_> {
                 let logits = &self.logits[image * small..(image + 1) * small];
                 let label = &self.label[image * full..(image + 1) * full];
                 let state = start(image, index);
-                band_of(r, (logits, label), rows, with_gradient, state, &visit).map_err(
-                    |(row, column, label)| {
-                        let (operation, classes) = (self.operation, r.channels);
-                        Error::Label { operation, label, image, row, column, classes }
-                    },
-                )
+                let swept = band_of(r, (logits, label), rows, with_gradient, state, &visit);
+                swept.map_err(|(row, column, label)| {
+                    let (operation, classes) = (self.operation, r.channels);
+                    Error::Label { operation, label, image, row, column, classes }
+                })
             })
             .collect();
         let mut images: Vec<Swept<S>> = Vec::with_capacity(self.label.len() / full);
@@ -93,20 +95,26 @@ fn band_of<S>(
     band: Range<usize>,
     with_gradient: bool,
     mut state: S,
-    visit: &(impl Fn(&mut S, usize, &[f32], &mut [f32]) + Sync),
+    visit: &(impl Fn(&mut S, usize, Logits<'_>, &mut [f32]) + Sync),
 ) -> Result<Band<S>, Foreign> {
     let classes = r.channels;
+    // The lines of the small map, and their slopes, have room for whole vectors at each pixel.
+    let room = classes.next_multiple_of(LANES);
     let row_size = r.source[1] * classes;
     let [rows, columns] = r.positions();
     let (first_row, last_row) = (rows[band.start].first, rows[band.end - 1].second);
     let mut gradient = vec![0.0; if with_gradient { (last_row + 1 - first_row) * row_size } else { 0 }];
-    let mut line = vec![0.0; row_size];
-    let mut line_gradient = vec![0.0; row_size];
-    let (mut pixel, mut slope) = (vec![0.0; classes], vec![0.0; classes]);
+    let mut line = vec![f32::MIN; r.source[1] * room];
+    let mut line_gradient = vec![0.0; r.source[1] * room];
+    let (mut pixel, mut slope) = (vec![0.0; room], vec![0.0; room]);
     for y in band {
         let at = rows[y];
-        let source = |row: usize| &logits[row * row_size..][..row_size];
-        mix(&mut line, source(at.first), source(at.second), at.weight);
+        let source = |row: usize| logits[row * row_size..][..row_size].chunks_exact(classes);
+        for ((line, first), second) in
+            line.chunks_exact_mut(room).zip(source(at.first)).zip(source(at.second))
+        {
+            mix(line, first, second, at.weight);
+        }
         line_gradient.fill(0.0);
         for (x, (&label, column)) in label[y * r.target[1]..].iter().zip(&columns).enumerate() {
             if label == IGNORE_LABEL {
@@ -115,20 +123,23 @@ fn band_of<S>(
             if usize::from(label) >= classes {
                 return Err((y, x, label));
             }
-            let (first, second) = (column.first * classes, column.second * classes);
-            mix(&mut pixel, &line[first..first + classes], &line[second..second + classes], column.weight);
-            visit(&mut state, usize::from(label), &pixel, &mut slope);
+            let (first, second) = (column.first * room, column.second * room);
+            mix(&mut pixel, &line[first..first + room], &line[second..second + room], column.weight);
+            visit(&mut state, usize::from(label), Logits { padded: &pixel, classes }, &mut slope);
             if with_gradient {
-                let first = &mut line_gradient[first..first + classes];
+                let first = &mut line_gradient[first..first + room];
                 add_scaled(first, &slope, 1.0 - column.weight);
-                let second = &mut line_gradient[second..second + classes];
+                let second = &mut line_gradient[second..second + room];
                 add_scaled(second, &slope, column.weight);
             }
         }
         if with_gradient {
             let mut add = |row: usize, weight| {
                 let start = (row - first_row) * row_size;
-                add_scaled(&mut gradient[start..start + row_size], &line_gradient, weight);
+                let gradient = gradient[start..start + row_size].chunks_exact_mut(classes);
+                for (gradient, line) in gradient.zip(line_gradient.chunks_exact(room)) {
+                    add_scaled(gradient, line, weight);
+                }
             };
             add(at.first, 1.0 - at.weight);
             add(at.second, at.weight);

@@ -1,7 +1,7 @@
 //! Reductions of a row in a fixed order that fits vectors of any width.
 
 /// Partial results of a row.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// The sum of `term` over the pairs of `left` and `right`.
 #[inline(always)]
@@ -18,14 +18,7 @@ pub(super) fn sum(left: &[f32], right: &[f32], term: impl Fn(f32, f32) -> f32) -
     for ((sum, left), right) in sums.iter_mut().zip(left_rest).zip(right_rest) {
         *sum += term(*left, *right);
     }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-        width /= 2;
-    }
-    sums[0]
+    folded(sums, |a, b| a + b)
 }
 
 /// The largest of `values`. Values that are not a number do not count.
@@ -39,5 +32,20 @@ pub(super) fn largest(values: &[f32]) -> f32 {
             most[lane] = if chunk[lane] > most[lane] { chunk[lane] } else { most[lane] };
         }
     }
-    most.iter().chain(rest).fold(f32::NEG_INFINITY, |most, value| most.max(*value))
+    let most = folded(most, |a, b| if a > b { a } else { b });
+    rest.iter().fold(most, |most, value| most.max(*value))
+}
+
+/// All lanes in one, halves onto halves.
+#[inline(always)]
+#[allow(clippy::inline_always)]
+pub(super) fn folded(mut lanes: [f32; LANES], both: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] = both(lanes[lane], lanes[lane + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
 }

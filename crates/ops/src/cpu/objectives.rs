@@ -1,14 +1,37 @@
 //! Objectives at one pixel, with their gradients.
 
+use super::elementary::exp;
+use super::lanes::{LANES, folded, largest};
 use crate::pixel_objective::PixelObjective;
+use pulp::{Arch, NullaryFnOnce};
 
-/// The objective at one pixel. Its gradient by the logits goes to `slope`.
-pub(super) fn evaluate(objective: PixelObjective, logits: &[f32], label: usize, slope: &mut [f32]) -> f32 {
+/// The logits of a pixel, one for each class, and lowest numbers after them that fill up the last
+/// vector. They have no influence.
+#[derive(Clone, Copy)]
+pub(super) struct Logits<'a> {
+    pub(super) padded: &'a [f32],
+    pub(super) classes: usize,
+}
+
+impl Logits<'_> {
+    fn of_classes(&self) -> &[f32] {
+        &self.padded[..self.classes]
+    }
+}
+
+/// The objective at one pixel. Its gradient by the logits goes to `slope`, which is as long as the padded
+/// logits.
+pub(super) fn evaluate(
+    objective: PixelObjective,
+    logits: Logits<'_>,
+    label: usize,
+    slope: &mut [f32],
+) -> f32 {
     match objective {
         PixelObjective::Gain => gain(logits, label, slope),
         PixelObjective::CrossEntropy => cross_entropy(logits, label, slope),
         PixelObjective::SegPgd { lambda } => {
-            let weight = if argmax(logits) == label { 1.0 - lambda } else { lambda };
+            let weight = if argmax(logits.of_classes()) == label { 1.0 - lambda } else { lambda };
             scaled(weight, cross_entropy(logits, label, slope), slope)
         }
         PixelObjective::CosPgd => {
@@ -19,7 +42,7 @@ pub(super) fn evaluate(objective: PixelObjective, logits: &[f32], label: usize, 
             scaled(own / (others + own * own).sqrt(), value, slope)
         }
         PixelObjective::MaskedCrossEntropy | PixelObjective::BalancedMaskedCrossEntropy => {
-            if argmax(logits) == label {
+            if argmax(logits.of_classes()) == label {
                 return cross_entropy(logits, label, slope);
             }
             slope.fill(0.0);
@@ -51,7 +74,8 @@ pub(super) fn scaled(weight: f32, value: f32, slope: &mut [f32]) -> f32 {
 }
 
 /// Equation 14: the label's logit minus the largest other logit.
-fn gain(logits: &[f32], label: usize, slope: &mut [f32]) -> f32 {
+fn gain(logits: Logits<'_>, label: usize, slope: &mut [f32]) -> f32 {
+    let logits = logits.of_classes();
     slope.fill(0.0);
     slope[label] = 1.0;
     let others = logits.iter().enumerate().filter(|(class, _)| *class != label);
@@ -69,18 +93,47 @@ fn gain(logits: &[f32], label: usize, slope: &mut [f32]) -> f32 {
 }
 
 /// Minus the logarithm of the label's softmax.
-fn cross_entropy(logits: &[f32], label: usize, slope: &mut [f32]) -> f32 {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for (slope, logit) in slope.iter_mut().zip(logits) {
-        *slope = (logit - largest).exp();
-        sum += *slope;
-    }
-    for slope in slope.iter_mut() {
-        *slope /= sum;
-    }
+fn cross_entropy(logits: Logits<'_>, label: usize, slope: &mut [f32]) -> f32 {
+    let all = softmax(logits, slope);
     slope[label] -= 1.0;
-    sum.ln() + largest - logits[label]
+    all - logits.padded[label]
+}
+
+/// The softmax goes to `probabilities`. The result is the logarithm of the sum of the logits' powers.
+pub(super) fn softmax(logits: Logits<'_>, probabilities: &mut [f32]) -> f32 {
+    let (logits, rest) = logits.padded.as_chunks();
+    let (probabilities, _) = probabilities.as_chunks_mut();
+    debug_assert!(rest.is_empty(), "logits have to fill vectors");
+    Arch::new().dispatch(Softmax { logits, probabilities })
+}
+
+struct Softmax<'a> {
+    logits: &'a [[f32; LANES]],
+    probabilities: &'a mut [[f32; LANES]],
+}
+
+impl NullaryFnOnce for Softmax<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    #[allow(clippy::inline_always)]
+    fn call(self) -> f32 {
+        let largest = largest(self.logits.as_flattened());
+        let mut sums = [0.0; LANES];
+        for (powers, logits) in self.probabilities.iter_mut().zip(self.logits) {
+            for lane in 0..LANES {
+                powers[lane] = exp(logits[lane] - largest);
+                sums[lane] += powers[lane];
+            }
+        }
+        let sum = folded(sums, |a, b| a + b);
+        for powers in self.probabilities {
+            for power in powers {
+                *power /= sum;
+            }
+        }
+        sum.ln() + largest
+    }
 }
 
 /// The first largest logit.

@@ -29,6 +29,15 @@ pub(super) struct Sampling {
     pub(super) taps: Vec<[isize; 2]>,
 }
 
+/// Values of a patch that are consecutive in a row of the source.
+struct Run {
+    /// The row, from the target pixel's on.
+    row: isize,
+    /// The first value in the row, from the target pixel's own first value on.
+    start: isize,
+    count: usize,
+}
+
 impl Sampling {
     /// The input pixels of a convolution's output pixels.
     pub(super) fn forward(g: &Geometry) -> Self {
@@ -52,29 +61,64 @@ impl Sampling {
     /// one row per pixel.
     pub(super) fn gather(&self, source: &[f32], first: usize, segment: Range<usize>, out: &mut [f32]) {
         let [height, width, channels] = self.source;
-        let row_pixels = self.target[1];
-        for (index, row) in out.chunks_exact_mut(segment.len()).enumerate() {
-            let pixel = first + index;
-            let x = (pixel % row_pixels) * self.stride;
-            let y = (pixel / row_pixels % self.target[0]) * self.stride;
-            let image = pixel / (row_pixels * self.target[0]);
-            let (mut at, mut written) = (segment.start, 0);
-            while at < segment.end {
-                let (tap, channel) = (at / channels, at % channels);
-                let count = (channels - channel).min(segment.end - at);
-                let [dy, dx] = self.taps[tap];
-                let (sy, sx) = (y as isize + dy, x as isize + dx);
-                let piece = &mut row[written..written + count];
-                if (0..height as isize).contains(&sy) && (0..width as isize).contains(&sx) {
-                    let start = ((image * height + sy as usize) * width + sx as usize) * channels + channel;
-                    piece.copy_from_slice(&source[start..start + count]);
-                } else {
+        let line = width * channels;
+        let runs = self.runs(&segment);
+        let [rows, columns] = self.target;
+        let (mut column, mut row) = (first % columns, first / columns % rows);
+        let mut image = first / (columns * rows);
+        for patch in out.chunks_exact_mut(segment.len()) {
+            let mut rest = patch;
+            for run in &runs {
+                let (piece, after) = rest.split_at_mut(run.count);
+                rest = after;
+                let y = (row * self.stride) as isize + run.row;
+                if !(0..height as isize).contains(&y) {
                     piece.fill(0.0);
+                    continue;
                 }
-                at += count;
-                written += count;
+                let source = &source[(image * height + y as usize) * line..][..line];
+                let start = (column * self.stride * channels) as isize + run.start;
+                // The part of the piece that is inside the row.
+                let count = run.count as isize;
+                let left = (-start).clamp(0, count) as usize;
+                let right = (line as isize - start).clamp(left as isize, count) as usize;
+                piece[..left].fill(0.0);
+                if left < right {
+                    let from = (start + left as isize) as usize;
+                    piece[left..right].copy_from_slice(&source[from..from + right - left]);
+                }
+                piece[right..].fill(0.0);
+            }
+            column += 1;
+            if column == columns {
+                (column, row) = (0, row + 1);
+            }
+            if row == rows {
+                (row, image) = (0, image + 1);
             }
         }
+    }
+
+    /// The values `segment` of a patch, in runs that are consecutive in the source. Taps that are next to
+    /// each other in a row are one run.
+    fn runs(&self, segment: &Range<usize>) -> Vec<Run> {
+        let channels = self.source[2];
+        let mut runs: Vec<Run> = Vec::new();
+        let mut at = segment.start;
+        while at < segment.end {
+            let (tap, channel) = (at / channels, at % channels);
+            let count = (channels - channel).min(segment.end - at);
+            let [row, column] = self.taps[tap];
+            let start = column * channels as isize + channel as isize;
+            match runs.last_mut() {
+                Some(last) if last.row == row && last.start + last.count as isize == start => {
+                    last.count += count;
+                }
+                _ => runs.push(Run { row, start, count }),
+            }
+            at += count;
+        }
+        runs
     }
 
     pub(super) fn segments(&self) -> Vec<Range<usize>> {

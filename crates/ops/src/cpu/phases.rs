@@ -28,8 +28,9 @@ pub(super) fn phases(g: &Geometry) -> Vec<Phase> {
     for top in 0..g.stride.min(g.input[0]) {
         for left in 0..g.stride.min(g.input[1]) {
             let mut taps = Vec::new();
-            for kh in 0..g.kernel[0] {
-                for kw in 0..g.kernel[1] {
+            // From the last tap to the first, so that the output pixels that they read rise.
+            for kh in (0..g.kernel[0]).rev() {
+                for kw in (0..g.kernel[1]).rev() {
                     if let (Some(dy), Some(dx)) = (reach(top, kh), reach(left, kw)) {
                         taps.push(PhaseTap { kernel: [kh, kw], offset: [dy, dx] });
                     }

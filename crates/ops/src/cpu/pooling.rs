@@ -34,21 +34,18 @@ impl OnCpu<1> for AdaptiveAverageGradient<'_> {
 }
 
 impl MaxPool {
-    /// The input pixels under the output pixel, as `row * width + column`, each with its place in
-    /// the window.
-    fn window(&self, row: usize, column: usize) -> impl Iterator<Item = (u8, usize)> + use<> {
-        let [height, width, _] = self.input;
-        let (kernel, top, left) = (self.kernel, row * self.stride, column * self.stride);
-        let span = |start: usize, size: usize| {
-            start.saturating_sub(self.padding)..(start + self.kernel - self.padding).min(size)
-        };
-        let (rows, columns, padding) = (span(top, height), span(left, width), self.padding);
-        rows.flat_map(move |y| {
-            columns.clone().map(move |x| {
-                let tap = (y + padding - top) * kernel + (x + padding - left);
-                (tap as u8, y * width + x)
-            })
-        })
+    /// The input rows, for axis 0, or columns, for axis 1, under the output's at `at`.
+    fn span(&self, axis: usize, at: usize) -> Range<usize> {
+        let start = at * self.stride;
+        start.saturating_sub(self.padding)..(start + self.kernel - self.padding).min(self.input[axis])
+    }
+
+    /// The place in its window of the input pixel in `row` and `column`, where the window is that of the
+    /// output pixel `over`.
+    fn tap(&self, [row, column]: [usize; 2], over: [usize; 2]) -> u8 {
+        let [down, right] =
+            [row + self.padding - over[0] * self.stride, column + self.padding - over[1] * self.stride];
+        (down * self.kernel + right) as u8
     }
 
     /// The output rows whose windows reach input row `y`.
@@ -61,43 +58,56 @@ impl MaxPool {
 /// Largest value under each window. A NaN counts as the largest.
 fn max_pool(g: &MaxPool, x: &[f32]) -> Vec<f32> {
     let [height, width, channels] = g.input;
-    let image = height * width * channels;
+    let line = width * channels;
     let row = g.output[1] * channels;
-    let mut out = vec![f32::NEG_INFINITY; x.len() / image * g.output[0] * row];
-    out.par_chunks_mut(row).enumerate().for_each(|(index, out)| {
-        let x = &x[index / g.output[0] * image..][..image];
+    let mut out = vec![f32::NEG_INFINITY; x.len() / (height * line) * g.output[0] * row];
+    let work = |largest: &mut Vec<f32>, (index, out): (usize, &mut [f32])| {
+        let x = &x[index / g.output[0] * height * line..][..height * line];
+        largest.fill(f32::NEG_INFINITY);
+        for y in g.span(0, index % g.output[0]) {
+            keep_largest(largest, &x[y * line..][..line]);
+        }
         for (column, out) in out.chunks_exact_mut(channels).enumerate() {
-            for (_, pixel) in g.window(index % g.output[0], column) {
-                for (out, value) in out.iter_mut().zip(&x[pixel * channels..]) {
-                    if *value > *out || value.is_nan() {
-                        *out = *value;
-                    }
-                }
+            for x in g.span(1, column) {
+                keep_largest(out, &largest[x * channels..][..channels]);
             }
         }
-    });
+    };
+    out.par_chunks_mut(row).enumerate().for_each_init(|| vec![0.0; line], work);
     out
+}
+
+/// Replaces each of `largest` by its value if that is larger or NaN.
+fn keep_largest(largest: &mut [f32], values: &[f32]) {
+    for (largest, value) in largest.iter_mut().zip(values) {
+        *largest = if *value > *largest || value.is_nan() { *value } else { *largest };
+    }
 }
 
 /// Each output's gradient goes to the first largest input of its window.
 fn max_pool_gradient(g: &MaxPool, x: &[f32], out: &[f32], gradient: &[f32]) -> Vec<f32> {
     let [height, width, channels] = g.input;
-    let (image, row) = (height * width * channels, g.output[1] * channels);
+    let (image, row_size) = (height * width * channels, g.output[1] * channels);
     // The place in its window of each output, row by row of the window.
-    let mut found = vec![0_u8; out.len()];
-    found.par_chunks_mut(row).zip(out.par_chunks(row)).enumerate().for_each(|(index, (found, out))| {
-        let x = &x[index / g.output[0] * image..][..image];
-        let values = found.chunks_exact_mut(channels).zip(out.chunks_exact(channels));
-        for (column, (found, out)) in values.enumerate() {
-            found.fill(u8::MAX);
-            for (tap, pixel) in g.window(index % g.output[0], column) {
-                for ((found, out), x) in found.iter_mut().zip(out).zip(&x[pixel * channels..]) {
-                    let hit = *found == u8::MAX && (x == out || x.is_nan());
-                    *found = if hit { tap } else { *found };
+    let mut found = vec![u8::MAX; out.len()];
+    found.par_chunks_mut(row_size).zip(out.par_chunks(row_size)).enumerate().for_each(
+        |(index, (found, out))| {
+            let (x, row) = (&x[index / g.output[0] * image..][..image], index % g.output[0]);
+            let values = found.chunks_exact_mut(channels).zip(out.chunks_exact(channels));
+            for (column, (found, out)) in values.enumerate() {
+                // From the last to the first, so that the first one stays.
+                for y in g.span(0, row).rev() {
+                    for at in g.span(1, column).rev() {
+                        let tap = g.tap([y, at], [row, column]);
+                        let x = &x[(y * width + at) * channels..][..channels];
+                        for ((found, out), x) in found.iter_mut().zip(out).zip(x) {
+                            *found = if x == out || x.is_nan() { tap } else { *found };
+                        }
+                    }
                 }
             }
-        }
-    });
+        },
+    );
     let mut result = vec![0.0; x.len()];
     result.par_chunks_mut(width * channels).enumerate().for_each(|(index, result)| {
         let (image, y) = (index / height, index % height);
@@ -105,8 +115,9 @@ fn max_pool_gradient(g: &MaxPool, x: &[f32], out: &[f32], gradient: &[f32]) -> V
             for column in 0..g.output[1] {
                 let start = ((image * g.output[0] + row) * g.output[1] + column) * channels;
                 let (found, gradient) = (&found[start..][..channels], &gradient[start..][..channels]);
-                for (tap, pixel) in g.window(row, column).filter(|(_, pixel)| pixel / width == y) {
-                    let result = &mut result[(pixel % width) * channels..][..channels];
+                for at in g.span(1, column) {
+                    let tap = g.tap([y, at], [row, column]);
+                    let result = &mut result[at * channels..][..channels];
                     for ((result, found), gradient) in result.iter_mut().zip(found).zip(gradient) {
                         *result += if *found == tap { *gradient } else { 0.0 };
                     }

@@ -1,7 +1,8 @@
 //! The Dice loss.
 
 use super::super::labelled::Labelled;
-use super::{Found, LossOnCpu, softmax, through_softmax};
+use super::super::objectives::softmax;
+use super::{Found, LossOnCpu, through_softmax};
 use crate::error::Error;
 use crate::losses::Dice;
 
@@ -51,7 +52,7 @@ impl LossOnCpu for Dice {
             |_, _| (),
             |(), label, logits, slope| {
                 softmax(logits, slope);
-                through_softmax(slope, |class| {
+                through_softmax(&mut slope[..classes], |class| {
                     let Term { by_common, by_predicted, .. } = terms[class];
                     if class == label { by_common + by_predicted } else { by_predicted }
                 });

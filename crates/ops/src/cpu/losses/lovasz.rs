@@ -1,7 +1,8 @@
 //! Lovász-softmax.
 
 use super::super::labelled::{Labelled, Swept};
-use super::{Found, LossOnCpu, softmax, through_softmax};
+use super::super::objectives::softmax;
+use super::{Found, LossOnCpu, through_softmax};
 use crate::error::Error;
 use crate::losses::Lovasz;
 use rayon::prelude::*;
@@ -85,7 +86,8 @@ fn of_set(pixels: &Labelled<'_>, with_gradient: bool, scale: f64) -> Result<Foun
         |_, band| starts[band],
         |next, _, logits, slope| {
             softmax(logits, slope);
-            through_softmax(slope, |class| slopes[class].as_ref().map_or(0.0, |slopes| slopes[*next]));
+            let of_class = |class: usize| slopes[class].as_ref().map_or(0.0, |slopes| slopes[*next]);
+            through_softmax(&mut slope[..classes], of_class);
             *next += 1;
         },
     )?;

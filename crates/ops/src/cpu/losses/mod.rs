@@ -34,19 +34,6 @@ impl<K: LossOnCpu> OnCpu<2> for Loss<K> {
     }
 }
 
-/// The softmax of `logits` goes to `probabilities`.
-fn softmax(logits: &[f32], probabilities: &mut [f32]) {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for (probability, logit) in probabilities.iter_mut().zip(logits) {
-        *probability = (logit - largest).exp();
-        sum += *probability;
-    }
-    for probability in probabilities {
-        *probability /= sum;
-    }
-}
-
 /// The slope by the logits, given the softmax in `slope` and the slope by the softmax.
 fn through_softmax(slope: &mut [f32], by_softmax: impl Fn(usize) -> f32) {
     let mean: f32 = slope.iter().enumerate().map(|(class, p)| p * by_softmax(class)).sum();
