@@ -17,6 +17,7 @@ mod config;
 mod convolution_head;
 mod dilation;
 mod disk;
+mod drawn;
 mod error;
 mod failure;
 mod foreign;

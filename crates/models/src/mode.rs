@@ -1,11 +1,12 @@
 //! The modes that a network runs in.
 
+use crate::drawn::Drawn;
 use candle_core::Tensor;
-use robustseg_random::{ChaCha8Rng, copy};
+use robustseg_random::Rng;
+use std::fmt;
 
 /// How a network runs: which statistics its batch norms use, and whether gradients reach its
 /// weights.
-#[derive(Debug)]
 pub enum Mode<'a> {
     /// Running statistics, detached weights: evaluation, and gradients of the image.
     Evaluation,
@@ -21,38 +22,50 @@ pub enum Mode<'a> {
         /// Probability that a channel or an element is dropped, in `[0, 1)`.
         dropout: f64,
         /// Decides what is dropped.
-        random: &'a mut ChaCha8Rng,
+        random: &'a mut dyn Rng,
     },
 }
 
-/// A mode with its random numbers as they were at some time.
+/// A mode that a part of the network ran in, with what it drew.
 pub(crate) enum PastMode {
     Evaluation,
     BatchStatistics,
     FixedStatistics,
-    Training { dropout: f64, random: Box<ChaCha8Rng> },
+    Training { dropout: f64, drawn: Drawn },
 }
 
 impl PastMode {
-    pub(crate) fn new(mode: &Mode<'_>) -> Self {
+    /// `mode`, in which `drawn` is drawn.
+    pub(crate) fn new(mode: &Mode<'_>, drawn: &Drawn) -> Self {
         match mode {
             Mode::Evaluation => Self::Evaluation,
             Mode::BatchStatistics => Self::BatchStatistics,
             Mode::FixedStatistics => Self::FixedStatistics,
-            Mode::Training { dropout, random } => {
-                Self::Training { dropout: *dropout, random: Box::new(copy(random)) }
-            }
+            Mode::Training { dropout, .. } => Self::Training { dropout: *dropout, drawn: drawn.clone() },
         }
     }
 
-    /// Calls `run` with the mode of that time.
+    /// Calls `run` with this mode, which draws the same numbers again.
     pub(crate) fn with<T>(&self, run: impl FnOnce(&mut Mode<'_>) -> T) -> T {
         match self {
             Self::Evaluation => run(&mut Mode::Evaluation),
             Self::BatchStatistics => run(&mut Mode::BatchStatistics),
             Self::FixedStatistics => run(&mut Mode::FixedStatistics),
-            Self::Training { dropout, random } => {
-                run(&mut Mode::Training { dropout: *dropout, random: &mut copy(random) })
+            Self::Training { dropout, drawn } => {
+                run(&mut Mode::Training { dropout: *dropout, random: &mut drawn.again() })
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Mode<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Evaluation => f.write_str("Evaluation"),
+            Self::BatchStatistics => f.write_str("BatchStatistics"),
+            Self::FixedStatistics => f.write_str("FixedStatistics"),
+            Self::Training { dropout, .. } => {
+                f.debug_struct("Training").field("dropout", dropout).finish_non_exhaustive()
             }
         }
     }

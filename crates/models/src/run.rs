@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::Mode;
+use crate::drawn::Drawn;
 use crate::mode::PastMode;
 use candle_core::{Result, Tensor};
 use rand::RngExt;
@@ -29,13 +30,23 @@ impl Run<'_, '_> {
         F: Fn(&Tensor, &mut Run<'_, '_>) -> Result<Tensor> + 'static,
     {
         let layers = Rc::new(layers);
-        let (again, mode) = (Rc::clone(&layers), PastMode::new(self.mode));
+        let again = Rc::clone(&layers);
         let (arithmetic, deal) = (self.arithmetic, self.deal.clone());
+        let drawn = Drawn::default();
+        let past = PastMode::new(self.mode, &drawn);
         recompute(
             x,
-            |x| layers(x, self),
+            |x| match &mut *self.mode {
+                Mode::Training { dropout, random } => {
+                    let mode = &mut Mode::Training { dropout: *dropout, random: &mut drawn.from(*random) };
+                    let (recompute, repeated) = (self.recompute, self.repeated);
+                    let deal = self.deal.clone();
+                    layers(x, &mut Run { mode, arithmetic, deal, recompute, repeated })
+                }
+                _ => layers(x, self),
+            },
             move |x| {
-                mode.with(|mode| {
+                past.with(|mode| {
                     let deal = deal.clone();
                     again(x, &mut Run { mode, arithmetic, deal, recompute: false, repeated: true })
                 })

@@ -33,19 +33,6 @@ pub fn stream(seed: u64, purpose: &str, indices: [u64; 3]) -> ChaCha8Rng {
     rng
 }
 
-/// A generator of the numbers that `rng` gives from now on.
-///
-/// ```
-/// use rand::RngExt;
-/// let mut stream = robustseg_random::stream(7, "dropout", [3, 0, 0]);
-/// let _: u32 = stream.random();
-/// let mut copy = robustseg_random::copy(&stream);
-/// assert_eq!(copy.random::<u64>(), stream.random::<u64>());
-/// ```
-pub fn copy(rng: &ChaCha8Rng) -> ChaCha8Rng {
-    ChaCha8Rng::deserialize_state(&rng.serialize_state())
-}
-
 /// Fills `out` with standard normal numbers from `rng`, in pairs, by the Box-Muller transform.
 pub fn standard_normal(rng: &mut (impl Rng + ?Sized), out: &mut [f32]) {
     use rand::RngExt;
