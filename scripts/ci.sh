@@ -10,6 +10,9 @@ if [ -z "${ROBUSTSEG_DATA:-}" ] && [ -d ../shared/data ]; then
     export ROBUSTSEG_DATA
 fi
 
+# A CI builds everything once. What the compiler keeps for the next build costs time and disk.
+[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
+
 # Tools that a Rust installation may lack. cargo-deny goes into a separate folder that a CI can cache.
 tools=${ROBUSTSEG_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/robustseg/tools}
 export PATH=$PATH:$tools/bin
