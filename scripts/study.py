@@ -1,0 +1,285 @@
+#!/usr/bin/env python3
+"""The study's records and tables (docs/study.md).
+
+study.py collect RUNS RECORDS   copies the records of the finished runs in RUNS, a sweep's folder, to RECORDS
+study.py tables RECORDS         prints the tables of docs/results.md
+
+RECORDS is docs/results/study. A run's events and counts of images are compressed there by gzip. Paths of the
+machine are left out, and the specs name the manifests of this repository. Python's standard library is enough.
+"""
+
+import gzip
+import json
+import math
+import re
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+
+SETS = {"camvid": "CamVid", "ccp": "Clothing Co-Parsing"}
+METHODS = {
+    "basic": "Basic",
+    "fgsm": "FGSM",
+    "random_fgsm": "Random FGSM",
+    "n_fgsm": "N-FGSM",
+    "sora": "SORA",
+    "fast_newton": "Fast Newton",
+    "noisy_newton": "noisy Newton",
+    "masked_newton": "masked Newton",
+    "curved_newton": "curved Newton",
+    "bim": "BIM",
+    "segpgd_at": "SegPGD-AT",
+    "fgsm_half": "FGSM, half",
+    "fast_newton_half": "Fast Newton, half",
+    "bim_half": "BIM, half",
+}
+ATTACKS = {"fgsm": "FGSM", "bim": "BIM-10", "cospgd": "CosPGD", "tsallis_apgd": "TsallisPGD", "sea": "SEA"}
+JUDGED = 4 / 255
+TRAINED = 0.03
+
+
+def collect(runs, records):
+    for run in sorted(runs.glob("seed-*")):
+        outcome = runs / "sweep" / "outcomes" / f"{run.name}.json"
+        if not outcome.is_file() or json.loads(outcome.read_text())["status"] != 0:
+            continue
+        target = records / run.name
+        target.mkdir(parents=True, exist_ok=True)
+        for name in ["evaluation.json", "timing.json"]:
+            (target / name).write_bytes((run / name).read_bytes())
+        manifest = r"(manifest: ).*/(data-manifests/\w+\.yaml)"
+        spec = re.sub(manifest, r"\1../../../../\2", (run / "spec.yaml").read_text())
+        (target / "spec.yaml").write_text(spec)
+        (target / "provenance.json").write_text(without_paths((run / "provenance.json").read_text()))
+        for name in ["events.jsonl", "images.jsonl"]:
+            # Without a time, so that equal records are equal files.
+            packed = gzip.compress((run / name).read_bytes(), 9, mtime=0)
+            (target / f"{name}.gz").write_bytes(packed)
+
+
+def without_paths(text):
+    """`text` with absolute paths shortened to what follows the checkout, or to their last part."""
+    text = re.sub(r'/[^"\s]*/(data-manifests|experiments|runs)/', r"\1/", text)
+    return re.sub(r'(?<=[\s"=])/[^"\s]*/([^/"\s]+)', r"\1", text)
+
+
+def lines(path):
+    with gzip.open(path, "rt") as file:
+        return [json.loads(line) for line in file]
+
+
+def load(records):
+    """The evaluations by set, method and seed."""
+    found = {}
+    for run in sorted(records.glob("seed-*")):
+        _, seed, data, method = run.name.split("-", 3)
+        evaluation = json.loads((run / "evaluation.json").read_text())
+        found.setdefault(data, {}).setdefault(method, {})[int(seed)] = (run, evaluation)
+    return found
+
+
+def at(points, epsilon):
+    return next(point["miou"] for point in points if abs(point["epsilon"] - epsilon) < 1e-9)
+
+
+def score(evaluation, attack, epsilon=JUDGED):
+    if attack == "clean":
+        return evaluation["clean"]["miou"]
+    if attack == "worst":
+        return at(evaluation["worst_case"], epsilon)
+    return at(next(c for c in evaluation["curves"] if c["attack"] == attack)["points"], epsilon)
+
+
+def scores(runs, attack, epsilon=JUDGED):
+    return [score(evaluation, attack, epsilon) for _, (_, evaluation) in sorted(runs.items())]
+
+
+def error(values):
+    """The standard error of the mean, infinite for one value."""
+    return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.inf
+
+
+def cell(values):
+    spread = f" ± {100 * error(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * mean(values):.1f}{spread}"
+
+
+def table(title, head, rows):
+    print(f"\n{title}\n")
+    print("| " + " | ".join(head) + " |")
+    print("|---|" + "---:|" * (len(head) - 1))
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+
+
+def all_scores(data, methods):
+    columns = [
+        ("clean", "clean", 0),
+        ("FGSM, 0.03", "fgsm", TRAINED),
+        ("BIM-10, 0.03", "bim", TRAINED),
+        ("BIM-10", "bim", JUDGED),
+        ("CosPGD", "cospgd", JUDGED),
+        ("TsallisPGD", "tsallis_apgd", JUDGED),
+        ("SEA", "sea", JUDGED),
+        ("worst case", "worst", JUDGED),
+    ]
+    rows = []
+    for method, name in METHODS.items():
+        if method in methods:
+            runs = methods[method]
+            rows.append([name] + [cell(scores(runs, attack, epsilon)) for _, attack, epsilon in columns])
+    seeds = max(len(runs) for runs in methods.values())
+    title = f"Mean IoU in percent, {SETS[data]}, means ± standard errors over up to {seeds} seeds, at 4/255 where no epsilon is given:"
+    table(title, ["trained by"] + [name for name, _, _ in columns], rows)
+
+
+PAIRS = [
+    ("random_fgsm", "fgsm"),
+    ("bim", "fgsm"),
+    ("fast_newton", "fgsm"),
+    ("fast_newton", "bim"),
+    ("fast_newton_half", "bim_half"),
+    ("fgsm", "fgsm_half"),
+    ("fast_newton", "fast_newton_half"),
+    ("bim", "bim_half"),
+    ("noisy_newton", "fast_newton"),
+    ("masked_newton", "noisy_newton"),
+    ("curved_newton", "masked_newton"),
+    ("masked_newton", "n_fgsm"),
+    ("masked_newton", "sora"),
+    ("masked_newton", "bim"),
+    ("n_fgsm", "bim"),
+    ("sora", "bim"),
+    ("segpgd_at", "bim"),
+]
+
+
+def differences(found):
+    head = ["difference in points"]
+    for data in found:
+        head += [f"{SETS[data]}, clean", f"{SETS[data]}, worst case"]
+    rows = []
+    for first, second in PAIRS:
+        row = [f"{METHODS[first]} - {METHODS[second]}"]
+        for methods in found.values():
+            for attack in ["clean", "worst"]:
+                row.append(difference(methods, first, second, attack))
+        rows.append(row)
+    table("Differences of means. Those beyond two standard errors are bold:", head, rows)
+
+
+def difference(methods, first, second, attack):
+    if first not in methods or second not in methods:
+        return ""
+    one, other = (scores(methods[method], attack) for method in (first, second))
+    apart, spread = mean(one) - mean(other), math.hypot(error(one), error(other))
+    if math.isinf(spread):
+        return f"{100 * apart:+.1f}"
+    text = f"{100 * apart:+.1f} ± {100 * spread:.1f}"
+    return f"**{text}**" if abs(apart) > 2 * spread else text
+
+
+def tau(one, other):
+    pairs = [(i, j) for i in range(len(one)) for j in range(i)]
+    signs = [(one[i] - one[j]) * (other[i] - other[j]) for i, j in pairs]
+    return sum((sign > 0) - (sign < 0) for sign in signs) / len(pairs)
+
+
+def ranking(found):
+    rows = []
+    for data, methods in found.items():
+        worst = [mean(scores(runs, "worst")) for runs in methods.values()]
+        row = [SETS[data]]
+        for attack in ["clean", "bim", "cospgd", "tsallis_apgd", "sea"]:
+            row.append(f"{tau([mean(scores(runs, attack)) for runs in methods.values()], worst):.2f}")
+        rows.append(row)
+    head = ["Kendall's tau with the worst case", "clean", "BIM-10", "CosPGD", "TsallisPGD", "SEA"]
+    table("Agreement on the order of the methods, all at 4/255:", head, rows)
+
+
+def strongest(found):
+    """How many networks each attack harms most, by mean IoU at 4/255. FGSM has no point there."""
+    rows = []
+    attacks = ["bim", "cospgd", "tsallis_apgd", "sea"]
+    for data, methods in found.items():
+        runs = [evaluation for runs in methods.values() for _, evaluation in runs.values()]
+        winners = [min(attacks, key=lambda attack: score(evaluation, attack)) for evaluation in runs]
+        above = [
+            mean(100 * (score(evaluation, attack) - score(evaluation, "worst")) for evaluation in runs) for attack in attacks
+        ]
+        row = [SETS[data], str(len(runs))]
+        row += [f"{winners.count(attack)}, {gap:.2f}" for attack, gap in zip(attacks, above)]
+        rows.append(row)
+    head = ["set", "networks"] + [ATTACKS[attack] for attack in attacks]
+    title = "Networks that each attack alone harms most at 4/255, and how many points it is above the worst case on average:"
+    table(title, head, rows)
+
+
+def step_sizes(found, parts=5):
+    """Fast Newton's epsilons over the training."""
+    for method in ["fast_newton", "fast_newton_half"]:
+        rows = []
+        for data, methods in found.items():
+            seeds = [lines(run / "events.jsonl.gz") for run, _ in methods.get(method, {}).values()]
+            if not seeds:
+                continue
+            by_part = [[] for _ in range(parts)]
+            for events in seeds:
+                steps = [event for event in events if event["kind"] == "step"]
+                for event in steps:
+                    by_part[event["step"] * parts // len(steps)] += event.get("epsilons", [])
+            for index, epsilons in enumerate(by_part):
+                epsilons.sort()
+                negative = sum(epsilon < 0 for epsilon in epsilons) / len(epsilons)
+                quantiles = [epsilons[int(share * (len(epsilons) - 1))] for share in (0.05, 0.5, 0.95, 1)]
+                rows.append(
+                    [f"{SETS[data]}, part {index + 1} of {parts}", f"{100 * negative:.0f} %"]
+                    + [f"{quantile:.3f}" for quantile in quantiles]
+                )
+        if rows:
+            head = ["training", "negative", "5 %", "median", "95 %", "largest"]
+            table(f"Epsilons of {METHODS[method]}, all seeds:", head, rows)
+
+
+def signs(found):
+    """Signs of catastrophic overfitting."""
+    rows = []
+    for data, methods in found.items():
+        for method, name in METHODS.items():
+            readings = [
+                [event for event in lines(run / "events.jsonl.gz") if event["kind"] == "monitor"]
+                for run, _ in methods.get(method, {}).values()
+            ]
+            flagged = sum(any(event["overfitting"] for event in events) for events in readings)
+            seen = sum(any(event["sign"] for event in events) for events in readings)
+            if seen:
+                rows.append([f"{SETS[data]}, {name}", str(len(readings)), str(seen), str(flagged)])
+    head = ["trained by", "trainings", "with a sign", "flagged"]
+    table("Signs of catastrophic overfitting, of all trainings that showed one:", head, rows)
+
+
+def tables(records):
+    found = load(records)
+    for data, methods in found.items():
+        all_scores(data, methods)
+    differences(found)
+    ranking(found)
+    strongest(found)
+    step_sizes(found)
+    signs(found)
+
+
+def main(arguments):
+    match arguments:
+        case ["collect", runs, records]:
+            collect(Path(runs), Path(records))
+        case ["tables", records]:
+            tables(Path(records))
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
