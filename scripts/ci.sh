@@ -13,7 +13,8 @@ fi
 # A CI builds everything once. What the compiler keeps for the next build costs time and disk.
 [ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
 
-# Tools that a Rust installation may lack. cargo-deny goes into a separate folder that a CI can cache.
+# Tools that a Rust installation may lack. cargo-deny goes into a separate folder that a CI can cache. It is not
+# optimised: that would take longer than all of its checks.
 tools=${ROBUSTSEG_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/robustseg/tools}
 export PATH=$PATH:$tools/bin
 
@@ -22,7 +23,8 @@ need_component() {
 }
 
 need_deny() {
-    cargo deny --version >/dev/null 2>&1 || cargo install --locked --root "$tools" --version 0.20.2 cargo-deny
+    cargo deny --version >/dev/null 2>&1 ||
+        CARGO_PROFILE_DEV_DEBUG=0 cargo install --debug --locked --root "$tools" --version 0.20.2 cargo-deny
 }
 
 # Runs of several processes are tested with MPI. Where it cannot be installed, their tests skip themselves with a line.
