@@ -125,7 +125,7 @@ test_emulated() {
     scripts/gpu_emulator.sh "$emulator"
     export LD_LIBRARY_PATH=$emulator${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
     cargo_for none test --workspace --test devices --test fallbacks --test goldens --test networks \
-        --test transformers --test precision --test gpu_emulator "$@"
+        --test transformers --test precision --test gpu_emulator --test gpu_ranks "$@"
     (($# == 0)) || return 0
     # A complete run from spec to report, with the program that the tests have built.
     out=$(mktemp -d)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the GPU emulator (tests/gpu_emulator) into a folder: a stand-in for libcuda, cuDNN, cuBLAS and
-# cuRAND on the processor, with this workspace's kernels and candle's compiled as C++.
+# Builds the GPU emulator (tests/gpu_emulator) into a folder: a stand-in for libcuda, cuDNN, cuBLAS,
+# cuRAND and NCCL on the processor, with this workspace's kernels and candle's compiled as C++.
 #
 #   scripts/gpu_emulator.sh DIR [--self-test]
 #   LD_LIBRARY_PATH=DIR PROGRAM
@@ -51,6 +51,7 @@ fi
 # Links for every name that cudarc tries first, and for the runtime that candle links.
 for name in cuda cudnn cublas cublasLt curand nvrtc; do ln -sf libgpu_emulator.so "$out/lib$name.so"; done
 ln -sf libgpu_emulator.so "$out/libcuda.so.1"
+ln -sf libgpu_emulator.so "$out/libnccl.so.2"
 for version in 12 13; do ln -sf libgpu_emulator.so "$out/libcudart.so.$version"; done
 
 # --- The kernels -----------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 """The study's records and tables (docs/study.md).
 
 study.py collect RUNS RECORDS   copies the records of the finished runs in RUNS, a sweep's folder, to RECORDS
+study.py restore RECORDS RUNS   makes runs of them again, without weights: a sweep then continues with the others, and
+                                robustseg compare compares them
 study.py tables RECORDS         prints the tables of docs/results.md
 
 RECORDS is docs/results/study. A run's events and counts of images are compressed there by gzip. Paths of the
@@ -61,6 +63,24 @@ def without_paths(text):
     """`text` with absolute paths shortened to what follows the checkout, or to their last part."""
     text = re.sub(r'/[^"\s]*/(data-manifests|experiments|runs)/', r"\1/", text)
     return re.sub(r'(?<=[\s"=])/[^"\s]*/([^/"\s]+)', r"\1", text)
+
+
+def restore(records, runs):
+    root = Path(__file__).resolve().parent.parent
+    for kept in sorted(records.glob("seed-*")):
+        run = runs / kept.name
+        if run.exists():
+            continue
+        run.mkdir(parents=True)
+        for file in kept.iterdir():
+            if file.suffix == ".gz":
+                (run / file.stem).write_bytes(gzip.decompress(file.read_bytes()))
+            else:
+                (run / file.name).write_bytes(file.read_bytes())
+        spec = (kept / "spec.yaml").read_text()
+        (run / "spec.yaml").write_text(spec.replace("../../../../", f"{root}/experiments/../"))
+        # A sweep takes a run with a report for finished.
+        (run / "report.html").write_text("<!doctype html><title>Restored</title><p>The report of this run was not kept.\n")
 
 
 def lines(path):
@@ -273,6 +293,8 @@ def main(arguments):
     match arguments:
         case ["collect", runs, records]:
             collect(Path(runs), Path(records))
+        case ["restore", records, runs]:
+            restore(Path(records), Path(runs))
         case ["tables", records]:
             tables(Path(records))
         case _:

@@ -52,6 +52,12 @@ struct Function {
     const Kernel *kernel;
 };
 
+// GPU_EMULATOR_DEVICES; a process uses one of them.
+int devices() {
+    auto count = getenv("GPU_EMULATOR_DEVICES");
+    return count ? atoi(count) : 1;
+}
+
 } // namespace
 
 #define NEEDS_CONTEXT \
@@ -64,13 +70,13 @@ EXPORT int cuInit(unsigned) {
     return success;
 }
 EXPORT int cuDriverGetVersion(int *version) { return *version = 13000, success; }
-EXPORT int cuDeviceGetCount(int *count) { return *count = 1, success; }
+EXPORT int cuDeviceGetCount(int *count) { return *count = devices(), success; }
 EXPORT int cuDeviceGet(int *device, int ordinal) {
-    if (ordinal != 0) return invalid_device;
-    return *device = 0, success;
+    if (ordinal < 0 || ordinal >= devices()) return invalid_device;
+    return *device = ordinal, success;
 }
 EXPORT int cuDeviceGetName(char *name, int length, int) { return snprintf(name, length, "emulated GPU"), success; }
-EXPORT int cuDeviceGetUuid(char *uuid, int) { return memset(uuid, 0xE, 16), success; }
+EXPORT int cuDeviceGetUuid(char *uuid, int device) { return memset(uuid, 0xE0 + device, 16), success; }
 EXPORT int cuDeviceGetUuid_v2(char *uuid, int device) { return cuDeviceGetUuid(uuid, device); }
 EXPORT int cuDeviceTotalMem_v2(size_t *bytes, int) { return *bytes = memory_of_device, success; }
 EXPORT int cuDeviceGetAttribute(int *value, int attribute, int) {

@@ -92,7 +92,7 @@ const HOMES: [(&str, &[&str], &str); 17] = [
     ("ureq", &["datasets", "trust"], "archives of datasets, behind the feature fetch, and whom to trust"),
     ("rustls", &["trust"], "whom to trust"),
     ("zune-jpeg", &["datasets"], "pixel files"),
-    ("libloading", &["ranks"], "MPI, which a machine may lack"),
+    ("libloading", &["ops", "ranks"], "NCCL and MPI, which a machine may lack"),
     ("gemm", &["ops"], "matrix products are behind an operation"),
     ("hf-hub", &["models"], "pretrained weights"),
     (

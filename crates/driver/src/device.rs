@@ -8,6 +8,7 @@ use std::str::FromStr;
 use candle_core::{DType, Device};
 use robustseg_models::Network;
 use robustseg_ops::{Arithmetic, ConvolutionChoice, Factors};
+use robustseg_ranks::Launch;
 use robustseg_words::counted;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -17,6 +18,7 @@ use serde_json::json;
 
 use crate::exit::Usage;
 use crate::memory::no_threads;
+use crate::ranks;
 
 /// The device that a spec or the command line requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub enum DeviceChoice {
     Auto,
     /// The CPU.
     Cpu,
+    /// A GPU: the first one, or in a run of several processes one for each of those on this machine.
+    Gpu,
     /// The GPU with this number.
     Cuda(usize),
 }
@@ -46,10 +50,20 @@ impl DeviceChoice {
         match self {
             Self::Cpu => Ok(Device::Cpu),
             Self::Auto if gpus() == 0 => Ok(Device::Cpu),
-            Self::Auto => open_gpu(0),
+            Self::Auto | Self::Gpu => open_gpu(own_gpu(gpus())),
             Self::Cuda(index) => open_gpu(index),
         }
     }
+}
+
+/// The number of this process's GPU among the machine's `count`.
+fn own_gpu(count: usize) -> usize {
+    let ranks = ranks::current();
+    if ranks.size() == 1 {
+        return 0;
+    }
+    let place = Launch::of_this_process().local_rank.unwrap_or(ranks.rank());
+    place % count.max(1)
 }
 
 #[cfg(feature = "cuda")]
@@ -229,7 +243,7 @@ impl fmt::Display for DeviceChoice {
         match self {
             Self::Auto => f.write_str("auto"),
             Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(0) => f.write_str("cuda"),
+            Self::Gpu => f.write_str("cuda"),
             Self::Cuda(index) => write!(f, "cuda:{index}"),
         }
     }
@@ -243,7 +257,7 @@ impl FromStr for DeviceChoice {
         match (text, text.strip_prefix("cuda:").and_then(index)) {
             ("auto", _) => Ok(Self::Auto),
             ("cpu", _) => Ok(Self::Cpu),
-            ("cuda", _) => Ok(Self::Cuda(0)),
+            ("cuda", _) => Ok(Self::Gpu),
             (_, Some(cuda)) => Ok(cuda),
             _ => Err(format!("expected auto, cpu, cuda or cuda:N, found `{text}`")),
         }
@@ -290,7 +304,7 @@ mod tests {
 
     #[test]
     fn names_read_as_they_are_written() {
-        for choice in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(0), DeviceChoice::Cuda(3)] {
+        for choice in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Gpu, DeviceChoice::Cuda(3)] {
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
         for wrong in ["gpu", "cuda:", "cuda:x", ""] {

@@ -1,144 +1,15 @@
-//! Runs of several processes, which `mpirun` starts. Each has a time limit, because a lost process
-//! must never leave the others waiting. Skipped with a line where there is no `mpirun`.
+//! Runs of several processes, which `mpirun` starts. Skipped with a line where there is no `mpirun`.
 
 #![cfg(target_os = "linux")]
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
 use common::generated::tiny;
-use serde_json::Value;
-
-/// Twelve steps in six epochs, half of the samples attacked.
-const SPEC: &str = "name: short
-data: {manifest: tiny.yaml}
-model: {layers: [1, 1, 1, 1], width: 4}
-training:
-  method: fgsm
-  epochs: 6
-  batch_size: 4
-  validate_every: 2
-  augmentation: {crop: 24}
-  checkpoint_every: 3
-  monitor: {samples: 2, steps: 2}
-evaluation:
-  weights: best
-  curves:
-    - fgsm: {epsilons: [0, 0.02]}
-    - bim: {alpha: 0.01, steps: 2, epsilons: [0, 0.02]}
-  examples: 1
-";
-
-/// The longest that anything here may take, on a machine that is busy.
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// A folder with a spec, its manifest, and the runs.
-struct Runs(tempfile::TempDir);
-
-impl Runs {
-    /// `None` without `mpirun`.
-    fn new() -> Option<Self> {
-        if Command::new("mpirun").arg("--version").output().is_err() {
-            eprintln!("skipped: there is no mpirun");
-            return None;
-        }
-        let runs = Self(tempfile::tempdir().unwrap());
-        fs::write(runs.path("tiny.yaml"), tiny()).unwrap();
-        fs::write(runs.path("short.yaml"), SPEC).unwrap();
-        Some(runs)
-    }
-
-    fn path(&self, file: impl AsRef<Path>) -> PathBuf {
-        self.0.path().join(file)
-    }
-
-    /// Starts `size` processes with the arguments that `of_rank` gives each.
-    fn start(&self, size: usize, of_rank: impl Fn(usize) -> Vec<String>) -> Child {
-        let mut command = Command::new("mpirun");
-        let version = Command::new("mpirun").arg("--version").output().unwrap();
-        if version.stdout.starts_with(b"mpirun (Open MPI)") {
-            command.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--quiet"]);
-        }
-        for rank in 0..size {
-            command.args((rank > 0).then_some(":")).args(["-n", "1"]).args(of_rank(rank));
-        }
-        command.env("RAYON_NUM_THREADS", "1").env_remove("ROBUSTSEG_DATA").env_remove("ROBUSTSEG_LOG");
-        command.env_remove("RUST_BACKTRACE").current_dir(self.0.path());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-    }
-
-    /// The program with the arguments of a run in the directory `out`.
-    fn run(out: &str, more: &[&str]) -> Vec<String> {
-        let program = env!("CARGO_BIN_EXE_robustseg");
-        let arguments = [program, "run", "short.yaml", "--distributed", "--out", out];
-        arguments.iter().chain(more).map(ToString::to_string).collect()
-    }
-
-    /// Runs `size` processes in the directory `out`.
-    fn finish(&self, size: usize, out: &str, more: &[&str]) -> Output {
-        ended(self.start(size, |_| Self::run(out, more)))
-    }
-
-    /// Requires that [`Runs::finish`] succeeds.
-    fn succeed(&self, size: usize, out: &str, more: &[&str]) {
-        let output = self.finish(size, out, more);
-        assert!(output.status.success(), "{}", error(&output));
-    }
-
-    fn events(&self, out: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.path(out).join("events.jsonl")).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
-    }
-
-    /// Waits until the run in `out` has done `steps` steps.
-    fn wait_for_step(&self, child: &mut Child, out: &str, steps: u64) {
-        let start = Instant::now();
-        let done = |event: &Value| event["kind"] == "step" && event["step"] == steps;
-        while !self.events(out).iter().any(done) {
-            assert!(child.try_wait().unwrap().is_none(), "the run is over already");
-            assert!(start.elapsed() < LIMIT, "the run hangs");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn losses(&self, out: &str) -> Vec<f64> {
-        let steps = self.events(out).into_iter().filter(|event| event["kind"] == "step");
-        steps.map(|event| event["loss"].as_f64().unwrap()).collect()
-    }
-
-    fn evaluation(&self, out: &str) -> Value {
-        serde_json::from_slice(&fs::read(self.path(out).join("evaluation.json")).unwrap()).unwrap()
-    }
-
-    /// The checkpoints of the run in `out`, all but the state with its times.
-    fn weights(&self, out: &str) -> BTreeMap<PathBuf, Vec<u8>> {
-        let mut files = common::files(&self.path(out).join("checkpoints"));
-        files.retain(|path, _| !path.file_name().unwrap().to_string_lossy().starts_with("resume."));
-        files.into_iter().map(|(path, bytes)| (path.file_name().unwrap().into(), bytes)).collect()
-    }
-}
-
-fn error(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// The output of `child`, which has to end in time.
-fn ended(mut child: Child) -> Output {
-    let start = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if start.elapsed() > LIMIT {
-            child.kill().unwrap();
-            panic!("the processes hang: {}", error(&child.wait_with_output().unwrap()));
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    child.wait_with_output().unwrap()
-}
+use common::processes::{LIMIT, Runs, ended, error};
 
 /// The processes of ranks that `mpirun` started.
 fn ranks(mpirun: &Child) -> Vec<String> {

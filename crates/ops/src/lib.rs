@@ -38,6 +38,7 @@
 mod adamw;
 mod adamw_update;
 mod adapter;
+mod all_reduce;
 mod arithmetic;
 mod attention;
 mod batch_norm;
@@ -92,6 +93,7 @@ pub use candle_core as candle;
 
 pub use adamw::adamw_step;
 pub use adamw_update::{AdamWConfig, AdamWUpdate};
+pub use all_reduce::{AllReduce, Reducing};
 pub use arithmetic::{Arithmetic, ConvolutionChoice, Factors};
 pub use attention::attention;
 pub use batch_norm::{

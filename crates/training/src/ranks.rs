@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use robustseg_files::sealed::read;
 use robustseg_models::{Checkpoint, Network, Origin};
+use robustseg_ops::AllReduce;
 use robustseg_ranks::{Communicator, Ranks, from_bytes, to_bytes};
 use robustseg_words::counted;
 
@@ -34,6 +36,9 @@ impl Trainer {
                 counted(part, "sample")
             );
             return Err(Error::Setting { field: "batch_size", reason });
+        }
+        if size > 1 {
+            self.all_reduce = Some(Arc::new(AllReduce::new(Ranks::clone(&ranks), self.network.device())?));
         }
         self.ranks = ranks;
         Ok(())
@@ -114,7 +119,7 @@ impl Trainer {
 
     /// The sums of a backward pass, if there are several ranks.
     pub(crate) fn sums(&self) -> Option<Sums> {
-        (self.ranks.size() > 1).then(|| Sums::new(&self.network, Ranks::clone(&self.ranks)))
+        self.all_reduce.as_ref().map(|all_reduce| Sums::new(&self.network, Arc::clone(all_reduce)))
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use robustseg_datasets::Batch;
 use robustseg_models::{Branch, Network};
+use robustseg_ops::AllReduce;
 use robustseg_ranks::{Ranks, Solo};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,8 @@ pub struct Trainer {
     learning_rate: LearningRate,
     /// The processes that train together.
     pub(crate) ranks: Ranks,
+    /// How several ranks add up gradients.
+    pub(crate) all_reduce: Option<Arc<AllReduce>>,
 }
 
 /// The state of a training, apart from weights, velocities and the state of the method.
@@ -127,6 +130,7 @@ impl Trainer {
             method: config.method.start(),
             learning_rate: LearningRate::new(config, total_steps),
             ranks: Arc::new(Solo),
+            all_reduce: None,
             state: State::default(),
         })
     }

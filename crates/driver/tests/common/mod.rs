@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod generated;
+pub mod processes;
 pub mod scenes;
 
 use std::collections::{BTreeMap, HashMap};

@@ -24,6 +24,7 @@ mod gelu;
 mod launch;
 mod layer_norm;
 pub(crate) mod memory;
+pub(crate) mod nccl;
 mod norm_convolution;
 mod pair;
 mod perturbation;

@@ -2,11 +2,11 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use candle_core::{Device, Tensor, TensorId};
+use candle_core::{Tensor, TensorId};
 use robustseg_models::Network;
-use robustseg_ops::Gradients;
-use robustseg_ranks::{Pending, Ranks};
+use robustseg_ops::{AllReduce, Gradients, Reducing};
 
 use crate::Result;
 
@@ -16,7 +16,7 @@ const BUCKET: usize = 25 << 18;
 /// The sums of a backward pass. Buckets are fixed and begin in their order, so that all ranks agree,
 /// whatever the order in which gradients are complete.
 pub(crate) struct Sums {
-    ranks: Ranks,
+    all_reduce: Arc<AllReduce>,
     buckets: Vec<Bucket>,
     /// The bucket of each variable, and its place there.
     places: HashMap<TensorId, [usize; 2]>,
@@ -29,12 +29,12 @@ struct Bucket {
     variables: Vec<Tensor>,
     /// The complete gradients of this rank's samples.
     own: Vec<Option<Tensor>>,
-    sum: Option<Box<dyn Pending>>,
+    sum: Option<Reducing>,
 }
 
 impl Sums {
     /// The sums of the gradients of `network`. Its last layers come first.
-    pub(crate) fn new(network: &Network, ranks: Ranks) -> Self {
+    pub(crate) fn new(network: &Network, all_reduce: Arc<AllReduce>) -> Self {
         let (mut buckets, mut places) = (Vec::<Bucket>::new(), HashMap::new());
         let mut room = 0;
         let mut trainable: Vec<_> =
@@ -53,7 +53,7 @@ impl Sums {
             bucket.own.push(None);
             room = room.saturating_sub(variable.elem_count());
         }
-        Self { ranks, buckets, places, next: 0 }
+        Self { all_reduce, buckets, places, next: 0 }
     }
 
     /// Takes a complete gradient, begins the sums that have all of theirs, and drives on those that have
@@ -65,7 +65,7 @@ impl Sums {
             self.begin_next()?;
         }
         for sum in self.buckets[..self.next].iter_mut().filter_map(|bucket| bucket.sum.as_mut()) {
-            if !sum.is_complete()? {
+            if !sum.advance()? {
                 break;
             }
         }
@@ -80,58 +80,30 @@ impl Sums {
         }
         let mut others = Vec::new();
         for Bucket { variables, own, sum } in self.buckets {
-            let sum = sum.map_or(Ok(Vec::new()), robustseg_ranks::Pending::wait)?;
-            let mut rest = &sum[..];
+            let mut sums = sum.map_or(Ok(Vec::new()), Reducing::finish)?.into_iter();
             for (variable, own) in variables.into_iter().zip(own) {
-                let values = own.as_ref().map(|_| cut(&mut rest, &variable));
+                let sum = own.as_ref().and_then(|_| sums.next());
                 let Some(present) = gradients.get(&variable) else { continue };
-                match values.filter(|_| own.is_some_and(|own| own.id() == present.id())) {
-                    Some(values) => put(gradients, &variable, values)?,
-                    None => others.push(variable),
+                match sum.filter(|_| own.is_some_and(|own| own.id() == present.id())) {
+                    Some(sum) => drop(gradients.insert(&variable, sum)),
+                    None => others.push((variable, present.clone())),
                 }
             }
         }
-        let mut values = Vec::new();
-        for variable in &others {
-            if let Some(gradient) = gradients.get(variable) {
-                append(&mut values, gradient)?;
-            }
+        let (variables, own): (Vec<_>, Vec<_>) = others.into_iter().unzip();
+        let sums = self.all_reduce.start(&own)?.finish()?;
+        for (variable, sum) in variables.iter().zip(sums) {
+            gradients.insert(variable, sum);
         }
-        if !values.is_empty() {
-            self.ranks.sum_f32(&mut values)?;
-        }
-        let mut rest = &values[..];
-        others.iter().try_for_each(|variable| put(gradients, variable, cut(&mut rest, variable)))
+        Ok(())
     }
 
     /// Begins to add up the next bucket's complete gradients.
     fn begin_next(&mut self) -> Result<()> {
         let bucket = &mut self.buckets[self.next];
-        let mut values = Vec::new();
-        for own in bucket.own.iter().flatten() {
-            append(&mut values, own)?;
-        }
-        if !values.is_empty() {
-            bucket.sum = Some(self.ranks.start_sum(values)?);
-        }
+        let own: Vec<Tensor> = bucket.own.iter().flatten().cloned().collect();
+        bucket.sum = Some(self.all_reduce.start(&own)?);
         self.next += 1;
         Ok(())
     }
-}
-
-fn append(values: &mut Vec<f32>, gradient: &Tensor) -> Result<()> {
-    values.extend(gradient.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?);
-    Ok(())
-}
-
-/// Takes the values of `variable` from the start of `rest`.
-fn cut<'a>(rest: &mut &'a [f32], variable: &Tensor) -> &'a [f32] {
-    let (values, others) = rest.split_at(variable.elem_count());
-    *rest = others;
-    values
-}
-
-fn put(gradients: &mut Gradients, variable: &Tensor, values: &[f32]) -> Result<()> {
-    gradients.insert(variable, Tensor::from_slice(values, variable.shape(), variable.device())?);
-    Ok(())
 }
