@@ -39,6 +39,7 @@ pub(crate) mod sgd;
 pub(crate) mod staging;
 mod upsample;
 mod window;
+mod without;
 
 pub use convolution::{ConvolutionRecord, convolution_records};
 pub use device::{count, name, open, peak_bytes};

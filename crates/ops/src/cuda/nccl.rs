@@ -2,6 +2,7 @@
 //! needed.
 
 use super::memory::address;
+use super::without;
 use candle_core::cuda_backend::cudarc::driver::{CudaEvent, CudaStream};
 use candle_core::{CudaDevice, DType, Device, Error, Result, Tensor, bail};
 use libloading::Library;
@@ -121,6 +122,7 @@ impl Gpus {
         let (mut nccl, mut offer) = (None, Offer::Cpu);
         if let Device::Cuda(device) = device {
             offer = match (Nccl::load(), device.cuda_stream().context().uuid()) {
+                _ if !without::allowed("nccl") => Offer::Without("ROBUSTSEG_GPU_WITHOUT names nccl".into()),
                 (Ok(loaded), Ok(identity)) => {
                     nccl = Some(loaded);
                     Offer::Gpu(identity.bytes.map(|byte| byte as u8))

@@ -1,13 +1,14 @@
 //! Convolutions by other ways than cuDNN's older interface, which computes each product the first
 //! time and says what is right.
 
+use super::super::without;
 use super::cudnn::Reason;
 use super::key::Key;
 use super::record::ConvolutionRecord;
 use super::trial::{Known, Outcome, trial};
 use super::warning::warn_once;
 use super::way::{Offer, Operands, Way};
-use super::{graph, plan, products, without};
+use super::{graph, plan, products};
 use crate::cuda::element::Element;
 use crate::cuda::memory::{room, stored};
 use crate::operation::{GpuInputs, Input};

@@ -19,7 +19,6 @@ mod record;
 mod trial;
 mod warning;
 mod way;
-mod without;
 
 pub use plan::convolution_records;
 pub use record::ConvolutionRecord;

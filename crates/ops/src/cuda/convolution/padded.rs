@@ -1,8 +1,9 @@
 //! Convolutions of bf16 whose channels are no multiple of eight, as ones with more channels, which are
 //! zeros: cuDNN's kernels for the others are slow.
 
+use super::super::without;
 use super::key::{Key, Product};
-use super::{straight, without};
+use super::straight;
 use crate::cuda::element::{Element, stamped};
 use crate::cuda::launch::{launch, per_element};
 use crate::cuda::memory::{room, stored};

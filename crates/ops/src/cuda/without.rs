@@ -1,9 +1,9 @@
-//! The switch that leaves out ways to compute convolutions, should one of them fail on some GPU.
+//! The switch that leaves out ways to use a GPU's libraries, should one of them fail on some GPU.
 
 use std::sync::OnceLock;
 
 /// Whether the environment variable `ROBUSTSEG_GPU_WITHOUT`, a list with commas between, does not
-/// name `way`: `cublaslt`, `graph` or `padding`.
+/// name `way`: `cublaslt`, `graph`, `padding` or `nccl`.
 pub(super) fn allowed(way: &str) -> bool {
     static LEFT_OUT: OnceLock<Vec<String>> = OnceLock::new();
     let left_out = LEFT_OUT.get_or_init(|| {
