@@ -8,10 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <fcntl.h>
-#include <new>
 #include <sys/mman.h>
 #include <thread>
 #include <unistd.h>

@@ -50,9 +50,29 @@ impl DeviceChoice {
         match self {
             Self::Cpu => Ok(Device::Cpu),
             Self::Auto if gpus() == 0 => Ok(Device::Cpu),
-            Self::Auto | Self::Gpu => open_gpu(own_gpu(gpus())),
-            Self::Cuda(index) => open_gpu(index),
+            Self::Auto | Self::Gpu => self.open_gpu(own_gpu(gpus())),
+            Self::Cuda(index) => self.open_gpu(index),
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn open_gpu(self, index: usize) -> anyhow::Result<Device> {
+        let count = gpus();
+        if index >= count {
+            let text = format!(
+                "device {self}: NVIDIA's driver can use {count} GPUs of this machine; take another, or --device cpu"
+            );
+            return Err(Usage(text).into());
+        }
+        Ok(robustseg_ops::cuda::open(index)?)
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    fn open_gpu(self, _: usize) -> anyhow::Result<Device> {
+        let text = format!(
+            "device {self}: this robustseg was built without CUDA; take --device cpu, or a build with the feature `cuda`"
+        );
+        Err(Usage(text).into())
     }
 }
 
@@ -74,27 +94,6 @@ fn gpus() -> usize {
 #[cfg(not(feature = "cuda"))]
 fn gpus() -> usize {
     0
-}
-
-#[cfg(feature = "cuda")]
-fn open_gpu(index: usize) -> anyhow::Result<Device> {
-    let (choice, count) = (DeviceChoice::Cuda(index), gpus());
-    if index >= count {
-        let text = format!(
-            "device {choice}: NVIDIA's driver can use {count} GPUs of this machine; take another, or --device cpu"
-        );
-        return Err(Usage(text).into());
-    }
-    Ok(robustseg_ops::cuda::open(index)?)
-}
-
-#[cfg(not(feature = "cuda"))]
-fn open_gpu(index: usize) -> anyhow::Result<Device> {
-    let text = format!(
-        "device {}: this robustseg was built without CUDA; take --device cpu, or a build with the feature `cuda`",
-        DeviceChoice::Cuda(index)
-    );
-    Err(Usage(text).into())
 }
 
 /// The precision of a network. Variables, statistics, sums and the steps of attacks are always f32

@@ -12,12 +12,12 @@ pub(crate) struct Drawn(Rc<RefCell<Vec<u8>>>);
 impl Drawn {
     /// `random`, keeping what it gives.
     pub(crate) fn from<'a>(&self, random: &'a mut dyn Rng) -> impl Rng + use<'a> {
-        Recorder { random, drawn: Self(Rc::clone(&self.0)) }
+        Recorder { random, drawn: self.clone() }
     }
 
     /// The same numbers from the first on, for the same calls.
     pub(crate) fn again(&self) -> impl Rng + use<> {
-        Replay { drawn: Self(Rc::clone(&self.0)), next: 0 }
+        Replay { drawn: self.clone(), next: 0 }
     }
 }
 

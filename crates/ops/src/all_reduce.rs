@@ -34,14 +34,6 @@ impl AllReduce {
         })
     }
 
-    /// Whether sums go from GPU to GPU.
-    pub fn is_direct(&self) -> bool {
-        #[cfg(feature = "cuda")]
-        return self.gpus.is_some();
-        #[cfg(not(feature = "cuda"))]
-        return false;
-    }
-
     /// Begins to add up f32 `tensors`, and returns while that takes place. All ranks give tensors of the
     /// same shapes, in the same order of calls.
     ///

@@ -35,7 +35,7 @@ type Foreign = (usize, usize, u8);
 impl Labelled<'_> {
     /// Visits each labelled pixel, from the upper left of the first image to the lower right of the
     /// last. `visit` gets the state of the pixel's band, its label and its logits, and writes its
-    /// slope by the logits, padded as they are. `start` makes the state of a band from its image and
+    /// slope by the logits, with the same padding. `start` makes the state of a band from its image and
     /// its place among all bands of the batch. States and gradients do not depend on the number of
     /// threads.
     pub(super) fn sweep<S: Send>(

@@ -78,7 +78,7 @@ impl Sampling {
                 }
                 let source = &source[(image * height + y as usize) * line..][..line];
                 let start = (column * self.stride * channels) as isize + run.start;
-                // The part of the piece that is inside the row.
+                // Zeros stand for what lies outside the row.
                 let count = run.count as isize;
                 let left = (-start).clamp(0, count) as usize;
                 let right = (line as isize - start).clamp(left as isize, count) as usize;

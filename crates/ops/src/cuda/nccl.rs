@@ -68,7 +68,7 @@ pub(crate) struct Gpus {
     /// NCCL takes one call at a time.
     handle: Mutex<Handle>,
     device: CudaDevice,
-    /// Sums take place on a stream of their own, beside the backward pass.
+    /// A stream for the sums alone, so that the backward pass goes on.
     stream: Arc<CudaStream>,
 }
 
