@@ -13,7 +13,7 @@ pub(crate) trait Block: Send + Sync + 'static {
     const TOGETHER: usize;
 
     /// The block's output.
-    fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Tensor>;
+    fn forward(&self, x: Tensor, run: &mut Run<'_, '_>) -> Result<Tensor>;
 }
 
 /// Blocks one after the other.
@@ -21,21 +21,20 @@ pub(crate) struct Blocks<B>(Arc<[B]>);
 
 impl<B: Block> Blocks<B> {
     /// The output of the last block. With [`Run::recompute`], maps between are computed again.
-    pub(crate) fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
+    pub(crate) fn forward(&self, mut x: Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
         if !run.recompute {
             return in_turn(self, x, run);
         }
-        let mut x = x.clone();
         for first in (0..self.len()).step_by(B::TOGETHER) {
             let (blocks, range) = (Arc::clone(&self.0), first..self.len().min(first + B::TOGETHER));
-            x = run.recomputed(&x, move |x, run| in_turn(&blocks[range.clone()], x, run))?;
+            x = run.recomputed(&x, move |x, run| in_turn(&blocks[range.clone()], x.clone(), run))?;
         }
         Ok(x)
     }
 }
 
-fn in_turn<B: Block>(blocks: &[B], x: &Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
-    blocks.iter().try_fold(x.clone(), |x, block| block.forward(&x, run))
+fn in_turn<B: Block>(blocks: &[B], x: Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
+    blocks.iter().try_fold(x, |x, block| block.forward(x, run))
 }
 
 impl<B> Deref for Blocks<B> {

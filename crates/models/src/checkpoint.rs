@@ -14,6 +14,9 @@ use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// Numbers that are hashed at once.
+const HASHED: usize = 1 << 16;
+
 /// The content of a checkpoint file.
 pub struct Checkpoint {
     /// The network.
@@ -89,9 +92,13 @@ impl Network {
     pub fn weights_sha256(&self) -> Result<String> {
         let mut hash = Sha256::new();
         for (name, parameter) in self.parameters() {
-            let values = parameter.var.as_detached_tensor().flatten_all()?.to_vec1::<f32>()?;
             hash.update(format!("{name} {:?} ", parameter.var.dims()));
-            hash.update(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+            let values = parameter.var.as_detached_tensor().flatten_all()?;
+            let count = values.elem_count();
+            for start in (0..count).step_by(HASHED) {
+                let piece = values.narrow(0, start, HASHED.min(count - start))?.to_vec1::<f32>()?;
+                hash.update(piece.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+            }
         }
         Ok(hash.hexadecimal())
     }

@@ -5,8 +5,9 @@ use crate::variables::Variables;
 use crate::{Mode, ParameterKind};
 use candle_core::{Result, Tensor};
 use robustseg_ops::{
-    BatchNorm, BatchStatistics, Conv2dConfig, RoundedCopy, StatisticsSource, batch_norm, batch_norm_add_relu,
-    batch_norm_relu, batch_norm_relu_conv2d, batch_statistics, conv2d, conv2d_add, dealt_statistics,
+    BatchNorm, BatchStatistics, Conv2dConfig, RoundedCopy, StatisticsSource, batch_norm_add_relu_in_place,
+    batch_norm_in_place, batch_norm_relu, batch_norm_relu_conv2d, batch_norm_relu_conv2d_in_place,
+    batch_norm_relu_in_place, batch_statistics, conv2d, conv2d_add, dealt_statistics,
     move_running_statistics,
 };
 
@@ -95,19 +96,14 @@ impl Norm {
         })
     }
 
-    /// The normalised `x` without an activation.
-    pub(crate) fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
-        self.apply(x, run, |norm| batch_norm(x, norm))
+    /// The normalised `x` without an activation. Nothing else may read `x` later.
+    pub(crate) fn forward(&self, x: Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
+        self.apply(&x.clone(), run, |norm| batch_norm_in_place(x, norm))
     }
 
-    /// The normalised `x` plus `residual`, then `ReLU`.
-    pub(crate) fn forward_add_relu(
-        &self,
-        x: &Tensor,
-        residual: &Tensor,
-        run: &Run<'_, '_>,
-    ) -> Result<Tensor> {
-        self.apply(x, run, |norm| batch_norm_add_relu(x, norm, residual))
+    /// The normalised `x` plus `residual`, then `ReLU`. Nothing else may read `x` later.
+    pub(crate) fn forward_add_relu(&self, x: Tensor, residual: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
+        self.apply(&x.clone(), run, |norm| batch_norm_add_relu_in_place(x, norm, residual))
     }
 
     /// Calls `operation` with the parameters, and with the statistics that normalise `x`.
@@ -167,14 +163,28 @@ impl NormRelu {
         Norm::new(channels, variables).map(Self)
     }
 
-    pub(crate) fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
+    /// The activated `x`. Nothing else may read `x` later.
+    pub(crate) fn forward(&self, x: Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
+        self.0.apply(&x.clone(), run, |norm| batch_norm_relu_in_place(x, norm))
+    }
+
+    /// The activated `x`, which keeps its values.
+    pub(crate) fn forward_keeping(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
         self.0.apply(x, run, |BatchNorm { weight, bias, statistics, source, eps }| {
             batch_norm_relu(x, weight, bias, statistics, source, eps)
         })
     }
 
-    /// This layer and then `convolution`, as one operation.
-    pub(crate) fn convolve(
+    /// This layer and then `convolution`. Nothing else may read `x` later.
+    pub(crate) fn convolve(&self, x: Tensor, convolution: &Convolution, run: &Run<'_, '_>) -> Result<Tensor> {
+        let weight = convolution.weight(&x, run)?;
+        self.0.apply(&x.clone(), run, |norm| {
+            batch_norm_relu_conv2d_in_place(x, norm, &weight, convolution.config, run.arithmetic)
+        })
+    }
+
+    /// This layer and then `convolution` on `x`, which keeps its values.
+    pub(crate) fn convolve_keeping(
         &self,
         x: &Tensor,
         convolution: &Convolution,

@@ -49,7 +49,7 @@ impl PooledConvolution {
     pub(crate) fn forward(&self, x: &Pooled, run: &Run<'_, '_>) -> Result<Tensor> {
         let weight = self.convolution.weight(&x.map, run)?;
         let y = conv2d_pyramid(&x.map, &x.means, &weight, self.bins, self.alignment, run.arithmetic)?;
-        self.norm.forward(&y, run)
+        self.norm.forward(y, run)
     }
 
     /// Multiply-adds for a map of `size` (height, width) and levels of `level_channels`.
@@ -79,7 +79,7 @@ mod tests {
             start += bins * bins;
             maps.push(upsample_bilinear(&level, height, width, layer.alignment)?);
         }
-        layer.norm.forward(&layer.convolution.forward(&Tensor::cat(&maps, 3)?, run)?, run)
+        layer.norm.forward(layer.convolution.forward(&Tensor::cat(&maps, 3)?, run)?, run)
     }
 
     fn distance(a: &Tensor, b: &Tensor) -> Result<f32> {

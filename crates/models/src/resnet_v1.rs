@@ -87,27 +87,29 @@ impl ResNetV1 {
         let mut before: Option<&NormRelu> = None;
         for (conv, norm) in &self.stem {
             x = match before {
-                Some(before) => before.convolve(&x, conv, run)?,
+                Some(before) => before.convolve(x, conv, run)?,
                 None => conv.forward(&x, run)?,
             };
             before = Some(norm);
         }
         if let Some(norm) = before {
-            x = norm.forward(&x, run)?;
+            x = norm.forward(x, run)?;
         }
         max_pool2d(&x, 3, 2, 1)
     }
 }
 
 impl Trunk for ResNetV1 {
-    fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Stages> {
+    fn forward(&self, x: &Tensor, third: bool, run: &mut Run<'_, '_>) -> Result<Stages> {
         let mut x = self.pooled_stem(x, run)?;
-        let mut third = x.clone();
-        for stage in &self.stages {
-            third = x.clone();
-            x = stage.forward(&x, run)?;
+        let mut of_third = None;
+        for (index, stage) in self.stages.iter().enumerate() {
+            if index == 3 {
+                of_third = third.then(|| x.clone());
+            }
+            x = stage.forward(x, run)?;
         }
-        Ok(Stages { third, fourth: x })
+        Ok(Stages { third: of_third, fourth: x })
     }
 
     fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {
@@ -173,6 +175,13 @@ impl Bottleneck {
         })
     }
 
+    fn shortcut(&self, x: Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
+        match &self.downsample {
+            Some((conv, norm)) => norm.forward(conv.forward(&x, run)?, run),
+            None => Ok(x),
+        }
+    }
+
     fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {
         let shortcut = self.downsample.as_ref().map_or(0, |(conv, _)| conv.cost(size).1);
         let (size, convs) = cost_of(&self.convs, size);
@@ -183,14 +192,11 @@ impl Bottleneck {
 impl Block for Bottleneck {
     const TOGETHER: usize = 2;
 
-    fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
-        let y = self.convs[0].forward(x, run)?;
-        let y = self.relus[0].convolve(&y, &self.convs[1], run)?;
-        let y = self.relus[1].convolve(&y, &self.convs[2], run)?;
-        let shortcut = match &self.downsample {
-            Some((conv, norm)) => norm.forward(&conv.forward(x, run)?, run)?,
-            None => x.clone(),
-        };
-        self.norm.forward_add_relu(&y, &shortcut, run)
+    fn forward(&self, x: Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
+        let mut y = self.convs[0].forward(&x, run)?;
+        let shortcut = self.shortcut(x, run)?;
+        y = self.relus[0].convolve(y, &self.convs[1], run)?;
+        y = self.relus[1].convolve(y, &self.convs[2], run)?;
+        self.norm.forward_add_relu(y, &shortcut, run)
     }
 }

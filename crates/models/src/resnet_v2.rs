@@ -61,14 +61,16 @@ impl ResNetV2 {
 }
 
 impl Trunk for ResNetV2 {
-    fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Stages> {
+    fn forward(&self, x: &Tensor, third: bool, run: &mut Run<'_, '_>) -> Result<Stages> {
         let mut x = max_pool2d(&self.stem.forward(x, run)?, 3, 2, 1)?;
-        let mut third = x.clone();
-        for stage in &self.stages {
-            third = x.clone();
-            x = stage.forward(&x, run)?;
+        let mut of_third = None;
+        for (index, stage) in self.stages.iter().enumerate() {
+            if index == 3 {
+                of_third = third.then(|| x.clone());
+            }
+            x = stage.forward(x, run)?;
         }
-        Ok(Stages { third, fourth: self.norm.forward(&x, run)? })
+        Ok(Stages { third: of_third, fourth: self.norm.forward(x, run)? })
     }
 
     fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {
@@ -139,17 +141,17 @@ impl Bottleneck {
 impl Block for Bottleneck {
     const TOGETHER: usize = 2;
 
-    fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
+    fn forward(&self, x: Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
         let [norm1, norm2, norm3] = &self.norms;
         let [conv1, conv2, conv3] = &self.convs;
-        let (y, shortcut) = match &self.downsample {
+        let (mut y, shortcut) = match &self.downsample {
             Some(conv) => {
-                let activated = norm1.forward(x, run)?;
+                let activated = norm1.forward_keeping(&x, run)?;
                 (conv1.forward(&activated, run)?, conv.forward(&activated, run)?)
             }
-            None => (norm1.convolve(x, conv1, run)?, x.clone()),
+            None => (norm1.convolve_keeping(&x, conv1, run)?, x),
         };
-        let y = norm2.convolve(&y, conv2, run)?;
-        conv3.forward_add(&norm3.forward(&y, run)?, &shortcut, run)
+        y = norm2.convolve(y, conv2, run)?;
+        conv3.forward_add(&norm3.forward(y, run)?, &shortcut, run)
     }
 }

@@ -11,11 +11,12 @@ pub(crate) fn stored(file: &SafeTensors<'_>, name: &str, shape: &Shape, device: 
     let Ok(view) = file.tensor(name) else {
         bail!("tensor {name} is missing");
     };
-    checked(name, numbers(&view)?, (view.dtype(), view.shape()), shape, device)
+    let values = checked(name, numbers(&view)?, (view.dtype(), view.shape()), shape)?;
+    Tensor::from_vec(values, shape, device)
 }
 
-/// [`stored`] from a file on the disk.
-pub(crate) fn from_disk(file: &Disk, name: &str, shape: &Shape, device: &Device) -> Result<Tensor> {
+/// The values of [`stored`] from a file on the disk.
+pub(crate) fn from_disk(file: &Disk, name: &str, shape: &Shape) -> Result<Vec<f32>> {
     let (Some((dtype, found)), Some(read)) = (file.about(name), file.read(name)?) else {
         bail!("tensor {name} is missing");
     };
@@ -25,25 +26,28 @@ pub(crate) fn from_disk(file: &Disk, name: &str, shape: &Shape, device: &Device)
             numbers(&TensorView::new(dtype, found.to_vec(), &bytes).map_err(candle_core::Error::wrap)?)?
         }
     };
-    checked(name, values, (dtype, found), shape, device)
+    checked(name, values, (dtype, found), shape)
 }
 
-/// The tensor `name` of `shape` from the `values` that a file has, of the type and shape `found`.
+/// The values of the tensor `name` of `shape`, from those that a file has, of the type and shape
+/// `found`.
 fn checked(
     name: &str,
     values: Option<Vec<f32>>,
     found: (Dtype, &[usize]),
     shape: &Shape,
-    device: &Device,
-) -> Result<Tensor> {
+) -> Result<Vec<f32>> {
     let outside = outside_shape(shape.dims());
-    let Some(values) = values.filter(|_| found.1 == outside) else {
+    let Some(mut values) = values.filter(|_| found.1 == outside) else {
         bail!("tensor {name}: expected f32 of shape {outside:?}, found {:?} of shape {:?}", found.0, found.1);
     };
     if !values.iter().all(|value| value.is_finite()) {
         bail!("tensor {name} holds values that are not finite");
     }
-    inside(&Tensor::from_vec(values, outside, device)?)
+    if let [_, inputs, height, width] = outside[..] {
+        turn_inside(&mut values, inputs, height * width);
+    }
+    Ok(values)
 }
 
 /// The numbers of the tensor `name` of a file, of any shape, if it has such a tensor of numbers that
@@ -76,11 +80,20 @@ pub(crate) fn outside_shape(inside: &[usize]) -> Vec<usize> {
     }
 }
 
-/// A tensor of a file as networks hold it: (O, I, KH, KW) to (O, KH, KW, I).
-fn inside(outside: &Tensor) -> Result<Tensor> {
-    match outside.rank() {
-        4 => outside.permute((0, 2, 3, 1))?.contiguous(),
-        _ => Ok(outside.clone()),
+/// Convolution weights of a file as networks hold them: (O, I, KH, KW) to (O, KH, KW, I), in place,
+/// because a second copy of the largest weights would be a good share of the memory of an evaluation.
+fn turn_inside(weights: &mut [f32], inputs: usize, taps: usize) {
+    if taps == 1 {
+        return;
+    }
+    let mut old = vec![0.0; inputs * taps];
+    for weights in weights.chunks_exact_mut((inputs * taps).max(1)) {
+        old.copy_from_slice(weights);
+        for (tap, weights) in weights.chunks_exact_mut(inputs).enumerate() {
+            for (weight, taps) in weights.iter_mut().zip(old.chunks_exact(taps)) {
+                *weight = taps[tap];
+            }
+        }
     }
 }
 

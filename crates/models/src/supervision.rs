@@ -4,7 +4,6 @@
 use crate::convolution_head::{ConvolutionHead, Dropout, HeadShape};
 use crate::layers::Heads;
 use crate::run::Run;
-use crate::trunk::Stages;
 use crate::variables::Variables;
 use crate::{Error, Result};
 use candle_core::Tensor;
@@ -36,9 +35,9 @@ impl Supervision {
         Ok(Some(Self { head, weight, middle }))
     }
 
-    /// Logits (N, h, w, classes).
-    pub(crate) fn forward(&self, stages: &Stages, run: &mut Run<'_, '_>) -> candle_core::Result<Tensor> {
-        self.head.forward(&stages.third, run)
+    /// Logits (N, h, w, classes) of the third stage's map.
+    pub(crate) fn forward(&self, third: &Tensor, run: &mut Run<'_, '_>) -> candle_core::Result<Tensor> {
+        self.head.forward(third, run)
     }
 
     /// Channels of maps that a forward pass keeps.

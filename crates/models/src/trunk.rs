@@ -6,8 +6,8 @@ use candle_core::{Result, Tensor};
 
 /// The layers of a backbone.
 pub(crate) trait Trunk: Send + Sync {
-    /// The maps of `x` (N, H, W, 3).
-    fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Stages>;
+    /// The maps of `x` (N, H, W, 3), with that of the third stage if `third`.
+    fn forward(&self, x: &Tensor, third: bool, run: &mut Run<'_, '_>) -> Result<Stages>;
 
     /// Output size and multiply-adds for an image of `size` (height, width).
     fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64);
@@ -20,7 +20,7 @@ pub(crate) trait Trunk: Send + Sync {
 pub(crate) struct Stages {
     /// Of the third stage (N, h, w, 16 width), which auxiliary heads read. A ResNet v2's is the sum
     /// before the next norm.
-    pub(crate) third: Tensor,
+    pub(crate) third: Option<Tensor>,
     /// Of the fourth and last stage (N, h, w, 32 width).
     pub(crate) fourth: Tensor,
 }

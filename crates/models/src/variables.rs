@@ -78,16 +78,15 @@ impl<'a> Maker<'a> {
         if kind != ParameterKind::RunningStatistic {
             made.trainable += shape.elem_count();
         }
-        let tensor = match &self.source {
+        let var = match &self.source {
             Source::Outline => {
                 made.shapes.insert(name, outside_shape(shape.dims()));
                 return Tensor::zeros(1, DType::F32, &self.device)?.broadcast_as(shape);
             }
-            Source::Blank => Tensor::zeros(shape, DType::F32, &self.device)?,
-            Source::Seed(seed) => Tensor::from_vec(init.draw(*seed, &name, &shape), shape, &self.device)?,
-            Source::File(file) => from_disk(file, &name, &shape, &self.device)?,
+            Source::Blank => Var::zeros(shape, DType::F32, &self.device)?,
+            Source::Seed(seed) => Var::from_vec(init.draw(*seed, &name, &shape), shape, &self.device)?,
+            Source::File(file) => Var::from_vec(from_disk(file, &name, &shape)?, shape, &self.device)?,
         };
-        let var = Var::from_tensor(&tensor)?;
         let variable = var.as_tensor().clone();
         let position = made.parameters.len();
         made.parameters.insert(name, Parameter { var, kind, part, position });

@@ -46,6 +46,11 @@ pub(crate) trait Updates<const N: usize>: UpdateOnCpu<N> + UpdateOnGpu<N> {}
 #[cfg(feature = "cuda")]
 impl<const N: usize, U: UpdateOnCpu<N> + UpdateOnGpu<N>> Updates<N> for U {}
 
+/// Whether an operation on `inputs` is recorded for a backward pass, which may need their values.
+pub(crate) fn is_recorded(inputs: &[&Tensor]) -> bool {
+    inputs.iter().any(|input| input.track_op())
+}
+
 /// Overwrites `target` by `update`.
 pub(crate) fn update1<U: Updates<1>>(update: &U, target: &Tensor, input: &Tensor) -> Result<()> {
     target.inplace_op2(input, &Adapter(update))

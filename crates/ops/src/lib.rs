@@ -97,7 +97,8 @@ pub use all_reduce::{AllReduce, Reducing};
 pub use arithmetic::{Arithmetic, ConvolutionChoice, Factors};
 pub use attention::attention;
 pub use batch_norm::{
-    BatchNorm, BatchStatistics, StatisticsSource, batch_norm, batch_norm_add_relu, batch_norm_relu,
+    BatchNorm, BatchStatistics, StatisticsSource, batch_norm, batch_norm_add_relu,
+    batch_norm_add_relu_in_place, batch_norm_in_place, batch_norm_relu, batch_norm_relu_in_place,
     batch_statistics, dealt_statistics,
 };
 pub use channels::{add_bias, normalise_image, scale_channels};
@@ -115,7 +116,7 @@ pub use gradients::Gradients;
 pub use layer_norm::layer_norm;
 pub use losses::{Hardest, dice_loss, lovasz_softmax, ohem_cross_entropy, weighted_cross_entropy};
 pub use memory::{is_out_of_memory, keep_freed_memory};
-pub use norm_convolution::batch_norm_relu_conv2d;
+pub use norm_convolution::{batch_norm_relu_conv2d, batch_norm_relu_conv2d_in_place};
 pub use perturbation::{l1_norm_per_image, project, sign_step};
 pub use pixel_objective::{
     IGNORE_LABEL, PixelObjective, pixel_objective_mean, pixel_objective_per_image,

@@ -17,6 +17,8 @@ pub fn keep_freed_memory() {
         unsafe {
             libc::mallopt(libc::M_MMAP_MAX, 0);
             libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
+            // What one thread has freed serves all.
+            libc::mallopt(libc::M_ARENA_MAX, 1);
         }
     }
 }

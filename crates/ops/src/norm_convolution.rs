@@ -2,9 +2,10 @@
 
 use crate::adapter::{apply, run};
 use crate::arithmetic::Arithmetic;
-use crate::batch_norm::{Activation, BatchNorm, Normalisation};
-use crate::convolution::Conv2d;
+use crate::batch_norm::{Activation, BatchNorm, Normalisation, batch_norm_relu_in_place};
+use crate::convolution::{Conv2d, conv2d};
 use crate::geometry::{Conv2dConfig, Geometry};
+use crate::in_place::is_recorded;
 use crate::operation::{Backward, Operation};
 use crate::pair::pair;
 use candle_core::{Result, Shape, Tensor};
@@ -29,6 +30,24 @@ pub fn batch_norm_relu_conv2d(
     let geometry = Geometry::new("batch_norm_relu_conv2d", x, weight, config)?;
     let convolve = Conv2d { geometry, arithmetic };
     apply(NormConvolution { normalise, convolve }, [x, &parameters, weight])
+}
+
+/// [`batch_norm_relu_conv2d`], with the activated map in the memory of `x` if no gradient is recorded.
+/// The values of all clones and views of `x` are then lost.
+///
+/// # Errors
+/// As [`batch_norm_relu_conv2d`].
+pub fn batch_norm_relu_conv2d_in_place(
+    x: Tensor,
+    norm: BatchNorm<'_>,
+    weight: &Tensor,
+    config: Conv2dConfig,
+    arithmetic: Arithmetic,
+) -> Result<Tensor> {
+    if is_recorded(&[&x, norm.weight, norm.bias, weight]) {
+        return batch_norm_relu_conv2d(&x, norm, weight, config, arithmetic);
+    }
+    conv2d(&batch_norm_relu_in_place(x, norm)?, weight, config, arithmetic)
 }
 
 /// Batch norm, `ReLU` and convolution of (x, weight and bias of the norm, weight of the

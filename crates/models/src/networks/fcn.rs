@@ -11,7 +11,7 @@ use crate::dilation::Dilation;
 use crate::layers::{Heads, Layers, Maps, Settings};
 use crate::run::Run;
 use crate::supervision::{self, Supervision};
-use crate::trunk::{Trunk, scales};
+use crate::trunk::{Stages, Trunk, scales};
 use crate::variables::Variables;
 use crate::{backbone_file, foreign};
 use candle_core::{Result, Tensor};
@@ -100,13 +100,14 @@ struct Fcn {
 
 impl Layers for Fcn {
     fn forward(&self, x: &Tensor, heads: usize, run: &mut Run<'_, '_>) -> Result<Vec<Tensor>> {
-        let stages = self.trunk.forward(x, run)?;
+        let supervision = self.supervision.as_ref().filter(|_| heads > self.heads.len());
+        let Stages { third, fourth } = self.trunk.forward(x, supervision.is_some(), run)?;
         let mut logits = Vec::new();
         for head in self.heads.iter().take(heads) {
-            logits.push(head.forward(&stages.fourth, run)?);
+            logits.push(head.forward(&fourth, run)?);
         }
-        if let Some(supervision) = self.supervision.as_ref().filter(|_| heads > self.heads.len()) {
-            logits.push(supervision.forward(&stages, run)?);
+        if let (Some(supervision), Some(third)) = (supervision, third) {
+            logits.push(supervision.forward(&third, run)?);
         }
         Ok(logits)
     }

@@ -31,6 +31,25 @@ impl OnCpu<3> for ResidualNorm {
     }
 }
 
+impl UpdateOnCpu<2> for Normalisation {
+    fn update(&self, x: &mut [f32], [weight, bias]: CpuInputs<'_, 2>) -> Result<()> {
+        let channels = Channels::new(self, [weight.slice()?, bias.slice()?])?;
+        match self.activation {
+            Activation::Relu => scale_shift_in_place::<true>(x, &channels),
+            Activation::Identity => scale_shift_in_place::<false>(x, &channels),
+        }
+        Ok(())
+    }
+}
+
+impl UpdateOnCpu<2> for ResidualNorm {
+    fn update(&self, x: &mut [f32], [parameters, residual]: CpuInputs<'_, 2>) -> Result<()> {
+        let channels = Channels::new(&self.0, halves(parameters.slice()?))?;
+        scale_shift_add_relu_in_place(x, residual.slice()?, &channels);
+        Ok(())
+    }
+}
+
 impl OnCpu<2> for ReluGradient {
     fn compute(&self, [output, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
         let (output, mut passed) = (output.slice::<f32>()?, gradient.slice::<f32>()?.to_vec());
@@ -138,6 +157,37 @@ fn scale_shift<const RELU: bool>(out: &mut [f32], x: &[f32], norm: &Channels) {
                 for (((out, x), scale), shift) in out.iter_mut().zip(x).zip(scale).zip(shift) {
                     let normalised = x * scale + shift;
                     *out = if RELU { normalised.max(0.0) } else { normalised };
+                }
+            }
+        });
+    });
+}
+
+/// [`scale_shift`] with `x` as its output.
+fn scale_shift_in_place<const RELU: bool>(x: &mut [f32], norm: &Channels) {
+    let channels = norm.scale.len();
+    x.par_chunks_mut(rows_block(channels) * channels).for_each(|x| {
+        wide(|| {
+            for x in x.chunks_exact_mut(channels) {
+                for ((x, scale), shift) in x.iter_mut().zip(&norm.scale).zip(&norm.shift) {
+                    let normalised = *x * scale + shift;
+                    *x = if RELU { normalised.max(0.0) } else { normalised };
+                }
+            }
+        });
+    });
+}
+
+/// [`scale_shift_add_relu`] with `x` as its output.
+fn scale_shift_add_relu_in_place(x: &mut [f32], residual: &[f32], norm: &Channels) {
+    let channels = norm.scale.len();
+    let block = rows_block(channels) * channels;
+    x.par_chunks_mut(block).zip(residual.par_chunks(block)).for_each(|(x, residual)| {
+        wide(|| {
+            for (x, residual) in x.chunks_exact_mut(channels).zip(residual.chunks_exact(channels)) {
+                let per_channel = norm.scale.iter().zip(&norm.shift);
+                for ((x, residual), (scale, shift)) in x.iter_mut().zip(residual).zip(per_channel) {
+                    *x = (*x * scale + shift + residual).max(0.0);
                 }
             }
         });

@@ -6,6 +6,7 @@ use super::matrix::Matrix;
 use super::patches::{BLOCK, Sampling, block_pixels, correlate, ranges};
 use super::phases::{phases, spread, turned_weights};
 use super::start::Start;
+use super::transpose::transposed;
 use super::winograd::{self, Kernels};
 use crate::arithmetic::Factors;
 use crate::convolution::{Conv2d, Conv2dBias, InputGradient, WeightGradient};
@@ -68,14 +69,10 @@ pub(super) fn forward(conv: &Conv2d, x: &[f32], weight: &[f32], start: Start<'_>
     let (g, factors) = (&conv.geometry, conv.arithmetic.factors);
     let (inputs, outputs) = (g.input[2], g.output[2]);
     let patch = g.kernel[0] * g.kernel[1] * inputs;
-    let turned = (outputs >= NARROW).then(|| transposed(weight, outputs));
-    if let Some(data) = &turned
-        && matches!(start, Start::Zero)
-        && winograd::suits(g)
-    {
-        let strides = [inputs * outputs, outputs];
-        return winograd::convolve(g, x, &Kernels { data, inputs, outputs, strides, backwards: false });
+    if matches!(start, Start::Zero) && winograd::suits(g) {
+        return winograd::convolve(g, x, &Kernels { weight, inputs, outputs, backwards: false });
     }
+    let turned = (outputs >= NARROW).then(|| transposed(weight, outputs));
     let weights = match &turned {
         Some(turned) => Matrix::row_major(turned, patch, outputs, outputs),
         None => Matrix::row_major(weight, outputs, patch, patch).transposed(),
@@ -97,8 +94,7 @@ pub(super) fn input_gradient(conv: &Conv2d, weight: &[f32], gradient: &[f32]) ->
     let [height, width, inputs] = g.input;
     let outputs = g.output[2];
     if winograd::suits(g) {
-        let strides = [inputs, 9 * inputs];
-        let kernels = Kernels { data: weight, inputs: outputs, outputs: inputs, strides, backwards: true };
+        let kernels = Kernels { weight, inputs: outputs, outputs: inputs, backwards: true };
         return winograd::convolve(g, gradient, &kernels);
     }
     let mut out = vec![0.0; g.batch * height * width * inputs];
@@ -141,33 +137,6 @@ pub(super) fn input_gradient(conv: &Conv2d, weight: &[f32], gradient: &[f32]) ->
             spread(g, phase.start, target, &part, &mut out);
         }
     }
-    out
-}
-
-/// The weights (rows, columns) as (columns, rows). A product reads its second factor along its
-/// rows, and packing it from columns, block after block, would cost more than turning it once.
-fn transposed(weights: &[f32], rows: usize) -> Vec<f32> {
-    // The rows of a tile are whole cache lines and are read and written as such. Columns of a power
-    // of two share a few of the cache's sets, where single elements would push each other out.
-    const TILE: usize = 16;
-    let columns = weights.len() / rows;
-    let mut out = vec![0.0; weights.len()];
-    out.par_chunks_mut(TILE * rows).enumerate().for_each(|(index, out)| {
-        let first = index * TILE;
-        let mut tile = [[0.0; TILE]; TILE];
-        for start in (0..rows).step_by(TILE) {
-            let count = TILE.min(rows - start);
-            for row in 0..count {
-                let values = &weights[(start + row) * columns + first..][..out.len() / rows];
-                for (tile, value) in tile.iter_mut().zip(values) {
-                    tile[row] = *value;
-                }
-            }
-            for (out, tile) in out.chunks_exact_mut(rows).zip(&tile) {
-                out[start..start + count].copy_from_slice(&tile[..count]);
-            }
-        }
-    });
     out
 }
 

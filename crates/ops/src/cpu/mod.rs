@@ -42,6 +42,7 @@ pub(crate) mod sgd;
 mod start;
 mod sweep;
 mod taps;
+mod transpose;
 mod upsample;
 mod upsampled_convolution;
 mod vectors;

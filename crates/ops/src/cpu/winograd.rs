@@ -13,11 +13,13 @@ use super::cook_toom::{
     TILE, Transform,
 };
 use super::matrix::{Matrix, multiply};
-use super::workspace;
+use super::transpose::transpose;
+use super::workspace::{self, Workspace};
 use crate::geometry::Geometry;
 use pulp::Arch;
 use rayon::prelude::*;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Evaluations of a tile.
 const POINTS: usize = SIDE * SIDE;
@@ -106,7 +108,7 @@ impl Tiling {
 }
 
 /// `0..count` in parts of `size`, the last one smaller.
-fn parts(count: usize, size: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+fn parts(count: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
     (0..count).step_by(size).map(move |start| start..(start + size).min(count))
 }
 
@@ -125,11 +127,11 @@ fn stride(channels: usize) -> usize {
 /// channels).
 fn evaluate<L: Linear<I, SIDE>, const I: usize>(
     tiling: &Tiling,
-    bands: &std::ops::Range<usize>,
+    bands: &Range<usize>,
     border: usize,
     source: &[f32],
     all_channels: usize,
-    channels: &std::ops::Range<usize>,
+    channels: &Range<usize>,
     out: &mut [f32],
 ) {
     let (arch, count) = (Arch::new(), channels.len());
@@ -142,9 +144,7 @@ fn evaluate<L: Linear<I, SIDE>, const I: usize>(
     });
 }
 
-/// Convolution of `source` (N, H, W, k channels) where `kernel` gives the row of output channels of
-/// an input channel and a tap, in steps of `kernel_stride`: the kernels are (9, k, n) for the
-/// output and (n, 9, k) read backwards for the input's gradient.
+/// Convolution of `source` (N, H, W, inputs of `kernels`).
 pub(super) fn convolve(g: &Geometry, source: &[f32], kernels: &Kernels<'_>) -> Vec<f32> {
     let tiling = Tiling::new(g);
     let (inputs, outputs) = (kernels.inputs, kernels.outputs);
@@ -176,12 +176,7 @@ pub(super) fn convolve(g: &Geometry, source: &[f32], kernels: &Kernels<'_>) -> V
                     evaluations.push(maps);
                 }
                 let maps = &evaluations[place];
-                let mut weights = workspace::take(count * stride(count_out));
-                weights.par_chunks_mut(stride(count_out)).zip(segment).for_each(|(target, input)| {
-                    let (from, to) = (kernels.offsets(input, part.start), in_line(0, count_out));
-                    let (source, linear) = (kernels.data, PhantomData::<EvaluateKernel>);
-                    arch.dispatch(Transform { source, from, target, to, channels: count_out, linear });
-                });
+                let weights = kernels.evaluate(&segment, &part);
                 products.par_chunks_mut(tiles * count_out).enumerate().for_each(|(point, out)| {
                     let maps = Matrix::row_major(&maps[point * count..], tiles, count, stride(count));
                     let weights = &weights[point * count_out..];
@@ -209,26 +204,55 @@ pub(super) fn convolve(g: &Geometry, source: &[f32], kernels: &Kernels<'_>) -> V
     out
 }
 
-/// Weights of a 3x3 convolution, ordered so that output channels are contiguous.
+/// The kernels of a convolution with 3x3 weights (O, 3, 3, I), or of its input's gradient.
 pub(super) struct Kernels<'a> {
-    pub(super) data: &'a [f32],
+    pub(super) weight: &'a [f32],
+    /// Channels of the map that is convolved, and of the result.
     pub(super) inputs: usize,
     pub(super) outputs: usize,
-    /// Elements from one tap to the next, and from one input channel to the next.
-    pub(super) strides: [usize; 2],
-    /// Whether the taps are read from the last to the first.
+    /// Whether these are the kernels of the gradient: with inputs and outputs exchanged, and the taps
+    /// read from the last to the first.
     pub(super) backwards: bool,
 }
 
 impl Kernels<'_> {
-    /// Where the taps from `input` to the outputs from `output` on are.
-    fn offsets(&self, input: usize, output: usize) -> [[Option<usize>; 3]; 3] {
-        std::array::from_fn(|i| {
-            std::array::from_fn(|j| {
-                let tap = if self.backwards { 8 - (3 * i + j) } else { 3 * i + j };
-                Some(tap * self.strides[0] + input * self.strides[1] + output)
-            })
-        })
+    /// The evaluations of the kernels from each of `inputs` to `outputs`: (inputs, 36, outputs), the
+    /// inputs [`stride`] apart.
+    fn evaluate(&self, inputs: &Range<usize>, outputs: &Range<usize>) -> Workspace {
+        let count = outputs.len();
+        let (arch, mut evaluations) = (Arch::new(), workspace::take(inputs.len() * stride(count)));
+        let groups = evaluations.par_chunks_mut(LANES * stride(count)).enumerate();
+        groups.for_each_init(Vec::new, |turned, (group, targets)| {
+            let first = inputs.start + group * LANES;
+            if !self.backwards {
+                self.turn(first, outputs, turned);
+            }
+            for (index, target) in targets.chunks_exact_mut(stride(count)).enumerate() {
+                let offset = |tap| {
+                    if self.backwards {
+                        ((first + index) * 9 + 8 - tap) * self.outputs + outputs.start
+                    } else {
+                        (tap * LANES + index) * count
+                    }
+                };
+                let from = std::array::from_fn(|i| std::array::from_fn(|j| Some(offset(3 * i + j))));
+                let source = if self.backwards { self.weight } else { &turned[..] };
+                let (to, linear) = (in_line(0, count), PhantomData::<EvaluateKernel>);
+                arch.dispatch(Transform { source, from, target, to, channels: count, linear });
+            }
+        });
+        evaluations
+    }
+
+    /// Writes the weights from [`LANES`] inputs to `outputs` to `turned`, (9, inputs, outputs), because
+    /// the transforms read contiguous outputs.
+    fn turn(&self, first_input: usize, outputs: &Range<usize>, turned: &mut Vec<f32>) {
+        let (count, patch) = (outputs.len(), 9 * self.inputs);
+        turned.resize(9 * LANES * count, 0.0);
+        for (tap, turned) in turned.chunks_exact_mut(LANES * count).enumerate() {
+            let start = outputs.start * patch + tap * self.inputs + first_input;
+            transpose(&self.weight[start..], patch, count, turned);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::batch_norm::{
 use crate::in_place::UpdateOnGpu;
 use crate::operation::{GpuInputs, Input, OnGpu};
 use candle_core::backend::BackendStorage;
-use candle_core::cuda_backend::cudarc::driver::CudaView;
+use candle_core::cuda_backend::cudarc::driver::{CudaView, DevicePtr, DevicePtrMut};
 use candle_core::{CudaDevice, CudaStorage, Layout, Result, Tensor};
 
 /// Rows that a thread of a sweep has, for which it reads its channels' values once.
@@ -65,6 +65,30 @@ impl OnGpu<3> for ResidualNorm {
     }
 }
 
+impl UpdateOnGpu<2> for Normalisation {
+    fn update<T: Element>(
+        &self,
+        x: &mut CudaStorage,
+        layout: &Layout,
+        [weight, bias]: GpuInputs<'_, 2>,
+    ) -> Result<()> {
+        Norm::with(self, [weight.view()?, bias.view()?], |norm| scale_shift_in_place::<T>(x, layout, norm))
+    }
+}
+
+impl UpdateOnGpu<2> for ResidualNorm {
+    fn update<T: Element>(
+        &self,
+        x: &mut CudaStorage,
+        layout: &Layout,
+        [parameters, residual]: GpuInputs<'_, 2>,
+    ) -> Result<()> {
+        Norm::with(&self.0, halves(parameters)?, |norm| {
+            scale_shift_add_relu_in_place::<T>(x, layout, residual, norm)
+        })
+    }
+}
+
 impl OnGpu<2> for ReluGradient {
     fn compute<T: Element>(&self, [output, gradient]: GpuInputs<'_, 2>) -> Result<CudaStorage> {
         let (device, count) = (output.storage.device(), output.count());
@@ -112,15 +136,37 @@ impl UpdateOnGpu<2> for InputGradient<'_> {
 
 /// The normalised `x` after the activation.
 pub(super) fn scale_shift<T: Element>(x: Input<'_, CudaStorage>, norm: &Norm<'_>) -> Result<CudaStorage> {
-    let (device, count, channels) = (x.storage.device(), x.count(), norm.channels());
-    let rows = count / channels;
-    let width = width::<T>(channels, &[x.layout]);
-    let mut out = room::<T>(device, count)?;
+    let (device, layout, count) = (x.storage.device(), x.layout, x.count());
+    let (x, mut out, stream) = (x.view::<T>()?, room::<T>(device, count)?, device.cuda_stream());
+    let ((from, _from), (to, to_guard)) = (x.device_ptr(&stream), out.device_ptr_mut(&stream));
+    scale_shift_to::<T>(device, [from, to], layout, norm)?;
+    drop(to_guard);
+    Ok(stored(out, device))
+}
+
+/// [`scale_shift`] with `x` as its output.
+fn scale_shift_in_place<T: Element>(x: &mut CudaStorage, layout: &Layout, norm: &Norm<'_>) -> Result<()> {
+    let device: CudaDevice = x.device().clone();
+    let (mut x, stream) = (view_mut::<T>(x, layout)?, device.cuda_stream());
+    let (place, _guard) = x.device_ptr_mut(&stream);
+    scale_shift_to::<T>(&device, [place, place], layout, norm)
+}
+
+/// Normalises the numbers of `layout` from the address `from` to the address `to`, which may be the same.
+fn scale_shift_to<T: Element>(
+    device: &CudaDevice,
+    [from, to]: [u64; 2],
+    layout: &Layout,
+    norm: &Norm<'_>,
+) -> Result<()> {
+    let channels = norm.channels();
+    let rows = layout.shape().elem_count() / channels;
+    let width = width::<T>(channels, &[layout]);
     launch!(
         device,
         &stamped::<T>("scale_shift", width),
         sheet(rows, channels, width, SWEPT),
-        &x.view::<T>()?,
+        &from,
         &norm.mean,
         &norm.variance,
         &norm.weight,
@@ -129,9 +175,9 @@ pub(super) fn scale_shift<T: Element>(x: Input<'_, CudaStorage>, norm: &Norm<'_>
         &norm.relu,
         &(rows as u64),
         &(channels as u32),
-        &mut out,
+        &to,
     );
-    Ok(stored(out, device))
+    Ok(())
 }
 
 /// The normalised `x` plus `residual`, after the `ReLU`.
@@ -140,15 +186,44 @@ fn scale_shift_add_relu<T: Element>(
     residual: Input<'_, CudaStorage>,
     norm: &Norm<'_>,
 ) -> Result<CudaStorage> {
-    let (device, count, channels) = (x.storage.device(), x.count(), norm.channels());
-    let rows = count / channels;
-    let width = width::<T>(channels, &[x.layout, residual.layout]);
-    let mut out = room::<T>(device, count)?;
+    let (device, layout, count) = (x.storage.device(), x.layout, x.count());
+    let (x, mut out, stream) = (x.view::<T>()?, room::<T>(device, count)?, device.cuda_stream());
+    let ((from, _from), (to, to_guard)) = (x.device_ptr(&stream), out.device_ptr_mut(&stream));
+    scale_shift_add_relu_to::<T>(device, [from, to], layout, residual, norm)?;
+    drop(to_guard);
+    Ok(stored(out, device))
+}
+
+/// [`scale_shift_add_relu`] with `x` as its output.
+fn scale_shift_add_relu_in_place<T: Element>(
+    x: &mut CudaStorage,
+    layout: &Layout,
+    residual: Input<'_, CudaStorage>,
+    norm: &Norm<'_>,
+) -> Result<()> {
+    let device: CudaDevice = x.device().clone();
+    let (mut x, stream) = (view_mut::<T>(x, layout)?, device.cuda_stream());
+    let (place, _guard) = x.device_ptr_mut(&stream);
+    scale_shift_add_relu_to::<T>(&device, [place, place], layout, residual, norm)
+}
+
+/// Normalises the numbers of `layout` from the address `from`, adds `residual`, and writes what the `ReLU`
+/// leaves to the address `to`, which may be the same.
+fn scale_shift_add_relu_to<T: Element>(
+    device: &CudaDevice,
+    [from, to]: [u64; 2],
+    layout: &Layout,
+    residual: Input<'_, CudaStorage>,
+    norm: &Norm<'_>,
+) -> Result<()> {
+    let channels = norm.channels();
+    let rows = layout.shape().elem_count() / channels;
+    let width = width::<T>(channels, &[layout, residual.layout]);
     launch!(
         device,
         &stamped::<T>("scale_shift_add_relu", width),
         sheet(rows, channels, width, SWEPT),
-        &x.view::<T>()?,
+        &from,
         &residual.view::<T>()?,
         &norm.mean,
         &norm.variance,
@@ -157,9 +232,9 @@ fn scale_shift_add_relu<T: Element>(
         &norm.eps,
         &(rows as u64),
         &(channels as u32),
-        &mut out,
+        &to,
     );
-    Ok(stored(out, device))
+    Ok(())
 }
 
 /// The gradients of weight and bias, (2, C).

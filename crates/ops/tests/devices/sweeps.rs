@@ -5,7 +5,8 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use robustseg_ops::{
     AdamWConfig, AdamWUpdate, Arithmetic, BatchNorm, BatchStatistics, Conv2dConfig, RoundedCopy, SgdConfig,
     SgdUpdate, StatisticsSource, Tape, adamw_step, assign, batch_norm, batch_norm_add_relu,
-    batch_norm_relu_conv2d, batch_statistics, conv2d, conv2d_add, conv2d_bias, convert, copies,
+    batch_norm_add_relu_in_place, batch_norm_in_place, batch_norm_relu, batch_norm_relu_conv2d,
+    batch_norm_relu_in_place, batch_statistics, conv2d, conv2d_add, conv2d_bias, convert, copies,
     move_running_statistics, sgd_step,
 };
 
@@ -63,6 +64,33 @@ fn gradients_that_kernels_add_up_are_those_of_the_cpu() {
             assert_eq!(narrow.dtype(), DType::F32);
             // Values near zero pass another ReLU in bf16.
             assert!(difference(cpu, narrow) < 0.3, "{channels}: {}", difference(cpu, narrow));
+        }
+    }
+}
+
+#[test]
+fn norms_in_place_have_the_values_of_separate_ones() {
+    let Some(gpu) = gpu() else { return };
+    for (channels, dtype) in [(5, DType::F32), (8, DType::F32), (5, DType::BF16), (16, DType::BF16)] {
+        let new = |seed, shape: &[usize]| random(seed, shape).to_device(&gpu).unwrap();
+        let x = || convert(&new(940, &[2, 37, 9, channels]), dtype).unwrap();
+        let residual = convert(&new(941, &[2, 37, 9, channels]), dtype).unwrap();
+        let (weight, bias) = (&new(942, &[channels]), &new(943, &[channels]));
+        let (statistics, source) = (&batch_statistics(&x()).unwrap(), StatisticsSource::Batch);
+        let norm = || BatchNorm { weight, bias, statistics, source, eps: 1e-5 };
+        let pairs = [
+            (batch_norm_in_place(x(), norm()), batch_norm(&x(), norm())),
+            (
+                batch_norm_relu_in_place(x(), norm()),
+                batch_norm_relu(&x(), weight, bias, statistics, source, 1e-5),
+            ),
+            (
+                batch_norm_add_relu_in_place(x(), norm(), &residual),
+                batch_norm_add_relu(&x(), norm(), &residual),
+            ),
+        ];
+        for (in_place, separate) in pairs {
+            assert_eq!(difference(&separate.unwrap(), &in_place.unwrap()), 0.0, "{channels} {dtype:?}");
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Batch norm alone and with a convolution.
 
 use crate::check::{EXACT, check_gradient, flat, random, relative_l2};
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Device, Result, Tensor, Var};
 use robustseg_ops::{
     BatchNorm, BatchStatistics, Conv2dConfig, StatisticsSource, batch_norm, batch_norm_add_relu,
-    batch_norm_relu, batch_norm_relu_conv2d, batch_statistics, conv2d,
+    batch_norm_add_relu_in_place, batch_norm_in_place, batch_norm_relu, batch_norm_relu_conv2d,
+    batch_norm_relu_in_place, batch_statistics, conv2d,
 };
 
 #[test]
@@ -101,6 +102,42 @@ fn norm_residual_and_relu_as_one_are_the_three_in_turn() {
             }
         }
     }
+}
+
+#[test]
+fn norms_in_place_have_the_same_values_and_spare_what_is_recorded() {
+    type Pair<'a> = (
+        &'a dyn Fn(Tensor, BatchNorm<'_>) -> Result<Tensor>,
+        &'a dyn Fn(&Tensor, BatchNorm<'_>) -> Result<Tensor>,
+    );
+    let shape = [2, 37, 9, 5];
+    let (weight, bias, residual) = (random(&[5], 2), random(&[5], 3), random(&shape, 4));
+    let x = || random(&shape, 1);
+    let statistics = &batch_statistics(&x()).unwrap();
+    let norm =
+        |weight, bias| BatchNorm { weight, bias, statistics, source: StatisticsSource::Batch, eps: 1e-5 };
+    let pairs: [Pair<'_>; 3] = [
+        (&|x, norm| batch_norm_in_place(x, norm), &|x, norm| batch_norm(x, norm)),
+        (&|x, norm| batch_norm_relu_in_place(x, norm), &|x, norm| {
+            batch_norm_relu(x, norm.weight, norm.bias, norm.statistics, norm.source, norm.eps)
+        }),
+        (&|x, norm| batch_norm_add_relu_in_place(x, norm, &residual), &|x, norm| {
+            batch_norm_add_relu(x, norm, &residual)
+        }),
+    ];
+    let (tracked, short) = (Var::from_tensor(&weight).unwrap(), random(&[4], 3));
+    for (in_place, separate) in pairs {
+        let expected = flat(&separate(&x(), norm(&weight, &bias)).unwrap());
+        let overwritten = x();
+        assert_eq!(flat(&in_place(overwritten.clone(), norm(&weight, &bias)).unwrap()), expected);
+        assert_eq!(flat(&overwritten), expected);
+        let kept = x();
+        assert_eq!(flat(&in_place(kept.clone(), norm(&tracked, &bias)).unwrap()), expected);
+        assert_eq!(flat(&kept), flat(&x()));
+        assert!(in_place(x(), norm(&short, &bias)).is_err());
+    }
+    let same = x();
+    assert!(batch_norm_add_relu_in_place(same.clone(), norm(&weight, &bias), &same).is_err());
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::dilation::Dilation;
 use crate::layers::{Heads, Layers, Maps, Settings};
 use crate::run::Run;
 use crate::supervision::{self, Supervision};
-use crate::trunk::{Trunk, scales};
+use crate::trunk::{Stages, Trunk, scales};
 use crate::variables::Variables;
 use crate::{backbone_file, foreign};
 use candle_core::{Result, Tensor};
@@ -163,11 +163,12 @@ struct DeepLabV3 {
 
 impl Layers for DeepLabV3 {
     fn forward(&self, x: &Tensor, heads: usize, run: &mut Run<'_, '_>) -> Result<Vec<Tensor>> {
-        let stages = self.trunk.forward(x, run)?;
-        let pooled = self.aspp.forward(&stages.fourth, run)?;
+        let supervision = self.supervision.as_ref().filter(|_| heads > self.heads.count());
+        let Stages { third, fourth } = self.trunk.forward(x, supervision.is_some(), run)?;
+        let pooled = self.aspp.forward(&fourth, run)?;
         let mut logits = self.heads.forward(&pooled, heads, run)?;
-        if let Some(supervision) = self.supervision.as_ref().filter(|_| heads > self.heads.count()) {
-            logits.push(supervision.forward(&stages, run)?);
+        if let (Some(supervision), Some(third)) = (supervision, third) {
+            logits.push(supervision.forward(&third, run)?);
         }
         Ok(logits)
     }

@@ -99,9 +99,9 @@ impl Block {
 impl blocks::Block for Block {
     const TOGETHER: usize = 1;
 
-    fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
-        let attended = self.attend(&self.norms[0].forward(x, run)?, run)?;
-        let x = self.output.forward_residual(&attended, x, None, self.drop, run)?;
+    fn forward(&self, mut x: Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
+        let attended = self.attend(&self.norms[0].forward(&x, run)?, run)?;
+        x = self.output.forward_residual(&attended, &x, None, self.drop, run)?;
         let hidden = self.dense[0].forward(&self.norms[1].forward(&x, run)?, run)?;
         let hidden = gelu(&self.depthwise.forward(&hidden, run)?)?;
         self.dense[1].forward_residual(&hidden, &x, None, self.drop, run)

@@ -58,7 +58,7 @@ impl Encoder {
         let mut maps = Vec::new();
         for stage in &self.stages {
             x = stage.patch_norm.forward(&stage.patches.forward(&x, run)?, run)?;
-            x = stage.blocks.forward(&x, run)?;
+            x = stage.blocks.forward(x, run)?;
             x = stage.norm.forward(&x, run)?;
             maps.push(x.clone());
         }

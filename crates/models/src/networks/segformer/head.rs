@@ -46,7 +46,7 @@ impl Head {
     }
 
     pub(super) fn forward(&self, maps: &[Tensor], run: &mut Run<'_, '_>) -> Result<Tensor> {
-        let x = self.norm.forward(&self.fused(maps, run)?, run)?;
+        let x = self.norm.forward(self.fused(maps, run)?, run)?;
         let x = run.dropout(&x)?;
         self.classifier.forward_wide(&x, run)
     }

@@ -81,7 +81,7 @@ impl ConvNeXt {
             if let Some((norm, convolution)) = &stage.downsampling {
                 x = convolution.forward(&norm.forward(&x, run)?, run)?;
             }
-            x = stage.blocks.forward(&x, run)?;
+            x = stage.blocks.forward(x, run)?;
             maps.push(stage.norm.forward(&x, run)?);
         }
         Ok(maps)
@@ -185,9 +185,9 @@ impl Block {
 impl blocks::Block for Block {
     const TOGETHER: usize = 1;
 
-    fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
-        let hidden = self.norm.forward(&self.depthwise.forward(x, run)?, run)?;
+    fn forward(&self, x: Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
+        let hidden = self.norm.forward(&self.depthwise.forward(&x, run)?, run)?;
         let hidden = gelu(&self.linear[0].forward(&hidden, run)?)?;
-        self.linear[1].forward_residual(&hidden, x, Some(&self.scale), self.drop, run)
+        self.linear[1].forward_residual(&hidden, &x, Some(&self.scale), self.drop, run)
     }
 }

@@ -72,7 +72,7 @@ impl Head {
             above = upsample_bilinear_add(&above, &lateral, self.alignment)?;
             levels.push(self.smoothing[index].forward(&above, run)?);
         }
-        let x = self.fusion.norm.forward(&self.fused(&levels, run)?, run)?;
+        let x = self.fusion.norm.forward(self.fused(&levels, run)?, run)?;
         let x = run.dropout(&x)?;
         self.classifier.forward_wide(&x, run)
     }
@@ -90,7 +90,7 @@ impl Head {
         let weight = self.bottleneck.convolution.weight(x, run)?;
         let levels = Tensor::cat(&levels, 1)?;
         let y = conv2d_pyramid(x, &levels, &weight, &BINS, self.alignment, run.arithmetic)?;
-        self.bottleneck.norm.forward(&y, run)
+        self.bottleneck.norm.forward(y, run)
     }
 
     /// The fusing convolution of `levels`, the last map's first.
