@@ -10,8 +10,9 @@ if [ -z "${ROBUSTSEG_DATA:-}" ] && [ -d ../shared/data ]; then
     export ROBUSTSEG_DATA
 fi
 
-# A CI builds everything once. What the compiler keeps for the next build costs time and disk.
-[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
+# A CI builds everything once and debugs nothing. What the compiler keeps for the next build or a debugger costs time
+# and disk.
+[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0
 
 # Tools that a Rust installation may lack. cargo-deny goes into a separate folder that a CI can cache. It is not
 # optimised: that would take longer than all of its checks.

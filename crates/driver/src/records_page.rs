@@ -187,6 +187,7 @@ fn evaluation() -> Evaluation {
         scope: Scope {
             split: Some("val".into()),
             protocol: Some(Protocol::WholeImage),
+            window: Some(Window::CenterCrop { size: 1 }),
             images: Some(1),
             split_images: Some(1),
             classes: Some(vec!["x".into()]),

@@ -93,6 +93,11 @@ fn a_failed_run_stops_no_other_and_is_tried_again() {
     write(path, "  training.learning_rate: [1e30, 0.01]\n  data.train_split: [train, none]\n");
     let out = ["sweep", "sweep.yaml", "--out", "other"];
     fails(path, &out, 1, &["3 of 4 runs failed"]);
+    // The error that two of them share stands there once.
+    let output = run_in(path, &["sweep", "sweep.yaml", "--out", "other", "--status"]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(told.matches(" failed with status ").count(), 2, "{told}");
+    assert!(told.contains(" and 1 more failed with status 3: "), "{told}");
 }
 
 #[test]

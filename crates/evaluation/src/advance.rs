@@ -1,8 +1,9 @@
 //! How far an evaluation is.
 
 use std::cell::RefCell;
+use std::ops::ControlFlow;
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Result, Tensor, bail};
 use robustseg_attacks::{Alignment, Model};
 
 /// How far an evaluation is, in images and in passes. One image may take hours.
@@ -37,23 +38,28 @@ impl Advance {
     }
 }
 
+/// A callback that receives the number of images in each backward pass, before it, and decides whether
+/// to go on.
+pub(crate) type Passed<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
+
 /// A model that tells how many images it has differentiated.
 pub(crate) struct Reported<'a> {
     model: &'a dyn Model,
-    report: RefCell<&'a mut dyn FnMut(u64)>,
+    report: RefCell<Passed<'a>>,
 }
 
 impl<'a> Reported<'a> {
-    /// `model` that calls `report` with the number of images of each tracked pass.
-    pub(crate) fn new(model: &'a dyn Model, report: &'a mut dyn FnMut(u64)) -> Self {
+    /// `model` that calls `report` with the number of images of each tracked pass. Once that breaks off,
+    /// the model gives an error.
+    pub(crate) fn new(model: &'a dyn Model, report: Passed<'a>) -> Self {
         Self { model, report: RefCell::new(report) }
     }
 }
 
 impl Model for Reported<'_> {
     fn logits(&self, image: &Tensor) -> Result<Tensor> {
-        if image.track_op() {
-            (self.report.borrow_mut())(image.dim(0)? as u64);
+        if image.track_op() && (self.report.borrow_mut())(image.dim(0)? as u64).is_break() {
+            bail!("stopped before a backward pass");
         }
         self.model.logits(image)
     }

@@ -1,5 +1,6 @@
 //! Scores of a model on clean and attacked images of a dataset.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -27,8 +28,8 @@ use crate::{Error, Result};
 /// `weights` and `sources` of `config`, and adds classes, weights and checkpoints to the result.
 ///
 /// # Errors
-/// [`Error::Interrupted`] between two batches after `stop` was set, and a source with another number
-/// of classes.
+/// [`Error::Interrupted`] before the next backward pass after `stop` was set, and a source with another
+/// number of classes.
 pub fn evaluate<'a>(
     subject: impl Into<Subject<'a>>,
     dataset: &Dataset,
@@ -60,8 +61,8 @@ pub fn evaluate_with<'a>(
 /// is that of one process, bit for bit. Rank 0 alone has a `journal`.
 ///
 /// # Errors
-/// The errors of [`evaluate_with`], [`Error::Interrupted`] on all ranks if `stop` was set on one, and
-/// [`Error::Ranks`] if one has ended.
+/// The errors of [`evaluate_with`], [`Error::Interrupted`] on all ranks between two batches if `stop` was
+/// set on one, and [`Error::Ranks`] if one has ended.
 pub fn evaluate_among<'a>(
     ranks: &dyn Communicator,
     journal: Option<&mut Journal>,
@@ -79,6 +80,7 @@ pub fn evaluate_among<'a>(
 fn on(dataset: &Dataset, config: &EvaluationConfig, mut evaluated: Evaluated) -> Evaluated {
     let scope = &mut evaluated.evaluation.scope;
     scope.protocol = Some(config.protocol.clone());
+    scope.window = config.window.of_part();
     (scope.split, scope.split_images) = (Some(dataset.split().into()), Some(dataset.len()));
     evaluated
 }
@@ -127,10 +129,11 @@ pub fn evaluate_presented(
         if tally.wants_gradient_check() {
             tally.check_gradient(presented, &batch)?;
         }
-        tally.add(&models, &batch, &mut |_| {})?;
+        tally.add(&models, &batch, &mut |_| ControlFlow::Continue(()))?;
     }
     let mut evaluated = tally.evaluated()?;
     evaluated.evaluation.scope.protocol = Some(config.protocol);
+    evaluated.evaluation.scope.window = config.window.of_part();
     Ok(evaluated)
 }
 
@@ -205,6 +208,8 @@ fn measure<'a>(
     let mut done = tally.len();
     let samples = dataset.samples(indices.into_iter().skip(done));
     let mut batches = Batches::new(samples, config.batch_size);
+    // Several ranks end together, between two batches.
+    let stopped_alone = || ranks.size() == 1 && stop.load(Ordering::Relaxed);
     loop {
         if ranks.any(stop.load(Ordering::Relaxed))? {
             return Err(Error::Interrupted);
@@ -223,9 +228,14 @@ fn measure<'a>(
                 // The other ranks are about as far.
                 let of_all = passes * images as u64 / own.len() as u64;
                 progress(Advance::new(done as u64, total, per_image, of_all, images as u64));
+                if stopped_alone() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
             let before: usize = round[..ranks.rank()].iter().map(Vec::len).sum();
-            seen = Some(tally.see(&models, &batch, done + before, &mut passed)?);
+            let own = tally.see(&models, &batch, done + before, &mut passed);
+            if own.is_err() && stopped_alone() {
+                return Err(Error::Interrupted);
+            }
+            seen = Some(own?);
         }
         let seen = exchanged(ranks, seen)?;
         let seconds = start.elapsed().as_secs_f64() / seen.len() as f64;

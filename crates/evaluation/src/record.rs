@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::MetricValues;
 use crate::protocol::Protocol;
+use crate::window::Window;
 
 /// Scores of one network on clean and attacked images of a whole dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,6 +98,9 @@ pub struct Scope {
     /// The protocol that turned images into scores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Protocol>,
+    /// The parts of images that were evaluated, unless whole images were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
     /// The number of images evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<usize>,
@@ -134,7 +138,9 @@ impl fmt::Display for Scope {
         let images = images.map(|images| images + &split.unwrap_or_default());
         let protocol = self.protocol.as_ref().filter(|protocol| !protocol.is_whole_image());
         let protocol = protocol.map(|protocol| format!("protocol {protocol}"));
-        f.write_str(&images.into_iter().chain(weights).chain(protocol).collect::<Vec<_>>().join(", "))
+        let window = self.window.as_ref().map(ToString::to_string);
+        let parts = images.into_iter().chain(window).chain(weights).chain(protocol);
+        f.write_str(&parts.collect::<Vec<_>>().join(", "))
     }
 }
 

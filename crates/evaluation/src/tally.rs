@@ -8,7 +8,7 @@ use robustseg_ops::{PixelObjective, pixel_objective_per_image, predict};
 use robustseg_random::{Rng, stream};
 
 use crate::Result;
-use crate::advance::Reported;
+use crate::advance::{Passed, Reported};
 use crate::batch::EvaluationBatch;
 use crate::example::{Example, Worst, landscape, rgb};
 use crate::journal::{Entry, Journal};
@@ -42,9 +42,6 @@ pub(crate) struct Models<'a> {
     pub(crate) target: Presented<'a>,
     pub(crate) sources: Vec<Presented<'a>>,
 }
-
-/// A callback that receives the number of images in each backward pass.
-pub(crate) type Passed<'a> = &'a mut dyn FnMut(u64);
 
 /// The threat and point that produce the examples.
 #[derive(Clone, Copy, PartialEq)]
@@ -368,8 +365,9 @@ fn attack(
     let mut rest = 0;
     let mut of_parts = |images| {
         rest += images;
-        passed(rest / parts);
+        let whole = rest / parts;
         rest %= parts;
+        passed(whole)
     };
     let reported = Reported::new(&model, &mut of_parts);
     let counted = Counted::new(&reported);

@@ -1,5 +1,7 @@
 //! How an evaluation presents images to the network: whole, in windows, or its centre only.
 
+use std::fmt;
+
 use candle_core::{DType, Tensor};
 use robustseg_attacks::{Alignment, Model};
 use robustseg_ops::{predict, upsample_bilinear};
@@ -33,6 +35,17 @@ pub enum Window {
     },
 }
 
+/// As a phrase about images: `centre 184x184 of each`. Empty for whole images.
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Whole => Ok(()),
+            Self::Sliding { size, stride } => write!(f, "in windows of {size}x{size} every {stride} pixels"),
+            Self::CenterCrop { size } => write!(f, "centre {size}x{size} of each"),
+        }
+    }
+}
+
 impl Window {
     /// Refuses sizes and strides that would skip pixels.
     pub fn validate(&self) -> Result<()> {
@@ -45,6 +58,11 @@ impl Window {
             _ => return Ok(()),
         };
         Err(Error::Setting { field: "window", reason })
+    }
+
+    /// This window, unless it is the whole image.
+    pub(crate) fn of_part(self) -> Option<Self> {
+        Some(self).filter(|window| *window != Self::Whole)
     }
 
     /// The part of a `height` x `width` image that is evaluated: top, left, height, width.

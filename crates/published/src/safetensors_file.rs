@@ -27,7 +27,7 @@ impl SafetensorsFile {
         let bytes = read(path)?;
         let Sealed { metadata, .. } = Sealed::parse(&bytes)?;
         if metadata.contains_key("model") {
-            return Err("is already a checkpoint of robustseg; the other commands take it as it is".into());
+            return Err("is already a checkpoint of robustseg; the other commands take it directly".into());
         }
         let (header, layout) = SafeTensors::read_metadata(&bytes).map_err(|error| error.to_string())?;
         let start = header + 8;

@@ -35,6 +35,8 @@ struct Summary {
     validation_samples: usize,
     evaluation_samples: usize,
     evaluation_protocol: String,
+    /// The part of each image that is evaluated. Empty for whole images.
+    evaluation_window: String,
     evaluation_passes_per_image: u64,
     classes: usize,
     parameters: usize,
@@ -88,6 +90,7 @@ fn summary(plan: &Plan, layers: Vec<Layer>, warnings: Vec<String>) -> anyhow::Re
         validation_samples: plan.validation.len(),
         evaluation_samples: plan.spec.evaluation.limit.map_or(evaluation, |limit| limit.min(evaluation)),
         evaluation_protocol: plan.spec.evaluation.protocol.to_string(),
+        evaluation_window: plan.spec.evaluation.window.to_string(),
         evaluation_passes_per_image: plan.spec.evaluation.passes_per_image(),
         classes: plan.data.num_classes(),
         parameters: plan.parameters()?,
@@ -123,8 +126,11 @@ impl Summary {
         );
         println!("  training    {}, {} each epoch", counted(self.total_steps, "step"), self.steps_per_epoch);
         println!(
-            "  evaluation  at most {} passes per image, {}",
-            self.evaluation_passes_per_image, self.evaluation_protocol
+            "  evaluation  at most {} passes per image, {}{}{}",
+            self.evaluation_passes_per_image,
+            self.evaluation_protocol,
+            if self.evaluation_window.is_empty() { "" } else { ", " },
+            self.evaluation_window
         );
         println!(
             "  cost        about {:.2} T multiply-adds to train, at most {:.2} T to evaluate, and the validations",

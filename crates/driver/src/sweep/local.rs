@@ -1,6 +1,6 @@
 //! Runs the members of a sweep as processes of this machine.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -52,7 +52,7 @@ impl Local {
         let program = std::env::current_exe().context("finding this program")?;
         let mut queue: VecDeque<&Member> = series.members.iter().collect();
         let mut slots: Vec<Option<AtWork<'_>>> = (0..self.jobs).map(|_| None).collect();
-        let mut stopping = false;
+        let (mut stopping, mut told) = (false, HashSet::new());
         loop {
             if stop.load(Ordering::Relaxed) && !stopping {
                 stopping = true;
@@ -63,7 +63,7 @@ impl Local {
             for (slot, at_work) in slots.iter_mut().enumerate() {
                 if let Some(AtWork { member, child }) = at_work {
                     let Some(status) = child.try_wait().context("waiting for a run")? else { continue };
-                    self.ended(series, member, status)?;
+                    self.ended(series, member, status, &mut told)?;
                     *at_work = None;
                 }
                 *at_work = self.next(series, &mut queue, slot, &program)?;
@@ -121,8 +121,15 @@ impl Local {
         command.spawn().with_context(|| format!("starting {}", program.display()))
     }
 
-    /// Tells how a run ended. A process that could not leave its outcome gets one.
-    fn ended(&self, series: &Series, member: &Member, status: ExitStatus) -> anyhow::Result<()> {
+    /// Tells how a run ended. A process that could not leave its outcome gets one. Errors that were
+    /// `told`, such as that of missing data, are not repeated.
+    fn ended(
+        &self,
+        series: &Series,
+        member: &Member,
+        status: ExitStatus,
+        told: &mut HashSet<String>,
+    ) -> anyhow::Result<()> {
         let name = &member.name;
         if status.success() {
             info!("{name} is done");
@@ -144,7 +151,11 @@ impl Local {
         match outcome.status {
             Some(5) => info!("{name} is interrupted, and its state is saved"),
             _ if self.shown => warn!("{name} failed"),
-            _ => warn!("{name} failed: {error}; its log is {}", series.log(name).display()),
+            _ if told.contains(&error) => warn!("{name} failed with the same error as an earlier run"),
+            _ => {
+                warn!("{name} failed: {error}; its log is {}", series.log(name).display());
+                told.insert(error);
+            }
         }
         Ok(())
     }

@@ -106,10 +106,24 @@ impl Overview {
         let mut table = Table::new(&title, columns);
         table.rows.extend(self.runs.iter().map(Row::cells));
         print!("{}", table.plain());
-        for row in self.runs.iter().filter(|row| row.state == "failed") {
-            println!("{}", row.failure());
+        for (row, others) in self.failures() {
+            println!("{}", row.failure(others));
         }
         println!("{}", self.next_step(again));
+    }
+
+    /// The first run of each failure, and how many others failed with the same status and error.
+    fn failures(&self) -> Vec<(&Row, usize)> {
+        let mut failures: Vec<(&Row, usize)> = Vec::new();
+        for row in self.runs.iter().filter(|row| row.state == "failed") {
+            let alike =
+                |(first, _): &&mut (&Row, usize)| (first.status, &first.error) == (row.status, &row.error);
+            match failures.iter_mut().find(alike) {
+                Some((_, others)) => *others += 1,
+                None => failures.push((row, 0)),
+            }
+        }
+        failures
     }
 
     /// How many runs are in which state.
@@ -201,8 +215,13 @@ impl Row {
         ]
     }
 
-    fn failure(&self) -> String {
+    /// This run's failure, which it shares with so many `others`.
+    fn failure(&self, others: usize) -> String {
         let status = self.status.map_or(String::new(), |status| format!(" with status {status}"));
-        format!("{} failed{status}: {}", self.name, self.error.as_deref().unwrap_or_default())
+        let others = match others {
+            0 => String::new(),
+            _ => format!(" and {others} more"),
+        };
+        format!("{}{others} failed{status}: {}", self.name, self.error.as_deref().unwrap_or_default())
     }
 }

@@ -73,9 +73,15 @@ fn batches_and_a_window_over_everything_change_nothing() -> Result<()> {
     let window = Window::Sliding { size: 4096, stride: 4096 };
     let sliding = run(network, &EvaluationConfig { window, ..config() })?;
     assert_eq!(sliding.evaluation.clean, one_by_one.evaluation.clean);
-    assert_eq!(sliding.evaluation.scope.to_string(), "3 of 6 images of split train");
+    assert_eq!(
+        sliding.evaluation.scope.to_string(),
+        "3 of 6 images of split train, in windows of 4096x4096 every 4096 pixels"
+    );
     let cropped = run(network, &EvaluationConfig { window: Window::CenterCrop { size: 9 }, ..config() })?;
     assert_eq!((cropped.examples[0].width, cropped.examples[0].height), (9, 9));
+    let scope = cropped.evaluation.scope;
+    assert_eq!(scope.to_string(), "3 of 6 images of split train, centre 9x9 of each");
+    assert_eq!(one_by_one.evaluation.scope.to_string(), "3 of 6 images of split train");
     Ok(())
 }
 
@@ -205,6 +211,15 @@ fn a_stop_and_bad_settings_end_it() -> Result<()> {
     let network = fixture::network(1)?;
     let stopped = evaluate(&network, &fixture::dataset()?, &config(), &AtomicBool::new(true), &mut |_| {});
     assert!(matches!(stopped, Err(Error::Interrupted)));
+    // Within a batch too, before the next backward pass.
+    let (stop, mut told) = (AtomicBool::new(false), 0);
+    let mut third = |_| {
+        told += 1;
+        stop.store(told == 3, Ordering::Relaxed);
+    };
+    let stopped = evaluate(&network, &fixture::dataset()?, &config(), &stop, &mut third);
+    assert!(matches!(stopped, Err(Error::Interrupted)));
+    assert_eq!(told, 3);
     let curve = CurveConfig::new(Fgsm {}, vec![0.0, 8.0]);
     let error = run(&network, &EvaluationConfig { curves: vec![curve], ..config() }).unwrap_err();
     assert!(error.to_string().contains("did you mean 8/255"));

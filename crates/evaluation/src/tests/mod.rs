@@ -2,6 +2,8 @@
 
 mod transfer;
 
+use std::ops::ControlFlow;
+
 use candle_core::{DType, Device, Tensor};
 use rand::RngExt;
 
@@ -44,7 +46,7 @@ fn whole(model: &dyn Model) -> Presented<'_> {
 /// Observes a prepared batch of whole images.
 fn add(tally: &mut Tally<'_>, model: &dyn Model, image: &Tensor, label: &Tensor, ids: &[&str]) -> Result<()> {
     let models = Models { target: whole(model), sources: Vec::new() };
-    tally.add(&models, &batch(image, label, ids), &mut |_| {})
+    tally.add(&models, &batch(image, label, ids), &mut |_| ControlFlow::Continue(()))
 }
 
 fn batch(image: &Tensor, label: &Tensor, ids: &[&str]) -> EvaluationBatch {

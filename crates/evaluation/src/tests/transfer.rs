@@ -1,5 +1,6 @@
 //! Evaluations under examples of other models.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Tensor;
@@ -21,7 +22,7 @@ fn examples_of_another_model_reveal_masked_gradients() -> Result<()> {
     let evaluation = |target: &dyn Model, source: &dyn Model| -> Result<(Evaluation, Vec<ImageRecord>)> {
         let models = Models { target: whole(target), sources: vec![whole(source)] };
         let mut tally = Tally::new(5, &curves, 0).with_sources(["twin"]);
-        tally.add(&models, &batch(&image, &label, &["a", "b"]), &mut |_| {})?;
+        tally.add(&models, &batch(&image, &label, &["a", "b"]), &mut |_| ControlFlow::Continue(()))?;
         Ok((tally.evaluation()?, tally.records()))
     };
     let (found, records) = evaluation(&masked, &reads_red)?;

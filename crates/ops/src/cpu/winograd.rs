@@ -207,7 +207,7 @@ pub(super) fn convolve(g: &Geometry, source: &[f32], kernels: &Kernels<'_>) -> V
 /// The kernels of a convolution with 3x3 weights (O, 3, 3, I), or of its input's gradient.
 pub(super) struct Kernels<'a> {
     pub(super) weight: &'a [f32],
-    /// Channels of the map that is convolved, and of the result.
+    /// Channels of the convolved map, and of the result.
     pub(super) inputs: usize,
     pub(super) outputs: usize,
     /// Whether these are the kernels of the gradient: with inputs and outputs exchanged, and the taps

@@ -294,7 +294,7 @@ fn input_gradient<T: Element>(
     let rows = x.count() / channels;
     let added = found.map_or(layout, Tensor::layout);
     let width = width::<T>(channels, &[x.layout, layout, added]);
-    // Null if there is none.
+    // Null without one.
     let added = found.map_or(Ok(0), |found| address::<T>(&device, found))?;
     launch!(
         &device,

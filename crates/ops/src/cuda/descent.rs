@@ -29,7 +29,7 @@ pub(super) struct Kernels {
     pub(super) step: &'static str,
 }
 
-/// The address of `parameter`'s copy in bf16, null if there is none.
+/// The address of `parameter`'s copy in bf16, or null.
 pub(super) fn rounded(device: &CudaDevice, parameter: &Tensor) -> Result<u64> {
     copy_of(parameter).map_or(Ok(0), |copy| address::<half::bf16>(device, &copy))
 }

@@ -125,7 +125,7 @@ fn the_state_before_the_last_is_taken_when_asked_for_and_then_is_the_last() -> R
         bench.trainer()?.restore_or_fall_back(path, &fixture::identity("spec")).unwrap_err().to_string();
     assert!(
         message.contains("resume.safetensors") && message.contains("truncated"),
-        "there is none before it"
+        "nothing to fall back to"
     );
     Ok(())
 }

@@ -55,9 +55,9 @@ pub(super) fn lead(run: &RunSummary) -> String {
     html::definitions(lines)
 }
 
-/// The evaluated images, such as `24 of 100 images of split val of camvid`.
+/// The evaluated images, such as `24 of 100 images of split val of camvid, centre 184x184 of each`.
 fn images(run: &RunSummary) -> Option<String> {
-    let Scope { split, protocol, images, split_images, .. } = &run.evaluation.scope;
+    let Scope { split, protocol, window, images, split_images, .. } = &run.evaluation.scope;
     let images = (*images)?;
     let all = split_images.map_or(counted(images, "image"), |all| format!("{images} of {all} images"));
     let split = split.as_ref().map_or(String::new(), |split| format!(" of split {split}"));
@@ -65,7 +65,8 @@ fn images(run: &RunSummary) -> Option<String> {
     let manifest = manifest.map_or(String::new(), |stem| format!(" of {}", stem.to_string_lossy()));
     let protocol = protocol.as_ref().filter(|protocol| !protocol.is_whole_image());
     let protocol = protocol.map_or(String::new(), |protocol| format!(", protocol {protocol}"));
-    Some(format!("{all}{split}{manifest}{protocol}"))
+    let window = window.as_ref().map_or(String::new(), |window| format!(", {window}"));
+    Some(format!("{all}{split}{manifest}{window}{protocol}"))
 }
 
 /// The evaluated weights, such as `last, step 200 of pspnet trained with Fast Newton, seed 0`.

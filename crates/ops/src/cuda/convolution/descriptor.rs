@@ -23,7 +23,7 @@ impl Descriptor {
 
     /// Sets an attribute. `V` is what cuDNN reads for the type `of`.
     pub(super) fn set<V: Copy>(&self, name: Name, of: Type, values: &[V]) -> Result<(), Reason> {
-        // SAFETY: there are as many values as the call says, of the type that it names.
+        // SAFETY: the call states the number and the type of the values.
         let status = unsafe {
             sys::cudnnBackendSetAttribute(self.0, name, of, values.len() as i64, values.as_ptr().cast())
         };
@@ -41,7 +41,7 @@ impl Descriptor {
     pub(super) fn get<V: Copy>(&self, name: Name, of: Type, values: &mut [V]) -> Result<usize, Reason> {
         let (mut count, most) = (0, values.len() as i64);
         let to = if values.is_empty() { null_mut() } else { values.as_mut_ptr().cast() };
-        // SAFETY: there is room for as many values as the call says, of the type that it names.
+        // SAFETY: the call states for how many values there is room, and their type.
         let status = unsafe { sys::cudnnBackendGetAttribute(self.0, name, of, most, &raw mut count, to) };
         status.result().map_err(|error| format!("{name:?}: {}", reason(error)))?;
         Ok(count.max(0) as usize)
