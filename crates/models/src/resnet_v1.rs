@@ -101,15 +101,8 @@ impl ResNetV1 {
 
 impl Trunk for ResNetV1 {
     fn forward(&self, x: &Tensor, third: bool, run: &mut Run<'_, '_>) -> Result<Stages> {
-        let mut x = self.pooled_stem(x, run)?;
-        let mut of_third = None;
-        for (index, stage) in self.stages.iter().enumerate() {
-            if index == 3 {
-                of_third = third.then(|| x.clone());
-            }
-            x = stage.forward(x, run)?;
-        }
-        Ok(Stages { third: of_third, fourth: x })
+        let x = self.pooled_stem(x, run)?;
+        Stages::of(&self.stages, x, third, run)
     }
 
     fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {

@@ -62,15 +62,9 @@ impl ResNetV2 {
 
 impl Trunk for ResNetV2 {
     fn forward(&self, x: &Tensor, third: bool, run: &mut Run<'_, '_>) -> Result<Stages> {
-        let mut x = max_pool2d(&self.stem.forward(x, run)?, 3, 2, 1)?;
-        let mut of_third = None;
-        for (index, stage) in self.stages.iter().enumerate() {
-            if index == 3 {
-                of_third = third.then(|| x.clone());
-            }
-            x = stage.forward(x, run)?;
-        }
-        Ok(Stages { third: of_third, fourth: self.norm.forward(x, run)? })
+        let x = max_pool2d(&self.stem.forward(x, run)?, 3, 2, 1)?;
+        let Stages { third, fourth } = Stages::of(&self.stages, x, third, run)?;
+        Ok(Stages { third, fourth: self.norm.forward(fourth, run)? })
     }
 
     fn cost(&self, size: [usize; 2]) -> ([usize; 2], u64) {

@@ -1,5 +1,6 @@
 //! What a network needs of a convolutional backbone.
 
+use crate::blocks::{Block, Blocks};
 use crate::layers::Maps;
 use crate::run::Run;
 use candle_core::{Result, Tensor};
@@ -23,6 +24,26 @@ pub(crate) struct Stages {
     pub(crate) third: Option<Tensor>,
     /// Of the fourth and last stage (N, h, w, 32 width).
     pub(crate) fourth: Tensor,
+}
+
+impl Stages {
+    /// The maps of `x` after four `stages`, with that of the third one if `third`. Others go as soon as
+    /// they are read.
+    pub(crate) fn of<B: Block>(
+        stages: &[Blocks<B>],
+        mut x: Tensor,
+        third: bool,
+        run: &mut Run<'_, '_>,
+    ) -> Result<Self> {
+        let mut of_third = None;
+        for (index, stage) in stages.iter().enumerate() {
+            if index == 3 {
+                of_third = third.then(|| x.clone());
+            }
+            x = stage.forward(x, run)?;
+        }
+        Ok(Self { third: of_third, fourth: x })
+    }
 }
 
 /// Pixels of maps of half, a quarter and an eighth of an image's sides.
