@@ -8,12 +8,12 @@ An attack's distance to the set is how much of an image it leaves right beyond t
 error of the mean. A negative distance is an attack that the set misses. Python's standard library is enough.
 """
 
-import gzip
 import json
-import math
 import sys
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
+
+from study import error, lines, table
 
 SET = ["CosPGD, 300", "TsallisAPGD, 100", "SEA with cross-entropy, 400"]
 NAMES = {
@@ -63,15 +63,14 @@ def read(run):
     """For each attack its worst candidate of each image, the smallest perturbations, and the clean images."""
     attacks, clean = {}, {}
     packed = run / "images.jsonl.gz"
-    with gzip.open(packed, "rt") if packed.is_file() else open(run / "images.jsonl") as file:
-        for line in map(json.loads, file):
-            if line["attack"] is None:
-                clean[line["id"]] = line["confusion"]
-            for name in names_of(line):
-                images = attacks.setdefault(name, {})
-                best = images.get(line["id"])
-                if best is None or right(line["confusion"]) < right(best):
-                    images[line["id"]] = line["confusion"]
+    for line in lines(packed if packed.is_file() else run / "images.jsonl"):
+        if line["attack"] is None:
+            clean[line["id"]] = line["confusion"]
+        for name in names_of(line):
+            images = attacks.setdefault(name, {})
+            best = images.get(line["id"])
+            if best is None or right(line["confusion"]) < right(best):
+                images[line["id"]] = line["confusion"]
     curves = json.loads((run / "evaluation.json").read_text())["curves"]
     found = [(curve["attack"], curve["points"][0]) for curve in curves]
     smallest = {SMALLEST[attack]: point["smallest"] for attack, point in found if attack in SMALLEST}
@@ -89,11 +88,7 @@ def distances(attacks, name):
 
 
 def pair(values):
-    return f"{mean(values):.2f} ± {stdev(values) / math.sqrt(len(values)):.2f}"
-
-
-def row(*cells):
-    print("| " + " | ".join(cells) + " |")
+    return f"{mean(values):.2f} ± {error(values):.2f}"
 
 
 def main(runs):
@@ -102,26 +97,25 @@ def main(runs):
         return 2
     found = {run.name: read(run) for run in map(Path, runs)}
     names = list(next(iter(found.values()))[0])
-    row("attack, passes", *(f"{run}: mean IoU, distance" for run in found))
-    print("|---|" + "---:|" * len(found))
-    row("none", *(f"{100 * miou(clean.values()):.1f}" for _, _, clean in found.values()))
+    rows = [["none"] + [f"{100 * miou(clean.values()):.1f}" for _, _, clean in found.values()]]
     for name in names:
         cells = [
             f"{100 * miou(attacks[name].values()):.1f}, {pair(distances(attacks, name))}"
             for attacks, _, _ in found.values()
         ]
-        row(name, *cells)
-    row("the set", *(f"{100 * miou(worst(attacks, SET).values()):.1f}" for attacks, _, _ in found.values()))
-    print("\nMedian of the largest changes that get 99 % of an image wrong, and the share of images where the attack does:\n")
-    row("attack", *found)
-    print("|---|" + "---:|" * len(found))
+        rows.append([name] + cells)
+    rows.append(["the set"] + [f"{100 * miou(worst(attacks, SET).values()):.1f}" for attacks, _, _ in found.values()])
+    table("Mean IoU in percent, and the distance to the set:", ["attack, passes", *found], rows)
+    rows = []
     for attack in SMALLEST.values():
         cells = []
         for _, smallest, _ in found.values():
             of_attack = smallest[attack]
             size = "none" if of_attack.get("median") is None else f"{of_attack['median']:.4f}"
             cells.append(f"{size}, {100 * of_attack['succeeded']:.0f} %")
-        row(attack, *cells)
+        rows.append([attack] + cells)
+    title = "Median of the largest changes that get 99 % of an image wrong, and the share of images where the attack does:"
+    table(title, ["attack", *found], rows)
     return 0
 
 

@@ -4,7 +4,7 @@
 study.py collect RUNS RECORDS   copies the records of the finished runs in RUNS, a sweep's folder, to RECORDS
 study.py restore RECORDS RUNS   makes runs of them again, without weights: a sweep then continues with the others, and
                                 robustseg compare compares them
-study.py tables RECORDS         prints the tables of docs/results.md
+study.py tables RECORDS         prints the tables of the results
 
 RECORDS is docs/results/study. A run's events and counts of images are compressed there by gzip. Paths of the
 machine are left out, and the specs name the manifests of this repository. Python's standard library is enough.
@@ -84,7 +84,8 @@ def restore(records, runs):
 
 
 def lines(path):
-    with gzip.open(path, "rt") as file:
+    """The records in `path`, which gzip may have compressed."""
+    with gzip.open(path, "rt") if path.suffix == ".gz" else open(path) as file:
         return [json.loads(line) for line in file]
 
 
