@@ -81,7 +81,11 @@ impl Chart {
             let (first, last) = (finite(&line.points).next()?, finite(&line.points).last()?);
             let at =
                 |point: Place| format!("{} at {}", tick(point.1, top - bottom), tick(point.0, right - left));
-            Some(format!("{}: {} to {}", line.label, at(first), at(last)))
+            Some(if first == last {
+                format!("{}: {}", line.label, at(first))
+            } else {
+                format!("{}: {} to {}", line.label, at(first), at(last))
+            })
         };
         let lines: Vec<String> = lines.iter().filter_map(line).collect();
         let title = if title.is_empty() { String::new() } else { format!("{title}. ") };

@@ -80,11 +80,12 @@ fn ticks_are_round_numbers_on_every_axis() {
 fn a_chart_in_words_has_the_ends_of_its_lines() {
     let lines = vec![
         Line::through("FGSM", vec![(0.0, 0.7), (0.02, 0.6), (0.04, 0.5)]),
+        Line::through("point", vec![(0.01, 0.3)]),
         Line::through("empty", vec![(f64::NAN, 1.0)]),
     ];
     let chart = Chart { title: "Robustness".into(), ..chart(lines) };
     assert_eq!(
         chart.in_words(),
-        "Robustness. Chart of mean IoU over epsilon. FGSM: 0.7 at 0 to 0.5 at 0.04."
+        "Robustness. Chart of mean IoU over epsilon. FGSM: 0.7 at 0 to 0.5 at 0.04; point: 0.3 at 0.01."
     );
 }

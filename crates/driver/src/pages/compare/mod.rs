@@ -5,6 +5,7 @@ mod comparison;
 mod copies;
 mod differences;
 mod labels;
+mod lines;
 mod links;
 mod page;
 mod pictures;
@@ -27,9 +28,9 @@ use crate::inputs::Inputs;
 use crate::run_directory::RunDirectory;
 
 /// Reads the run directories and writes into `out`: `compare.html`, `comparison.json`,
-/// `figures/ATTACK` (figures 3 and 4 of the paper) and `figures/worst_case`, each as `.svg` and
-/// `.pdf`, and in `tables`, each as `.csv`, `.md` and `.tex`, the tables of
-/// [`Comparison::tables`].
+/// `figures/ATTACK` (figures 3 and 4 of the paper), `figures/clean_and_attacked` and
+/// `figures/worst_case`, each as `.svg` and `.pdf`, and in `tables`, each as `.csv`, `.md` and
+/// `.tex`, the tables of [`Comparison::tables`].
 ///
 /// # Errors
 /// If a directory holds no finished run, or the runs differ in data, split, window, attacks or

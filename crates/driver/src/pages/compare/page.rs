@@ -4,7 +4,7 @@ use std::path::Path;
 
 use robustseg_words::counted;
 
-use super::charts::WORST_CASE_FILE;
+use super::charts::{CLEAN_AND_ATTACKED_FILE, WORST_CASE_FILE};
 use super::comparison::Comparison;
 use super::{links, pictures};
 use crate::draw::chart::Chart;
@@ -25,9 +25,12 @@ pub(super) fn render(
         Page::new(&format!("{} compared", counted(comparison.runs.len(), "run")), &comparison.message());
     let scope = comparison.scope().to_string();
     page.lead(&html::definitions((!scope.is_empty()).then_some(("Images", scope))));
-    let (worst, of_attacks): (Vec<_>, Vec<_>) = charts.iter().partition(|(name, _)| name == WORST_CASE_FILE);
-    let worst: String = worst.into_iter().map(|(_, chart)| html::wide_chart(chart)).collect();
-    let of_attacks: String = of_attacks.into_iter().map(|(_, chart)| html::chart(chart)).collect();
+    let wide = |wanted: &str| -> String {
+        charts.iter().filter(|(name, _)| name == wanted).map(|(_, chart)| html::wide_chart(chart)).collect()
+    };
+    let of_attacks =
+        charts.iter().filter(|(name, _)| ![WORST_CASE_FILE, CLEAN_AND_ATTACKED_FILE].contains(&&**name));
+    let of_attacks: String = of_attacks.map(|(_, chart)| html::chart(chart)).collect();
     let of_attacks = if of_attacks.is_empty() {
         of_attacks
     } else {
@@ -38,7 +41,8 @@ pub(super) fn render(
     let by_epsilon =
         html::folded("Mean IoU by epsilon, under each attack and in the worst case", &by_epsilon);
     let ranking = table("ranking") + &reports(comparison, out);
-    page.section("Robustness", &(worst + &ranking + &of_attacks + &by_epsilon));
+    let robustness = [wide(WORST_CASE_FILE), ranking, wide(CLEAN_AND_ATTACKED_FILE), of_attacks, by_epsilon];
+    page.section("Robustness", &robustness.concat());
     page.section("Seeds", &table("seeds"));
     page.section("Settings", &table("differences"));
     page.section("Examples", &pictures::section(&comparison.ranked(), &comparison.class_names)?);

@@ -32,7 +32,7 @@ pub(super) fn table(runs: &[ComparedRun]) -> Table {
     let scores = scores.flat_map(|name| [name, "deviation".to_owned()]);
     let columns = ["runs", "seeds"].map(str::to_owned).into_iter().chain(scores);
     let mut table = Table::new("Mean IoU over seeds", columns);
-    for group in groups(runs) {
+    for group in groups(runs).into_iter().filter(|group| group.len() > 1) {
         let of = |value: &dyn Fn(&ComparedRun) -> f64| -> [Cell; 2] {
             let values: Vec<f64> = group.iter().map(|run| value(run)).collect();
             let (mean, deviation) = mean_and_deviation(&values).unzip();
@@ -53,18 +53,17 @@ pub(super) fn table(runs: &[ComparedRun]) -> Table {
     table
 }
 
-/// The runs of each setting that several runs share, in the order of their first runs. A run of
-/// unknown training is left out.
-fn groups(runs: &[ComparedRun]) -> Vec<Vec<&ComparedRun>> {
-    let mut groups: Vec<(Setting<'_>, Vec<&ComparedRun>)> = Vec::new();
+/// The runs of each setting, in the order of their first runs. A run of unknown training is alone.
+pub(super) fn groups(runs: &[ComparedRun]) -> Vec<Vec<&ComparedRun>> {
+    let mut groups: Vec<(Option<Setting<'_>>, Vec<&ComparedRun>)> = Vec::new();
     for run in runs {
-        let Some(setting) = setting(&run.evaluation) else { continue };
-        match groups.iter_mut().find(|(other, _)| *other == setting) {
+        let setting = setting(&run.evaluation);
+        match groups.iter_mut().find(|(other, _)| setting.is_some() && *other == setting) {
             Some((_, group)) => group.push(run),
             None => groups.push((setting, vec![run])),
         }
     }
-    groups.into_iter().map(|(_, group)| group).filter(|group| group.len() > 1).collect()
+    groups.into_iter().map(|(_, group)| group).collect()
 }
 
 /// The hash of everything that decides a training but its seed, and its steps. The best weights of

@@ -28,10 +28,13 @@ fn runs_stand_in_one_figure_and_one_table() {
     let text = comparison.plain();
     assert!(text.contains("31.0 %") && text.contains("0.6800") && text.contains("Fast Newton"), "{text}");
     let read = |name: &str| std::fs::read_to_string(out.file(name)).unwrap();
-    for figure in ["figures/fgsm.svg", "figures/bim.svg", "figures/worst_case.svg"] {
-        let svg = read(figure);
+    for figure in
+        ["fgsm", "bim", "clean_and_attacked", "worst_case"].map(|name| format!("figures/{name}.svg"))
+    {
+        let svg = read(&figure);
         assert!(svg.contains(">basic<") && svg.contains(">newton<"), "{svg}");
-        assert_eq!(read("compare.html").contains(&svg), figure.contains("worst_case"), "{figure}");
+        let wide = ["clean_and_attacked", "worst_case"].iter().any(|name| figure.contains(name));
+        assert_eq!(read("compare.html").contains(&svg), wide, "{figure}");
         assert!(std::fs::read(out.file(&figure.replace("svg", "pdf"))).unwrap().starts_with(b"%PDF"));
     }
     for table in ["scores", "mean_iou_bim", "classes"] {
@@ -112,6 +115,33 @@ fn runs_that_were_evaluated_otherwise_are_refused() {
         assert!(message.contains("basic and ") && message.contains("newton cannot"), "{message}");
         assert_eq!(Exit::of(&error), Exit::Data);
         assert!(!out.file("compare.html").exists());
+    }
+}
+
+#[test]
+fn figures_have_one_line_for_all_seeds_of_a_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["seed-0-newton", "seed-1-newton", "seed-0-basic"].map(|name| folder.path().join(name));
+    fixture::run(&paths[0], "seed-0-newton", "fast_newton: {}", 0.7, 2.0);
+    fixture::run(&paths[1], "seed-1-newton", "fast_newton: {}", 0.6, 2.0);
+    fixture::run(&paths[2], "seed-0-basic", "basic", 0.1, 2.0);
+    change(&paths[1], "evaluation.json", "\"seed\": 0", "\"seed\": 1");
+    let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
+    let comparison = compare(&paths, &out).unwrap();
+    let runs = &comparison.runs;
+    let mean = |of: fn(&ComparedRun) -> f64| f64::midpoint(of(&runs[0]), of(&runs[1]));
+    let clean = mean(|run| run.evaluation.clean.miou);
+    for (name, chart) in comparison.charts() {
+        let labels: Vec<&str> = chart.lines.iter().map(|line| line.label.as_str()).collect();
+        assert_eq!(labels, ["seed-newton (2 seeds)", "seed-0-basic"], "{name}");
+        let [newton, basic] = &chart.lines[..] else { panic!("{name}") };
+        if name == "clean_and_attacked" {
+            assert_eq!(newton.points, [(clean, mean(ComparedRun::lowest))]);
+            assert_eq!(basic.points.len(), 1);
+        } else {
+            assert_eq!(newton.points[0], (0.0, clean), "{name}");
+            assert_eq!(newton.points.len(), basic.points.len(), "{name}");
+        }
     }
 }
 
