@@ -5,6 +5,9 @@ study.py collect RUNS RECORDS   copies the records of the finished runs in RUNS,
 study.py restore RECORDS RUNS   makes runs of them again, without weights: a sweep then continues with the others, and
                                 robustseg compare compares them
 study.py tables RECORDS         prints the tables of the results
+study.py figures RUNS FIGURES [PROGRAM]
+                                draws the figures of the results from finished or restored runs; PROGRAM is robustseg,
+                                or the path of its executable
 
 RECORDS is docs/results/study. A run's events and counts of images are compressed there by gzip. Paths of the
 machine are left out, and the specs name the manifests of this repository. Python's standard library is enough.
@@ -14,7 +17,9 @@ import gzip
 import json
 import math
 import re
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -99,16 +104,18 @@ def load(records):
     return found
 
 
-def at(points, epsilon):
-    return next(point["miou"] for point in points if abs(point["epsilon"] - epsilon) < 1e-9)
+def found_scores(evaluation, attack, epsilon):
+    if attack == "clean":
+        return evaluation["clean"]
+    if attack == "worst":
+        points = evaluation["worst_case"]
+    else:
+        points = next(curve["points"] for curve in evaluation["curves"] if curve["attack"] == attack)
+    return next(point for point in points if abs(point["epsilon"] - epsilon) < 1e-9)
 
 
 def score(evaluation, attack, epsilon=JUDGED):
-    if attack == "clean":
-        return evaluation["clean"]["miou"]
-    if attack == "worst":
-        return at(evaluation["worst_case"], epsilon)
-    return at(next(c for c in evaluation["curves"] if c["attack"] == attack)["points"], epsilon)
+    return found_scores(evaluation, attack, epsilon)["miou"]
 
 
 def scores(runs, attack, epsilon=JUDGED):
@@ -123,6 +130,12 @@ def error(values):
 def cell(values):
     spread = f" ± {100 * error(values):.1f}" if len(values) > 1 else ""
     return f"{100 * mean(values):.1f}{spread}"
+
+
+def over_images(runs, attack, epsilon=JUDGED):
+    """The 95 % interval over images, with the mean of each end over the seeds."""
+    ends = zip(*(found_scores(evaluation, attack, epsilon)["miou_interval"] for _, evaluation in runs.values()))
+    return " to ".join(f"{100 * mean(end):.1f}" for end in ends)
 
 
 def table(title, head, rows):
@@ -148,16 +161,27 @@ def all_scores(data, methods):
     for method, name in METHODS.items():
         if method in methods:
             runs = methods[method]
-            rows.append([name] + [cell(scores(runs, attack, epsilon)) for _, attack, epsilon in columns])
+            row = [name] + [cell(scores(runs, attack, epsilon)) for _, attack, epsilon in columns]
+            rows.append(row + [over_images(runs, "worst")])
     seeds = max(len(runs) for runs in methods.values())
-    title = f"Mean IoU in percent, {SETS[data]}, means ± standard errors over up to {seeds} seeds, at 4/255 where no epsilon is given:"
-    table(title, ["trained by"] + [name for name, _, _ in columns], rows)
+    title = (
+        f"Mean IoU in percent, {SETS[data]}, means ± standard errors over up to {seeds} seeds, at 4/255 where no "
+        "epsilon is given. The last column is the worst case's 95 % interval over images:"
+    )
+    table(title, ["trained by"] + [name for name, _, _ in columns] + ["over images"], rows)
 
 
-PAIRS = [
-    ("random_fgsm", "fgsm"),
+# Of each pair, whether the first is more robust. Without an attack and an epsilon, in the worst case at 4/255.
+STATEMENTS = [
+    ("fgsm", "basic", "bim", TRAINED),
+    ("fgsm_half", "basic", "bim", TRAINED),
     ("bim", "fgsm"),
+    ("bim_half", "fgsm_half"),
+    ("random_fgsm", "fgsm"),
+    ("n_fgsm", "fgsm"),
     ("fast_newton", "fgsm"),
+    ("fast_newton", "random_fgsm"),
+    ("fast_newton_half", "fgsm_half"),
     ("fast_newton", "bim"),
     ("fast_newton_half", "bim_half"),
     ("fgsm", "fgsm_half"),
@@ -166,6 +190,7 @@ PAIRS = [
     ("noisy_newton", "fast_newton"),
     ("masked_newton", "noisy_newton"),
     ("curved_newton", "masked_newton"),
+    ("masked_newton", "fast_newton"),
     ("masked_newton", "n_fgsm"),
     ("masked_newton", "sora"),
     ("masked_newton", "bim"),
@@ -175,29 +200,37 @@ PAIRS = [
 ]
 
 
-def differences(found):
-    head = ["difference in points"]
+def verdicts(found):
+    head = ["difference"]
     for data in found:
-        head += [f"{SETS[data]}, clean", f"{SETS[data]}, worst case"]
+        head += [f"{SETS[data]}, clean", f"{SETS[data]}, attacked"]
     rows = []
-    for first, second in PAIRS:
-        row = [f"{METHODS[first]} - {METHODS[second]}"]
+    for first, second, *under in STATEMENTS:
+        name = f"{METHODS[first]} - {METHODS[second]}"
+        if under:
+            name += f", {ATTACKS[under[0]]} at {under[1]}"
+        row, signs = [name], []
         for methods in found.values():
-            for attack in ["clean", "worst"]:
-                row.append(difference(methods, first, second, attack))
-        rows.append(row)
-    table("Differences of means. Those beyond two standard errors are bold:", head, rows)
+            for attack in [["clean"], under or ["worst"]]:
+                text, sign = difference(methods, first, second, attack)
+                row.append(text)
+            signs.append(sign)
+        verdict = {1: "confirmed", -1: "refuted"}.get(signs[0] if len(set(signs)) == 1 else 0, "undecided here")
+        rows.append(row + [verdict])
+    title = "Differences of mean IoU in points, ± standard errors. Those beyond two are bold, and decide if both sets agree:"
+    table(title, head + ["the first is more robust"], rows)
 
 
 def difference(methods, first, second, attack):
+    """The difference in words, and its sign if it is beyond two standard errors, else 0."""
     if first not in methods or second not in methods:
-        return ""
-    one, other = (scores(methods[method], attack) for method in (first, second))
+        return "", 0
+    one, other = (scores(methods[method], *attack) for method in (first, second))
     apart, spread = mean(one) - mean(other), math.hypot(error(one), error(other))
     if math.isinf(spread):
-        return f"{100 * apart:+.1f}"
+        return f"{100 * apart:+.1f}", 0
     text = f"{100 * apart:+.1f} ± {100 * spread:.1f}"
-    return f"**{text}**" if abs(apart) > 2 * spread else text
+    return (f"**{text}**", math.copysign(1, apart)) if abs(apart) > 2 * spread else (text, 0)
 
 
 def tau(one, other):
@@ -283,11 +316,38 @@ def tables(records):
     found = load(records)
     for data, methods in found.items():
         all_scores(data, methods)
-    differences(found)
+    verdicts(found)
     ranking(found)
     strongest(found)
     step_sizes(found)
     signs(found)
+
+
+# Each figure's methods and the charts of the comparison. None are all methods.
+FIGURES = {
+    "overfitting": (["basic", "fgsm", "fgsm_half", "bim"], ["fgsm", "bim"]),
+    "random_step": (["basic", "fgsm", "random_fgsm", "n_fgsm"], ["clean_and_attacked"]),
+    "newton_and_bim": (["basic", "fast_newton", "fast_newton_half", "bim", "bim_half"], ["bim"]),
+    "share_attacked": (
+        ["fgsm", "fgsm_half", "fast_newton", "fast_newton_half", "bim", "bim_half"],
+        ["clean_and_attacked"],
+    ),
+    "all": (None, ["bim", "worst_case", "clean_and_attacked"]),
+}
+
+
+def figures(runs, target, program):
+    target.mkdir(parents=True, exist_ok=True)
+    for data in SETS:
+        for figure, (methods, charts) in FIGURES.items():
+            compared = sorted(
+                run for method in methods or METHODS for run in runs.glob(f"seed-*-{data}-{method}") if (run / "report.html").exists()
+            )
+            with tempfile.TemporaryDirectory() as folder:
+                subprocess.run([program, "compare", *compared, "--out", f"{folder}/out"], check=True, stdout=subprocess.DEVNULL)
+                for chart in charts:
+                    svg = Path(folder, "out", "figures", f"{chart}.svg").read_bytes()
+                    (target / f"{figure}_{chart}_{data}.svg").write_bytes(svg)
 
 
 def main(arguments):
@@ -298,6 +358,8 @@ def main(arguments):
             restore(Path(records), Path(runs))
         case ["tables", records]:
             tables(Path(records))
+        case ["figures", runs, target, *program]:
+            figures(Path(runs), Path(target), *program or ["robustseg"])
         case _:
             print(__doc__, file=sys.stderr)
             return 2
