@@ -107,8 +107,9 @@ pub enum Precision {
     /// The factors of products are rounded to ten bits, for the matrix units of a GPU. Activations
     /// are f32.
     Tf32,
-    /// The factors of products are bf16, and on a GPU the activations too. A processor with
-    /// AVX512-BF16 multiplies them at twice the rate of f32, any other one has no gain.
+    /// Activations and the factors of products are bf16. Activations then take half the memory. A
+    /// processor with AVX512-BF16 multiplies them at twice the rate of f32; on any other one bf16 is
+    /// slower than f32.
     Bf16,
 }
 
@@ -158,13 +159,8 @@ impl Precision {
             Convolutions::Predicted => ConvolutionChoice::Predicted,
             Convolutions::Measured => ConvolutionChoice::Measured,
         };
-        let on_gpu = network.device().is_cuda();
-        let activations = if self == Self::Bf16 && on_gpu { DType::BF16 } else { DType::F32 };
-        let factors = match self {
-            Self::F32 => Factors::F32,
-            Self::Tf32 => Factors::Tf32,
-            Self::Bf16 => Factors::Bf16,
-        };
+        let activations = if self == Self::Bf16 { DType::BF16 } else { DType::F32 };
+        let factors = if self == Self::Tf32 { Factors::Tf32 } else { Factors::F32 };
         let arithmetic = Arithmetic { factors, choice };
         Ok(network.set_precision(robustseg_models::Precision { activations, arithmetic })?)
     }

@@ -7,7 +7,7 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use robustseg_models::{Mode, Network, NetworkSpec, Precision};
-use robustseg_ops::{Arithmetic, Factors, PixelObjective, Tape, pixel_objective_mean};
+use robustseg_ops::{PixelObjective, Tape, pixel_objective_mean};
 use robustseg_random::stream;
 use std::time::Instant;
 
@@ -25,13 +25,12 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let text = if name.starts_with('{') { name.clone() } else { format!(r#"{{"{name}": {{}}}}"#) };
     let spec: NetworkSpec = serde_json::from_str(&text)?;
     let mut network = Network::new(&spec.network(CLASSES, Vec::new()), 0, &Device::Cpu)?;
-    let factors = match arguments.next().as_deref() {
-        None | Some("f32") => Factors::F32,
-        Some("bf16") => Factors::Bf16,
-        Some(other) => return Err(format!("factors {other}: expected f32 or bf16").into()),
+    let activations = match arguments.next().as_deref() {
+        None | Some("f32") => DType::F32,
+        Some("bf16") => DType::BF16,
+        Some(other) => return Err(format!("activations {other}: expected f32 or bf16").into()),
     };
-    let arithmetic = Arithmetic { factors, ..Arithmetic::default() };
-    network.set_precision(Precision { arithmetic, ..Precision::default() })?;
+    network.set_precision(Precision { activations, ..Precision::default() })?;
     let image = Var::rand(0_f32, 1.0, (batch, 3, size, size), &Device::Cpu)?;
     let label =
         Tensor::rand(0_f32, CLASSES as f32, (batch, size, size), &Device::Cpu)?.to_dtype(DType::U8)?;

@@ -115,7 +115,7 @@ impl Network {
     /// # Errors
     /// If the network's device has no operations for `precision`.
     pub fn set_precision(&mut self, precision: Precision) -> candle_core::Result<()> {
-        precision.require_on(&self.device)?;
+        precision.require()?;
         self.precision = precision;
         Ok(())
     }

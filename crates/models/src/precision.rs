@@ -1,6 +1,6 @@
 //! The numbers that a network computes with.
 
-use candle_core::{DType, Device, Result, bail};
+use candle_core::{DType, Result, bail};
 use robustseg_ops::Arithmetic;
 
 /// The numbers that a network computes with. Variables, statistics, sums, logits and gradients of
@@ -15,8 +15,7 @@ use robustseg_ops::Arithmetic;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Precision {
-    /// The type of activations: f32, or on a GPU bf16. With bf16, convolutions round their weights
-    /// too.
+    /// The type of activations: f32 or bf16. With bf16, convolutions round their weights too.
     pub activations: DType,
     /// How convolutions multiply.
     pub arithmetic: Arithmetic,
@@ -29,16 +28,11 @@ impl Default for Precision {
 }
 
 impl Precision {
-    /// Requires that `device` can compute with it.
-    pub(crate) fn require_on(self, device: &Device) -> Result<()> {
-        let known = self.activations == DType::F32 || self.activations == DType::BF16 && device.is_cuda();
-        if !known {
-            bail!(
-                "activations of type {} on {}: expected f32, or on a GPU bf16",
-                self.activations.as_str(),
-                if device.is_cuda() { "a GPU" } else { "the CPU" }
-            );
+    /// Requires that networks can compute with it.
+    pub(crate) fn require(self) -> Result<()> {
+        match self.activations {
+            DType::F32 | DType::BF16 => Ok(()),
+            other => bail!("activations of type {}: expected f32 or bf16", other.as_str()),
         }
-        Ok(())
     }
 }

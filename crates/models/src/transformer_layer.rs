@@ -7,7 +7,7 @@ use crate::{Error, ParameterKind};
 use candle_core::{DType, Result, Tensor};
 use robustseg_ops::{
     Conv2dConfig, RoundedCopy, add_bias, conv2d, conv2d_add, conv2d_bias, convert, depthwise_conv2d,
-    layer_norm, scale_channels,
+    layer_norm, scale_channels, weight_for,
 };
 
 /// A convolution with bias. With a kernel of one pixel it is a linear layer.
@@ -88,7 +88,7 @@ impl BiasedConvolution {
                 // Scaling the few weights is scaling the many outputs.
                 let ([weight, bias], scale) = (self.parameters(run), run.mode.weight(scale));
                 let weight = weight.broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
-                [convert(&weight, x.dtype())?, (bias * scale)?]
+                [weight_for(&weight, x.dtype())?, (bias * scale)?]
             }
         };
         let images = x.dims()[0];

@@ -65,7 +65,9 @@ pub(crate) struct Adapter<O, const N: usize> {
 impl<const N: usize, O: Computed<N>> Adapter<O, N> {
     fn on_cpu(&self, inputs: CpuInputs<'_, N>) -> Result<(CpuStorage, Shape)> {
         let shape = self.operation.shape(inputs.map(|input| input.layout.shape()));
-        Ok((OnCpu::compute(&self.operation, inputs)?, shape))
+        let rounded = inputs.iter().any(|input| matches!(input.storage, CpuStorage::BF16(_)));
+        let compute = if rounded { OnCpu::compute_bf16 } else { OnCpu::compute };
+        Ok((compute(&self.operation, inputs)?, shape))
     }
 
     #[cfg(feature = "cuda")]

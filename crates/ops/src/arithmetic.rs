@@ -1,7 +1,8 @@
 //! How convolutions multiply.
 
-/// How convolutions are computed, and on a GPU all matrix products. A network carries it and hands
-/// it to its operations. Sums are always f32.
+/// How a GPU computes convolutions and other matrix products. A network carries it and hands it to
+/// its operations. Sums are always f32. The CPU multiplies what it gets: f32, or with activations of
+/// bf16 factors of bf16.
 ///
 /// ```
 /// use robustseg_ops::{Arithmetic, ConvolutionChoice, Factors};
@@ -27,11 +28,6 @@ pub enum Factors {
     /// On a GPU to ten bits of mantissa, so that the matrix units multiply them. The CPU does not
     /// round them.
     Tf32,
-    /// On the CPU to bf16, seven bits of mantissa. A processor with AVX512-BF16 multiplies such
-    /// numbers at twice the rate of f32, any other one has no gain. Activations stay f32, and so do
-    /// the products of Winograd's algorithm, which most 3x3 convolutions go through: it would make
-    /// the rounding five times larger. A GPU does not round f32 factors to bf16.
-    Bf16,
 }
 
 /// Who chooses among cuDNN's algorithms for a convolution. An algorithm whose result depends on the

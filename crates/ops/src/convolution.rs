@@ -81,6 +81,7 @@ pub fn conv2d_bias(
 #[derive(Clone, Copy)]
 pub(crate) struct Conv2d {
     pub(crate) geometry: Geometry,
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "GPUs alone have a choice"))]
     pub(crate) arithmetic: Arithmetic,
 }
 

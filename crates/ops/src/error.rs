@@ -74,12 +74,20 @@ pub(crate) fn dims4(
     }
 }
 
-/// Requires elements of an activation: f32, or on a GPU bf16.
+/// Requires elements of an activation: f32 or bf16.
 pub(crate) fn activation(operation: &'static str, tensor: &Tensor) -> candle_core::Result<()> {
-    if tensor.dtype() == DType::BF16 && tensor.device().is_cuda() {
-        return Ok(());
-    }
-    dtype(operation, DType::F32, tensor)
+    if tensor.dtype() == DType::BF16 { Ok(()) } else { dtype(operation, DType::F32, tensor) }
+}
+
+/// Requires elements of the `weight` of a product with `activation`: of its type on a GPU, f32 on the CPU,
+/// whose products round it themselves.
+pub(crate) fn weight(
+    operation: &'static str,
+    activation: &Tensor,
+    weight: &Tensor,
+) -> candle_core::Result<()> {
+    let expected = if weight.device().is_cpu() { DType::F32 } else { activation.dtype() };
+    dtype(operation, expected, weight)
 }
 
 /// Requires elements of type `expected`.

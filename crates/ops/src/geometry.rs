@@ -58,7 +58,7 @@ impl Geometry {
         config: Conv2dConfig,
     ) -> Result<Self> {
         error::activation(operation, x)?;
-        error::dtype(operation, x.dtype(), weight)?;
+        error::weight(operation, x, weight)?;
         Self::of(operation, x, weight, config)
     }
 

@@ -54,8 +54,10 @@ impl Gradients {
 
     /// Whether [`Add`] suits these two, and none of these shares the memory of `before`.
     fn can_add(&self, before: &Tensor, gradient: &Tensor) -> bool {
-        let plain = |tensor: &Tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32;
-        let fits = plain(before) && plain(gradient) && before.dims() == gradient.dims();
+        let plain =
+            |tensor: &Tensor| tensor.device().is_cpu() && matches!(tensor.dtype(), DType::F32 | DType::BF16);
+        let alike = before.dims() == gradient.dims() && before.dtype() == gradient.dtype();
+        let fits = plain(before) && plain(gradient) && alike;
         fits && before.is_contiguous() && memory(before) != memory(gradient) && !self.share(before)
     }
 

@@ -20,6 +20,11 @@ pub(crate) trait Update<const N: usize> {
 pub(crate) trait UpdateOnCpu<const N: usize>: Update<N> {
     /// Overwrites the elements of `target`.
     fn update(&self, target: &mut [f32], inputs: CpuInputs<'_, N>) -> Result<()>;
+
+    /// The same for activations of bf16.
+    fn update_bf16(&self, _: &mut [half::bf16], _: CpuInputs<'_, N>) -> Result<()> {
+        bail!("{}: expected f32 elements to overwrite", Self::NAME)
+    }
 }
 
 /// The GPU side of an update.
@@ -76,7 +81,10 @@ impl<U> Adapter<'_, U> {
     {
         match (target, layout.contiguous_offsets()) {
             (CpuStorage::F32(target), Some((start, end))) => self.0.update(&mut target[start..end], inputs),
-            _ => bail!("{}: expected contiguous f32 elements to overwrite", U::NAME),
+            (CpuStorage::BF16(target), Some((start, end))) => {
+                self.0.update_bf16(&mut target[start..end], inputs)
+            }
+            _ => bail!("{}: expected contiguous elements of f32 or bf16 to overwrite", U::NAME),
         }
     }
 

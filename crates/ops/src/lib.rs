@@ -127,7 +127,7 @@ pub use prediction::predict;
 pub use pyramid::conv2d_pyramid;
 pub use recompute::recompute;
 pub use resize::Alignment;
-pub use rounded_copy::{RoundedCopy, assign};
+pub use rounded_copy::{RoundedCopy, assign, weight_for};
 pub use running_statistics::move_running_statistics;
 pub use sgd::sgd_step;
 pub use sgd_update::{SgdConfig, SgdUpdate};

@@ -5,6 +5,7 @@
 //! device's folder implements one more trait for it: `cpu` implements [`OnCpu`], `cuda` implements
 //! `OnGpu`. The file of an operation therefore names no device, and the two folders never meet.
 
+use crate::cpu::element::{rounded, widened};
 #[cfg(feature = "cuda")]
 use crate::cuda::element::Element;
 use crate::gradients::Gradients;
@@ -119,9 +120,24 @@ pub(crate) type GpuInputs<'a, const N: usize> = [Input<'a, CudaStorage>; N];
 
 /// The CPU side of an operation.
 pub(crate) trait OnCpu<const N: usize>: Operation<N> {
-    /// The elements of the output, contiguous.
+    /// Whether the output is f32 where inputs are bf16: sums, and gradients of parameters.
+    const SUMS: bool = false;
+
+    /// The elements of the output, contiguous, of f32 inputs.
     fn compute(&self, _: CpuInputs<'_, N>) -> Result<CpuStorage> {
         bail!("{}: the CPU has no such operation", Self::NAME)
+    }
+
+    /// The same if an input is bf16. The default computes on f32 copies and rounds.
+    fn compute_bf16(&self, inputs: CpuInputs<'_, N>) -> Result<CpuStorage> {
+        let copies = inputs.map(|input| widened(input.storage));
+        let mut index = 0..N;
+        let wide = inputs.map(|input| match index.next().and_then(|index| copies[index].as_ref()) {
+            Some(storage) => Input { storage, layout: input.layout },
+            None => input,
+        });
+        let output = self.compute(wide)?;
+        Ok(if Self::SUMS { output } else { rounded(output) })
     }
 }
 

@@ -51,9 +51,8 @@ fn geometry(
     let (images, _, _, inputs) = dims4(NAME, "input (N, H, W, I)", x)?;
     let (_, kernel, kernel_width, channels) = dims4(NAME, "weight (O, K, K, all channels)", weight)?;
     error::activation(NAME, x)?;
-    for tensor in [levels, weight] {
-        error::dtype(NAME, x.dtype(), tensor)?;
-    }
+    error::dtype(NAME, x.dtype(), levels)?;
+    error::weight(NAME, x, weight)?;
     if kernel != kernel_width || kernel % 2 == 0 {
         return Err(error::shape(NAME, "weight with a square kernel of odd size", weight));
     }
@@ -90,7 +89,8 @@ impl Operation<3> for PyramidConvolution {
             return Ok([input, None, None]);
         }
         let products = run(ProductsGradient(pyramid), [gradient])?;
-        let small = needs_levels.then(|| run(LevelsGradient(pyramid), [weight, &products]));
+        let small =
+            needs_levels.then(|| run(LevelsGradient(pyramid), [weight, &products])?.to_dtype(levels.dtype()));
         let weights = needs_weight.then(|| {
             let operation = WeightGradient { pyramid, products: &products };
             run(operation, [x, levels, gradient])

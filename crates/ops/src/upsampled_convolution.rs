@@ -38,9 +38,8 @@ pub fn conv2d_upsampled_add(
     let (outputs, kernel, kernel_width, weight_inputs) = dims4(NAME, "weight (O, K, K, I)", weight)?;
     let (residual_images, height, width, channels) = dims4(NAME, "residual (N, H, W, O)", residual)?;
     error::activation(NAME, x)?;
-    for tensor in [weight, residual] {
-        error::dtype(NAME, x.dtype(), tensor)?;
-    }
+    error::weight(NAME, x, weight)?;
+    error::dtype(NAME, x.dtype(), residual)?;
     if kernel != kernel_width || kernel % 2 == 0 {
         return Err(error::shape(NAME, "weight with a square kernel of odd size", weight));
     }

@@ -1,7 +1,6 @@
 //! SegFormer and UPerNet on ConvNeXt, compared with the library transformers in double precision.
 //! `golden.py` made the cases.
 
-#[cfg(feature = "cuda")]
 mod bf16;
 mod case;
 

@@ -1,6 +1,7 @@
 //! Batch norm with its activation. Rows are pixels, columns are channels.
 
 use super::column_sums::column_sums;
+use super::element::Element;
 use super::sweep::{BLOCK, rows_block};
 use super::vectors::wide;
 use crate::batch_norm::{
@@ -9,75 +10,142 @@ use crate::batch_norm::{
 use crate::in_place::UpdateOnCpu;
 use crate::operation::{CpuInputs, Input, OnCpu};
 use candle_core::{CpuStorage, Error, Result, Tensor};
+use half::bf16;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 impl OnCpu<3> for Normalisation {
-    fn compute(&self, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        let x = x.slice()?;
-        let mut out = vec![0.0; x.len()];
-        normalise(self, &mut out, x, [weight.slice()?, bias.slice()?])?;
-        Ok(CpuStorage::F32(out))
+    fn compute(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        self.normalised::<f32>(inputs)
+    }
+
+    fn compute_bf16(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        self.normalised::<bf16>(inputs)
     }
 }
 
 impl OnCpu<3> for ResidualNorm {
-    fn compute(&self, [x, parameters, residual]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        let x = x.slice()?;
-        let channels = Channels::new(&self.0, halves(parameters.slice()?))?;
-        let mut out = vec![0.0; x.len()];
-        scale_shift_add_relu(&mut out, [x, residual.slice()?], &channels);
-        Ok(CpuStorage::F32(out))
+    fn compute(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        self.normalised::<f32>(inputs)
+    }
+
+    fn compute_bf16(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        self.normalised::<bf16>(inputs)
     }
 }
 
 impl UpdateOnCpu<2> for Normalisation {
-    fn update(&self, x: &mut [f32], [weight, bias]: CpuInputs<'_, 2>) -> Result<()> {
+    fn update(&self, x: &mut [f32], inputs: CpuInputs<'_, 2>) -> Result<()> {
+        self.normalise(x, inputs)
+    }
+
+    fn update_bf16(&self, x: &mut [bf16], inputs: CpuInputs<'_, 2>) -> Result<()> {
+        self.normalise(x, inputs)
+    }
+}
+
+impl UpdateOnCpu<2> for ResidualNorm {
+    fn update(&self, x: &mut [f32], inputs: CpuInputs<'_, 2>) -> Result<()> {
+        self.normalise(x, inputs)
+    }
+
+    fn update_bf16(&self, x: &mut [bf16], inputs: CpuInputs<'_, 2>) -> Result<()> {
+        self.normalise(x, inputs)
+    }
+}
+
+impl OnCpu<2> for ReluGradient {
+    fn compute(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        passed::<f32>(inputs)
+    }
+
+    fn compute_bf16(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        passed::<bf16>(inputs)
+    }
+}
+
+impl OnCpu<3> for ParameterGradients<'_> {
+    fn compute(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        self.sums::<f32>(inputs)
+    }
+
+    fn compute_bf16(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        self.sums::<bf16>(inputs)
+    }
+}
+
+impl UpdateOnCpu<2> for InputGradient<'_> {
+    fn update(&self, gradient: &mut [f32], inputs: CpuInputs<'_, 2>) -> Result<()> {
+        self.turn(gradient, inputs)
+    }
+
+    fn update_bf16(&self, gradient: &mut [bf16], inputs: CpuInputs<'_, 2>) -> Result<()> {
+        self.turn(gradient, inputs)
+    }
+}
+
+impl Normalisation {
+    fn normalised<T: Element>(&self, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        let x = x.slice::<T>()?;
+        let mut out = vec![T::default(); x.len()];
+        normalise(self, &mut out, x, [weight.slice()?, bias.slice()?])?;
+        Ok(T::to_cpu_storage_owned(out))
+    }
+
+    fn normalise<T: Element>(&self, x: &mut [T], [weight, bias]: CpuInputs<'_, 2>) -> Result<()> {
         let channels = Channels::new(self, [weight.slice()?, bias.slice()?])?;
         match self.activation {
-            Activation::Relu => scale_shift_in_place::<true>(x, &channels),
-            Activation::Identity => scale_shift_in_place::<false>(x, &channels),
+            Activation::Relu => scale_shift_in_place::<_, true>(x, &channels),
+            Activation::Identity => scale_shift_in_place::<_, false>(x, &channels),
         }
         Ok(())
     }
 }
 
-impl UpdateOnCpu<2> for ResidualNorm {
-    fn update(&self, x: &mut [f32], [parameters, residual]: CpuInputs<'_, 2>) -> Result<()> {
+impl ResidualNorm {
+    fn normalised<T: Element>(&self, [x, parameters, residual]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        let x = x.slice::<T>()?;
+        let channels = Channels::new(&self.0, halves(parameters.slice()?))?;
+        let mut out = vec![T::default(); x.len()];
+        scale_shift_add_relu(&mut out, [x, residual.slice()?], &channels);
+        Ok(T::to_cpu_storage_owned(out))
+    }
+
+    fn normalise<T: Element>(&self, x: &mut [T], [parameters, residual]: CpuInputs<'_, 2>) -> Result<()> {
         let channels = Channels::new(&self.0, halves(parameters.slice()?))?;
         scale_shift_add_relu_in_place(x, residual.slice()?, &channels);
         Ok(())
     }
 }
 
-impl OnCpu<2> for ReluGradient {
-    fn compute(&self, [output, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        let (output, mut passed) = (output.slice::<f32>()?, gradient.slice::<f32>()?.to_vec());
-        passed.par_chunks_mut(BLOCK).zip(output.par_chunks(BLOCK)).for_each(|(passed, output)| {
-            wide(|| {
-                for (passed, output) in passed.iter_mut().zip(output) {
-                    *passed = if *output > 0.0 { *passed } else { 0.0 };
-                }
-            });
+/// The gradient where the `ReLU`'s output is above 0.
+fn passed<T: Element>([output, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+    let (output, mut passed) = (output.slice::<T>()?, gradient.slice::<T>()?.to_vec());
+    passed.par_chunks_mut(BLOCK).zip(output.par_chunks(BLOCK)).for_each(|(passed, output)| {
+        wide(|| {
+            for (passed, output) in passed.iter_mut().zip(output) {
+                *passed = if output.wide() > 0.0 { *passed } else { T::default() };
+            }
         });
-        Ok(CpuStorage::F32(passed))
-    }
+    });
+    Ok(T::to_cpu_storage_owned(passed))
 }
 
-impl OnCpu<3> for ParameterGradients<'_> {
-    fn compute(&self, [x, gradient, parameters]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+impl ParameterGradients<'_> {
+    fn sums<T: Element>(&self, [x, gradient, parameters]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
         let channels = Channels::new(self.0, halves(parameters.slice()?))?;
-        let (x, gradient) = (x.slice()?, gradient.slice()?);
+        let (x, gradient) = (x.slice::<T>()?, gradient.slice()?);
         let both = match self.0.activation {
-            Activation::Relu => parameter_gradients::<true>(x, gradient, &channels),
-            Activation::Identity => parameter_gradients::<false>(x, gradient, &channels),
+            Activation::Relu => parameter_gradients::<_, true>(x, gradient, &channels),
+            Activation::Identity => parameter_gradients::<_, false>(x, gradient, &channels),
         };
         Ok(CpuStorage::F32(both.concat()))
     }
 }
 
-impl UpdateOnCpu<2> for InputGradient<'_> {
-    fn update(&self, gradient: &mut [f32], [x, parameters]: CpuInputs<'_, 2>) -> Result<()> {
+impl InputGradient<'_> {
+    /// Turns the output's gradient into the input's.
+    fn turn<T: Element>(&self, gradient: &mut [T], [x, parameters]: CpuInputs<'_, 2>) -> Result<()> {
         let x = x.slice()?;
         let channels = Channels::new(self.norm, halves(parameters.slice()?))?;
         let sums = self.sums.map(|sums| Ok::<_, Error>([sums.get(0)?.to_vec1()?, sums.get(1)?.to_vec1()?]));
@@ -89,13 +157,13 @@ impl UpdateOnCpu<2> for InputGradient<'_> {
         let found = found.map(Input::slice).transpose()?;
         match (self.norm.activation, sums) {
             (Activation::Relu, Some(sums)) => {
-                input_gradient_batch::<true>(gradient, x, &channels, sums, found);
+                input_gradient_batch::<_, true>(gradient, x, &channels, sums, found);
             }
             (Activation::Identity, Some(sums)) => {
-                input_gradient_batch::<false>(gradient, x, &channels, sums, found);
+                input_gradient_batch::<_, false>(gradient, x, &channels, sums, found);
             }
-            (Activation::Relu, None) => input_gradient_running::<true>(gradient, x, &channels, found),
-            (Activation::Identity, None) => input_gradient_running::<false>(gradient, x, &channels, found),
+            (Activation::Relu, None) => input_gradient_running::<_, true>(gradient, x, &channels, found),
+            (Activation::Identity, None) => input_gradient_running::<_, false>(gradient, x, &channels, found),
         }
         Ok(())
     }
@@ -108,16 +176,16 @@ pub(super) fn halves(parameters: &[f32]) -> [&[f32]; 2] {
 }
 
 /// Writes the normalised `x` after the activation to `out`.
-pub(super) fn normalise(
+pub(super) fn normalise<T: Element>(
     norm: &Normalisation,
-    out: &mut [f32],
-    x: &[f32],
+    out: &mut [T],
+    x: &[T],
     parameters: [&[f32]; 2],
 ) -> Result<()> {
     let channels = Channels::new(norm, parameters)?;
     match norm.activation {
-        Activation::Relu => scale_shift::<true>(out, x, &channels),
-        Activation::Identity => scale_shift::<false>(out, x, &channels),
+        Activation::Relu => scale_shift::<_, true>(out, x, &channels),
+        Activation::Identity => scale_shift::<_, false>(out, x, &channels),
     }
     Ok(())
 }
@@ -147,7 +215,7 @@ impl Channels {
 }
 
 /// `x * scale + shift`, and with `RELU` the larger of that and 0.
-fn scale_shift<const RELU: bool>(out: &mut [f32], x: &[f32], norm: &Channels) {
+fn scale_shift<T: Element, const RELU: bool>(out: &mut [T], x: &[T], norm: &Channels) {
     let Channels { scale, shift, .. } = norm;
     let channels = scale.len();
     let block = rows_block(channels) * channels;
@@ -155,8 +223,8 @@ fn scale_shift<const RELU: bool>(out: &mut [f32], x: &[f32], norm: &Channels) {
         wide(|| {
             for (out, x) in out.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
                 for (((out, x), scale), shift) in out.iter_mut().zip(x).zip(scale).zip(shift) {
-                    let normalised = x * scale + shift;
-                    *out = if RELU { normalised.max(0.0) } else { normalised };
+                    let normalised = x.wide() * scale + shift;
+                    *out = T::rounded(if RELU { normalised.max(0.0) } else { normalised });
                 }
             }
         });
@@ -164,14 +232,14 @@ fn scale_shift<const RELU: bool>(out: &mut [f32], x: &[f32], norm: &Channels) {
 }
 
 /// [`scale_shift`] with `x` as its output.
-fn scale_shift_in_place<const RELU: bool>(x: &mut [f32], norm: &Channels) {
+fn scale_shift_in_place<T: Element, const RELU: bool>(x: &mut [T], norm: &Channels) {
     let channels = norm.scale.len();
     x.par_chunks_mut(rows_block(channels) * channels).for_each(|x| {
         wide(|| {
             for x in x.chunks_exact_mut(channels) {
                 for ((x, scale), shift) in x.iter_mut().zip(&norm.scale).zip(&norm.shift) {
-                    let normalised = *x * scale + shift;
-                    *x = if RELU { normalised.max(0.0) } else { normalised };
+                    let normalised = x.wide() * scale + shift;
+                    *x = T::rounded(if RELU { normalised.max(0.0) } else { normalised });
                 }
             }
         });
@@ -179,7 +247,7 @@ fn scale_shift_in_place<const RELU: bool>(x: &mut [f32], norm: &Channels) {
 }
 
 /// [`scale_shift_add_relu`] with `x` as its output.
-fn scale_shift_add_relu_in_place(x: &mut [f32], residual: &[f32], norm: &Channels) {
+fn scale_shift_add_relu_in_place<T: Element>(x: &mut [T], residual: &[T], norm: &Channels) {
     let channels = norm.scale.len();
     let block = rows_block(channels) * channels;
     x.par_chunks_mut(block).zip(residual.par_chunks(block)).for_each(|(x, residual)| {
@@ -187,7 +255,7 @@ fn scale_shift_add_relu_in_place(x: &mut [f32], residual: &[f32], norm: &Channel
             for (x, residual) in x.chunks_exact_mut(channels).zip(residual.chunks_exact(channels)) {
                 let per_channel = norm.scale.iter().zip(&norm.shift);
                 for ((x, residual), (scale, shift)) in x.iter_mut().zip(residual).zip(per_channel) {
-                    *x = (*x * scale + shift + residual).max(0.0);
+                    *x = T::rounded((x.wide() * scale + shift + residual.wide()).max(0.0));
                 }
             }
         });
@@ -195,7 +263,7 @@ fn scale_shift_add_relu_in_place(x: &mut [f32], residual: &[f32], norm: &Channel
 }
 
 /// `max(0, x * scale + shift + residual)`.
-fn scale_shift_add_relu(out: &mut [f32], [x, residual]: [&[f32]; 2], norm: &Channels) {
+fn scale_shift_add_relu<T: Element>(out: &mut [T], [x, residual]: [&[T]; 2], norm: &Channels) {
     let channels = norm.scale.len();
     let block = rows_block(channels) * channels;
     let inputs = x.par_chunks(block).zip(residual.par_chunks(block));
@@ -207,7 +275,7 @@ fn scale_shift_add_relu(out: &mut [f32], [x, residual]: [&[f32]; 2], norm: &Chan
                 for (((out, x), residual), (scale, shift)) in
                     out.iter_mut().zip(x).zip(residual).zip(per_channel)
                 {
-                    *out = (x * scale + shift + residual).max(0.0);
+                    *out = T::rounded((x.wide() * scale + shift + residual.wide()).max(0.0));
                 }
             }
         });
@@ -216,10 +284,14 @@ fn scale_shift_add_relu(out: &mut [f32], [x, residual]: [&[f32]; 2], norm: &Chan
 
 /// The gradients of weight and bias: sums over pixels of the gradient before the `ReLU`, if there
 /// is one, times the normalised input, and of that gradient itself.
-fn parameter_gradients<const RELU: bool>(x: &[f32], gradient: &[f32], norm: &Channels) -> [Vec<f32>; 2] {
+fn parameter_gradients<T: Element, const RELU: bool>(
+    x: &[T],
+    gradient: &[T],
+    norm: &Channels,
+) -> [Vec<f32>; 2] {
     let channels = norm.mean.len();
     let [bias, weight] = column_sums(x.len() / channels, channels, |span, sums| {
-        Arch::new().dispatch(AddParameterGradients::<RELU> {
+        Arch::new().dispatch(AddParameterGradients::<T, RELU> {
             sums,
             x: &x[span.clone()],
             gradient: &gradient[span],
@@ -232,14 +304,14 @@ fn parameter_gradients<const RELU: bool>(x: &[f32], gradient: &[f32], norm: &Cha
 
 /// Adds the block of rows to the sums of [`parameter_gradients`]. A closure of this size would not be
 /// inlined and would therefore be compiled for the narrowest vectors.
-struct AddParameterGradients<'a, const RELU: bool> {
+struct AddParameterGradients<'a, T, const RELU: bool> {
     sums: &'a mut [Vec<f32>; 2],
-    x: &'a [f32],
-    gradient: &'a [f32],
+    x: &'a [T],
+    gradient: &'a [T],
     norm: &'a Channels,
 }
 
-impl<const RELU: bool> NullaryFnOnce for AddParameterGradients<'_, RELU> {
+impl<T: Element, const RELU: bool> NullaryFnOnce for AddParameterGradients<'_, T, RELU> {
     type Output = ();
 
     #[inline(always)]
@@ -253,7 +325,8 @@ impl<const RELU: bool> NullaryFnOnce for AddParameterGradients<'_, RELU> {
             for (((x, gradient), ((mean, scale), shift)), (bias, weight)) in
                 x.iter().zip(gradient).zip(per_channel).zip(sums)
             {
-                let passed = if !RELU || x * scale + shift > 0.0 { *gradient } else { 0.0 };
+                let x = x.wide();
+                let passed = if !RELU || x * scale + shift > 0.0 { gradient.wide() } else { 0.0 };
                 *bias += passed;
                 *weight += passed * (x - mean);
             }
@@ -262,21 +335,21 @@ impl<const RELU: bool> NullaryFnOnce for AddParameterGradients<'_, RELU> {
 }
 
 /// Adds block number `index` of `found`, if there is one, to `gradient`, which the caches hold.
-fn add_found(gradient: &mut [f32], found: Option<&[f32]>, index: usize, block: usize) {
+fn add_found<T: Element>(gradient: &mut [T], found: Option<&[T]>, index: usize, block: usize) {
     if let Some(found) = found {
         for (gradient, found) in gradient.iter_mut().zip(&found[index * block..]) {
-            *gradient += found;
+            *gradient = T::rounded(gradient.wide() + found.wide());
         }
     }
 }
 
 /// Turns the output's gradient into the input's under running statistics: the part that passes the
 /// `ReLU`, if there is one, scaled. Adds `found`.
-fn input_gradient_running<const RELU: bool>(
-    gradient: &mut [f32],
-    x: &[f32],
+fn input_gradient_running<T: Element, const RELU: bool>(
+    gradient: &mut [T],
+    x: &[T],
     norm: &Channels,
-    found: Option<&[f32]>,
+    found: Option<&[T]>,
 ) {
     let channels = norm.scale.len();
     let block = rows_block(channels) * channels;
@@ -285,7 +358,8 @@ fn input_gradient_running<const RELU: bool>(
             for (gradient, x) in gradient.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
                 let per_channel = norm.scale.iter().zip(&norm.shift);
                 for ((gradient, x), (scale, shift)) in gradient.iter_mut().zip(x).zip(per_channel) {
-                    *gradient = if !RELU || x * scale + shift > 0.0 { *gradient * scale } else { 0.0 };
+                    let passes = !RELU || x.wide() * scale + shift > 0.0;
+                    *gradient = T::rounded(if passes { gradient.wide() * scale } else { 0.0 });
                 }
             }
             add_found(gradient, found, index, block);
@@ -295,12 +369,12 @@ fn input_gradient_running<const RELU: bool>(
 
 /// Turns the output's gradient into the input's under batch statistics, which depend on the input
 /// themselves, given the two results of [`parameter_gradients`]. Adds `found`.
-fn input_gradient_batch<const RELU: bool>(
-    gradient: &mut [f32],
-    x: &[f32],
+fn input_gradient_batch<T: Element, const RELU: bool>(
+    gradient: &mut [T],
+    x: &[T],
     norm: &Channels,
     [weight_gradient, bias_gradient]: [&[f32]; 2],
-    found: Option<&[f32]>,
+    found: Option<&[T]>,
 ) {
     let channels = norm.mean.len();
     let rows = (x.len() / channels) as f32;
@@ -317,8 +391,9 @@ fn input_gradient_batch<const RELU: bool>(
                 for ((gradient, x), (((mean, scale), shift), (offset, slope))) in
                     gradient.iter_mut().zip(x).zip(per_channel)
                 {
-                    let passed = if !RELU || x * scale + shift > 0.0 { *gradient } else { 0.0 };
-                    *gradient = scale * (passed - offset - (x - mean) * slope);
+                    let x = x.wide();
+                    let passed = if !RELU || x * scale + shift > 0.0 { gradient.wide() } else { 0.0 };
+                    *gradient = T::rounded(scale * (passed - offset - (x - mean) * slope));
                 }
             }
             add_found(gradient, found, index, block);

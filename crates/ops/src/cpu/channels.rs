@@ -1,9 +1,11 @@
 //! Arithmetic on each channel.
 
+use super::element::Element;
 use super::sweep::{Pixel, rows_block};
 use crate::channels::{AddBias, Normalise, NormaliseGradient, ScaleChannels};
 use crate::operation::{CpuInputs, OnCpu};
 use candle_core::{CpuStorage, Result};
+use half::bf16;
 use rayon::prelude::*;
 
 impl OnCpu<1> for Normalise {
@@ -27,22 +29,30 @@ impl OnCpu<2> for ScaleChannels {
     fn compute(&self, [x, scale]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
         Ok(CpuStorage::F32(scale_channels(x.slice()?, scale.slice()?, x.dims()[0])))
     }
+
+    fn compute_bf16(&self, [x, scale]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(CpuStorage::BF16(scale_channels(x.slice()?, scale.slice()?, x.dims()[0])))
+    }
 }
 
 impl OnCpu<2> for AddBias {
     fn compute(&self, [x, bias]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
         Ok(CpuStorage::F32(add_bias(x.slice()?, bias.slice()?)))
     }
+
+    fn compute_bf16(&self, [x, bias]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(CpuStorage::BF16(add_bias::<bf16>(x.slice()?, bias.slice()?)))
+    }
 }
 
 /// `x + bias` along the last axis.
-fn add_bias(x: &[f32], bias: &[f32]) -> Vec<f32> {
-    let mut out = vec![0.0; x.len()];
+fn add_bias<T: Element>(x: &[T], bias: &[f32]) -> Vec<T> {
+    let mut out = vec![T::default(); x.len()];
     let block = rows_block(bias.len()) * bias.len();
     out.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(out, x)| {
         for (out, x) in out.chunks_exact_mut(bias.len()).zip(x.chunks_exact(bias.len())) {
             for ((out, x), bias) in out.iter_mut().zip(x).zip(bias) {
-                *out = x + bias;
+                *out = T::rounded(x.wide() + bias);
             }
         }
     });
@@ -50,14 +60,14 @@ fn add_bias(x: &[f32], bias: &[f32]) -> Vec<f32> {
 }
 
 /// `x` (N, pixels, C) times `scale` (N, C).
-fn scale_channels(x: &[f32], scale: &[f32], images: usize) -> Vec<f32> {
+fn scale_channels<T: Element>(x: &[T], scale: &[f32], images: usize) -> Vec<T> {
     let (image, channels) = (x.len() / images, scale.len() / images);
     let mut out = x.to_vec();
     out.par_chunks_mut(image).zip(scale.par_chunks(channels)).for_each(|(image, scale)| {
         image.par_chunks_mut(rows_block(channels) * channels).for_each(|block| {
             for row in block.chunks_exact_mut(channels) {
                 for (value, scale) in row.iter_mut().zip(scale) {
-                    *value *= scale;
+                    *value = T::rounded(value.wide() * scale);
                 }
             }
         });

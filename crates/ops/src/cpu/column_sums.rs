@@ -1,23 +1,33 @@
 //! Sums over pixels, and the statistics that are made of them. Rows are pixels, columns are
 //! channels.
 
+use super::element::Element;
 use super::sweep::rows_block;
 use super::vectors::wide;
 use crate::batch_norm::Statistics;
 use crate::channels::ColumnSum;
 use crate::operation::{CpuInputs, OnCpu};
 use candle_core::{CpuStorage, Result};
+use half::bf16;
 use rayon::prelude::*;
 
 impl OnCpu<1> for Statistics {
     fn compute(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(statistics(x.slice()?, self.channels).concat()))
+        Ok(CpuStorage::F32(statistics::<f32>(x.slice()?, self.channels).concat()))
+    }
+
+    fn compute_bf16(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(statistics::<bf16>(x.slice()?, self.channels).concat()))
     }
 }
 
 impl OnCpu<1> for ColumnSum {
     fn compute(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(column_sum(x.slice()?, self.channels)))
+        Ok(CpuStorage::F32(column_sum::<f32>(x.slice()?, self.channels)))
+    }
+
+    fn compute_bf16(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(column_sum::<bf16>(x.slice()?, self.channels)))
     }
 }
 
@@ -49,7 +59,7 @@ pub(super) fn column_sums<const N: usize>(
 }
 
 /// Sum over rows.
-fn column_sum(x: &[f32], channels: usize) -> Vec<f32> {
+fn column_sum<T: Element>(x: &[T], channels: usize) -> Vec<f32> {
     let [sum] = column_sums(x.len() / channels, channels, |span, [sum]| wide(|| add_rows(sum, &x[span])));
     sum.into_iter().map(|sum| sum as f32).collect()
 }
@@ -58,10 +68,10 @@ fn column_sum(x: &[f32], channels: usize) -> Vec<f32> {
 // vectors.
 #[inline(always)]
 #[allow(clippy::inline_always)]
-fn add_rows(sum: &mut [f32], rows: &[f32]) {
+fn add_rows<T: Element>(sum: &mut [f32], rows: &[T]) {
     for row in rows.chunks_exact(sum.len()) {
         for (sum, value) in sum.iter_mut().zip(row) {
-            *sum += value;
+            *sum += value.wide();
         }
     }
 }
@@ -72,7 +82,7 @@ const CACHED: usize = 1 << 17;
 /// Mean and biased variance of every channel, with one reading of the memory. A block of rows is
 /// read twice while it is in the cache, for its mean and for its squared distances from that mean.
 /// The blocks are merged in their order (Chan et al. 1979).
-fn statistics(x: &[f32], channels: usize) -> [Vec<f32>; 2] {
+fn statistics<T: Element>(x: &[T], channels: usize) -> [Vec<f32>; 2] {
     let rows = (CACHED / channels).clamp(1, 256);
     let parts: Vec<[Vec<f32>; 3]> = x
         .par_chunks(rows * channels)
@@ -105,7 +115,7 @@ fn statistics(x: &[f32], channels: usize) -> [Vec<f32>; 2] {
 /// their squares.
 #[inline(always)]
 #[allow(clippy::inline_always)]
-fn block_moments(block: &[f32], [centre, first, second]: &mut [Vec<f32>; 3]) {
+fn block_moments<T: Element>(block: &[T], [centre, first, second]: &mut [Vec<f32>; 3]) {
     let channels = centre.len();
     add_rows(centre, block);
     let rows = (block.len() / channels) as f32;
@@ -115,7 +125,7 @@ fn block_moments(block: &[f32], [centre, first, second]: &mut [Vec<f32>; 3]) {
     for row in block.chunks_exact(channels) {
         let sums = first.iter_mut().zip(second.iter_mut());
         for (((first, second), value), centre) in sums.zip(row).zip(&*centre) {
-            let distance = value - centre;
+            let distance = value.wide() - centre;
             *first += distance;
             *second += distance * distance;
         }

@@ -1,48 +1,80 @@
 //! Convolution: matrix products over gathered patches, Winograd's algorithm where it suits, and
 //! plain products for 1x1 kernels.
 
-use super::factor::Factor;
+use super::element::Element;
 use super::matrix::Matrix;
 use super::patches::{BLOCK, Sampling, block_pixels, correlate, ranges};
 use super::phases::{phases, spread, turned_weights};
 use super::start::Start;
 use super::transpose::transposed;
 use super::winograd::{self, Kernels};
-use crate::arithmetic::Factors;
 use crate::convolution::{Conv2d, Conv2dBias, InputGradient, WeightGradient};
 use crate::operation::{CpuInputs, OnCpu};
 use candle_core::{CpuStorage, Result};
+use half::bf16;
 use rayon::prelude::*;
 
 impl OnCpu<2> for Conv2d {
-    fn compute(&self, [x, weight]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(forward(self, x.slice()?, weight.slice()?, Start::Zero)))
+    fn compute(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        plain::<f32>(self, inputs)
     }
+
+    fn compute_bf16(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        plain::<bf16>(self, inputs)
+    }
+}
+
+fn plain<T: Element>(conv: &Conv2d, [x, weight]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+    Ok(T::to_cpu_storage_owned(forward(conv, x.slice::<T>()?, weight.slice()?, Start::Zero)))
 }
 
 impl OnCpu<3> for Conv2dBias {
-    fn compute(&self, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        let start = Start::Bias(bias.slice()?);
-        Ok(CpuStorage::F32(forward(&self.0, x.slice()?, weight.slice()?, start)))
+    fn compute(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        with_bias::<f32>(&self.0, inputs)
+    }
+
+    fn compute_bf16(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        with_bias::<bf16>(&self.0, inputs)
     }
 }
 
+fn with_bias<T: Element>(conv: &Conv2d, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+    let start = Start::Bias(bias.slice()?);
+    Ok(T::to_cpu_storage_owned(forward(conv, x.slice::<T>()?, weight.slice()?, start)))
+}
+
 impl OnCpu<3> for Conv2d {
-    fn compute(&self, [x, weight, residual]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        let start = Start::Residual(residual.slice()?);
-        Ok(CpuStorage::F32(forward(self, x.slice()?, weight.slice()?, start)))
+    fn compute(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        with_residual::<f32>(self, inputs)
     }
+
+    fn compute_bf16(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        with_residual::<bf16>(self, inputs)
+    }
+}
+
+fn with_residual<T: Element>(conv: &Conv2d, [x, weight, residual]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+    let start = Start::Residual(residual.slice()?);
+    Ok(T::to_cpu_storage_owned(forward(conv, x.slice::<T>()?, weight.slice()?, start)))
 }
 
 impl OnCpu<2> for InputGradient {
     fn compute(&self, [weight, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
         Ok(CpuStorage::F32(input_gradient(&self.0, weight.slice()?, gradient.slice()?)))
     }
+
+    fn compute_bf16(&self, [weight, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(CpuStorage::BF16(input_gradient(&self.0, weight.slice()?, gradient.slice()?)))
+    }
 }
 
 impl OnCpu<2> for WeightGradient {
     fn compute(&self, [x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(weight_gradient(&self.0, x.slice()?, gradient.slice()?)))
+        Ok(CpuStorage::F32(weight_gradient::<f32>(&self.0, x.slice()?, gradient.slice()?)))
+    }
+
+    fn compute_bf16(&self, [x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(weight_gradient::<bf16>(&self.0, x.slice()?, gradient.slice()?)))
     }
 }
 
@@ -52,21 +84,22 @@ impl OnCpu<2> for WeightGradient {
 const NARROW: usize = 64;
 
 /// `out (rows, n) = start + left (rows, k) x right (k, n)`, parallel over blocks of rows.
-fn multiply_rows(out: &mut [f32], left: &[f32], right: Matrix<'_>, start: Start<'_>, factors: Factors) {
-    let (k, n, right) = (right.rows, right.columns, Factor::new(right, factors));
+fn multiply_rows<T: Element>(out: &mut [T], left: &[T], right: Matrix<'_>, start: Start<'_, T>) {
+    let (k, n, right) = (right.rows, right.columns, T::factor(right));
     let block = block_pixels(out.len() / n);
-    out.par_chunks_mut(block * n).zip(left.par_chunks(block * k)).enumerate().for_each(
-        |(index, (out, left))| {
+    let blocks = out.par_chunks_mut(block * n).zip(left.par_chunks(block * k)).enumerate();
+    blocks.for_each_init(Vec::new, |sums, (index, (out, left))| {
+        T::in_f32(out, sums, |out| {
             let accumulate = start.write(out, index * block * n);
             let left = Matrix::row_major(left, left.len() / k, k, k);
             right.multiply(out, n, left, accumulate);
-        },
-    );
+        });
+    });
 }
 
 /// Output (N, OH, OW, O) of input (N, H, W, I) and weights (O, KH, KW, I), added to `start`.
-pub(super) fn forward(conv: &Conv2d, x: &[f32], weight: &[f32], start: Start<'_>) -> Vec<f32> {
-    let (g, factors) = (&conv.geometry, conv.arithmetic.factors);
+pub(super) fn forward<T: Element>(conv: &Conv2d, x: &[T], weight: &[f32], start: Start<'_, T>) -> Vec<T> {
+    let g = &conv.geometry;
     let (inputs, outputs) = (g.input[2], g.output[2]);
     let patch = g.kernel[0] * g.kernel[1] * inputs;
     if matches!(start, Start::Zero) && winograd::suits(g) {
@@ -77,11 +110,11 @@ pub(super) fn forward(conv: &Conv2d, x: &[f32], weight: &[f32], start: Start<'_>
         Some(turned) => Matrix::row_major(turned, patch, outputs, outputs),
         None => Matrix::row_major(weight, outputs, patch, patch).transposed(),
     };
-    let mut out = vec![0.0; g.batch * g.output.iter().product::<usize>()];
+    let mut out = vec![T::default(); g.batch * g.output.iter().product::<usize>()];
     if g.is_pointwise() {
-        multiply_rows(&mut out, x, weights, start, factors);
+        multiply_rows(&mut out, x, weights, start);
     } else {
-        correlate(&Sampling::forward(g), x, weights, &mut out, start, factors);
+        correlate(&Sampling::forward(g), x, weights, &mut out, start);
     }
     out
 }
@@ -89,18 +122,18 @@ pub(super) fn forward(conv: &Conv2d, x: &[f32], weight: &[f32], start: Start<'_>
 /// Gradient of the input (N, H, W, I), from the output's gradient and the weights: the forward
 /// computation over the output's gradient with the weights turned round, once for each phase of the
 /// stride.
-pub(super) fn input_gradient(conv: &Conv2d, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
-    let (g, factors) = (&conv.geometry, conv.arithmetic.factors);
+pub(super) fn input_gradient<T: Element>(conv: &Conv2d, weight: &[f32], gradient: &[T]) -> Vec<T> {
+    let g = &conv.geometry;
     let [height, width, inputs] = g.input;
     let outputs = g.output[2];
     if winograd::suits(g) {
         let kernels = Kernels { weight, inputs: outputs, outputs: inputs, backwards: true };
         return winograd::convolve(g, gradient, &kernels);
     }
-    let mut out = vec![0.0; g.batch * height * width * inputs];
+    let mut out = vec![T::default(); g.batch * height * width * inputs];
     if g.is_pointwise() {
         let weight = Matrix::row_major(weight, outputs, inputs, inputs);
-        multiply_rows(&mut out, gradient, weight, Start::Zero, factors);
+        multiply_rows(&mut out, gradient, weight, Start::Zero);
         return out;
     }
     for phase in phases(g) {
@@ -130,10 +163,10 @@ pub(super) fn input_gradient(conv: &Conv2d, weight: &[f32], gradient: &[f32]) ->
             taps: phase.taps.iter().map(|tap| tap.offset).collect(),
         };
         if g.stride == 1 {
-            correlate(&sampling, gradient, weights, &mut out, Start::Zero, factors);
+            correlate(&sampling, gradient, weights, &mut out, Start::Zero);
         } else {
-            let mut part = vec![0.0; sampling.pixels() * inputs];
-            correlate(&sampling, gradient, weights, &mut part, Start::Zero, factors);
+            let mut part = vec![T::default(); sampling.pixels() * inputs];
+            correlate(&sampling, gradient, weights, &mut part, Start::Zero);
             spread(g, phase.start, target, &part, &mut out);
         }
     }
@@ -141,8 +174,8 @@ pub(super) fn input_gradient(conv: &Conv2d, weight: &[f32], gradient: &[f32]) ->
 }
 
 /// Gradient of the weights (O, KH, KW, I), from the input and the output's gradient.
-pub(super) fn weight_gradient(conv: &Conv2d, x: &[f32], gradient: &[f32]) -> Vec<f32> {
-    let (g, factors) = (&conv.geometry, conv.arithmetic.factors);
+pub(super) fn weight_gradient<T: Element>(conv: &Conv2d, x: &[T], gradient: &[T]) -> Vec<f32> {
+    let g = &conv.geometry;
     if winograd::suits(g) {
         return winograd::weight_gradient(g, x, gradient);
     }
@@ -167,11 +200,11 @@ pub(super) fn weight_gradient(conv: &Conv2d, x: &[f32], gradient: &[f32]) -> Vec
                 let patches = if g.is_pointwise() {
                     Matrix::row_major(&x[start * patch + segment.start..], count, columns, patch)
                 } else {
-                    buffer.resize(count * columns, 0.0);
+                    buffer.resize(count * columns, T::default());
                     sampling.gather(x, start, segment.clone(), buffer);
                     Matrix::row_major(buffer, count, columns, columns)
                 };
-                Factor::new(patches, factors).multiply(&mut product, columns, gradient, turn > 0);
+                T::own_factor(patches).multiply(&mut product, columns, gradient, turn > 0);
             }
             product
         })

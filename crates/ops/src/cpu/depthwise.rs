@@ -1,11 +1,13 @@
 //! Depthwise convolution: one output row at a time, sixteen channels next to each other, several
 //! pixels at once where the whole kernel lies inside the input.
 
+use super::element::Element;
 use super::taps::{PIXELS, Taps};
 use crate::depthwise::{Depthwise, DepthwiseInputGradient, DepthwiseWeightGradient};
 use crate::geometry::Geometry;
 use crate::operation::{CpuInputs, OnCpu};
 use candle_core::{CpuStorage, Result};
+use half::bf16;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
@@ -15,34 +17,56 @@ const LANES: usize = 16;
 const PARTS: usize = 16;
 
 impl OnCpu<3> for Depthwise {
-    fn compute(&self, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        let (g, channels) = (&self.0, self.0.output[2]);
-        let weights = by_tap(weight.slice()?, channels);
-        let taps = [0, 1].map(|axis| Taps::forward(g, axis));
-        Ok(CpuStorage::F32(sweep(&taps, g.batch, x.slice()?, &weights, Some(bias.slice()?), channels)))
+    fn compute(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        output::<f32>(&self.0, inputs)
+    }
+
+    fn compute_bf16(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        output::<bf16>(&self.0, inputs)
     }
 }
 
 impl OnCpu<2> for DepthwiseInputGradient {
-    fn compute(&self, [gradient, weight]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        let (g, channels) = (&self.0, self.0.output[2]);
-        // The taps of `Taps::backward` run in reverse.
-        let mut weights = by_tap(weight.slice()?, channels);
-        let (mut front, mut back) = (0, weights.len() / channels - 1);
-        while front < back {
-            let (head, tail) = weights.split_at_mut(back * channels);
-            head[front * channels..][..channels].swap_with_slice(&mut tail[..channels]);
-            (front, back) = (front + 1, back - 1);
-        }
-        let taps = [0, 1].map(|axis| Taps::backward(g, axis));
-        Ok(CpuStorage::F32(sweep(&taps, g.batch, gradient.slice()?, &weights, None, channels)))
+    fn compute(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        input_gradient::<f32>(&self.0, inputs)
+    }
+
+    fn compute_bf16(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        input_gradient::<bf16>(&self.0, inputs)
     }
 }
 
 impl OnCpu<2> for DepthwiseWeightGradient {
     fn compute(&self, [x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(weight_gradient(&self.0, x.slice()?, gradient.slice()?)))
+        Ok(CpuStorage::F32(weight_gradient::<f32>(&self.0, x.slice()?, gradient.slice()?)))
     }
+
+    fn compute_bf16(&self, [x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(weight_gradient::<bf16>(&self.0, x.slice()?, gradient.slice()?)))
+    }
+}
+
+fn output<T: Element>(g: &Geometry, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+    let channels = g.output[2];
+    let weights = by_tap(weight.slice()?, channels);
+    let taps = [0, 1].map(|axis| Taps::forward(g, axis));
+    let (x, bias) = (x.slice::<T>()?, bias.slice()?);
+    Ok(T::to_cpu_storage_owned(sweep(&taps, g.batch, x, &weights, Some(bias), channels)))
+}
+
+fn input_gradient<T: Element>(g: &Geometry, [gradient, weight]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+    let channels = g.output[2];
+    // The taps of `Taps::backward` run in reverse.
+    let mut weights = by_tap(weight.slice()?, channels);
+    let (mut front, mut back) = (0, weights.len() / channels - 1);
+    while front < back {
+        let (head, tail) = weights.split_at_mut(back * channels);
+        head[front * channels..][..channels].swap_with_slice(&mut tail[..channels]);
+        (front, back) = (front + 1, back - 1);
+    }
+    let taps = [0, 1].map(|axis| Taps::backward(g, axis));
+    let gradient = gradient.slice::<T>()?;
+    Ok(T::to_cpu_storage_owned(sweep(&taps, g.batch, gradient, &weights, None, channels)))
 }
 
 /// The weights (C, taps) as (taps, C).
@@ -58,30 +82,32 @@ fn by_tap(weight: &[f32], channels: usize) -> Vec<f32> {
 }
 
 /// Every target pixel's sum over its taps of weight times source pixel, plus `bias`.
-fn sweep(
+fn sweep<T: Element>(
     [rows, columns]: &[Taps; 2],
     images: usize,
-    x: &[f32],
+    x: &[T],
     weights: &[f32],
     bias: Option<&[f32]>,
     channels: usize,
-) -> Vec<f32> {
+) -> Vec<T> {
     let (height, width) = (rows.targets(), columns.targets());
     let image = x.len() / images;
-    let mut out = vec![0.0; images * height * width * channels];
-    out.par_chunks_mut(width * channels).enumerate().for_each(|(index, out)| {
+    let mut out = vec![T::default(); images * height * width * channels];
+    out.par_chunks_mut(width * channels).enumerate().for_each_init(Vec::new, |sums, (index, out)| {
         let x = &x[index / height * image..][..image];
         let rows = rows.of(index % height);
-        Arch::new().dispatch(Row { out, x, weights, bias, rows, columns, channels });
+        T::in_f32(out, sums, |out| {
+            Arch::new().dispatch(Row { out, x, weights, bias, rows, columns, channels });
+        });
     });
     out
 }
 
 /// One row of targets. A closure would not be inlined and would therefore be compiled for the
 /// narrowest vectors.
-struct Row<'a> {
+struct Row<'a, T> {
     out: &'a mut [f32],
-    x: &'a [f32],
+    x: &'a [T],
     weights: &'a [f32],
     bias: Option<&'a [f32]>,
     /// Tap and source row of each inner row of the kernel.
@@ -90,7 +116,7 @@ struct Row<'a> {
     channels: usize,
 }
 
-impl NullaryFnOnce for Row<'_> {
+impl<T: Element> NullaryFnOnce for Row<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -117,7 +143,7 @@ impl NullaryFnOnce for Row<'_> {
     }
 }
 
-impl Row<'_> {
+impl<T: Element> Row<'_, T> {
     #[inline(always)]
     #[allow(clippy::inline_always)]
     fn start(&self, channel: usize) -> [f32; LANES] {
@@ -174,7 +200,7 @@ impl Row<'_> {
         let mut sum = self.bias.map_or(0.0, |bias| bias[channel]);
         for [tap, row] in self.rows {
             for [column_tap, column] in self.columns.of(target) {
-                let value = self.x[(row * self.columns.sources + column) * channels + channel];
+                let value = self.x[(row * self.columns.sources + column) * channels + channel].wide();
                 sum = self.weights[(tap * kernel + column_tap) * channels + channel].mul_add(value, sum);
             }
         }
@@ -185,15 +211,17 @@ impl Row<'_> {
 /// The [`LANES`] values from `start` on.
 #[inline(always)]
 #[allow(clippy::inline_always)]
-fn lanes(values: &[f32], start: usize) -> [f32; LANES] {
+fn lanes<T: Element>(values: &[T], start: usize) -> [f32; LANES] {
     let mut lanes = [0.0; LANES];
-    lanes.copy_from_slice(&values[start..start + LANES]);
+    for (lane, value) in lanes.iter_mut().zip(&values[start..start + LANES]) {
+        *lane = value.wide();
+    }
     lanes
 }
 
 /// Gradient of the weights (C, KH, KW, 1), from the input and the output's gradient. The rows of
 /// the output are cut into parts by their number alone, whose sums are added in their order.
-fn weight_gradient(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+fn weight_gradient<T: Element>(g: &Geometry, x: &[T], gradient: &[T]) -> Vec<f32> {
     let [rows, columns] = [0, 1].map(|axis| Taps::forward(g, axis));
     let (height, channels) = (g.output[0], g.output[2]);
     let (line, image) = (g.output[1] * channels, x.len() / g.batch);
@@ -225,16 +253,16 @@ fn weight_gradient(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<f32> {
 }
 
 /// Adds one row of the output's gradient to the sums (taps, C).
-struct WeightRow<'a> {
+struct WeightRow<'a, T> {
     sums: &'a mut [f32],
-    x: &'a [f32],
-    gradient: &'a [f32],
+    x: &'a [T],
+    gradient: &'a [T],
     rows: &'a [[usize; 2]],
     columns: &'a Taps,
     channels: usize,
 }
 
-impl NullaryFnOnce for WeightRow<'_> {
+impl<T: Element> NullaryFnOnce for WeightRow<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -249,7 +277,7 @@ impl NullaryFnOnce for WeightRow<'_> {
                     let sums = &mut sums[tap * channels..][..channels];
                     let x = &x[column * channels..][..channels];
                     for ((sum, x), gradient) in sums.iter_mut().zip(x).zip(gradient) {
-                        *sum = x.mul_add(*gradient, *sum);
+                        *sum = x.wide().mul_add(gradient.wide(), *sum);
                     }
                 }
             }

@@ -1,12 +1,12 @@
 //! The right factor of matrix products, prepared once for all left factors.
 
+use super::element::{Element, Numbers};
 use super::matrix::{Matrix, multiply};
 #[cfg(target_arch = "x86_64")]
 use super::packed::Packed;
 use super::rounded::Rounded;
-use crate::arithmetic::Factors;
 
-/// A right factor, rounded as an operation's arithmetic says.
+/// A right factor, exact or rounded to bf16.
 pub(super) enum Factor<'a> {
     Exact(Matrix<'a>),
     /// Rounded to bf16, on a processor that multiplies such numbers.
@@ -17,10 +17,13 @@ pub(super) enum Factor<'a> {
 }
 
 impl<'a> Factor<'a> {
-    pub(super) fn new(matrix: Matrix<'a>, factors: Factors) -> Self {
-        if factors != Factors::Bf16 {
-            return Self::Exact(matrix);
-        }
+    /// The right factor of f32 matrices.
+    pub(super) fn exact(matrix: Matrix<'a>) -> Self {
+        Self::Exact(matrix)
+    }
+
+    /// The right factor of matrices of bf16, or of f32 matrices that are to be rounded.
+    pub(super) fn rounded<T: Element>(matrix: Matrix<'_, T>) -> Self {
         #[cfg(target_arch = "x86_64")]
         if let Some(packed) = Packed::new(matrix) {
             return Self::Packed(packed);
@@ -33,9 +36,18 @@ impl<'a> Factor<'a> {
     ///
     /// # Panics
     /// If the matrices do not fit each other or their slices.
-    pub(super) fn multiply(&self, out: &mut [f32], out_stride: usize, left: Matrix<'_>, accumulate: bool) {
+    pub(super) fn multiply<T: Element>(
+        &self,
+        out: &mut [f32],
+        out_stride: usize,
+        left: Matrix<'_, T>,
+        accumulate: bool,
+    ) {
         match self {
-            Self::Exact(right) => multiply(out, out_stride, left, *right, accumulate),
+            Self::Exact(right) => match T::numbers(left.data) {
+                Numbers::F32(data) => multiply(out, out_stride, left.with(data), *right, accumulate),
+                Numbers::Bf16(_) => Rounded::new(*right).multiply(out, out_stride, left, accumulate),
+            },
             #[cfg(target_arch = "x86_64")]
             Self::Packed(right) => right.multiply(out, out_stride, left, accumulate),
             Self::Rounded(right) => right.multiply(out, out_stride, left, accumulate),
@@ -79,7 +91,7 @@ mod tests {
             let stride = columns + 2;
             let before = values(rows * stride, 3);
             let (mut found, mut portable) = (before.clone(), before.clone());
-            Factor::new(right, Factors::Bf16).multiply(&mut found, stride, left, accumulate);
+            Factor::rounded(right).multiply(&mut found, stride, left, accumulate);
             Rounded::new(right).multiply(&mut portable, stride, left, accumulate);
             let at = |m: Matrix<'_>, row: usize, column: usize| {
                 f64::from(half::bf16::from_f32(m.data[row * m.row_stride + column * m.column_stride]).to_f32())
@@ -111,7 +123,7 @@ mod tests {
             let mut out = [0.0; 2];
             let right = Matrix::row_major(&[1.0; 6], 3, 2, 2);
             let left = Matrix::row_major(&left, 1, 3, 3);
-            Factor::new(right, Factors::Bf16).multiply(&mut out, 2, left, false);
+            Factor::rounded(right).multiply(&mut out, 2, left, false);
             assert!(out.iter().all(|value| !value.is_finite()), "{out:?}");
         }
     }

@@ -1,10 +1,12 @@
 //! The Gaussian error linear unit.
 
+use super::element::Element;
 use super::elementary::{exp, normal_below};
 use super::sweep::BLOCK;
 use crate::gelu::{Gelu, GeluGradient};
 use crate::operation::{CpuInputs, OnCpu};
 use candle_core::{CpuStorage, Result};
+use half::bf16;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
@@ -12,60 +14,78 @@ use rayon::prelude::*;
 const DENSITY: f32 = 0.398_942_3;
 
 impl OnCpu<1> for Gelu {
-    fn compute(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
-        let x = x.slice::<f32>()?;
-        let mut out = vec![0.0; x.len()];
-        out.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(out, x)| {
-            Arch::new().dispatch(Values { out, x });
-        });
-        Ok(CpuStorage::F32(out))
+    fn compute(&self, inputs: CpuInputs<'_, 1>) -> Result<CpuStorage> {
+        values::<f32>(inputs)
+    }
+
+    fn compute_bf16(&self, inputs: CpuInputs<'_, 1>) -> Result<CpuStorage> {
+        values::<bf16>(inputs)
     }
 }
 
 impl OnCpu<2> for GeluGradient {
-    fn compute(&self, [x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        let (x, gradient) = (x.slice::<f32>()?, gradient.slice::<f32>()?);
-        let mut out = vec![0.0; x.len()];
-        let inputs = x.par_chunks(BLOCK).zip(gradient.par_chunks(BLOCK));
-        out.par_chunks_mut(BLOCK).zip(inputs).for_each(|(out, (x, gradient))| {
-            Arch::new().dispatch(Slopes { out, x, gradient });
-        });
-        Ok(CpuStorage::F32(out))
+    fn compute(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        gradients::<f32>(inputs)
+    }
+
+    fn compute_bf16(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        gradients::<bf16>(inputs)
     }
 }
 
-struct Values<'a> {
-    out: &'a mut [f32],
-    x: &'a [f32],
+fn values<T: Element>([x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
+    let x = x.slice::<T>()?;
+    let mut out = vec![T::default(); x.len()];
+    out.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(out, x)| {
+        Arch::new().dispatch(Values { out, x });
+    });
+    Ok(T::to_cpu_storage_owned(out))
 }
 
-impl NullaryFnOnce for Values<'_> {
+fn gradients<T: Element>([x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+    let (x, gradient) = (x.slice::<T>()?, gradient.slice::<T>()?);
+    let mut out = vec![T::default(); x.len()];
+    let inputs = x.par_chunks(BLOCK).zip(gradient.par_chunks(BLOCK));
+    out.par_chunks_mut(BLOCK).zip(inputs).for_each(|(out, (x, gradient))| {
+        Arch::new().dispatch(Slopes { out, x, gradient });
+    });
+    Ok(T::to_cpu_storage_owned(out))
+}
+
+struct Values<'a, T> {
+    out: &'a mut [T],
+    x: &'a [T],
+}
+
+impl<T: Element> NullaryFnOnce for Values<'_, T> {
     type Output = ();
 
     #[inline(always)]
     #[allow(clippy::inline_always)]
     fn call(self) {
         for (out, x) in self.out.iter_mut().zip(self.x) {
-            *out = x * normal_below(*x);
+            let x = x.wide();
+            *out = T::rounded(x * normal_below(x));
         }
     }
 }
 
-struct Slopes<'a> {
-    out: &'a mut [f32],
-    x: &'a [f32],
-    gradient: &'a [f32],
+struct Slopes<'a, T> {
+    out: &'a mut [T],
+    x: &'a [T],
+    gradient: &'a [T],
 }
 
-impl NullaryFnOnce for Slopes<'_> {
+impl<T: Element> NullaryFnOnce for Slopes<'_, T> {
     type Output = ();
 
     #[inline(always)]
     #[allow(clippy::inline_always)]
     fn call(self) {
         for ((out, x), gradient) in self.out.iter_mut().zip(self.x).zip(self.gradient) {
+            let x = x.wide();
             let density = DENSITY * exp(-0.5 * x * x);
-            *out = gradient * x.mul_add(density, normal_below(*x));
+            *out = T::rounded(gradient.wide() * x.mul_add(density, normal_below(x)));
         }
     }
 }

@@ -1,22 +1,24 @@
 //! Reductions of a row in a fixed order that fits vectors of any width.
 
+use super::element::Element;
+
 /// Partial results of a row.
 pub(super) const LANES: usize = 16;
 
 /// The sum of `term` over the pairs of `left` and `right`.
 #[inline(always)]
 #[allow(clippy::inline_always)]
-pub(super) fn sum(left: &[f32], right: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+pub(super) fn sum<L: Element, R: Element>(left: &[L], right: &[R], term: impl Fn(f32, f32) -> f32) -> f32 {
     let (left, left_rest) = left.as_chunks::<LANES>();
     let (right, right_rest) = right.as_chunks::<LANES>();
     let mut sums = [0.0; LANES];
     for (left, right) in left.iter().zip(right) {
         for lane in 0..LANES {
-            sums[lane] += term(left[lane], right[lane]);
+            sums[lane] += term(left[lane].wide(), right[lane].wide());
         }
     }
     for ((sum, left), right) in sums.iter_mut().zip(left_rest).zip(right_rest) {
-        *sum += term(*left, *right);
+        *sum += term(left.wide(), right.wide());
     }
     folded(sums, |a, b| a + b)
 }

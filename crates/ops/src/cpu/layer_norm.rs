@@ -1,70 +1,101 @@
 //! Layer norm. Rows are pixels, columns are channels.
 
 use super::column_sums::column_sums;
+use super::element::Element;
 use super::lanes::sum;
 use super::sweep::rows_block;
 use crate::layer_norm::{LayerNorm, LayerNormGradient, LayerNormParameters};
 use crate::operation::{CpuInputs, OnCpu};
 use candle_core::{CpuStorage, Result};
+use half::bf16;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 impl OnCpu<3> for LayerNorm {
-    fn compute(&self, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        let (x, weight, bias) = (x.slice::<f32>()?, weight.slice()?, bias.slice()?);
-        let mut out = vec![0.0; x.len()];
-        let block = rows_block(self.channels) * self.channels;
-        out.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(out, x)| {
-            Arch::new().dispatch(Values { out, x, weight, bias, eps: self.eps });
-        });
-        Ok(CpuStorage::F32(out))
+    fn compute(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        values::<f32>(self, inputs)
+    }
+
+    fn compute_bf16(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        values::<bf16>(self, inputs)
     }
 }
 
 impl OnCpu<3> for LayerNormGradient {
-    fn compute(&self, [x, weight, gradient]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        let (x, weight, gradient) = (x.slice::<f32>()?, weight.slice()?, gradient.slice::<f32>()?);
-        let mut out = vec![0.0; x.len()];
-        let block = rows_block(self.0.channels) * self.0.channels;
-        let inputs = x.par_chunks(block).zip(gradient.par_chunks(block));
-        out.par_chunks_mut(block).zip(inputs).for_each(|(out, (x, gradient))| {
-            Arch::new().dispatch(InputGradient { out, x, gradient, weight, eps: self.0.eps });
-        });
-        Ok(CpuStorage::F32(out))
+    fn compute(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        input_gradient::<f32>(&self.0, inputs)
+    }
+
+    fn compute_bf16(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        input_gradient::<bf16>(&self.0, inputs)
     }
 }
 
 impl OnCpu<2> for LayerNormParameters {
-    fn compute(&self, [x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        let (x, gradient) = (x.slice::<f32>()?, gradient.slice::<f32>()?);
-        let LayerNorm { eps, channels } = self.0;
-        let totals = column_sums(x.len() / channels, channels, |span, sums| {
-            let (x, gradient) = (&x[span.clone()], &gradient[span]);
-            Arch::new().dispatch(ParameterGradients { sums, x, gradient, eps });
-        });
-        Ok(CpuStorage::F32(totals.concat().into_iter().map(|sum| sum as f32).collect()))
+    fn compute(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        parameter_gradients::<f32>(&self.0, inputs)
     }
+
+    fn compute_bf16(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        parameter_gradients::<bf16>(&self.0, inputs)
+    }
+}
+
+fn values<T: Element>(norm: &LayerNorm, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+    let (x, weight, bias) = (x.slice::<T>()?, weight.slice()?, bias.slice()?);
+    let mut out = vec![T::default(); x.len()];
+    let block = rows_block(norm.channels) * norm.channels;
+    out.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(out, x)| {
+        Arch::new().dispatch(Values { out, x, weight, bias, eps: norm.eps });
+    });
+    Ok(T::to_cpu_storage_owned(out))
+}
+
+fn input_gradient<T: Element>(
+    norm: &LayerNorm,
+    [x, weight, gradient]: CpuInputs<'_, 3>,
+) -> Result<CpuStorage> {
+    let (x, weight, gradient) = (x.slice::<T>()?, weight.slice()?, gradient.slice::<T>()?);
+    let mut out = vec![T::default(); x.len()];
+    let block = rows_block(norm.channels) * norm.channels;
+    let inputs = x.par_chunks(block).zip(gradient.par_chunks(block));
+    out.par_chunks_mut(block).zip(inputs).for_each_init(Vec::new, |sums, (out, (x, gradient))| {
+        T::in_f32(out, sums, |out| {
+            Arch::new().dispatch(InputGradient { out, x, gradient, weight, eps: norm.eps });
+        });
+    });
+    Ok(T::to_cpu_storage_owned(out))
+}
+
+fn parameter_gradients<T: Element>(norm: &LayerNorm, [x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+    let (x, gradient) = (x.slice::<T>()?, gradient.slice::<T>()?);
+    let LayerNorm { eps, channels } = *norm;
+    let totals = column_sums(x.len() / channels, channels, |span, sums| {
+        let (x, gradient) = (&x[span.clone()], &gradient[span]);
+        Arch::new().dispatch(ParameterGradients { sums, x, gradient, eps });
+    });
+    Ok(CpuStorage::F32(totals.concat().into_iter().map(|sum| sum as f32).collect()))
 }
 
 /// Mean, and one over the square root of variance + eps.
 #[inline(always)]
 #[allow(clippy::inline_always)]
-fn statistics(row: &[f32], eps: f32) -> [f32; 2] {
+fn statistics<T: Element>(row: &[T], eps: f32) -> [f32; 2] {
     let count = row.len() as f32;
     let mean = sum(row, row, |value, _| value) / count;
     let variance = sum(row, row, |value, _| (value - mean) * (value - mean)) / count;
     [mean, 1.0 / (variance + eps).sqrt()]
 }
 
-struct Values<'a> {
-    out: &'a mut [f32],
-    x: &'a [f32],
+struct Values<'a, T> {
+    out: &'a mut [T],
+    x: &'a [T],
     weight: &'a [f32],
     bias: &'a [f32],
     eps: f32,
 }
 
-impl NullaryFnOnce for Values<'_> {
+impl<T: Element> NullaryFnOnce for Values<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -74,21 +105,21 @@ impl NullaryFnOnce for Values<'_> {
         for (out, x) in self.out.chunks_exact_mut(channels).zip(self.x.chunks_exact(channels)) {
             let [mean, scale] = statistics(x, self.eps);
             for (((out, x), weight), bias) in out.iter_mut().zip(x).zip(self.weight).zip(self.bias) {
-                *out = ((x - mean) * scale).mul_add(*weight, *bias);
+                *out = T::rounded(((x.wide() - mean) * scale).mul_add(*weight, *bias));
             }
         }
     }
 }
 
-struct InputGradient<'a> {
+struct InputGradient<'a, T> {
     out: &'a mut [f32],
-    x: &'a [f32],
-    gradient: &'a [f32],
+    x: &'a [T],
+    gradient: &'a [T],
     weight: &'a [f32],
     eps: f32,
 }
 
-impl NullaryFnOnce for InputGradient<'_> {
+impl<T: Element> NullaryFnOnce for InputGradient<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -99,26 +130,26 @@ impl NullaryFnOnce for InputGradient<'_> {
         for (out, (x, gradient)) in self.out.chunks_exact_mut(channels).zip(inputs) {
             let [mean, scale] = statistics(x, self.eps);
             for ((out, gradient), weight) in out.iter_mut().zip(gradient).zip(self.weight) {
-                *out = gradient * weight;
+                *out = gradient.wide() * weight;
             }
             let offset = sum(out, x, |gradient, _| gradient) / channels as f32;
             let slope = sum(out, x, |gradient, x| gradient * (x - mean)) * scale * scale / channels as f32;
             for (out, x) in out.iter_mut().zip(x) {
-                *out = scale * (*out - offset - (x - mean) * slope);
+                *out = scale * (*out - offset - (x.wide() - mean) * slope);
             }
         }
     }
 }
 
 /// Adds the block of rows to the sums of gradient times normalised input, and of the gradient.
-struct ParameterGradients<'a> {
+struct ParameterGradients<'a, T> {
     sums: &'a mut [Vec<f32>; 2],
-    x: &'a [f32],
-    gradient: &'a [f32],
+    x: &'a [T],
+    gradient: &'a [T],
     eps: f32,
 }
 
-impl NullaryFnOnce for ParameterGradients<'_> {
+impl<T: Element> NullaryFnOnce for ParameterGradients<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -130,7 +161,8 @@ impl NullaryFnOnce for ParameterGradients<'_> {
             let [mean, scale] = statistics(x, eps);
             let sums = weight.iter_mut().zip(bias.iter_mut());
             for ((x, gradient), (weight, bias)) in x.iter().zip(gradient).zip(sums) {
-                *weight += gradient * ((x - mean) * scale);
+                let gradient = gradient.wide();
+                *weight += gradient * ((x.wide() - mean) * scale);
                 *bias += gradient;
             }
         }

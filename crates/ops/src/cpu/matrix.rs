@@ -4,17 +4,17 @@
 /// A read-only matrix over a slice: element (row, column) is at
 /// `row * row_stride + column * column_stride`.
 #[derive(Clone, Copy)]
-pub(super) struct Matrix<'a> {
-    pub(super) data: &'a [f32],
+pub(super) struct Matrix<'a, T = f32> {
+    pub(super) data: &'a [T],
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) row_stride: usize,
     pub(super) column_stride: usize,
 }
 
-impl<'a> Matrix<'a> {
+impl<'a, T> Matrix<'a, T> {
     /// A matrix of consecutive rows, `row_stride` elements apart.
-    pub(super) fn row_major(data: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
+    pub(super) fn row_major(data: &'a [T], rows: usize, columns: usize, row_stride: usize) -> Self {
         Self { data, rows, columns, row_stride, column_stride: 1 }
     }
 
@@ -37,6 +37,12 @@ impl<'a> Matrix<'a> {
     /// The columns in `range`.
     pub(super) fn columns(self, range: &std::ops::Range<usize>) -> Self {
         Self { data: &self.data[range.start * self.column_stride..], columns: range.len(), ..self }
+    }
+
+    /// The same matrix over `data`, which has its elements in another type.
+    pub(super) fn with<U>(self, data: &'a [U]) -> Matrix<'a, U> {
+        let Self { rows, columns, row_stride, column_stride, .. } = self;
+        Matrix { data, rows, columns, row_stride, column_stride }
     }
 
     pub(super) fn assert_inside(&self) {

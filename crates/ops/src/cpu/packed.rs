@@ -5,6 +5,7 @@
 //! once, as panels of [`WIDTH`] columns, and the left one [`HEIGHT`] rows at a time. Pairs along the
 //! inner dimension stand together in both.
 
+use super::element::Element;
 use super::matrix::Matrix;
 use super::packed_kernel::{self as kernel, LANES, Left, ROWS, Tile, WIDTH};
 
@@ -23,7 +24,7 @@ pub(super) struct Packed {
 
 impl Packed {
     /// None if the processor lacks the instructions.
-    pub(super) fn new(matrix: Matrix<'_>) -> Option<Self> {
+    pub(super) fn new<T: Element>(matrix: Matrix<'_, T>) -> Option<Self> {
         let kernel = kernel::Available::detect()?;
         matrix.assert_inside();
         let Matrix { rows, columns, .. } = matrix;
@@ -43,7 +44,13 @@ impl Packed {
     }
 
     /// See [`super::factor::Factor::multiply`].
-    pub(super) fn multiply(&self, out: &mut [f32], out_stride: usize, left: Matrix<'_>, accumulate: bool) {
+    pub(super) fn multiply<T: Element>(
+        &self,
+        out: &mut [f32],
+        out_stride: usize,
+        left: Matrix<'_, T>,
+        accumulate: bool,
+    ) {
         let Some(kernel) = kernel::Available::detect() else { return };
         assert_eq!(left.columns, self.rows, "inner dimensions differ");
         if left.rows == 0 || self.columns == 0 {

@@ -1,10 +1,12 @@
 //! The innermost loops of products of bf16, for processors with AVX512-BF16.
 
+use super::element::{Element, Numbers};
 use super::matrix::Matrix;
 use std::arch::x86_64::{
-    __m512bh, __m512i, _mm512_add_ps, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_loadu_si512,
-    _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_permutexvar_epi16, _mm512_set1_epi32,
-    _mm512_setzero_ps, _mm512_storeu_si512,
+    __m512bh, __m512i, _mm512_add_ps, _mm512_castsi512_si256, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps,
+    _mm512_inserti64x4, _mm512_loadu_si512, _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi16,
+    _mm512_maskz_loadu_ps, _mm512_permutexvar_epi16, _mm512_set1_epi32, _mm512_setzero_ps,
+    _mm512_storeu_si512,
 };
 use std::ops::Range;
 
@@ -50,7 +52,7 @@ impl Available {
 
     /// Packs one block of a right factor: for each pair of rows `width` pairs, one for each column and
     /// zeros.
-    pub(super) fn pack(self, panel: &mut [u32], width: usize, block: Matrix<'_>) {
+    pub(super) fn pack<T: Element>(self, panel: &mut [u32], width: usize, block: Matrix<'_, T>) {
         assert!(width.is_multiple_of(LANES) && block.columns <= width, "panel of the wrong width");
         assert_eq!(panel.len(), block.rows.div_ceil(2) * width, "panel of the wrong size");
         block.assert_inside();
@@ -59,7 +61,7 @@ impl Available {
     }
 
     /// Packs some rows of a left factor.
-    pub(super) fn pack_left(self, packed: &mut Left, rows: Matrix<'_>) {
+    pub(super) fn pack_left<T: Element>(self, packed: &mut Left, rows: Matrix<'_, T>) {
         rows.assert_inside();
         packed.pairs = rows.columns.div_ceil(2);
         if rows.row_stride == 1 && rows.column_stride != 1 {
@@ -123,12 +125,29 @@ fn load(values: &[f32]) -> std::arch::x86_64::__m512 {
     unsafe { _mm512_maskz_loadu_ps(first_lanes(values.len()), values.as_ptr()) }
 }
 
-/// Writes `low` and `high`, rounded, one after the other.
+/// Up to twice [`LANES`] numbers of bf16, then zeros.
 #[allow(unsafe_code)]
-#[target_feature(enable = "avx512f,avx512bf16")]
-fn rounded(low: &[f32], high: &[f32]) -> __m512i {
-    // SAFETY: both types are 512 bits of any value.
-    unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(load(high), load(low))) }
+#[target_feature(enable = "avx512f,avx512bw")]
+fn load_bf16(values: &[u16]) -> __m512i {
+    let mask = if values.len() >= 2 * LANES { u32::MAX } else { (1 << values.len()) - 1 };
+    // SAFETY: lanes beyond the slice are masked.
+    unsafe { _mm512_maskz_loadu_epi16(mask, values.as_ptr().cast()) }
+}
+
+/// `low` and `high`, up to [`LANES`] elements of each, as bf16 one after the other.
+#[allow(unsafe_code)]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn rounded<T: Element>(low: &[T], high: &[T]) -> __m512i {
+    match (T::numbers(low), T::numbers(high)) {
+        (Numbers::F32(low), Numbers::F32(high)) => {
+            // SAFETY: both types are 512 bits of any value.
+            unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(load(high), load(low))) }
+        }
+        (Numbers::Bf16(low), Numbers::Bf16(high)) => {
+            _mm512_inserti64x4::<1>(load_bf16(low), _mm512_castsi512_si256(load_bf16(high)))
+        }
+        _ => unreachable!("both have the same type"),
+    }
 }
 
 #[allow(unsafe_code)]
@@ -142,7 +161,7 @@ fn store(out: &mut [u32], value: __m512i) {
 /// See [`Available::pack`].
 #[allow(unsafe_code)]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn pack(panel: &mut [u32], width: usize, block: Matrix<'_>) {
+fn pack<T: Element>(panel: &mut [u32], width: usize, block: Matrix<'_, T>) {
     if block.column_stride == 1 {
         let turns: [u16; 2 * LANES] = std::array::from_fn(|at| (at / 2 + at % 2 * LANES) as u16);
         // SAFETY: the array has the vector's size.
@@ -153,7 +172,7 @@ fn pack(panel: &mut [u32], width: usize, block: Matrix<'_>) {
             };
             let (low, high) = (row(2 * pair), row(2 * pair + 1));
             for (vector, out) in out.chunks_exact_mut(LANES).enumerate() {
-                let part = |row: &[f32]| -> Range<usize> {
+                let part = |row: &[T]| -> Range<usize> {
                     let start = row.len().min(vector * LANES);
                     start..row.len().min(start + LANES)
                 };
@@ -186,15 +205,20 @@ fn pack(panel: &mut [u32], width: usize, block: Matrix<'_>) {
 
 /// Packs row `row` of a matrix: its pairs, then zeros up to a vector's end.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn pack_row(out: &mut [u32], matrix: Matrix<'_>, row: usize) {
+fn pack_row<T: Element>(out: &mut [u32], matrix: Matrix<'_, T>, row: usize) {
     let from = &matrix.data[row * matrix.row_stride..];
     for (first, out) in (0..matrix.columns).step_by(2 * LANES).zip(out.chunks_exact_mut(LANES)) {
         let count = (matrix.columns - first).min(2 * LANES);
         if matrix.column_stride == 1 {
-            let (low, high) = from[first..][..count].split_at(count.min(LANES));
-            store(out, rounded(low, high));
+            let values = &from[first..][..count];
+            if let Numbers::Bf16(values) = T::numbers(values) {
+                store(out, load_bf16(values));
+            } else {
+                let (low, high) = values.split_at(count.min(LANES));
+                store(out, rounded(low, high));
+            }
         } else {
-            let mut values = [0.0; 2 * LANES];
+            let mut values = [T::default(); 2 * LANES];
             for (at, value) in values[..count].iter_mut().enumerate() {
                 *value = from[(first + at) * matrix.column_stride];
             }

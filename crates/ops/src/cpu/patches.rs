@@ -5,10 +5,9 @@
 //! [`correlate`] gathers one block of pixels times a segment of at most [`SEGMENT`] values at a time,
 //! small enough for the caches, and adds its product to the block's outputs.
 
-use super::factor::Factor;
+use super::element::Element;
 use super::matrix::Matrix;
 use super::start::Start;
-use crate::arithmetic::Factors;
 use crate::geometry::Geometry;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -59,7 +58,13 @@ impl Sampling {
 
     /// Gathers the values `segment` of the patches of the target pixels from `first` on into `out`,
     /// one row per pixel.
-    pub(super) fn gather(&self, source: &[f32], first: usize, segment: Range<usize>, out: &mut [f32]) {
+    pub(super) fn gather<T: Element>(
+        &self,
+        source: &[T],
+        first: usize,
+        segment: Range<usize>,
+        out: &mut [T],
+    ) {
         let [height, width, channels] = self.source;
         let line = width * channels;
         let runs = self.runs(&segment);
@@ -73,7 +78,7 @@ impl Sampling {
                 rest = after;
                 let y = (row * self.stride) as isize + run.row;
                 if !(0..height as isize).contains(&y) {
-                    piece.fill(0.0);
+                    piece.fill(T::default());
                     continue;
                 }
                 let source = &source[(image * height + y as usize) * line..][..line];
@@ -82,12 +87,12 @@ impl Sampling {
                 let count = run.count as isize;
                 let left = (-start).clamp(0, count) as usize;
                 let right = (line as isize - start).clamp(left as isize, count) as usize;
-                piece[..left].fill(0.0);
+                piece[..left].fill(T::default());
                 if left < right {
                     let from = (start + left as isize) as usize;
                     piece[left..right].copy_from_slice(&source[from..from + right - left]);
                 }
-                piece[right..].fill(0.0);
+                piece[right..].fill(T::default());
             }
             column += 1;
             if column == columns {
@@ -142,26 +147,29 @@ pub(super) fn block_pixels(pixels: usize) -> usize {
 
 /// `out (pixels, target channels) = start + patches x weights`, `weights` being (patch, target
 /// channels).
-pub(super) fn correlate(
+pub(super) fn correlate<T: Element>(
     sampling: &Sampling,
-    source: &[f32],
+    source: &[T],
     weights: Matrix<'_>,
-    out: &mut [f32],
-    start: Start<'_>,
-    factors: Factors,
+    out: &mut [T],
+    start: Start<'_, T>,
 ) {
     let channels = weights.columns;
     let block = block_pixels(sampling.pixels());
-    let segment = |segment: Range<usize>| (Factor::new(weights.rows(&segment), factors), segment);
+    let segment = |segment: Range<usize>| (T::factor(weights.rows(&segment)), segment);
     let segments: Vec<_> = sampling.segments().into_iter().map(segment).collect();
-    out.par_chunks_mut(block * channels).enumerate().for_each_init(Vec::new, |buffer, (index, out)| {
+    let buffers = || (Vec::new(), Vec::new());
+    let blocks = out.par_chunks_mut(block * channels).enumerate();
+    blocks.for_each_init(buffers, |(patches, sums), (index, out)| {
         let pixels = out.len() / channels;
-        let accumulate = start.write(out, index * block * channels);
-        for (turn, (weights, segment)) in segments.iter().enumerate() {
-            buffer.resize(pixels * segment.len(), 0.0);
-            sampling.gather(source, index * block, segment.clone(), buffer);
-            let patches = Matrix::row_major(buffer, pixels, segment.len(), segment.len());
-            weights.multiply(out, channels, patches, accumulate || turn > 0);
-        }
+        T::in_f32(out, sums, |out| {
+            let accumulate = start.write(out, index * block * channels);
+            for (turn, (weights, segment)) in segments.iter().enumerate() {
+                patches.resize(pixels * segment.len(), T::default());
+                sampling.gather(source, index * block, segment.clone(), patches);
+                let patches = Matrix::row_major(patches, pixels, segment.len(), segment.len());
+                weights.multiply(out, channels, patches, accumulate || turn > 0);
+            }
+        });
     });
 }

@@ -1,5 +1,6 @@
 //! The phases of a strided convolution, one for each remainder of row and column by the stride.
 
+use super::element::Element;
 use crate::geometry::Geometry;
 use rayon::prelude::*;
 
@@ -57,7 +58,13 @@ pub(super) fn turned_weights(g: &Geometry, weight: &[f32], taps: &[PhaseTap]) ->
 }
 
 /// Writes the pixels of one phase to their places.
-pub(super) fn spread(g: &Geometry, start: [usize; 2], target: [usize; 2], part: &[f32], out: &mut [f32]) {
+pub(super) fn spread<T: Element>(
+    g: &Geometry,
+    start: [usize; 2],
+    target: [usize; 2],
+    part: &[T],
+    out: &mut [T],
+) {
     let [height, width, channels] = g.input;
     out.par_chunks_mut(height * width * channels)
         .zip(part.par_chunks(target[0] * target[1] * channels))

@@ -29,6 +29,9 @@ impl OnCpu<2> for InputGradient<'_> {
 }
 
 impl OnCpu<1> for ProductsGradient<'_> {
+    // The gradients of levels and weight read it as f32.
+    const SUMS: bool = true;
+
     fn compute(&self, [gradient]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
         Ok(CpuStorage::F32(products_gradient(self.0, gradient.slice()?)))
     }
@@ -41,6 +44,8 @@ impl OnCpu<2> for LevelsGradient<'_> {
 }
 
 impl OnCpu<3> for WeightGradient<'_> {
+    const SUMS: bool = true;
+
     fn compute(&self, [x, levels, gradient]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
         let products = self.products.flatten_all()?.to_vec1::<f32>()?;
         let (x, levels, gradient) = (x.slice()?, levels.slice()?, gradient.slice()?);

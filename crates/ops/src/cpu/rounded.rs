@@ -1,5 +1,6 @@
 //! Products of factors rounded to bf16, on any processor.
 
+use super::element::Element;
 use super::matrix::{Matrix, multiply};
 
 /// A right factor, rounded to bf16: contiguous rows of f32 whose lower half is zero.
@@ -10,15 +11,21 @@ pub(super) struct Rounded {
 }
 
 impl Rounded {
-    pub(super) fn new(matrix: Matrix<'_>) -> Self {
+    pub(super) fn new<T: Element>(matrix: Matrix<'_, T>) -> Self {
         let Matrix { data, rows, columns, row_stride, column_stride } = matrix;
         let row =
             |row: usize| (0..columns).map(move |column| data[row * row_stride + column * column_stride]);
-        Self { data: (0..rows).flat_map(row).map(round).collect(), rows, columns }
+        Self { data: (0..rows).flat_map(row).map(|value| round(value.wide())).collect(), rows, columns }
     }
 
     /// See [`super::factor::Factor::multiply`].
-    pub(super) fn multiply(&self, out: &mut [f32], out_stride: usize, left: Matrix<'_>, accumulate: bool) {
+    pub(super) fn multiply<T: Element>(
+        &self,
+        out: &mut [f32],
+        out_stride: usize,
+        left: Matrix<'_, T>,
+        accumulate: bool,
+    ) {
         let left = Self::new(left);
         multiply(out, out_stride, left.matrix(), self.matrix(), accumulate);
     }

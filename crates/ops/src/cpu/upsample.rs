@@ -1,15 +1,21 @@
 //! Bilinear upsampling, one axis after the other.
 
+use super::element::{Element, widen};
 use super::interpolation::{add_mix, add_scaled, mix};
 use crate::operation::{CpuInputs, OnCpu};
 use crate::resize::Resize;
 use crate::upsample::{Upsample, UpsampleGradient};
 use candle_core::{CpuStorage, Result};
+use half::bf16;
 use rayon::prelude::*;
 
 impl OnCpu<1> for Upsample {
     fn compute(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
         Ok(CpuStorage::F32(resize(&self.0, x.slice()?, None)))
+    }
+
+    fn compute_bf16(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
+        Ok(CpuStorage::BF16(resize(&self.0, x.slice()?, None)))
     }
 }
 
@@ -17,51 +23,61 @@ impl OnCpu<2> for Upsample {
     fn compute(&self, [x, residual]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
         Ok(CpuStorage::F32(resize(&self.0, x.slice()?, Some(residual.slice()?))))
     }
+
+    fn compute_bf16(&self, [x, residual]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(CpuStorage::BF16(resize(&self.0, x.slice()?, Some(residual.slice()?))))
+    }
 }
 
 impl OnCpu<1> for UpsampleGradient {
     fn compute(&self, [gradient]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
         Ok(CpuStorage::F32(resize_gradient(&self.0, gradient.slice()?)))
     }
+
+    fn compute_bf16(&self, [gradient]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
+        Ok(CpuStorage::BF16(resize_gradient::<bf16>(&self.0, gradient.slice()?)))
+    }
 }
 
 /// (N, h, w, C) to (N, H, W, C), added to `residual` where there is one.
-fn resize(r: &Resize, x: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
+fn resize<T: Element>(r: &Resize, x: &[T], residual: Option<&[T]>) -> Vec<T> {
     let [rows, columns] = r.positions();
     let source_row = r.source[1] * r.channels;
     let target_row = r.target[1] * r.channels;
     let images = x.len() / (r.source[0] * source_row);
-    let mut out = vec![0.0; images * r.target[0] * target_row];
+    let mut out = vec![T::default(); images * r.target[0] * target_row];
     out.par_chunks_mut(target_row).enumerate().for_each_init(
-        || vec![0.0; source_row],
-        |line, (index, out)| {
+        || (vec![0.0; source_row], Vec::new()),
+        |(line, sums), (index, out)| {
             let start = index / r.target[0] * r.source[0];
             let row = rows[index % r.target[0]];
             let source = |row: usize| &x[(start + row) * source_row..][..source_row];
             mix(line, source(row.first), source(row.second), row.weight);
-            if let Some(residual) = residual {
-                out.copy_from_slice(&residual[index * target_row..][..target_row]);
-            }
-            for (out, at) in out.chunks_exact_mut(r.channels).zip(&columns) {
-                let pixel = |column: usize| &line[column * r.channels..][..r.channels];
-                let mix = if residual.is_some() { add_mix } else { mix };
-                mix(out, pixel(at.first), pixel(at.second), at.weight);
-            }
+            T::in_f32(out, sums, |out| {
+                if let Some(residual) = residual {
+                    widen(out, &residual[index * target_row..][..target_row]);
+                }
+                for (out, at) in out.chunks_exact_mut(r.channels).zip(&columns) {
+                    let pixel = |column: usize| &line[column * r.channels..][..r.channels];
+                    let mix = if residual.is_some() { add_mix } else { mix };
+                    mix(out, pixel(at.first), pixel(at.second), at.weight);
+                }
+            });
         },
     );
     out
 }
 
 /// The transpose of [`resize`]: (N, H, W, C) to (N, h, w, C).
-fn resize_gradient(r: &Resize, gradient: &[f32]) -> Vec<f32> {
+fn resize_gradient<T: Element>(r: &Resize, gradient: &[T]) -> Vec<T> {
     let [rows, columns] = r.positions();
     let source_row = r.source[1] * r.channels;
     let target_row = r.target[1] * r.channels;
     let images = gradient.len() / (r.target[0] * target_row);
-    let mut out = vec![0.0; images * r.source[0] * source_row];
+    let mut out = vec![T::default(); images * r.source[0] * source_row];
     out.par_chunks_mut(source_row).enumerate().for_each_init(
-        || vec![0.0; target_row],
-        |line, (index, out)| {
+        || (vec![0.0; target_row], Vec::new()),
+        |(line, sums), (index, out)| {
             let (image, source) = (index / r.source[0], index % r.source[0]);
             line.fill(0.0);
             for (target, row) in rows.iter().enumerate() {
@@ -77,13 +93,16 @@ fn resize_gradient(r: &Resize, gradient: &[f32]) -> Vec<f32> {
                     add_scaled(line, &gradient[start..start + target_row], weight);
                 }
             }
-            for (value, at) in line.chunks_exact(r.channels).zip(&columns) {
-                let mut pixel = |column: usize, weight| {
-                    add_scaled(&mut out[column * r.channels..][..r.channels], value, weight);
-                };
-                pixel(at.first, 1.0 - at.weight);
-                pixel(at.second, at.weight);
-            }
+            T::in_f32(out, sums, |out| {
+                out.fill(0.0);
+                for (value, at) in line.chunks_exact(r.channels).zip(&columns) {
+                    let mut pixel = |column: usize, weight| {
+                        add_scaled(&mut out[column * r.channels..][..r.channels], value, weight);
+                    };
+                    pixel(at.first, 1.0 - at.weight);
+                    pixel(at.second, at.weight);
+                }
+            });
         },
     );
     out

@@ -12,8 +12,10 @@ use super::cook_toom::{
     Evaluate, EvaluateKernel, EvaluateKernelTransposed, Interpolate, InterpolateTransposed, Linear, SIDE,
     TILE, Transform,
 };
+use super::element::{Element, Numbers, round};
 use super::matrix::{Matrix, multiply};
 use super::transpose::transpose;
+use super::vectors::wide;
 use super::workspace::{self, Workspace};
 use crate::geometry::Geometry;
 use pulp::Arch;
@@ -125,34 +127,61 @@ fn stride(channels: usize) -> usize {
 
 /// The evaluations of `channels` of `source`'s tiles, one tile after the other, each (36,
 /// channels).
-fn evaluate<L: Linear<I, SIDE>, const I: usize>(
+fn evaluate<L: Linear<I, SIDE>, T: Element, const I: usize>(
     tiling: &Tiling,
     bands: &Range<usize>,
     border: usize,
-    source: &[f32],
+    source: &[T],
     all_channels: usize,
     channels: &Range<usize>,
     out: &mut [f32],
 ) {
     let (arch, count) = (Arch::new(), channels.len());
-    out.par_chunks_mut(stride(count)).enumerate().for_each(|(index, out)| {
+    out.par_chunks_mut(stride(count)).enumerate().for_each_init(Vec::new, |buffer, (index, out)| {
         let (band, tile) = (bands.start + index / tiling.tiles(), index % tiling.tiles());
         let from = tiling.pixels(band, tile, border, all_channels);
         let from = from.map(|row| row.map(|pixel| pixel.map(|pixel| pixel + channels.start)));
+        let (source, from) = in_f32(source, from, count, buffer);
         let (to, linear) = (in_line(0, count), PhantomData::<L>);
         arch.dispatch(Transform { source, from, target: out, to, channels: count, linear });
     });
 }
 
+/// `source` and the offsets of its pixels, in f32: itself, or a copy of `channels` of each pixel in
+/// `buffer`.
+fn in_f32<'a, T: Element, const N: usize>(
+    source: &'a [T],
+    from: [[Option<usize>; N]; N],
+    channels: usize,
+    buffer: &'a mut Vec<f32>,
+) -> (&'a [f32], [[Option<usize>; N]; N]) {
+    if let Numbers::F32(source) = T::numbers(source) {
+        return (source, from);
+    }
+    buffer.resize(N * N * channels, 0.0);
+    wide(|| {
+        for (copy, offset) in buffer.chunks_exact_mut(channels).zip(from.iter().flatten()) {
+            if let Some(offset) = offset {
+                for (copy, value) in copy.iter_mut().zip(&source[*offset..]) {
+                    *copy = value.wide();
+                }
+            }
+        }
+    });
+    let copied = in_line::<N>(0, channels);
+    let place = |i: usize, j: usize| from[i][j].and(copied[i][j]);
+    (buffer, std::array::from_fn(|i| std::array::from_fn(|j| place(i, j))))
+}
+
 /// Convolution of `source` (N, H, W, inputs of `kernels`).
-pub(super) fn convolve(g: &Geometry, source: &[f32], kernels: &Kernels<'_>) -> Vec<f32> {
+pub(super) fn convolve<T: Element>(g: &Geometry, source: &[T], kernels: &Kernels<'_>) -> Vec<T> {
     let tiling = Tiling::new(g);
     let (inputs, outputs) = (kernels.inputs, kernels.outputs);
     let [height, width, _] = g.input;
     let (band_size, arch) = (TILE * g.dilation * width * outputs, Arch::new());
-    let mut out = vec![0.0; g.batch * height * width * outputs];
+    let mut out = vec![T::default(); g.batch * height * width * outputs];
     // Bands do not reach across images.
-    let mut targets: Vec<&mut [f32]> = out
+    let mut targets: Vec<&mut [T]> = out
         .chunks_exact_mut(height * width * outputs)
         .flat_map(|image| image.chunks_mut(band_size))
         .collect();
@@ -172,7 +201,7 @@ pub(super) fn convolve(g: &Geometry, source: &[f32], kernels: &Kernels<'_>) -> V
                 if part.start == 0 {
                     evaluations.truncate(place);
                     let mut maps = workspace::take(tiles * stride(count));
-                    evaluate::<Evaluate, SIDE>(&tiling, &bands, 1, source, inputs, &segment, &mut maps);
+                    evaluate::<Evaluate, T, SIDE>(&tiling, &bands, 1, source, inputs, &segment, &mut maps);
                     evaluations.push(maps);
                 }
                 let maps = &evaluations[place];
@@ -184,7 +213,7 @@ pub(super) fn convolve(g: &Geometry, source: &[f32], kernels: &Kernels<'_>) -> V
                     multiply(out, count_out, maps, weights, index > 0);
                 });
             }
-            targets.par_iter_mut().enumerate().for_each(|(index, target)| {
+            targets.par_iter_mut().enumerate().for_each_init(Vec::new, |buffer, (index, target)| {
                 let band = first + index;
                 // Offsets within the band, not the map.
                 let start = (band / tiling.bands * height + band % tiling.bands * TILE * g.dilation)
@@ -195,8 +224,27 @@ pub(super) fn convolve(g: &Geometry, source: &[f32], kernels: &Kernels<'_>) -> V
                     let to = tiling
                         .pixels(band, tile, 0, outputs)
                         .map(|row| row.map(|pixel| Some(pixel? - start + part.start)));
-                    let (source, target, linear) = (&products[..], &mut **target, PhantomData::<Interpolate>);
-                    arch.dispatch(Transform { source, from, target, to, channels: count_out, linear });
+                    let (source, linear) = (&products[..], PhantomData::<Interpolate>);
+                    if let Some(target) = T::f32_mut(target) {
+                        arch.dispatch(Transform { source, from, target, to, channels: count_out, linear });
+                        continue;
+                    }
+                    buffer.resize(TILE * TILE * count_out, 0.0);
+                    let in_buffer = in_line(0, count_out);
+                    let transform = Transform {
+                        source,
+                        from,
+                        target: buffer,
+                        to: in_buffer,
+                        channels: count_out,
+                        linear,
+                    };
+                    arch.dispatch(transform);
+                    for (values, to) in buffer.chunks_exact(count_out).zip(to.iter().flatten()) {
+                        if let Some(to) = to {
+                            round(&mut target[*to..][..count_out], values);
+                        }
+                    }
                 }
             });
         }
@@ -257,18 +305,26 @@ impl Kernels<'_> {
 }
 
 /// Gradient of the weights (O, 3, 3, I).
-pub(super) fn weight_gradient(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+pub(super) fn weight_gradient<T: Element>(g: &Geometry, x: &[T], gradient: &[T]) -> Vec<f32> {
     let tiling = Tiling::new(g);
     let (inputs, outputs, arch) = (g.input[2], g.output[2], Arch::new());
     let all = 0..g.batch * tiling.bands;
     let tiles = all.len() * tiling.tiles();
     let mut slopes = workspace::take(tiles * stride(outputs));
-    evaluate::<InterpolateTransposed, TILE>(&tiling, &all, 0, gradient, outputs, &(0..outputs), &mut slopes);
+    evaluate::<InterpolateTransposed, T, TILE>(
+        &tiling,
+        &all,
+        0,
+        gradient,
+        outputs,
+        &(0..outputs),
+        &mut slopes,
+    );
     let mut out = vec![0.0; outputs * 9 * inputs];
     for segment in parts(inputs, SEGMENT) {
         let (start, count) = (segment.start, segment.len());
         let mut maps = workspace::take(tiles * stride(count));
-        evaluate::<Evaluate, SIDE>(&tiling, &all, 1, x, inputs, &segment, &mut maps);
+        evaluate::<Evaluate, T, SIDE>(&tiling, &all, 1, x, inputs, &segment, &mut maps);
         let mut products = workspace::take(POINTS * outputs * count);
         products.par_chunks_mut(outputs * count).enumerate().for_each(|(point, out)| {
             let slopes = Matrix::row_major(&slopes[point * outputs..], tiles, outputs, stride(outputs));

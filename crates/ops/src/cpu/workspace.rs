@@ -4,9 +4,10 @@
 //! They are mapped from the system rather than allocated: they live until the end, and in the
 //! allocator's heap they would keep the memory that tensors free around them in small pieces.
 
-use bytemuck::{cast_slice, cast_slice_mut};
+use bytemuck::{Pod, cast_slice, cast_slice_mut};
 use memmap2::MmapMut;
 use std::alloc::{Layout, handle_alloc_error};
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
@@ -14,16 +15,17 @@ use std::sync::{Mutex, PoisonError};
 static FREE: Mutex<Vec<MmapMut>> = Mutex::new(Vec::new());
 
 /// A borrowed buffer.
-pub(super) struct Workspace {
+pub(super) struct Workspace<T = f32> {
     /// None once it is given back.
     data: Option<MmapMut>,
     bytes: usize,
+    elements: PhantomData<T>,
 }
 
 /// A buffer of `length` elements of any value: the smallest free one that is large enough, else a new
 /// one in place of the largest.
-pub(super) fn take(length: usize) -> Workspace {
-    let bytes = length * size_of::<f32>();
+pub(super) fn take<T: Pod>(length: usize) -> Workspace<T> {
+    let bytes = length * size_of::<T>();
     let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
     let fitting = free.iter().enumerate().filter(|(_, data)| data.len() >= bytes);
     let best = fitting.min_by_key(|(_, data)| data.len());
@@ -31,7 +33,7 @@ pub(super) fn take(length: usize) -> Workspace {
     let best = best.map(|(index, _)| index).map(|index| free.swap_remove(index));
     drop(free);
     let data = best.filter(|data| data.len() >= bytes).unwrap_or_else(|| mapped(bytes));
-    Workspace { data: Some(data), bytes }
+    Workspace { data: Some(data), bytes, elements: PhantomData }
 }
 
 /// New pages from the system.
@@ -41,21 +43,21 @@ fn mapped(bytes: usize) -> MmapMut {
     })
 }
 
-impl Deref for Workspace {
-    type Target = [f32];
+impl<T: Pod> Deref for Workspace<T> {
+    type Target = [T];
 
-    fn deref(&self) -> &[f32] {
+    fn deref(&self) -> &[T] {
         self.data.as_ref().map_or(&[], |data| cast_slice(&data[..self.bytes]))
     }
 }
 
-impl DerefMut for Workspace {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<T: Pod> DerefMut for Workspace<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         self.data.as_mut().map_or(&mut [], |data| cast_slice_mut(&mut data[..self.bytes]))
     }
 }
 
-impl Drop for Workspace {
+impl<T> Drop for Workspace<T> {
     fn drop(&mut self) {
         FREE.lock().unwrap_or_else(PoisonError::into_inner).extend(self.data.take());
     }

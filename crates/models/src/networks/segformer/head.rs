@@ -5,7 +5,7 @@ use crate::run::Run;
 use crate::transformer_layer::BiasedConvolution;
 use crate::variables::Variables;
 use candle_core::{Result, Tensor};
-use robustseg_ops::{Alignment, Conv2dConfig, conv2d, conv2d_bias, convert, upsample_bilinear_add};
+use robustseg_ops::{Alignment, Conv2dConfig, conv2d, conv2d_bias, upsample_bilinear_add, weight_for};
 
 /// Four maps to logits at the size of the first. By definition each map passes a linear layer and is
 /// upsampled to the size of the first; another linear layer fuses them, last map first. Norm,
@@ -59,7 +59,7 @@ impl Head {
         let (mut products, mut bias) = (Vec::new(), None);
         for index in 0..maps.len() {
             let [product, shift] = self.product(index, run)?;
-            products.push(convert(&product, largest.dtype())?);
+            products.push(weight_for(&product, largest.dtype())?);
             bias = Some(match bias {
                 None => shift,
                 Some(bias) => (bias + shift)?,

@@ -115,7 +115,7 @@ impl Key {
     /// The arithmetic that cuDNN may use.
     pub(super) fn math(&self) -> sys::cudnnMathType_t {
         match (self.elements, self.arithmetic.factors) {
-            ("f32", Factors::F32 | Factors::Bf16) => sys::cudnnMathType_t::CUDNN_FMA_MATH,
+            ("f32", Factors::F32) => sys::cudnnMathType_t::CUDNN_FMA_MATH,
             ("f32", Factors::Tf32) => sys::cudnnMathType_t::CUDNN_DEFAULT_MATH,
             _ => sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH,
         }
