@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use candle_core::{DType, Device};
-use robustseg_models::Network;
+use robustseg_models::{Network, NetworkConfig, Outline};
 use robustseg_ops::{Arithmetic, ConvolutionChoice, Factors};
 use robustseg_ranks::Launch;
 use robustseg_words::counted;
@@ -149,6 +149,19 @@ impl Precision {
         Ok(())
     }
 
+    /// The type of a network's activations.
+    fn activations(self) -> DType {
+        if self == Self::Bf16 { DType::BF16 } else { DType::F32 }
+    }
+
+    /// The costs of the network that `model` describes, in this precision.
+    ///
+    /// # Errors
+    /// If the configuration does not describe a network.
+    pub(crate) fn outline(self, model: &NetworkConfig) -> anyhow::Result<Outline> {
+        Ok(model.outline()?.with_activations(self.activations()))
+    }
+
     /// Sets the precision of `network`, and how a GPU chooses its `convolutions`.
     ///
     /// # Errors
@@ -159,7 +172,7 @@ impl Precision {
             Convolutions::Predicted => ConvolutionChoice::Predicted,
             Convolutions::Measured => ConvolutionChoice::Measured,
         };
-        let activations = if self == Self::Bf16 { DType::BF16 } else { DType::F32 };
+        let activations = self.activations();
         let factors = if self == Self::Tf32 { Factors::Tf32 } else { Factors::F32 };
         let arithmetic = Arithmetic { factors, choice };
         Ok(network.set_precision(robustseg_models::Precision { activations, arithmetic })?)

@@ -6,48 +6,42 @@ use std::hint::black_box;
 
 use robustseg_datasets::Dataset;
 use robustseg_evaluation::{EvaluationConfig, Protocol, Views};
-use robustseg_models::NetworkConfig;
+use robustseg_models::{NetworkConfig, Outline};
 
+use crate::device::Precision;
 use crate::exit::OutOfMemory;
 
 /// Bytes per value of an image or a map.
 const NUMBER: u64 = 4;
 
-/// A lower bound on the bytes for predicting `batch` images of `height` x `width` in `views`.
-///
-/// # Errors
-/// If the configuration does not describe a network.
+/// A lower bound on the bytes for predicting `classes` of `batch` images of `height` x `width` in `views`.
 pub(crate) fn of_prediction(
-    model: &NetworkConfig,
+    outline: &Outline,
+    classes: usize,
     views: &[Views],
     [batch, height, width]: [usize; 3],
-) -> anyhow::Result<u64> {
-    let outline = model.outline()?;
+) -> u64 {
     let of_one = |views: &Views| outline.forward_memory(batch, views.height, views.width);
     let network = views.iter().map(of_one).max().unwrap_or(0);
     // Full-size logits of the views, and their sum.
     let rows = views.iter().map(|views| views.height.min(height)).max().unwrap_or(0);
     let several = views.len() > 1 || views.iter().any(|views| views.count > 1);
-    let logits = if several { [batch, rows, width, model.num_classes] } else { [0; 4] };
+    let logits = if several { [batch, rows, width, classes] } else { [0; 4] };
     let bytes = |counts: [usize; 4]| {
         counts.into_iter().fold(2 * NUMBER, |bytes, count| bytes.saturating_mul(count as u64))
     };
     // The image before and after normalisation.
     let images = bytes([batch, height, width, 3]);
-    Ok(network.saturating_add(bytes(logits)).saturating_add(images))
+    network.saturating_add(bytes(logits)).saturating_add(images)
 }
 
 /// A lower bound on the bytes for attacking `batch` images of which `views` are in memory at once.
-///
-/// # Errors
-/// If the configuration does not describe a network.
-pub(crate) fn of_attack(model: &NetworkConfig, views: &[Views], batch: usize) -> anyhow::Result<u64> {
-    let outline = model.outline()?;
+pub(crate) fn of_attack(outline: &Outline, views: &[Views], batch: usize) -> u64 {
     let bytes =
         |images: usize, &Views { height, width, .. }: &Views| outline.gradient_memory(images, height, width);
     let weights = views.first().map_or(0, |views| bytes(0, views));
     let maps = views.iter().map(|views| bytes(batch.saturating_mul(views.count), views) - bytes(0, views));
-    Ok(maps.fold(weights, u64::saturating_add))
+    maps.fold(weights, u64::saturating_add)
 }
 
 /// A lower bound on the bytes for an evaluation on images as large as the first of `dataset`.
@@ -56,16 +50,19 @@ pub(crate) fn of_attack(model: &NetworkConfig, views: &[Views], batch: usize) ->
 /// If that image cannot be read, or the configuration does not describe a network.
 pub(crate) fn of_evaluation(
     model: &NetworkConfig,
+    precision: Precision,
     evaluation: &EvaluationConfig,
     dataset: &Dataset,
 ) -> anyhow::Result<u64> {
     let first = dataset.load(0)?.image;
     let (batch, [height, width]) = (evaluation.batch_size.min(dataset.len()), [first.height, first.width]);
-    if evaluation.curves.is_empty() {
-        of_prediction(model, &evaluation.views(height, width), [batch, height, width])
+    let outline = precision.outline(model)?;
+    Ok(if evaluation.curves.is_empty() {
+        let views = evaluation.views(height, width);
+        of_prediction(&outline, model.num_classes, &views, [batch, height, width])
     } else {
-        of_attack(model, &evaluation.attacked_views(height, width), batch)
-    }
+        of_attack(&outline, &evaluation.attacked_views(height, width), batch)
+    })
 }
 
 /// Requires the memory that an evaluation needs at least.
@@ -74,6 +71,7 @@ pub(crate) fn of_evaluation(
 /// The errors of [`of_evaluation`], and [`OutOfMemory`] with what to lower.
 pub(crate) fn require_for_evaluation(
     model: &NetworkConfig,
+    precision: Precision,
     evaluation: &EvaluationConfig,
     dataset: &Dataset,
 ) -> anyhow::Result<()> {
@@ -86,7 +84,7 @@ pub(crate) fn require_for_evaluation(
         "raise the limit, lower evaluation.batch_size ({batch_size} now), {smaller}, or a network of a smaller \
          {scale} ({value} now)"
     );
-    Ok(require(of_evaluation(model, evaluation, dataset)?, "the evaluation", &advice)?)
+    Ok(require(of_evaluation(model, precision, evaluation, dataset)?, "the evaluation", &advice)?)
 }
 
 /// Allocates `bytes` and frees them again. Refuses `what` if they are not available; `advice` says

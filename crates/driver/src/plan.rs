@@ -234,7 +234,7 @@ impl Plan {
     pub fn training_memory(&self) -> anyhow::Result<u64> {
         let training = &self.spec.training;
         let crop = training.augmentation.crop;
-        let outline = self.model.outline()?;
+        let outline = self.spec.precision.outline(&self.model)?;
         let part = training.batch_size / training.accumulate;
         let step = if training.recompute {
             outline.recomputing_memory(part, crop.height, crop.width)
@@ -247,7 +247,7 @@ impl Plan {
 
     /// A lower bound on the bytes for the evaluation, on images as large as the split's first.
     pub fn evaluation_memory(&self) -> anyhow::Result<u64> {
-        memory::of_evaluation(&self.model, &self.spec.evaluation, &self.evaluation)
+        memory::of_evaluation(&self.model, self.spec.precision, &self.spec.evaluation, &self.evaluation)
     }
 
     /// Requires the memory that the plan needs on the CPU, so that a lack shows now and not after a
@@ -274,7 +274,12 @@ impl Plan {
         let keys: [(&str, &dyn Display); 3] =
             [(key, &part), ("training.augmentation.crop", crop), (&scale, &value)];
         memory::require(self.training_memory()?, "a training step", &lower(&keys))?;
-        memory::require_for_evaluation(&self.model, &self.spec.evaluation, &self.evaluation)
+        memory::require_for_evaluation(
+            &self.model,
+            self.spec.precision,
+            &self.spec.evaluation,
+            &self.evaluation,
+        )
     }
 
     /// Multiply-adds for evaluating one image as large as the split's first: a forward pass per

@@ -49,7 +49,7 @@ impl Sources {
     /// The errors of [`memory::require_for_evaluation`].
     pub(crate) fn require_memory(&self, spec: &Spec, dataset: &Dataset) -> anyhow::Result<()> {
         self.networks.iter().try_for_each(|source| {
-            memory::require_for_evaluation(source.network.config(), &spec.evaluation, dataset)
+            memory::require_for_evaluation(source.network.config(), spec.precision, &spec.evaluation, dataset)
         })
     }
 

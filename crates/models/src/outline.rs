@@ -1,5 +1,7 @@
 //! What a network costs, known from its shapes.
 
+use candle_core::DType;
+
 use crate::layers::Layers;
 use crate::layers::Maps;
 
@@ -18,12 +20,21 @@ const BYTES: u64 = 4;
 pub struct Outline {
     layers: Box<dyn Layers>,
     parameters: usize,
+    /// Bytes of a number in a map.
+    map_bytes: u64,
 }
 
 impl Outline {
     /// The costs of `layers` with `parameters` trainable numbers.
     pub(crate) fn new(layers: Box<dyn Layers>, parameters: usize) -> Self {
-        Self { layers, parameters }
+        Self { layers, parameters, map_bytes: BYTES }
+    }
+
+    /// The same network with activations of type `elements`, f32 at first. With bf16 maps take half the
+    /// memory.
+    #[must_use]
+    pub fn with_activations(self, elements: DType) -> Self {
+        Self { map_bytes: elements.size_in_bytes() as u64, ..self }
     }
 
     pub(crate) fn layers(&self) -> &dyn Layers {
@@ -57,19 +68,19 @@ impl Outline {
     /// Bytes for an attack's gradient on `batch` images of `height` x `width`: weights, and the
     /// maps that the forward pass keeps for the backward pass.
     pub fn gradient_memory(&self, batch: usize, height: usize, width: usize) -> u64 {
-        self.weights().saturating_add(with_gradients(batch, self.maps(height, width).kept))
+        self.weights().saturating_add(self.with_gradients(batch, self.maps(height, width).kept))
     }
 
     /// Bytes for a forward pass without a gradient on `batch` images of `height` x `width`:
     /// weights, and the largest maps that exist at the same time.
     pub fn forward_memory(&self, batch: usize, height: usize, width: usize) -> u64 {
         let maps = self.maps(height, width).largest.saturating_mul(batch as u64);
-        self.weights().saturating_add(maps.saturating_mul(BYTES))
+        self.weights().saturating_add(maps.saturating_mul(self.map_bytes))
     }
 
     /// Bytes of a training step that keeps `maps` numbers in the maps of each image.
     fn training(&self, batch: usize, maps: u64) -> u64 {
-        (2 * self.weights()).saturating_add(with_gradients(batch, maps).max(self.weights()))
+        (2 * self.weights()).saturating_add(self.with_gradients(batch, maps).max(self.weights()))
     }
 
     fn weights(&self) -> u64 {
@@ -79,17 +90,18 @@ impl Outline {
     fn maps(&self, height: usize, width: usize) -> Maps {
         self.layers.maps([height, width])
     }
-}
 
-/// Bytes of `maps` numbers for each of `batch` images, and half as much again for the gradients of the maps
-/// that the backward pass is at.
-fn with_gradients(batch: usize, maps: u64) -> u64 {
-    maps.saturating_mul(batch as u64).saturating_mul(BYTES + BYTES / 2)
+    /// Bytes of `maps` numbers for each of `batch` images, and half as much again for the gradients of the
+    /// maps that the backward pass is at.
+    fn with_gradients(&self, batch: usize, maps: u64) -> u64 {
+        maps.saturating_mul(batch as u64).saturating_mul(self.map_bytes + self.map_bytes / 2)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::{NetworkConfig, PspNetConfig};
+    use candle_core::DType;
 
     #[test]
     fn memory_is_below_measured_peaks_and_not_far() {
@@ -112,7 +124,10 @@ mod tests {
             let recomputing = outline.recomputing_memory(batch, side, side);
             // A part with all blocks of a stage saves nothing.
             assert!(recomputing <= bytes || layers == [1; 4]);
-            assert!(gradient < bytes && outline.forward_memory(batch, side, side) < gradient);
+            let forward = outline.forward_memory(batch, side, side);
+            assert!(gradient < bytes && forward < gradient);
+            let halved = outline.with_activations(DType::BF16).forward_memory(batch, side, side);
+            assert!(halved < forward && 2 * halved > forward);
         }
     }
 

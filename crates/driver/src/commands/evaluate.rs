@@ -86,7 +86,7 @@ impl Evaluate {
         let dataset = data.open(spec.evaluation_split())?;
         let sources = Sources::load(&spec, &data, &device, self.ignore_classes)?;
         if device.is_cpu() {
-            memory::require_for_evaluation(network.config(), &spec.evaluation, &dataset)?;
+            memory::require_for_evaluation(network.config(), spec.precision, &spec.evaluation, &dataset)?;
             sources.require_memory(&spec, &dataset)?;
         }
         let warnings = told(of_split(dataset.split(), dataset.warnings()));

@@ -119,7 +119,7 @@ impl Attack {
             let (protocol, window) = (self.protocol.clone(), self.window);
             let shown = EvaluationConfig { protocol, window, ..EvaluationConfig::default() };
             let views = shown.attacked_views(height, width);
-            let bytes = memory::of_attack(attacked.config(), &views, count)?;
+            let bytes = memory::of_attack(&attacked.config().outline()?, &views, count);
             let images = counted(count, "image");
             let what = format!("attacking {images} of {width}x{height} pixels at once");
             let advice =

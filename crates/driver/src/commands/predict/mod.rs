@@ -193,7 +193,8 @@ impl Predict {
         let need = |Picture { path, .. }: &Picture| -> anyhow::Result<(u64, PathBuf, usize, usize)> {
             let (width, height) = image_size(path)?;
             let views = config.views(height, width);
-            let bytes = memory::of_prediction(model, &views, [1, height, width])?;
+            let bytes =
+                memory::of_prediction(&model.outline()?, model.num_classes, &views, [1, height, width]);
             // Probabilities and their file.
             let values = (width * height).saturating_mul(8 * model.num_classes) as u64;
             let more = if self.probabilities.is_some() { values } else { 0 };
