@@ -1,5 +1,8 @@
 //! Elements of activations on the CPU: f32, or bf16, which is computed with in f32.
 
+// Code for the processor's vectors has to be inlined into the function that enables them.
+#![allow(clippy::inline_always)]
+
 use super::factor::Factor;
 use super::matrix::Matrix;
 use super::sweep::BLOCK;
@@ -31,13 +34,12 @@ pub(super) trait Element: WithDType + Pod + Default {
 
     /// Lets `write` write f32 to `out`, by way of `buffer` where `out` has another type.
     fn in_f32(out: &mut [Self], buffer: &mut Vec<f32>, write: impl FnOnce(&mut [f32])) {
-        match Self::f32_mut(out) {
-            Some(out) => write(out),
-            None => {
-                buffer.resize(out.len(), 0.0);
-                write(buffer);
-                round(out, buffer);
-            }
+        if let Some(out) = Self::f32_mut(out) {
+            write(out);
+        } else {
+            buffer.resize(out.len(), 0.0);
+            write(buffer);
+            round(out, buffer);
         }
     }
 }

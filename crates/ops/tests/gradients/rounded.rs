@@ -22,11 +22,13 @@ fn representable(shape: &[usize], seed: u64) -> Tensor {
 /// gradients of both.
 fn outcome(
     elements: DType,
-    activations: &[Tensor],
-    parameters: &[Tensor],
-    f: &dyn Fn(&[Tensor], &[Tensor]) -> Result<Tensor>,
+    activations: &[&Tensor],
+    parameters: &[&Tensor],
+    f: impl Fn(&[Tensor], &[Tensor]) -> Result<Tensor>,
 ) -> Result<Vec<Vec<f32>>> {
-    let vars = |tensors: &[Tensor]| tensors.iter().map(Var::from_tensor).collect::<Result<Vec<Var>>>();
+    let vars = |tensors: &[&Tensor]| -> Result<Vec<Var>> {
+        tensors.iter().map(|tensor| Var::from_tensor(tensor)).collect()
+    };
     let (activations, parameters) = (vars(activations)?, vars(parameters)?);
     let tape = Tape::start();
     let narrow = activations.iter().map(|var| var.to_dtype(elements)).collect::<Result<Vec<Tensor>>>()?;
@@ -42,8 +44,8 @@ fn outcome(
 /// Compares the output and all gradients. Rounding to eight bits is an error of some 2e-3.
 fn check(
     name: &str,
-    activations: &[Tensor],
-    parameters: &[Tensor],
+    activations: &[&Tensor],
+    parameters: &[&Tensor],
     f: impl Fn(&[Tensor], &[Tensor]) -> Result<Tensor>,
 ) {
     let exact = outcome(DType::F32, activations, parameters, &f).unwrap();
@@ -71,14 +73,12 @@ fn convolutions() {
         let name = format!("{inputs} x {kernel} x {outputs}");
         let x = representable(&[2, 13, 17, inputs], 1);
         let weight = random(&[outputs, kernel, kernel, inputs], 2);
-        check(&name, &[x.clone()], &[weight.clone()], |x, weight| conv2d(&x[0], &weight[0], config, EXACT));
+        check(&name, &[&x], &[&weight], |x, weight| conv2d(&x[0], &weight[0], config, EXACT));
         let bias = random(&[outputs], 4);
-        check(&name, &[x.clone()], &[weight.clone(), bias], |x, p| {
-            conv2d_bias(&x[0], &p[0], &p[1], config, EXACT)
-        });
+        check(&name, &[&x], &[&weight, &bias], |x, p| conv2d_bias(&x[0], &p[0], &p[1], config, EXACT));
         let out = conv2d(&x, &weight, config, EXACT).unwrap();
         let residual = representable(out.dims(), 5);
-        check(&name, &[x, residual], &[weight], |x, weight| {
+        check(&name, &[&x, &residual], &[&weight], |x, weight| {
             conv2d_add(&x[0], &weight[0], config, &x[1], EXACT)
         });
     }
@@ -99,22 +99,22 @@ fn norms() {
         let norm = |x: &Tensor, p: &[Tensor], f: &dyn Fn(BatchNorm<'_>) -> Result<Tensor>| {
             f(BatchNorm { weight: &p[0], bias: &p[1], statistics: &statistics(x)?, source, eps: 1e-5 })
         };
-        check("batch norm", &[x.clone()], &parameters, |x, p| {
+        check("batch norm", &[&x], &parameters.each_ref(), |x, p| {
             norm(&x[0], p, &|norm| batch_norm(&x[0], norm))
         });
-        check("batch norm, ReLU", &[x.clone()], &parameters, |x, p| {
+        check("batch norm, ReLU", &[&x], &parameters.each_ref(), |x, p| {
             batch_norm_relu(&x[0], &p[0], &p[1], &statistics(&x[0])?, source, 1e-5)
         });
-        check("batch norm, residual, ReLU", &[x.clone(), residual.clone()], &parameters, |x, p| {
+        check("batch norm, residual, ReLU", &[&x, &residual], &parameters.each_ref(), |x, p| {
             norm(&x[0], p, &|norm| batch_norm_add_relu(&x[0], norm, &x[1]))
         });
         let weight = random(&[40, 3, 3, 33], 7);
         let all = [parameters[0].clone(), parameters[1].clone(), weight];
-        check("batch norm, ReLU, convolution", &[x.clone()], &all, |x, p| {
+        check("batch norm, ReLU, convolution", &[&x], &all.each_ref(), |x, p| {
             norm(&x[0], p, &|norm| batch_norm_relu_conv2d(&x[0], norm, &p[2], config, EXACT))
         });
     }
-    check("layer norm", &[x], &parameters, |x, p| layer_norm(&x[0], &p[0], &p[1], 1e-5));
+    check("layer norm", &[&x], &parameters.each_ref(), |x, p| layer_norm(&x[0], &p[0], &p[1], 1e-5));
 }
 
 #[test]
@@ -141,17 +141,17 @@ fn norms_in_place_have_the_same_values() {
 #[test]
 fn maps_of_other_sizes() {
     let x = representable(&[2, 9, 11, 6], 1);
-    check("max pooling", &[x.clone()], &[], |x, _| max_pool2d(&(&x[0] * 1.01)?, 3, 2, 1));
-    check("average pooling", &[x.clone()], &[], |x, _| adaptive_avg_pool2d(&x[0], &[1, 3]));
-    check("upsampling", &[x.clone()], &[], |x, _| upsample_bilinear(&x[0], 17, 23, CENTRE));
+    check("max pooling", &[&x], &[], |x, _| max_pool2d(&(&x[0] * 1.01)?, 3, 2, 1));
+    check("average pooling", &[&x], &[], |x, _| adaptive_avg_pool2d(&x[0], &[1, 3]));
+    check("upsampling", &[&x], &[], |x, _| upsample_bilinear(&x[0], 17, 23, CENTRE));
     let large = representable(&[2, 17, 23, 6], 2);
-    check("upsampling, sum", &[x.clone(), large], &[], |x, _| upsample_bilinear_add(&x[0], &x[1], CENTRE));
+    check("upsampling, sum", &[&x, &large], &[], |x, _| upsample_bilinear_add(&x[0], &x[1], CENTRE));
     let residual = representable(&[2, 17, 23, 5], 3);
-    check("upsampled convolution", &[x.clone(), residual], &[random(&[5, 3, 3, 6], 4)], |x, p| {
+    check("upsampled convolution", &[&x, &residual], &[&random(&[5, 3, 3, 6], 4)], |x, p| {
         conv2d_upsampled_add(&x[0], &p[0], &x[1], CENTRE, EXACT)
     });
     let levels = representable(&[2, 10, 4], 5);
-    check("pyramid", &[x, levels], &[random(&[5, 3, 3, 14], 6)], |x, p| {
+    check("pyramid", &[&x, &levels], &[&random(&[5, 3, 3, 14], 6)], |x, p| {
         conv2d_pyramid(&x[0], &x[1], &p[0], &[1, 3], CENTRE, EXACT)
     });
 }
@@ -159,14 +159,14 @@ fn maps_of_other_sizes() {
 #[test]
 fn channels_and_transformers() {
     let x = representable(&[2, 6, 7, 8], 1);
-    check("GELU", &[x.clone()], &[], |x, _| gelu(&x[0]));
-    check("bias", &[x.clone()], &[random(&[8], 2)], |x, p| add_bias(&x[0], &p[0]));
+    check("GELU", &[&x], &[], |x, _| gelu(&x[0]));
+    check("bias", &[&x], &[&random(&[8], 2)], |x, p| add_bias(&x[0], &p[0]));
     let scale = random(&[2, 8], 3);
-    check("scale", &[x.clone()], &[], |x, _| scale_channels(&x[0], &scale));
+    check("scale", &[&x], &[], |x, _| scale_channels(&x[0], &scale));
     let config = Conv2dConfig { padding: 1, ..Conv2dConfig::default() };
-    check("depthwise", &[x.clone()], &[random(&[8, 3, 3, 1], 4), random(&[8], 5)], |x, p| {
+    check("depthwise", &[&x], &[&random(&[8, 3, 3, 1], 4), &random(&[8], 5)], |x, p| {
         depthwise_conv2d(&x[0], &p[0], &p[1], config)
     });
     let key_value = representable(&[2, 3, 4, 16], 6);
-    check("attention", &[x, key_value], &[], |x, _| attention(&x[0], &x[1], 2));
+    check("attention", &[&x, &key_value], &[], |x, _| attention(&x[0], &x[1], 2));
 }
