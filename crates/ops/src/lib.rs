@@ -6,7 +6,7 @@
 //!
 //! Activations are (N, H, W, C), convolution weights (O, KH, KW, I), images (N, 3, H, W) in
 //! `[0, 1]`, label maps u8 (N, H, W) with [`IGNORE_LABEL`] = 255 at unlabelled pixels. Elements are
-//! f32. On a GPU, activations and convolution weights may be bf16.
+//! f32. Activations may be bf16; on a GPU, the weights of their convolutions are bf16 too.
 //!
 //! Detached arguments get no gradient. An attack detaches the weights, so its gradient costs two
 //! thirds of a training step's.

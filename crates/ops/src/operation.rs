@@ -131,12 +131,11 @@ pub(crate) trait OnCpu<const N: usize>: Operation<N> {
     /// The same if an input is bf16. The default computes on f32 copies and rounds.
     fn compute_bf16(&self, inputs: CpuInputs<'_, N>) -> Result<CpuStorage> {
         let copies = inputs.map(|input| widened(input.storage));
-        let mut index = 0..N;
-        let wide = inputs.map(|input| match index.next().and_then(|index| copies[index].as_ref()) {
-            Some(storage) => Input { storage, layout: input.layout },
-            None => input,
-        });
-        let output = self.compute(wide)?;
+        let wide = |index: usize| Input {
+            storage: copies[index].as_ref().unwrap_or(inputs[index].storage),
+            layout: inputs[index].layout,
+        };
+        let output = self.compute(std::array::from_fn(wide))?;
         Ok(if Self::SUMS { output } else { rounded(output) })
     }
 }

@@ -2,7 +2,7 @@
 //! plain products for 1x1 kernels.
 
 use super::element::Element;
-use super::matrix::Matrix;
+use super::matrix::{Matrix, Output};
 use super::patches::{BLOCK, Sampling, block_pixels, correlate, ranges};
 use super::phases::{phases, spread, turned_weights};
 use super::start::Start;
@@ -92,7 +92,7 @@ fn multiply_rows<T: Element>(out: &mut [T], left: &[T], right: Matrix<'_>, start
         T::in_f32(out, sums, |out| {
             let accumulate = start.write(out, index * block * n);
             let left = Matrix::row_major(left, left.len() / k, k, k);
-            right.multiply(out, n, left, accumulate);
+            right.multiply(Output { data: out, stride: n, accumulate }, left);
         });
     });
 }
@@ -204,7 +204,8 @@ pub(super) fn weight_gradient<T: Element>(conv: &Conv2d, x: &[T], gradient: &[T]
                     sampling.gather(x, start, segment.clone(), buffer);
                     Matrix::row_major(buffer, count, columns, columns)
                 };
-                T::own_factor(patches).multiply(&mut product, columns, gradient, turn > 0);
+                let out = Output { data: &mut product, stride: columns, accumulate: turn > 0 };
+                T::own_factor(patches).multiply(out, gradient);
             }
             product
         })

@@ -1,7 +1,7 @@
 //! The right factor of matrix products, prepared once for all left factors.
 
 use super::element::{Element, Numbers};
-use super::matrix::{Matrix, multiply};
+use super::matrix::{Matrix, Output, multiply};
 #[cfg(target_arch = "x86_64")]
 use super::packed::Packed;
 use super::rounded::Rounded;
@@ -31,26 +31,19 @@ impl<'a> Factor<'a> {
         Self::Rounded(Rounded::new(matrix))
     }
 
-    /// `out = left x self`, or with `accumulate` `out += left x self`. Left factors are rounded as
-    /// this one. Sums are f32. `out` is row major with rows `out_stride` apart.
+    /// `out = left x self`, or `out += left x self`. Left factors are rounded as this one. Sums are f32.
     ///
     /// # Panics
     /// If the matrices do not fit each other or their slices.
-    pub(super) fn multiply<T: Element>(
-        &self,
-        out: &mut [f32],
-        out_stride: usize,
-        left: Matrix<'_, T>,
-        accumulate: bool,
-    ) {
+    pub(super) fn multiply<T: Element>(&self, out: Output<'_>, left: Matrix<'_, T>) {
         match self {
             Self::Exact(right) => match T::numbers(left.data) {
-                Numbers::F32(data) => multiply(out, out_stride, left.with(data), *right, accumulate),
-                Numbers::Bf16(_) => Rounded::new(*right).multiply(out, out_stride, left, accumulate),
+                Numbers::F32(data) => multiply(out.data, out.stride, left.with(data), *right, out.accumulate),
+                Numbers::Bf16(_) => Rounded::new(*right).multiply(out, left),
             },
             #[cfg(target_arch = "x86_64")]
-            Self::Packed(right) => right.multiply(out, out_stride, left, accumulate),
-            Self::Rounded(right) => right.multiply(out, out_stride, left, accumulate),
+            Self::Packed(right) => right.multiply(out, left),
+            Self::Rounded(right) => right.multiply(out, left),
         }
     }
 }
@@ -91,8 +84,8 @@ mod tests {
             let stride = columns + 2;
             let before = values(rows * stride, 3);
             let (mut found, mut portable) = (before.clone(), before.clone());
-            Factor::rounded(right).multiply(&mut found, stride, left, accumulate);
-            Rounded::new(right).multiply(&mut portable, stride, left, accumulate);
+            Factor::rounded(right).multiply(Output { data: &mut found, stride, accumulate }, left);
+            Rounded::new(right).multiply(Output { data: &mut portable, stride, accumulate }, left);
             let at = |m: Matrix<'_>, row: usize, column: usize| {
                 f64::from(half::bf16::from_f32(m.data[row * m.row_stride + column * m.column_stride]).to_f32())
             };
@@ -123,7 +116,7 @@ mod tests {
             let mut out = [0.0; 2];
             let right = Matrix::row_major(&[1.0; 6], 3, 2, 2);
             let left = Matrix::row_major(&left, 1, 3, 3);
-            Factor::rounded(right).multiply(&mut out, 2, left, false);
+            Factor::rounded(right).multiply(Output { data: &mut out, stride: 2, accumulate: false }, left);
             assert!(out.iter().all(|value| !value.is_finite()), "{out:?}");
         }
     }

@@ -53,6 +53,14 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
+/// Where a product is written to: row major, with rows `stride` apart.
+pub(super) struct Output<'a> {
+    pub(super) data: &'a mut [f32],
+    pub(super) stride: usize,
+    /// Whether the product is added to what is there.
+    pub(super) accumulate: bool,
+}
+
 /// `out = left x right`, or with `accumulate` `out += left x right`. `out` is row major with rows
 /// `out_stride` apart.
 ///

@@ -6,7 +6,7 @@
 //! inner dimension stand together in both.
 
 use super::element::Element;
-use super::matrix::Matrix;
+use super::matrix::{Matrix, Output};
 use super::packed_kernel::{self as kernel, LANES, Left, ROWS, Tile, WIDTH};
 
 /// Inner elements of a block: a panel of the right factor fits the first cache.
@@ -44,13 +44,8 @@ impl Packed {
     }
 
     /// See [`super::factor::Factor::multiply`].
-    pub(super) fn multiply<T: Element>(
-        &self,
-        out: &mut [f32],
-        out_stride: usize,
-        left: Matrix<'_, T>,
-        accumulate: bool,
-    ) {
+    pub(super) fn multiply<T: Element>(&self, out: Output<'_>, left: Matrix<'_, T>) {
+        let Output { data: out, stride: out_stride, accumulate } = out;
         let Some(kernel) = kernel::Available::detect() else { return };
         assert_eq!(left.columns, self.rows, "inner dimensions differ");
         if left.rows == 0 || self.columns == 0 {

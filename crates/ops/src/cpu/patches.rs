@@ -6,7 +6,7 @@
 //! small enough for the caches, and adds its product to the block's outputs.
 
 use super::element::Element;
-use super::matrix::Matrix;
+use super::matrix::{Matrix, Output};
 use super::start::Start;
 use crate::geometry::Geometry;
 use rayon::prelude::*;
@@ -168,7 +168,8 @@ pub(super) fn correlate<T: Element>(
                 patches.resize(pixels * segment.len(), T::default());
                 sampling.gather(source, index * block, segment.clone(), patches);
                 let patches = Matrix::row_major(patches, pixels, segment.len(), segment.len());
-                weights.multiply(out, channels, patches, accumulate || turn > 0);
+                let accumulate = accumulate || turn > 0;
+                weights.multiply(Output { data: &mut *out, stride: channels, accumulate }, patches);
             }
         });
     });

@@ -1,7 +1,7 @@
 //! Products of factors rounded to bf16, on any processor.
 
 use super::element::Element;
-use super::matrix::{Matrix, multiply};
+use super::matrix::{Matrix, Output, multiply};
 
 /// A right factor, rounded to bf16: contiguous rows of f32 whose lower half is zero.
 pub(super) struct Rounded {
@@ -19,15 +19,10 @@ impl Rounded {
     }
 
     /// See [`super::factor::Factor::multiply`].
-    pub(super) fn multiply<T: Element>(
-        &self,
-        out: &mut [f32],
-        out_stride: usize,
-        left: Matrix<'_, T>,
-        accumulate: bool,
-    ) {
+    pub(super) fn multiply<T: Element>(&self, out: Output<'_>, left: Matrix<'_, T>) {
         let left = Self::new(left);
-        multiply(out, out_stride, left.matrix(), self.matrix(), accumulate);
+        let Output { data, stride, accumulate } = out;
+        multiply(data, stride, left.matrix(), self.matrix(), accumulate);
     }
 
     fn matrix(&self) -> Matrix<'_> {
