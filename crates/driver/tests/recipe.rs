@@ -35,6 +35,9 @@ fn a_recipe_trains_and_its_resolved_spec_states_it() {
 fn class_weights_from_the_last_data_check_are_those_of_a_count() {
     let folder = tempfile::tempdir().unwrap();
     generated::write(folder.path(), 4);
+    // Generated data are known by their name alone, and the last run of this test checked them too.
+    let scenes = generated::scenes().replace("name: scenes", &format!("name: scenes_{}", std::process::id()));
+    std::fs::write(folder.path().join("scenes.yaml"), scenes).unwrap();
     let trained = |out: &str, checked: bool| {
         let loss = "training.loss={cross_entropy: {class_weights: inverse_frequency}}";
         succeeds(folder.path(), &["run", "spec.yaml", "--out", out, "--set", loss]);
