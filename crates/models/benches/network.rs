@@ -1,8 +1,8 @@
 //! Seconds of a whole network: forward pass, attack gradient, training step without the optimiser;
 //! the three in turn, medians. NETWORK is a name of the registry, whose default is timed, or a
-//! network as specs have it. FACTORS is `f32` or `bf16`.
+//! network as specs have it. ACTIVATIONS is `f32` or `bf16`.
 //!
-//!     cargo bench -p robustseg-models --bench network -- [SIZE [BATCH [ROUNDS [NETWORK [FACTORS]]]]]
+//!     cargo bench -p robustseg-models --bench network -- [SIZE [BATCH [ROUNDS [NETWORK [ACTIVATIONS]]]]]
 //!     cargo bench -p robustseg-models --bench network -- 512 1 5 '{"upernet": {"size": "small"}}'
 
 use candle_core::{DType, Device, Result, Tensor, Var};

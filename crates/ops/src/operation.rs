@@ -120,7 +120,7 @@ pub(crate) type GpuInputs<'a, const N: usize> = [Input<'a, CudaStorage>; N];
 
 /// The CPU side of an operation.
 pub(crate) trait OnCpu<const N: usize>: Operation<N> {
-    /// Whether the output is f32 where inputs are bf16: sums, and gradients of parameters.
+    /// Whether the output is f32 where inputs are bf16, as sums and gradients of parameters are.
     const SUMS: bool = false;
 
     /// The elements of the output, contiguous, of f32 inputs.

@@ -1,98 +1,28 @@
 //! Batch norm with its activation. Rows are pixels, columns are channels.
 
 use super::column_sums::column_sums;
-use super::element::Element;
+use super::element::{ByElement, Element, UpdateByElement};
 use super::sweep::{BLOCK, rows_block};
 use super::vectors::wide;
 use crate::batch_norm::{
     Activation, InputGradient, Normalisation, ParameterGradients, ReluGradient, ResidualNorm,
 };
-use crate::in_place::UpdateOnCpu;
-use crate::operation::{CpuInputs, Input, OnCpu};
+use crate::operation::{CpuInputs, Input};
 use candle_core::{CpuStorage, Error, Result, Tensor};
-use half::bf16;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
-impl OnCpu<3> for Normalisation {
-    fn compute(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        self.normalised::<f32>(inputs)
-    }
-
-    fn compute_bf16(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        self.normalised::<bf16>(inputs)
-    }
-}
-
-impl OnCpu<3> for ResidualNorm {
-    fn compute(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        self.normalised::<f32>(inputs)
-    }
-
-    fn compute_bf16(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        self.normalised::<bf16>(inputs)
-    }
-}
-
-impl UpdateOnCpu<2> for Normalisation {
-    fn update(&self, x: &mut [f32], inputs: CpuInputs<'_, 2>) -> Result<()> {
-        self.normalise(x, inputs)
-    }
-
-    fn update_bf16(&self, x: &mut [bf16], inputs: CpuInputs<'_, 2>) -> Result<()> {
-        self.normalise(x, inputs)
-    }
-}
-
-impl UpdateOnCpu<2> for ResidualNorm {
-    fn update(&self, x: &mut [f32], inputs: CpuInputs<'_, 2>) -> Result<()> {
-        self.normalise(x, inputs)
-    }
-
-    fn update_bf16(&self, x: &mut [bf16], inputs: CpuInputs<'_, 2>) -> Result<()> {
-        self.normalise(x, inputs)
-    }
-}
-
-impl OnCpu<2> for ReluGradient {
-    fn compute(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        passed::<f32>(inputs)
-    }
-
-    fn compute_bf16(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        passed::<bf16>(inputs)
-    }
-}
-
-impl OnCpu<3> for ParameterGradients<'_> {
-    fn compute(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        self.sums::<f32>(inputs)
-    }
-
-    fn compute_bf16(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        self.sums::<bf16>(inputs)
-    }
-}
-
-impl UpdateOnCpu<2> for InputGradient<'_> {
-    fn update(&self, gradient: &mut [f32], inputs: CpuInputs<'_, 2>) -> Result<()> {
-        self.turn(gradient, inputs)
-    }
-
-    fn update_bf16(&self, gradient: &mut [bf16], inputs: CpuInputs<'_, 2>) -> Result<()> {
-        self.turn(gradient, inputs)
-    }
-}
-
-impl Normalisation {
-    fn normalised<T: Element>(&self, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+impl ByElement<3> for Normalisation {
+    fn compute<T: Element>(&self, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
         let x = x.slice::<T>()?;
         let mut out = vec![T::default(); x.len()];
         normalise(self, &mut out, x, [weight.slice()?, bias.slice()?])?;
         Ok(T::to_cpu_storage_owned(out))
     }
+}
 
-    fn normalise<T: Element>(&self, x: &mut [T], [weight, bias]: CpuInputs<'_, 2>) -> Result<()> {
+impl UpdateByElement<2> for Normalisation {
+    fn update<T: Element>(&self, x: &mut [T], [weight, bias]: CpuInputs<'_, 2>) -> Result<()> {
         let channels = Channels::new(self, [weight.slice()?, bias.slice()?])?;
         match self.activation {
             Activation::Relu => scale_shift_in_place::<_, true>(x, &channels),
@@ -102,37 +32,40 @@ impl Normalisation {
     }
 }
 
-impl ResidualNorm {
-    fn normalised<T: Element>(&self, [x, parameters, residual]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+impl ByElement<3> for ResidualNorm {
+    fn compute<T: Element>(&self, [x, parameters, residual]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
         let x = x.slice::<T>()?;
         let channels = Channels::new(&self.0, halves(parameters.slice()?))?;
         let mut out = vec![T::default(); x.len()];
         scale_shift_add_relu(&mut out, [x, residual.slice()?], &channels);
         Ok(T::to_cpu_storage_owned(out))
     }
+}
 
-    fn normalise<T: Element>(&self, x: &mut [T], [parameters, residual]: CpuInputs<'_, 2>) -> Result<()> {
+impl UpdateByElement<2> for ResidualNorm {
+    fn update<T: Element>(&self, x: &mut [T], [parameters, residual]: CpuInputs<'_, 2>) -> Result<()> {
         let channels = Channels::new(&self.0, halves(parameters.slice()?))?;
         scale_shift_add_relu_in_place(x, residual.slice()?, &channels);
         Ok(())
     }
 }
 
-/// The gradient where the `ReLU`'s output is above 0.
-fn passed<T: Element>([output, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-    let (output, mut passed) = (output.slice::<T>()?, gradient.slice::<T>()?.to_vec());
-    passed.par_chunks_mut(BLOCK).zip(output.par_chunks(BLOCK)).for_each(|(passed, output)| {
-        wide(|| {
-            for (passed, output) in passed.iter_mut().zip(output) {
-                *passed = if output.wide() > 0.0 { *passed } else { T::default() };
-            }
+impl ByElement<2> for ReluGradient {
+    fn compute<T: Element>(&self, [output, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        let (output, mut passed) = (output.slice::<T>()?, gradient.slice::<T>()?.to_vec());
+        passed.par_chunks_mut(BLOCK).zip(output.par_chunks(BLOCK)).for_each(|(passed, output)| {
+            wide(|| {
+                for (passed, output) in passed.iter_mut().zip(output) {
+                    *passed = if output.wide() > 0.0 { *passed } else { T::default() };
+                }
+            });
         });
-    });
-    Ok(T::to_cpu_storage_owned(passed))
+        Ok(T::to_cpu_storage_owned(passed))
+    }
 }
 
-impl ParameterGradients<'_> {
-    fn sums<T: Element>(&self, [x, gradient, parameters]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+impl ByElement<3> for ParameterGradients<'_> {
+    fn compute<T: Element>(&self, [x, gradient, parameters]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
         let channels = Channels::new(self.0, halves(parameters.slice()?))?;
         let (x, gradient) = (x.slice::<T>()?, gradient.slice()?);
         let both = match self.0.activation {
@@ -143,9 +76,8 @@ impl ParameterGradients<'_> {
     }
 }
 
-impl InputGradient<'_> {
-    /// Turns the output's gradient into the input's.
-    fn turn<T: Element>(&self, gradient: &mut [T], [x, parameters]: CpuInputs<'_, 2>) -> Result<()> {
+impl UpdateByElement<2> for InputGradient<'_> {
+    fn update<T: Element>(&self, gradient: &mut [T], [x, parameters]: CpuInputs<'_, 2>) -> Result<()> {
         let x = x.slice()?;
         let channels = Channels::new(self.norm, halves(parameters.slice()?))?;
         let sums = self.sums.map(|sums| Ok::<_, Error>([sums.get(0)?.to_vec1()?, sums.get(1)?.to_vec1()?]));

@@ -1,11 +1,10 @@
 //! Arithmetic on each channel.
 
-use super::element::Element;
+use super::element::{ByElement, Element};
 use super::sweep::{Pixel, rows_block};
 use crate::channels::{AddBias, Normalise, NormaliseGradient, ScaleChannels};
 use crate::operation::{CpuInputs, OnCpu};
 use candle_core::{CpuStorage, Result};
-use half::bf16;
 use rayon::prelude::*;
 
 impl OnCpu<1> for Normalise {
@@ -25,23 +24,15 @@ impl OnCpu<1> for NormaliseGradient<'_> {
     }
 }
 
-impl OnCpu<2> for ScaleChannels {
-    fn compute(&self, [x, scale]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(scale_channels(x.slice()?, scale.slice()?, x.dims()[0])))
-    }
-
-    fn compute_bf16(&self, [x, scale]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::BF16(scale_channels(x.slice()?, scale.slice()?, x.dims()[0])))
+impl ByElement<2> for ScaleChannels {
+    fn compute<T: Element>(&self, [x, scale]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(T::to_cpu_storage_owned(scale_channels::<T>(x.slice()?, scale.slice()?, x.dims()[0])))
     }
 }
 
-impl OnCpu<2> for AddBias {
-    fn compute(&self, [x, bias]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(add_bias(x.slice()?, bias.slice()?)))
-    }
-
-    fn compute_bf16(&self, [x, bias]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::BF16(add_bias::<bf16>(x.slice()?, bias.slice()?)))
+impl ByElement<2> for AddBias {
+    fn compute<T: Element>(&self, [x, bias]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(T::to_cpu_storage_owned(add_bias::<T>(x.slice()?, bias.slice()?)))
     }
 }
 

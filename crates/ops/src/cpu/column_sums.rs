@@ -1,33 +1,24 @@
 //! Sums over pixels, and the statistics that are made of them. Rows are pixels, columns are
 //! channels.
 
-use super::element::Element;
+use super::element::{ByElement, Element};
 use super::sweep::rows_block;
 use super::vectors::wide;
 use crate::batch_norm::Statistics;
 use crate::channels::ColumnSum;
-use crate::operation::{CpuInputs, OnCpu};
+use crate::operation::CpuInputs;
 use candle_core::{CpuStorage, Result};
-use half::bf16;
 use rayon::prelude::*;
 
-impl OnCpu<1> for Statistics {
-    fn compute(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(statistics::<f32>(x.slice()?, self.channels).concat()))
-    }
-
-    fn compute_bf16(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(statistics::<bf16>(x.slice()?, self.channels).concat()))
+impl ByElement<1> for Statistics {
+    fn compute<T: Element>(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(statistics::<T>(x.slice()?, self.channels).concat()))
     }
 }
 
-impl OnCpu<1> for ColumnSum {
-    fn compute(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(column_sum::<f32>(x.slice()?, self.channels)))
-    }
-
-    fn compute_bf16(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(column_sum::<bf16>(x.slice()?, self.channels)))
+impl ByElement<1> for ColumnSum {
+    fn compute<T: Element>(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(column_sum::<T>(x.slice()?, self.channels)))
     }
 }
 

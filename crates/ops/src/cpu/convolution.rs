@@ -1,7 +1,7 @@
 //! Convolution: matrix products over gathered patches, Winograd's algorithm where it suits, and
 //! plain products for 1x1 kernels.
 
-use super::element::Element;
+use super::element::{ByElement, Element};
 use super::matrix::{Matrix, Output};
 use super::patches::{BLOCK, Sampling, block_pixels, correlate, ranges};
 use super::phases::{phases, spread, turned_weights};
@@ -9,72 +9,39 @@ use super::start::Start;
 use super::transpose::transposed;
 use super::winograd::{self, Kernels};
 use crate::convolution::{Conv2d, Conv2dBias, InputGradient, WeightGradient};
-use crate::operation::{CpuInputs, OnCpu};
+use crate::operation::CpuInputs;
 use candle_core::{CpuStorage, Result};
-use half::bf16;
 use rayon::prelude::*;
 
-impl OnCpu<2> for Conv2d {
-    fn compute(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        plain::<f32>(self, inputs)
-    }
-
-    fn compute_bf16(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        plain::<bf16>(self, inputs)
+impl ByElement<2> for Conv2d {
+    fn compute<T: Element>(&self, [x, weight]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(T::to_cpu_storage_owned(forward(self, x.slice::<T>()?, weight.slice()?, Start::Zero)))
     }
 }
 
-fn plain<T: Element>(conv: &Conv2d, [x, weight]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-    Ok(T::to_cpu_storage_owned(forward(conv, x.slice::<T>()?, weight.slice()?, Start::Zero)))
-}
-
-impl OnCpu<3> for Conv2dBias {
-    fn compute(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        with_bias::<f32>(&self.0, inputs)
-    }
-
-    fn compute_bf16(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        with_bias::<bf16>(&self.0, inputs)
+impl ByElement<3> for Conv2dBias {
+    fn compute<T: Element>(&self, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        let start = Start::Bias(bias.slice()?);
+        Ok(T::to_cpu_storage_owned(forward(&self.0, x.slice::<T>()?, weight.slice()?, start)))
     }
 }
 
-fn with_bias<T: Element>(conv: &Conv2d, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-    let start = Start::Bias(bias.slice()?);
-    Ok(T::to_cpu_storage_owned(forward(conv, x.slice::<T>()?, weight.slice()?, start)))
-}
-
-impl OnCpu<3> for Conv2d {
-    fn compute(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        with_residual::<f32>(self, inputs)
-    }
-
-    fn compute_bf16(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        with_residual::<bf16>(self, inputs)
+impl ByElement<3> for Conv2d {
+    fn compute<T: Element>(&self, [x, weight, residual]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        let start = Start::Residual(residual.slice()?);
+        Ok(T::to_cpu_storage_owned(forward(self, x.slice::<T>()?, weight.slice()?, start)))
     }
 }
 
-fn with_residual<T: Element>(conv: &Conv2d, [x, weight, residual]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-    let start = Start::Residual(residual.slice()?);
-    Ok(T::to_cpu_storage_owned(forward(conv, x.slice::<T>()?, weight.slice()?, start)))
-}
-
-impl OnCpu<2> for InputGradient {
-    fn compute(&self, [weight, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(input_gradient(&self.0, weight.slice()?, gradient.slice()?)))
-    }
-
-    fn compute_bf16(&self, [weight, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::BF16(input_gradient(&self.0, weight.slice()?, gradient.slice()?)))
+impl ByElement<2> for InputGradient {
+    fn compute<T: Element>(&self, [weight, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(T::to_cpu_storage_owned(input_gradient(&self.0, weight.slice()?, gradient.slice::<T>()?)))
     }
 }
 
-impl OnCpu<2> for WeightGradient {
-    fn compute(&self, [x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(weight_gradient::<f32>(&self.0, x.slice()?, gradient.slice()?)))
-    }
-
-    fn compute_bf16(&self, [x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(weight_gradient::<bf16>(&self.0, x.slice()?, gradient.slice()?)))
+impl ByElement<2> for WeightGradient {
+    fn compute<T: Element>(&self, [x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(weight_gradient::<T>(&self.0, x.slice()?, gradient.slice()?)))
     }
 }
 

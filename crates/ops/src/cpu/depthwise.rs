@@ -1,13 +1,12 @@
 //! Depthwise convolution: one output row at a time, sixteen channels next to each other, several
 //! pixels at once where the whole kernel lies inside the input.
 
-use super::element::Element;
+use super::element::{ByElement, Element};
 use super::taps::{PIXELS, Taps};
 use crate::depthwise::{Depthwise, DepthwiseInputGradient, DepthwiseWeightGradient};
 use crate::geometry::Geometry;
-use crate::operation::{CpuInputs, OnCpu};
+use crate::operation::CpuInputs;
 use candle_core::{CpuStorage, Result};
-use half::bf16;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
@@ -16,57 +15,37 @@ const LANES: usize = 16;
 /// Most parts into which the rows are cut for the weights' gradient.
 const PARTS: usize = 16;
 
-impl OnCpu<3> for Depthwise {
-    fn compute(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        output::<f32>(&self.0, inputs)
-    }
-
-    fn compute_bf16(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        output::<bf16>(&self.0, inputs)
-    }
-}
-
-impl OnCpu<2> for DepthwiseInputGradient {
-    fn compute(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        input_gradient::<f32>(&self.0, inputs)
-    }
-
-    fn compute_bf16(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        input_gradient::<bf16>(&self.0, inputs)
+impl ByElement<3> for Depthwise {
+    fn compute<T: Element>(&self, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        let channels = self.0.output[2];
+        let weights = by_tap(weight.slice()?, channels);
+        let taps = [0, 1].map(|axis| Taps::forward(&self.0, axis));
+        let (x, bias) = (x.slice::<T>()?, bias.slice()?);
+        Ok(T::to_cpu_storage_owned(sweep(&taps, self.0.batch, x, &weights, Some(bias), channels)))
     }
 }
 
-impl OnCpu<2> for DepthwiseWeightGradient {
-    fn compute(&self, [x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(weight_gradient::<f32>(&self.0, x.slice()?, gradient.slice()?)))
-    }
-
-    fn compute_bf16(&self, [x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(weight_gradient::<bf16>(&self.0, x.slice()?, gradient.slice()?)))
+impl ByElement<2> for DepthwiseInputGradient {
+    fn compute<T: Element>(&self, [gradient, weight]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        let channels = self.0.output[2];
+        // The taps of `Taps::backward` run in reverse.
+        let mut weights = by_tap(weight.slice()?, channels);
+        let (mut front, mut back) = (0, weights.len() / channels - 1);
+        while front < back {
+            let (head, tail) = weights.split_at_mut(back * channels);
+            head[front * channels..][..channels].swap_with_slice(&mut tail[..channels]);
+            (front, back) = (front + 1, back - 1);
+        }
+        let taps = [0, 1].map(|axis| Taps::backward(&self.0, axis));
+        let gradient = gradient.slice::<T>()?;
+        Ok(T::to_cpu_storage_owned(sweep(&taps, self.0.batch, gradient, &weights, None, channels)))
     }
 }
 
-fn output<T: Element>(g: &Geometry, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-    let channels = g.output[2];
-    let weights = by_tap(weight.slice()?, channels);
-    let taps = [0, 1].map(|axis| Taps::forward(g, axis));
-    let (x, bias) = (x.slice::<T>()?, bias.slice()?);
-    Ok(T::to_cpu_storage_owned(sweep(&taps, g.batch, x, &weights, Some(bias), channels)))
-}
-
-fn input_gradient<T: Element>(g: &Geometry, [gradient, weight]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-    let channels = g.output[2];
-    // The taps of `Taps::backward` run in reverse.
-    let mut weights = by_tap(weight.slice()?, channels);
-    let (mut front, mut back) = (0, weights.len() / channels - 1);
-    while front < back {
-        let (head, tail) = weights.split_at_mut(back * channels);
-        head[front * channels..][..channels].swap_with_slice(&mut tail[..channels]);
-        (front, back) = (front + 1, back - 1);
+impl ByElement<2> for DepthwiseWeightGradient {
+    fn compute<T: Element>(&self, [x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(CpuStorage::F32(weight_gradient::<T>(&self.0, x.slice()?, gradient.slice()?)))
     }
-    let taps = [0, 1].map(|axis| Taps::backward(g, axis));
-    let gradient = gradient.slice::<T>()?;
-    Ok(T::to_cpu_storage_owned(sweep(&taps, g.batch, gradient, &weights, None, channels)))
 }
 
 /// The weights (C, taps) as (taps, C).

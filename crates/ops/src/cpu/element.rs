@@ -6,8 +6,10 @@
 use super::factor::Factor;
 use super::matrix::Matrix;
 use super::sweep::BLOCK;
+use crate::in_place::{Update, UpdateOnCpu};
+use crate::operation::{CpuInputs, OnCpu, Operation};
 use bytemuck::Pod;
-use candle_core::{CpuStorage, WithDType};
+use candle_core::{CpuStorage, Result, WithDType};
 use half::bf16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
@@ -44,6 +46,38 @@ pub(super) trait Element: WithDType + Pod + Default {
     }
 }
 
+/// The CPU side of an operation that reads and writes activations of either type.
+pub(super) trait ByElement<const N: usize>: Operation<N> {
+    /// The elements of the output, contiguous. `T` is bf16 if an input is, otherwise f32.
+    fn compute<T: Element>(&self, inputs: CpuInputs<'_, N>) -> Result<CpuStorage>;
+}
+
+impl<const N: usize, O: ByElement<N>> OnCpu<N> for O {
+    fn compute(&self, inputs: CpuInputs<'_, N>) -> Result<CpuStorage> {
+        ByElement::compute::<f32>(self, inputs)
+    }
+
+    fn compute_bf16(&self, inputs: CpuInputs<'_, N>) -> Result<CpuStorage> {
+        ByElement::compute::<bf16>(self, inputs)
+    }
+}
+
+/// The CPU side of an update of activations of either type.
+pub(super) trait UpdateByElement<const N: usize>: Update<N> {
+    /// Overwrites the elements of `target`.
+    fn update<T: Element>(&self, target: &mut [T], inputs: CpuInputs<'_, N>) -> Result<()>;
+}
+
+impl<const N: usize, U: UpdateByElement<N>> UpdateOnCpu<N> for U {
+    fn update(&self, target: &mut [f32], inputs: CpuInputs<'_, N>) -> Result<()> {
+        UpdateByElement::update(self, target, inputs)
+    }
+
+    fn update_bf16(&self, target: &mut [bf16], inputs: CpuInputs<'_, N>) -> Result<()> {
+        UpdateByElement::update(self, target, inputs)
+    }
+}
+
 /// Elements by their type.
 pub(super) enum Numbers<'a> {
     F32(&'a [f32]),
@@ -68,11 +102,11 @@ impl Element for f32 {
     }
 
     fn factor(weights: Matrix<'_>) -> Factor<'_> {
-        Factor::exact(weights)
+        Factor::Exact(weights)
     }
 
     fn own_factor(matrix: Matrix<'_, Self>) -> Factor<'_> {
-        Factor::exact(matrix)
+        Factor::Exact(matrix)
     }
 
     fn f32_mut(values: &mut [Self]) -> Option<&mut [f32]> {

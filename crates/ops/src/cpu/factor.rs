@@ -8,6 +8,7 @@ use super::rounded::Rounded;
 
 /// A right factor, exact or rounded to bf16.
 pub(super) enum Factor<'a> {
+    /// Of f32 matrices.
     Exact(Matrix<'a>),
     /// Rounded to bf16, on a processor that multiplies such numbers.
     #[cfg(target_arch = "x86_64")]
@@ -16,13 +17,8 @@ pub(super) enum Factor<'a> {
     Rounded(Rounded),
 }
 
-impl<'a> Factor<'a> {
-    /// The right factor of f32 matrices.
-    pub(super) fn exact(matrix: Matrix<'a>) -> Self {
-        Self::Exact(matrix)
-    }
-
-    /// The right factor of matrices of bf16, or of f32 matrices that are to be rounded.
+impl Factor<'_> {
+    /// `matrix`, rounded if it is f32.
     pub(super) fn rounded<T: Element>(matrix: Matrix<'_, T>) -> Self {
         #[cfg(target_arch = "x86_64")]
         if let Some(packed) = Packed::new(matrix) {

@@ -1,55 +1,38 @@
 //! The Gaussian error linear unit.
 
-use super::element::Element;
+use super::element::{ByElement, Element};
 use super::elementary::{exp, normal_below};
 use super::sweep::BLOCK;
 use crate::gelu::{Gelu, GeluGradient};
-use crate::operation::{CpuInputs, OnCpu};
+use crate::operation::CpuInputs;
 use candle_core::{CpuStorage, Result};
-use half::bf16;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 /// 1 / sqrt(2 pi), the density of the standard normal distribution at 0.
 const DENSITY: f32 = 0.398_942_3;
 
-impl OnCpu<1> for Gelu {
-    fn compute(&self, inputs: CpuInputs<'_, 1>) -> Result<CpuStorage> {
-        values::<f32>(inputs)
-    }
-
-    fn compute_bf16(&self, inputs: CpuInputs<'_, 1>) -> Result<CpuStorage> {
-        values::<bf16>(inputs)
-    }
-}
-
-impl OnCpu<2> for GeluGradient {
-    fn compute(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        gradients::<f32>(inputs)
-    }
-
-    fn compute_bf16(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        gradients::<bf16>(inputs)
+impl ByElement<1> for Gelu {
+    fn compute<T: Element>(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
+        let x = x.slice::<T>()?;
+        let mut out = vec![T::default(); x.len()];
+        out.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(out, x)| {
+            Arch::new().dispatch(Values { out, x });
+        });
+        Ok(T::to_cpu_storage_owned(out))
     }
 }
 
-fn values<T: Element>([x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
-    let x = x.slice::<T>()?;
-    let mut out = vec![T::default(); x.len()];
-    out.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(out, x)| {
-        Arch::new().dispatch(Values { out, x });
-    });
-    Ok(T::to_cpu_storage_owned(out))
-}
-
-fn gradients<T: Element>([x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-    let (x, gradient) = (x.slice::<T>()?, gradient.slice::<T>()?);
-    let mut out = vec![T::default(); x.len()];
-    let inputs = x.par_chunks(BLOCK).zip(gradient.par_chunks(BLOCK));
-    out.par_chunks_mut(BLOCK).zip(inputs).for_each(|(out, (x, gradient))| {
-        Arch::new().dispatch(Slopes { out, x, gradient });
-    });
-    Ok(T::to_cpu_storage_owned(out))
+impl ByElement<2> for GeluGradient {
+    fn compute<T: Element>(&self, [x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        let (x, gradient) = (x.slice::<T>()?, gradient.slice::<T>()?);
+        let mut out = vec![T::default(); x.len()];
+        let inputs = x.par_chunks(BLOCK).zip(gradient.par_chunks(BLOCK));
+        out.par_chunks_mut(BLOCK).zip(inputs).for_each(|(out, (x, gradient))| {
+            Arch::new().dispatch(Slopes { out, x, gradient });
+        });
+        Ok(T::to_cpu_storage_owned(out))
+    }
 }
 
 struct Values<'a, T> {

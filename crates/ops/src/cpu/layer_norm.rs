@@ -1,80 +1,52 @@
 //! Layer norm. Rows are pixels, columns are channels.
 
 use super::column_sums::column_sums;
-use super::element::Element;
+use super::element::{ByElement, Element};
 use super::lanes::sum;
 use super::sweep::rows_block;
 use crate::layer_norm::{LayerNorm, LayerNormGradient, LayerNormParameters};
-use crate::operation::{CpuInputs, OnCpu};
+use crate::operation::CpuInputs;
 use candle_core::{CpuStorage, Result};
-use half::bf16;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
-impl OnCpu<3> for LayerNorm {
-    fn compute(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        values::<f32>(self, inputs)
-    }
-
-    fn compute_bf16(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        values::<bf16>(self, inputs)
-    }
-}
-
-impl OnCpu<3> for LayerNormGradient {
-    fn compute(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        input_gradient::<f32>(&self.0, inputs)
-    }
-
-    fn compute_bf16(&self, inputs: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-        input_gradient::<bf16>(&self.0, inputs)
-    }
-}
-
-impl OnCpu<2> for LayerNormParameters {
-    fn compute(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        parameter_gradients::<f32>(&self.0, inputs)
-    }
-
-    fn compute_bf16(&self, inputs: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        parameter_gradients::<bf16>(&self.0, inputs)
-    }
-}
-
-fn values<T: Element>(norm: &LayerNorm, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
-    let (x, weight, bias) = (x.slice::<T>()?, weight.slice()?, bias.slice()?);
-    let mut out = vec![T::default(); x.len()];
-    let block = rows_block(norm.channels) * norm.channels;
-    out.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(out, x)| {
-        Arch::new().dispatch(Values { out, x, weight, bias, eps: norm.eps });
-    });
-    Ok(T::to_cpu_storage_owned(out))
-}
-
-fn input_gradient<T: Element>(
-    norm: &LayerNorm,
-    [x, weight, gradient]: CpuInputs<'_, 3>,
-) -> Result<CpuStorage> {
-    let (x, weight, gradient) = (x.slice::<T>()?, weight.slice()?, gradient.slice::<T>()?);
-    let mut out = vec![T::default(); x.len()];
-    let block = rows_block(norm.channels) * norm.channels;
-    let inputs = x.par_chunks(block).zip(gradient.par_chunks(block));
-    out.par_chunks_mut(block).zip(inputs).for_each_init(Vec::new, |sums, (out, (x, gradient))| {
-        T::in_f32(out, sums, |out| {
-            Arch::new().dispatch(InputGradient { out, x, gradient, weight, eps: norm.eps });
+impl ByElement<3> for LayerNorm {
+    fn compute<T: Element>(&self, [x, weight, bias]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        let (x, weight, bias) = (x.slice::<T>()?, weight.slice()?, bias.slice()?);
+        let mut out = vec![T::default(); x.len()];
+        let block = rows_block(self.channels) * self.channels;
+        out.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(out, x)| {
+            Arch::new().dispatch(Values { out, x, weight, bias, eps: self.eps });
         });
-    });
-    Ok(T::to_cpu_storage_owned(out))
+        Ok(T::to_cpu_storage_owned(out))
+    }
 }
 
-fn parameter_gradients<T: Element>(norm: &LayerNorm, [x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-    let (x, gradient) = (x.slice::<T>()?, gradient.slice::<T>()?);
-    let LayerNorm { eps, channels } = *norm;
-    let totals = column_sums(x.len() / channels, channels, |span, sums| {
-        let (x, gradient) = (&x[span.clone()], &gradient[span]);
-        Arch::new().dispatch(ParameterGradients { sums, x, gradient, eps });
-    });
-    Ok(CpuStorage::F32(totals.concat().into_iter().map(|sum| sum as f32).collect()))
+impl ByElement<3> for LayerNormGradient {
+    fn compute<T: Element>(&self, [x, weight, gradient]: CpuInputs<'_, 3>) -> Result<CpuStorage> {
+        let (x, weight, gradient) = (x.slice::<T>()?, weight.slice()?, gradient.slice::<T>()?);
+        let mut out = vec![T::default(); x.len()];
+        let block = rows_block(self.0.channels) * self.0.channels;
+        let inputs = x.par_chunks(block).zip(gradient.par_chunks(block));
+        out.par_chunks_mut(block).zip(inputs).for_each_init(Vec::new, |sums, (out, (x, gradient))| {
+            T::in_f32(out, sums, |out| {
+                Arch::new().dispatch(InputGradient { out, x, gradient, weight, eps: self.0.eps });
+            });
+        });
+        Ok(T::to_cpu_storage_owned(out))
+    }
+}
+
+impl ByElement<2> for LayerNormParameters {
+    fn compute<T: Element>(&self, [x, gradient]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        let (x, gradient) = (x.slice::<T>()?, gradient.slice::<T>()?);
+        let LayerNorm { eps, channels } = self.0;
+        let totals = column_sums(x.len() / channels, channels, |span, sums| {
+            let (x, gradient) = (&x[span.clone()], &gradient[span]);
+            Arch::new().dispatch(ParameterGradients { sums, x, gradient, eps });
+        });
+        Ok(CpuStorage::F32(totals.concat().into_iter().map(|sum| sum as f32).collect()))
+    }
 }
 
 /// Mean, and one over the square root of variance + eps.

@@ -1,41 +1,28 @@
 //! Bilinear upsampling, one axis after the other.
 
-use super::element::{Element, widen};
+use super::element::{ByElement, Element, widen};
 use super::interpolation::{add_mix, add_scaled, mix};
-use crate::operation::{CpuInputs, OnCpu};
+use crate::operation::CpuInputs;
 use crate::resize::Resize;
 use crate::upsample::{Upsample, UpsampleGradient};
 use candle_core::{CpuStorage, Result};
-use half::bf16;
 use rayon::prelude::*;
 
-impl OnCpu<1> for Upsample {
-    fn compute(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(resize(&self.0, x.slice()?, None)))
-    }
-
-    fn compute_bf16(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
-        Ok(CpuStorage::BF16(resize(&self.0, x.slice()?, None)))
+impl ByElement<1> for Upsample {
+    fn compute<T: Element>(&self, [x]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
+        Ok(T::to_cpu_storage_owned(resize::<T>(&self.0, x.slice()?, None)))
     }
 }
 
-impl OnCpu<2> for Upsample {
-    fn compute(&self, [x, residual]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(resize(&self.0, x.slice()?, Some(residual.slice()?))))
-    }
-
-    fn compute_bf16(&self, [x, residual]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        Ok(CpuStorage::BF16(resize(&self.0, x.slice()?, Some(residual.slice()?))))
+impl ByElement<2> for Upsample {
+    fn compute<T: Element>(&self, [x, residual]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        Ok(T::to_cpu_storage_owned(resize::<T>(&self.0, x.slice()?, Some(residual.slice()?))))
     }
 }
 
-impl OnCpu<1> for UpsampleGradient {
-    fn compute(&self, [gradient]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
-        Ok(CpuStorage::F32(resize_gradient(&self.0, gradient.slice()?)))
-    }
-
-    fn compute_bf16(&self, [gradient]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
-        Ok(CpuStorage::BF16(resize_gradient::<bf16>(&self.0, gradient.slice()?)))
+impl ByElement<1> for UpsampleGradient {
+    fn compute<T: Element>(&self, [gradient]: CpuInputs<'_, 1>) -> Result<CpuStorage> {
+        Ok(T::to_cpu_storage_owned(resize_gradient::<T>(&self.0, gradient.slice()?)))
     }
 }
 

@@ -141,7 +141,7 @@ fn evaluate<L: Linear<I, SIDE>, T: Element, const I: usize>(
         let (band, tile) = (bands.start + index / tiling.tiles(), index % tiling.tiles());
         let from = tiling.pixels(band, tile, border, all_channels);
         let from = from.map(|row| row.map(|pixel| pixel.map(|pixel| pixel + channels.start)));
-        let (source, from) = in_f32(source, from, count, buffer);
+        let (source, from) = wide_pixels(source, from, count, buffer);
         let (to, linear) = (in_line(0, count), PhantomData::<L>);
         arch.dispatch(Transform { source, from, target: out, to, channels: count, linear });
     });
@@ -149,7 +149,7 @@ fn evaluate<L: Linear<I, SIDE>, T: Element, const I: usize>(
 
 /// `source` and the offsets of its pixels, in f32: itself, or a copy of `channels` of each pixel in
 /// `buffer`.
-fn in_f32<'a, T: Element, const N: usize>(
+fn wide_pixels<'a, T: Element, const N: usize>(
     source: &'a [T],
     from: [[Option<usize>; N]; N],
     channels: usize,
