@@ -154,7 +154,7 @@ impl Precision {
         if self == Self::Bf16 { DType::BF16 } else { DType::F32 }
     }
 
-    /// The costs of the network that `model` describes, in this precision.
+    /// What the network of `model` costs in this precision.
     ///
     /// # Errors
     /// If the configuration does not describe a network.

@@ -5,7 +5,7 @@ use robustseg_metrics::mean_and_deviation;
 
 use super::comparison::Comparison;
 use super::run::ComparedRun;
-use super::seeds;
+use super::{labels, seeds};
 use crate::draw::chart::Line;
 
 /// Runs that a figure draws as one line.
@@ -21,8 +21,14 @@ impl Comparison {
         let lowest =
             |runs: &[&ComparedRun]| runs.iter().map(|run| run.lowest()).sum::<f64>() / runs.len() as f64;
         groups.sort_by(|a, b| lowest(b).total_cmp(&lowest(a)));
-        let names: Vec<String> = groups.iter().map(|runs| common_name(runs)).collect();
-        let beginning = super::labels::common_beginning(&names).len();
+        let shared: Vec<String> = groups.iter().map(|runs| common_name(runs)).collect();
+        // Groups whose names share no other words are told apart by their first runs.
+        let name = |(name, runs): (&String, &Vec<&ComparedRun>)| {
+            let alone = shared.iter().filter(|other| *other == name).count() == 1;
+            if alone { name.clone() } else { runs[0].label.clone() }
+        };
+        let names: Vec<String> = shared.iter().zip(&groups).map(name).collect();
+        let beginning = labels::common_beginning(&names).len();
         let label = |(name, runs): (&String, Vec<_>)| Series { label: name[beginning..].to_owned(), runs };
         names.iter().zip(groups).map(label).collect()
     }

@@ -119,6 +119,25 @@ fn runs_that_were_evaluated_otherwise_are_refused() {
 }
 
 #[test]
+fn lines_of_two_settings_never_have_one_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["run-a", "run-b", "run-c", "run-d"].map(|name| folder.path().join(name));
+    fixture::run(&paths[0], "run-a", "basic", 0.6, 2.0);
+    fixture::run(&paths[1], "run-b", "basic", 0.5, 2.0);
+    fixture::run(&paths[2], "run-c", "fast_newton: {}", 0.62, 2.0);
+    fixture::run(&paths[3], "run-d", "fast_newton: {}", 0.52, 2.0);
+    for path in [&paths[1], &paths[3]] {
+        change(path, "evaluation.json", "\"seed\": 0", "\"seed\": 1");
+    }
+    let out = RunDirectory::lock(&folder.path().join("out")).unwrap();
+    let comparison = compare(&paths, &out).unwrap();
+    for (name, chart) in comparison.charts() {
+        let [first, second] = &chart.lines[..] else { panic!("{name}: {:?}", chart.lines) };
+        assert_ne!(first.label, second.label, "{name}");
+    }
+}
+
+#[test]
 fn figures_have_one_line_for_all_seeds_of_a_setting() {
     let folder = tempfile::tempdir().unwrap();
     let paths = ["seed-0-newton", "seed-1-newton", "seed-0-basic"].map(|name| folder.path().join(name));
