@@ -215,8 +215,8 @@ def verdicts(found):
                 text, sign = difference(methods, first, second, attack)
                 row.append(text)
             signs.append(sign)
-        verdict = {1: "confirmed", -1: "refuted"}.get(signs[0] if len(set(signs)) == 1 else 0, "undecided here")
-        rows.append(row + [verdict])
+        agreed = sum(signs) / len(SETS)
+        rows.append(row + [{1: "confirmed", -1: "refuted"}.get(agreed, "undecided here")])
     title = "Differences of mean IoU in points, ± standard errors. Those beyond two are bold, and decide if both sets agree:"
     table(title, head + ["the first is more robust"], rows)
 
@@ -323,7 +323,7 @@ def tables(records):
     signs(found)
 
 
-# Each figure's methods and the charts of the comparison. None are all methods.
+# The methods of each figure, or None for all of them, and the charts of their comparison.
 FIGURES = {
     "overfitting": (["basic", "fgsm", "fgsm_half", "bim"], ["fgsm", "bim"]),
     "random_step": (["basic", "fgsm", "random_fgsm", "n_fgsm"], ["clean_and_attacked"]),
@@ -340,11 +340,11 @@ def figures(runs, target, program):
     target.mkdir(parents=True, exist_ok=True)
     for data in SETS:
         for figure, (methods, charts) in FIGURES.items():
-            compared = sorted(
-                run for method in methods or METHODS for run in runs.glob(f"seed-*-{data}-{method}") if (run / "report.html").exists()
-            )
+            found = sorted(run for method in methods or METHODS for run in runs.glob(f"seed-*-{data}-{method}"))
+            compared = [run for run in found if (run / "report.html").exists()]
             with tempfile.TemporaryDirectory() as folder:
-                subprocess.run([program, "compare", *compared, "--out", f"{folder}/out"], check=True, stdout=subprocess.DEVNULL)
+                command = [program, "compare", *compared, "--out", f"{folder}/out"]
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
                 for chart in charts:
                     svg = Path(folder, "out", "figures", f"{chart}.svg").read_bytes()
                     (target / f"{figure}_{chart}_{data}.svg").write_bytes(svg)
