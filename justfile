@@ -47,6 +47,10 @@ test-cuda *ARGS:
 gpu-check CALL *ARGS:
     scripts/gpu_check.sh {{CALL}} {{ARGS}}
 
+# Test the study's script, and that the pages of results show what the records say.
+test-study:
+    python3 -B -m unittest discover tests/study
+
 # Test gpu-check with programs that crash, hang and are killed. Needs no GPU.
 test-gpu-check:
     python3 -B -m unittest discover tests/gpu_check

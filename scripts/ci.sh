@@ -53,6 +53,10 @@ tests() { # unit, documentation, golden, layering, end-to-end and real-data test
     cargo test --workspace --locked
 }
 
+study() { # the study's script, and that the pages of results show what the records say
+    python3 -B -m unittest discover tests/study
+}
+
 docs() {
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 }
@@ -87,7 +91,7 @@ smoke() { # the whole way, spec to report, with the program that the tests build
     rm -r "$out"
 }
 
-all=(format lint tests docs packages deny smoke gpu)
+all=(format lint tests study docs packages deny smoke gpu)
 for step in "${@:-${all[@]}}"; do
     case " ${all[*]} advisories " in
     *" $step "*) ;;

@@ -5,12 +5,14 @@ study.py collect RUNS RECORDS   copies the records of the finished runs in RUNS,
 study.py restore RECORDS RUNS   makes runs of them again, without weights: a sweep then continues with the others, and
                                 robustseg compare compares them
 study.py tables RECORDS         prints the tables of the results
+study.py overfitting RECORDS    prints the table of experiments/overfitting.yaml
 study.py figures RUNS FIGURES [PROGRAM]
                                 draws the figures of the results from finished or restored runs; PROGRAM is robustseg,
-                                or the path of its executable
+                                or the path of its executable. The figures of epsilons are copied from finished runs
 
-RECORDS is docs/results/study. A run's events and counts of images are compressed there by gzip. Paths of the
-machine are left out, and the specs name the manifests of this repository. Python's standard library is enough.
+RECORDS is docs/results/study, or docs/results/overfitting for the second sweep. A run's events and counts of images are
+compressed there by gzip. Paths of the machine are left out, and the specs name the manifests of this repository. Python's
+standard library is enough.
 """
 
 import gzip
@@ -39,6 +41,7 @@ METHODS = {
     "fgsm_half": "FGSM, half",
     "fast_newton_half": "Fast Newton, half",
     "bim_half": "BIM, half",
+    "fast_newton_clamp": "Fast Newton, clamped",
 }
 ATTACKS = {"fgsm": "FGSM", "bim": "BIM-10", "cospgd": "CosPGD", "tsallis_apgd": "TsallisPGD", "sea": "SEA"}
 JUDGED = 4 / 255
@@ -171,54 +174,79 @@ def all_scores(data, methods):
     table(title, ["trained by"] + [name for name, _, _ in columns] + ["over images"], rows)
 
 
-# Of each pair, whether the first is more robust. Without an attack and an epsilon, in the worst case at 4/255.
-STATEMENTS = [
-    ("fgsm", "basic", "bim", TRAINED),
-    ("fgsm_half", "basic", "bim", TRAINED),
-    ("bim", "fgsm"),
-    ("bim_half", "fgsm_half"),
-    ("random_fgsm", "fgsm"),
-    ("n_fgsm", "fgsm"),
-    ("fast_newton", "fgsm"),
-    ("fast_newton", "random_fgsm"),
-    ("fast_newton_half", "fgsm_half"),
-    ("fast_newton", "bim"),
-    ("fast_newton_half", "bim_half"),
-    ("fgsm", "fgsm_half"),
-    ("fast_newton", "fast_newton_half"),
-    ("bim", "bim_half"),
-    ("noisy_newton", "fast_newton"),
-    ("masked_newton", "noisy_newton"),
-    ("curved_newton", "masked_newton"),
-    ("masked_newton", "fast_newton"),
-    ("masked_newton", "n_fgsm"),
-    ("masked_newton", "sora"),
-    ("masked_newton", "bim"),
-    ("n_fgsm", "bim"),
-    ("sora", "bim"),
-    ("segpgd_at", "bim"),
-]
+# The statements of each question: of each pair, whether the first is more robust. Without an attack and an epsilon, in
+# the worst case at 4/255.
+STATEMENTS = {
+    1: [
+        ("fgsm", "basic", "bim", TRAINED),
+        ("fgsm_half", "basic", "bim", TRAINED),
+        ("bim", "fgsm", "bim", TRAINED),
+        ("bim_half", "fgsm_half", "bim", TRAINED),
+        ("bim", "fgsm"),
+        ("bim_half", "fgsm_half"),
+    ],
+    2: [
+        ("random_fgsm", "fgsm", "bim", TRAINED),
+        ("random_fgsm", "fgsm"),
+        ("n_fgsm", "fgsm"),
+    ],
+    3: [
+        ("fast_newton", "bim", "bim", TRAINED),
+        ("fast_newton_half", "bim_half", "bim", TRAINED),
+        ("fast_newton", "bim"),
+        ("fast_newton_half", "bim_half"),
+        ("fast_newton", "fgsm"),
+        ("fast_newton_half", "fgsm_half"),
+        ("fast_newton", "random_fgsm"),
+    ],
+    4: [
+        ("fgsm", "fgsm_half"),
+        ("fast_newton", "fast_newton_half"),
+        ("bim", "bim_half"),
+    ],
+    5: [("fast_newton_clamp", "fast_newton")],
+    7: [
+        ("noisy_newton", "fast_newton"),
+        ("masked_newton", "noisy_newton"),
+        ("curved_newton", "masked_newton"),
+        ("masked_newton", "fast_newton"),
+        ("masked_newton", "n_fgsm"),
+        ("masked_newton", "sora"),
+        ("masked_newton", "bim"),
+        ("masked_newton", "segpgd_at"),
+        ("n_fgsm", "bim"),
+        ("sora", "bim"),
+        ("segpgd_at", "bim"),
+    ],
+}
 
 
-def verdicts(found):
+def verdicts(found, question):
     head = ["difference"]
     for data in found:
         head += [f"{SETS[data]}, clean", f"{SETS[data]}, attacked"]
     rows = []
-    for first, second, *under in STATEMENTS:
+    for first, second, *under in STATEMENTS[question]:
         name = f"{METHODS[first]} - {METHODS[second]}"
         if under:
             name += f", {ATTACKS[under[0]]} at {under[1]}"
-        row, signs = [name], []
+        row, signs = [name], {"clean": [], "attacked": []}
         for methods in found.values():
-            for attack in [["clean"], under or ["worst"]]:
+            for images, attack in [("clean", ["clean"]), ("attacked", under or ["worst"])]:
                 text, sign = difference(methods, first, second, attack)
                 row.append(text)
-            signs.append(sign)
-        agreed = sum(signs) / len(SETS)
-        rows.append(row + [{1: "confirmed", -1: "refuted"}.get(agreed, "undecided here")])
-    title = "Differences of mean IoU in points, ± standard errors. Those beyond two are bold, and decide if both sets agree:"
-    table(title, head + ["the first is more robust"], rows)
+                signs[images].append(sign)
+        rows.append(row + [verdict(of_sets) for of_sets in signs.values()])
+    title = (
+        f"Question {question}. Differences of mean IoU in points ± standard errors, in the worst case at 4/255 where no "
+        "attack is given. Those beyond two errors are bold, and decide if both sets agree whether the first is better:"
+    )
+    table(title, head + ["better clean", "more robust"], rows)
+
+
+def verdict(signs):
+    """Whether the first of two methods is better on both sets, by the signs of the differences."""
+    return {1: "confirmed", -1: "refuted"}.get(sum(signs) / len(SETS), "undecided here")
 
 
 def difference(methods, first, second, attack):
@@ -231,6 +259,53 @@ def difference(methods, first, second, attack):
         return f"{100 * apart:+.1f}", 0
     text = f"{100 * apart:+.1f} ± {100 * spread:.1f}"
     return (f"**{text}**", math.copysign(1, apart)) if abs(apart) > 2 * spread else (text, 0)
+
+
+def learnt_classes(found, least=0.05):
+    """How many classes each method's networks find, clean and attacked."""
+    rows = []
+    for method, name in METHODS.items():
+        row = [name]
+        for methods in found.values():
+            for attack, epsilon in [("clean", 0), ("worst", JUDGED)]:
+                found_classes = [
+                    sum(iou is not None and iou > least for iou in found_scores(evaluation, attack, epsilon)["iou"])
+                    for _, evaluation in methods.get(method, {}).values()
+                ]
+                row.append(f"{mean(found_classes):.1f}" if found_classes else "")
+        rows.append(row)
+    head = ["trained by"] + [f"{SETS[data]}, {images}" for data in found for images in ("clean", "attacked")]
+    table("Classes with an IoU above 5 %, means over seeds, clean and in the worst case at 4/255:", head, rows)
+
+
+def curves(found, methods):
+    """Mean IoU along the paper's two curves."""
+    columns = [(attack, epsilon) for attack in ("fgsm", "bim") for epsilon in (0.01, 0.02, 0.03, 0.04)]
+    rows = []
+    for data, runs in found.items():
+        for method in methods:
+            if method in runs:
+                values = [cell(scores(runs[method], attack, epsilon)) for attack, epsilon in columns]
+                rows.append([f"{SETS[data]}, {METHODS[method]}", *values])
+    title = "Question 1. Mean IoU in percent along the curves, means ± standard errors:"
+    table(title, ["trained by"] + [f"{ATTACKS[attack]}, {epsilon}" for attack, epsilon in columns], rows)
+
+
+def under_each_attack(found, pairs):
+    """The difference of two methods under one attack after the other."""
+    columns = [("fgsm", 0.01), ("fgsm", TRAINED), ("bim", 0.01), ("bim", TRAINED)]
+    columns += [(attack, JUDGED) for attack in ("bim", "cospgd", "tsallis_apgd", "sea", "worst")]
+    rows = []
+    for data, methods in found.items():
+        for first, second in pairs:
+            values = [difference(methods, first, second, under)[0] for under in columns]
+            rows.append([f"{SETS[data]}, {METHODS[first]} - {METHODS[second]}", *values])
+    head = [
+        ATTACKS.get(attack, "worst case") + (", 4/255" if epsilon == JUDGED else f", {epsilon}")
+        for attack, epsilon in columns
+    ]
+    title = "Question 3. Differences of mean IoU in points ± standard errors, those beyond two errors bold:"
+    table(title, ["difference"] + head, rows)
 
 
 def tau(one, other):
@@ -248,7 +323,7 @@ def ranking(found):
             row.append(f"{tau([mean(scores(runs, attack)) for runs in methods.values()], worst):.2f}")
         rows.append(row)
     head = ["Kendall's tau with the worst case", "clean", "BIM-10", "CosPGD", "TsallisPGD", "SEA"]
-    table("Agreement on the order of the methods, all at 4/255:", head, rows)
+    table("Question 6. Agreement on the order of the methods, all at 4/255:", head, rows)
 
 
 def strongest(found):
@@ -265,7 +340,10 @@ def strongest(found):
         row += [f"{winners.count(attack)}, {gap:.2f}" for attack, gap in zip(attacks, above)]
         rows.append(row)
     head = ["set", "networks"] + [ATTACKS[attack] for attack in attacks]
-    title = "Networks that each attack alone harms most at 4/255, and how many points it is above the worst case on average:"
+    title = (
+        "Question 6. Networks that each attack alone harms most at 4/255, and how many points it is above the worst case "
+        "on average:"
+    )
     table(title, head, rows)
 
 
@@ -292,7 +370,7 @@ def step_sizes(found, parts=5):
                 )
         if rows:
             head = ["training", "negative", "5 %", "median", "95 %", "largest"]
-            table(f"Epsilons of {METHODS[method]}, all seeds:", head, rows)
+            table(f"Question 5. Epsilons of {METHODS[method]}, all seeds:", head, rows)
 
 
 def signs(found):
@@ -309,18 +387,50 @@ def signs(found):
             if seen:
                 rows.append([f"{SETS[data]}, {name}", str(len(readings)), str(seen), str(flagged)])
     head = ["trained by", "trainings", "with a sign", "flagged"]
-    table("Signs of catastrophic overfitting, of all trainings that showed one:", head, rows)
+    if rows:
+        table("Question 1. Signs of catastrophic overfitting, of all trainings that showed one:", head, rows)
+    else:
+        print("\nQuestion 1. No training showed a sign of catastrophic overfitting.")
 
 
 def tables(records):
     found = load(records)
     for data, methods in found.items():
         all_scores(data, methods)
-    verdicts(found)
+    learnt_classes(found)
+    curves(found, ["basic", "fgsm", "fgsm_half", "bim", "bim_half"])
+    verdicts(found, 1)
+    signs(found)
+    verdicts(found, 2)
+    verdicts(found, 3)
+    under_each_attack(found, [("fast_newton", "bim"), ("fast_newton_half", "bim_half")])
+    verdicts(found, 4)
+    step_sizes(found)
+    verdicts(found, 5)
     ranking(found)
     strongest(found)
-    step_sizes(found)
-    signs(found)
+    verdicts(found, 7)
+
+
+def overfitting(records):
+    """Signs, and mean IoU under FGSM and BIM at the epsilon of the training."""
+    rows = []
+    for run in sorted(records.glob("seed-*"), key=lambda run: run.name.split("-")[::-1]):
+        _, seed, method = run.name.split("-", 2)
+        epsilon = float(method.split("_")[1])
+        evaluation = json.loads((run / "evaluation.json").read_text())
+        readings = [event for event in lines(run / "events.jsonl.gz") if event["kind"] == "monitor"]
+        signs = [event for event in readings if event["sign"]]
+        flagged = next((str(event["step"]) for event in readings if event["overfitting"]), "")
+        points = [("clean", 0), ("fgsm", epsilon / 2), ("fgsm", epsilon), ("bim", epsilon)]
+        row = [method.removeprefix("fgsm_").replace("_", ", "), seed, f"{len(signs)} of {len(readings)}", flagged]
+        rows.append(row + [f"{100 * score(evaluation, *point):.1f}" for point in points])
+    head = ["FGSM, epsilon", "seed", "readings with a sign", "flagged at step", "clean", "FGSM, half the epsilon", "FGSM"]
+    title = (
+        "Mean IoU in percent on 20 validation images at the epsilon of the training, and readings of the monitor with a "
+        "sign of catastrophic overfitting:"
+    )
+    table(title, head + ["BIM-10"], rows)
 
 
 # The methods of each figure, or None for all of them, and the charts of their comparison.
@@ -348,6 +458,9 @@ def figures(runs, target, program):
                 for chart in charts:
                     svg = Path(folder, "out", "figures", f"{chart}.svg").read_bytes()
                     (target / f"{figure}_{chart}_{data}.svg").write_bytes(svg)
+        epsilons = runs / f"seed-0-{data}-fast_newton" / "figures" / "epsilons.svg"
+        if epsilons.exists():
+            (target / f"epsilons_{data}.svg").write_bytes(epsilons.read_bytes())
 
 
 def main(arguments):
@@ -358,6 +471,8 @@ def main(arguments):
             restore(Path(records), Path(runs))
         case ["tables", records]:
             tables(Path(records))
+        case ["overfitting", records]:
+            overfitting(Path(records))
         case ["figures", runs, target, *program]:
             figures(Path(runs), Path(target), *program or ["robustseg"])
         case _:
