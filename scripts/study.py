@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 
 SETS = {"camvid": "CamVid", "ccp": "Clothing Co-Parsing"}
 METHODS = {
@@ -210,6 +210,7 @@ STATEMENTS = {
         ("masked_newton", "noisy_newton"),
         ("curved_newton", "masked_newton"),
         ("masked_newton", "fast_newton"),
+        ("masked_newton", "random_fgsm"),
         ("masked_newton", "n_fgsm"),
         ("masked_newton", "sora"),
         ("masked_newton", "bim"),
@@ -347,6 +348,22 @@ def strongest(found):
     table(title, head, rows)
 
 
+def costs(found):
+    """What crafting takes next to the update. A median over runs, some of which shared their processor for a while."""
+    rows = []
+    for method, name in METHODS.items():
+        row = [name]
+        for methods in found.values():
+            ratios = []
+            for run, _ in methods.get(method, {}).values():
+                seconds = json.loads((run / "timing.json").read_text())["training"]["seconds"]
+                ratios.append(seconds["attack"] / (seconds["forward"] + seconds["backward"]))
+            row.append(f"{100 * median(ratios):.0f} %" if ratios else "")
+        rows.append(row)
+    title = "Question 3. Seconds of crafting, in percent of the forward and the backward pass of the update, medians over seeds:"
+    table(title, ["trained by", *(SETS[data] for data in found)], rows)
+
+
 def step_sizes(found, parts=5):
     """Fast Newton's epsilons over the training."""
     for method in ["fast_newton", "fast_newton_half"]:
@@ -404,6 +421,7 @@ def tables(records):
     verdicts(found, 2)
     verdicts(found, 3)
     under_each_attack(found, [("fast_newton", "bim"), ("fast_newton_half", "bim_half")])
+    costs(found)
     verdicts(found, 4)
     step_sizes(found)
     verdicts(found, 5)
