@@ -47,7 +47,7 @@ test-cuda *ARGS:
 gpu-check CALL *ARGS:
     scripts/gpu_check.sh {{CALL}} {{ARGS}}
 
-# Test the study's script, and that the pages of results show what the records say.
+# Test the study's script, and that the page of results shows what the records say.
 test-study:
     python3 -B -m unittest discover tests/study
 

@@ -53,7 +53,7 @@ tests() { # unit, documentation, golden, layering, end-to-end and real-data test
     cargo test --workspace --locked
 }
 
-study() { # the study's script, and that the pages of results show what the records say
+study() { # the study's script, and that the page of results shows what the records say
     python3 -B -m unittest discover tests/study
 }
 

@@ -5,14 +5,12 @@ study.py collect RUNS RECORDS   copies the records of the finished runs in RUNS,
 study.py restore RECORDS RUNS   makes runs of them again, without weights: a sweep then continues with the others, and
                                 robustseg compare compares them
 study.py tables RECORDS         prints the tables of the results
-study.py overfitting RECORDS    prints the table of experiments/overfitting.yaml
 study.py figures RUNS FIGURES [PROGRAM]
                                 draws the figures of the results from finished or restored runs; PROGRAM is robustseg,
                                 or the path of its executable. The figures of epsilons are copied from finished runs
 
-RECORDS is docs/results/study, or docs/results/overfitting for the second sweep. A run's events and counts of images are
-compressed there by gzip. Paths of the machine are left out, and the specs name the manifests of this repository. Python's
-standard library is enough.
+RECORDS is docs/results/study. A run's events and counts of images are compressed there by gzip. Paths of the
+machine are left out, and the specs name the manifests of this repository. Python's standard library is enough.
 """
 
 import gzip
@@ -48,8 +46,12 @@ JUDGED = 4 / 255
 TRAINED = 0.03
 
 
+def runs_in(folder):
+    return sorted(folder.glob("seed-*")) or sys.exit(f"study.py: {folder} has no run of the study, a folder named seed-*")
+
+
 def collect(runs, records):
-    for run in sorted(runs.glob("seed-*")):
+    for run in runs_in(runs):
         outcome = runs / "sweep" / "outcomes" / f"{run.name}.json"
         if not outcome.is_file() or json.loads(outcome.read_text())["status"] != 0:
             continue
@@ -75,7 +77,7 @@ def without_paths(text):
 
 def restore(records, runs):
     root = Path(__file__).resolve().parent.parent
-    for kept in sorted(records.glob("seed-*")):
+    for kept in runs_in(records):
         run = runs / kept.name
         if run.exists():
             continue
@@ -100,7 +102,7 @@ def lines(path):
 def load(records):
     """The evaluations by set, method and seed."""
     found = {}
-    for run in sorted(records.glob("seed-*")):
+    for run in runs_in(records):
         _, seed, data, method = run.name.split("-", 3)
         evaluation = json.loads((run / "evaluation.json").read_text())
         found.setdefault(data, {}).setdefault(method, {})[int(seed)] = (run, evaluation)
@@ -430,27 +432,6 @@ def tables(records):
     verdicts(found, 7)
 
 
-def overfitting(records):
-    """Signs, and mean IoU under FGSM and BIM at the epsilon of the training."""
-    rows = []
-    for run in sorted(records.glob("seed-*"), key=lambda run: run.name.split("-")[::-1]):
-        _, seed, method = run.name.split("-", 2)
-        epsilon = float(method.split("_")[1])
-        evaluation = json.loads((run / "evaluation.json").read_text())
-        readings = [event for event in lines(run / "events.jsonl.gz") if event["kind"] == "monitor"]
-        signs = [event for event in readings if event["sign"]]
-        flagged = next((str(event["step"]) for event in readings if event["overfitting"]), "")
-        points = [("clean", 0), ("fgsm", epsilon / 2), ("fgsm", epsilon), ("bim", epsilon)]
-        row = [method.removeprefix("fgsm_").replace("_", ", "), seed, f"{len(signs)} of {len(readings)}", flagged]
-        rows.append(row + [f"{100 * score(evaluation, *point):.1f}" for point in points])
-    head = ["FGSM, epsilon", "seed", "readings with a sign", "flagged at step", "clean", "FGSM, half the epsilon", "FGSM"]
-    title = (
-        "Mean IoU in percent on 20 validation images at the epsilon of the training, and readings of the monitor with a "
-        "sign of catastrophic overfitting:"
-    )
-    table(title, head + ["BIM-10"], rows)
-
-
 # The methods of each figure, or None for all of them, and the charts of their comparison.
 FIGURES = {
     "overfitting": (["basic", "fgsm", "fgsm_half", "bim"], ["fgsm", "bim"]),
@@ -465,6 +446,7 @@ FIGURES = {
 
 
 def figures(runs, target, program):
+    runs_in(runs)
     target.mkdir(parents=True, exist_ok=True)
     for data in SETS:
         for figure, (methods, charts) in FIGURES.items():
@@ -489,8 +471,6 @@ def main(arguments):
             restore(Path(records), Path(runs))
         case ["tables", records]:
             tables(Path(records))
-        case ["overfitting", records]:
-            overfitting(Path(records))
         case ["figures", runs, target, *program]:
             figures(Path(runs), Path(target), *program or ["robustseg"])
         case _:
