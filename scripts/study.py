@@ -8,15 +8,20 @@ study.py tables RECORDS         prints the tables of the results
 study.py figures RUNS FIGURES [PROGRAM]
                                 draws the figures of the results from finished or restored runs; PROGRAM is robustseg,
                                 or the path of its executable. The figures of epsilons are copied from finished runs
+study.py overfitting RECORDS
+study.py overfitting-figures RUNS FIGURES [PROGRAM]
+                                the same for the trainings that may overfit
 
-RECORDS is docs/results/study. A run's events and counts of images are compressed there by gzip. Paths of the
-machine are left out, and the specs name the manifests of this repository. Python's standard library is enough.
+RECORDS is docs/results/study, or docs/results/overfitting for the trainings that may overfit. A run's events and counts
+of images are compressed there by gzip. Paths of the machine are left out, and the specs name the manifests of this
+repository. Python's standard library is enough.
 """
 
 import gzip
 import json
 import math
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -432,6 +437,37 @@ def tables(records):
     verdicts(found, 7)
 
 
+def overfitting(records):
+    """Signs of catastrophic overfitting, and mean IoU at the epsilon of each training."""
+    trainings = {}
+    for run in runs_in(records):
+        _, seed, training = run.name.split("-", 2)
+        trainings.setdefault(training, {})[int(seed)] = (run, json.loads((run / "evaluation.json").read_text()))
+    rows = []
+    for training in sorted(trainings, key=lambda training: (len(training.split("_")), training)):
+        runs, (method, *settings) = trainings[training], training.split("_")
+        readings = [
+            [event for event in lines(run / "events.jsonl.gz") if event["kind"] == "monitor"]
+            for _, (run, _) in sorted(runs.items())
+        ]
+        flags = [next((event["step"] for event in events if event["overfitting"]), None) for events in readings]
+        signs = [event["sign"] for events in readings for event in events]
+        monitored = [f"{len(flags) - flags.count(None)} of {len(flags)}"]
+        monitored.append(", ".join(str(step) for step in flags if step) or "-")
+        monitored += [f"{signs.count(sign)} of {len(signs)}" for sign in ["distortion", "gap"]]
+        # Training on clean images has no epsilon, and is judged at each.
+        for epsilon in settings[:1] or ["0.03", "0.06", "0.1"]:
+            points = [("clean", 0), ("fgsm", float(epsilon)), ("bim", float(epsilon))]
+            name = ", ".join([method.upper() if settings else method.capitalize(), epsilon, *settings[1:]])
+            rows.append([name] + (monitored if signs else ["-"] * 4) + [cell(scores(runs, *point)) for point in points])
+    head = ["trained by", "flagged", "at step", "readings with distortion", "with gap", "clean", "FGSM", "BIM-10"]
+    title = (
+        "Trainings that the monitor flagged, its readings with each sign, and mean IoU in percent on 20 validation "
+        "images, means ± standard errors over seeds:"
+    )
+    table(title, head, rows)
+
+
 # The methods of each figure, or None for all of them, and the charts of their comparison.
 FIGURES = {
     "overfitting": (["basic", "fgsm", "fgsm_half", "bim"], ["fgsm", "bim"]),
@@ -445,22 +481,37 @@ FIGURES = {
 }
 
 
+def compare(runs, charts, program):
+    """The `charts` of a comparison of `runs`, by name."""
+    compared = [run for run in runs if (run / "report.html").exists()]
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([program, "compare", *compared, "--out", f"{folder}/out"], check=True, stdout=subprocess.DEVNULL)
+        return {chart: Path(folder, "out", "figures", f"{chart}.svg").read_bytes() for chart in charts}
+
+
 def figures(runs, target, program):
     runs_in(runs)
     target.mkdir(parents=True, exist_ok=True)
     for data in SETS:
         for figure, (methods, charts) in FIGURES.items():
             found = sorted(run for method in methods or METHODS for run in runs.glob(f"seed-*-{data}-{method}"))
-            compared = [run for run in found if (run / "report.html").exists()]
-            with tempfile.TemporaryDirectory() as folder:
-                command = [program, "compare", *compared, "--out", f"{folder}/out"]
-                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-                for chart in charts:
-                    svg = Path(folder, "out", "figures", f"{chart}.svg").read_bytes()
-                    (target / f"{figure}_{chart}_{data}.svg").write_bytes(svg)
-        epsilons = runs / f"seed-0-{data}-fast_newton" / "figures" / "epsilons.svg"
-        if epsilons.exists():
-            (target / f"epsilons_{data}.svg").write_bytes(epsilons.read_bytes())
+            for chart, svg in compare(found, charts, program).items():
+                (target / f"{figure}_{chart}_{data}.svg").write_bytes(svg)
+        keep(runs / f"seed-0-{data}-fast_newton", "epsilons", target / f"epsilons_{data}.svg")
+
+
+def overfitting_figures(runs, target, program):
+    target.mkdir(parents=True, exist_ok=True)
+    for chart, svg in compare(runs_in(runs), ["fgsm", "bim"], program).items():
+        (target / f"epsilons_of_training_{chart}.svg").write_bytes(svg)
+    keep(runs / "seed-0-fgsm_0.1", "monitor_loss", target / "loss_along_step.svg")
+
+
+def keep(run, figure, target):
+    """Copies a figure of `run`, unless it was restored without figures."""
+    figure = run / "figures" / f"{figure}.svg"
+    if figure.exists():
+        target.write_bytes(figure.read_bytes())
 
 
 def main(arguments):
@@ -471,8 +522,12 @@ def main(arguments):
             restore(Path(records), Path(runs))
         case ["tables", records]:
             tables(Path(records))
+        case ["overfitting", records]:
+            overfitting(Path(records))
         case ["figures", runs, target, *program]:
             figures(Path(runs), Path(target), *program or ["robustseg"])
+        case ["overfitting-figures", runs, target, *program]:
+            overfitting_figures(Path(runs), Path(target), *program or ["robustseg"])
         case _:
             print(__doc__, file=sys.stderr)
             return 2
@@ -480,4 +535,6 @@ def main(arguments):
 
 
 if __name__ == "__main__":
+    # `study.py tables RECORDS | head` ends quietly.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main(sys.argv[1:]))
