@@ -7,20 +7,18 @@ study.py restore RECORDS RUNS   makes runs of them again, without weights: a swe
 study.py tables RECORDS         prints the tables of the results
 study.py figures RUNS FIGURES [PROGRAM]
                                 draws the figures of the results from finished or restored runs; PROGRAM is robustseg,
-                                or the path of its executable. The figures of epsilons are copied from finished runs
-study.py overfitting RECORDS
-study.py overfitting-figures RUNS FIGURES [PROGRAM]
-                                the same for the trainings that may overfit
+                                or the path of its executable. Figures of a single run are copied from finished runs
 
-RECORDS is docs/results/study, or docs/results/overfitting for the trainings that may overfit. A run's events and counts
-of images are compressed there by gzip. Paths of the machine are left out, and the specs name the manifests of this
-repository. Python's standard library is enough.
+RECORDS is docs/results/study, or docs/results/overfitting for the trainings that may overfit; RUNS are those of either.
+A run's events and counts of images are compressed there by gzip. Paths of the machine are left out, and the specs name
+the manifests of this repository. Python's standard library is enough.
 """
 
 import gzip
 import json
 import math
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,6 +54,8 @@ def runs_in(folder):
 
 
 def collect(runs, records):
+    if runs.resolve() == records.resolve():
+        sys.exit(f"study.py: {runs} has the runs themselves; collect their records in another folder")
     for run in runs_in(runs):
         outcome = runs / "sweep" / "outcomes" / f"{run.name}.json"
         if not outcome.is_file() or json.loads(outcome.read_text())["status"] != 0:
@@ -105,23 +105,46 @@ def lines(path):
 
 
 def load(records):
-    """The evaluations by set, method and seed."""
+    """The runs with their evaluations, by training and seed. The training is what follows the seed in a run's name."""
     found = {}
     for run in runs_in(records):
-        _, seed, data, method = run.name.split("-", 3)
-        evaluation = json.loads((run / "evaluation.json").read_text())
-        found.setdefault(data, {}).setdefault(method, {})[int(seed)] = (run, evaluation)
+        _, seed, training = run.name.split("-", 2)
+        found.setdefault(training, {})[int(seed)] = (run, json.loads((run / "evaluation.json").read_text()))
     return found
+
+
+def are_of_the_study(trainings, folder):
+    """Whether `folder` has the trainings of the study's two sets, not those that may overfit."""
+    if all(training.partition("-")[0] in SETS for training in trainings):
+        return True
+    if all(re.fullmatch(r"basic|fgsm_0\.\d+(_[a-z]+)?", training) for training in trainings):
+        return False
+    sys.exit(f"study.py: {folder} has runs of another sweep, or of both")
+
+
+def by_set(trainings):
+    """The study's trainings by set and method."""
+    found = {}
+    for training, runs in trainings.items():
+        data, method = training.split("-", 1)
+        found.setdefault(data, {})[method] = runs
+    return found
+
+
+def readings(runs):
+    """The monitor's readings in each run, by the order of the seeds."""
+    events = [lines(run / "events.jsonl.gz") for _, (run, _) in sorted(runs.items())]
+    return [[event for event in of_run if event["kind"] == "monitor"] for of_run in events]
 
 
 def found_scores(evaluation, attack, epsilon):
     if attack == "clean":
         return evaluation["clean"]
-    if attack == "worst":
-        points = evaluation["worst_case"]
-    else:
-        points = next(curve["points"] for curve in evaluation["curves"] if curve["attack"] == attack)
-    return next(point for point in points if abs(point["epsilon"] - epsilon) < 1e-9)
+    curves = [curve["points"] for curve in evaluation["curves"] if curve["attack"] == attack]
+    for point in evaluation["worst_case"] if attack == "worst" else sum(curves, []):
+        if abs(point["epsilon"] - epsilon) < 1e-9:
+            return point
+    sys.exit(f"study.py: an evaluation has no score under {attack} at {epsilon}; the records are of other runs")
 
 
 def score(evaluation, attack, epsilon=JUDGED):
@@ -402,14 +425,11 @@ def signs(found):
     rows = []
     for data, methods in found.items():
         for method, name in METHODS.items():
-            readings = [
-                [event for event in lines(run / "events.jsonl.gz") if event["kind"] == "monitor"]
-                for run, _ in methods.get(method, {}).values()
-            ]
-            flagged = sum(any(event["overfitting"] for event in events) for events in readings)
-            seen = sum(any(event["sign"] for event in events) for events in readings)
+            of_runs = readings(methods.get(method, {}))
+            flagged = sum(any(reading["overfitting"] for reading in of_run) for of_run in of_runs)
+            seen = sum(any(reading["sign"] for reading in of_run) for of_run in of_runs)
             if seen:
-                rows.append([f"{SETS[data]}, {name}", str(len(readings)), str(seen), str(flagged)])
+                rows.append([f"{SETS[data]}, {name}", str(len(of_runs)), str(seen), str(flagged)])
     head = ["trained by", "trainings", "with a sign", "flagged"]
     if rows:
         table("Question 1. Signs of catastrophic overfitting, of all trainings that showed one:", head, rows)
@@ -418,7 +438,14 @@ def signs(found):
 
 
 def tables(records):
-    found = load(records)
+    trainings = load(records)
+    if are_of_the_study(trainings, records):
+        study_tables(by_set(trainings))
+    else:
+        overfitting_table(trainings)
+
+
+def study_tables(found):
     for data, methods in found.items():
         all_scores(data, methods)
     learnt_classes(found)
@@ -437,35 +464,34 @@ def tables(records):
     verdicts(found, 7)
 
 
-def overfitting(records):
+def overfitting_table(trainings):
     """Signs of catastrophic overfitting, and mean IoU at the epsilon of each training."""
-    trainings = {}
-    for run in runs_in(records):
-        _, seed, training = run.name.split("-", 2)
-        trainings.setdefault(training, {})[int(seed)] = (run, json.loads((run / "evaluation.json").read_text()))
     rows = []
     for training in sorted(trainings, key=lambda training: (len(training.split("_")), training)):
         runs, (method, *settings) = trainings[training], training.split("_")
-        readings = [
-            [event for event in lines(run / "events.jsonl.gz") if event["kind"] == "monitor"]
-            for _, (run, _) in sorted(runs.items())
-        ]
-        flags = [next((event["step"] for event in events if event["overfitting"]), None) for events in readings]
-        signs = [event["sign"] for events in readings for event in events]
-        monitored = [f"{len(flags) - flags.count(None)} of {len(flags)}"]
-        monitored.append(", ".join(str(step) for step in flags if step) or "-")
-        monitored += [f"{signs.count(sign)} of {len(signs)}" for sign in ["distortion", "gap"]]
         # Training on clean images has no epsilon, and is judged at each.
         for epsilon in settings[:1] or ["0.03", "0.06", "0.1"]:
             points = [("clean", 0), ("fgsm", float(epsilon)), ("bim", float(epsilon))]
-            name = ", ".join([method.upper() if settings else method.capitalize(), epsilon, *settings[1:]])
-            rows.append([name] + (monitored if signs else ["-"] * 4) + [cell(scores(runs, *point)) for point in points])
+            name = ", ".join([METHODS[method], epsilon, *settings[1:]])
+            rows.append([name, *monitored(runs), *(cell(scores(runs, *point)) for point in points)])
     head = ["trained by", "flagged", "at step", "readings with distortion", "with gap", "clean", "FGSM", "BIM-10"]
     title = (
         "Trainings that the monitor flagged, its readings with each sign, and mean IoU in percent on 20 validation "
         "images, means ± standard errors over seeds:"
     )
     table(title, head, rows)
+
+
+def monitored(runs):
+    """How many of the runs the monitor flagged, at which steps, and how many of its readings had each sign."""
+    of_runs = readings(runs)
+    signs = [reading["sign"] for of_run in of_runs for reading in of_run]
+    if not signs:
+        return ["-"] * 4
+    flagged = [next((reading["step"] for reading in of_run if reading["overfitting"]), None) for of_run in of_runs]
+    steps = [str(step) for step in flagged if step is not None]
+    of_signs = [f"{signs.count(sign)} of {len(signs)}" for sign in ("distortion", "gap")]
+    return [f"{len(steps)} of {len(runs)}", ", ".join(steps) or "-", *of_signs]
 
 
 # The methods of each figure, or None for all of them, and the charts of their comparison.
@@ -490,8 +516,15 @@ def compare(runs, charts, program):
 
 
 def figures(runs, target, program):
-    runs_in(runs)
+    trainings = [run.name.split("-", 2)[2] for run in runs_in(runs)]
+    if not shutil.which(program):
+        sys.exit(f"study.py: there is no program {program}; build it by cargo build --release, and name its path at the end")
+    draw = study_figures if are_of_the_study(trainings, runs) else overfitting_figures
     target.mkdir(parents=True, exist_ok=True)
+    draw(runs, target, program)
+
+
+def study_figures(runs, target, program):
     for data in SETS:
         for figure, (methods, charts) in FIGURES.items():
             found = sorted(run for method in methods or METHODS for run in runs.glob(f"seed-*-{data}-{method}"))
@@ -501,7 +534,6 @@ def figures(runs, target, program):
 
 
 def overfitting_figures(runs, target, program):
-    target.mkdir(parents=True, exist_ok=True)
     for chart, svg in compare(runs_in(runs), ["fgsm", "bim"], program).items():
         (target / f"epsilons_of_training_{chart}.svg").write_bytes(svg)
     keep(runs / "seed-0-fgsm_0.1", "monitor_loss", target / "loss_along_step.svg")
@@ -522,12 +554,8 @@ def main(arguments):
             restore(Path(records), Path(runs))
         case ["tables", records]:
             tables(Path(records))
-        case ["overfitting", records]:
-            overfitting(Path(records))
         case ["figures", runs, target, *program]:
             figures(Path(runs), Path(target), *program or ["robustseg"])
-        case ["overfitting-figures", runs, target, *program]:
-            overfitting_figures(Path(runs), Path(target), *program or ["robustseg"])
         case _:
             print(__doc__, file=sys.stderr)
             return 2
