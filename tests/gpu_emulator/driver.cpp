@@ -1,6 +1,7 @@
 // libcuda: one device, its memory, streams, events, modules and launches.
 
 #include "emulator.hpp"
+#include "graphs.hpp"
 #include "streams.hpp"
 
 #include <algorithm>
@@ -23,6 +24,8 @@ enum Result : int {
     invalid_handle = 400,
     not_found = 500,
     not_supported = 801,
+    recording_unsupported = 900,
+    recording_void = 901,
 };
 
 constexpr size_t memory_of_device = 80ull << 30;
@@ -62,6 +65,9 @@ int devices() {
 
 #define NEEDS_CONTEXT \
     if (!current_context) return invalid_context
+// What waits, or takes memory outside the stream's order, cannot be recorded.
+#define NOT_RECORDED(CALL) \
+    if (recorded_by_this_thread()) return refuse_in_recording(CALL)
 
 // --- Device and context -----------------------------------------------------------------------------
 
@@ -112,6 +118,7 @@ EXPORT int cuCtxSetFlags(unsigned) { return success; }
 EXPORT int cuCtxGetStreamPriorityRange(int *least, int *greatest) { return *least = 0, *greatest = -5, success; }
 EXPORT int cuCtxSynchronize() {
     NEEDS_CONTEXT;
+    NOT_RECORDED("cuCtxSynchronize");
     finish_all();
     check_margins();
     return success;
@@ -127,6 +134,8 @@ EXPORT int cuGetErrorName(int error, const char **name) {
     case invalid_handle: *name = "CUDA_ERROR_INVALID_HANDLE"; break;
     case not_found: *name = "CUDA_ERROR_NOT_FOUND"; break;
     case not_supported: *name = "CUDA_ERROR_NOT_SUPPORTED"; break;
+    case recording_unsupported: *name = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"; break;
+    case recording_void: *name = "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"; break;
     default: return *name = nullptr, invalid_value;
     }
     return success;
@@ -137,11 +146,13 @@ EXPORT int cuGetErrorString(int error, const char **text) { return cuGetErrorNam
 
 EXPORT int cuMemAlloc_v2(void **start, size_t bytes) {
     NEEDS_CONTEXT;
+    NOT_RECORDED("cuMemAlloc");
     if (bytes == 0) return invalid_value;
     return (*start = allocate(bytes)) ? success : out_of_memory;
 }
 EXPORT int cuMemFree_v2(void *start) {
     NEEDS_CONTEXT;
+    NOT_RECORDED("cuMemFree");
     finish_all();
     if (start) release(start);
     return success;
@@ -149,15 +160,29 @@ EXPORT int cuMemFree_v2(void *start) {
 EXPORT int cuMemAllocAsync(void **start, size_t bytes, void *stream) {
     if (fault("pools")) return not_supported;
     NEEDS_CONTEXT;
-    stream_of(stream);
+    auto order = stream_of(stream);
     if (bytes == 0) return *start = nullptr, success;
+    if (auto graph = recorded_by(order)) {
+        if (!graph->broken.empty()) return recording_void;
+        return (*start = allocate_in_graph(order, bytes)) ? success : out_of_memory;
+    }
     return (*start = allocate(bytes)) ? success : out_of_memory;
 }
 EXPORT int cuMemFreeAsync(void *start, void *stream) {
     NEEDS_CONTEXT;
     if (!start) return success;
+    auto order = stream_of(stream);
+    if (recorded_by(order)) {
+        if (release_in_graph(order, start)) return success;
+        refuse_in_recording("cuMemFreeAsync of memory from outside");
+        return invalid_value;
+    }
+    if (is_of_a_graph(start)) {
+        fprintf(stderr, "gpu emulator: memory of a graph is released outside of it\n");
+        return invalid_value;
+    }
     release_later(start);
-    enqueue(stream_of(stream), [start] { release(start); });
+    enqueue(order, [start] { release(start); });
     return success;
 }
 EXPORT int cuMemGetInfo_v2(size_t *free, size_t *total) {
@@ -169,6 +194,7 @@ EXPORT int cuMemGetInfo_v2(size_t *free, size_t *total) {
 
 EXPORT int cuMemHostAlloc(void **start, size_t bytes, unsigned) {
     NEEDS_CONTEXT;
+    NOT_RECORDED("cuMemHostAlloc");
     if (bytes == 0) return invalid_value;
     *start = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
     if (!*start) return out_of_memory;
@@ -189,9 +215,11 @@ EXPORT int cuMemFreeHost(void *start) {
 EXPORT int cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t bytes, void *stream) {
     NEEDS_CONTEXT;
     check_range(to, bytes, "copy from the host");
-    if (is_pinned(from)) {
+    log("copy of " + std::to_string(bytes) + " bytes from the host");
+    if (is_pinned(from) || recorded_by(stream_of(stream))) {
         // The device reads it when the copy runs.
         enqueue(stream_of(stream), [=] { memcpy(to, from, bytes); });
+        describe_last(stream_of(stream), NodeKind::copy, true);
     } else {
         std::vector<char> staged((const char *)from, (const char *)from + bytes);
         enqueue(stream_of(stream), [=, staged = std::move(staged)] { memcpy(to, staged.data(), bytes); });
@@ -202,8 +230,9 @@ EXPORT int cuMemcpyDtoHAsync_v2(void *to, const void *from, size_t bytes, void *
     NEEDS_CONTEXT;
     check_range(from, bytes, "copy to the host");
     enqueue(stream_of(stream), [=] { memcpy(to, from, bytes); });
+    describe_last(stream_of(stream), NodeKind::copy, false, true);
     // To pageable memory the call returns when the copy is done.
-    if (!is_pinned(to)) finish(stream_of(stream));
+    if (!is_pinned(to) && !recorded_by(stream_of(stream))) finish(stream_of(stream));
     return success;
 }
 EXPORT int cuMemcpyDtoDAsync_v2(void *to, const void *from, size_t bytes, void *stream) {
@@ -212,14 +241,17 @@ EXPORT int cuMemcpyDtoDAsync_v2(void *to, const void *from, size_t bytes, void *
     check_range(from, bytes, "copy on the device, source");
     if (to < (const char *)from + bytes && from < (const char *)to + bytes) fail("a copy on the device overlaps itself");
     enqueue(stream_of(stream), [=] { memcpy(to, from, bytes); });
+    describe_last(stream_of(stream), NodeKind::copy);
     return success;
 }
 EXPORT int cuMemcpyHtoD_v2(void *to, const void *from, size_t bytes) {
+    NOT_RECORDED("cuMemcpyHtoD");
     int result = cuMemcpyHtoDAsync_v2(to, from, bytes, nullptr);
     finish(stream_of(nullptr));
     return result;
 }
 EXPORT int cuMemcpyDtoH_v2(void *to, const void *from, size_t bytes) {
+    NOT_RECORDED("cuMemcpyDtoH");
     int result = cuMemcpyDtoHAsync_v2(to, from, bytes, nullptr);
     finish(stream_of(nullptr));
     return result;
@@ -229,6 +261,7 @@ EXPORT int cuMemsetD8Async(void *start, unsigned char value, size_t bytes, void 
     NEEDS_CONTEXT;
     check_range(start, bytes, "memset");
     enqueue(stream_of(stream), [=] { memset(start, value, bytes); });
+    describe_last(stream_of(stream), NodeKind::fill);
     return success;
 }
 EXPORT int cuMemsetD8_v2(void *start, unsigned char value, size_t bytes) { return cuMemsetD8Async(start, value, bytes, nullptr); }
@@ -272,6 +305,7 @@ EXPORT int cuStreamDestroy_v2(void *stream) {
 }
 EXPORT int cuStreamSynchronize(void *stream) {
     NEEDS_CONTEXT;
+    NOT_RECORDED("cuStreamSynchronize");
     finish(stream_of(stream));
     check_margins();
     return success;
@@ -279,14 +313,13 @@ EXPORT int cuStreamSynchronize(void *stream) {
 EXPORT int cuStreamQuery(void *stream) { return cuStreamSynchronize(stream); }
 EXPORT int cuStreamWaitEvent(void *stream, void *event, unsigned) {
     NEEDS_CONTEXT;
+    NOT_RECORDED("cuStreamWaitEvent");
     return wait_for((Event *)event, stream_of(stream)), success;
 }
-EXPORT int cuStreamIsCapturing(void *, int *status) { return *status = 0, success; }
-EXPORT int cuStreamBeginCapture_v2(void *, int) { return not_supported; }
-EXPORT int cuStreamEndCapture(void *, void **) { return not_supported; }
 EXPORT int cuLaunchHostFunc(void *stream, void (*function)(void *), void *data) {
     NEEDS_CONTEXT;
-    return enqueue(stream_of(stream), [=] { function(data); }), success;
+    enqueue(stream_of(stream), [=] { function(data); });
+    return describe_last(stream_of(stream), NodeKind::host), success;
 }
 
 EXPORT int cuEventCreate(void **event, unsigned) {
@@ -296,9 +329,13 @@ EXPORT int cuEventCreate(void **event, unsigned) {
 EXPORT int cuEventDestroy_v2(void *event) { return delete (Event *)event, success; }
 EXPORT int cuEventRecord(void *event, void *stream) {
     NEEDS_CONTEXT;
+    NOT_RECORDED("cuEventRecord");
     return record((Event *)event, stream_of(stream)), success;
 }
-EXPORT int cuEventSynchronize(void *event) { return wait_for((Event *)event), success; }
+EXPORT int cuEventSynchronize(void *event) {
+    NOT_RECORDED("cuEventSynchronize");
+    return wait_for((Event *)event), success;
+}
 EXPORT int cuEventQuery(void *event) { return cuEventSynchronize(event); }
 EXPORT int cuEventElapsedTime(float *milliseconds, void *start, void *end) {
     auto first = (Event *)start, last = (Event *)end;
@@ -314,6 +351,7 @@ EXPORT int cuEventElapsedTime_v2(float *milliseconds, void *start, void *end) { 
 
 EXPORT int cuModuleLoadData(void **module, const void *) {
     NEEDS_CONTEXT;
+    NOT_RECORDED("cuModuleLoadData");
     return *module = new Module, success;
 }
 EXPORT int cuModuleLoadDataEx(void **module, const void *image, unsigned, void *, void *) { return cuModuleLoadData(module, image); }
@@ -360,8 +398,73 @@ EXPORT int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsi
     if (shared_bytes) return refuse("dynamic shared memory is not emulated");
     log(std::string("launch ") + name_of(kernel) + " " + std::to_string(grid_x) + "x" + std::to_string(grid_y) + "x" +
         std::to_string(grid_z) + " blocks of " + std::to_string(block_x) + "x" + std::to_string(block_y) + "x" + std::to_string(block_z));
+    auto graph = recorded_by(stream_of(stream));
+    if (graph && !graph->broken.empty()) return recording_void;
     launch(kernel, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, arguments, stream_of(stream));
     return success;
+}
+
+// --- Graphs -----------------------------------------------------------------------------------------
+
+EXPORT int cuStreamBeginCapture_v2(void *stream, int mode) {
+    NEEDS_CONTEXT;
+    if (fault("capture")) return not_supported;
+    // THREAD_LOCAL: other threads go on, and this one must not wait for the device.
+    if (mode != 1 || recorded_by_this_thread() || recorded_by(stream_of(stream))) return invalid_value;
+    return begin_recording(stream_of(stream)), success;
+}
+EXPORT int cuStreamIsCapturing(void *stream, int *status) {
+    auto graph = recorded_by(stream_of(stream));
+    return *status = !graph ? 0 : graph->broken.empty() ? 1 : 2, success;
+}
+EXPORT int cuStreamEndCapture(void *stream, Graph **made) {
+    NEEDS_CONTEXT;
+    if (!recorded_by(stream_of(stream))) return invalid_value;
+    auto graph = end_recording(stream_of(stream));
+    log("graph of " + std::to_string(graph->nodes.size()) + " nodes and " + std::to_string(graph->footprint) + " bytes" +
+        (graph->broken.empty() ? "" : ", void because of " + graph->broken));
+    if (graph->broken.empty()) return *made = graph, success;
+    return destroy_graph(graph), *made = nullptr, recording_void;
+}
+EXPORT int cuGraphInstantiateWithFlags(Graph **executable, Graph *graph, unsigned long long flags) {
+    if (flags) return not_supported;
+    if (fault("instantiate")) return out_of_memory;
+    return *executable = graph, success;
+}
+EXPORT int cuGraphUpload(Graph *, void *) { return success; }
+EXPORT int cuGraphLaunch(Graph *graph, void *stream) {
+    NEEDS_CONTEXT;
+    NOT_RECORDED("cuGraphLaunch");
+    // Memory that the graph leaves to others would have to be released before it runs again.
+    if (graph->living) return invalid_value;
+    log("launch of a graph of " + std::to_string(graph->nodes.size()) + " nodes");
+    return launch_graph(*graph, stream_of(stream)), success;
+}
+// A graph lives as long as what was made of it, which the program destroys first.
+EXPORT int cuGraphExecDestroy(Graph *) { return finish_all(), success; }
+EXPORT int cuGraphDestroy(Graph *graph) { return destroy_graph(graph), success; }
+EXPORT int cuGraphGetNodes(Graph *graph, Node **nodes, size_t *count) {
+    if (!nodes) return *count = graph->nodes.size(), success;
+    *count = std::min(*count, graph->nodes.size());
+    for (size_t i = 0; i < *count; ++i) nodes[i] = &graph->nodes[i];
+    return success;
+}
+EXPORT int cuGraphNodeGetType(Node *node, int *kind) { return *kind = (int)node->kind, success; }
+EXPORT int cuGraphMemcpyNodeGetParams_v2(Node *node, void *parameters) {
+    if (node->kind != NodeKind::copy) return invalid_value;
+    // Of the description of 200 bytes, the types of memory alone.
+    enum : int { host = 1, on_device = 2 };
+    memset(parameters, 0, 200);
+    *(int *)((char *)parameters + 32) = node->from_host ? host : on_device;
+    *(int *)((char *)parameters + 120) = node->to_host ? host : on_device;
+    return success;
+}
+EXPORT int cuGraphMemcpyNodeGetParams(Node *node, void *parameters) { return cuGraphMemcpyNodeGetParams_v2(node, parameters); }
+// The graphs' memory: used at most.
+EXPORT int cuDeviceGetGraphMemAttribute(int, int attribute, void *value) {
+    uint64_t bytes = peak_bytes_of_graphs();
+    if (attribute != 1) return invalid_value;
+    return memcpy(value, &bytes, sizeof bytes), success;
 }
 EXPORT int cuProfilerStart() { return success; }
 EXPORT int cuProfilerStop() { return success; }

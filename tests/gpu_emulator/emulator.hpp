@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -16,8 +17,8 @@ namespace emulator {
 // --- memory.cpp ---------------------------------------------------------------------------------
 
 // Memory of the device: filled with 0xFF bytes (NaN in every float format), its end at a page that
-// faults, 16 bytes aligned.
-void *allocate(size_t bytes);
+// faults, 16 bytes aligned. Graphs' memory is not `counted` as that of the pool.
+void *allocate(size_t bytes, bool counted = true);
 // Checks an allocation's margins and frees it. Its addresses fault from now on.
 void release(void *start);
 // The immediate effect of a release in a stream: the host may no longer use the memory.
@@ -26,6 +27,9 @@ void release_later(void *start);
 void check_range(const void *start, size_t bytes, const char *what);
 // Whether `address` is null, inside a living allocation or its end.
 bool is_device_address(const void *address);
+// Adds the memory that the calling thread's next checks are about to `uses`, unless it is null.
+struct Use;
+void note_uses(std::vector<Use> *uses);
 // Ends the process if something was written outside a living allocation.
 void check_margins();
 // Describes where an address lies ("24 bytes past the end of an allocation of 400 bytes").
@@ -75,6 +79,9 @@ bool setting(const char *name);
 //   math              algorithms are judged with the default arithmetic, and fail with another one
 //   workspace:N       algorithm N takes more memory than it was said to
 //   pools             the driver has no memory pools
+//   capture, instantiate
+//                     streams record no graphs; graphs cannot be made ready to run
+//   replay            graphs give other numbers than the work that they recorded
 //   lt:query, lt:run, lt:wrong
 //                     cublasLt offers no algorithm; fails when it is called; gives wrong numbers
 //   lt:later          cublasLt fails from the 5th product on

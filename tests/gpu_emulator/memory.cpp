@@ -1,6 +1,7 @@
 // Device memory: host memory in which every access past an allocation's end faults.
 
 #include "emulator.hpp"
+#include "graphs.hpp"
 
 #include <algorithm>
 #include <cstdarg>
@@ -24,6 +25,7 @@ struct Allocation {
     size_t mapping_bytes;
     // Freed by the host. Work enqueued earlier may still use it.
     bool given_back = false;
+    bool counted = true;
 };
 
 constexpr uint8_t margin_byte = 0xA5;
@@ -37,6 +39,7 @@ auto &allocations = *new std::map<uintptr_t, Allocation>;
 auto &quarantine = *new std::deque<std::pair<uint8_t *, size_t>>;
 size_t in_use = 0;
 size_t peak = 0;
+thread_local std::vector<Use> *uses = nullptr;
 
 size_t page() {
     static const size_t size = sysconf(_SC_PAGESIZE);
@@ -48,7 +51,7 @@ size_t rounded_up(size_t value, size_t multiple) { return (value + multiple - 1)
 using Entry = std::map<uintptr_t, Allocation>::const_iterator;
 
 void give_back(Allocation &allocation) {
-    if (!allocation.given_back) in_use -= allocation.bytes;
+    if (!allocation.given_back && allocation.counted) in_use -= allocation.bytes;
     allocation.given_back = true;
 }
 
@@ -84,7 +87,7 @@ bool fault(const std::string &name) {
     return value && ("," + std::string(value) + ",").find("," + name + ",") != std::string::npos;
 }
 
-void *allocate(size_t bytes) {
+void *allocate(size_t bytes, bool counted) {
     size_t data = rounded_up(std::max<size_t>(bytes, 1), alignment);
     size_t pages = rounded_up(data, page());
     size_t length = pages + 2 * page();
@@ -96,8 +99,8 @@ void *allocate(size_t bytes) {
     memset(start + bytes, margin_byte, data - bytes);
 
     std::lock_guard lock(mutex);
-    allocations[(uintptr_t)start] = {bytes, mapping, length, false};
-    in_use += bytes;
+    allocations[(uintptr_t)start] = {bytes, mapping, length, false, counted};
+    if (counted) in_use += bytes;
     peak = std::max(peak, in_use);
     return start;
 }
@@ -130,6 +133,7 @@ void release(void *start) {
 void check_range(const void *start, size_t bytes, const char *what) {
     if (bytes == 0) return;
     std::lock_guard lock(mutex);
+    if (uses) uses->push_back({start, bytes});
     auto address = (uintptr_t)start;
     auto entry = before(address);
     if (entry == allocations.end() || address - entry->first >= entry->second.bytes)
@@ -145,8 +149,11 @@ bool is_device_address(const void *address) {
     if (!address) return true;
     std::lock_guard lock(mutex);
     auto entry = before((uintptr_t)address);
+    if (uses && entry != allocations.end()) uses->push_back({(const void *)entry->first, entry->second.bytes});
     return entry != allocations.end() && !entry->second.given_back && (uintptr_t)address - entry->first <= entry->second.bytes;
 }
+
+void note_uses(std::vector<Use> *to) { uses = to; }
 
 void check_margins() {
     std::lock_guard lock(mutex);

@@ -6,6 +6,7 @@
 
 #include "streams.hpp"
 #include "emulator.hpp"
+#include "graphs.hpp"
 
 #include <algorithm>
 #include <unordered_set>
@@ -66,6 +67,10 @@ Stream *stream_of(void *handle) {
 void enqueue(Stream *stream, std::function<void()> work) {
     std::lock_guard lock(device());
     static const bool eager = setting("GPU_EMULATOR_EAGER");
+    if (stream->recording) {
+        stream->recording->nodes.push_back({NodeKind::kernel, std::move(work)});
+        return;
+    }
     stream->queue.push_back(std::move(work));
     ++stream->given;
     if (eager)

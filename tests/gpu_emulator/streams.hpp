@@ -10,10 +10,14 @@
 
 namespace emulator {
 
+struct Graph;
+
 struct Stream {
     std::deque<std::function<void()>> queue;
     uint64_t given = 0;
     uint64_t done = 0;
+    // Takes the stream's work while it is recorded.
+    Graph *recording = nullptr;
 };
 
 struct Event {
