@@ -1,6 +1,7 @@
 //! The one place where operations are computed and recorded: on a [`Tape`](crate::Tape) where one
 //! runs, otherwise in candle's graph, as `CustomOp1` to `CustomOp3`.
 
+use crate::contiguous::contiguous;
 use crate::gradients::Gradients;
 use crate::operation::{Backward, Computed, CpuInputs, Input, OnCpu};
 #[cfg(feature = "cuda")]
@@ -49,7 +50,7 @@ fn prepared<const N: usize>(inputs: [&Tensor; N], strided: bool) -> Result<[Tens
     let mut prepared = inputs.map(Tensor::clone);
     if !strided {
         for input in &mut prepared {
-            *input = input.contiguous()?;
+            *input = contiguous(input)?;
         }
     }
     Ok(prepared)
@@ -88,7 +89,7 @@ impl<const N: usize, O: Computed<N>> Adapter<O, N> {
         owned: bool,
         found: Option<&mut Gradients>,
     ) -> Result<[Option<Tensor>; N]> {
-        let gradient = &gradient.contiguous()?;
+        let gradient = &contiguous(gradient)?;
         let found = found.map(RefCell::new);
         let (found, needs) = (found.as_ref(), self.needs);
         self.operation.gradients(&Backward { inputs, output, gradient, owned, needs, found })

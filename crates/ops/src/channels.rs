@@ -2,6 +2,7 @@
 //! dropout.
 
 use crate::adapter::{apply, run};
+use crate::contiguous::contiguous;
 use crate::error::{self, dims4};
 use crate::operation::{Backward, Operation};
 use candle_core::{DType, Result, Shape, Tensor};
@@ -83,6 +84,52 @@ impl Operation<2> for ScaleChannels {
     }
 }
 
+/// `x` (R, ...) times `scale` (R), f32: each row by a factor of its own. Both get gradients.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// # fn main() -> candle_core::Result<()> {
+/// let x = Tensor::new(&[[1_f32, 2.0], [3.0, 4.0]], &Device::Cpu)?;
+/// let scaled = robustseg_ops::scale_rows(&x, &Tensor::new(&[1_f32, 10.0], &Device::Cpu)?)?;
+/// assert_eq!(scaled.to_vec2::<f32>()?, [[1.0, 2.0], [30.0, 40.0]]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// If there is not one factor for each row, or an element has another type.
+pub fn scale_rows(x: &Tensor, scale: &Tensor) -> Result<Tensor> {
+    let rows = x.dims().first().copied().unwrap_or(0);
+    if scale.dims() != [rows] {
+        return Err(error::shape("scale_rows", format!("scale of {rows} elements"), scale));
+    }
+    error::dtype("scale_rows", DType::F32, x)?;
+    error::dtype("scale_rows", DType::F32, scale)?;
+    apply(ScaleRows, [x, scale])
+}
+
+/// (R, ...) times (R).
+pub(crate) struct ScaleRows;
+
+impl Operation<2> for ScaleRows {
+    const NAME: &'static str = "scale_rows";
+
+    fn shape(&self, [x, _]: [&Shape; 2]) -> Shape {
+        x.clone()
+    }
+
+    fn gradients(&self, backward: &Backward<'_, 2>) -> Result<[Option<Tensor>; 2]> {
+        let ([x, scale], gradient, [needs_x, needs_scale]) =
+            (backward.inputs, backward.gradient, backward.needs);
+        let of_x = needs_x.then(|| run(ScaleRows, [gradient, scale])).transpose()?;
+        let of_scale = || {
+            let products = (x.detach() * gradient)?.flatten_from(1)?;
+            run(ColumnSum { channels: scale.elem_count() }, [&products.t()?])
+        };
+        Ok([of_x, needs_scale.then(of_scale).transpose()?])
+    }
+}
+
 /// `x + bias`: adds `bias` (C), f32, along the last axis of `x` (..., C), f32 or on a GPU bf16.
 ///
 /// # Errors
@@ -124,5 +171,10 @@ impl Operation<1> for ColumnSum {
 
     fn shape(&self, _: [&Shape; 1]) -> Shape {
         Shape::from(self.channels)
+    }
+
+    fn gradients(&self, backward: &Backward<'_, 1>) -> Result<[Option<Tensor>; 1]> {
+        let shape = backward.inputs[0].shape();
+        Ok([Some(contiguous(&backward.gradient.broadcast_as(shape)?)?)])
     }
 }

@@ -45,6 +45,8 @@ mod batch_norm;
 mod candle_part;
 mod channels;
 mod clipping;
+mod concatenation;
+mod contiguous;
 mod convert;
 mod convolution;
 mod copies;
@@ -53,6 +55,7 @@ mod cpu;
 pub mod cuda;
 mod deal;
 mod depthwise;
+mod dropout;
 mod error;
 mod gain_map;
 mod gelu;
@@ -69,13 +72,10 @@ mod perturbation;
 mod pixel_objective;
 mod pooling;
 mod prediction;
-#[cfg(feature = "cuda")]
-mod product;
 mod pyramid;
 mod pyramid_geometry;
-#[cfg(feature = "cuda")]
-mod pyramid_products;
 mod recompute;
+mod recordings;
 mod regions;
 mod resize;
 mod rounded_copy;
@@ -101,13 +101,16 @@ pub use batch_norm::{
     batch_norm_add_relu_in_place, batch_norm_in_place, batch_norm_relu, batch_norm_relu_in_place,
     batch_statistics, dealt_statistics,
 };
-pub use channels::{add_bias, normalise_image, scale_channels};
+pub use channels::{add_bias, normalise_image, scale_channels, scale_rows};
 pub use clipping::clip_gradients;
+pub use concatenation::{concatenate, part};
+pub use contiguous::contiguous;
 pub use convert::convert;
 pub use convolution::{conv2d, conv2d_add, conv2d_bias};
 pub use copies::copies;
 pub use deal::Deal;
 pub use depthwise::depthwise_conv2d;
+pub use dropout::dropout_factors;
 pub use error::Error;
 pub use gain_map::gain_map;
 pub use gelu::gelu;
@@ -126,6 +129,7 @@ pub use pooling::{adaptive_avg_pool2d, max_pool2d};
 pub use prediction::predict;
 pub use pyramid::conv2d_pyramid;
 pub use recompute::recompute;
+pub use recordings::{Pass, Recordings};
 pub use resize::Alignment;
 pub use rounded_copy::{RoundedCopy, assign, weight_for};
 pub use running_statistics::move_running_statistics;

@@ -2,6 +2,7 @@
 //! fused with the upsampling that makes them.
 
 use crate::adapter::{apply, run};
+use crate::channels::{ColumnSum, ScaleRows};
 use crate::error::{self, dims4};
 use crate::operation::{Backward, Operation};
 use crate::resize::{Alignment, Resize};
@@ -128,7 +129,11 @@ pub fn pixel_objective_mean(
     objective: PixelObjective,
     alignment: Alignment,
 ) -> Result<Tensor> {
-    mean_of(logits, label, objective, alignment, (Mean::WholeBatch, None))?.sum_all()
+    let shares = mean_of(logits, label, objective, alignment, (Mean::WholeBatch, None))?;
+    if shares.device().is_cuda() {
+        return apply(ColumnSum { channels: 1 }, [&shares.unsqueeze(1)?])?.squeeze(0);
+    }
+    shares.sum_all()
 }
 
 fn mean_of(
@@ -182,18 +187,7 @@ impl Operation<2> for Objective {
     }
 
     fn gradients(&self, backward: &Backward<'_, 2>) -> Result<[Option<Tensor>; 2]> {
-        let scaled = self.gradient.get().map(|saved| run(ScaleImages, [saved, backward.gradient]));
+        let scaled = self.gradient.get().map(|saved| run(ScaleRows, [saved, backward.gradient]));
         Ok([scaled.transpose()?, None])
-    }
-}
-
-/// (N, ...) times (N).
-pub(crate) struct ScaleImages;
-
-impl Operation<2> for ScaleImages {
-    const NAME: &'static str = "scale_images";
-
-    fn shape(&self, [x, _]: [&Shape; 2]) -> Shape {
-        x.clone()
     }
 }

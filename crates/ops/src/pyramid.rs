@@ -34,10 +34,6 @@ pub fn conv2d_pyramid(
     arithmetic: Arithmetic,
 ) -> Result<Tensor> {
     let pyramid = geometry([x, levels, weight], bins, alignment, arithmetic)?;
-    #[cfg(feature = "cuda")]
-    if x.device().is_cuda() {
-        return crate::pyramid_products::convolve(&pyramid, x, levels, weight);
-    }
     apply(PyramidConvolution(pyramid), [x, levels, weight])
 }
 
@@ -70,8 +66,7 @@ fn geometry(
     Ok(PyramidGeometry { plain, arithmetic, bins: bins.to_vec(), level_channels, alignment })
 }
 
-/// Of (map, levels, weight), as one operation. [`pyramid_products`](crate::pyramid_products)
-/// composes it of several.
+/// Of (map, levels, weight).
 pub(crate) struct PyramidConvolution(pub(crate) PyramidGeometry);
 
 impl Operation<3> for PyramidConvolution {

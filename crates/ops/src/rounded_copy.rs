@@ -2,9 +2,13 @@
 
 use crate::convert::convert;
 #[cfg(feature = "cuda")]
+use crate::cuda::recordings::{is_recording, moved};
+#[cfg(feature = "cuda")]
 use crate::gradients::Gradients;
 #[cfg(feature = "cuda")]
 use crate::tape::{self, Recorded};
+#[cfg(feature = "cuda")]
+use candle_core::bail;
 use candle_core::{DType, Result, Tensor, TensorId, Var};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -76,6 +80,9 @@ impl RoundedCopy {
         if let Some(copy) = state.copy.as_ref().filter(|_| state.fresh) {
             return Ok(copy.clone());
         }
+        if is_recording() {
+            bail!("a recording does not begin with weights to be rounded");
+        }
         let rounded = weight.detach().to_dtype(DType::BF16)?;
         let copy = match &state.copy {
             Some(copy) => {
@@ -122,12 +129,14 @@ pub fn weight_for(weight: &Tensor, elements: DType) -> Result<Tensor> {
 pub fn assign(variable: &Var, value: &Tensor) -> Result<()> {
     if let Some(state) = state_of(variable) {
         state.lock().unwrap_or_else(PoisonError::into_inner).fresh = false;
+        #[cfg(feature = "cuda")]
+        moved();
     }
     overwrite(variable, value)
 }
 
 #[expect(clippy::disallowed_methods, reason = "callers look after the copy")]
-fn overwrite(variable: &Var, value: &Tensor) -> Result<()> {
+pub(crate) fn overwrite(variable: &Var, value: &Tensor) -> Result<()> {
     variable.set(value)
 }
 

@@ -2,7 +2,7 @@
 
 use super::element::{ByElement, Element};
 use super::sweep::{Pixel, rows_block};
-use crate::channels::{AddBias, Normalise, NormaliseGradient, ScaleChannels};
+use crate::channels::{AddBias, Normalise, NormaliseGradient, ScaleChannels, ScaleRows};
 use crate::operation::{CpuInputs, OnCpu};
 use candle_core::{CpuStorage, Result};
 use rayon::prelude::*;
@@ -27,6 +27,15 @@ impl OnCpu<1> for NormaliseGradient<'_> {
 impl ByElement<2> for ScaleChannels {
     fn compute<T: Element>(&self, [x, scale]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
         Ok(T::to_cpu_storage_owned(scale_channels::<T>(x.slice()?, scale.slice()?, x.dims()[0])))
+    }
+}
+
+impl OnCpu<2> for ScaleRows {
+    fn compute(&self, [x, scale]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
+        let (x, scale) = (x.slice::<f32>()?, scale.slice::<f32>()?);
+        let rows = x.chunks_exact(x.len() / scale.len()).zip(scale);
+        let scaled = rows.flat_map(|(row, scale)| row.iter().map(move |value| value * scale));
+        Ok(CpuStorage::F32(scaled.collect()))
     }
 }
 

@@ -11,6 +11,7 @@ mod column_sums;
 mod convolution;
 mod cook_toom;
 mod depthwise;
+mod dropout;
 pub(crate) mod element;
 mod elementary;
 mod factor;

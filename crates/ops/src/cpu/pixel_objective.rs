@@ -3,7 +3,7 @@
 use super::labelled::{Labelled, Swept};
 use super::objectives::{evaluate, scaled};
 use crate::operation::{CpuInputs, OnCpu, Operation};
-use crate::pixel_objective::{IGNORE_LABEL, Mean, Objective, PixelObjective, ScaleImages};
+use crate::pixel_objective::{IGNORE_LABEL, Mean, Objective, PixelObjective};
 use candle_core::{CpuStorage, Device, Result, Tensor};
 
 impl OnCpu<2> for Objective {
@@ -52,15 +52,6 @@ struct Sum<'a> {
 /// The labelled pixels of an image.
 fn labelled(image: &Swept<Sum<'_>>) -> u64 {
     image.bands.iter().map(|band| band.labelled).sum()
-}
-
-impl OnCpu<2> for ScaleImages {
-    fn compute(&self, [x, scale]: CpuInputs<'_, 2>) -> Result<CpuStorage> {
-        let (x, scale) = (x.slice::<f32>()?, scale.slice::<f32>()?);
-        let images = x.chunks_exact(x.len() / scale.len()).zip(scale);
-        let scaled = images.flat_map(|(image, scale)| image.iter().map(move |value| value * scale));
-        Ok(CpuStorage::F32(scaled.collect()))
-    }
 }
 
 /// The weights of pixels by image and class; empty if all pixels weigh 1.

@@ -1,9 +1,10 @@
 //! Arithmetic on each channel.
 
+use super::constants::constants;
 use super::element::{Element, stamped, width};
 use super::launch::{launch, per_element, sheet};
 use super::memory::{room, stored, view_mut};
-use crate::channels::{AddBias, Normalise, NormaliseGradient, ScaleChannels};
+use crate::channels::{AddBias, Normalise, NormaliseGradient, ScaleChannels, ScaleRows};
 use crate::operation::{GpuInputs, Input, OnGpu};
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::CudaDType;
@@ -81,6 +82,17 @@ impl OnGpu<2> for ScaleChannels {
     }
 }
 
+impl OnGpu<2> for ScaleRows {
+    fn compute<T: Element>(&self, [x, scale]: GpuInputs<'_, 2>) -> Result<CudaStorage> {
+        let (device, count) = (x.storage.device(), x.count());
+        let size = (count / scale.count()) as u64;
+        let mut out = room::<f32>(device, count)?;
+        let (x, scale) = (x.view::<f32>()?, scale.view::<f32>()?);
+        launch!(device, "scale_rows_f32", per_element(count), &x, &scale, &(count as u64), &size, &mut out);
+        Ok(stored(out, device))
+    }
+}
+
 impl OnGpu<1> for Normalise {
     fn compute<T: Element>(&self, [x]: GpuInputs<'_, 1>) -> Result<CudaStorage> {
         match x.storage.dtype() {
@@ -106,14 +118,14 @@ fn by_pixel<S: CudaDType>(
 ) -> Result<CudaStorage> {
     let (device, count, channels) = (x.storage.device(), x.count(), mean.len());
     let (all, pixels) = (count / channels, count / channels / x.dims()[0]);
-    let constants = device.clone_htod(&[mean, std].concat())?;
+    let constants = constants(device, &[mean, std].concat())?;
     let mut out = room::<f32>(device, count)?;
     launch!(
         device,
         name,
         per_element(all),
         &x.view::<S>()?,
-        &constants,
+        &*constants,
         &(pixels as u64),
         &(channels as u32),
         &(all as u64),

@@ -1,5 +1,6 @@
 //! Finding and opening a GPU.
 
+use super::pool;
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, result, sys};
 use candle_core::{Device, Result};
 use std::sync::{Mutex, PoisonError};
@@ -61,16 +62,12 @@ pub fn name(device: &Device) -> Option<String> {
     }
 }
 
-/// The largest number of bytes that the device's tensors have held at once since the program began,
-/// without cuDNN's own code. `None` if the driver has no memory pools, which count them.
+/// The largest number of bytes that the device's tensors have held at once since the program began, those
+/// inside CUDA graphs included, without cuDNN's own code. `None` if the driver has no memory pools, which
+/// count them.
 pub fn peak_bytes(device: &Device) -> Option<u64> {
-    let Device::Cuda(cuda) = device else { return None };
-    let mut bytes = 0_u64;
-    let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
-    // SAFETY: the attribute's value is an integer of 64 bits, as the driver writes it.
-    unsafe {
-        let pool = result::device::get_default_mem_pool(cuda.cuda_stream().context().cu_device()).ok()?;
-        result::mem_pool::get_attribute(pool, attribute, (&raw mut bytes).cast()).ok()?;
+    match device {
+        Device::Cuda(cuda) => pool::peak(cuda),
+        _ => None,
     }
-    Some(bytes)
 }

@@ -3,11 +3,11 @@
 use candle_core::cuda_backend::CudaDType;
 use candle_core::cuda_backend::cudarc::cublas::sys::cudaDataType_t;
 use candle_core::cuda_backend::cudarc::cudnn::CudnnDataType;
-use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
+use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, ValidAsZeroBits};
 use candle_core::{DType, Layout};
 
 /// An element of an activation.
-pub(crate) trait Element: CudaDType + CudnnDataType + DeviceRepr {
+pub(crate) trait Element: CudaDType + CudnnDataType + DeviceRepr + ValidAsZeroBits {
     /// In the names of kernels.
     const NAME: &'static str;
     /// Elements of an access of 16 bytes.

@@ -6,7 +6,7 @@ use super::launch::{grid, launch, per_element};
 use super::memory::{room, stored};
 use super::resize::Sizes;
 use crate::operation::{GpuInputs, OnGpu};
-use crate::pixel_objective::{Mean, Objective, PixelObjective, ScaleImages};
+use crate::pixel_objective::{Mean, Objective, PixelObjective};
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::LaunchConfig;
 use candle_core::op::BackpropOp;
@@ -20,17 +20,6 @@ impl OnGpu<2> for Objective {
             self.gradient.set(Tensor::from_storage(gradient, shape, BackpropOp::none(), false)).ok();
         }
         Ok(values)
-    }
-}
-
-impl OnGpu<2> for ScaleImages {
-    fn compute<T: Element>(&self, [x, scale]: GpuInputs<'_, 2>) -> Result<CudaStorage> {
-        let (device, count) = (x.storage.device(), x.count());
-        let size = (count / scale.count()) as u64;
-        let mut out = room::<f32>(device, count)?;
-        let (x, scale) = (x.view::<f32>()?, scale.view::<f32>()?);
-        launch!(device, "scale_images_f32", per_element(count), &x, &scale, &(count as u64), &size, &mut out);
-        Ok(stored(out, device))
     }
 }
 

@@ -3,8 +3,7 @@
 use super::element::Element;
 use super::memory::{room, stored};
 use crate::arithmetic::Factors;
-use crate::operation::{GpuInputs, Input, OnGpu};
-use crate::product::Product;
+use crate::operation::Input;
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::cublas::result::gemm_strided_batched_ex;
 use candle_core::cuda_backend::cudarc::cublas::sys::{
@@ -12,12 +11,6 @@ use candle_core::cuda_backend::cudarc::cublas::sys::{
 };
 use candle_core::cuda_backend::cudarc::driver::{CudaView, CudaViewMut, DevicePtr, DevicePtrMut};
 use candle_core::{CudaDevice, CudaStorage, DType, Error, Layout, Result, bail};
-
-impl OnGpu<2> for Product {
-    fn compute<T: Element>(&self, [left, right]: GpuInputs<'_, 2>) -> Result<CudaStorage> {
-        multiply::<T>(left, right, self.0.factors)
-    }
-}
 
 /// A matrix, or a batch of them, as cuBLAS reads it: column by column, so that rows are its
 /// columns.

@@ -151,6 +151,8 @@ fn channels() {
         let (x, scale) = (random(403, &[3, 5, 7, channels]), random(404, &[3, channels]));
         same("scale_channels", &[x], 1, |t| scale_channels(&t[0], &scale.to_device(t[0].device())?));
     }
+    let (rows, factors) = (random(406, &[5, 3, 4]), random(407, &[5]));
+    same("scale_rows", &[rows, factors], 0, |t| scale_rows(&t[0], &t[1]));
     let image = random(405, &[2, 3, 6, 9]);
     same("normalise_image", from_ref(&image), 0, |t| {
         normalise_image(&t[0], &[0.1, 0.2, 0.3], &[0.5, 0.25, 0.125])
@@ -159,6 +161,50 @@ fn channels() {
     let image = image.to_dtype(DType::F64).unwrap();
     let work = |image: &Tensor| normalise_image(image, &[0.1, 0.2, 0.3], &[0.5, 0.25, 0.125]).unwrap();
     assert!(difference(&work(&image), &work(&image.to_device(&gpu).unwrap())) < 1e-7);
+}
+
+#[test]
+fn arrangements() {
+    // With the channels of wide accesses, and with others.
+    for channels in [5, 16] {
+        let x = random(420, &[2, 7, 3, channels]);
+        for (axis, start, count) in [(0, 1, 1), (1, 2, 4), (3, channels / 2, 2), (3, 0, channels / 2)] {
+            let name = format!("part {axis} {start} {count} of {channels}");
+            same(&name, from_ref(&x), 1, |t| part(&t[0], axis, start, count));
+        }
+        for axis in [0, 1, 3] {
+            let sized = |seed, count| {
+                let mut size = [2, 7, 3, channels];
+                size[axis] = count;
+                random(seed, &size)
+            };
+            let four = [sized(421, 3), sized(422, 8), sized(423, 1), sized(424, 2)];
+            for count in 1..=4 {
+                same(&format!("concatenate {count} {axis} {channels}"), &four[..count], count, |t| {
+                    concatenate(t, axis)
+                });
+            }
+        }
+        same("contiguous", from_ref(&x), 1, |t| contiguous(&t[0].permute((3, 0, 2, 1))?));
+        same("contiguous", from_ref(&x), 1, |t| contiguous(&t[0].transpose(1, 2)?.narrow(2, 1, 3)?));
+        let row = random(425, &[7, 1, channels]);
+        same("contiguous", from_ref(&row), 1, |t| contiguous(&t[0].broadcast_as((3, 7, 2, channels))?));
+    }
+    let Some(gpu) = gpu() else { return };
+    let uniforms = Tensor::new(&[0.0, 0.3, 0.299_999, 0.7, 0.999], &Device::Cpu).unwrap();
+    let factors = |device: &Device| {
+        dropout_factors(&uniforms.to_device(device).unwrap(), 0.3).unwrap().to_vec1::<f32>().unwrap()
+    };
+    assert_eq!(factors(&gpu), factors(&Device::Cpu));
+}
+
+#[test]
+fn what_does_not_fit_is_refused_on_a_gpu_too() {
+    let Some(gpu) = gpu() else { return };
+    let x = random(430, &[2, 3]).to_device(&gpu).unwrap();
+    let other = random(431, &[3, 3]).to_device(&gpu).unwrap();
+    assert!(part(&x, 1, 2, 2).is_err() && part(&x, 2, 0, 1).is_err());
+    assert!(concatenate(&[x.clone(), other], 1).is_err() && concatenate(&[x.clone(), x], 2).is_err());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::check::{check_gradient, random};
 use candle_core::Tensor;
-use robustseg_ops::{add_bias, normalise_image, scale_channels};
+use robustseg_ops::{add_bias, normalise_image, scale_channels, scale_rows};
 
 #[test]
 fn bias_gradients() {
@@ -15,6 +15,11 @@ fn entry_and_channel_scale_gradients() {
     check_gradient(&[random(&[2, 3, 5, 4], 1)], 0.5, 1e-4, |a| normalise_image(&a[0], &mean, &std));
     let scale = random(&[2, 3], 4);
     check_gradient(&[random(&[2, 4, 5, 3], 1)], 0.5, 1e-4, |a| scale_channels(&a[0], &scale));
+}
+
+#[test]
+fn row_scale_gradients() {
+    check_gradient(&[random(&[4, 3, 2], 1), random(&[4], 2)], 0.5, 1e-4, |a| scale_rows(&a[0], &a[1]));
 }
 
 #[test]

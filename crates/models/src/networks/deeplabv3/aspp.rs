@@ -5,7 +5,7 @@ use crate::pooled::Pooled;
 use crate::run::Run;
 use crate::variables::Variables;
 use candle_core::{Result, Tensor};
-use robustseg_ops::{Conv2dConfig, adaptive_avg_pool2d};
+use robustseg_ops::{Conv2dConfig, adaptive_avg_pool2d, concatenate};
 
 /// A 1x1 convolution, three dilated 3x3 ones, and a 1x1 one of the mean over the map, side by side.
 pub(super) struct Aspp {
@@ -46,7 +46,7 @@ impl Aspp {
         let (images, _, _, channels) = x.dims4()?;
         let mean = adaptive_avg_pool2d(x, &[1])?.reshape((images, 1, 1, channels))?;
         let means = apply(&self.pool, &mean)?.flatten(1, 2)?;
-        Ok(Pooled { map: Tensor::cat(&maps, 3)?, means })
+        Ok(Pooled { map: concatenate(&maps, 3)?, means })
     }
 
     /// Multiply-adds for a map of `size` (height, width).

@@ -5,7 +5,7 @@ use crate::pooled::Pooled;
 use crate::run::Run;
 use crate::variables::Variables;
 use candle_core::{Result, Tensor};
-use robustseg_ops::{Conv2dConfig, adaptive_avg_pool2d};
+use robustseg_ops::{Conv2dConfig, adaptive_avg_pool2d, concatenate, part};
 
 /// Regions along each side of the pyramid's levels.
 pub(super) const BINS: [usize; 4] = [1, 2, 3, 6];
@@ -30,7 +30,7 @@ impl Pyramid {
     }
 
     pub(super) fn forward(&self, x: Tensor, run: &Run<'_, '_>) -> Result<Pooled> {
-        let means = Tensor::cat(&self.levels(&x, run)?, 1)?;
+        let means = concatenate(&self.levels(&x, run)?, 1)?;
         Ok(Pooled { map: x, means })
     }
 
@@ -41,7 +41,7 @@ impl Pyramid {
         let (images, _, channels) = means.dims3()?;
         let mut start = 0;
         let level = |(bins, (conv, norm)): (&usize, &(Convolution, NormRelu))| {
-            let means = means.narrow(1, start, bins * bins)?.reshape((images, *bins, *bins, channels))?;
+            let means = part(&means, 1, start, bins * bins)?.reshape((images, *bins, *bins, channels))?;
             start += bins * bins;
             norm.forward(conv.forward(&means, run)?, run)?.flatten(1, 2)
         };

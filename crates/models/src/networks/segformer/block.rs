@@ -5,7 +5,7 @@ use crate::run::Run;
 use crate::transformer_layer::{BiasedConvolution, Depthwise, LayerNorm};
 use crate::variables::Variables;
 use candle_core::{Result, Tensor};
-use robustseg_ops::{Conv2dConfig, attention, conv2d_bias, gelu, weight_for};
+use robustseg_ops::{Conv2dConfig, attention, concatenate, conv2d_bias, gelu, weight_for};
 
 /// Added to the variances of all layer norms.
 pub(super) const EPS: f32 = 1e-5;
@@ -70,8 +70,8 @@ impl Block {
         };
         // Keys and values are one product.
         let ([key, key_bias], [value, value_bias]) = (self.key.parameters(run), self.value.parameters(run));
-        let weight = weight_for(&Tensor::cat(&[key, value], 0)?, x.dtype())?;
-        let bias = Tensor::cat(&[key_bias, value_bias], 0)?;
+        let weight = weight_for(&concatenate(&[key, value], 0)?, x.dtype())?;
+        let bias = concatenate(&[key_bias, value_bias], 0)?;
         let key_value = conv2d_bias(&reduced, &weight, &bias, Conv2dConfig::default(), run.arithmetic)?;
         attention(&query, &key_value, self.heads)
     }

@@ -5,7 +5,10 @@ use crate::run::Run;
 use crate::transformer_layer::BiasedConvolution;
 use crate::variables::Variables;
 use candle_core::{Result, Tensor};
-use robustseg_ops::{Alignment, Conv2dConfig, conv2d, conv2d_bias, upsample_bilinear_add, weight_for};
+use robustseg_ops::{
+    Alignment, Conv2dConfig, concatenate, contiguous, conv2d, conv2d_bias, part, upsample_bilinear_add,
+    weight_for,
+};
 
 /// Four maps to logits at the size of the first. By definition each map passes a linear layer and is
 /// upsampled to the size of the first; another linear layer fuses them, last map first. Norm,
@@ -80,16 +83,16 @@ impl Head {
     /// (channels, 1, 1, width) and bias, f32.
     fn product(&self, index: usize, run: &Run<'_, '_>) -> Result<[Tensor; 2]> {
         let channels = self.fuse.shape()[0];
-        let part = (self.linear.len() - 1 - index) * channels;
+        let first = (self.linear.len() - 1 - index) * channels;
         let [weight, bias] = self.linear[index].parameters(run);
         // Every column of the weight, and the bias, is one pixel that the fusing layer reads.
-        let columns = Tensor::cat(&[weight.reshape((channels, ()))?, bias.reshape((channels, 1))?], 1)?;
-        let pixels = columns.t()?.contiguous()?.reshape((1, 1, (), channels))?;
-        let fuse = self.fuse.weight(&pixels, run)?.narrow(3, part, channels)?;
+        let columns = concatenate(&[weight.reshape((channels, ()))?, bias.reshape((channels, 1))?], 1)?;
+        let pixels = contiguous(&columns.t()?)?.reshape((1, 1, (), channels))?;
+        let fuse = part(&self.fuse.weight(&pixels, run)?, 3, first, channels)?;
         let products = conv2d(&pixels, &fuse, Conv2dConfig::default(), run.arithmetic)?;
         let products = products.reshape(((), channels))?;
         let width = self.widths[index];
-        let weight = products.narrow(0, 0, width)?.t()?.contiguous()?.reshape((channels, 1, 1, width))?;
+        let weight = contiguous(&products.narrow(0, 0, width)?.t()?)?.reshape((channels, 1, 1, width))?;
         Ok([weight, products.get(width)?])
     }
 

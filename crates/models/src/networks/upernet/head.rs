@@ -6,8 +6,8 @@ use crate::transformer_layer::BiasedConvolution;
 use crate::variables::Variables;
 use candle_core::{Result, Tensor};
 use robustseg_ops::{
-    Alignment, Conv2dConfig, adaptive_avg_pool2d, conv2d, conv2d_pyramid, conv2d_upsampled_add,
-    upsample_bilinear_add,
+    Alignment, Conv2dConfig, adaptive_avg_pool2d, concatenate, conv2d, conv2d_pyramid, conv2d_upsampled_add,
+    part, upsample_bilinear_add,
 };
 
 /// Regions along each side of the pyramid's levels.
@@ -83,12 +83,12 @@ impl Head {
         let (images, _, channels) = means.dims3()?;
         let (mut levels, mut start) = (Vec::new(), 0);
         for (bins, unit) in BINS.iter().zip(&self.pyramid) {
-            let level = means.narrow(1, start, bins * bins)?.reshape((images, *bins, *bins, channels))?;
+            let level = part(&means, 1, start, bins * bins)?.reshape((images, *bins, *bins, channels))?;
             start += bins * bins;
             levels.push(unit.forward(&level, run)?.flatten(1, 2)?);
         }
         let weight = self.bottleneck.convolution.weight(x, run)?;
-        let levels = Tensor::cat(&levels, 1)?;
+        let levels = concatenate(&levels, 1)?;
         let y = conv2d_pyramid(x, &levels, &weight, &BINS, self.alignment, run.arithmetic)?;
         self.bottleneck.norm.forward(y, run)
     }
@@ -99,11 +99,11 @@ impl Head {
             candle_core::bail!("expected four levels, found none");
         };
         let weight = self.fusion.convolution.weight(largest, run)?;
-        let part = |index: usize| weight.narrow(3, index * self.channels, self.channels);
+        let own = |index: usize| part(&weight, 3, index * self.channels, self.channels);
         let config = Conv2dConfig { padding: 1, ..Conv2dConfig::default() };
-        let mut sum = conv2d(largest, &part(0)?, config, run.arithmetic)?;
+        let mut sum = conv2d(largest, &own(0)?, config, run.arithmetic)?;
         for (index, level) in smaller.iter().rev().enumerate() {
-            sum = conv2d_upsampled_add(level, &part(index + 1)?, &sum, self.alignment, run.arithmetic)?;
+            sum = conv2d_upsampled_add(level, &own(index + 1)?, &sum, self.alignment, run.arithmetic)?;
         }
         Ok(sum)
     }

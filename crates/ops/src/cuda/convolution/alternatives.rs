@@ -11,6 +11,7 @@ use super::way::{Offer, Operands, Way};
 use super::{graph, plan, products};
 use crate::cuda::element::Element;
 use crate::cuda::memory::{room, stored};
+use crate::cuda::recordings::{is_recording, moved};
 use crate::operation::{GpuInputs, Input};
 use candle_core::cuda_backend::DeviceId;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, DevicePtrMut};
@@ -108,8 +109,10 @@ fn reserve<'a>(
         return Ok(None);
     }
     if memory.get(&device.id()).is_none_or(|known| known.len() < bytes) {
-        // Work that uses the old memory comes first on the stream.
-        memory.remove(&device.id());
+        // Work that uses the old memory comes first on the stream, but recordings would go on using it.
+        if memory.remove(&device.id()).is_some() {
+            moved();
+        }
         memory.insert(device.id(), room(device, bytes)?);
     }
     Ok(memory.get_mut(&device.id()))
@@ -125,7 +128,8 @@ pub(super) fn consider<T: Element>(
     result: &CudaStorage,
 ) {
     let case = (device.id(), *key, added.is_some());
-    if ALL.with_borrow(|all| all.chosen.contains_key(&case)) {
+    // A trial waits for the device, which a recording cannot do.
+    if is_recording() || ALL.with_borrow(|all| all.chosen.contains_key(&case)) {
         return;
     }
     let mut dismissed = Vec::new();

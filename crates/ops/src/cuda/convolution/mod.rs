@@ -86,6 +86,15 @@ pub(super) fn output<T: Element>(
     compute::<T>(convolution, Product::Output, [x, weight], residual)
 }
 
+/// Gradient of the input (N, H, W, I).
+pub(super) fn input_gradient<T: Element>(
+    convolution: &Conv2d,
+    weight: Input<'_, CudaStorage>,
+    gradient: Input<'_, CudaStorage>,
+) -> Result<CudaStorage> {
+    compute::<T>(convolution, Product::InputGradient, [weight, gradient], None)
+}
+
 /// Gradient of the weight (O, KH, KW, I).
 pub(super) fn weight_gradient<T: Element>(
     convolution: &Conv2d,

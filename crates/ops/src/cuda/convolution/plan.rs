@@ -9,11 +9,12 @@ use super::warning::warn_once;
 use crate::arithmetic::{ConvolutionChoice, Factors};
 use crate::cuda::element::Element;
 use crate::cuda::memory::room;
+use crate::cuda::recordings::{is_recording, moved};
 use candle_core::cuda_backend::DeviceId;
 use candle_core::cuda_backend::cudarc::cudnn::result;
 use candle_core::cuda_backend::cudarc::cudnn::sys;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, DevicePtrMut};
-use candle_core::{CudaDevice, Error, Result};
+use candle_core::{CudaDevice, Error, Result, bail};
 use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -68,6 +69,7 @@ pub(super) fn with_plan<T: Element, R>(
         let number = plans.len();
         let plan = match plans.entry(*key) {
             Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(_) if is_recording() => bail!("a recording does not begin with a convolution"),
             Entry::Vacant(new) => new.insert(Plan::new::<T>(library.handle, device, key, tensors, number)?),
         };
         work(plan, library)
@@ -103,7 +105,10 @@ impl Library {
     /// Makes the workspace at least `bytes` large.
     fn reserve(&mut self, device: &CudaDevice, bytes: usize) -> std::result::Result<(), Reason> {
         if self.workspace.as_ref().map_or(0, CudaSlice::len) < bytes {
-            // Work that uses the old one comes first on the stream.
+            // Work that uses the old one comes first on the stream, but recordings would go on using it.
+            if self.workspace.is_some() {
+                moved();
+            }
             let memory = room::<u8>(device, bytes);
             self.workspace = Some(memory.map_err(|_| format!("there is no memory for its {bytes} bytes"))?);
         }

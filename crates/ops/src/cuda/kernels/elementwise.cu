@@ -33,11 +33,18 @@ STAMP(scale_channels,
       (const T *x, const float *scale, uint64_t rows_of_image, uint64_t rows, uint32_t channels, T *out),
       (x, scale, rows_of_image, rows, channels, out))
 
-// x (images, size) times scale (images).
+// x (rows, size) times scale (rows).
 extern "C" __global__ void __launch_bounds__(THREADS)
-    scale_images_f32(const float *x, const float *scale, uint64_t count, uint64_t size, float *out) {
+    scale_rows_f32(const float *x, const float *scale, uint64_t count, uint64_t size, float *out) {
     uint64_t i = index_of_thread();
     if (i < count) out[i] = x[i] * scale[i / size];
+}
+
+// Factors of dropout by uniform numbers.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    dropout_factors(const double *uniforms, double rate, float kept, uint64_t count, float *out) {
+    uint64_t i = index_of_thread();
+    if (i < count) out[i] = uniforms[i] < rate ? 0.0f : kept;
 }
 
 // (N, C, pixels) to (N, pixels, C), minus mean, over deviation. `constants` are the C means and the C deviations.
