@@ -7,7 +7,7 @@ use candle_core::{DType, Result, Tensor};
 use robustseg_ops::Alignment;
 use serde::{Deserialize, Serialize};
 
-use crate::Model;
+use crate::{Model, RepeatedPass, repeated};
 
 /// Passes of single images through a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,14 @@ impl<'a> Counted<'a> {
         Self { model, cost: Cell::default() }
     }
 
+    fn count(&self, image: &Tensor, tracked: bool) -> Result<()> {
+        let images = image.dim(0)? as u64;
+        let Cost { forward, backward } = self.cost.get();
+        let tracked = if tracked { images } else { 0 };
+        self.cost.set(Cost { forward: forward + images, backward: backward + tracked });
+        Ok(())
+    }
+
     /// The passes since the last call.
     pub fn take(&self) -> Cost {
         self.cost.take()
@@ -46,10 +54,7 @@ impl<'a> Counted<'a> {
 
 impl Model for Counted<'_> {
     fn logits(&self, image: &Tensor) -> Result<Tensor> {
-        let images = image.dim(0)? as u64;
-        let Cost { forward, backward } = self.cost.get();
-        let tracked = if image.track_op() { images } else { 0 };
-        self.cost.set(Cost { forward: forward + images, backward: backward + tracked });
+        self.count(image, image.track_op())?;
         self.model.logits(image)
     }
 
@@ -63,6 +68,10 @@ impl Model for Counted<'_> {
 
     fn has_surrogate_gradient(&self) -> bool {
         self.model.has_surrogate_gradient()
+    }
+
+    fn repeat(&self, name: &str, inputs: &[&Tensor], pass: RepeatedPass<'_>) -> Option<Result<Vec<Tensor>>> {
+        Some(self.count(inputs[0], true).and_then(|()| repeated(self.model, name, inputs, pass)))
     }
 }
 

@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor, Var};
 use robustseg_ops::{PixelObjective, Tape, pixel_objective_per_image};
 
-use crate::{Error, Model, Result, case};
+use crate::{Error, Model, Result, case, repeated};
 
 /// An objective and its gradient, image by image.
 #[derive(Clone, Debug)]
@@ -26,8 +26,15 @@ pub fn input_gradient(
     label: &Tensor,
     objective: PixelObjective,
 ) -> Result<InputGradient> {
-    let objective = |logits: &Tensor| pixel_objective_per_image(logits, label, objective, model.alignment());
-    Ok(observe(model, image, label, objective)?.0)
+    check(image, label)?;
+    let (found, _) = unchecked(model, image, label, objective)?;
+    finite("objective", &found.value.to_vec1()?)?;
+    Ok(found)
+}
+
+fn check(image: &Tensor, label: &Tensor) -> Result<()> {
+    let rounded = if image.dtype() == DType::F64 { image.to_dtype(DType::F32)? } else { image.clone() };
+    case::check(&rounded, label)
 }
 
 /// [`input_gradient`] of an objective of the logits, one value (N) per image, together with the
@@ -38,8 +45,7 @@ pub(crate) fn observe(
     label: &Tensor,
     objective: impl FnOnce(&Tensor) -> candle_core::Result<Tensor>,
 ) -> Result<(InputGradient, Tensor)> {
-    let rounded = if image.dtype() == DType::F64 { image.to_dtype(DType::F32)? } else { image.clone() };
-    case::check(&rounded, label)?;
+    check(image, label)?;
     let (found, logits) = slope(model, image, objective)?;
     finite("objective", &found.value.to_vec1()?)?;
     Ok((found, logits))
@@ -54,7 +60,19 @@ pub(crate) fn unchecked(
     label: &Tensor,
     objective: PixelObjective,
 ) -> Result<(InputGradient, Tensor)> {
-    slope(model, image, |logits| pixel_objective_per_image(logits, label, objective, model.alignment()))
+    let pass = |model: &dyn Model, inputs: &[Tensor]| {
+        let of_logits =
+            |logits: &Tensor| pixel_objective_per_image(logits, &inputs[1], objective, model.alignment());
+        match slope(model, &inputs[0], of_logits) {
+            Ok((found, logits)) => Ok(vec![found.value, found.gradient, logits]),
+            Err(Error::NoGradient) => Ok(Vec::new()),
+            Err(Error::Candle(error)) => Err(error),
+            Err(error) => Err(candle_core::Error::wrap(error)),
+        }
+    };
+    let found = repeated(model, &format!("gradient of {objective:?}"), &[image, label], &pass)?;
+    let [value, gradient, logits] = <[Tensor; 3]>::try_from(found).map_err(|_| Error::NoGradient)?;
+    Ok((InputGradient { value, gradient }, logits))
 }
 
 /// [`unchecked`] for an objective of the logits, one value (N) per image.

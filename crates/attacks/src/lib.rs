@@ -106,7 +106,7 @@ pub use epsilon::{EpsilonRole, check_epsilon, check_radius};
 pub use error::{Error, Result};
 pub use gradient::{InputGradient, gradient_of, input_gradient};
 pub use gradient_check::{GradientCheck, check_gradient};
-pub use model::{ChannelsFirst, Model, channels_first};
+pub use model::{ChannelsFirst, Model, RepeatedPass, channels_first, repeated};
 pub use norm::Norm;
 pub use ranges::{check_alpha, check_decay, check_restarts, check_share, check_steps};
 pub use robustseg_ops::{Alignment, IGNORE_LABEL, PixelObjective};

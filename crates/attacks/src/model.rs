@@ -53,6 +53,35 @@ pub trait Model {
     fn has_surrogate_gradient(&self) -> bool {
         false
     }
+
+    /// The results of a pass over this model, see [`repeated`]. `None` has it computed. A model on a GPU
+    /// may run a recording instead ([`Recordings`]). A model that wraps another lets that one repeat the
+    /// pass, under a name that says what the wrapper does.
+    ///
+    /// [`Recordings`]: robustseg_ops::Recordings
+    fn repeat(&self, name: &str, inputs: &[&Tensor], pass: RepeatedPass<'_>) -> Option<Result<Vec<Tensor>>> {
+        let _ = (name, inputs, pass);
+        None
+    }
+}
+
+/// A computation on a model and on tensors.
+pub type RepeatedPass<'a> = &'a dyn Fn(&dyn Model, &[Tensor]) -> Result<Vec<Tensor>>;
+
+/// The results of `pass`, which differentiates a model once, at the first of `inputs`. It gets them
+/// detached, and depends on nothing else but `name`.
+///
+/// # Errors
+/// Those of `pass`.
+pub fn repeated(
+    model: &dyn Model,
+    name: &str,
+    inputs: &[&Tensor],
+    pass: RepeatedPass<'_>,
+) -> Result<Vec<Tensor>> {
+    model
+        .repeat(name, inputs, pass)
+        .unwrap_or_else(|| pass(model, &inputs.iter().map(|input| input.detach()).collect::<Vec<_>>()))
 }
 
 impl<F: Fn(&Tensor) -> Result<Tensor>> Model for F {

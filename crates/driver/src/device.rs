@@ -216,6 +216,24 @@ pub fn convolutions() -> Value {
     Value::Null
 }
 
+/// The passes that a GPU repeats, or why it does not. Null if there were none.
+#[cfg(feature = "cuda")]
+pub fn recordings() -> Value {
+    let records = robustseg_ops::cuda::recording_records();
+    let row = |record: robustseg_ops::cuda::RecordingRecord| {
+        json!({
+            "pass": record.pass, "inputs": record.inputs, "nodes": record.nodes, "refused": record.refused,
+        })
+    };
+    if records.is_empty() { Value::Null } else { records.into_iter().map(row).collect() }
+}
+
+/// The passes that a GPU repeats, which this build does not support.
+#[cfg(not(feature = "cuda"))]
+pub fn recordings() -> Value {
+    Value::Null
+}
+
 /// The device as named in results: `cpu: AMD EPYC 7B13, 2 threads` with the number of computing
 /// threads, or the model of a GPU.
 pub fn describe(device: &Device) -> String {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use candle_core::{DType, Result, Tensor, bail};
-use robustseg_attacks::{Alignment, Model};
+use robustseg_attacks::{Alignment, Model, RepeatedPass, repeated};
 
 /// How far an evaluation is, in images and in passes. One image may take hours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,12 +54,20 @@ impl<'a> Reported<'a> {
     pub(crate) fn new(model: &'a dyn Model, report: Passed<'a>) -> Self {
         Self { model, report: RefCell::new(report) }
     }
+
+    /// Reports a pass over these images.
+    fn report(&self, image: &Tensor) -> Result<()> {
+        if (self.report.borrow_mut())(image.dim(0)? as u64).is_break() {
+            bail!("stopped before a backward pass");
+        }
+        Ok(())
+    }
 }
 
 impl Model for Reported<'_> {
     fn logits(&self, image: &Tensor) -> Result<Tensor> {
-        if image.track_op() && (self.report.borrow_mut())(image.dim(0)? as u64).is_break() {
-            bail!("stopped before a backward pass");
+        if image.track_op() {
+            self.report(image)?;
         }
         self.model.logits(image)
     }
@@ -74,6 +82,10 @@ impl Model for Reported<'_> {
 
     fn has_surrogate_gradient(&self) -> bool {
         self.model.has_surrogate_gradient()
+    }
+
+    fn repeat(&self, name: &str, inputs: &[&Tensor], pass: RepeatedPass<'_>) -> Option<Result<Vec<Tensor>>> {
+        Some(self.report(inputs[0]).and_then(|()| repeated(self.model, name, inputs, pass)))
     }
 }
 

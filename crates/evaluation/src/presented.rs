@@ -1,7 +1,7 @@
 //! A model as an evaluation presents images to it.
 
 use candle_core::{DType, Tensor};
-use robustseg_attacks::{Alignment, Model};
+use robustseg_attacks::{Alignment, Model, RepeatedPass, repeated};
 use robustseg_ops::{predict, softmax, upsample_bilinear};
 
 use crate::protocol::Protocol;
@@ -172,6 +172,20 @@ impl Model for Presented<'_> {
     fn has_surrogate_gradient(&self) -> bool {
         self.model.has_surrogate_gradient()
     }
+
+    fn repeat(
+        &self,
+        name: &str,
+        inputs: &[&Tensor],
+        pass: RepeatedPass<'_>,
+    ) -> Option<candle_core::Result<Vec<Tensor>>> {
+        let Self { model, protocol, window, padding } = *self;
+        let name = format!("{name} under {protocol:?}, {window:?} surrounded by {padding:?}");
+        let pass = |model: &dyn Model, inputs: &[Tensor]| {
+            pass(&Presented { model, protocol, window, padding }, inputs)
+        };
+        Some(repeated(model, &name, inputs, &pass))
+    }
 }
 
 /// A model from one part of a batch to its scores.
@@ -198,5 +212,19 @@ impl Model for PartModel<'_> {
 
     fn has_surrogate_gradient(&self) -> bool {
         self.0.has_surrogate_gradient()
+    }
+
+    fn repeat(
+        &self,
+        name: &str,
+        inputs: &[&Tensor],
+        pass: RepeatedPass<'_>,
+    ) -> Option<candle_core::Result<Vec<Tensor>>> {
+        let Presented { model, protocol, window, padding } = self.0;
+        let name = format!("{name} of a part under {protocol:?}, {window:?} surrounded by {padding:?}");
+        let pass = |model: &dyn Model, inputs: &[Tensor]| {
+            pass(&PartModel(Presented { model, protocol, window, padding }), inputs)
+        };
+        Some(repeated(model, &name, inputs, &pass))
     }
 }

@@ -1,8 +1,9 @@
 //! A network behind the interface of attacks.
 
 use candle_core::{DType, Tensor};
-use robustseg_attacks::{Alignment, Model};
+use robustseg_attacks::{Alignment, Model, RepeatedPass};
 use robustseg_models::{Network, NormStatistics};
+use robustseg_ops::Pass;
 
 /// A network with detached weights. Gradients reach only the image, and the network stays
 /// unchanged.
@@ -30,6 +31,19 @@ impl Model for Target<'_> {
 
     fn alignment(&self) -> Alignment {
         self.network.alignment()
+    }
+
+    fn repeat(
+        &self,
+        name: &str,
+        inputs: &[&Tensor],
+        pass: RepeatedPass<'_>,
+    ) -> Option<candle_core::Result<Vec<Tensor>>> {
+        self.network.device().is_cuda().then(|| {
+            let name = format!("{name} on {:?} statistics", self.statistics);
+            let repeated = Pass { name: &name, inputs, overwritten: &[] };
+            self.network.repeat(&repeated, |inputs| pass(self, inputs))
+        })
     }
 }
 

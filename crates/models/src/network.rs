@@ -7,7 +7,7 @@ use crate::run::Run;
 use crate::variables::{Maker, Source};
 use crate::{Mode, NetworkConfig, Parameter, Precision, Result};
 use candle_core::{Device, Tensor};
-use robustseg_ops::{Alignment, Deal, convert, normalise_image, upsample_bilinear};
+use robustseg_ops::{Alignment, Deal, Pass, Recordings, convert, normalise_image, upsample_bilinear};
 use robustseg_ranks::Ranks;
 
 /// A network for semantic segmentation, of any kind that [`Architecture`](crate::Architecture)
@@ -35,6 +35,7 @@ pub struct Network {
     ranks: Option<Ranks>,
     /// Whether backward passes compute the maps of blocks again.
     recompute: bool,
+    recordings: Recordings,
 }
 
 impl Network {
@@ -71,6 +72,7 @@ impl Network {
             parameters: maker.into_parameters(),
             ranks: None,
             recompute: false,
+            recordings: Recordings::default(),
         })
     }
 
@@ -134,6 +136,24 @@ impl Network {
     /// Gradients take a [`Tape`](robustseg_ops::Tape).
     pub fn deal_batches(&mut self, ranks: Option<Ranks>) {
         self.ranks = ranks.filter(|ranks| ranks.size() > 1);
+    }
+
+    /// The results of `compute`, a pass through this network, or of its recording
+    /// ([`Recordings::run`]). Batches that are dealt out to several processes are computed.
+    ///
+    /// # Errors
+    /// Those of `compute`.
+    pub fn repeat(
+        &self,
+        pass: &Pass<'_>,
+        compute: impl Fn(&[Tensor]) -> candle_core::Result<Vec<Tensor>>,
+    ) -> candle_core::Result<Vec<Tensor>> {
+        if self.ranks.is_some() {
+            return compute(&pass.inputs.iter().map(|input| input.detach()).collect::<Vec<_>>());
+        }
+        let Precision { activations, arithmetic } = self.precision;
+        let name = format!("{} in {activations:?}, {arithmetic:?}, recompute {}", pass.name, self.recompute);
+        self.recordings.run(&Pass { name: &name, ..*pass }, compute)
     }
 
     /// Small logits (N, h, w, K) of the main head, channels last, for `image` (N, 3, H, W) in

@@ -140,6 +140,7 @@ impl Bench {
             results["peak_bytes"] = peak_bytes(&device).into();
         }
         results["convolutions"] = device::convolutions();
+        results["cuda_graphs"] = device::recordings();
         if let Some(path) = &self.json {
             let text = serde_json::to_string_pretty(&results)? + "\n";
             write_atomically(path, text.as_bytes())

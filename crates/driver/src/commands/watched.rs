@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use candle_core::{DType, Result, Tensor};
-use robustseg_attacks::Model;
+use robustseg_attacks::{Model, RepeatedPass, repeated};
 use robustseg_ops::Alignment;
 
 use crate::progress::Meter;
@@ -21,17 +21,18 @@ impl<'a> Watched<'a> {
     pub(super) fn new(model: &'a dyn Model, total: u64) -> Self {
         Self { model, meter: RefCell::new(Meter::new()), done: Cell::new(0), total }
     }
+
+    fn advance(&self) {
+        let done = self.done.get();
+        self.meter.borrow_mut().advance("attacking", done, self.total.max(done + 1));
+        self.done.set(done + 1);
+    }
 }
 
 impl Model for Watched<'_> {
     fn logits(&self, image: &Tensor) -> Result<Tensor> {
         if image.track_op() {
-            self.meter.borrow_mut().advance(
-                "attacking",
-                self.done.get(),
-                self.total.max(self.done.get() + 1),
-            );
-            self.done.set(self.done.get() + 1);
+            self.advance();
         }
         self.model.logits(image)
     }
@@ -46,5 +47,10 @@ impl Model for Watched<'_> {
 
     fn has_surrogate_gradient(&self) -> bool {
         self.model.has_surrogate_gradient()
+    }
+
+    fn repeat(&self, name: &str, inputs: &[&Tensor], pass: RepeatedPass<'_>) -> Option<Result<Vec<Tensor>>> {
+        self.advance();
+        Some(repeated(self.model, name, inputs, pass))
     }
 }
