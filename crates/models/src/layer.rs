@@ -127,7 +127,7 @@ impl Norm {
                 (BatchStatistics::new(mean, variance), StatisticsSource::Running)
             }
             Mode::BatchStatistics => (of_batch(x, run)?, StatisticsSource::Batch),
-            Mode::Training { .. } => {
+            Mode::Training { .. } | Mode::Repeated { .. } => {
                 let statistics = of_batch(x, run)?;
                 if run.repeated {
                     return Ok((statistics, StatisticsSource::Batch));

@@ -62,7 +62,7 @@ pub use config::NetworkConfig;
 pub use error::{Error, Result};
 pub use hub::Hub;
 pub use hub_file::{Fetched, HubFile};
-pub use mode::Mode;
+pub use mode::{Mode, Uniforms};
 pub use network::Network;
 pub use networks::*;
 pub use norm_statistics::NormStatistics;

@@ -1,7 +1,7 @@
 //! The modes that a network runs in.
 
 use crate::drawn::Drawn;
-use candle_core::Tensor;
+use candle_core::{Result, Tensor};
 use robustseg_random::Rng;
 use std::fmt;
 
@@ -24,6 +24,33 @@ pub enum Mode<'a> {
         /// Decides what is dropped.
         random: &'a mut dyn Rng,
     },
+    /// [`Mode::Training`] with random numbers that were drawn before, for passes that a GPU repeats.
+    Repeated {
+        /// As in [`Mode::Training`].
+        dropout: f64,
+        /// Decide what is dropped.
+        uniforms: Uniforms,
+    },
+}
+
+/// Numbers in `[0, 1)`, f64, on the device of the network, from which a pass takes what it needs.
+#[derive(Clone, Debug)]
+pub struct Uniforms {
+    all: Tensor,
+    taken: usize,
+}
+
+impl Uniforms {
+    /// These numbers, a tensor of one axis.
+    pub fn new(all: Tensor) -> Self {
+        Self { all, taken: 0 }
+    }
+
+    /// The next `count` of them.
+    pub(crate) fn take(&mut self, count: usize) -> Result<Tensor> {
+        self.taken += count;
+        self.all.narrow(0, self.taken - count, count)
+    }
 }
 
 /// A mode that a part of the network ran in, with what it drew.
@@ -32,6 +59,7 @@ pub(crate) enum PastMode {
     BatchStatistics,
     FixedStatistics,
     Training { dropout: f64, drawn: Drawn },
+    Repeated { dropout: f64, uniforms: Uniforms },
 }
 
 impl PastMode {
@@ -42,6 +70,9 @@ impl PastMode {
             Mode::BatchStatistics => Self::BatchStatistics,
             Mode::FixedStatistics => Self::FixedStatistics,
             Mode::Training { dropout, .. } => Self::Training { dropout: *dropout, drawn: drawn.clone() },
+            Mode::Repeated { dropout, uniforms } => {
+                Self::Repeated { dropout: *dropout, uniforms: uniforms.clone() }
+            }
         }
     }
 
@@ -53,6 +84,9 @@ impl PastMode {
             Self::FixedStatistics => run(&mut Mode::FixedStatistics),
             Self::Training { dropout, drawn } => {
                 run(&mut Mode::Training { dropout: *dropout, random: &mut drawn.again() })
+            }
+            Self::Repeated { dropout, uniforms } => {
+                run(&mut Mode::Repeated { dropout: *dropout, uniforms: uniforms.clone() })
             }
         }
     }
@@ -67,6 +101,9 @@ impl fmt::Debug for Mode<'_> {
             Self::Training { dropout, .. } => {
                 f.debug_struct("Training").field("dropout", dropout).finish_non_exhaustive()
             }
+            Self::Repeated { dropout, .. } => {
+                f.debug_struct("Repeated").field("dropout", dropout).finish_non_exhaustive()
+            }
         }
     }
 }
@@ -80,7 +117,7 @@ impl Mode<'_> {
     /// Whether gradients reach the weights.
     pub(crate) fn tracks_weights(&self) -> bool {
         match self {
-            Mode::Training { .. } | Mode::FixedStatistics => true,
+            Mode::Training { .. } | Mode::Repeated { .. } | Mode::FixedStatistics => true,
             Mode::Evaluation | Mode::BatchStatistics => false,
         }
     }
@@ -88,7 +125,7 @@ impl Mode<'_> {
     /// The probability of dropout in this mode.
     pub(crate) fn dropout_rate(&self) -> f64 {
         match self {
-            Mode::Training { dropout, .. } => *dropout,
+            Mode::Training { dropout, .. } | Mode::Repeated { dropout, .. } => *dropout,
             Mode::Evaluation | Mode::BatchStatistics | Mode::FixedStatistics => 0.0,
         }
     }

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use crate::Mode;
 use crate::drawn::Drawn;
 use crate::mode::PastMode;
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use rand::RngExt;
-use robustseg_ops::{Arithmetic, Deal, recompute, scale_channels};
+use robustseg_ops::{Arithmetic, Deal, dropout_factors, recompute, scale_channels};
 
 /// All that the layers of a network need to know in one forward pass.
 pub(crate) struct Run<'a, 'b> {
@@ -67,33 +67,37 @@ impl Run<'_, '_> {
         self.drop_channels(&pixels, rate)?.reshape(x.shape())
     }
 
-    /// `count` factors of what training drops with probability `rate`: 0, or large enough to make up
-    /// for what is dropped. `None` where nothing can be dropped. They are those of the whole batch,
-    /// however it is dealt out.
-    pub(crate) fn factors(&mut self, count: usize, rate: f64) -> Option<Vec<f32>> {
-        let Mode::Training { random, .. } = &mut *self.mode else { return None };
+    /// `count` factors on `device` of what training drops with probability `rate`: 0, or large enough to
+    /// make up for what is dropped. `None` where nothing can be dropped. They are those of the whole
+    /// batch, however it is dealt out.
+    pub(crate) fn factors(&mut self, count: usize, rate: f64, device: &Device) -> Result<Option<Tensor>> {
         if rate == 0.0 {
-            return None;
+            return Ok(None);
         }
-        let kept = (1.0 / (1.0 - rate)) as f32;
+        let random = match &mut *self.mode {
+            Mode::Training { random, .. } => random,
+            Mode::Repeated { uniforms, .. } => {
+                return Ok(Some(dropout_factors(&uniforms.take(count)?, rate)?));
+            }
+            _ => return Ok(None),
+        };
         let (rows, total) = match &self.deal {
             None => (0..1, 1),
             Some(deal) => (deal.computed(), deal.total()),
         };
         let of_a_row = count / rows.len();
-        let all = (0..of_a_row * total).map(|_| if random.random::<f64>() < rate { 0.0 } else { kept });
         // Collected as a whole, so that the next draw begins at the same place on all ranks.
-        let mut factors: Vec<f32> = all.collect();
-        factors.truncate(rows.end * of_a_row);
-        factors.drain(..rows.start * of_a_row);
-        Some(factors)
+        let mut uniforms: Vec<f64> = (0..of_a_row * total).map(|_| random.random()).collect();
+        uniforms.truncate(rows.end * of_a_row);
+        uniforms.drain(..rows.start * of_a_row);
+        Ok(Some(dropout_factors(&Tensor::from_vec(uniforms, count, device)?, rate)?))
     }
 
     fn drop_channels(&mut self, x: &Tensor, rate: f64) -> Result<Tensor> {
         let (images, _, _, channels) = x.dims4()?;
-        match self.factors(images * channels, rate) {
+        match self.factors(images * channels, rate, x.device())? {
             None => Ok(x.clone()),
-            Some(factors) => scale_channels(x, &Tensor::from_vec(factors, (images, channels), x.device())?),
+            Some(factors) => scale_channels(x, &factors.reshape((images, channels))?),
         }
     }
 }

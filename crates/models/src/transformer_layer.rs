@@ -6,8 +6,8 @@ use crate::variables::Variables;
 use crate::{Error, ParameterKind};
 use candle_core::{DType, Result, Tensor};
 use robustseg_ops::{
-    Conv2dConfig, RoundedCopy, add_bias, conv2d, conv2d_add, conv2d_bias, convert, depthwise_conv2d,
-    layer_norm, scale_channels, weight_for,
+    Conv2dConfig, RoundedCopy, add_bias, contiguous, conv2d, conv2d_add, conv2d_bias, convert,
+    depthwise_conv2d, layer_norm, scale_channels, scale_rows, weight_for,
 };
 
 /// A convolution with bias. With a kernel of one pixel it is a linear layer.
@@ -87,17 +87,17 @@ impl BiasedConvolution {
             Some(scale) => {
                 // Scaling the few weights is scaling the many outputs.
                 let ([weight, bias], scale) = (self.parameters(run), run.mode.weight(scale));
-                let weight = weight.broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
+                let weight = scale_rows(&weight, &scale)?;
                 [weight_for(&weight, x.dtype())?, (bias * scale)?]
             }
         };
         let images = x.dims()[0];
-        match run.factors(images, drop) {
+        match run.factors(images, drop, x.device())? {
             None => add_bias(&conv2d_add(x, &weight, self.config, residual, run.arithmetic)?, &bias),
             Some(factors) => {
                 let branch = conv2d_bias(x, &weight, &bias, self.config, run.arithmetic)?;
-                let factors = Tensor::from_vec(factors, (images, 1), x.device())?;
-                let factors = factors.broadcast_as((images, bias.elem_count()))?.contiguous()?;
+                let factors = factors.reshape((images, 1))?.broadcast_as((images, bias.elem_count()))?;
+                let factors = contiguous(&factors)?;
                 residual + scale_channels(&branch, &factors)?
             }
         }

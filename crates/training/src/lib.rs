@@ -37,6 +37,7 @@ mod monitoring;
 mod observer;
 mod optimiser;
 mod optimisers;
+mod pass;
 mod practice;
 mod ranges;
 mod ranks;

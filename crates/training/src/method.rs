@@ -102,10 +102,11 @@ pub trait TrainingMethod: Send {
     /// unchanged.
     fn craft(&mut self, case: &Case<'_>, random: &mut dyn Rng) -> Result<Option<Adversarial>>;
 
-    /// The loss of the batch with its adversarial examples. The default is that of the settings.
-    fn loss(&mut self, forward: &mut Forward<'_>) -> Result<Loss> {
-        let logits = forward.logits()?;
-        Ok(Loss { value: forward.loss(&logits)?, additional: None })
+    /// The loss of the batch with its adversarial examples. `None` stands for that of the settings, whose
+    /// pass a GPU can repeat from a recording.
+    fn loss(&mut self, forward: &mut Forward<'_>) -> Result<Option<Loss>> {
+        let _ = forward;
+        Ok(None)
     }
 
     /// Inspects the gradients of the weights, and may add to them. Returns the value of the added
@@ -214,6 +215,12 @@ impl<'a> Forward<'a> {
             self.auxiliary = logits.pop();
         }
         Ok(logits)
+    }
+
+    /// The loss of the settings, of a forward pass.
+    pub(crate) fn loss_of_settings(&mut self) -> Result<Loss> {
+        let logits = self.logits()?;
+        Ok(Loss { value: self.loss(&logits)?, additional: None })
     }
 
     /// The weighted loss of the network's auxiliary head, if it has one. Every method

@@ -6,11 +6,9 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor, Var};
 use robustseg_attacks::Adversarial;
 use robustseg_datasets::Batch;
-use robustseg_models::Mode;
-use robustseg_ops::{Gradients, IGNORE_LABEL, Tape, clip_gradients, copies};
+use robustseg_ops::{Gradients, IGNORE_LABEL, clip_gradients, copies};
 
 use crate::draw;
-use crate::method::{Forward, Loss};
 use crate::ranks::sums::Sums;
 use crate::samples::{At, Part, Samples};
 use crate::staging::{self, Prepared};
@@ -26,12 +24,12 @@ mod network_tests;
 mod tests;
 
 /// A batch on the device.
-struct OnDevice<'a> {
-    ids: &'a [String],
+pub(crate) struct OnDevice<'a> {
+    pub(crate) ids: &'a [String],
     /// (N, 3, H, W), f32.
     images: Tensor,
     /// (N, H, W), u8.
-    labels: Tensor,
+    pub(crate) labels: Tensor,
 }
 
 impl OnDevice<'_> {
@@ -63,15 +61,15 @@ fn put(statistics: &Statistics) -> Result<()> {
 }
 
 /// What a batch, or a part of it, gives an update.
-struct Learned {
+pub(crate) struct Learned {
     /// The loss.
-    value: f32,
-    penalty: Option<f64>,
-    gradients: Gradients,
+    pub(crate) value: f32,
+    pub(crate) penalty: Option<f64>,
+    pub(crate) gradients: Gradients,
     /// Their sums over all ranks, on the way.
-    sums: Option<Sums>,
+    pub(crate) sums: Option<Sums>,
     /// Of the adversarial samples, by their examples.
-    example_gradient: Option<Tensor>,
+    pub(crate) example_gradient: Option<Tensor>,
 }
 
 /// The samples of an update after crafting.
@@ -272,41 +270,13 @@ impl Trainer {
         record.seconds.attack += start.elapsed().as_secs_f64();
         self.network.set_recompute(self.config.recompute);
 
-        let start = Instant::now();
         let images = if self.method.wants_example_gradient() {
             Var::from_tensor(&images)?.into_inner()
         } else {
             images
         };
-        let mut random = at.random("dropout");
-        let tape = Tape::start();
-        let mode = Mode::Training { dropout: self.config.dropout, random: &mut random };
-        let (network, labels, criterion) = (&self.network, &batch.labels, &self.criterion);
-        let mut forward = Forward { network, images: &images, labels, mode, criterion, auxiliary: None };
-        let Loss { value: loss, additional } = self.method.loss(&mut forward)?;
-        let auxiliary = forward.auxiliary_loss()?;
-        let value = loss.to_scalar::<f32>()?;
-        if !value.is_finite() {
-            return Err(at.not_finite("the loss".into(), value, batch.ids.to_vec()));
-        }
-        record.seconds.forward += start.elapsed().as_secs_f64();
-
-        let start = Instant::now();
-        let mut penalty = None;
-        if let Some(additional) = &additional {
-            penalty = Some(f64::from(additional.to_scalar::<f32>()?));
-        }
-        let terms = [additional, auxiliary].into_iter().flatten();
-        let total = terms.into_iter().try_fold(loss, |total, term| total + term)?;
-        let mut sums = if self.config.accumulate == 1 { self.sums() } else { None };
-        let mut gradients = match &mut sums {
-            Some(sums) => tape.backward_with(&total, |variable, gradient| {
-                sums.take(variable, gradient).map_err(candle_core::Error::wrap)
-            })?,
-            None => tape.backward(&total)?,
-        };
-        device.synchronize()?;
-        record.seconds.backward += start.elapsed().as_secs_f64();
+        let Learned { value, mut penalty, mut gradients, sums, .. } =
+            self.pass(batch, &images, at, &mut record.seconds)?;
 
         let start = Instant::now();
         if let Some(added) = self.method.after_backward(&mut gradients)? {

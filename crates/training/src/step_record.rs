@@ -38,7 +38,7 @@ pub struct Seconds {
     pub data: f64,
     /// Crafting adversarial examples, and the method's penalty if there is one.
     pub attack: f64,
-    /// From images to loss.
+    /// From images to loss. Where a GPU repeats the whole pass from a recording, `backward` has its time.
     pub forward: f64,
     /// From loss to gradients.
     pub backward: f64,

@@ -15,6 +15,7 @@ use crate::losses::Criterion;
 use crate::method::TrainingMethod;
 use crate::monitor::Memory;
 use crate::optimiser::Optimiser;
+use crate::pass::Draws;
 use crate::staging::{Arrivals, Prepared};
 use crate::step_record::{Seconds, StepRecord};
 use crate::validation::Kept;
@@ -36,6 +37,7 @@ pub struct Trainer {
     pub(crate) ranks: Ranks,
     /// How several ranks add up gradients.
     pub(crate) all_reduce: Option<Arc<AllReduce>>,
+    pub(crate) draws: Draws,
 }
 
 /// The state of a training, apart from weights, velocities and the state of the method.
@@ -131,6 +133,7 @@ impl Trainer {
             learning_rate: LearningRate::new(config, total_steps),
             ranks: Arc::new(Solo),
             all_reduce: None,
+            draws: Draws::new(),
             state: State::default(),
         })
     }

@@ -148,7 +148,7 @@ impl TrainingMethod for Dividing {
         self.config.examples(case, random).map(Some)
     }
 
-    fn loss(&mut self, forward: &mut Forward<'_>) -> Result<Loss> {
+    fn loss(&mut self, forward: &mut Forward<'_>) -> Result<Option<Loss>> {
         let logits = BranchLogits::try_from(forward.branch_logits()?)?;
         let division = self.division.take().ok_or_else(|| Error::Mismatch {
             what: "division of the pixels".into(),
@@ -157,7 +157,7 @@ impl TrainingMethod for Dividing {
         })?;
         let alignment = forward.network().alignment();
         let DividedLoss { pixels, mask } = DividedLoss::of(&logits, forward.labels(), &division, alignment)?;
-        Ok(Loss { value: pixels, additional: Some(mask) })
+        Ok(Some(Loss { value: pixels, additional: Some(mask) }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Batches in parts.
 
-use robustseg_models::NormStatistics;
+use robustseg_models::{Mode, NormStatistics};
 
 use super::tests::{fgsm, values};
 use super::*;

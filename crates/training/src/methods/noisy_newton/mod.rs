@@ -212,16 +212,17 @@ impl TrainingMethod for Newton {
         Ok(Some(Adversarial { image, epsilon: per_image }))
     }
 
-    fn loss(&mut self, forward: &mut Forward<'_>) -> Result<Loss> {
+    fn loss(&mut self, forward: &mut Forward<'_>) -> Result<Option<Loss>> {
+        let Some(prediction) = self.prediction.take() else { return Ok(None) };
         let logits = forward.logits()?;
         let value = forward.loss(&logits)?;
-        let Some(prediction) = self.prediction.take() else { return Ok(Loss { value, additional: None }) };
         let (examples, alignment) = (rows(&logits, &self.places)?, forward.network().alignment());
         let after = prediction.fixed.at(&examples, alignment)?;
         let residuals = prediction.residuals(&after)?;
         self.fresh = residuals.to_vec1()?;
         let outlying = self.residuals.outlying(&residuals)?;
-        Ok(Loss { value, additional: outlying.map(|outlying| outlying * self.config.residual).transpose()? })
+        let additional = outlying.map(|outlying| outlying * self.config.residual).transpose()?;
+        Ok(Some(Loss { value, additional }))
     }
 
     fn wants_example_gradient(&self) -> bool {
