@@ -5,7 +5,7 @@ import re
 import shutil
 import statistics
 
-from tools import BATCH, NO_WAYS, bundle, chosen, ours, peer, take_caches
+from tools import BATCH, NO_GRAPHS, NO_WAYS, OLDER_WAYS, bundle, chosen, ours, peer, take_caches
 
 SECONDS = 420
 # Operations of a step per pixel: two per multiply-add, three passes, 118.6e9 multiply-adds at 472 x 472.
@@ -149,8 +149,9 @@ def measure(call, options):
     beside("712 peer", 712, both, steps=7, warmup=2, most=max(40, min(120, call.left() - 150)))
     keep("bim ours", ours(call, options, "bim ours", 472, ["basic", "bim"], steps=7, warmup=2, most=40))
     beside("bim peer", 472, ["basic", "bim"], steps=7, warmup=2, most=60)
-    # What the other ways to compute convolutions are worth.
-    keep("older ways", ours(call, options, "older ways", 472, ["basic"], steps=7, warmup=2, most=30, environment=NO_WAYS))
+    # What CUDA graphs and the other ways to compute convolutions are worth.
+    keep("no graphs", ours(call, options, "no graphs", 472, both, steps=7, warmup=2, most=35, environment=NO_GRAPHS))
+    keep("older ways", ours(call, options, "older ways", 472, ["basic"], steps=7, warmup=2, most=30, environment=OLDER_WAYS))
     for precision in ("tf32", "f32"):
         keep(precision, ours(call, options, precision, 472, ["basic"], precision, steps=5, warmup=2, most=30))
     curves = ["--evaluation", "--curve-batch", "2" if options.rehearse else "8"]

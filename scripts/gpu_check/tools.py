@@ -8,9 +8,12 @@ import tarfile
 # The paper's network, images and classes.
 BATCH = 16
 SMALL = ["--layers", "1,1,1,1", "--width", "8"]
-# The ways to compute convolutions that ROBUSTSEG_GPU_WITHOUT can leave out, those first that are the most likely to fail.
-WAYS = ["graph", "cublaslt", "padding"]
+# What ROBUSTSEG_GPU_WITHOUT can leave out, that first which is the most likely to fail: CUDA graphs, and ways to compute
+# convolutions.
+WAYS = ["cuda_graphs", "graph", "cublaslt", "padding"]
 NO_WAYS = {"ROBUSTSEG_GPU_WITHOUT": ",".join(WAYS)}
+NO_GRAPHS = {"ROBUSTSEG_GPU_WITHOUT": WAYS[0]}
+OLDER_WAYS = {"ROBUSTSEG_GPU_WITHOUT": ",".join(WAYS[1:])}
 # Maximum bytes of a returned file, and of the pieces of a larger one.
 PIECE = 15 << 20
 
@@ -134,10 +137,10 @@ class Timing:
 
 
 def try_ways(call, options):
-    """Trains a tiny network in bf16 by all ways to compute convolutions. If that fails, leaves out for the rest of the call the
+    """Trains a tiny network in bf16 with CUDA graphs, from the fourth step on, and all ways to compute convolutions. If that fails, leaves out for the rest of the call the
     one without which it works, or all. Whether it works with something."""
     command = [os.path.join(options.bring, "robustseg"), "bench", "--device", options.device, *SMALL, "--size", "33", "--batch", "2"]
-    command += ["--precision", "f32" if options.device == "cpu" else "bf16", "--methods", "basic,fast_newton", "--steps", "2", "--warmup", "1"]
+    command += ["--precision", "f32" if options.device == "cpu" else "bf16", "--methods", "basic,fast_newton", "--steps", "5", "--warmup", "1"]
     for without in ["", *WAYS, ",".join(WAYS)]:
         name = f"ways without {without}" if without else "ways"
         if call.run(name, command, 30, {"ROBUSTSEG_GPU_WITHOUT": without}).succeeded:
@@ -150,14 +153,19 @@ def try_ways(call, options):
 
 
 def chosen(timing):
-    """How many convolutions of a timing each way computes, and the milliseconds of those that replaced another."""
+    """How many convolutions of a timing each way computes, and the milliseconds of those that replaced another; the passes
+    that CUDA graphs repeat, and why others are not repeated."""
     counts, now, before = {}, 0.0, 0.0
     for row in timing.get("convolutions") or []:
         way = str(row["algorithm"]).split(",")[0] if row.get("instead_of") else "cuDNN's older interface"
         counts[way] = counts.get(way, 0) + 1
         if row.get("milliseconds") and row.get("replaced_milliseconds"):
             now, before = now + row["milliseconds"], before + row["replaced_milliseconds"]
-    return {"products": counts, "milliseconds": round(now, 3), "replaced_milliseconds": round(before, 3)}
+    passes = timing.get("cuda_graphs") or []
+    return {
+        "products": counts, "milliseconds": round(now, 3), "replaced_milliseconds": round(before, 3),
+        "repeated": sum(row["nodes"] is not None for row in passes), "refused": [row["refused"] for row in passes if row["refused"]],
+    }
 
 
 def ours(call, options, name, size, methods, precision="bf16", steps=15, warmup=3, most=60, extra=(), environment=None):

@@ -43,6 +43,9 @@ def timings(seconds):
             {"product": "output", "algorithm": "1"},
             {"product": "output", "algorithm": "graph, 7", "instead_of": "1", "milliseconds": 0.5, "replaced_milliseconds": 2.0},
         ],
+        "cuda_graphs": [
+            {"pass": "training", "nodes": 1500, "refused": None}, {"pass": "gradient", "nodes": None, "refused": "it keeps memory"},
+        ],
     }
     if "--evaluation" in sys.argv:
         found["evaluation_s"] = {"forward": seconds, "curves": seconds}
