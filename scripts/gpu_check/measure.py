@@ -5,7 +5,7 @@ import re
 import shutil
 import statistics
 
-from tools import BATCH, NO_GRAPHS, NO_WAYS, OLDER_WAYS, bundle, chosen, ours, peer, take_caches
+from tools import BATCH, NO_FOLDING, NO_GRAPHS, NO_WAYS, OLDER_WAYS, bundle, chosen, ours, peer, take_caches
 
 SECONDS = 420
 # Operations of a step per pixel: two per multiply-add, three passes, 118.6e9 multiply-adds at 472 x 472.
@@ -157,6 +157,7 @@ def measure(call, options):
     curves = ["--evaluation", "--curve-batch", "2" if options.rehearse else "8"]
     keep("evaluation ours", ours(call, options, "evaluation ours", 472, ["basic"], steps=2, warmup=1, most=45, extra=curves))
     beside("evaluation peer", 472, ["basic"], steps=2, warmup=1, most=60, extra=curves)
+    keep("not folded", ours(call, options, "not folded", 472, ["basic"], steps=2, warmup=1, most=35, extra=curves, environment=NO_FOLDING))
     sanitizer(call, options)
     print(table(call.results["figures"]))
     return all(found.get(name) for name in ("472 ours, 1", "472 peer"))

@@ -8,12 +8,12 @@ import tarfile
 # The paper's network, images and classes.
 BATCH = 16
 SMALL = ["--layers", "1,1,1,1", "--width", "8"]
-# What ROBUSTSEG_GPU_WITHOUT can leave out, that first which is the most likely to fail: CUDA graphs, and ways to compute
-# convolutions.
-WAYS = ["cuda_graphs", "graph", "cublaslt", "padding"]
+# What ROBUSTSEG_GPU_WITHOUT can leave out, that first which is the most likely to fail: CUDA graphs, norms folded into
+# convolutions, and ways to compute convolutions.
+WAYS = ["cuda_graphs", "folding", "graph", "cublaslt", "padding"]
 NO_WAYS = {"ROBUSTSEG_GPU_WITHOUT": ",".join(WAYS)}
-NO_GRAPHS = {"ROBUSTSEG_GPU_WITHOUT": WAYS[0]}
-OLDER_WAYS = {"ROBUSTSEG_GPU_WITHOUT": ",".join(WAYS[1:])}
+NO_GRAPHS, NO_FOLDING = ({"ROBUSTSEG_GPU_WITHOUT": way} for way in WAYS[:2])
+OLDER_WAYS = {"ROBUSTSEG_GPU_WITHOUT": ",".join(WAYS[2:])}
 # Maximum bytes of a returned file, and of the pieces of a larger one.
 PIECE = 15 << 20
 
@@ -153,17 +153,20 @@ def try_ways(call, options):
 
 
 def chosen(timing):
-    """How many convolutions of a timing each way computes, and the milliseconds of those that replaced another; the passes
-    that CUDA graphs repeat, and why others are not repeated."""
-    counts, now, before = {}, 0.0, 0.0
+    """How many convolutions of a timing each way computes, and with a folded norm, and the milliseconds of those that
+    replaced another; the passes that CUDA graphs repeat, and why others are not repeated."""
+    counts, folded, now, before = {}, {}, 0.0, 0.0
     for row in timing.get("convolutions") or []:
         way = str(row["algorithm"]).split(",")[0] if row.get("instead_of") else "cuDNN's older interface"
         counts[way] = counts.get(way, 0) + 1
+        if row.get("folded_norm"):
+            way = str(row["folded_norm"]).split(",")[0]
+            folded[way] = folded.get(way, 0) + 1
         if row.get("milliseconds") and row.get("replaced_milliseconds"):
             now, before = now + row["milliseconds"], before + row["replaced_milliseconds"]
     passes = timing.get("cuda_graphs") or []
     return {
-        "products": counts, "milliseconds": round(now, 3), "replaced_milliseconds": round(before, 3),
+        "products": counts, "folded_norms": folded, "milliseconds": round(now, 3), "replaced_milliseconds": round(before, 3),
         "repeated": sum(row["nodes"] is not None for row in passes), "refused": [row["refused"] for row in passes if row["refused"]],
     }
 

@@ -82,7 +82,7 @@ class GpuCheck(unittest.TestCase):
         self.assertEqual(results["left_out"], "")
         chosen = {"cuDNN's older interface": 1, "graph": 1}
         self.assertEqual(results["chosen"], {
-            "products": chosen, "milliseconds": 0.5, "replaced_milliseconds": 2.0,
+            "products": chosen, "folded_norms": {"separate pass": 1}, "milliseconds": 0.5, "replaced_milliseconds": 2.0,
             "repeated": 1, "refused": ["it keeps memory"],
         })
         self.assertEqual(set(results["timings"]), {"peer compiles", "first figure"})
@@ -156,10 +156,10 @@ class GpuCheck(unittest.TestCase):
         self.assertEqual(results["first_figure"]["step_s"]["basic"], 0.05)
 
     def test_a_measurement_that_crashes_is_tried_again_without_the_newer_ways(self):
-        self.wish("ways", "cuda_graphs,graph,cublaslt,padding")
+        self.wish("ways", "cuda_graphs,folding,graph,cublaslt,padding")
         status, text, results = self.run_call("measure")
         self.assertEqual(status, 0, text)
-        self.assertEqual(results["left_out"], "cuda_graphs,graph,cublaslt,padding")
+        self.assertEqual(results["left_out"], "cuda_graphs,folding,graph,cublaslt,padding")
 
     def test_a_measurement_says_what_was_reached_and_what_was_wanted(self):
         status, text, results = self.run_call("measure")

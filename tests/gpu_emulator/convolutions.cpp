@@ -79,7 +79,7 @@ void blend(void *data, Type type, size_t index, float alpha, float value, float 
 } // namespace
 
 void convolve(const void *x_data, const Tensor &x, const void *w_data, const Filter &w, const Convolution &convolution, void *y_data,
-              const Tensor &y, float alpha, float beta) {
+              const Tensor &y, float alpha, float beta, Bias bias) {
     bool tf32 = x.type == Type::f32 && convolution.math != fma_math;
     auto input = packed(x_data, x, tf32);
     auto filter = packed(w_data, w, convolution.turned, true, tf32);
@@ -101,7 +101,13 @@ void convolve(const void *x_data, const Tensor &x, const void *w_data, const Fil
                     for (int k = start; k < start + out_of_group; ++k) sums[k] += value * weights[k];
                 }
             }
-            for (int k = 0; k < y.c; ++k) blend(y_data, y.type, y.at(image, k, out_y, out_x), alpha, sums[k], beta);
+            for (int k = 0; k < y.c; ++k) {
+                size_t at = y.at(image, k, out_y, out_x);
+                if (bias.data)
+                    store(y_data, y.type, at, std::max(alpha * sums[k] + load<float>(bias.data, bias.type, k), 0.0f));
+                else
+                    blend(y_data, y.type, at, alpha, sums[k], beta);
+            }
         }
     });
 }

@@ -56,9 +56,15 @@ int extent(int in, int pad, int filter, int stride, int dilation);
 // Whether the tensors fit each other.
 int check_shapes(const Tensor &x, const Filter &w, const Convolution &convolution, const Tensor &y);
 
-// The three products, alpha times each plus beta times what is there.
+// One value of y's type for each of its channels, which is added before ReLU.
+struct Bias {
+    const void *data = nullptr;
+    Type type{};
+};
+
+// The three products, alpha times each plus beta times what is there. The first may have a bias and ReLU.
 void convolve(const void *x_data, const Tensor &x, const void *w_data, const Filter &w, const Convolution &convolution, void *y_data,
-              const Tensor &y, float alpha, float beta);
+              const Tensor &y, float alpha, float beta, Bias bias = {});
 void convolve_backward_data(const void *w_data, const Filter &w, const void *dy_data, const Tensor &dy, const Convolution &convolution,
                             void *dx_data, const Tensor &dx, float alpha, float beta);
 void convolve_backward_filter(const void *x_data, const Tensor &x, const void *dy_data, const Tensor &dy, const Convolution &convolution,

@@ -1,4 +1,5 @@
-// cublasLt: D = alpha A B + beta C with an algorithm that the program chooses from a list.
+// cublasLt: D = alpha A B + beta C with an algorithm that the program chooses from a list. A bias of D's rows may be
+// added, and ReLU applied, before D is written.
 
 #include "products.hpp"
 
@@ -12,6 +13,7 @@ namespace {
 
 enum Status : int { success = 0, invalid_value = 7, not_supported = 15, execution_failed = 13 };
 enum : int { compute_32f = 68, compute_32f_fast_tf32 = 77 };
+enum : uint32_t { no_epilogue = 1, relu_bias = 6 };
 
 struct Layout {
     Type type;
@@ -22,6 +24,10 @@ struct Layout {
 struct Operation {
     int compute;
     bool transposed[2] = {false, false};
+    uint32_t epilogue = no_epilogue;
+    const void *bias = nullptr;
+
+    bool has_bias() const { return epilogue == relu_bias; }
 };
 
 struct Preference {
@@ -63,7 +69,15 @@ int check(const Operation &operation, const Layout &a, const Layout &b, const La
     uint64_t inner_b = operation.transposed[1] ? b.columns : b.rows, columns = operation.transposed[1] ? b.rows : b.columns;
     if (inner != inner_b || rows != d.rows || columns != d.columns || c.rows != d.rows || c.columns != d.columns || c.leading != d.leading)
         return refuse("extents do not fit each other");
+    // Its address says how a bias is aligned, before it is read.
+    if (operation.has_bias() && (!operation.bias || (uintptr_t)operation.bias % 16)) return refuse("a bias that is missing, or not aligned to 16 bytes");
+    if (!operation.has_bias() && operation.bias) return refuse("a bias without an epilogue that reads it");
     return success;
+}
+
+// Whether products fail as `kind` says, or those with a bias do.
+bool is_faulty(const Operation &operation, const std::string &kind) {
+    return fault("lt:" + kind) || (operation.has_bias() && fault("lt:bias:" + kind));
 }
 
 } // namespace
@@ -85,7 +99,12 @@ EXPORT int cublasLtMatmulDescCreate(Operation **operation, int compute, int scal
 }
 EXPORT int cublasLtMatmulDescDestroy(Operation *operation) { return delete operation, success; }
 EXPORT int cublasLtMatmulDescSetAttribute(Operation *operation, int attribute, const void *value, size_t bytes) {
-    // TRANSA, TRANSB
+    if (attribute == 8 && bytes == sizeof(void *)) return memcpy(&operation->bias, value, bytes), success;
+    if (attribute == 7 && bytes == 4) {
+        memcpy(&operation->epilogue, value, 4);
+        return operation->epilogue == no_epilogue || operation->has_bias() ? success : refuse("an epilogue that is not emulated", not_supported);
+    }
+    // TRANSA, TRANSB. The bias has D's type: another one is not emulated.
     if ((attribute != 3 && attribute != 4) || bytes != 4) return refuse("an attribute of a product");
     int transposition;
     memcpy(&transposition, value, 4);
@@ -114,7 +133,7 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(void *handle, const Operation *operati
                                           const Layout *d, const Preference *preference, int requested, Result *results, int *returned) {
     if (!handle || requested < 1) return refuse("a missing handle, or no room for algorithms");
     if (int status = check(*operation, *a, *b, *c, *d)) return status;
-    if (fault("lt:query")) return *returned = 0, not_supported;
+    if (is_faulty(*operation, "query")) return *returned = 0, not_supported;
     for (uint32_t alignment : preference->alignment)
         if (alignment > 16) return refuse("memory is aligned to 16 bytes here", not_supported);
     *returned = std::min(requested, 3);
@@ -133,25 +152,29 @@ EXPORT int cublasLtMatmul(void *handle, const Operation *operation, const float 
     if (int status = check(*operation, *a, *b, *c, *d)) return status;
     if (!algorithm || algorithm->mark != mark) return refuse("an algorithm that it did not name");
     if (workspace_bytes < algorithm->workspace) return refuse("the workspace is too small");
-    if (fault("lt:run") || (fault("lt:later") && ++calls >= 5)) return refuse("as it was asked to", execution_failed);
+    if (is_faulty(*operation, "run") || (is_faulty(*operation, "later") && ++calls >= 5)) return refuse("as it was asked to", execution_failed);
     auto bytes = [](const Layout &layout) { return ((layout.columns - 1) * layout.leading + layout.rows) * size_of(layout.type); };
     check_range(a_data, bytes(*a), "cublasLt, matrix A");
     check_range(b_data, bytes(*b), "cublasLt, matrix B");
     if (*beta != 0) check_range(c_data, bytes(*c), "cublasLt, matrix C");
     check_range(d_data, bytes(*d), "cublasLt, matrix D");
+    if (operation->has_bias()) check_range(operation->bias, d->rows * size_of(d->type), "cublasLt, bias");
     if (algorithm->workspace) check_range(workspace, algorithm->workspace, "cublasLt, workspace");
     for (auto address : {a_data, b_data, c_data, (const void *)d_data})
         if ((uintptr_t)address % 16) return refuse("an address that is not aligned as promised");
     int m = d->rows, n = d->columns, k = operation->transposed[0] ? a->rows : a->columns;
-    log("cublasLt " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k));
+    log("cublasLt " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k) + (operation->has_bias() ? " with bias and ReLU" : ""));
     Matrix left{a_data, a->type, (int)a->leading, 0, operation->transposed[0]}, right{b_data, b->type, (int)b->leading, 0, operation->transposed[1]};
     Matrix out{d_data, d->type, (int)d->leading, 0, false};
     int dropped = a->type == Type::f32 && operation->compute == compute_32f_fast_tf32 ? 13 : 0;
     size_t needed = algorithm->workspace, all = bytes(*d);
-    enqueue(stream_of(stream), [=, alpha = *alpha * (fault("lt:wrong") ? 1.5f : 1.0f), beta = *beta] {
+    auto finish = [bias = operation->has_bias() ? operation->bias : nullptr, type = d->type](int row, float value) {
+        return bias ? std::max(value + load<float>(bias, type, row), 0.0f) : value;
+    };
+    enqueue(stream_of(stream), [=, alpha = *alpha * (is_faulty(*operation, "wrong") ? 1.5f : 1.0f), beta = *beta] {
         if (needed) memset(workspace, 0xFF, needed);
         if (beta != 0 && c_data != d_data) memcpy(d_data, c_data, all);
-        multiply<float>(m, n, k, alpha, left, right, beta, out, 1, dropped);
+        multiply<float>(m, n, k, alpha, left, right, beta, out, 1, dropped, finish);
     });
     return success;
 }

@@ -87,6 +87,8 @@ bool setting(const char *name);
 //   lt:later          cublasLt fails from the 5th product on
 //   graph:query, graph:plan, graph:run, graph:wrong
 //                     cuDNN's graph interface offers no kernel; makes no plan; fails; gives wrong numbers
+//   lt:bias:run, graph:bias:run, ...
+//                     the same of products with a bias and ReLU alone
 bool fault(const std::string &name);
 inline void log(const std::string &line) {
     if (setting("GPU_EMULATOR_LOG")) fprintf(stderr, "gpu emulator: %s\n", line.c_str());

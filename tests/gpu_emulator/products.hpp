@@ -22,8 +22,10 @@ inline size_t reach(const Matrix &matrix, int rows, int columns, int batch) {
     return (size_t)(batch - 1) * matrix.stride + (size_t)(columns - 1) * matrix.leading + rows;
 }
 
-template <typename T>
-void multiply(int m, int n, int k, T alpha, const Matrix &a, const Matrix &b, T beta, const Matrix &c, int batch, int dropped_bits) {
+// `finish(row, value)` changes each value before it is rounded and written.
+template <typename T, typename Finish>
+void multiply(int m, int n, int k, T alpha, const Matrix &a, const Matrix &b, T beta, const Matrix &c, int batch, int dropped_bits,
+              const Finish &finish) {
     for (int i = 0; i < batch; ++i) {
         auto element = [&](const Matrix &matrix, int row, int column) {
             T value = load<T>(matrix.data, matrix.type,
@@ -47,10 +49,15 @@ void multiply(int m, int n, int k, T alpha, const Matrix &a, const Matrix &b, T 
                 size_t index = i * c.stride + column * c.leading + row;
                 T value = alpha * sums[row];
                 if (beta != 0) value += beta * load<T>(c.data, c.type, index);
-                store(const_cast<void *>(c.data), c.type, index, value);
+                store(const_cast<void *>(c.data), c.type, index, finish(row, value));
             }
         });
     }
+}
+
+template <typename T>
+void multiply(int m, int n, int k, T alpha, const Matrix &a, const Matrix &b, T beta, const Matrix &c, int batch, int dropped_bits) {
+    multiply<T>(m, n, k, alpha, a, b, beta, c, batch, dropped_bits, [](int, T value) { return value; });
 }
 
 } // namespace emulator

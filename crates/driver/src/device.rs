@@ -204,7 +204,7 @@ pub fn convolutions() -> Value {
             "algorithm": record.algorithm, "math": record.math, "repeatable": record.repeatable,
             "workspace": record.workspace, "milliseconds": record.milliseconds,
             "dismissed": record.dismissed, "instead_of": record.instead_of,
-            "replaced_milliseconds": record.replaced_milliseconds,
+            "replaced_milliseconds": record.replaced_milliseconds, "folded_norm": record.folded_norm,
         })
     };
     if records.is_empty() { Value::Null } else { records.into_iter().map(row).collect() }

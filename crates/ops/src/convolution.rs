@@ -91,9 +91,14 @@ impl Conv2d {
         run(InputGradient(self), [weight, gradient])
     }
 
-    /// The gradients of the input and of the weight, the first two, each if it is needed.
-    fn gradients<const N: usize>(self, backward: &Backward<'_, N>) -> Result<[Option<Tensor>; 2]> {
-        let (x, weight, gradient) = (backward.inputs[0], backward.inputs[1], backward.gradient);
+    /// The gradients of the input and of the weight, the first two, each if it is needed, from
+    /// `gradient`, that of the convolution's output.
+    pub(crate) fn gradients<const N: usize>(
+        self,
+        backward: &Backward<'_, N>,
+        gradient: &Tensor,
+    ) -> Result<[Option<Tensor>; 2]> {
+        let (x, weight) = (backward.inputs[0], backward.inputs[1]);
         // The CPU adds gradients in a pass of its own.
         let on_gpu = x.device().is_cuda();
         let input = || match on_gpu.then(|| backward.take_found(0)).flatten() {
@@ -116,7 +121,7 @@ impl Operation<2> for Conv2d {
     }
 
     fn gradients(&self, backward: &Backward<'_, 2>) -> Result<[Option<Tensor>; 2]> {
-        Self::gradients(*self, backward)
+        Self::gradients(*self, backward, backward.gradient)
     }
 }
 
@@ -128,7 +133,7 @@ impl Operation<3> for Conv2d {
     }
 
     fn gradients(&self, backward: &Backward<'_, 3>) -> Result<[Option<Tensor>; 3]> {
-        let [x, weight] = Self::gradients(*self, backward)?;
+        let [x, weight] = Self::gradients(*self, backward, backward.gradient)?;
         Ok([x, weight, backward.needs[2].then(|| backward.gradient.clone())])
     }
 }
@@ -144,7 +149,7 @@ impl Operation<3> for Conv2dBias {
     }
 
     fn gradients(&self, backward: &Backward<'_, 3>) -> Result<[Option<Tensor>; 3]> {
-        let [x, weight] = Conv2d::gradients(self.0, backward)?;
+        let [x, weight] = Conv2d::gradients(self.0, backward, backward.gradient)?;
         let channels = self.0.geometry.output[2];
         let bias = backward.needs[2].then(|| run(ColumnSum { channels }, [backward.gradient]));
         Ok([x, weight, bias.transpose()?])

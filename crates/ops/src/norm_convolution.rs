@@ -25,11 +25,8 @@ pub fn batch_norm_relu_conv2d(
     config: Conv2dConfig,
     arithmetic: Arithmetic,
 ) -> Result<Tensor> {
-    let normalise = Normalisation::new("batch_norm_relu_conv2d", x, norm, Activation::Relu)?;
-    let parameters = pair(norm.weight, norm.bias)?;
-    let geometry = Geometry::new("batch_norm_relu_conv2d", x, weight, config)?;
-    let convolve = Conv2d { geometry, arithmetic };
-    apply(NormConvolution { normalise, convolve }, [x, &parameters, weight])
+    let (operation, parameters) = NormConvolution::new(x, norm, weight, config, arithmetic)?;
+    apply(operation, [x, &parameters, weight])
 }
 
 /// [`batch_norm_relu_conv2d`], with the activated map in the memory of `x` if no gradient is recorded.
@@ -57,15 +54,29 @@ pub(crate) struct NormConvolution {
     pub(crate) convolve: Conv2d,
 }
 
-impl Operation<3> for NormConvolution {
-    const NAME: &'static str = "batch_norm_relu_conv2d";
-
-    fn shape(&self, _: [&Shape; 3]) -> Shape {
-        self.convolve.geometry.output_shape()
+impl NormConvolution {
+    /// The operation, with the norm's weight and bias.
+    pub(crate) fn new(
+        x: &Tensor,
+        norm: BatchNorm<'_>,
+        weight: &Tensor,
+        config: Conv2dConfig,
+        arithmetic: Arithmetic,
+    ) -> Result<(Self, Tensor)> {
+        const NAME: &str = "batch_norm_relu_conv2d";
+        let normalise = Normalisation::new(NAME, x, norm, Activation::Relu)?;
+        let parameters = pair(norm.weight, norm.bias)?;
+        let convolve = Conv2d { geometry: Geometry::new(NAME, x, weight, config)?, arithmetic };
+        Ok((Self { normalise, convolve }, parameters))
     }
 
-    fn gradients(&self, backward: &Backward<'_, 3>) -> Result<[Option<Tensor>; 3]> {
-        let ([x, parameters, weight], gradient) = (backward.inputs, backward.gradient);
+    /// The gradient of each input that needs one, from `gradient`, that of the convolution's output.
+    pub(crate) fn gradients(
+        &self,
+        backward: &Backward<'_, 3>,
+        gradient: &Tensor,
+    ) -> Result<[Option<Tensor>; 3]> {
+        let [x, parameters, weight] = backward.inputs;
         let [needs_x, needs_parameters, needs_weight] = backward.needs;
         let kernels =
             needs_weight.then(|| run(WeightGradient(self), [x, parameters, gradient])).transpose()?;
@@ -76,6 +87,18 @@ impl Operation<3> for NormConvolution {
         let (needs, found) = ([needs_x, needs_parameters], backward.take_found(0));
         let parameters = self.normalise.backward(x, parameters, &inner, needs, found.as_ref())?;
         Ok([needs_x.then_some(inner), parameters, kernels])
+    }
+}
+
+impl Operation<3> for NormConvolution {
+    const NAME: &'static str = "batch_norm_relu_conv2d";
+
+    fn shape(&self, _: [&Shape; 3]) -> Shape {
+        self.convolve.geometry.output_shape()
+    }
+
+    fn gradients(&self, backward: &Backward<'_, 3>) -> Result<[Option<Tensor>; 3]> {
+        Self::gradients(self, backward, backward.gradient)
     }
 }
 

@@ -23,6 +23,7 @@ mod descent;
 mod device;
 mod dropout;
 pub(crate) mod element;
+pub(crate) mod folded_norm;
 mod gain_map;
 mod gelu;
 mod launch;

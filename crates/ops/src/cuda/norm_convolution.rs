@@ -24,7 +24,7 @@ impl OnGpu<3> for WeightGradient<'_> {
 }
 
 /// The input of the convolution.
-fn activated<T: Element>(
+pub(super) fn activated<T: Element>(
     operation: &NormConvolution,
     x: Input<'_, CudaStorage>,
     parameters: Input<'_, CudaStorage>,

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 /// Whether the environment variable `ROBUSTSEG_GPU_WITHOUT`, a list with commas between, does not
-/// name `way`: `cublaslt`, `graph`, `padding`, `cuda_graphs` or `nccl`.
+/// name `way`: `cublaslt`, `graph`, `padding`, `folding` (of norms into convolutions), `cuda_graphs` or `nccl`.
 pub(super) fn allowed(way: &str) -> bool {
     static LEFT_OUT: OnceLock<Vec<String>> = OnceLock::new();
     let left_out = LEFT_OUT.get_or_init(|| {

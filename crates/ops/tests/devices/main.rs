@@ -4,6 +4,7 @@
 #![cfg(feature = "cuda")]
 
 mod compare;
+mod folded_norm;
 mod losses;
 mod sweeps;
 mod transformer;

@@ -3,6 +3,7 @@
 
 use super::super::without;
 use super::cudnn::Reason;
+use super::epilogue::Epilogue;
 use super::key::Key;
 use super::record::ConvolutionRecord;
 use super::trial::{Known, Outcome, trial};
@@ -23,8 +24,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 use std::sync::Once;
 
-/// A product, and whether a tensor is added to it.
-type Case = (DeviceId, Key, bool);
+/// A product, and what happens to it before it is written.
+type Case = (DeviceId, Key, Option<Epilogue>);
 
 /// What is known about the ways to compute a product.
 #[derive(Default)]
@@ -57,39 +58,31 @@ pub(super) fn compute<T: Element>(
     device: &CudaDevice,
     key: &Key,
     inputs: GpuInputs<'_, 2>,
-    added: Option<Input<'_, CudaStorage>>,
+    epilogue: Option<Epilogue<Input<'_, CudaStorage>>>,
 ) -> Result<Option<CudaStorage>> {
     static FAILED: Once = Once::new();
     ALL.with_borrow_mut(|All { chosen, memory, .. }| {
-        let case = (device.id(), *key, added.is_some());
+        let case = (device.id(), *key, epilogue.as_ref().map(Epilogue::kind));
         let Some(chosen) = chosen.get_mut(&case) else { return Ok(None) };
         let Some(way) = &chosen.way else { return Ok(None) };
         let stream = device.cuda_stream();
-        let [first, second] = [inputs[0].view::<T>()?, inputs[1].view::<T>()?];
-        let added = added.map(Input::view::<T>).transpose()?;
         let mut out = room::<T>(device, key.product.size(&key.geometry))?;
         let Ok(mut place) = reserve(memory, device, way.workspace()) else { return Ok(None) };
-        let started = {
-            let [(first, _first), (second, _second)] = [&first, &second].map(|view| view.device_ptr(&stream));
-            let added = added.as_ref().map(|added| added.device_ptr(&stream));
+        let started = with_addresses::<T, _>(device, inputs, epilogue, |factors, epilogue| {
             let (result, _out) = out.device_ptr_mut(&stream);
             let place = place.as_mut().map(|place| place.device_ptr_mut(&stream));
             let place = place.as_ref().map_or(null_mut(), |(place, _)| *place as *mut c_void);
-            let [first, second, result] = [first, second, result].map(|address| address as *mut c_void);
-            let added = added.as_ref().map(|(added, _)| *added as *mut c_void);
-            let operands = Operands { factors: [first, second], added, result };
-            if !operands.are_aligned() {
-                return Ok(None);
-            }
-            way.start(&stream, operands, place)
-        };
+            let operands = Operands { factors, epilogue, result: result as *mut c_void };
+            Ok(operands.are_aligned().then(|| way.start(&stream, operands, place)))
+        })?;
         Ok(match started {
-            Ok(()) => Some(stored(out, device)),
-            Err(reason) => {
+            None => None,
+            Some(Ok(())) => Some(stored(out, device)),
+            Some(Err(reason)) => {
                 let reason = format!("{}: {reason}", way.name());
                 warn_once(
                     &FAILED,
-                    format_args!("a convolution on the GPU is computed by cuDNN again ({reason})"),
+                    format_args!("a convolution on the GPU is computed as before again ({reason})"),
                 );
                 chosen.dismissed.push(reason);
                 chosen.way = None;
@@ -97,6 +90,23 @@ pub(super) fn compute<T: Element>(
             }
         })
     })
+}
+
+/// Calls `work` with the addresses of the factors and of the epilogue's operand.
+fn with_addresses<T: Element, R>(
+    device: &CudaDevice,
+    [first, second]: GpuInputs<'_, 2>,
+    epilogue: Option<Epilogue<Input<'_, CudaStorage>>>,
+    work: impl FnOnce([*mut c_void; 2], Option<Epilogue<*mut c_void>>) -> Result<R>,
+) -> Result<R> {
+    let stream = device.cuda_stream();
+    let beside = epilogue.as_ref().map(|epilogue| epilogue.operand().view::<T>()).transpose()?;
+    let [first, second] = [first.view::<T>()?, second.view::<T>()?];
+    let [(first, _first), (second, _second)] = [&first, &second].map(|view| view.device_ptr(&stream));
+    let beside = beside.as_ref().map(|beside| beside.device_ptr(&stream));
+    let address = beside.as_ref().map_or(0, |(address, _)| *address);
+    let epilogue = epilogue.map(|epilogue| epilogue.map(|_| address as *mut c_void));
+    work([first, second].map(|address| address as *mut c_void), epilogue)
 }
 
 /// Memory of at least `bytes` on `device`, if that is more than none.
@@ -124,30 +134,28 @@ pub(super) fn consider<T: Element>(
     device: &CudaDevice,
     key: &Key,
     inputs: GpuInputs<'_, 2>,
-    added: Option<Input<'_, CudaStorage>>,
+    epilogue: Option<Epilogue<Input<'_, CudaStorage>>>,
     result: &CudaStorage,
 ) {
-    let case = (device.id(), *key, added.is_some());
+    let case = (device.id(), *key, epilogue.as_ref().map(Epilogue::kind));
     // A trial waits for the device, which a recording cannot do.
     if is_recording() || ALL.with_borrow(|all| all.chosen.contains_key(&case)) {
         return;
     }
     let mut dismissed = Vec::new();
     let found = catch_unwind(AssertUnwindSafe(|| {
-        let offers = offers::<T>(device, key, &mut dismissed);
-        if offers.is_empty() {
-            return Ok(Outcome::Nothing);
-        }
-        let stream = device.cuda_stream();
-        let known =
-            Known { result: result.as_cuda_slice::<T>()?, milliseconds: plan::milliseconds(device, key) };
-        let [first, second] = [inputs[0].view::<T>()?, inputs[1].view::<T>()?];
-        let added = added.map(Input::view::<T>).transpose()?;
-        let [(first, _first), (second, _second)] = [&first, &second].map(|view| view.device_ptr(&stream));
-        let added = added.as_ref().map(|added| added.device_ptr(&stream));
-        let added = added.as_ref().map(|(added, _)| *added as *mut c_void);
-        let operands = [Some(first as *mut c_void), Some(second as *mut c_void), added];
-        trial(device, key, operands, &known, offers, &mut dismissed)
+        with_addresses::<T, _>(device, inputs, epilogue, |factors, epilogue| {
+            let offers = offers::<T>(device, key, epilogue, &mut dismissed);
+            if offers.is_empty() {
+                return Ok(Outcome::Nothing);
+            }
+            let milliseconds = match epilogue {
+                Some(Epilogue::BiasRelu(_)) => plain_milliseconds(device, key),
+                _ => plan::milliseconds(device, key),
+            };
+            let known = Known { result: result.as_cuda_slice::<T>()?, milliseconds };
+            trial(device, key, (factors, epilogue), &known, offers, &mut dismissed)
+        })
     }));
     let (way, milliseconds) = match found {
         Ok(Ok(Outcome::Found(way, milliseconds))) => (Some(way), milliseconds),
@@ -180,8 +188,19 @@ pub(super) fn consider<T: Element>(
     }
 }
 
+/// The measured time of the product alone, in the way that is taken.
+fn plain_milliseconds(device: &CudaDevice, key: &Key) -> Option<f32> {
+    let chosen = ALL.with_borrow(|all| all.chosen.get(&(device.id(), *key, None))?.milliseconds);
+    chosen.or_else(|| plan::milliseconds(device, key))
+}
+
 /// All ways that may compute `key`.
-fn offers<T: Element>(device: &CudaDevice, key: &Key, dismissed: &mut Vec<String>) -> Vec<Offer> {
+fn offers<T: Element>(
+    device: &CudaDevice,
+    key: &Key,
+    epilogue: Option<Epilogue<*mut c_void>>,
+    dismissed: &mut Vec<String>,
+) -> Vec<Offer> {
     let mut all = Vec::new();
     let mut take = |source: &str, offers: std::result::Result<Vec<Offer>, Reason>| match offers {
         Ok(offers) if offers.is_empty() => dismissed.push(format!("{source} offers nothing")),
@@ -189,12 +208,13 @@ fn offers<T: Element>(device: &CudaDevice, key: &Key, dismissed: &mut Vec<String
         Err(reason) => dismissed.push(format!("{source}: {reason}")),
     };
     if key.geometry.is_pointwise() && without::allowed("cublaslt") {
-        take("cublasLt", products::offers::<T>(key));
+        take("cublasLt", products::offers::<T>(key, epilogue));
     }
     // Its kernels for f32 round the factors.
     let graph = T::TYPE == DType::BF16 && without::allowed("graph");
     if let Some(handle) = plan::handle(device).filter(|_| graph) {
-        take("cuDNN's graph interface", graph::offers::<T>(device, handle, key));
+        let epilogue = epilogue.as_ref().map(Epilogue::kind);
+        take("cuDNN's graph interface", graph::offers::<T>(device, handle, key, epilogue));
     }
     all
 }
@@ -202,8 +222,8 @@ fn offers<T: Element>(device: &CudaDevice, key: &Key, dismissed: &mut Vec<String
 /// Writes the way that is taken for `key` to `record`.
 pub(super) fn complete(device: DeviceId, key: &Key, record: &mut ConvolutionRecord) {
     ALL.with_borrow(|all| {
-        for added in [true, false] {
-            let Some(chosen) = all.chosen.get(&(device, *key, added)) else { continue };
+        for epilogue in [Some(Epilogue::Add(())), None] {
+            let Some(chosen) = all.chosen.get(&(device, *key, epilogue)) else { continue };
             record.dismissed.extend(chosen.dismissed.iter().cloned());
             if let Some(way) = &chosen.way {
                 let former = std::mem::replace(&mut record.algorithm, way.name());
@@ -214,5 +234,12 @@ pub(super) fn complete(device: DeviceId, key: &Key, record: &mut ConvolutionReco
                 (record.workspace, record.repeatable) = (way.workspace(), true);
             }
         }
+        let folded = (device, *key, Some(Epilogue::BiasRelu(())));
+        let (chosen, separate) = (all.chosen.get(&folded), || "separate pass".to_owned());
+        record.dismissed.extend(chosen.iter().flat_map(|chosen| chosen.dismissed.iter().cloned()));
+        record.folded_norm = match chosen {
+            Some(chosen) => Some(chosen.way.as_ref().map_or_else(separate, |way| way.name())),
+            None => all.undecided.contains_key(&folded).then(separate),
+        };
     });
 }

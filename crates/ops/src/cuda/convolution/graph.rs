@@ -3,8 +3,10 @@
 
 use super::cudnn::{Reason, WORKSPACE, reason};
 use super::descriptor::Descriptor;
+use super::epilogue::Epilogue;
+use super::graph_operations::{Place, convolution, function, geometry, pointwise, tensor};
 use super::key::{Key, Product};
-use super::way::{ALIGNMENT, Offer, Operands, Way};
+use super::way::{Offer, Operands, Way};
 use crate::cuda::element::{Element, stamped};
 use crate::cuda::launch::{launch, per_element};
 use candle_core::CudaDevice;
@@ -16,124 +18,74 @@ use sys::cudnnBackendAttributeName_t as Name;
 use sys::cudnnBackendAttributeType_t as Type;
 use sys::cudnnBackendDescriptorType_t as Kind;
 use sys::cudnnBackendNumericalNote_t as Note;
+use sys::cudnnPointwiseMode_t as Mode;
 
 /// Kernels that are considered.
 const MOST: usize = 12;
 
-/// Names of a convolution's tensors in its graph.
+/// Names of a graph's tensors, those in memory first.
 const INPUT: i64 = 1;
 const WEIGHT: i64 = 2;
 const OUTPUT: i64 = 3;
+const BIAS: i64 = 4;
+const PRODUCT: i64 = 5;
+const SUM: i64 = 6;
 
-/// A product as a graph of one operation. The descriptors that it refers to live as long.
+/// A product as a graph of one operation, or of three with a bias and `ReLU`. The descriptors that it
+/// refers to live as long.
 struct Graph {
     device: CudaDevice,
     /// The kernel that adds a tensor to the result, and the number of its threads.
     addition: (String, usize),
     whole: Descriptor,
-    _parts: [Descriptor; 5],
+    _parts: Vec<Descriptor>,
     handle: sys::cudnnHandle_t,
     product: Product,
 }
 
-/// A tensor of `extents` (N, C, H, W), channels last in memory.
-fn tensor<T: Element>(name: i64, extents: [usize; 4]) -> Result<Descriptor, Reason> {
-    let [count, channels, height, width] = extents.map(|extent| extent as i64);
-    let strides = [height * width * channels, 1, width * channels, channels];
-    let tensor = Descriptor::new(Kind::CUDNN_BACKEND_TENSOR_DESCRIPTOR)?;
-    tensor.set(Name::CUDNN_ATTR_TENSOR_UNIQUE_ID, Type::CUDNN_TYPE_INT64, &[name])?;
-    tensor.set(Name::CUDNN_ATTR_TENSOR_DATA_TYPE, Type::CUDNN_TYPE_DATA_TYPE, &[T::DATA_TYPE])?;
-    tensor.set(Name::CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, Type::CUDNN_TYPE_INT64, &[ALIGNMENT as i64])?;
-    let extents = [count, channels, height, width];
-    tensor.set(Name::CUDNN_ATTR_TENSOR_DIMENSIONS, Type::CUDNN_TYPE_INT64, &extents)?;
-    tensor.set(Name::CUDNN_ATTR_TENSOR_STRIDES, Type::CUDNN_TYPE_INT64, &strides)?;
-    tensor.finish()
-}
-
-/// Padding, stride and dilation, and the type of sums.
-fn convolution(key: &Key) -> Result<Descriptor, Reason> {
-    let g = &key.geometry;
-    let twice = |size: usize| [size as i64; 2];
-    let convolution = Descriptor::new(Kind::CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR)?;
-    let (sums, mode) =
-        (sys::cudnnDataType_t::CUDNN_DATA_FLOAT, sys::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION);
-    convolution.set(Name::CUDNN_ATTR_CONVOLUTION_COMP_TYPE, Type::CUDNN_TYPE_DATA_TYPE, &[sums])?;
-    convolution.set(Name::CUDNN_ATTR_CONVOLUTION_CONV_MODE, Type::CUDNN_TYPE_CONVOLUTION_MODE, &[mode])?;
-    for (name, values) in [
-        (Name::CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, twice(g.padding)),
-        (Name::CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, twice(g.padding)),
-        (Name::CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, twice(g.stride)),
-        (Name::CUDNN_ATTR_CONVOLUTION_DILATIONS, twice(g.dilation)),
-    ] {
-        convolution.set(name, Type::CUDNN_TYPE_INT64, &values)?;
-    }
-    convolution.set(Name::CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, Type::CUDNN_TYPE_INT64, &[2_i64])?;
-    convolution.finish()
-}
-
-/// The attributes of an operation: input, weight, output, how it convolves, and its two factors.
-fn attributes(product: Product) -> (Kind, [Name; 6]) {
-    match product {
-        Product::Output => (
-            Kind::CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
-            [
-                Name::CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
-                Name::CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
-                Name::CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y,
-                Name::CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
-                Name::CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
-                Name::CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA,
-            ],
-        ),
-        Product::InputGradient => (
-            Kind::CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
-            [
-                Name::CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
-                Name::CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
-                Name::CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY,
-                Name::CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
-                Name::CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
-                Name::CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA,
-            ],
-        ),
-        Product::WeightGradient => (
-            Kind::CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
-            [
-                Name::CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
-                Name::CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
-                Name::CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY,
-                Name::CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
-                Name::CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
-                Name::CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA,
-            ],
-        ),
-    }
-}
-
 impl Graph {
-    fn new<T: Element>(device: &CudaDevice, handle: sys::cudnnHandle_t, key: &Key) -> Result<Self, Reason> {
+    fn new<T: Element>(
+        device: &CudaDevice,
+        handle: sys::cudnnHandle_t,
+        key: &Key,
+        epilogue: Option<Epilogue>,
+    ) -> Result<Self, Reason> {
         let (g, count) = (&key.geometry, key.product.size(&key.geometry));
         let width = if count.is_multiple_of(T::WIDTH) { T::WIDTH } else { 1 };
         let addition = (stamped::<T>("accumulate", width), count / width);
         let ([height, width, inputs], [out_height, out_width, outputs]) = (g.input, g.output);
-        let input = tensor::<T>(INPUT, [g.batch, inputs, height, width])?;
-        let weight = tensor::<T>(WEIGHT, [outputs, inputs, g.kernel[0], g.kernel[1]])?;
-        let output = tensor::<T>(OUTPUT, [g.batch, outputs, out_height, out_width])?;
-        let convolution = convolution(key)?;
-        let (kind, [of_input, of_weight, of_output, how, alpha, beta]) = attributes(key.product);
-        let operation = Descriptor::new(kind)?;
-        operation.link(of_input, &[&input])?;
-        operation.link(of_weight, &[&weight])?;
-        operation.link(of_output, &[&output])?;
-        operation.link(how, &[&convolution])?;
-        operation.set(alpha, Type::CUDNN_TYPE_FLOAT, &[1.0_f32])?;
-        operation.set(beta, Type::CUDNN_TYPE_FLOAT, &[0.0_f32])?;
-        let operation = operation.finish()?;
+        let memory = Place::Memory(T::DATA_TYPE);
+        let output = [g.batch, outputs, out_height, out_width];
+        let tensors = [
+            tensor(INPUT, memory, [g.batch, inputs, height, width])?,
+            tensor(WEIGHT, memory, [outputs, inputs, g.kernel[0], g.kernel[1]])?,
+            tensor(OUTPUT, memory, output)?,
+        ];
+        let [input, weight, result] = tensors.each_ref();
+        let (how, product) = (geometry(key)?, key.product);
+        let mut parts = Vec::new();
+        let operations = if epilogue == Some(Epilogue::BiasRelu(())) {
+            let [add, relu] =
+                [function(Mode::CUDNN_POINTWISE_ADD)?, function(Mode::CUDNN_POINTWISE_RELU_FWD)?];
+            let bias = tensor(BIAS, memory, [1, outputs, 1, 1])?;
+            let alone = tensor(PRODUCT, Place::Kernel, output)?;
+            let sum = tensor(SUM, Place::Kernel, output)?;
+            let operations = vec![
+                convolution(product, &how, [input, weight, &alone])?,
+                pointwise(&add, &alone, Some(&bias), &sum)?,
+                pointwise(&relu, &sum, None, result)?,
+            ];
+            parts.extend([add, relu, bias, alone, sum]);
+            operations
+        } else {
+            vec![convolution(product, &how, [input, weight, result])?]
+        };
         let whole = Descriptor::new(Kind::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR)?;
-        whole.link(Name::CUDNN_ATTR_OPERATIONGRAPH_OPS, &[&operation])?;
+        let links: Vec<_> = operations.iter().collect();
+        whole.link(Name::CUDNN_ATTR_OPERATIONGRAPH_OPS, &links)?;
         whole.set(Name::CUDNN_ATTR_OPERATIONGRAPH_HANDLE, Type::CUDNN_TYPE_HANDLE, &[handle])?;
-        let (whole, product, device) = (whole.finish()?, key.product, device.clone());
-        let parts = [input, weight, output, convolution, operation];
+        let (whole, device) = (whole.finish()?, device.clone());
+        parts.extend(tensors.into_iter().chain([how]).chain(operations));
         Ok(Self { device, addition, whole, _parts: parts, handle, product })
     }
 
@@ -224,8 +176,12 @@ impl Way for Plan {
             Product::InputGradient => [result, first, second],
             Product::WeightGradient => [first, result, second],
         };
+        let (mut names, mut pointers) = (vec![INPUT, WEIGHT, OUTPUT], pointers.to_vec());
+        if let Some(Epilogue::BiasRelu(bias)) = operands.epilogue {
+            names.push(BIAS);
+            pointers.push(bias);
+        }
         let pack = Descriptor::new(Kind::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)?;
-        let names = [INPUT, WEIGHT, OUTPUT];
         pack.set(Name::CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, Type::CUDNN_TYPE_INT64, &names)?;
         pack.set(Name::CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, Type::CUDNN_TYPE_VOID_PTR, &pointers)?;
         pack.set(Name::CUDNN_ATTR_VARIANT_PACK_WORKSPACE, Type::CUDNN_TYPE_VOID_PTR, &[memory])?;
@@ -235,10 +191,10 @@ impl Way for Plan {
         unsafe { sys::cudnnBackendExecute(self.graph.handle, self.whole.pointer(), pack.pointer()) }
             .result()
             .map_err(reason)?;
-        operands
-            .added
-            .map_or(Ok(()), |added| self.graph.add(result, added))
-            .map_err(|error| error.to_string())
+        match operands.epilogue {
+            Some(Epilogue::Add(added)) => self.graph.add(result, added).map_err(|error| error.to_string()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -247,8 +203,9 @@ pub(super) fn offers<T: Element>(
     device: &CudaDevice,
     handle: sys::cudnnHandle_t,
     key: &Key,
+    epilogue: Option<Epilogue>,
 ) -> Result<Vec<Offer>, Reason> {
-    let graph = Rc::new(Graph::new::<T>(device, handle, key)?);
+    let graph = Rc::new(Graph::new::<T>(device, handle, key, epilogue)?);
     let offer = |configuration: Descriptor| -> Offer {
         let graph = Rc::clone(&graph);
         Box::new(move || -> Result<Box<dyn Way>, Reason> { Ok(Box::new(Plan::new(graph, configuration)?)) })

@@ -4,12 +4,15 @@
 //! the next one is taken, and after the last, patches and a matrix product. Then `alternatives` look
 //! for a faster way: cublasLt for 1x1 convolutions, cuDNN's graph interface for bf16. A way is taken if
 //! it gives the same numbers, and faster if times are measured. If it fails later, the older interface
-//! is there. bf16 channels are padded to a multiple of eight.
+//! is there. A bias with `ReLU` is a pass of its own unless a way adds it while it writes. bf16 channels are
+//! padded to a multiple of eight.
 
 mod alternatives;
 mod cudnn;
 mod descriptor;
+mod epilogue;
 mod graph;
+mod graph_operations;
 mod key;
 mod padded;
 mod patches;
@@ -20,12 +23,13 @@ mod trial;
 mod warning;
 mod way;
 
+pub(super) use epilogue::Epilogue;
 pub use plan::convolution_records;
 pub use record::ConvolutionRecord;
 
 use super::channels::add_bias_to;
 use super::element::Element;
-use super::memory::{room, stored};
+use super::memory::{room, stored, view_mut};
 use crate::convolution::{Conv2d, Conv2dBias, InputGradient, WeightGradient};
 use crate::operation::{GpuInputs, Input, OnGpu};
 use candle_core::backend::BackendStorage;
@@ -45,7 +49,7 @@ impl OnGpu<2> for Conv2d {
 
 impl OnGpu<3> for Conv2d {
     fn compute<T: Element>(&self, [x, weight, residual]: GpuInputs<'_, 3>) -> Result<CudaStorage> {
-        output::<T>(self, x, weight, Some(residual))
+        output::<T>(self, x, weight, Some(Epilogue::Add(residual)))
     }
 }
 
@@ -66,7 +70,7 @@ impl OnGpu<2> for InputGradient {
 
 impl OnGpu<3> for InputGradient {
     fn compute<T: Element>(&self, [weight, gradient, added]: GpuInputs<'_, 3>) -> Result<CudaStorage> {
-        compute::<T>(&self.0, Product::InputGradient, [weight, gradient], Some(added))
+        compute::<T>(&self.0, Product::InputGradient, [weight, gradient], Some(Epilogue::Add(added)))
     }
 }
 
@@ -76,14 +80,14 @@ impl OnGpu<2> for WeightGradient {
     }
 }
 
-/// Output (N, OH, OW, O), to which `residual` of the same shape is added.
+/// Output (N, OH, OW, O) after `epilogue`.
 pub(super) fn output<T: Element>(
     convolution: &Conv2d,
     x: Input<'_, CudaStorage>,
     weight: Input<'_, CudaStorage>,
-    residual: Option<Input<'_, CudaStorage>>,
+    epilogue: Option<Epilogue<Input<'_, CudaStorage>>>,
 ) -> Result<CudaStorage> {
-    compute::<T>(convolution, Product::Output, [x, weight], residual)
+    compute::<T>(convolution, Product::Output, [x, weight], epilogue)
 }
 
 /// Gradient of the input (N, H, W, I).
@@ -104,19 +108,18 @@ pub(super) fn weight_gradient<T: Element>(
     compute::<T>(convolution, Product::WeightGradient, [x, gradient], None)
 }
 
-/// `product` of the two `inputs`, in the order input, weight, gradient of the output, with
-/// `residual` added to it.
+/// `product` of the two `inputs`, in the order input, weight, gradient of the output, after `epilogue`.
 fn compute<T: Element>(
     convolution: &Conv2d,
     product: Product,
     inputs: GpuInputs<'_, 2>,
-    residual: Option<Input<'_, CudaStorage>>,
+    epilogue: Option<Epilogue<Input<'_, CudaStorage>>>,
 ) -> Result<CudaStorage> {
     let Conv2d { geometry, arithmetic } = *convolution;
     let key = Key { product, geometry, elements: T::NAME, arithmetic };
     match padded::wider::<T>(&key) {
-        Some(wide) => padded::compute::<T>(&key, &wide, inputs, residual),
-        None => straight::<T>(&key, inputs, residual),
+        Some(wide) => padded::compute::<T>(&key, &wide, inputs, epilogue),
+        None => straight::<T>(&key, inputs, epilogue),
     }
 }
 
@@ -124,18 +127,44 @@ fn compute<T: Element>(
 fn straight<T: Element>(
     key: &Key,
     inputs: GpuInputs<'_, 2>,
-    residual: Option<Input<'_, CudaStorage>>,
+    epilogue: Option<Epilogue<Input<'_, CudaStorage>>>,
 ) -> Result<CudaStorage> {
     let device = inputs[0].storage.device();
-    if let Some(out) = alternatives::compute::<T>(device, key, inputs, residual)? {
+    if let Some(out) = alternatives::compute::<T>(device, key, inputs, epilogue)? {
         return Ok(out);
     }
+    let residual = match epilogue {
+        Some(Epilogue::BiasRelu(bias)) => return separately::<T>(key, inputs, bias),
+        Some(Epilogue::Add(residual)) => Some(residual),
+        None => None,
+    };
     let Some(out) = by_cudnn::<T>(device, key, inputs, residual)? else {
         return patches::compute::<T>(key, inputs, residual);
     };
-    alternatives::consider::<T>(device, key, inputs, residual, &out);
+    alternatives::consider::<T>(device, key, inputs, epilogue, &out);
     // A resumed run has to compute the same bits, so the first result is the chosen way's, too.
-    Ok(alternatives::compute::<T>(device, key, inputs, residual)?.unwrap_or(out))
+    Ok(alternatives::compute::<T>(device, key, inputs, epilogue)?.unwrap_or(out))
+}
+
+/// The product `key`, then `bias` and `ReLU` in a pass of its own, which says what is right, and is taken
+/// until a way does both.
+fn separately<T: Element>(
+    key: &Key,
+    inputs: GpuInputs<'_, 2>,
+    bias: Input<'_, CudaStorage>,
+) -> Result<CudaStorage> {
+    let (g, device) = (&key.geometry, inputs[0].storage.device());
+    let mut out = straight::<T>(key, inputs, None)?;
+    {
+        let stream = device.cuda_stream();
+        let bias = bias.view::<T>()?;
+        let mut output = view_mut::<T>(&mut out, &Layout::contiguous(g.output_shape()))?;
+        let ((output, _output), (bias, _bias)) = (output.device_ptr_mut(&stream), bias.device_ptr(&stream));
+        epilogue::bias_relu::<T>(device, g, output, bias)?;
+    }
+    let epilogue = Some(Epilogue::BiasRelu(bias));
+    alternatives::consider::<T>(device, key, inputs, epilogue, &out);
+    Ok(alternatives::compute::<T>(device, key, inputs, epilogue)?.unwrap_or(out))
 }
 
 /// `None` if no algorithm of cuDNN works.

@@ -2,6 +2,7 @@
 //! zeros: cuDNN's kernels for the others are slow.
 
 use super::super::without;
+use super::epilogue::Epilogue;
 use super::key::{Key, Product};
 use super::straight;
 use crate::cuda::element::{Element, stamped};
@@ -40,7 +41,7 @@ pub(super) fn compute<T: Element>(
     key: &Key,
     wide: &Key,
     inputs: GpuInputs<'_, 2>,
-    residual: Option<Input<'_, CudaStorage>>,
+    epilogue: Option<Epilogue<Input<'_, CudaStorage>>>,
 ) -> Result<CudaStorage> {
     let ([input, weight, output], [wide_input, wide_weight, wide_output]) = (sizes(key), sizes(wide));
     let (input, weight, output) = ((input, wide_input), (weight, wide_weight), (output, wide_output));
@@ -50,12 +51,20 @@ pub(super) fn compute<T: Element>(
         Product::WeightGradient => [input, output, weight],
     };
     let [left, right] = [fit::<T>(inputs[0], first)?, fit::<T>(inputs[1], second)?];
-    let residual = residual.map(|residual| fit::<T>(residual, result)).transpose()?;
-    let [of_left, of_right, of_result] =
-        [first, second, result].map(|(_, [rows, columns])| Layout::contiguous((rows, columns)));
+    // The size of the epilogue's operand.
+    let beside = match epilogue {
+        Some(Epilogue::BiasRelu(_)) => ([1, key.geometry.output[2]], [1, wide.geometry.output[2]]),
+        _ => result,
+    };
+    let epilogue = epilogue.map(|epilogue| epilogue.map(|operand| fit::<T>(operand, beside)).transpose());
+    let epilogue = epilogue.transpose()?;
+    let [of_left, of_right, of_beside, of_result] =
+        [first, second, beside, result].map(|(_, [rows, columns])| Layout::contiguous((rows, columns)));
     let inputs = [Input { storage: &left, layout: &of_left }, Input { storage: &right, layout: &of_right }];
-    let residual = residual.as_ref().map(|storage| Input { storage, layout: &of_result });
-    let out = straight::<T>(wide, inputs, residual)?;
+    let epilogue = epilogue
+        .as_ref()
+        .map(|epilogue| epilogue.kind().map(|()| Input { storage: epilogue.operand(), layout: &of_beside }));
+    let out = straight::<T>(wide, inputs, epilogue)?;
     let (narrow, wide) = result;
     fit::<T>(Input { storage: &out, layout: &of_result }, (wide, narrow))
 }

@@ -286,6 +286,7 @@ impl Plan {
             dismissed: self.dismissed.clone(),
             instead_of: None,
             replaced_milliseconds: None,
+            folded_norm: None,
         };
         alternatives::complete(device, &self.key, &mut record);
         record

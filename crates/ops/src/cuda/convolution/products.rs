@@ -1,7 +1,8 @@
-//! 1x1 convolutions as matrix products by cublasLt, which adds a tensor to the product while it is
-//! written, and offers several algorithms.
+//! 1x1 convolutions as matrix products by cublasLt, which adds a tensor, or a bias and `ReLU`, to the
+//! product while it is written, and offers several algorithms.
 
 use super::cudnn::{Reason, WORKSPACE};
+use super::epilogue::Epilogue;
 use super::key::{Key, Product};
 use super::way::{ALIGNMENT, Offer, Operands, Way};
 use crate::arithmetic::Factors;
@@ -58,8 +59,15 @@ struct Description {
     swapped: bool,
 }
 
+/// Sets an attribute of a product. `V` is what cublasLt reads.
+fn set<V: Copy>(operation: sys::cublasLtMatmulDesc_t, which: Attribute, value: V) -> Result<(), Reason> {
+    // SAFETY: the call states the value's size.
+    unsafe { set_matmul_desc_attribute(operation, which, from_ref(&value).cast(), size_of_val(&value)) }
+        .map_err(reason)
+}
+
 impl Description {
-    fn new<T: Element>(key: &Key) -> Result<Self, Reason> {
+    fn new<T: Element>(key: &Key, epilogue: Option<Epilogue<*mut c_void>>) -> Result<Self, Reason> {
         let g = &key.geometry;
         let pixels = (g.batch * g.output[0] * g.output[1]) as u64;
         let (inputs, outputs) = (g.input[2] as u64, g.output[2] as u64);
@@ -76,15 +84,14 @@ impl Description {
             create_matrix_layout(elements, rows, columns, rows as i64).map_err(reason)
         };
         let operation = create_matmul_desc(compute, sys::cudaDataType_t::CUDA_R_32F).map_err(reason)?;
-        let transpose = |which: Attribute| {
-            let transposed = cublasOperation_t::CUBLAS_OP_T;
-            // SAFETY: the attribute's value is an operation, as cublasLt reads it.
-            unsafe {
-                let value = from_ref(&transposed).cast();
-                set_matmul_desc_attribute(operation, which, value, size_of_val(&transposed))
-            }
-            .map_err(reason)
-        };
+        if let Some(Epilogue::BiasRelu(bias)) = epilogue {
+            // The bias is one of rows, which are channels, and has the type of the result.
+            let epilogue = sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_RELU_BIAS;
+            set(operation, Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue)?;
+            // The list of algorithms depends on the address's alignment.
+            set(operation, Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias)?;
+        }
+        let transpose = |which: Attribute| set(operation, which, cublasOperation_t::CUBLAS_OP_T);
         let of_input = || matrix(inputs, pixels);
         let of_output = || matrix(outputs, pixels);
         let of_weight = || matrix(inputs, outputs);
@@ -183,8 +190,14 @@ impl Way for Matmul {
         let Description { operation, left, right, result, swapped } = self.description;
         let [first, second] = operands.factors;
         let (a, b) = if swapped { (second, first) } else { (first, second) };
-        let (one, kept) = (1.0_f32, if operands.added.is_some() { 1.0_f32 } else { 0.0 });
-        let added = operands.added.unwrap_or(operands.result);
+        let one = 1.0_f32;
+        let (added, kept) = match operands.epilogue {
+            Some(Epilogue::Add(added)) => (added, 1.0_f32),
+            _ => (operands.result, 0.0),
+        };
+        if let Some(Epilogue::BiasRelu(bias)) = operands.epilogue {
+            set(operation, Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias)?;
+        }
         // SAFETY: the operands have the sizes of the descriptors, and the caller reserved the memory
         // for the algorithm.
         unsafe {
@@ -212,9 +225,12 @@ impl Way for Matmul {
 }
 
 /// What cublasLt offers for `key`, best first.
-pub(super) fn offers<T: Element>(key: &Key) -> Result<Vec<Offer>, Reason> {
+pub(super) fn offers<T: Element>(
+    key: &Key,
+    epilogue: Option<Epilogue<*mut c_void>>,
+) -> Result<Vec<Offer>, Reason> {
     let handle = handle()?;
-    let description = Description::new::<T>(key)?;
+    let description = Description::new::<T>(key, epilogue)?;
     let found = description.algorithms(handle)?.into_iter().enumerate();
     let offer = |(index, result): (usize, sys::cublasLtMatmulHeuristicResult_t)| -> Offer {
         let (algorithm, workspace) = (result.algo, result.workspaceSize);

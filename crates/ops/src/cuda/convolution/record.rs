@@ -38,4 +38,7 @@ pub struct ConvolutionRecord {
     pub instead_of: Option<String>,
     /// The time of the replaced algorithm.
     pub replaced_milliseconds: Option<f32>,
+    /// Where a norm is folded into the convolution, what adds the bias and applies `ReLU`: the algorithm
+    /// that computes the product for it, or `separate pass`.
+    pub folded_norm: Option<String>,
 }

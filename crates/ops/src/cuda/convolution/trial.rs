@@ -2,6 +2,7 @@
 //! right, and where times are measured, the fastest is taken.
 
 use super::cudnn::{Reason, WORKSPACE};
+use super::epilogue::{Epilogue, bias_relu};
 use super::key::Key;
 use super::warning::warn_once;
 use super::way::{Offer, Operands, Way};
@@ -34,9 +35,9 @@ pub(super) enum Outcome {
 
 /// What a trial compares with.
 pub(super) struct Known<'a, T> {
-    /// The product of the operands.
+    /// The product of the operands, after the epilogue.
     pub(super) result: &'a CudaSlice<T>,
-    /// The time that it took, if that was measured.
+    /// The time that the product took without the epilogue, if that was measured.
     pub(super) milliseconds: Option<f32>,
 }
 
@@ -45,23 +46,28 @@ pub(super) struct Known<'a, T> {
 pub(super) fn trial<T: Element>(
     device: &CudaDevice,
     key: &Key,
-    [first, second, added]: [Option<*mut c_void>; 3],
+    (factors, epilogue): ([*mut c_void; 2], Option<Epilogue<*mut c_void>>),
     known: &Known<'_, T>,
     offers: Vec<Offer>,
     dismissed: &mut Vec<String>,
 ) -> Result<Outcome> {
     static WRONG: Once = Once::new();
-    let (Some(first), Some(second)) = (first, second) else { return Ok(Outcome::Undecided) };
     let (stream, begin) = (device.cuda_stream(), Instant::now());
     let measured = key.arithmetic.choice == ConvolutionChoice::Measured;
     let mut memory: Option<CudaSlice<u8>> = None;
     let mut out = room::<T>(device, known.result.len())?;
     let mut best: Option<(Box<dyn Way>, f32)> = None;
     let mut bar = known.milliseconds;
-    if let Some(bar) = bar.as_mut().filter(|_| measured && added.is_some()) {
-        // The older interface copies what is added first, and its time says nothing of that.
-        let mut copy = || stream.memcpy_dtod(known.result, &mut out).map_err(|error| error.to_string());
-        *bar += fastest(&stream, &mut copy).unwrap_or(0.0);
+    if let Some((bar, epilogue)) = bar.as_mut().zip(epilogue).filter(|_| measured) {
+        // The older interface copies what is added before the product, and `ReLU` has a pass behind it.
+        let mut pass = || match epilogue {
+            Epilogue::Add(_) => stream.memcpy_dtod(known.result, &mut out).map_err(|error| error.to_string()),
+            Epilogue::BiasRelu(bias) => {
+                let (output, _out) = out.device_ptr_mut(&stream);
+                bias_relu::<T>(device, &key.geometry, output, bias as u64).map_err(|error| error.to_string())
+            }
+        };
+        *bar += fastest(&stream, &mut pass).unwrap_or(0.0);
     }
     for offer in offers {
         if measured && begin.elapsed() > PATIENCE {
@@ -81,7 +87,7 @@ pub(super) fn trial<T: Element>(
             let (result, _out) = out.device_ptr_mut(&stream);
             let place = memory.as_mut().map(|memory| memory.device_ptr_mut(&stream));
             let place = place.as_ref().map_or(std::ptr::null_mut(), |(place, _)| *place as *mut c_void);
-            let operands = Operands { factors: [first, second], added, result: result as *mut c_void };
+            let operands = Operands { factors, epilogue, result: result as *mut c_void };
             if !operands.are_aligned() {
                 return Ok(Outcome::Undecided);
             }

@@ -1,6 +1,7 @@
 //! A way to compute a product, other than cuDNN's older interface.
 
 use super::cudnn::Reason;
+use super::epilogue::Epilogue;
 use candle_core::cuda_backend::cudarc::driver::CudaStream;
 use std::ffi::c_void;
 
@@ -9,8 +10,7 @@ use std::ffi::c_void;
 pub(super) struct Operands {
     /// The factors, in the order input, weight, gradient of the output.
     pub(super) factors: [*mut c_void; 2],
-    /// A tensor of the result's shape that is added.
-    pub(super) added: Option<*mut c_void>,
+    pub(super) epilogue: Option<Epilogue<*mut c_void>>,
     pub(super) result: *mut c_void,
 }
 
@@ -20,12 +20,13 @@ pub(super) const ALIGNMENT: usize = 16;
 impl Operands {
     pub(super) fn are_aligned(&self) -> bool {
         let [first, second] = self.factors;
-        let all = [first, second, self.result, self.added.unwrap_or(self.result)];
+        let operand = self.epilogue.as_ref().map_or(self.result, |epilogue| *epilogue.operand());
+        let all = [first, second, self.result, operand];
         all.into_iter().all(|address| (address as usize).is_multiple_of(ALIGNMENT))
     }
 }
 
-/// A way to compute one product of one shape. Repetitions give the same bits.
+/// A way to compute one product of one shape with one kind of epilogue. Repetitions give the same bits.
 pub(super) trait Way {
     fn name(&self) -> String;
 
