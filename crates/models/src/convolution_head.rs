@@ -68,7 +68,7 @@ impl ConvolutionHead {
 
     /// Logits (N, h, w, outputs) of `x` (N, h, w, inputs).
     pub(crate) fn forward(&self, x: &Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
-        let x = self.norm.forward(self.convolution.forward(x, run)?, run)?;
+        let x = self.norm.forward_behind(&self.convolution, x, run)?;
         let x = self.dropout.forward(&x, run)?;
         self.classifier.forward(&x, run)
     }

@@ -1,14 +1,15 @@
 //! The layers that convolutional networks are made of.
 
+use crate::chain::Chain;
 use crate::run::Run;
 use crate::variables::Variables;
 use crate::{Mode, ParameterKind};
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use robustseg_ops::{
-    BatchNorm, BatchStatistics, Conv2dConfig, RoundedCopy, StatisticsSource, batch_norm_add_relu_in_place,
-    batch_norm_in_place, batch_norm_relu, batch_norm_relu_conv2d, batch_norm_relu_conv2d_in_place,
-    batch_norm_relu_in_place, batch_statistics, conv2d, conv2d_add, dealt_statistics,
-    move_running_statistics,
+    BatchNorm, BatchStatistics, Conv2dConfig, FoldedNorm, RoundedCopy, StatisticsSource,
+    batch_norm_add_relu_in_place, batch_norm_in_place, batch_norm_relu, batch_norm_relu_conv2d,
+    batch_norm_relu_conv2d_in_place, batch_norm_relu_in_place, batch_statistics, conv2d, conv2d_add,
+    dealt_statistics, move_running_statistics,
 };
 
 /// A convolution without bias.
@@ -38,6 +39,16 @@ impl Convolution {
 
     pub(crate) fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
         conv2d(x, &self.weight(x, run)?, self.config, run.arithmetic)
+    }
+
+    /// The output behind the norm with `ReLU` that is `folded` into this convolution.
+    pub(crate) fn forward_folded(
+        &self,
+        x: &Tensor,
+        folded: &FoldedNorm,
+        run: &Run<'_, '_>,
+    ) -> Result<Tensor> {
+        folded.conv2d_relu(x, self.config, run.arithmetic)
     }
 
     /// The convolution's output added to `residual`.
@@ -107,12 +118,12 @@ impl Norm {
     }
 
     /// Calls `operation` with the parameters, and with the statistics that normalise `x`.
-    fn apply(
+    fn apply<R>(
         &self,
         x: &Tensor,
         run: &Run<'_, '_>,
-        operation: impl FnOnce(BatchNorm<'_>) -> Result<Tensor>,
-    ) -> Result<Tensor> {
+        operation: impl FnOnce(BatchNorm<'_>) -> Result<R>,
+    ) -> Result<R> {
         let (statistics, source) = self.statistics(x, run)?;
         let (weight, bias) = (run.mode.weight(&self.weight), run.mode.weight(&self.bias));
         operation(BatchNorm { weight: &weight, bias: &bias, statistics: &statistics, source, eps: EPS })
@@ -168,6 +179,30 @@ impl NormRelu {
         self.0.apply(&x.clone(), run, |norm| batch_norm_relu_in_place(x, norm))
     }
 
+    /// The activated output of `convolution` on `x`.
+    pub(crate) fn forward_behind(
+        &self,
+        convolution: &Convolution,
+        x: &Tensor,
+        run: &Run<'_, '_>,
+    ) -> Result<Tensor> {
+        Chain::of(x).then(convolution, self, run)?.finish(run)
+    }
+
+    /// This layer folded into `convolution`, which reads `x`, where that is possible and of use. In f32 it
+    /// is not: single kernels for both are rare, and a folded weight rounds differently from PyTorch.
+    pub(crate) fn folded_into(
+        &self,
+        convolution: &Convolution,
+        x: &Tensor,
+        run: &Run<'_, '_>,
+    ) -> Result<Option<FoldedNorm>> {
+        if x.dtype() != DType::BF16 || !matches!(*run.mode, Mode::Evaluation) {
+            return Ok(None);
+        }
+        self.0.apply(x, run, |norm| FoldedNorm::new(&convolution.weight.detach(), norm, x.dtype()))
+    }
+
     /// The activated `x`, which keeps its values.
     pub(crate) fn forward_keeping(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
         self.0.apply(x, run, |BatchNorm { weight, bias, statistics, source, eps }| {
@@ -193,6 +228,19 @@ impl NormRelu {
         let weight = convolution.weight(x, run)?;
         self.0.apply(x, run, |norm| {
             batch_norm_relu_conv2d(x, norm, &weight, convolution.config, run.arithmetic)
+        })
+    }
+    /// This layer on `x`, which keeps its values, then `convolution` and the norm with `ReLU` that is
+    /// `folded` into it.
+    pub(crate) fn convolve_folded(
+        &self,
+        x: &Tensor,
+        convolution: &Convolution,
+        folded: &FoldedNorm,
+        run: &Run<'_, '_>,
+    ) -> Result<Tensor> {
+        self.0.apply(x, run, |norm| {
+            folded.batch_norm_relu_conv2d_relu(x, norm, convolution.config, run.arithmetic)
         })
     }
 }

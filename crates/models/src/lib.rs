@@ -11,6 +11,7 @@ mod backbone_file;
 mod backbone_kind;
 mod blocks;
 mod branch;
+mod chain;
 mod checkpoint;
 mod classifier;
 mod config;

@@ -7,6 +7,7 @@
 //! stem is `conv1`, `bn1`, `conv2`, `bn2`, `conv3` and `bn3`, as in semseg's files of backbones.
 
 use crate::blocks::{Block, Blocks};
+use crate::chain::Chain;
 use crate::dilation::{Dilation, Stage};
 use crate::layer::{Convolution, Norm, NormRelu, cost_of};
 use crate::layers::Maps;
@@ -83,19 +84,11 @@ impl ResNetV1 {
 
     /// The input of the first stage.
     fn pooled_stem(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
-        let mut x = x.clone();
-        let mut before: Option<&NormRelu> = None;
+        let mut y = Chain::of(x);
         for (conv, norm) in &self.stem {
-            x = match before {
-                Some(before) => before.convolve(x, conv, run)?,
-                None => conv.forward(&x, run)?,
-            };
-            before = Some(norm);
+            y = y.then(conv, norm, run)?;
         }
-        if let Some(norm) = before {
-            x = norm.forward(x, run)?;
-        }
-        max_pool2d(&x, 3, 2, 1)
+        max_pool2d(&y.finish(run)?, 3, 2, 1)
     }
 }
 
@@ -186,10 +179,9 @@ impl Block for Bottleneck {
     const TOGETHER: usize = 2;
 
     fn forward(&self, x: Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
-        let mut y = self.convs[0].forward(&x, run)?;
+        let y = Chain::of(&x).then(&self.convs[0], &self.relus[0], run)?;
         let shortcut = self.shortcut(x, run)?;
-        y = self.relus[0].convolve(y, &self.convs[1], run)?;
-        y = self.relus[1].convolve(y, &self.convs[2], run)?;
+        let y = y.then(&self.convs[1], &self.relus[1], run)?.convolve(&self.convs[2], run)?;
         self.norm.forward_add_relu(y, &shortcut, run)
     }
 }

@@ -2,6 +2,7 @@
 //! dilated as timm's `resnetv2_50`.
 
 use crate::blocks::{Block, Blocks};
+use crate::chain::Chain;
 use crate::dilation::Dilation;
 use crate::layer::{Convolution, NormRelu, cost_of};
 use crate::layers::Maps;
@@ -138,14 +139,14 @@ impl Block for Bottleneck {
     fn forward(&self, x: Tensor, run: &mut Run<'_, '_>) -> Result<Tensor> {
         let [norm1, norm2, norm3] = &self.norms;
         let [conv1, conv2, conv3] = &self.convs;
-        let (mut y, shortcut) = match &self.downsample {
+        let (y, shortcut) = match &self.downsample {
             Some(conv) => {
                 let activated = norm1.forward_keeping(&x, run)?;
-                (conv1.forward(&activated, run)?, conv.forward(&activated, run)?)
+                (Chain::of(&activated).then(conv1, norm2, run)?, conv.forward(&activated, run)?)
             }
-            None => (norm1.convolve_keeping(&x, conv1, run)?, x),
+            None => (Chain::before(&x, norm1).then(conv1, norm2, run)?, x),
         };
-        y = norm2.convolve(y, conv2, run)?;
-        conv3.forward_add(&norm3.forward(y, run)?, &shortcut, run)
+        let y = y.then(conv2, norm3, run)?.finish(run)?;
+        conv3.forward_add(&y, &shortcut, run)
     }
 }

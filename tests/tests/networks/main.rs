@@ -1,6 +1,8 @@
 //! The convolutional networks compared with PyTorch in double precision: logits, the input's
 //! gradient, and a training step with its auxiliary loss. `golden.py` made the cases.
 
+mod folding;
+
 use candle_core::{DType, Device, Tensor, Var};
 use robustseg_models::{
     Architecture, Backbone, DeepLabV3Config, DeepLabVariant, FcnConfig, Mode, Network, NetworkConfig,

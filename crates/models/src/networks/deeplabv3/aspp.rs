@@ -40,8 +40,7 @@ impl Aspp {
 
     /// The branches as one map, and the branch of the mean, which is the same everywhere.
     pub(super) fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Pooled> {
-        let apply =
-            |(conv, norm): &(Convolution, NormRelu), x: &Tensor| norm.forward(conv.forward(x, run)?, run);
+        let apply = |(conv, norm): &(Convolution, NormRelu), x: &Tensor| norm.forward_behind(conv, x, run);
         let maps = self.branches.iter().map(|branch| apply(branch, x)).collect::<Result<Vec<_>>>()?;
         let (images, _, _, channels) = x.dims4()?;
         let mean = adaptive_avg_pool2d(x, &[1])?.reshape((images, 1, 1, channels))?;

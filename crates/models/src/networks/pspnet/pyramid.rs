@@ -43,7 +43,7 @@ impl Pyramid {
         let level = |(bins, (conv, norm)): (&usize, &(Convolution, NormRelu))| {
             let means = part(&means, 1, start, bins * bins)?.reshape((images, *bins, *bins, channels))?;
             start += bins * bins;
-            norm.forward(conv.forward(&means, run)?, run)?.flatten(1, 2)
+            norm.forward_behind(conv, &means, run)?.flatten(1, 2)
         };
         BINS.iter().zip(&self.branches).map(level).collect()
     }

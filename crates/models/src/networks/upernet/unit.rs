@@ -27,6 +27,6 @@ impl Unit {
     }
 
     pub(super) fn forward(&self, x: &Tensor, run: &Run<'_, '_>) -> Result<Tensor> {
-        self.norm.forward(self.convolution.forward(x, run)?, run)
+        self.norm.forward_behind(&self.convolution, x, run)
     }
 }
