@@ -2,10 +2,10 @@
 //! Robustness with an Ensemble of Diverse Parameter-free Attacks*, ICML 2020, algorithm 1.
 
 use candle_core::Tensor;
-use robustseg_ops::{PixelObjective, pixel_objective_per_image, predict, set_balanced_objective_per_image};
+use robustseg_ops::{PixelObjective, pixel_objective_per_image, predict};
 use robustseg_random::Rng;
 
-use crate::gradient::{InputGradient, finite, observe};
+use crate::gradient::{InputGradient, Objective, finite, observe};
 use crate::{Case, Norm, Result, selection};
 
 /// A random point of the ball of radius `epsilon` around `original`, or `original` itself if there
@@ -116,12 +116,11 @@ impl Climb<'_> {
     fn observe(&self, case: &Case<'_>, image: &Tensor, step: Option<usize>) -> Result<Observation> {
         let (model, label) = (case.model(), case.label());
         let (gradient, logits) = if let Some(step) = step {
-            let objective = (self.objective)(step, self.steps);
-            let value = |logits: &Tensor| match self.class_pixels {
-                Some(pixels) => set_balanced_objective_per_image(logits, label, pixels, model.alignment()),
-                None => pixel_objective_per_image(logits, label, objective, model.alignment()),
+            let objective = match self.class_pixels {
+                Some(pixels) => Objective::BalancedOver(pixels),
+                None => Objective::Of((self.objective)(step, self.steps)),
             };
-            let (InputGradient { gradient, .. }, logits) = observe(model, image, label, value)?;
+            let (InputGradient { gradient, .. }, logits) = observe(model, image, label, objective)?;
             (Some(gradient), logits)
         } else {
             (None, case.logits(image)?)

@@ -1,7 +1,9 @@
 //! The gradient of an objective with respect to the image.
 
 use candle_core::{DType, Tensor, Var};
-use robustseg_ops::{PixelObjective, Tape, pixel_objective_per_image};
+use robustseg_ops::{
+    Alignment, PixelObjective, Tape, pixel_objective_per_image, set_balanced_objective_per_image,
+};
 
 use crate::{Error, Model, Result, case, repeated};
 
@@ -26,27 +28,38 @@ pub fn input_gradient(
     label: &Tensor,
     objective: PixelObjective,
 ) -> Result<InputGradient> {
-    check(image, label)?;
-    let (found, _) = unchecked(model, image, label, objective)?;
-    finite("objective", &found.value.to_vec1()?)?;
-    Ok(found)
+    Ok(observe(model, image, label, Objective::Of(objective))?.0)
 }
 
-fn check(image: &Tensor, label: &Tensor) -> Result<()> {
-    let rounded = if image.dtype() == DType::F64 { image.to_dtype(DType::F32)? } else { image.clone() };
-    case::check(&rounded, label)
+/// What an attack differentiates.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Objective<'a> {
+    /// An objective at each pixel.
+    Of(PixelObjective),
+    /// [`set_balanced_objective_per_image`] with these pixels of each class.
+    BalancedOver(&'a [u64]),
 }
 
-/// [`input_gradient`] of an objective of the logits, one value (N) per image, together with the
-/// detached logits.
+impl Objective<'_> {
+    /// One value (N) per image.
+    fn value(self, logits: &Tensor, label: &Tensor, alignment: Alignment) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Of(objective) => pixel_objective_per_image(logits, label, objective, alignment),
+            Self::BalancedOver(pixels) => set_balanced_objective_per_image(logits, label, pixels, alignment),
+        }
+    }
+}
+
+/// [`input_gradient`] together with the detached logits.
 pub(crate) fn observe(
     model: &dyn Model,
     image: &Tensor,
     label: &Tensor,
-    objective: impl FnOnce(&Tensor) -> candle_core::Result<Tensor>,
+    objective: Objective<'_>,
 ) -> Result<(InputGradient, Tensor)> {
-    check(image, label)?;
-    let (found, logits) = slope(model, image, objective)?;
+    let rounded = if image.dtype() == DType::F64 { image.to_dtype(DType::F32)? } else { image.clone() };
+    case::check(&rounded, label)?;
+    let (found, logits) = repeated_gradient(model, image, label, objective)?;
     finite("objective", &found.value.to_vec1()?)?;
     Ok((found, logits))
 }
@@ -60,9 +73,17 @@ pub(crate) fn unchecked(
     label: &Tensor,
     objective: PixelObjective,
 ) -> Result<(InputGradient, Tensor)> {
+    repeated_gradient(model, image, label, Objective::Of(objective))
+}
+
+fn repeated_gradient(
+    model: &dyn Model,
+    image: &Tensor,
+    label: &Tensor,
+    objective: Objective<'_>,
+) -> Result<(InputGradient, Tensor)> {
     let pass = |model: &dyn Model, inputs: &[Tensor]| {
-        let of_logits =
-            |logits: &Tensor| pixel_objective_per_image(logits, &inputs[1], objective, model.alignment());
+        let of_logits = |logits: &Tensor| objective.value(logits, &inputs[1], model.alignment());
         match slope(model, &inputs[0], of_logits) {
             Ok((found, logits)) => Ok(vec![found.value, found.gradient, logits]),
             Err(Error::NoGradient) => Ok(Vec::new()),
@@ -75,7 +96,7 @@ pub(crate) fn unchecked(
     Ok((InputGradient { value, gradient }, logits))
 }
 
-/// [`unchecked`] for an objective of the logits, one value (N) per image.
+/// [`unchecked`] for any objective of the logits, one value (N) per image. A GPU does not repeat it.
 pub(crate) fn slope(
     model: &dyn Model,
     image: &Tensor,

@@ -118,7 +118,8 @@ fn by_pixel<S: CudaDType>(
 ) -> Result<CudaStorage> {
     let (device, count, channels) = (x.storage.device(), x.count(), mean.len());
     let (all, pixels) = (count / channels, count / channels / x.dims()[0]);
-    let constants = constants(device, &[mean, std].concat())?;
+    let bits: Vec<u32> = [mean, std].concat().into_iter().map(f32::to_bits).collect();
+    let constants = constants(device, &bits)?;
     let mut out = room::<f32>(device, count)?;
     launch!(
         device,

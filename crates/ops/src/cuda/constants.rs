@@ -1,4 +1,4 @@
-//! Small numbers that operations read on the device, uploaded once and kept.
+//! Integers, and the bits of other numbers, that operations read on the device, uploaded once and kept.
 
 use super::recordings::is_recording;
 use candle_core::cuda_backend::DeviceId;
@@ -7,12 +7,12 @@ use candle_core::{CudaDevice, Result, bail};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-type Known = HashMap<(DeviceId, Vec<u32>), Arc<CudaSlice<f32>>>;
+type Known = HashMap<(DeviceId, Vec<u32>), Arc<CudaSlice<u32>>>;
 
 /// `values` on the device.
-pub(super) fn constants(device: &CudaDevice, values: &[f32]) -> Result<Arc<CudaSlice<f32>>> {
+pub(super) fn constants(device: &CudaDevice, values: &[u32]) -> Result<Arc<CudaSlice<u32>>> {
     static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
-    let key = (device.id(), values.iter().map(|value| value.to_bits()).collect());
+    let key = (device.id(), values.to_vec());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let known = known.get_or_insert_default();
     if let Some(constants) = known.get(&key) {

@@ -1,16 +1,19 @@
 //! Upsampling, objective and gradient of one cell of the small map after the other. Full-size
 //! logits are never stored.
 
+use super::constants::constants;
 use super::element::Element;
 use super::launch::{grid, launch, per_element};
 use super::memory::{room, stored};
 use super::resize::Sizes;
 use crate::operation::{GpuInputs, OnGpu};
 use crate::pixel_objective::{Mean, Objective, PixelObjective};
+use crate::resize::Resize;
 use candle_core::backend::BackendStorage;
-use candle_core::cuda_backend::cudarc::driver::LaunchConfig;
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, LaunchConfig};
 use candle_core::op::BackpropOp;
-use candle_core::{CudaStorage, Result, Storage, Tensor, bail};
+use candle_core::{CudaDevice, CudaStorage, Result, Storage, Tensor, bail};
+use std::sync::Arc;
 
 impl OnGpu<2> for Objective {
     fn compute<T: Element>(&self, inputs: GpuInputs<'_, 2>) -> Result<CudaStorage> {
@@ -48,6 +51,22 @@ fn in_32_bits(class_pixels: &[u64]) -> Vec<u32> {
     counts
 }
 
+/// The pixels of 256 classes in each image, where the objective needs them, otherwise zeros.
+fn own_counts(
+    device: &CudaDevice,
+    label: &CudaView<'_, u8>,
+    (resize, images): (&Resize, usize),
+    objective: PixelObjective,
+) -> Result<CudaSlice<u32>> {
+    let mut counts = device.alloc_zeros::<u32>(images * 256)?;
+    if objective == PixelObjective::BalancedMaskedCrossEntropy {
+        let size = resize.target[0] * resize.target[1];
+        let parts = size.div_ceil(256 * 16).clamp(1, 256);
+        launch!(device, "count_labels", grid([parts, images, 1]), label, &(size as u64), &mut counts);
+    }
+    Ok(counts)
+}
+
 /// The means (N) over the labelled pixels of each image, or each image's share of the mean over the
 /// whole batch, and the gradient of their sum by `logits` if the objective wants it. A label that
 /// is not a class makes the value of its image NaN.
@@ -69,15 +88,10 @@ fn means(
     let (sizes, (code, parameter)) = (Sizes::from(r), code(*pixel));
     let (logits, label) = (logits.view::<f32>()?, label.view::<u8>()?);
 
-    let mut counts = match class_pixels {
-        Some(pixels) => device.clone_htod(&in_32_bits(pixels).repeat(images))?,
-        None => device.alloc_zeros::<u32>(images * 256)?,
+    let counts = match class_pixels {
+        Some(pixels) => constants(device, &in_32_bits(pixels).repeat(images))?,
+        None => Arc::new(own_counts(device, &label, (r, images), *pixel)?),
     };
-    if *pixel == PixelObjective::BalancedMaskedCrossEntropy && class_pixels.is_none() {
-        let size = r.target[0] * r.target[1];
-        let parts = size.div_ceil(256 * 16).clamp(1, 256);
-        launch!(device, "count_labels", grid([parts, images, 1]), &label, &(size as u64), &mut counts);
-    }
 
     // A cell has about 64 pixels at output stride 8. With many classes, memory suffices for half as
     // many threads.
@@ -104,7 +118,7 @@ fn means(
         &sizes,
         &code,
         &parameter,
-        &counts,
+        &*counts,
         &mut sums,
         &mut labelled,
         &mut corners,
