@@ -66,7 +66,7 @@ build() {
     local bring=target/cuda/bring
     rm -rf "$bring" && mkdir -p "$bring"
     cp "target/cuda/release/robustseg" "$bring"
-    cargo_for lean test --release --workspace --test devices --test goldens --test precision \
+    cargo_for lean test --release --workspace --test devices --test goldens --test precision --test recordings \
         --no-run --message-format json | executables "$bring"
     strip "$bring"/*
     graph_interface "$bring/cudnn_frontend" || echo "cuda.sh: without cuDNN's graph interface, which the probe then leaves out" >&2
@@ -125,7 +125,7 @@ test_emulated() {
     scripts/gpu_emulator.sh "$emulator"
     export LD_LIBRARY_PATH=$emulator${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
     cargo_for none test --workspace --test devices --test fallbacks --test goldens --test networks \
-        --test transformers --test precision --test gpu_emulator --test gpu_ranks "$@"
+        --test transformers --test precision --test recordings --test gpu_emulator --test gpu_ranks "$@"
     (($# == 0)) || return 0
     # A complete run from spec to report, with the program that the tests have built.
     out=$(mktemp -d)

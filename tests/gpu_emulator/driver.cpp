@@ -67,7 +67,7 @@ int devices() {
     if (!current_context) return invalid_context
 // What waits, or takes memory outside the stream's order, cannot be recorded.
 #define NOT_RECORDED(CALL) \
-    if (recorded_by_this_thread()) return refuse_in_recording(CALL)
+    if (auto graph = recorded_by_this_thread()) return refuse_in_recording(graph, CALL)
 
 // --- Device and context -----------------------------------------------------------------------------
 
@@ -172,9 +172,9 @@ EXPORT int cuMemFreeAsync(void *start, void *stream) {
     NEEDS_CONTEXT;
     if (!start) return success;
     auto order = stream_of(stream);
-    if (recorded_by(order)) {
+    if (auto graph = recorded_by(order)) {
         if (release_in_graph(order, start)) return success;
-        refuse_in_recording("cuMemFreeAsync of memory from outside");
+        refuse_in_recording(graph, "cuMemFreeAsync of memory from outside");
         return invalid_value;
     }
     if (is_of_a_graph(start)) {

@@ -32,9 +32,9 @@ Graph *recorded_by(Stream *stream) {
     return stream->recording;
 }
 
-int refuse_in_recording(const char *call) {
-    fprintf(stderr, "gpu emulator: %s while the thread records a graph\n", call);
-    recorded->broken = call;
+int refuse_in_recording(Graph *graph, const char *call) {
+    fprintf(stderr, "gpu emulator: %s while a graph is recorded\n", call);
+    graph->broken = call;
     return 900; // STREAM_CAPTURE_UNSUPPORTED
 }
 

@@ -47,8 +47,8 @@ struct Graph {
 Graph *recorded_by_this_thread();
 // Whether a stream records, and the graph.
 Graph *recorded_by(Stream *stream);
-// The call cannot be part of a recording, which becomes void.
-int refuse_in_recording(const char *call);
+// The call cannot be part of the recording, which becomes void.
+int refuse_in_recording(Graph *graph, const char *call);
 
 void begin_recording(Stream *stream);
 Graph *end_recording(Stream *stream);

@@ -68,6 +68,7 @@ void enqueue(Stream *stream, std::function<void()> work) {
     std::lock_guard lock(device());
     static const bool eager = setting("GPU_EMULATOR_EAGER");
     if (stream->recording) {
+        if (stream->recording != recorded_by_this_thread()) fail("a thread uses a stream that another one records");
         stream->recording->nodes.push_back({NodeKind::kernel, std::move(work)});
         return;
     }

@@ -4,9 +4,9 @@ use candle_core::{Result, Tensor, Var};
 
 /// The passes over one network that a GPU repeats.
 ///
-/// A pass of a small network, or a fast GPU, waits for the host, which starts some two thousand kernels
-/// one by one. A GPU can record them in a CUDA graph, which it then runs at one call. The third pass of
-/// a kind is recorded. The recording takes the place of the pass if it gives the same bits.
+/// In a small network, or on a fast GPU, a pass waits for the host, which starts some two thousand kernels
+/// one by one. A GPU can record them in a CUDA graph and run that by one call. The third pass of a kind is
+/// recorded. From then on the recording replaces the pass, provided that it gave the same bits.
 ///
 /// The CPU computes every pass.
 ///
@@ -43,9 +43,12 @@ pub struct Pass<'a> {
 impl Recordings {
     /// The tensors that `compute` gives for the pass's inputs, which it gets detached.
     ///
-    /// `compute` may read other tensors, such as weights, that stay where they are: that are overwritten
-    /// and never replaced. It must start the same kernels each time, and read nothing back on the host.
-    /// A pass that does otherwise goes on without a recording.
+    /// `compute` may read other tensors that stay in place, such as weights: they may be overwritten, but
+    /// not replaced. It must start the same kernels each time, read nothing back on the host, and keep no
+    /// tensor. A pass that copies from or to the host is computed every time.
+    ///
+    /// A thread records only if no other living thread has computed on a GPU with this crate. Threads that
+    /// use nothing but candle's operations must not use the GPU meanwhile.
     ///
     /// # Errors
     /// Those of `compute`.

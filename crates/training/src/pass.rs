@@ -131,7 +131,8 @@ impl Trainer {
         let fixed = self.network.parameters().values().filter(|parameter| !parameter.is_trainable());
         let overwritten: Vec<Var> = fixed.map(|parameter| parameter.var.clone()).collect();
         let of_images = images.is_variable();
-        let name = format!("training, gradient of the images {of_images}");
+        let dropout = self.config.dropout;
+        let name = format!("training with dropout {dropout}, gradient of the images {of_images}");
         let pass = Pass { name: &name, inputs: &[images, labels, &uniforms], overwritten: &overwritten };
         let mut found = self.network.repeat(&pass, |inputs| {
             self.loss_and_gradients(inputs, of_images).map_err(|error| match error {

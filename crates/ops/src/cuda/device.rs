@@ -1,6 +1,7 @@
 //! Finding and opening a GPU.
 
 use super::pool;
+use super::users::enter;
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, result, sys};
 use candle_core::{Device, Result};
 use std::sync::{Mutex, PoisonError};
@@ -23,6 +24,7 @@ pub fn count() -> usize {
 /// If there is no such GPU, or it cannot be used.
 pub fn open(index: usize) -> Result<Device> {
     static OPEN: Mutex<Vec<(usize, Device)>> = Mutex::new(Vec::new());
+    enter();
     let mut known = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, device)) = known.iter().find(|(number, _)| *number == index) {
         return Ok(device.clone());

@@ -1,5 +1,6 @@
 //! Launches of the program's own kernels.
 
+use super::users::enter;
 use candle_core::cuda_backend::cudarc::driver::{CudaFunction, CudaModule, LaunchConfig};
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use candle_core::{CudaDevice, Error, Result};
@@ -74,6 +75,7 @@ pub(super) fn kernel(device: &CudaDevice, name: &str) -> Result<CudaFunction> {
         functions: HashMap<(usize, String), CudaFunction>,
     }
     static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
+    enter();
     let (stream, name) = (device.cuda_stream(), name.to_owned());
     let ordinal = stream.context().ordinal();
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,6 @@
 //! Memory of tensors on a GPU.
 
+use super::users::enter;
 use crate::operation::Input;
 use candle_core::cuda_backend::cudarc::driver::DriverError;
 use candle_core::cuda_backend::cudarc::driver::sys::CUresult;
@@ -54,6 +55,7 @@ pub(super) fn address<T: CudaDType>(device: &CudaDevice, tensor: &Tensor) -> Res
 
 /// Room for `count` elements, all of which the caller writes.
 pub(super) fn room<T: DeviceRepr>(device: &CudaDevice, count: usize) -> Result<CudaSlice<T>> {
+    enter();
     // SAFETY: every kernel writes all elements of its output, which tests check with memory full of
     // NaNs.
     unsafe { device.alloc::<T>(count) }

@@ -46,6 +46,7 @@ mod running_statistics;
 pub(crate) mod sgd;
 pub(crate) mod staging;
 mod upsample;
+mod users;
 mod window;
 mod without;
 

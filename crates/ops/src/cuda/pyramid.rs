@@ -1,7 +1,7 @@
 //! Convolution over a pyramid: products of the levels with every tap of the kernel, then one matrix of
 //! interpolation weights that brings them to the pixels.
 
-use super::convolution;
+use super::convolution::{self, Epilogue};
 use super::element::Element;
 use super::memory::{room, storage_of, stored};
 use super::product::{Operand, Sizes, gemm};
@@ -66,7 +66,7 @@ impl OnGpu<3> for PyramidConvolution {
         let (upsampled, plain) = (stored(upsampled, device), plain_weight::<T>(p, weight)?);
         let upsampled = Input { storage: &upsampled, layout: &Layout::contiguous(p.plain.output_shape()) };
         let plain = Input { storage: &plain, layout: &Layout::contiguous(p.plain.weight_shape()) };
-        convolution::output::<T>(&p.plain_convolution(), x, plain, Some(upsampled))
+        convolution::output::<T>(&p.plain_convolution(), x, plain, Some(Epilogue::Add(upsampled)))
     }
 }
 

@@ -47,7 +47,7 @@ struct All {
 }
 
 /// Trials after which a product without a decision is computed as before.
-const PATIENCE: usize = 4;
+pub(in crate::cuda) const PATIENCE: usize = 4;
 
 thread_local! {
     static ALL: RefCell<All> = RefCell::default();
@@ -126,6 +126,14 @@ fn reserve<'a>(
         memory.insert(device.id(), room(device, bytes)?);
     }
     Ok(memory.get_mut(&device.id()))
+}
+
+/// Whether there are products for which this thread still looks for a way.
+pub(in crate::cuda) fn is_undecided() -> bool {
+    ALL.with_borrow(|all| {
+        let open = |(case, trials): (&Case, &usize)| *trials < PATIENCE && !all.chosen.contains_key(case);
+        all.undecided.iter().any(open)
+    })
 }
 
 /// Looks for a way to compute a product, given its `result`, if none was looked for yet. Nothing that

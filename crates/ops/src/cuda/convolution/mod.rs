@@ -23,6 +23,7 @@ mod trial;
 mod warning;
 mod way;
 
+pub(super) use alternatives::{PATIENCE, is_undecided};
 pub(super) use epilogue::Epilogue;
 pub use plan::convolution_records;
 pub use record::ConvolutionRecord;

@@ -2,7 +2,8 @@
 //!
 //! Two passes of a kind are computed, in which kernels are loaded, ways to convolve are chosen and caches
 //! filled. The third is computed, recorded and run from the recording. The recording is kept if all
-//! results have the same bits. Whatever goes wrong, the pass is computed as before.
+//! results have the same bits. Whatever goes wrong, the pass is computed as before. So it is while several
+//! threads use GPUs, because a stream records the work of all.
 //!
 //! A graph reads and writes fixed addresses. Inputs and results have tensors of their own for that. What
 //! else the pass reads has to stay in place: [`moved`] makes all recordings void.
@@ -12,7 +13,7 @@ mod record;
 
 pub use record::{RecordingRecord, recording_records};
 
-use super::{pool, without};
+use super::{convolution, pool, users, without};
 use crate::copies::copies;
 use crate::recordings::Pass;
 use crate::rounded_copy::overwrite;
@@ -27,6 +28,8 @@ use std::sync::{Arc, Weak};
 
 /// Passes before the one that is recorded.
 const BEFORE: usize = 2;
+/// The same while there are trials of ways to convolve without a decision.
+const AT_MOST: usize = BEFORE + convolution::PATIENCE;
 /// Kinds of passes that a thread remembers. Those of which the last pass is longest ago are forgotten.
 const MOST: usize = 48;
 
@@ -113,7 +116,7 @@ pub(crate) fn run(
             }
         },
         State::Refused(_) => compute(&inputs),
-        State::Computed(count) if *count < BEFORE => {
+        State::Computed(count) if *count < BEFORE || (*count < AT_MOST && convolution::is_undecided()) => {
             let found = compute(&inputs);
             kind.state = State::Computed(count + 1);
             found
@@ -167,9 +170,12 @@ fn record(
     if MOVED.load(Ordering::Relaxed) != moved {
         return Ok((found, State::Computed(0)));
     }
-    let state = match attempt(device, pass, inputs, compute, (&before, &found), moved) {
-        Ok(recording) => State::Recorded(recording),
-        Err(refusal) => {
+    // Another thread may compute on a GPU.
+    let tried = users::alone(|| attempt(device, pass, inputs, compute, (&before, &found), moved));
+    let state = match tried {
+        None => State::Computed(BEFORE),
+        Some(Ok(recording)) => State::Recorded(recording),
+        Some(Err(refusal)) => {
             refusal.report(pass.name);
             State::Refused(refusal.to_string())
         }
