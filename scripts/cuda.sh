@@ -66,7 +66,7 @@ build() {
     local bring=target/cuda/bring
     rm -rf "$bring" && mkdir -p "$bring"
     cp "target/cuda/release/robustseg" "$bring"
-    cargo_for lean test --release --workspace --test devices --test goldens --test precision --test recordings \
+    cargo_for lean test --release --workspace --test devices --test goldens --test precision \
         --no-run --message-format json | executables "$bring"
     strip "$bring"/*
     graph_interface "$bring/cudnn_frontend" || echo "cuda.sh: without cuDNN's graph interface, which the probe then leaves out" >&2

@@ -79,7 +79,7 @@ def check(call, options):
         call.note("chosen", chosen(first))
         call.note("first_figure", {"seconds": round(call.elapsed(), 1), "step_s": first["step_s"], "device": first["device"]})
     machine(call)
-    passed = run_tests(call, options, ["devices", "precision", "recordings", "goldens"], options.test_seconds, 2 if options.rehearse else 4)
+    passed = run_tests(call, options, ["devices", "precision", "goldens"], options.test_seconds, 2 if options.rehearse else 4)
     probe(call, options)
     compiling.result(until=time.monotonic() + max(0.0, call.left() - (8 if options.rehearse else PACKING)))
     with open(os.path.join(options.caches, "inductor", "done"), "w") as file:

@@ -460,6 +460,7 @@ EXPORT int cuGraphMemcpyNodeGetParams_v2(Node *node, void *parameters) {
     return success;
 }
 EXPORT int cuGraphMemcpyNodeGetParams(Node *node, void *parameters) { return cuGraphMemcpyNodeGetParams_v2(node, parameters); }
+EXPORT int cuDeviceGraphMemTrim(int) { return success; }
 // The graphs' memory: used at most.
 EXPORT int cuDeviceGetGraphMemAttribute(int, int attribute, void *value) {
     uint64_t bytes = peak_bytes_of_graphs();

@@ -1,9 +1,12 @@
 //! Finding and opening a GPU.
 
+use super::memory::room;
 use super::pool;
 use super::users::enter;
-use candle_core::cuda_backend::cudarc::driver::{CudaContext, result, sys};
-use candle_core::{Device, Result};
+use candle_core::cuda_backend::cudarc::cublas::sys::cublasSetWorkspace_v2;
+use candle_core::cuda_backend::cudarc::driver::{CudaContext, CudaSlice, DevicePtrMut, result, sys};
+use candle_core::{CudaDevice, Device, Result};
+use std::ffi::c_void;
 use std::sync::{Mutex, PoisonError};
 
 /// The number of GPUs of this machine, 0 without NVIDIA's driver.
@@ -17,23 +20,31 @@ pub fn count() -> usize {
     CudaContext::device_count().map_or(0, |count| count.max(0) as usize)
 }
 
+/// A GPU that was opened.
+struct Open {
+    index: usize,
+    device: Device,
+    _for_products: Option<CudaSlice<u8>>,
+}
+
 /// GPU `index`, with its own stream, which keeps freed memory for the next tensor. Opening it again
 /// gives the same device, so all work on a GPU is on one stream.
 ///
 /// # Errors
 /// If there is no such GPU, or it cannot be used.
 pub fn open(index: usize) -> Result<Device> {
-    static OPEN: Mutex<Vec<(usize, Device)>> = Mutex::new(Vec::new());
+    static OPEN: Mutex<Vec<Open>> = Mutex::new(Vec::new());
     enter();
     let mut known = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, device)) = known.iter().find(|(number, _)| *number == index) {
-        return Ok(device.clone());
+    if let Some(open) = known.iter().find(|open| open.index == index) {
+        return Ok(open.device.clone());
     }
     let count = count();
     if index >= count {
         candle_core::bail!("there is no GPU {index}: this machine has {count} that NVIDIA's driver can use");
     }
     let device = Device::new_cuda_with_stream(index)?;
+    let mut for_products = None;
     if let Device::Cuda(cuda) = &device {
         let stream = cuda.cuda_stream();
         // SAFETY: all tensors of the device live on its one stream, so no events are needed to
@@ -51,9 +62,25 @@ pub fn open(index: usize) -> Result<Device> {
                 "GPU {index} keeps no freed memory, which takes time but changes no result: {error}"
             );
         }
+        for_products = memory_for_products(cuda);
     }
-    known.push((index, device.clone()));
+    known.push(Open { index, device: device.clone(), _for_products: for_products });
     Ok(device)
+}
+
+/// Memory that cuBLAS has from now on. It would otherwise take some in each recording of a pass.
+fn memory_for_products(device: &CudaDevice) -> Option<CudaSlice<u8>> {
+    /// What NVIDIA advises for its larger GPUs.
+    const BYTES: usize = 32 << 20;
+    let mut memory = room::<u8>(device, BYTES).ok()?;
+    let stream = device.cuda_stream();
+    let (address, guard) = memory.device_ptr_mut(&stream);
+    // SAFETY: the memory lives as long as the device, on whose stream alone the handle works.
+    let status = unsafe {
+        cublasSetWorkspace_v2(*device.cublas_handle().handle(), address as *mut c_void, BYTES).result()
+    };
+    drop(guard);
+    status.ok().map(|()| memory)
 }
 
 /// The maker's name for the GPU.

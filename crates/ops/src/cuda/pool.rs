@@ -1,7 +1,8 @@
 //! How much memory the device's tensors hold: those in its pool, and those of CUDA graphs beside it.
 
-use candle_core::CudaDevice;
+use candle_core::backend::BackendDevice;
 use candle_core::cuda_backend::cudarc::driver::{result, sys};
+use candle_core::{CudaDevice, Result};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use sys::CUmemPool_attribute as Pool;
@@ -48,14 +49,28 @@ pub(super) fn peak(device: &CudaDevice) -> Option<u64> {
     Some(with.copied().unwrap_or(0).max(alone))
 }
 
-/// Gives the pool's free memory back to the device, where graphs may use it.
-pub(super) fn give_back(device: &CudaDevice) {
-    // SAFETY: the pool belongs to the device. Memory in use stays.
+/// Who keeps memory that is free, which the other cannot use.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Keeper {
+    Pool,
+    Graphs,
+}
+
+/// Gives the memory that `keeper` keeps back to the device, once all work is done.
+pub(super) fn give_back(device: &CudaDevice, keeper: Keeper) -> Result<()> {
+    device.synchronize()?;
+    let of = device.cuda_stream().context().cu_device();
+    // SAFETY: memory in use stays.
     let done = unsafe {
-        result::device::get_default_mem_pool(device.cuda_stream().context().cu_device())
-            .and_then(|pool| result::mem_pool::trim_to(pool, 0))
+        match keeper {
+            Keeper::Pool => {
+                result::device::get_default_mem_pool(of).and_then(|pool| result::mem_pool::trim_to(pool, 0))
+            }
+            Keeper::Graphs => sys::cuDeviceGraphMemTrim(of).result(),
+        }
     };
     if let Err(error) = done {
-        tracing::debug!("the GPU keeps freed memory: {error}");
+        tracing::debug!("{keeper:?}: free memory stays there: {error}");
     }
+    Ok(())
 }

@@ -13,11 +13,11 @@ mod record;
 
 pub use record::{RecordingRecord, recording_records};
 
-use super::{convolution, pool, users, without};
+use super::pool::{self, Keeper};
+use super::{convolution, users, without};
 use crate::copies::copies;
 use crate::recordings::Pass;
 use crate::rounded_copy::overwrite;
-use candle_core::backend::BackendDevice;
 use candle_core::cuda_backend::cudarc::driver::CudaGraph;
 use candle_core::{CudaDevice, DType, Device, Error, Result, Tensor, Var};
 use capture::{Refusal, captured, is_capturing};
@@ -52,6 +52,12 @@ struct Kind {
     /// Shapes and types of the inputs.
     inputs: Signature,
     state: State,
+}
+
+impl Kind {
+    fn is_recorded(&self) -> bool {
+        matches!(self.state, State::Recorded(_))
+    }
 }
 
 type Signature = Vec<(Vec<usize>, DType)>;
@@ -117,6 +123,9 @@ pub(crate) fn run(
         },
         State::Refused(_) => compute(&inputs),
         State::Computed(count) if *count < BEFORE || (*count < AT_MOST && convolution::is_undecided()) => {
+            if KINDS.with_borrow(|kinds| kinds.iter().any(Kind::is_recorded)) {
+                pool::give_back(device, Keeper::Graphs)?;
+            }
             let found = compute(&inputs);
             kind.state = State::Computed(count + 1);
             found
@@ -194,9 +203,7 @@ fn attempt(
     moved: u64,
 ) -> std::result::Result<Recording, Refusal> {
     let tensors = tensors(inputs, expected)?;
-    // What the pass has freed is free once it has run.
-    device.synchronize()?;
-    pool::give_back(device);
+    pool::give_back(device, Keeper::Pool)?;
     let detached: Vec<Tensor> = tensors.inputs.iter().map(Var::as_detached_tensor).collect();
     let (graph, nodes) = captured(device, || {
         let outputs = compute(&detached)?;
