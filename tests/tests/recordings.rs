@@ -310,7 +310,7 @@ fn many_kinds_of_this_process() -> Result<()> {
 #[test]
 fn kinds_of_passes_that_are_forgotten_are_right() {
     let Some(text) = printed("many_kinds_of_this_process", "", "") else { return };
-    assert_eq!(lines(&text, "recorded").len(), 48, "{text}");
+    assert_eq!(lines(&text, "recorded").len(), 60, "{text}");
 }
 
 /// Threads that use a GPU at the same time.

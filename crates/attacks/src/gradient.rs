@@ -41,6 +41,14 @@ pub(crate) enum Objective<'a> {
 }
 
 impl Objective<'_> {
+    /// Tells the objectives apart.
+    fn name(self) -> String {
+        match self {
+            Self::Of(objective) => format!("{objective:?}"),
+            Self::BalancedOver(pixels) => format!("MaskedCrossEntropy balanced over {pixels:?}"),
+        }
+    }
+
     /// One value (N) per image.
     fn value(self, logits: &Tensor, label: &Tensor, alignment: Alignment) -> candle_core::Result<Tensor> {
         match self {
@@ -91,7 +99,7 @@ fn repeated_gradient(
             Err(error) => Err(candle_core::Error::wrap(error)),
         }
     };
-    let found = repeated(model, &format!("gradient of {objective:?}"), &[image, label], &pass)?;
+    let found = repeated(model, &format!("gradient of {}", objective.name()), &[image, label], &pass)?;
     let [value, gradient, logits] = <[Tensor; 3]>::try_from(found).map_err(|_| Error::NoGradient)?;
     Ok((InputGradient { value, gradient }, logits))
 }

@@ -118,6 +118,7 @@ pub(crate) fn run(
             // There may be no memory left for its tensors.
             Err(error) => {
                 kind.state = State::Refused(error.to_string());
+                record::note(&kind);
                 compute(&inputs)
             }
         },
@@ -132,6 +133,7 @@ pub(crate) fn run(
         }
         State::Computed(_) => record(device, pass, &inputs, compute, moved).map(|(found, state)| {
             kind.state = state;
+            record::note(&kind);
             found
         }),
     };
