@@ -30,6 +30,12 @@ int cuMemHostAlloc(void **, size_t, unsigned);
 int cuMemcpyHtoDAsync_v2(void *, const void *, size_t, void *);
 int cuMemcpyDtoHAsync_v2(void *, const void *, size_t, void *);
 int cuMemsetD8Async(void *, unsigned char, size_t, void *);
+int cuStreamBeginCapture_v2(void *, int);
+int cuStreamEndCapture(void *, void **);
+int cuGraphInstantiateWithFlags(void **, void *, unsigned long long);
+int cuGraphLaunch(void *, void *);
+int cuGraphGetNodes(void *, void **, size_t *);
+int cuGraphNodeGetType(void *, int *);
 }
 
 namespace {
@@ -98,6 +104,15 @@ void check_refused(const char *what, const char *words, const std::function<void
 
 } // namespace
 
+// The graph of `work`, or null if it cannot be recorded.
+void *recorded(const std::function<void()> &work) {
+    void *graph = nullptr, *executable = nullptr;
+    if (cuStreamBeginCapture_v2(stream, 1) != 0) abort();
+    work();
+    if (cuStreamEndCapture(stream, &graph) != 0 || cuGraphInstantiateWithFlags(&executable, graph, 0) != 0) return nullptr;
+    return executable;
+}
+
 int main() {
     void *context;
     cuInit(0);
@@ -123,6 +138,21 @@ int main() {
         cuMemFreeAsync(memory, stream);
         launch("test_double", 1, 8, memory, 8u);
     });
+    auto doubled = recorded([&] { launch("test_double", 1, 32, memory, 4u); });
+    check_refused("a graph that outlives the memory it uses", "released before", [&] {
+        cuMemFreeAsync(memory, stream);
+        cuStreamSynchronize(stream);
+        cuGraphLaunch(doubled, stream);
+    });
+    auto copying = recorded([&] { cuMemcpyHtoDAsync_v2(memory, values.data(), 16, stream); });
+    check_refused("a graph that copies from the host", "copies from memory of the host", [&] { cuGraphLaunch(copying, stream); });
+    check_refused("memory of a graph used after its release", "released before", [&] {
+        recorded([&] {
+            auto inside = (float *)allocate(16);
+            cuMemFreeAsync(inside, stream);
+            launch("test_double", 1, 32, inside, 1u);
+        });
+    });
     check_refused("a copy past the end", "has only 4004 left", [&] { cuMemcpyHtoDAsync_v2(memory, values.data(), 4005, stream); });
 
     auto sum = (float *)allocate(4);
@@ -137,6 +167,29 @@ int main() {
     check(std::isnan(download(memory, 64)[0]) || std::isnan(download(memory, 64)[63]), "a missing barrier shows");
     auto fresh = (float *)allocate(12);
     check(std::isnan(download(fresh, 3)[2]), "fresh memory is no number");
+
+    // Graphs.
+    auto numbers = upload(std::vector<float>{1, 2, 3, 4});
+    auto graph = recorded([&] {
+        auto inside = (float *)allocate(16);
+        cuMemsetD8Async(inside, 0, 16, stream);
+        launch("test_double", 1, 32, numbers, 1u);
+        cuMemFreeAsync(inside, stream);
+    });
+    check(download(numbers, 4)[3] == 4, "recording runs nothing");
+    cuGraphLaunch(graph, stream);
+    cuGraphLaunch(graph, stream);
+    check(download(numbers, 4)[3] == 16, "a graph runs as often as it is launched");
+    void *nodes[8];
+    size_t count = 8;
+    cuGraphGetNodes(graph, nodes, &count);
+    std::vector<int> kinds(count);
+    for (size_t i = 0; i < count; ++i) cuGraphNodeGetType(nodes[i], &kinds[i]);
+    check(kinds == std::vector<int>{10, 2, 0, 11}, "a graph tells its nodes");
+    check(!recorded([] { cuStreamSynchronize(stream); }), "a wait cannot be recorded");
+    check(!recorded([&] { cuMemFreeAsync(numbers, stream); }), "nor the release of memory from outside");
+    auto keeping = recorded([] { allocate(16); });
+    check(cuGraphLaunch(keeping, stream) != 0, "a graph that keeps memory does not run");
 
     // Asynchrony.
     void *other, *event;
