@@ -115,15 +115,16 @@ fn changes_of_this_process() -> Result<()> {
         let config = PspNetConfig { layers: [1; 4], width, ..PspNetConfig::default() };
         network(&config.into(), DType::BF16, &device)
     };
-    let gradients = |network: &Network, size: [usize; 2]| -> Result<()> {
+    let gradients_of = |network: &Network, size: [usize; 2], count: usize| -> Result<()> {
         let target = Target::new(network, NormStatistics::Running);
-        for seed in 0..4 {
+        for seed in 0..count {
             let (image, label) = case(seed, size, &device)?;
             let found = input_gradient(&target, &image, &label, PixelObjective::Gain).expect("a gradient");
             println!("result {size:?} {seed} {}", hash(&found.gradient)?);
         }
         Ok(())
     };
+    let gradients = |network: &Network, size| gradients_of(network, size, 4);
     let network = of_width(8);
     gradients(&network, SIZE)?;
     if std::env::var_os("GPU_EMULATOR_FAULTS").is_some_and(|faults| !faults.is_empty()) {
@@ -135,10 +136,12 @@ fn changes_of_this_process() -> Result<()> {
     }
     gradients(&network, SIZE)?;
     // More sizes than the pyramid remembers.
-    for height in (17..113).step_by(8) {
-        gradients(&network, [height, 17])?;
+    gradients(&network, [25, 17])?;
+    for height in (17..74).step_by(8) {
+        gradients_of(&network, [height, 17], 1)?;
     }
     gradients(&network, SIZE)?;
+    gradients(&network, [25, 17])?;
     // Larger weights need larger workspaces.
     gradients(&of_width(16), SIZE)?;
     gradients(&network, SIZE)?;
@@ -228,7 +231,7 @@ fn recorded_gradients_have_the_same_bits() {
 #[test]
 fn a_recording_ends_when_what_it_reads_changes() {
     let Some(said) = compared("changes_of_this_process", "") else { return };
-    assert!(said.len() > 10 && said.iter().all(|line| line == "recorded gradient"), "{said:?}");
+    assert!(said.len() == 2 && said.iter().all(|line| line == "recorded gradient"), "{said:?}");
 }
 
 #[test]
