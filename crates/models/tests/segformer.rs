@@ -3,8 +3,11 @@
 mod common;
 
 use candle_core::{Device, Tensor};
-use robustseg_models::{Branch, Mode, Network, NetworkConfig, Part, SegFormerConfig, SegFormerSize};
-use robustseg_ops::{PixelObjective, pixel_objective_mean};
+use rand::RngExt;
+use robustseg_models::{
+    Branch, Mode, Network, NetworkConfig, Part, SegFormerConfig, SegFormerSize, Uniforms,
+};
+use robustseg_ops::{PixelObjective, Tape, pixel_objective_mean};
 use robustseg_random::stream;
 
 use common::{comes_back, image, values};
@@ -113,4 +116,33 @@ fn settings_next_to_a_size_change_it_and_wrong_ones_are_named() {
     assert!(
         refused(SegFormerConfig { reductions: [0, 1, 1, 1], ..small() }).contains("reductions must be 1 to")
     );
+}
+
+#[test]
+fn a_repeated_pass_drops_what_a_training_pass_drops() {
+    let device = Device::Cpu;
+    let run = |recompute: bool, repeated: bool| {
+        let mut network = Network::new(&NetworkConfig::new(small(), 3), 0, &device).unwrap();
+        network.set_recompute(recompute);
+        let mut random = stream(7, "dropout", [0; 3]);
+        let tape = Tape::start();
+        let logits = if repeated {
+            // More than a pass takes.
+            let uniforms: Vec<f64> = (0..100_000).map(|_| random.random()).collect();
+            let uniforms = Uniforms::new(Tensor::new(uniforms, &device).unwrap());
+            network.forward(&image(33, 47), &mut Mode::Repeated { dropout: 0.3, uniforms }).unwrap()
+        } else {
+            let mut mode = Mode::Training { dropout: 0.3, random: &mut random };
+            network.forward(&image(33, 47), &mut mode).unwrap()
+        };
+        let gradients = tape.backward(&logits).unwrap();
+        let mut all = values(&logits);
+        for parameter in network.parameters().values().filter(|parameter| parameter.is_trainable()) {
+            all.extend(values(gradients.get(&parameter.var).unwrap()));
+        }
+        all
+    };
+    for recompute in [false, true] {
+        assert_eq!(run(recompute, true), run(recompute, false));
+    }
 }
