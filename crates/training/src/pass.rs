@@ -2,11 +2,10 @@
 //! repeats the pass from a recording.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::time::Instant;
 
 use candle_core::{Tensor, Var};
-use rand::{Rng, RngExt, TryRng};
+use rand::RngExt;
 use robustseg_models::{Mode, Uniforms};
 use robustseg_ops::{Gradients, Pass, Tape};
 
@@ -16,31 +15,6 @@ use crate::step::{Learned, OnDevice};
 use crate::step_record::Seconds;
 use crate::trainer::Trainer;
 use crate::{Error, Result};
-
-/// Random numbers, counted.
-struct Counted<'a> {
-    random: &'a mut dyn Rng,
-    /// The numbers of 64 bits that were drawn.
-    count: usize,
-}
-
-impl TryRng for Counted<'_> {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        Ok(self.random.next_u32())
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        self.count += 1;
-        Ok(self.random.next_u64())
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        self.random.fill_bytes(bytes);
-        Ok(())
-    }
-}
 
 /// For each shape of images, the number of uniform numbers that a pass draws for dropout. No number if the
 /// pass gives no gradient for some variable.
@@ -58,7 +32,6 @@ impl Trainer {
         let start = Instant::now();
         let refused = |value| at.not_finite("the loss".into(), value, batch.ids.to_vec());
         let mut random = at.random("dropout");
-        let mut random = Counted { random: &mut random, count: 0 };
         let tape = Tape::start();
         let mode = Mode::Training { dropout: self.config.dropout, random: &mut random };
         let (network, labels, criterion) = (&self.network, &batch.labels, &self.criterion);
@@ -99,7 +72,9 @@ impl Trainer {
         self.network.device().synchronize()?;
         seconds.backward += start.elapsed().as_secs_f64();
         if is_of_settings {
-            self.note_draws(images, random.count, &gradients);
+            // A number takes two words of 32 bits.
+            let draws = random.get_word_pos() / 2;
+            self.note_draws(images, draws as usize, &gradients);
         }
         Ok(Learned { value, penalty, gradients, sums, example_gradient: None })
     }
