@@ -216,7 +216,7 @@ pub fn convolutions() -> Value {
     Value::Null
 }
 
-/// The passes that a GPU repeats, or why it does not. Null if there were none.
+/// The passes that a GPU repeats, and why it does not repeat others. Null before the first of them.
 #[cfg(feature = "cuda")]
 pub fn recordings() -> Value {
     let records = robustseg_ops::cuda::recording_records();

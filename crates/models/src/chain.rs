@@ -18,7 +18,7 @@ pub(crate) struct Chain<'a> {
 }
 
 impl<'a> Chain<'a> {
-    /// The map `x` as it is.
+    /// The map `x`, which has no norm to pass.
     pub(crate) fn of(x: &'a Tensor) -> Self {
         Self { x: Cow::Borrowed(x), norm: None }
     }

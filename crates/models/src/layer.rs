@@ -230,6 +230,7 @@ impl NormRelu {
             batch_norm_relu_conv2d(x, norm, &weight, convolution.config, run.arithmetic)
         })
     }
+
     /// This layer on `x`, which keeps its values, then `convolution` and the norm with `ReLU` that is
     /// `folded` into it.
     pub(crate) fn convolve_folded(

@@ -41,7 +41,7 @@ pub fn part(x: &Tensor, axis: usize, start: usize, count: usize) -> Result<Tenso
 /// ```
 ///
 /// # Errors
-/// If there are none, or their shapes differ in another axis.
+/// If `tensors` is empty, or the shapes differ in another axis.
 pub fn concatenate(tensors: &[Tensor], axis: usize) -> Result<Tensor> {
     match tensors {
         [] => bail!("concatenate: expected tensors, found none"),
@@ -72,6 +72,13 @@ fn joined<const N: usize>(tensors: [&Tensor; N], axis: usize) -> Result<Concaten
     Ok(Concatenation { axis, counts: tensors.map(|tensor| tensor.dims()[axis]) })
 }
 
+/// `shape` with another number of elements along `axis`.
+fn with_count(shape: &Shape, axis: usize, count: usize) -> Shape {
+    let mut dims = shape.dims().to_vec();
+    dims[axis] = count;
+    Shape::from(dims)
+}
+
 /// Of one tensor.
 #[derive(Clone, Copy)]
 pub(crate) struct Part {
@@ -85,9 +92,7 @@ impl Operation<1> for Part {
     const NAME: &'static str = "part";
 
     fn shape(&self, [x]: [&Shape; 1]) -> Shape {
-        let mut dims = x.dims().to_vec();
-        dims[self.axis] = self.count;
-        Shape::from(dims)
+        with_count(x, self.axis, self.count)
     }
 
     fn gradients(&self, backward: &Backward<'_, 1>) -> Result<[Option<Tensor>; 1]> {
@@ -109,9 +114,7 @@ impl Operation<1> for Placed {
     const NAME: &'static str = "placed_part";
 
     fn shape(&self, [part]: [&Shape; 1]) -> Shape {
-        let mut dims = part.dims().to_vec();
-        dims[self.part.axis] = self.whole;
-        Shape::from(dims)
+        with_count(part, self.part.axis, self.whole)
     }
 }
 
@@ -127,9 +130,7 @@ impl<const N: usize> Operation<N> for Concatenation<N> {
     const NAME: &'static str = "concatenate";
 
     fn shape(&self, tensors: [&Shape; N]) -> Shape {
-        let mut dims = tensors[0].dims().to_vec();
-        dims[self.axis] = self.counts.iter().sum();
-        Shape::from(dims)
+        with_count(tensors[0], self.axis, self.counts.iter().sum())
     }
 
     fn gradients(&self, backward: &Backward<'_, N>) -> Result<[Option<Tensor>; N]> {

@@ -1,4 +1,4 @@
-//! How much memory the device's tensors hold: those in its pool, and those of CUDA graphs beside it.
+//! How much memory the device's tensors hold: those in its pool, and those inside CUDA graphs.
 
 use candle_core::backend::BackendDevice;
 use candle_core::cuda_backend::cudarc::driver::{result, sys};

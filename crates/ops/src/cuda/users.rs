@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 /// The number of threads that have computed on a GPU and live. Held while one of them records.
 static USERS: Mutex<usize> = Mutex::new(0);
 
-/// Counts a thread as long as it lives.
+/// Counts a thread while it lives.
 struct User;
 
 impl User {

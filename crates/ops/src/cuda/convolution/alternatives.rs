@@ -119,7 +119,7 @@ fn reserve<'a>(
         return Ok(None);
     }
     if memory.get(&device.id()).is_none_or(|known| known.len() < bytes) {
-        // Work that uses the old memory comes first on the stream, but recordings would go on using it.
+        // Work that uses the old memory comes first on the stream, but recordings would still use it.
         if memory.remove(&device.id()).is_some() {
             moved();
         }

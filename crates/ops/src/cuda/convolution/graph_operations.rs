@@ -137,12 +137,12 @@ pub(super) fn function(mode: Mode) -> Result<Descriptor, Reason> {
     function.finish()
 }
 
-/// The operation that gives `to` by `function` of the elements of `from`, and of `beside` if it has two
-/// arguments.
+/// The operation that gives `to` by `function` of the elements of `from`, and of those of `second` if it
+/// has two arguments.
 pub(super) fn pointwise(
     function: &Descriptor,
     from: &Descriptor,
-    beside: Option<&Descriptor>,
+    second: Option<&Descriptor>,
     to: &Descriptor,
 ) -> Result<Descriptor, Reason> {
     let operation = Descriptor::new(Kind::CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR)?;
@@ -150,8 +150,8 @@ pub(super) fn pointwise(
     operation.link(Name::CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, &[function])?;
     operation.link(Name::CUDNN_ATTR_OPERATION_POINTWISE_XDESC, &[from])?;
     factor(Name::CUDNN_ATTR_OPERATION_POINTWISE_ALPHA1)?;
-    if let Some(beside) = beside {
-        operation.link(Name::CUDNN_ATTR_OPERATION_POINTWISE_BDESC, &[beside])?;
+    if let Some(second) = second {
+        operation.link(Name::CUDNN_ATTR_OPERATION_POINTWISE_BDESC, &[second])?;
         factor(Name::CUDNN_ATTR_OPERATION_POINTWISE_ALPHA2)?;
     }
     operation.link(Name::CUDNN_ATTR_OPERATION_POINTWISE_YDESC, &[to])?;

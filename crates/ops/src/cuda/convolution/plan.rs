@@ -105,7 +105,7 @@ impl Library {
     /// Makes the workspace at least `bytes` large.
     fn reserve(&mut self, device: &CudaDevice, bytes: usize) -> std::result::Result<(), Reason> {
         if self.workspace.as_ref().map_or(0, CudaSlice::len) < bytes {
-            // Work that uses the old one comes first on the stream, but recordings would go on using it.
+            // Work that uses the old one comes first on the stream, but recordings would still use it.
             if self.workspace.is_some() {
                 moved();
             }
