@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::ops::AddAssign;
 
 use candle_core::{DType, Result, Tensor};
-use robustseg_ops::Alignment;
+use robustseg_ops::{Alignment, Pass};
 use serde::{Deserialize, Serialize};
 
-use crate::{Model, RepeatedPass, repeated};
+use crate::{Model, OnModel, repeated};
 
 /// Passes of single images through a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,8 +70,8 @@ impl Model for Counted<'_> {
         self.model.has_surrogate_gradient()
     }
 
-    fn repeat(&self, name: &str, inputs: &[&Tensor], pass: RepeatedPass<'_>) -> Option<Result<Vec<Tensor>>> {
-        Some(self.count(inputs[0], true).and_then(|()| repeated(self.model, name, inputs, pass)))
+    fn repeat(&self, pass: &Pass<'_>, compute: OnModel<'_>) -> Option<Result<Vec<Tensor>>> {
+        Some(self.count(pass.inputs[0], true).and_then(|()| repeated(self.model, pass, compute)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor, Var};
 use robustseg_ops::{
-    Alignment, PixelObjective, Tape, pixel_objective_per_image, set_balanced_objective_per_image,
+    Alignment, Pass, PixelObjective, Tape, pixel_objective_per_image, set_balanced_objective_per_image,
 };
 
 use crate::{Error, Model, Result, case, repeated};
@@ -90,7 +90,7 @@ fn repeated_gradient(
     label: &Tensor,
     objective: Objective<'_>,
 ) -> Result<(InputGradient, Tensor)> {
-    let pass = |model: &dyn Model, inputs: &[Tensor]| {
+    let compute = |model: &dyn Model, inputs: &[Tensor]| {
         let of_logits = |logits: &Tensor| objective.value(logits, &inputs[1], model.alignment());
         match slope(model, &inputs[0], of_logits) {
             Ok((found, logits)) => Ok(vec![found.value, found.gradient, logits]),
@@ -99,7 +99,9 @@ fn repeated_gradient(
             Err(error) => Err(candle_core::Error::wrap(error)),
         }
     };
-    let found = repeated(model, &format!("gradient of {}", objective.name()), &[image, label], &pass)?;
+    let name = format!("gradient of {}", objective.name());
+    let pass = Pass { name: &name, inputs: &[image, label], overwritten: &[] };
+    let found = repeated(model, &pass, &compute)?;
     let [value, gradient, logits] = <[Tensor; 3]>::try_from(found).map_err(|_| Error::NoGradient)?;
     Ok((InputGradient { value, gradient }, logits))
 }

@@ -1,7 +1,7 @@
 //! The interface that an attack needs of a network.
 
 use candle_core::{DType, Result, Tensor};
-use robustseg_ops::Alignment;
+use robustseg_ops::{Alignment, Pass};
 
 /// A segmentation network as an attack sees it: images in, logits out.
 ///
@@ -59,29 +59,22 @@ pub trait Model {
     /// pass, under a name that says what the wrapper does.
     ///
     /// [`Recordings`]: robustseg_ops::Recordings
-    fn repeat(&self, name: &str, inputs: &[&Tensor], pass: RepeatedPass<'_>) -> Option<Result<Vec<Tensor>>> {
-        let _ = (name, inputs, pass);
+    fn repeat(&self, pass: &Pass<'_>, compute: OnModel<'_>) -> Option<Result<Vec<Tensor>>> {
+        let _ = (pass, compute);
         None
     }
 }
 
 /// A computation on a model and on tensors.
-pub type RepeatedPass<'a> = &'a dyn Fn(&dyn Model, &[Tensor]) -> Result<Vec<Tensor>>;
+pub type OnModel<'a> = &'a dyn Fn(&dyn Model, &[Tensor]) -> Result<Vec<Tensor>>;
 
-/// The results of `pass`, which differentiates a model once, at the first of `inputs`. It gets them
-/// detached, and depends on nothing else but `name`.
+/// The results of a pass: of `compute`, which differentiates the model once, at the first of the pass's
+/// inputs. It gets them detached, and depends on nothing else but the pass's name.
 ///
 /// # Errors
-/// Those of `pass`.
-pub fn repeated(
-    model: &dyn Model,
-    name: &str,
-    inputs: &[&Tensor],
-    pass: RepeatedPass<'_>,
-) -> Result<Vec<Tensor>> {
-    model
-        .repeat(name, inputs, pass)
-        .unwrap_or_else(|| pass(model, &inputs.iter().map(|input| input.detach()).collect::<Vec<_>>()))
+/// Those of `compute`.
+pub fn repeated(model: &dyn Model, pass: &Pass<'_>, compute: OnModel<'_>) -> Result<Vec<Tensor>> {
+    model.repeat(pass, compute).unwrap_or_else(|| pass.compute(|inputs| compute(model, inputs)))
 }
 
 impl<F: Fn(&Tensor) -> Result<Tensor>> Model for F {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use candle_core::{DType, Result, Tensor, bail};
-use robustseg_attacks::{Alignment, Model, RepeatedPass, repeated};
+use robustseg_attacks::{Alignment, Model, OnModel, Pass, repeated};
 
 /// How far an evaluation is, in images and in passes. One image may take hours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,8 +84,8 @@ impl Model for Reported<'_> {
         self.model.has_surrogate_gradient()
     }
 
-    fn repeat(&self, name: &str, inputs: &[&Tensor], pass: RepeatedPass<'_>) -> Option<Result<Vec<Tensor>>> {
-        Some(self.report(inputs[0]).and_then(|()| repeated(self.model, name, inputs, pass)))
+    fn repeat(&self, pass: &Pass<'_>, compute: OnModel<'_>) -> Option<Result<Vec<Tensor>>> {
+        Some(self.report(pass.inputs[0]).and_then(|()| repeated(self.model, pass, compute)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A model as an evaluation presents images to it.
 
 use candle_core::{DType, Tensor};
-use robustseg_attacks::{Alignment, Model, RepeatedPass, repeated};
+use robustseg_attacks::{Alignment, Model, OnModel, Pass, repeated};
 use robustseg_ops::{predict, softmax, upsample_bilinear};
 
 use crate::protocol::Protocol;
@@ -63,6 +63,19 @@ impl<'a> Presented<'a> {
     #[must_use]
     pub fn padded_with(self, colour: [f32; 3]) -> Self {
         Self { padding: colour, ..self }
+    }
+
+    /// The same of another model.
+    fn with_model<'b>(&self, model: &'b dyn Model) -> Presented<'b>
+    where
+        'a: 'b,
+    {
+        Presented { model, ..*self }
+    }
+
+    /// All but the model, in the name of a pass.
+    fn settings(&self) -> String {
+        format!("under {:?}, {:?} surrounded by {:?}", self.protocol, self.window, self.padding)
     }
 
     /// The protocol.
@@ -173,18 +186,10 @@ impl Model for Presented<'_> {
         self.model.has_surrogate_gradient()
     }
 
-    fn repeat(
-        &self,
-        name: &str,
-        inputs: &[&Tensor],
-        pass: RepeatedPass<'_>,
-    ) -> Option<candle_core::Result<Vec<Tensor>>> {
-        let Self { model, protocol, window, padding } = *self;
-        let name = format!("{name} under {protocol:?}, {window:?} surrounded by {padding:?}");
-        let pass = |model: &dyn Model, inputs: &[Tensor]| {
-            pass(&Presented { model, protocol, window, padding }, inputs)
-        };
-        Some(repeated(model, &name, inputs, &pass))
+    fn repeat(&self, pass: &Pass<'_>, compute: OnModel<'_>) -> Option<candle_core::Result<Vec<Tensor>>> {
+        let name = format!("{} of whole images {}", pass.name, self.settings());
+        let pass = Pass { name: &name, ..*pass };
+        Some(repeated(self.model, &pass, &|model, inputs| compute(&self.with_model(model), inputs)))
     }
 }
 
@@ -214,17 +219,11 @@ impl Model for PartModel<'_> {
         self.0.has_surrogate_gradient()
     }
 
-    fn repeat(
-        &self,
-        name: &str,
-        inputs: &[&Tensor],
-        pass: RepeatedPass<'_>,
-    ) -> Option<candle_core::Result<Vec<Tensor>>> {
-        let Presented { model, protocol, window, padding } = self.0;
-        let name = format!("{name} of a part under {protocol:?}, {window:?} surrounded by {padding:?}");
-        let pass = |model: &dyn Model, inputs: &[Tensor]| {
-            pass(&PartModel(Presented { model, protocol, window, padding }), inputs)
-        };
-        Some(repeated(model, &name, inputs, &pass))
+    fn repeat(&self, pass: &Pass<'_>, compute: OnModel<'_>) -> Option<candle_core::Result<Vec<Tensor>>> {
+        let name = format!("{} of parts {}", pass.name, self.0.settings());
+        let pass = Pass { name: &name, ..*pass };
+        let compute =
+            |model: &dyn Model, inputs: &[Tensor]| compute(&PartModel(self.0.with_model(model)), inputs);
+        Some(repeated(self.0.model, &pass, &compute))
     }
 }

@@ -1,9 +1,8 @@
 //! A network behind the interface of attacks.
 
 use candle_core::{DType, Tensor};
-use robustseg_attacks::{Alignment, Model, RepeatedPass};
+use robustseg_attacks::{Alignment, Model, OnModel, Pass};
 use robustseg_models::{Network, NormStatistics};
-use robustseg_ops::Pass;
 
 /// A network with detached weights. Gradients reach only the image, and the network stays
 /// unchanged.
@@ -33,16 +32,10 @@ impl Model for Target<'_> {
         self.network.alignment()
     }
 
-    fn repeat(
-        &self,
-        name: &str,
-        inputs: &[&Tensor],
-        pass: RepeatedPass<'_>,
-    ) -> Option<candle_core::Result<Vec<Tensor>>> {
+    fn repeat(&self, pass: &Pass<'_>, compute: OnModel<'_>) -> Option<candle_core::Result<Vec<Tensor>>> {
         self.network.device().is_cuda().then(|| {
-            let name = format!("{name} on {:?} statistics", self.statistics);
-            let repeated = Pass { name: &name, inputs, overwritten: &[] };
-            self.network.repeat(&repeated, |inputs| pass(self, inputs))
+            let name = format!("{} on {:?} statistics", pass.name, self.statistics);
+            self.network.repeat(&Pass { name: &name, ..*pass }, |inputs| compute(self, inputs))
         })
     }
 }

@@ -149,7 +149,7 @@ impl Network {
         compute: impl Fn(&[Tensor]) -> candle_core::Result<Vec<Tensor>>,
     ) -> candle_core::Result<Vec<Tensor>> {
         if self.ranks.is_some() {
-            return compute(&pass.inputs.iter().map(|input| input.detach()).collect::<Vec<_>>());
+            return pass.compute(compute);
         }
         let Precision { activations, arithmetic } = self.precision;
         let name = format!("{} in {activations:?}, {arithmetic:?}, recompute {}", pass.name, self.recompute);

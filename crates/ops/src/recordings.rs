@@ -61,6 +61,20 @@ impl Recordings {
         if let Some(device) = crate::cuda::recordings::device_of(pass) {
             return crate::cuda::recordings::run(&self.owner, device, pass, &compute);
         }
-        compute(&pass.inputs.iter().map(|input| input.detach()).collect::<Vec<_>>())
+        pass.compute(compute)
+    }
+}
+
+impl Pass<'_> {
+    /// The tensors that `compute` gives for the inputs, which it gets detached.
+    ///
+    /// # Errors
+    /// Those of `compute`.
+    pub fn compute(&self, compute: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>>) -> Result<Vec<Tensor>> {
+        compute(&self.detached())
+    }
+
+    pub(crate) fn detached(&self) -> Vec<Tensor> {
+        self.inputs.iter().map(|input| input.detach()).collect()
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use candle_core::{DType, Result, Tensor};
-use robustseg_attacks::{Model, RepeatedPass, repeated};
+use robustseg_attacks::{Model, OnModel, Pass, repeated};
 use robustseg_ops::Alignment;
 
 use crate::progress::Meter;
@@ -49,8 +49,8 @@ impl Model for Watched<'_> {
         self.model.has_surrogate_gradient()
     }
 
-    fn repeat(&self, name: &str, inputs: &[&Tensor], pass: RepeatedPass<'_>) -> Option<Result<Vec<Tensor>>> {
+    fn repeat(&self, pass: &Pass<'_>, compute: OnModel<'_>) -> Option<Result<Vec<Tensor>>> {
         self.advance();
-        Some(repeated(self.model, name, inputs, pass))
+        Some(repeated(self.model, pass, compute))
     }
 }

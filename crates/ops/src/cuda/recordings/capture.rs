@@ -14,8 +14,8 @@ thread_local! {
     static CAPTURING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread captures.
-pub(super) fn is_capturing() -> bool {
+/// Whether this thread records a pass.
+pub(crate) fn is_recording() -> bool {
     CAPTURING.get()
 }
 
@@ -77,7 +77,7 @@ pub(super) fn captured(
     compute: impl FnOnce() -> Result<()>,
 ) -> std::result::Result<(CudaGraph, usize), Refusal> {
     let stream = device.cuda_stream();
-    // Other threads may go on, with streams of their own.
+    // Other threads may use streams of their own meanwhile.
     stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)?;
     CAPTURING.set(true);
     let computed = catch_unwind(AssertUnwindSafe(compute));

@@ -11,6 +11,7 @@
 mod capture;
 mod record;
 
+pub(crate) use capture::is_recording;
 pub use record::{RecordingRecord, recording_records};
 
 use super::pool::{self, Keeper};
@@ -20,7 +21,7 @@ use crate::recordings::Pass;
 use crate::rounded_copy::overwrite;
 use candle_core::cuda_backend::cudarc::driver::CudaGraph;
 use candle_core::{CudaDevice, DType, Device, Error, Result, Tensor, Var};
-use capture::{Refusal, captured, is_capturing};
+use capture::{Refusal, captured};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,11 +33,6 @@ const BEFORE: usize = 2;
 const AT_MOST: usize = BEFORE + convolution::PATIENCE;
 /// Kinds of passes that a thread remembers. Those of which the last pass is longest ago are forgotten.
 const MOST: usize = 48;
-
-/// Whether this thread records a pass.
-pub(crate) fn is_recording() -> bool {
-    is_capturing()
-}
 
 static MOVED: AtomicU64 = AtomicU64::new(0);
 
@@ -93,7 +89,7 @@ thread_local! {
 /// The GPU of a pass, if it may be recorded.
 pub(crate) fn device_of<'a>(pass: &Pass<'a>) -> Option<&'a CudaDevice> {
     match pass.inputs.first()?.device() {
-        Device::Cuda(device) if !is_capturing() && without::allowed("cuda_graphs") => Some(device),
+        Device::Cuda(device) if !is_recording() && without::allowed("cuda_graphs") => Some(device),
         _ => None,
     }
 }
@@ -111,7 +107,7 @@ pub(crate) fn run(
     if matches!(&kind.state, State::Recorded(recording) if recording.moved != moved) {
         kind.state = State::Computed(0);
     }
-    let inputs: Vec<Tensor> = pass.inputs.iter().map(|input| input.detach()).collect();
+    let inputs = pass.detached();
     let found = match &kind.state {
         State::Recorded(recording) => match recording.start(&inputs) {
             Ok(()) => recording.results(),
